@@ -1,0 +1,1 @@
+"""How fast mailslot is, and against whom: ``python -m bench``."""

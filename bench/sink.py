@@ -1,0 +1,84 @@
+"""An SMTP server that throws everything away: ``sink.py PLAIN STARTTLS TLS CERTIFICATE``, with three ports.
+
+It does as little as a server can, in a process of its own and a thread for each connection, so that what is measured
+is the client: over plain TCP it takes as many messages a second as Postfix's own smtp-sink, which knows neither TLS
+nor CHUNKING.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import sys
+import threading
+
+END = b"\r\n.\r\n"
+EHLO = b"250-sink\r\n250-PIPELINING\r\n250-SIZE\r\n250-8BITMIME\r\n250-CHUNKING\r\n%s250 SMTPUTF8\r\n"
+
+
+def converse(connection: socket.socket, context: ssl.SSLContext, security: str) -> None:
+    if security == "tls":
+        connection = context.wrap_socket(connection, server_side=True)
+    out, buffer, content, chunk = b"220 sink\r\n", b"", False, 0
+    while True:
+        if out:
+            connection.sendall(out)
+            out = b""
+        data = connection.recv(262_144)
+        if not data:
+            return
+        buffer += data
+        while buffer:
+            if content:
+                end = buffer.find(END)
+                if end < 0:
+                    buffer = buffer[-4:]
+                    break
+                buffer, content, out = buffer[end + 5 :], False, out + b"250 taken\r\n"
+            elif chunk:
+                taken = min(chunk, len(buffer))
+                buffer, chunk = buffer[taken:], chunk - taken
+                if not chunk:
+                    out += b"250 taken\r\n"
+            else:
+                line, found, rest = buffer.partition(b"\r\n")
+                if not found:
+                    break
+                buffer, verb = rest, line[:4].upper()
+                if verb == b"DATA":
+                    # The end may be the very first line.
+                    buffer, content, out = b"\r\n" + rest, True, out + b"354 go on\r\n"
+                elif verb == b"BDAT":
+                    chunk = int(line.split()[1])
+                elif verb == b"EHLO":
+                    out += EHLO % (b"250-STARTTLS\r\n" if security == "starttls" else b"")
+                elif verb == b"STAR":
+                    connection.sendall(b"220 go on\r\n")
+                    connection, security = context.wrap_socket(connection, server_side=True), "tls"
+                else:
+                    out += b"221 bye\r\n" if verb == b"QUIT" else b"250 ok\r\n"
+
+
+def serve(connection: socket.socket, context: ssl.SSLContext, security: str) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        converse(connection, context, security)
+    except OSError:
+        pass
+    finally:
+        connection.close()
+
+
+def listen(port: int, context: ssl.SSLContext, security: str) -> None:
+    with socket.create_server(("127.0.0.1", port), backlog=64) as server:
+        while True:
+            connection, _ = server.accept()
+            threading.Thread(target=serve, args=(connection, context, security), daemon=True).start()
+
+
+if __name__ == "__main__":
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[4])
+    for port, security in zip(sys.argv[1:3], ("none", "starttls"), strict=True):
+        threading.Thread(target=listen, args=(int(port), context, security), daemon=True).start()
+    listen(int(sys.argv[3]), context, "tls")

@@ -1,0 +1,22 @@
+"""A token service, an SMTP and a POP3 server in one process, for the demo and the tests."""
+
+from mailslot_plugins.sandbox.connection import Fault
+from mailslot_plugins.sandbox.personality import DOVECOT, EXCHANGE, GMAIL, Manners, Personality
+from mailslot_plugins.sandbox.sandbox import Sandbox, run_sandbox
+from mailslot_plugins.sandbox.web_faults import ENTRA, GOOGLE, PORTAL, Said, WebFault
+
+__all__ = [
+    "DOVECOT",
+    "ENTRA",
+    "EXCHANGE",
+    "GMAIL",
+    "GOOGLE",
+    "PORTAL",
+    "Fault",
+    "Manners",
+    "Personality",
+    "Said",
+    "Sandbox",
+    "WebFault",
+    "run_sandbox",
+]

@@ -1,0 +1,188 @@
+"""The demo: a scanned page travels from file to maildrop and back, past three kinds of mail service."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from dataclasses import asdict, dataclass
+from email import message_from_bytes, policy
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import anyio
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mailslot import MailError, OAuth, StaticToken, Transcript, connect_pop3, connect_smtp
+from mailslot.message import Attachment, Message
+from mailslot_plugins.sandbox.personality import DOVECOT, EXCHANGE, GMAIL
+from mailslot_plugins.sandbox.sandbox import run_sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from mailslot import AccessToken
+    from mailslot_plugins.sandbox.sandbox import Sandbox
+
+PLAYED = (DOVECOT, GMAIL, EXCHANGE)
+ADDRESS = "scanner@example.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of the table.
+
+    Attributes:
+        service: the kind of mail service that was played.
+        what: what was done.
+        came: what came of it.
+        ok: whether it came as it should.
+        seconds: how long it took.
+    """
+
+    service: str
+    what: str
+    came: str
+    ok: bool
+    seconds: float
+
+
+def demo(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="Walk through the journeys and end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document (with --once).")] = False,
+    backend: Annotated[
+        Literal["asyncio", "trio"], typer.Option(help="On which library for asynchronous work.")
+    ] = "asyncio",
+) -> None:
+    """Send a scanned page and fetch it back, on mail servers of its own, signed in with OAuth 2.0."""
+    if as_json and not once:
+        raise typer.BadParameter("--json goes with --once", param_hint="--json")
+    steps = anyio.run(_journeys, as_json, backend=backend)
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(step) for step in steps], indent=2) + "\n")
+    if not all(step.ok for step in steps):
+        sys.exit("The demo did not go as it should; the rows marked with ✗ say where.")
+    if not once:
+        try:
+            anyio.run(_stay, backend=backend)
+        except KeyboardInterrupt:
+            sys.stdout.write("\n")
+
+
+async def _journeys(quiet: bool) -> list[Step]:  # noqa: FBT001 - anyio.run passes by position
+    page = scanned_page()
+    steps: list[Step] = []
+    console = Console(quiet=quiet)
+    console.print(f"A scanned page, {page.name} of {page.stat().st_size:,} octets, goes to {ADDRESS} and comes back.")
+    for personality in PLAYED:
+        with console.status(f"{personality.name} …"):
+            async with run_sandbox(personality=personality) as sandbox:
+                walked = [step async for step in _journey(sandbox, page)]
+        console.print(_table(personality.name, walked))
+        steps += walked
+    console.print("A dead token is refused in three different ways; the cause in brackets is the same.")
+    return steps
+
+
+async def _journey(sandbox: Sandbox, page: Path) -> AsyncIterator[Step]:
+    """Walk through one service: sign in, send, fetch, compare, and see a token die."""
+    name = sandbox.personality.name
+    context = sandbox.client_context()
+    token = sandbox.provider.issue(ADDRESS, jwt=True, size=3000)
+    auth = OAuth(ADDRESS, StaticToken(token.value))
+    message = Message(
+        sender=ADDRESS,
+        to=[ADDRESS],
+        subject="A scanned page",
+        text="One page, scanned by the demo.\n",
+        attachments=[Attachment.from_path(page)],
+    )
+    watch = _Watch()
+    transcript = Transcript()
+    async with connect_smtp(sandbox.smtp, auth, ssl_context=context, transcript=transcript) as smtp:
+        yield watch.step(name, "sign in to SMTP", _signed_in(transcript, token), ok=True)
+        receipt = await smtp.submit(ADDRESS, [ADDRESS], message)
+        came = f"{message.size:,} octets taken: {receipt.reply}"
+        yield watch.step(name, "submit the page", came, ok=receipt.accepted == (ADDRESS,))
+    transcript = Transcript()
+    async with connect_pop3(sandbox.pop3s, auth, ssl_context=context, transcript=transcript) as pop:
+        yield watch.step(name, "sign in to POP3", _signed_in(transcript, token), ok=True)
+        [entry] = await pop.listing()
+        fetched = b"".join([piece async for piece in pop.retrieve(entry)])
+        yield watch.step(name, "fetch it back", f"{len(fetched):,} octets, unique-id {entry.uid}", ok=True)
+        await pop.delete(entry)
+    sent = b"".join([piece async for piece in message.chunks()])
+    same = fetched == sent and _attached(fetched) == await anyio.Path(page).read_bytes()
+    digest = hashlib.sha256(fetched).hexdigest()[:12]
+    came = f"every octet is the same (SHA-256 {digest}…)" if same else "the octets differ"
+    yield watch.step(name, "compare", came, ok=same)
+    sandbox.provider.expire(token)
+    try:
+        async with connect_smtp(sandbox.smtp, auth, ssl_context=context):
+            yield watch.step(name, "use the dead token", "it was accepted", ok=False)
+    except MailError as error:
+        yield watch.step(name, "use the dead token", f"{error} [{error.cause}]", ok=error.cause == "token_refused")
+
+
+def _signed_in(transcript: Transcript, token: AccessToken) -> str:
+    mechanism = next(line.split()[2] for line in transcript.lines if line.startswith("C: AUTH "))
+    return f"by {mechanism} over TLS, with a token of {len(token.value):,} characters"
+
+
+def _attached(octets: bytes) -> bytes:
+    [part] = message_from_bytes(octets, policy=policy.default).iter_attachments()
+    content: bytes = part.get_content()
+    return content
+
+
+class _Watch:
+    """Times the steps: each lasts from the end of the one before."""
+
+    def __init__(self) -> None:
+        self._last = perf_counter()
+
+    def step(self, service: str, what: str, came: str, *, ok: bool) -> Step:
+        """Return the step that ends now."""
+        now = perf_counter()
+        seconds, self._last = now - self._last, now
+        return Step(service, what, came, ok, round(seconds, 4))
+
+
+def _table(service: str, steps: list[Step]) -> Table:
+    table = Table(title=f"{service}, as the sandbox plays it", title_justify="left", expand=True)
+    table.add_column("Step", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("What came of it", ratio=1, overflow="fold")
+    table.add_column("ms", justify="right", no_wrap=True)
+    for step in steps:
+        mark = "[green]✓[/green]" if step.ok else "[red]✗[/red]"
+        table.add_row(step.what, mark, escape(step.came), f"{step.seconds * 1000:.0f}")
+    return table
+
+
+async def _stay() -> None:
+    """Leave a sandbox running for those who want to try a client of their own."""
+    async with run_sandbox() as sandbox, anyio.TemporaryDirectory(prefix="mailslot-demo-") as folder:
+        authority = Path(folder) / "ca.pem"
+        await anyio.Path(authority).write_bytes(sandbox.ca_pem)
+        token = Path(folder) / "token"
+        token.touch(mode=0o600)
+        await anyio.Path(token).write_text(sandbox.provider.issue(ADDRESS).value.reveal())
+        console = Console()
+        console.print("\nThe sandbox runs until you press Ctrl-C.")
+        for endpoint in (sandbox.smtp, sandbox.smtps, sandbox.pop3, sandbox.pop3s):
+            console.print(f"  {endpoint}", highlight=False)
+        console.print(f"  certificate authority: {authority}", highlight=False)
+        console.print(f"  a token for {ADDRESS}: {token}", highlight=False)
+        await anyio.sleep_forever()
+
+
+def scanned_page() -> Path:
+    """Return the page: beside this module where it was installed, in ``fixtures`` in a checkout."""
+    installed = Path(__file__).parent / "scan" / "page.pdf"
+    return installed if installed.exists() else Path(__file__).parents[3] / "fixtures" / "scan" / "page.pdf"

@@ -1,0 +1,97 @@
+"""MAIL, RCPT and messages, read strictly (RFC 5321 section 4.1.2, RFC 6531 section 3.3)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from mailslot_plugins.sandbox.office import Path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_ATOM: Final = r"[^\x00-\x20\x7f()<>\[\]:;@\\,\"]+"
+_QUOTED: Final = r'"(?:[^\x00-\x1f\x7f"\\]|\\[\x20-\x7e])*"'
+_ALNUM: Final = r"[A-Za-z0-9\x80-\U0010ffff]"
+_LABEL: Final = rf"{_ALNUM}(?:(?:{_ALNUM}|[_-])*{_ALNUM})?"
+_LITERAL: Final = r"\[(?:IPv6:[0-9A-Fa-f:.]+|[0-9.]+)\]"
+_MAILBOX: Final = rf"(?:{_ATOM}|{_QUOTED})@(?:{_LABEL}(?:\.{_LABEL})*|{_LITERAL})"
+_PATH: Final = re.compile(rf"(FROM|TO):<({_MAILBOX}|)>((?: [^\x00-\x20\x7f]+)*)", re.IGNORECASE)
+
+_XTEXT: Final = r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})"
+_EVENT: Final = r"(?:SUCCESS|FAILURE|DELAY)"
+
+# By command and keyword: the extension that has to be offered, and what stands behind the keyword.
+_PARAMETERS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
+    "MAIL": {
+        "SIZE": ("SIZE", r"=[0-9]{1,20}"),  # RFC 1870 section 4
+        "BODY": ("8BITMIME", r"=(?i:7BIT|8BITMIME|BINARYMIME)"),  # RFC 6152, RFC 3030
+        "SMTPUTF8": ("SMTPUTF8", r""),  # RFC 6531 section 3.4
+        "RET": ("DSN", r"=(?i:FULL|HDRS)"),  # RFC 3461 section 4.3
+        "ENVID": ("DSN", rf"={_XTEXT}{{1,100}}"),  # RFC 3461 section 4.4
+        "REQUIRETLS": ("REQUIRETLS", r""),  # RFC 8689 section 2
+    },
+    "RCPT": {
+        "NOTIFY": ("DSN", rf"=(?i:NEVER|{_EVENT}(?:,{_EVENT}){{0,2}})"),  # RFC 3461 section 4.1
+        "ORCPT": ("DSN", rf"=[A-Za-z0-9-]+;{_XTEXT}{{1,500}}"),  # RFC 3461 section 4.2
+    },
+}
+
+
+class Malformed(Exception):  # noqa: N818 - it is the answer to a command and no error
+    """The command cannot be taken; the exception's text is the complete answer."""
+
+
+def parse_path(verb: str, argument: str, offered: Callable[[str], str | None]) -> Path:
+    """Read what follows MAIL or RCPT.
+
+    Args:
+        verb: ``MAIL`` or ``RCPT``.
+        argument: the rest of the line.
+        offered: gives an extension's parameters, or None where it is not offered.
+
+    Raises:
+        Malformed: 501 for what no standard knows, 555 for a parameter that was not offered.
+    """
+    match = _PATH.fullmatch(argument)
+    if match is None or match[1].upper() != {"MAIL": "FROM", "RCPT": "TO"}[verb]:
+        raise Malformed("501 5.5.4 Syntax error in the command, the address or its brackets")
+    address = match[2]
+    if not address and verb == "RCPT":
+        raise Malformed("501 5.1.3 Null address")
+    if len(address.rpartition("@")[0].encode()) > 64 or len(address.encode()) > 254:
+        raise Malformed("501 5.1.3 Address too long")  # RFC 5321 section 4.5.3.1
+    parameters: dict[str, str] = {}
+    for word in match[3].split():
+        name, equals, value = word.partition("=")
+        name = name.upper()
+        extension, syntax = _PARAMETERS[verb].get(name, ("", ""))
+        if not extension or offered(extension) is None:
+            raise Malformed("555 5.5.4 Unsupported option")
+        values = value.upper().split(",") if name == "NOTIFY" else []
+        repeated = name in parameters or len(values) != len(set(values))
+        if repeated or not re.fullmatch(syntax, equals + value):
+            raise Malformed(f"501 5.5.4 Bad or repeated value of {name}")
+        parameters[name] = value
+    if parameters.get("BODY", "").upper() == "BINARYMIME" and offered("BINARYMIME") is None:
+        raise Malformed("555 5.5.4 Unsupported option")
+    return Path(address, parameters)
+
+
+def find_flaws(content: bytes, parameters: Mapping[str, str]) -> list[str]:
+    """Return what is forbidden in a message that came with these parameters of MAIL."""
+    body = parameters.get("BODY", "7BIT").upper()
+    size = int(parameters.get("SIZE", len(content)))
+    seven_bit = body == "7BIT" and "SMTPUTF8" not in parameters
+    ends = content.count(b"\r\n")
+    text = body != "BINARYMIME"
+    checks = {
+        f"SIZE={size}, but {len(content)} octets came": size != len(content),
+        "8-bit octets without BODY=8BITMIME or SMTPUTF8": seven_bit and not content.isascii(),
+        "a bare LF": text and content.count(b"\n") != ends,
+        "a bare CR": text and content.count(b"\r") != ends,
+        "a NUL": text and b"\0" in content,
+        "a line of over 998 octets": text and any(len(o) > 998 for o in content.split(b"\r\n")),
+        "a last line without CRLF": text and content[-2:] not in {b"", b"\r\n"},
+    }
+    return [flaw for flaw, found in checks.items() if found]

@@ -1,0 +1,56 @@
+"""Client credentials: the application signs in by itself, with a secret or a certificate (RFC 6749 section 4.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mailslot.errors import InputError
+from mailslot.oauth.token_response import new_grant, renewed_grant, request_token
+
+if TYPE_CHECKING:
+    from mailslot.oauth.client import Client
+    from mailslot.oauth.flow import Person
+    from mailslot.oauth.grant import Grant
+    from mailslot.oauth.http import TokenHttp
+    from mailslot.oauth.token_response import TokenResponse
+
+
+@dataclass(frozen=True)
+class AppFlow:
+    """The flow ``app``. The client proves itself as `mailslot.oauth.http.TokenHttp.post` says."""
+
+    name: str = "app"
+
+    async def obtain(self, client: Client, http: TokenHttp, person: Person) -> Grant:  # noqa: ARG002 - needs nobody
+        """Ask for a token.
+
+        Raises:
+            InputError: the provider does not allow this flow, or there is neither a secret nor a certificate.
+            TokenServiceError: the token service refused, or was not reached.
+        """
+        client.provider.check_flow(self.name)
+        return new_grant(self.name, client, http, await _ask(client, http))
+
+    async def renew(self, client: Client, http: TokenHttp, grant: Grant) -> Grant:
+        """Ask again; there is no refresh token (RFC 6749 section 4.4.3).
+
+        Raises:
+            InputError: there is neither a secret nor a certificate.
+            TokenServiceError: the token service refused, or was not reached.
+        """
+        return renewed_grant(grant, client, http, await _ask(client, http))
+
+
+async def _ask(client: Client, http: TokenHttp) -> TokenResponse:
+    if not client.confidential:
+        raise InputError(
+            "An application that signs in by itself needs a client secret or a certificate.",
+            stage="token",
+            cause="not_configured",
+        )
+    form = {"grant_type": "client_credentials", "scope": " ".join(client.scopes)}
+    return await request_token(client, http, form)
+
+
+flow = AppFlow()

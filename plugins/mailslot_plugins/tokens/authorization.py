@@ -1,0 +1,152 @@
+"""One attempt at the authorization code grant: what is asked, and what an answer must bear to be believed.
+
+RFC 6749 section 4.1, with PKCE (RFC 7636), the issuer's name (RFC 9207) and, for OpenID Connect, a nonce.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from mailslot.errors import InputError, TokenError
+from mailslot.oauth.claims import look_into
+from mailslot.oauth.faults import classify, words
+from mailslot.oauth.http import Answer
+from mailslot.oauth.token_response import request_token
+from mailslot.wire.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mailslot.oauth.client import Client
+    from mailslot.oauth.http import TokenHttp
+    from mailslot.oauth.token_response import TokenResponse
+
+WITHIN: Final = 600.0
+"""Seconds that a sign-in may take; its state is good for no longer."""
+
+_OCTETS: Final = 32  # of chance in state, verifier and nonce; RFC 7636 section 4.1 recommends so many
+
+
+class Attempt:
+    """An attempt at a sign-in. Its state, verifier and nonce are fresh, and good for nothing else.
+
+    Args:
+        client: who asks; its provider's endpoints are known.
+        redirect_uri: where the browser is sent with the answer.
+
+    Attributes:
+        redirect_uri: the same.
+
+    Raises:
+        InputError: the provider has no authorization endpoint.
+    """
+
+    def __init__(self, client: Client, redirect_uri: str) -> None:
+        if client.provider.endpoints.authorization is None:
+            raise InputError(
+                f"{client.provider.name} has no authorization endpoint, so nobody can sign in there with a browser.",
+                stage="token",
+                cause="not_configured",
+            )
+        self.redirect_uri = redirect_uri
+        self._client = client
+        self._endpoint = client.provider.endpoints.authorization
+        self._state = Secret(secrets.token_urlsafe(_OCTETS))
+        self._verifier = Secret(secrets.token_urlsafe(_OCTETS))
+        self._nonce = Secret(secrets.token_urlsafe(_OCTETS)) if "openid" in client.scopes else None
+
+    @property
+    def address(self) -> str:
+        """What is to be opened in a browser (RFC 6749 section 4.1.1)."""
+        challenge = hashlib.sha256(self._verifier.reveal().encode()).digest()
+        parameters = {
+            "response_type": "code",
+            "client_id": self._client.client_id,
+            "redirect_uri": self.redirect_uri,
+            "scope": " ".join(self._client.scopes),
+            "state": self._state.reveal(),
+            "code_challenge": base64.urlsafe_b64encode(challenge).rstrip(b"=").decode(),
+            "code_challenge_method": "S256",
+            "login_hint": self._client.account,
+        }
+        if self._nonce is not None:
+            parameters["nonce"] = self._nonce.reveal()
+        if "offline_access" in self._client.scopes and self._client.provider.id == "custom":
+            parameters["prompt"] = (
+                "consent"  # OpenID Connect Core section 11; providers that are known say what they want
+            )
+        parameters |= self._client.provider.quirks.authorization_parameters
+        parts = urlsplit(self._endpoint)
+        query = "&".join(filter(None, (parts.query, urlencode(parameters))))
+        return urlunsplit(parts._replace(query=query))
+
+    def is_answered_by(self, parameters: Mapping[str, str]) -> bool:
+        """Whether the parameters of a redirection answer this attempt, by their state, compared in constant time."""
+        return self._state == parameters.get("state", "")
+
+    def code(self, parameters: Mapping[str, str]) -> Secret:
+        """Return the authorization code of an answer to this attempt (RFC 6749 section 4.1.2).
+
+        Raises:
+            TokenError: the sign-in was refused, or the answer is not the provider's, or holds no code.
+        """
+        self._check_issuer(parameters.get("iss"))
+        if parameters.get("error"):
+            host = urlsplit(self._endpoint).netloc
+            raise classify(Answer(400, dict(parameters), host=host), "authorization_code")
+        if not parameters.get("code"):
+            raise unfinished("The answer to the sign-in holds no code.")
+        return Secret(parameters["code"])
+
+    async def redeem(self, code: Secret, http: TokenHttp) -> TokenResponse:
+        """Exchange the code for tokens (RFC 6749 section 4.1.3).
+
+        Raises:
+            TokenError: the token service refused, or what it gave belongs to another attempt.
+        """
+        form: dict[str, str | Secret] = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": self.redirect_uri,
+            "code_verifier": self._verifier,
+        }
+        response = await request_token(self._client, http, form)
+        if self._nonce is not None and response.id_token is not None:
+            # It came straight from the token endpoint over TLS, which stands for its signature
+            # (OpenID Connect Core section 3.1.3.7, no. 6); the nonce tells whose answer it is (no. 11).
+            claims = look_into(response.id_token)
+            if claims is None or self._nonce != (claims.nonce or ""):
+                raise unfinished("The tokens that came belong to another sign-in, so they are not used.")
+        return response
+
+    def _check_issuer(self, named: str | None) -> None:
+        """Refuse the answer of another provider (RFC 9207 section 2.4)."""
+        endpoints = self._client.provider.endpoints
+        missing = named is None and endpoints.names_issuer
+        other = named is not None and endpoints.issuer is not None and named != endpoints.issuer
+        if missing or other:
+            raise unfinished(
+                "The answer to the sign-in is not from the provider that was asked, so it is not used.",
+                f"iss is {words(named) or 'missing'}, expected {endpoints.issuer}",
+            )
+
+
+def parse_parameters(query: str) -> dict[str, str] | None:
+    """Return the parameters of a query; None where one occurs twice, which none may (RFC 6749 section 3.1)."""
+    pairs = parse_qsl(query, keep_blank_values=True)
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else None
+
+
+def not_in_time(within: float) -> TokenError:
+    """Return the error for a sign-in that nobody finished within so many seconds."""
+    return unfinished(f"Nobody finished the sign-in within {within / 60:.0f} minutes.")
+
+
+def unfinished(sentence: str, detail: str = "") -> TokenError:
+    """Return the error for a sign-in that came to nothing and can be done again."""
+    return TokenError(sentence, cause="token_not_retrieved", detail=detail)

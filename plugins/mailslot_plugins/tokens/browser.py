@@ -1,0 +1,45 @@
+"""Authorization code by the browser of this machine, which comes back to a listener on loopback (RFC 8252)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mailslot.oauth.token_response import new_grant
+from mailslot_plugins.tokens.authorization import WITHIN, Attempt
+from mailslot_plugins.tokens.loopback import open_loopback
+from mailslot_plugins.tokens.refresh import RenewedByRefreshToken
+
+if TYPE_CHECKING:
+    from mailslot.oauth.client import Client
+    from mailslot.oauth.flow import Person
+    from mailslot.oauth.grant import Grant
+    from mailslot.oauth.http import TokenHttp
+
+
+@dataclass(frozen=True)
+class BrowserFlow(RenewedByRefreshToken):
+    """The flow ``browser``.
+
+    Attributes:
+        within: seconds that the sign-in may take.
+    """
+
+    within: float = WITHIN
+    name: str = "browser"
+
+    async def obtain(self, client: Client, http: TokenHttp, person: Person) -> Grant:
+        """Show the person an address, and wait until the browser comes back from it.
+
+        Raises:
+            InputError: the provider does not allow this flow.
+            TokenError: there is no token; with its cause.
+        """
+        client.provider.check_flow(self.name)
+        async with open_loopback(client.provider.quirks.loopback_host) as loopback:
+            attempt = Attempt(client, loopback.redirect_uri)
+            code = await loopback.code(attempt, person.show_address, self.within)
+        return new_grant(self.name, client, http, await attempt.redeem(code, http))
+
+
+flow = BrowserFlow()

@@ -1,0 +1,169 @@
+"""A token from another program, which is run each time that one is wanted."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, cast
+
+import anyio
+
+from mailslot.errors import InputError, TokenError
+from mailslot.wire.redact import Redactor
+from mailslot.wire.secret import MASK, Secret
+from mailslot_plugins.tokens.token_text import MAX_TEXT, read_token
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from anyio.abc import ByteReceiveStream, Process
+
+    from mailslot.sasl.credentials import AccessToken
+
+_TIMEOUT: Final = 60.0
+_MOST_SAID: Final = 1000  # characters of standard error that are shown
+_MARGIN: Final = 60.0  # seconds that a token must still live to be given again
+
+# What may be a token or a secret: long, with letters and digits mixed.
+_TELLING: Final = re.compile(r"(?=[\w.~+/=-]*\d)(?=[\w.~+/=-]*[A-Za-z])[\w.~+/=-]{16,}")
+
+
+class CommandToken:
+    """Runs the program, and reads the token from its standard output.
+
+    A token whose end the program told is given again until a minute before that.
+
+    Args:
+        command: the program and its arguments; or one text for the shell.
+        timeout: seconds that it may take.
+    """
+
+    def __init__(self, command: Sequence[str] | str, timeout: float = _TIMEOUT) -> None:
+        self._command = command
+        self._timeout = timeout
+        self._lock = anyio.Lock()
+        self._last: AccessToken | None = None
+
+    @property
+    def _name(self) -> str:
+        words = self._command.split() if isinstance(self._command, str) else self._command
+        return f"The command {words[0]}"
+
+    async def token(self, *, force: bool = False) -> AccessToken:
+        """Give what the program gives; it is run at most once at a time.
+
+        Raises:
+            TokenError: it cannot be run, failed, took too long, or gave no token that is valid now.
+        """
+        async with self._lock:
+            last = self._last
+            if force or last is None or last.expires_at is None or last.expires_at - _MARGIN <= time.time():
+                started = time.time()
+                text = await self._run()
+                self._last = last = read_token(text, self._name, written_at=started, now=time.time())
+            return last
+
+    async def forget(self) -> None:
+        """Drop the last token; what the program keeps is its own."""
+        self._last = None
+
+    async def _run(self) -> bytes:
+        try:
+            process = await anyio.open_process(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # it is ended with all that it has started
+            )
+        except OSError as error:
+            raise self._failed(f"cannot be run: {error.strerror}") from error
+        output, errors = bytearray(), bytearray()
+        ended = False
+        try:
+            with anyio.move_on_after(self._timeout):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(_collect, process, process.stdout, output)
+                    tasks.start_soon(_collect, process, process.stderr, errors)
+                    await process.wait()
+                    _kill(process)
+                ended = True
+        finally:
+            _kill(process)
+            with anyio.CancelScope(shield=True):
+                await process.aclose()
+        said = _said(bytes(errors), bytes(output))
+        if len(output) > MAX_TEXT or len(errors) > MAX_TEXT:
+            raise self._failed("wrote more than 64 KiB, which is no token", said)
+        if not ended:
+            raise self._failed(f"did not end within {self._timeout:g} seconds", said)
+        if process.returncode:
+            raise self._failed(f"failed with exit code {process.returncode}", said)
+        return bytes(output)
+
+    def _failed(self, what: str, said: str = "") -> TokenError:
+        return TokenError(f"{self._name} {what}.", cause="token_not_retrieved", detail=said)
+
+
+def source(settings: Mapping[str, object]) -> CommandToken:
+    """Return the source for its settings.
+
+    Args:
+        settings: ``command``, a list of program and arguments, or a text that is split as a shell would split it;
+            ``shell``, true to give that text to the shell itself; ``timeout`` in seconds (60).
+
+    Raises:
+        InputError: one of them cannot be used.
+    """
+    timeout = settings.get("timeout", _TIMEOUT)
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= 600:
+        raise InputError("The timeout of a command is a number of seconds, 600 at most.", stage="token")
+    command = _command(settings.get("command"), shell=bool(settings.get("shell", False)))
+    if not command or not command[0]:
+        raise InputError("The token source command needs command, the program and its arguments.", stage="token")
+    return CommandToken(command, timeout)
+
+
+def _command(given: object, *, shell: bool) -> list[str] | str | None:
+    """Return what is to be run; None where that is nothing."""
+    if isinstance(given, str):
+        try:
+            return given if shell else shlex.split(given)
+        except ValueError:
+            return None
+    words = cast("list[object]", given) if isinstance(given, list) else [None]
+    texts = [word for word in words if isinstance(word, str) and "\0" not in word]
+    return None if shell or len(texts) < len(words) else texts
+
+
+async def _collect(process: Process, stream: ByteReceiveStream | None, into: bytearray) -> None:
+    """Read to the end, or until there is too much: then the program is ended."""
+    if stream is not None:
+        async for octets in stream:
+            into += octets
+            if len(into) > MAX_TEXT:
+                _kill(process)
+                return
+
+
+def _kill(process: Process) -> None:
+    """End the program and whatever it has started in its session."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _said(errors: bytes, output: bytes) -> str:
+    """Return the end of what was written to standard error, without anything that may be a secret."""
+    redactor = Redactor()
+    for word in output.decode("utf-8", "replace").split():
+        redactor.add(Secret(word))
+    end = errors[-2 * _MOST_SAID :]
+    words = end.decode("utf-8", "replace").split()[len(end) < len(errors) :]  # the first may be cut, and not be known
+    text = " ".join(words)
+    masked = _TELLING.sub(MASK, redactor.mask(text))
+    return "".join(c for c in masked if c.isprintable())[-_MOST_SAID:]

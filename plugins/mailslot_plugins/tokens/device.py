@@ -1,0 +1,138 @@
+"""Device code: the person enters a code in a browser on any other machine, and we ask until it is done (RFC 8628)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from mailslot.errors import InputError
+from mailslot.oauth.address import check_address
+from mailslot.oauth.faults import DEVICE_CODE, Kind, TokenServiceError, classify, words
+from mailslot.oauth.flow import DeviceCode
+from mailslot.oauth.token_response import new_grant, request_token
+from mailslot.wire.secret import Secret
+from mailslot_plugins.tokens.authorization import unfinished
+from mailslot_plugins.tokens.refresh import RenewedByRefreshToken
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from mailslot.oauth.client import Client
+    from mailslot.oauth.flow import Person
+    from mailslot.oauth.grant import Grant
+    from mailslot.oauth.http import TokenHttp
+    from mailslot.oauth.token_response import TokenResponse
+
+_EXPIRES_IN: Final = 600.0  # seconds, where the service forgot to say
+_SLOWER: Final = 5.0  # seconds added by each slow_down (RFC 8628 section 3.5)
+_SLOWEST: Final = 60.0  # seconds between tries at a service that does not answer
+_WAITING: Final = frozenset({"token_service_unreachable", "token_service_busy"})
+
+
+@dataclass(frozen=True)
+class DeviceFlow(RenewedByRefreshToken):
+    """The flow ``device``.
+
+    Attributes:
+        interval: seconds between questions where the service does not say (RFC 8628 section 3.2: 5).
+        sleep: waits so many seconds.
+    """
+
+    interval: float = 5.0
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+    name: str = "device"
+
+    async def obtain(self, client: Client, http: TokenHttp, person: Person) -> Grant:
+        """Show the person a code, and ask the token service until it was entered.
+
+        Raises:
+            InputError: the provider does not allow this flow.
+            TokenError: there is no token; with its cause.
+        """
+        client.provider.check_flow(self.name)
+        device_code, prompt, interval = await self._begin(client, http)
+        await person.show_code(prompt)
+        response = await self._poll(client, http, device_code, interval, prompt.expires_at)
+        return new_grant(self.name, client, http, response)
+
+    async def _begin(self, client: Client, http: TokenHttp) -> tuple[Secret, DeviceCode, float]:
+        """Ask for a code (RFC 8628 section 3.1)."""
+        endpoint = client.provider.endpoints.device_authorization
+        if endpoint is None:
+            raise InputError(
+                f"{client.provider.name} has no endpoint for device codes; use another flow.",
+                stage="token",
+                cause="not_configured",
+            )
+        asked_at = anyio.current_time()
+        answer = await http.post(endpoint, {"scope": " ".join(client.scopes)}, client=client)
+        members = answer.json or {}
+        if not answer.ok or members.get("error"):
+            raise classify(answer, DEVICE_CODE)
+        device_code, user_code = members.get("device_code"), words(members.get("user_code"), 60)
+        # Google says verification_url.
+        address = _address(members, "verification_uri") or _address(members, "verification_url")
+        if not isinstance(device_code, str) or not device_code or not user_code or address is None:
+            raise TokenServiceError(
+                f"The token service {answer.host} answered without a code, or without an address to enter it at.",
+                cause="unknown",
+                kind=Kind.UNKNOWN,
+                status=answer.status,
+                detail=f"the answer holds {words(', '.join(members)) or 'nothing'}",
+            )
+        prompt = DeviceCode(
+            user_code,
+            address,
+            _address(members, "verification_uri_complete"),
+            asked_at + (_seconds(members.get("expires_in")) or _EXPIRES_IN),
+        )
+        return Secret(device_code), prompt, _seconds(members.get("interval")) or self.interval
+
+    async def _poll(
+        self, client: Client, http: TokenHttp, device_code: Secret, interval: float, expires_at: float
+    ) -> TokenResponse:
+        """Ask until the person is done or the code has expired (RFC 8628 sections 3.4 and 3.5)."""
+        form: dict[str, str | Secret] = {"grant_type": DEVICE_CODE, "device_code": device_code}
+        while True:
+            left = expires_at - anyio.current_time()
+            await self.sleep(max(min(interval, left), 0))
+            try:
+                return await request_token(client, http, form)
+            except TokenServiceError as error:
+                if error.error == "slow_down":
+                    interval += _SLOWER
+                elif error.error != "authorization_pending":
+                    if error.cause not in _WAITING:
+                        raise
+                    interval = max(interval, min(2 * interval, _SLOWEST), error.retry_after or 0)
+                if left <= interval:
+                    raise unfinished("The code has expired before the sign-in was finished.", error.detail) from error
+
+
+def _address(members: Mapping[str, object], name: str) -> str | None:
+    """Return an address to be opened by a person; None where there is none that can be trusted."""
+    value = members.get(name)
+    if not isinstance(value, str):
+        return None
+    try:
+        check_address(value, name)
+    except InputError:
+        return None
+    return value
+
+
+def _seconds(value: object) -> float | None:
+    """Return a number of seconds, also one that came as text; None for anything else and for less than one's due."""
+    if not isinstance(value, int | float | str) or isinstance(value, bool):
+        return None
+    try:
+        seconds = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return seconds if math.isfinite(seconds) and seconds > 0 else None
+
+
+flow = DeviceFlow()

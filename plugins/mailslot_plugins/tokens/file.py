@@ -1,0 +1,70 @@
+"""A token in a file that another program keeps fresh."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+
+from mailslot.errors import InputError, TokenError
+from mailslot_plugins.tokens.token_text import MAX_TEXT, read_token
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mailslot.sasl.credentials import AccessToken
+
+
+class FileToken:
+    """Reads the file each time that a token is wanted, so that it always has the newest.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def token(self, *, force: bool = False) -> AccessToken:  # noqa: ARG002 - the file has no other to give
+        """Give what is in the file now.
+
+        Raises:
+            TokenError: it cannot be read, or there is no token in it that is valid now.
+        """
+        try:
+            text, written_at = await anyio.to_thread.run_sync(self._read)
+        except OSError as error:
+            raise TokenError(
+                f"The file {self._path} with the token cannot be read: {error.strerror}.",
+                cause="token_not_retrieved",
+                detail=str(error),
+            ) from error
+        return read_token(text, f"The file {self._path}", written_at=written_at, now=time.time())
+
+    async def forget(self) -> None:
+        """Do nothing: the file belongs to the other program."""
+
+    def _read(self) -> tuple[bytes, float]:
+        if not self._path.is_file():  # to open a pipe would wait for its other end
+            raise FileNotFoundError(errno.ENOENT, "there is no such file")
+        with self._path.open("rb") as file:
+            return file.read(MAX_TEXT + 1), os.fstat(file.fileno()).st_mtime
+
+
+def source(settings: Mapping[str, object]) -> FileToken:
+    """Return the source for its settings.
+
+    Args:
+        settings: ``path``.
+
+    Raises:
+        InputError: it is missing, or not absolute.
+    """
+    path = settings.get("path")
+    if not isinstance(path, str | Path) or not Path(path).is_absolute():
+        raise InputError("The token source file needs path, the whole path of the file with the token.", stage="token")
+    return FileToken(Path(path))

@@ -1,0 +1,157 @@
+"""A listener on loopback that waits for the end of one sign-in (RFC 8252 sections 7.3 and 8.3)."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from anyio.abc import SocketAttribute
+
+from mailslot.errors import TokenError
+from mailslot_plugins.tokens import page
+from mailslot_plugins.tokens.authorization import not_in_time, parse_parameters, unfinished
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from anyio.abc import Listener, SocketStream
+
+    from mailslot.wire.secret import Secret
+    from mailslot_plugins.tokens.authorization import Attempt
+
+_HEAD_LIMIT: Final = 32_768  # octets of a request
+_PATIENCE: Final = 10.0  # seconds for one connection; browsers open some that they never use
+_CONNECTIONS: Final = 16
+
+_GONE = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+
+
+class Loopback:
+    """A listener that is open.
+
+    Attributes:
+        redirect_uri: the address that leads to it.
+    """
+
+    def __init__(self, listener: Listener[SocketStream], host: str) -> None:
+        self.redirect_uri = f"http://{host}:{listener.extra(SocketAttribute.local_port)}"
+        self._listener = listener
+
+    async def code(self, attempt: Attempt, show: Callable[[str], Awaitable[None]], within: float) -> Secret:
+        """Show where to sign in, and wait for the code that the browser brings back.
+
+        Exactly one request is taken: the one that bears the attempt's state. Any other gets a page that says
+        so, and changes nothing.
+
+        Args:
+            attempt: the attempt; its redirect_uri is ours.
+            show: shows an address to the person.
+            within: seconds to wait.
+
+        Raises:
+            TokenError: the sign-in was refused, or nobody finished it in time.
+        """
+        door = _Door(attempt)
+        failure: Exception | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._listener.serve, door.serve)
+            try:
+                await show(attempt.address)
+                with anyio.move_on_after(within):
+                    await door.answered.wait()
+            except Exception as error:  # noqa: BLE001 - raised below, so that the task group does not wrap it
+                failure = error
+            tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        if door.outcome is None:
+            raise not_in_time(within)
+        if isinstance(door.outcome, TokenError):
+            raise door.outcome
+        return door.outcome
+
+
+@asynccontextmanager
+async def open_loopback(host: str) -> AsyncGenerator[Loopback]:
+    """Listen on a free port until the context is left.
+
+    Args:
+        host: what to call it in the address: ``127.0.0.1``, or ``localhost`` for providers that know no other.
+
+    Raises:
+        TokenError: no port can be had.
+    """
+    try:
+        # A name may lead anywhere (RFC 8252 section 8.3); browsers find localhost here, too.
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    except OSError as error:
+        raise unfinished("No port can be opened for the end of the sign-in.", str(error)) from error
+    async with listener:
+        yield Loopback(listener, host)
+
+
+class _Door:
+    """Answers every request, and lets one in.
+
+    Attributes:
+        outcome: what the one brought; None as long as it has not come.
+        answered: set once the one has its page.
+    """
+
+    def __init__(self, attempt: Attempt) -> None:
+        self.outcome: Secret | TokenError | None = None
+        self.answered = anyio.Event()
+        self._attempt = attempt
+        self._host = attempt.redirect_uri.removeprefix("http://")
+        self._limiter = anyio.CapacityLimiter(_CONNECTIONS)
+
+    async def serve(self, stream: SocketStream) -> None:
+        """Answer one request."""
+        is_the_one = False
+        async with stream, self._limiter:
+            try:
+                with anyio.move_on_after(_PATIENCE):
+                    answer, is_the_one = self._judge(await _head(stream))
+                    await stream.send(answer)
+                    await stream.send_eof()
+            except _GONE:
+                pass  # the browser has left; what it brought counts all the same
+        if is_the_one:
+            self.answered.set()
+
+    def _judge(self, request: bytes) -> tuple[bytes, bool]:
+        """Return the page to answer with, and whether this is the one."""
+        query = self._query(request)
+        if query is None:
+            return page.NOT_HERE, False
+        parameters = parse_parameters(query)
+        if self.outcome is not None or parameters is None or not self._attempt.is_answered_by(parameters):
+            return page.OTHER_ATTEMPT, False
+        try:
+            self.outcome = self._attempt.code(parameters)
+        except TokenError as error:
+            self.outcome = error
+            return page.failed(str(error)), True
+        return page.SIGNED_IN, True
+
+    def _query(self, request: bytes) -> str | None:
+        """Return the query of a request for our address; None for any other request."""
+        line, *fields = request.decode("latin-1").split("\r\n")
+        method, target, *_ = [*line.split(" "), ""]
+        path, _, query = target.partition("?")
+        hosts = [value.strip().lower() for name, _, value in map(_field, fields) if name.lower() == "host"]
+        # Our own name in Host keeps out web pages whose name was made to lead here (DNS rebinding).
+        return query if method == "GET" and path == "/" and hosts == [self._host] else None
+
+
+async def _head(stream: SocketStream) -> bytes:
+    """Return what a request begins with, up to its empty line, or as much of it as is ever looked at."""
+    received = b""
+    while b"\r\n\r\n" not in received and len(received) < _HEAD_LIMIT:
+        received += await stream.receive()
+    return received
+
+
+def _field(line: str) -> tuple[str, str, str]:
+    return line.partition(":")

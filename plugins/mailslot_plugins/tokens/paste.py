@@ -1,0 +1,132 @@
+"""Authorization code by a browser elsewhere: the person pastes the address that failed to open there.
+
+That browser is sent to its own machine's loopback address, where nobody listens; its address bar then holds the answer.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import anyio
+
+from mailslot.oauth.token_response import new_grant
+from mailslot_plugins.tokens.authorization import WITHIN, Attempt, not_in_time, parse_parameters, unfinished
+from mailslot_plugins.tokens.refresh import RenewedByRefreshToken
+
+if TYPE_CHECKING:
+    from mailslot.oauth.client import Client
+    from mailslot.oauth.flow import Person
+    from mailslot.oauth.grant import Grant
+    from mailslot.oauth.http import TokenHttp
+    from mailslot.wire.secret import Secret
+
+_TRIES: Final = 5
+_LONGEST: Final = 32_768  # characters; the longest address that a browser keeps is far shorter
+_DYNAMIC_PORTS: Final = range(49_152, 65_536)  # RFC 6335 section 6
+_WRAPPING: Final = "\"'`<>()[]“”„‚‘’«»"
+
+
+class UnusableError(ValueError):
+    """What was pasted is not what is needed; the text says so to the person."""
+
+
+@dataclass(frozen=True)
+class PasteFlow(RenewedByRefreshToken):
+    """The flow ``paste``.
+
+    Attributes:
+        within: seconds that the sign-in may take.
+    """
+
+    within: float = WITHIN
+    name: str = "paste"
+
+    async def obtain(self, client: Client, http: TokenHttp, person: Person) -> Grant:
+        """Show the person an address, and take the one that comes of it.
+
+        What cannot be used is explained and asked for again; an empty paste gives up.
+
+        Raises:
+            InputError: the provider does not allow this flow.
+            TokenError: there is no token; with its cause.
+        """
+        client.provider.check_flow(self.name)
+        attempt = Attempt(client, f"http://{client.provider.quirks.loopback_host}:{secrets.choice(_DYNAMIC_PORTS)}")
+        code: Secret | None = None
+        with anyio.move_on_after(self.within):
+            code = await _ask(attempt, person)
+        if code is None:
+            raise not_in_time(self.within)
+        return new_grant(self.name, client, http, await attempt.redeem(code, http))
+
+
+async def _ask(attempt: Attempt, person: Person) -> Secret:
+    trouble = "No address was pasted, so there is no token."
+    for _ in range(_TRIES):
+        pasted = await person.ask_pasted_address(attempt.address)
+        if not pasted.strip():
+            break
+        try:
+            parameters = read_pasted(pasted, attempt)
+        except UnusableError as error:
+            trouble = str(error)
+            await person.progress(trouble)
+        else:
+            return attempt.code(parameters)
+    raise unfinished(trouble)
+
+
+def read_pasted(pasted: str, attempt: Attempt) -> dict[str, str]:
+    """Return the parameters of a pasted address that answers an attempt.
+
+    Blanks and line ends anywhere in it, quotes and brackets around it, a missing scheme and a missing host do no harm.
+
+    Raises:
+        UnusableError: it is another address, or not the whole one, or belongs to another attempt.
+    """
+    text = "".join(pasted[:_LONGEST].split()).strip(_WRAPPING)
+    query, fragment = _query_and_fragment(text, attempt.redirect_uri)
+    for part in (query, fragment):
+        parameters = parse_parameters(part)
+        if parameters and ("code" in parameters or "error" in parameters):
+            break
+    else:
+        raise UnusableError(f"That is not the whole address. {_wanted(attempt)}")
+    if not parameters.get("state"):
+        raise UnusableError(f"The end of that address is missing. {_wanted(attempt)}")
+    if not attempt.is_answered_by(parameters):
+        raise UnusableError(
+            "That address belongs to another attempt. Open the address shown last, sign in there, and paste what "
+            "comes of it."
+        )
+    return parameters
+
+
+def _query_and_fragment(text: str, redirect_uri: str) -> tuple[str, str]:
+    ours = urlsplit(redirect_uri)
+    before = text.partition("?")[0].partition("#")[0]
+    if before.lower().startswith(ours.netloc):
+        before, text = f"http://{before}", f"http://{text}"
+    if "://" not in before:
+        query, _, fragment = text.lstrip("/?").partition("#")
+        return query, fragment
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        parts = urlsplit("")
+    if (parts.scheme, parts.netloc.lower(), parts.path.strip("/")) != (ours.scheme, ours.netloc, ""):
+        raise UnusableError(
+            f"That is another address. The one that is needed begins with {redirect_uri}; it is where "
+            "the browser goes after the sign-in, and where it finds nothing."
+        )
+    return parts.query, parts.fragment
+
+
+def _wanted(attempt: Attempt) -> str:
+    return f"Copy all of it, from {attempt.redirect_uri} to its end."
+
+
+flow = PasteFlow()

@@ -1,0 +1,120 @@
+"""A Google service account that acts for a mailbox, by domain-wide delegation (RFC 7523 section 2.1).
+
+Google, "Using OAuth 2.0 for Server to Server Applications", section "HTTP/REST", says what the assertion holds.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
+
+from mailslot.errors import InputError
+from mailslot.oauth.assertion import sign
+from mailslot.oauth.faults import JWT_BEARER, TokenServiceError
+from mailslot.oauth.token_response import new_grant, renewed_grant, request_token
+from mailslot.wire.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mailslot.oauth.client import Client
+    from mailslot.oauth.flow import Person
+    from mailslot.oauth.grant import Grant
+    from mailslot.oauth.http import TokenHttp
+    from mailslot.oauth.token_response import TokenResponse
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccount:
+    """What the key file of a service account holds.
+
+    Attributes:
+        email: the service account's own address.
+        key: its private key, PEM.
+        key_id: the key's id at Google.
+    """
+
+    email: str
+    key: Secret
+    key_id: str
+
+    @classmethod
+    def read(cls, secret: Secret | None) -> ServiceAccount:
+        """Read a key file, the JSON that Google Cloud gave.
+
+        Raises:
+            InputError: it is none.
+        """
+        try:
+            found: object = json.loads(secret.reveal() if secret else "")
+        except (ValueError, RecursionError):
+            found = None
+        members = cast("dict[str, object]", found) if isinstance(found, dict) else {}
+        email, key, key_id = map(members.get, ("client_email", "private_key", "private_key_id"))
+        if members.get("type") != "service_account" or not isinstance(email, str) or not isinstance(key, str):
+            raise InputError(
+                "The client secret must be the key file of a service account: the whole JSON that Google Cloud gave.",
+                stage="token",
+                cause="app_secret_invalid",
+            )
+        return cls(email, Secret(key), key_id if isinstance(key_id, str) else "")
+
+
+@dataclass(frozen=True)
+class ServiceAccountFlow:
+    """The flow ``service_account``. The client's secret is the service account's key file.
+
+    Attributes:
+        clock: this machine's clock, in seconds since the epoch.
+    """
+
+    clock: Callable[[], float] = time.time
+    name: str = "service_account"
+
+    async def obtain(self, client: Client, http: TokenHttp, person: Person) -> Grant:  # noqa: ARG002 - needs nobody
+        """Ask for a token.
+
+        Raises:
+            InputError: the provider does not allow this flow, or the secret is no key file.
+            TokenServiceError: the token service refused, or was not reached.
+        """
+        client.provider.check_flow(self.name)
+        return new_grant(self.name, client, http, await self._ask(client, http))
+
+    async def renew(self, client: Client, http: TokenHttp, grant: Grant) -> Grant:
+        """Ask again; there is no refresh token.
+
+        Raises:
+            InputError: the secret is no key file.
+            TokenServiceError: the token service refused, or was not reached.
+        """
+        return renewed_grant(grant, client, http, await self._ask(client, http))
+
+    async def _ask(self, client: Client, http: TokenHttp) -> TokenResponse:
+        account = ServiceAccount.read(client.client_secret)
+        assumed = http.skew
+        try:
+            return await self._send(account, client, http)
+        except TokenServiceError as error:
+            if error.cause != "clock_wrong" or http.skew == assumed:
+                raise
+        return await self._send(account, client, http)  # the refusal has told the time, by its Date
+
+    async def _send(self, account: ServiceAccount, client: Client, http: TokenHttp) -> TokenResponse:
+        assertion = sign(
+            account.key,
+            issuer=account.email,
+            subject=client.account,
+            audience=client.provider.endpoints.token,
+            now=self.clock() + http.skew,
+            header={"typ": "JWT", "kid": account.key_id},
+            claims={"scope": " ".join(client.scopes)},
+        )
+        # The assertion is all of the proof: the key file is never sent.
+        nobody = replace(client, client_id="", client_secret=None, certificate=None)
+        return await request_token(nobody, http, {"grant_type": JWT_BEARER, "assertion": assertion})
+
+
+flow = ServiceAccountFlow()

@@ -1,0 +1,95 @@
+"""A server process on loopback that cannot outlive the tests."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+READY_WITHIN = 15.0
+"""Seconds; every server of the lab is ready in less than one."""
+
+# The kernel closes the pipe when the tests end, however they end, and the keeper then stops the
+# server. PR_SET_PDEATHSIG would not do: the kernel forgets it when Postfix changes its user.
+KEEPER = """
+exec 3<&0
+"$@" 3<&- </dev/null & server=$!
+{ read -r _ <&3; kill $server; } 2>/dev/null & watch=$!
+wait $server; status=$?
+kill $watch 2>/dev/null
+exit $status
+"""
+
+
+@contextmanager
+def running(
+    command: Sequence[str | Path],
+    *,
+    ports: Sequence[int],
+    log: Path,
+    user: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[None]:
+    """Run a server in the foreground, from the moment its ports answer until the end of the block.
+
+    Args:
+        command: the server and its arguments; it stops at SIGTERM.
+        ports: the ports of 127.0.0.1 that it will listen on.
+        log: where its output goes.
+        user: who it runs as; None for whoever runs the tests.
+        environment: its environment; None for that of the tests.
+
+    Raises:
+        RuntimeError: it ended by itself, or did not answer in time; with the log.
+    """
+    with (
+        log.open("ab") as output,
+        subprocess.Popen(
+            ["/bin/sh", "-c", KEEPER, "sh", *map(str, command)],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            user=user,
+            group=user,
+            extra_groups=None if user is None else [],
+            start_new_session=True,  # Ctrl-C is for the tests, which stop it in their own order
+        ) as keeper,
+    ):
+        deadline = time.monotonic() + READY_WITHIN
+        while not all(map(answers, ports)):
+            if keeper.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{command[0]} did not start:\n{log.read_text()}")
+            time.sleep(0.01)
+        yield
+
+
+def answers(port: int) -> bool:
+    """Whether something listens on a port of 127.0.0.1."""
+    with socket.socket() as probe:
+        refused = probe.connect_ex(("127.0.0.1", port))
+        # Where nothing listens, a socket may by chance have reached itself (RFC 9293 section 3.5).
+        return not refused and probe.getsockname() != probe.getpeername()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nothing listens on now, all different."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in sockets:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in sockets]
+
+
+def wait_until(done: Callable[[], bool], within: float = 10) -> None:
+    """Wait for what a server does in its own time, such as delivering a message; fail after so many seconds."""
+    deadline = time.monotonic() + within
+    while not done():
+        assert time.monotonic() < deadline, f"not within {within} s"
+        time.sleep(0.01)

@@ -1,0 +1,138 @@
+"""A connection as sessions use it: octets in and out, deadlines, ends, and what the other side's system has taken."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from mailslot import Endpoint, Security
+from mailslot.net.channel import Channel
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+ENDPOINT = Endpoint("localhost", 25, Security.NONE)
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[tuple[Channel, socket.socket]]:
+    """A channel, and the other end of its connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connected = socket.create_connection(server.getsockname())
+        connected.setblocking(False)
+        other, _ = server.accept()
+        channel = Channel(connected, ENDPOINT)
+        with other:
+            yield channel, other
+            channel.close()
+
+
+def soon(seconds: float = 0.05) -> float:
+    return anyio.current_time() + seconds
+
+
+async def test_octets(pair: tuple[Channel, socket.socket]) -> None:
+    channel, other = pair
+    await channel.send(b"EHLO\r\n", soon())
+    assert other.recv(99) == b"EHLO\r\n"
+    other.send(b"250 ok\r\n")
+    assert bytes(await channel.receive(soon())) == b"250 ok\r\n"
+    assert channel.local_host == channel.remote_host == "127.0.0.1"
+    assert not channel.encrypted
+
+
+async def test_deadlines(pair: tuple[Channel, socket.socket]) -> None:
+    channel, _ = pair
+    began = anyio.current_time()
+    with pytest.raises(TimeoutError):
+        await channel.receive(soon())
+    with pytest.raises(TimeoutError):
+        await channel.send(b"x" * 50_000_000, soon())
+    assert 0.1 <= anyio.current_time() - began < 1
+
+
+async def test_the_end(pair: tuple[Channel, socket.socket]) -> None:
+    channel, other = pair
+    other.send(b"221 bye\r\n")
+    other.shutdown(socket.SHUT_WR)
+    assert bytes(await channel.receive(soon())) == b"221 bye\r\n"
+    with pytest.raises(EOFError):
+        await channel.receive(soon())
+
+
+async def test_a_reset(pair: tuple[Channel, socket.socket]) -> None:
+    channel, other = pair
+    other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    other.close()
+    with pytest.raises(OSError):
+        await channel.receive(soon(1))
+    with pytest.raises(OSError):
+        await channel.send(b"x", soon())
+    assert channel.remote_host is None
+
+
+@pytest.mark.parametrize("twice", [False, True])
+async def test_closed(pair: tuple[Channel, socket.socket], twice: bool) -> None:
+    channel, other = pair
+    channel.close()
+    if twice:
+        channel.close()
+    with pytest.raises(OSError):
+        await channel.send(b"x", soon())
+    with pytest.raises((OSError, EOFError)):
+        await channel.receive(soon())
+    assert other.recv(9) == b""
+
+
+async def test_closed_while_another_task_waits(pair: tuple[Channel, socket.socket]) -> None:
+    channel, _ = pair
+    raised: list[BaseException] = []
+
+    async def wait() -> None:
+        try:
+            await channel.receive(soon(2))
+        except (OSError, EOFError) as error:
+            raised.append(error)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        await anyio.sleep(0.02)
+        channel.close()
+    assert raised
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="the system does not tell")
+async def test_progress_is_what_the_other_system_acknowledged(pair: tuple[Channel, socket.socket]) -> None:
+    channel, other = pair
+    channel.progressed()
+    assert not channel.progressed()
+    await channel.send(b"x", soon())
+    await anyio.sleep(0.1)
+    assert channel.progressed()
+    assert not channel.progressed()
+    assert other.recv(9) == b"x"
+
+
+async def test_a_busy_line_lets_others_have_a_turn(pair: tuple[Channel, socket.socket]) -> None:
+    channel, other = pair
+    other.setblocking(False)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(count)
+        for _ in range(2_000):
+            await channel.send(b"x", soon())
+            other.recv(99)
+        group.cancel_scope.cancel()
+    assert turns > 3

@@ -1,0 +1,290 @@
+"""Names, addresses and connections: raced, told apart, and closed where they are not used."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from mailslot import Endpoint, NetworkError, Security, connect_smtp
+from mailslot.net import connect as connect_module
+from mailslot.net import establish as establish_module
+from mailslot.net.connect import MAX_ADDRESSES, connect, other_family, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+@contextmanager
+def listening(host: str = "127.0.0.1", port: int = 0) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family, backlog=8) as server:
+        server.settimeout(0)
+        yield server
+
+
+@contextmanager
+def black_hole(port: int, host: str = "127.0.0.2") -> Iterator[None]:
+    """Let nothing answer there: the queue of connections to be accepted is full."""
+    with socket.create_server((host, port), backlog=0) as server, socket.socket() as one, socket.socket() as other:
+        for client in (one, other):
+            client.settimeout(0)
+            client.connect_ex(server.getsockname())
+        yield
+
+
+def endpoint(port: int, security: Security = Security.NONE, host: str = "localhost") -> Endpoint:
+    return Endpoint(host, port, security)
+
+
+def free_port() -> int:
+    with listening() as server:
+        return int(server.getsockname()[1])
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def accepted(server: socket.socket) -> int:
+    """Return how many connections were made."""
+    count = 0
+    while True:
+        try:
+            server.accept()[0].close()
+        except BlockingIOError:
+            return count
+        count += 1
+
+
+# Names.
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "192.0.2.1"])
+async def test_an_address_is_not_looked_up(host: str) -> None:
+    assert await resolve(endpoint(25, host=host), 1) == [host.strip("[]")]
+
+
+async def test_localhost() -> None:
+    assert "127.0.0.1" in await resolve(endpoint(25), 5)
+
+
+async def test_a_name_that_does_not_exist() -> None:
+    with pytest.raises(NetworkError) as caught:
+        await resolve(endpoint(25, host="mail.invalid"), 10)
+    assert (caught.value.stage, caught.value.cause) == ("resolve", "name_not_found")
+    assert caught.value.retryable
+    assert "mail.invalid" in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["x" * 64 + ".example", ".example.com"])
+async def test_a_name_that_no_resolver_takes(host: str) -> None:
+    with pytest.raises(NetworkError) as caught:
+        await resolve(endpoint(25, host=host), 10)
+    assert caught.value.cause == "name_not_found"
+
+
+async def test_a_name_service_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def asleep(*_: object, **__: object) -> None:
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(anyio, "getaddrinfo", asleep)
+    with pytest.raises(NetworkError, match="in time") as caught:
+        await resolve(endpoint(25), 0.05)
+    assert (caught.value.stage, caught.value.cause) == ("resolve", "name_not_found")
+
+
+async def test_addresses_are_interleaved_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ["2001:db8::1", "2001:db8::2", "2001:db8::2", "192.0.2.1", "2001:db8::3", "192.0.2.2"]
+
+    async def known(*_: object, **__: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        return [(0, 0, 0, "", (address, 25)) for address in found]
+
+    monkeypatch.setattr(anyio, "getaddrinfo", known)
+    assert await resolve(endpoint(25), 1) == ["2001:db8::1", "192.0.2.1", "2001:db8::2", "192.0.2.2", "2001:db8::3"]
+    found[:] = [f"192.0.2.{number}" for number in range(100)]
+    assert await resolve(endpoint(25), 1) == found[:MAX_ADDRESSES]
+    found.clear()
+    with pytest.raises(NetworkError):
+        await connect(endpoint(25), await resolve(endpoint(25), 1), 1)
+
+
+def test_the_other_family() -> None:
+    addresses = ["192.0.2.1", "2001:db8::1", "192.0.2.2"]
+    assert other_family(addresses, "192.0.2.9") == ["2001:db8::1"]
+    assert other_family(addresses, "::1") == ["192.0.2.1", "192.0.2.2"]
+    assert other_family(["192.0.2.1"], "192.0.2.1") == []
+
+
+# Connections.
+
+
+async def test_connected_sockets_do_not_block() -> None:
+    with listening() as server:
+        connected = await connect(endpoint(server.getsockname()[1]), ["127.0.0.1"], 1)
+        with connected:
+            assert connected.getpeername() == server.getsockname()
+            assert not connected.getblocking()
+
+
+async def test_refused() -> None:
+    with pytest.raises(NetworkError) as caught:
+        await connect(endpoint(free_port()), ["127.0.0.1", "127.0.0.2"], 5)
+    assert (caught.value.stage, caught.value.cause) == ("connect", "connection_refused")
+    assert caught.value.retryable
+    assert "127.0.0.2" in caught.value.detail
+
+
+async def test_no_answer() -> None:
+    port = free_port()
+    with black_hole(port):
+        began = anyio.current_time()
+        with pytest.raises(NetworkError) as caught:
+            await connect(endpoint(port), ["127.0.0.2"], 0.2)
+        assert 0.2 <= anyio.current_time() - began < 1
+    assert (caught.value.stage, caught.value.cause) == ("connect", "connection_timeout")
+    assert caught.value.retryable
+
+
+async def test_one_that_refuses_is_worse_than_one_that_is_silent() -> None:
+    """A refusal is an answer: the server is there, and the port is wrong or the service is down."""
+    port = free_port()
+    with black_hole(port), pytest.raises(NetworkError) as caught:
+        await connect(endpoint(port), ["127.0.0.2", "127.0.0.1"], 0.35)
+    assert caught.value.cause == "connection_refused"
+
+
+async def test_an_address_that_does_not_answer_costs_a_quarter_of_a_second() -> None:
+    with listening() as server:
+        port = server.getsockname()[1]
+        with black_hole(port):
+            began = anyio.current_time()
+            with await connect(endpoint(port), ["127.0.0.2", "127.0.0.1"], 5) as connected:
+                assert connected.getpeername()[0] == "127.0.0.1"
+            assert 0.2 < anyio.current_time() - began < 1
+
+
+async def test_an_address_that_refuses_costs_nothing() -> None:
+    with listening() as server:
+        began = anyio.current_time()
+        with await connect(endpoint(server.getsockname()[1]), ["127.0.0.2", "127.0.0.1"], 5) as connected:
+            assert connected.getpeername()[0] == "127.0.0.1"
+        assert anyio.current_time() - began < 0.2
+
+
+async def test_only_one_connection_is_made() -> None:
+    with listening("127.0.0.1") as first:
+        port = first.getsockname()[1]
+        with listening("127.0.0.2", port) as second:
+            with await connect(endpoint(port), ["127.0.0.1", "127.0.0.2"], 5):
+                await anyio.sleep(0.05)
+            assert (accepted(first), accepted(second)) == (1, 0)
+
+
+async def test_cancelled_while_it_connects() -> None:
+    port = free_port()
+    before = descriptors()
+    with black_hole(port):
+        with anyio.move_on_after(0.3) as scope:
+            await connect(endpoint(port), ["127.0.0.2", "127.0.0.2", "127.0.0.2"], 5)
+        assert scope.cancelled_caught
+    assert descriptors() == before
+
+
+@pytest.mark.parametrize(
+    ("faults", "cause"),
+    [
+        ([errno.ENETUNREACH], "network_unreachable"),
+        ([errno.EHOSTUNREACH, errno.ENETUNREACH], "network_unreachable"),
+        ([errno.EHOSTUNREACH, errno.ECONNREFUSED], "connection_refused"),
+        ([errno.ENETUNREACH, errno.ETIMEDOUT], "connection_timeout"),
+        ([errno.EACCES], "network_unreachable"),
+        ([], "network_unreachable"),
+    ],
+)
+def test_faults_are_told_apart(faults: Sequence[int], cause: str) -> None:
+    errors = [OSError(fault, os.strerror(fault)) for fault in faults]
+    error = connect_module._unconnected(endpoint(25), ["192.0.2.1"], errors)
+    assert (error.stage, error.cause) == ("connect", cause)
+    assert error.retryable
+
+
+# The other family.
+
+
+class Families:
+    """Two servers at one port, one for each family; each does what it is told."""
+
+    def __init__(self, six: str, four: str) -> None:
+        self.behaviours = {"::1": six, "127.0.0.1": four}
+        self.connections: list[str] = []
+        self.sockets: list[socket.socket] = []
+
+    async def serve(self, server: socket.socket, host: str) -> None:
+        while True:
+            await anyio.wait_readable(server)
+            connection, _ = server.accept()
+            self.connections.append(host)
+            self.sockets.append(connection)
+            if self.behaviours[host] == "greets":
+                connection.sendall(b"220 mail.example.com\r\n")
+                await anyio.sleep(0.02)
+                connection.sendall(b"250 mail.example.com\r\n")
+            elif self.behaviours[host] == "closes":
+                connection.close()
+
+
+def six_works() -> bool:
+    try:
+        with listening("::1"):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not six_works(), reason="there is no IPv6 here")
+@pytest.mark.parametrize(
+    ("six", "four", "security", "cause", "connections"),
+    [
+        ("greets", "greets", Security.NONE, None, ["::1"]),
+        ("silent", "greets", Security.NONE, None, ["::1", "127.0.0.1"]),
+        ("silent", "silent", Security.NONE, "connection_timeout", ["::1", "127.0.0.1"]),
+        ("silent", "closes", Security.NONE, "connection_lost", ["::1", "127.0.0.1"]),
+        ("closes", "greets", Security.NONE, "connection_lost", ["::1"]),
+        ("silent", "silent", Security.TLS, "connection_timeout", ["::1", "127.0.0.1"]),
+        ("silent", "greets", Security.TLS, "tls_port_mismatch", ["::1", "127.0.0.1"]),
+        ("silent", "refuses", Security.NONE, "connection_timeout", ["::1"]),
+    ],
+)
+async def test_a_family_that_stalls_is_left_for_the_other_once(
+    six: str, four: str, security: Security, cause: str | None, connections: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def both(*_: object) -> list[str]:
+        return ["::1", "127.0.0.1"]
+
+    monkeypatch.setattr(establish_module, "resolve", both)
+    families = Families(six, four)
+    with listening("::1") as server6:
+        port = server6.getsockname()[1]
+        with listening("127.0.0.1", port if four != "refuses" else 0) as server4:
+            async with anyio.create_task_group() as group:
+                group.start_soon(families.serve, server6, "::1")
+                group.start_soon(families.serve, server4, "127.0.0.1")
+                if cause is None:
+                    async with connect_smtp(endpoint(port, security), timeout=0.15):
+                        pass
+                else:
+                    with pytest.raises(NetworkError) as caught:
+                        async with connect_smtp(endpoint(port, security), timeout=0.15):
+                            pass
+                    assert caught.value.cause == cause
+                group.cancel_scope.cancel()
+    for connection in families.sockets:
+        connection.close()
+    assert families.connections == connections

@@ -1,0 +1,187 @@
+"""How an application proves who it is: read by a verifier of its own, and by a token service with another clock."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import hashlib
+import time
+from dataclasses import replace
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_plus
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from joserfc import jwt
+from joserfc.jwk import import_key
+
+from mailslot import InputError
+from mailslot.oauth.certificate import certificate_ends
+from mailslot.oauth.client import Certificate, Client
+from mailslot.oauth.client_authentication import prove
+from mailslot.oauth.http import TokenHttp
+from mailslot.wire.secret import Secret
+from oauth.service import answering, client, reply
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+
+    from oauth.service import Answer, Request
+
+NOW = 1_800_000_000.0
+URL = "https://issuer.test/token"
+ENDS = dt.datetime(2035, 1, 1, tzinfo=dt.UTC)
+
+
+def pair(key: CertificateIssuerPrivateKeyTypes, password: bytes | None = None) -> Certificate:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "scanner")])
+    certificate = x509.CertificateBuilder(name, name, key.public_key(), 1, ENDS - dt.timedelta(days=9999), ENDS).sign(
+        key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    )
+    hidden = BestAvailableEncryption(password) if password else NoEncryption()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, hidden)
+    return Certificate(Secret(pem.decode()), certificate.public_bytes(Encoding.PEM).decode())
+
+
+@pytest.fixture(scope="module")
+def rsa_pair() -> Certificate:
+    return pair(rsa.generate_private_key(65537, 2048))
+
+
+def with_certificate(certificate: Certificate, **quirks: object) -> Client:
+    return replace(client(secret="ignored", **quirks), certificate=certificate)
+
+
+def test_nobody_needs_to_prove_anything() -> None:
+    proof = prove(client(), URL, now=NOW)
+    assert (proof.form, proof.authorization) == ({"client_id": "the client"}, None)
+
+
+def test_a_provider_that_wants_a_secret_of_every_application() -> None:
+    with pytest.raises(InputError, match="set client_secret"):
+        prove(client(secret_required=True), URL, now=NOW)
+    assert prove(client(secret="s", secret_required=True), URL, now=NOW).authorization
+    assert prove(replace(client(secret_required=True), client_id=""), URL, now=NOW).form == {"client_id": ""}
+
+
+@pytest.mark.parametrize("secret", ["simple", "a:b", "50%", "a+b c", "ü€", "~.-_"])
+def test_basic_encodes_each_half(secret: str) -> None:
+    proof = prove(client(secret=secret), URL, now=NOW)
+    assert proof.form == {}
+    assert proof.authorization is not None
+    scheme, _, coded = proof.authorization.reveal().partition(" ")
+    name, _, password = base64.b64decode(coded, validate=True).decode("ascii").partition(":")
+    assert (scheme, unquote_plus(name), unquote_plus(password)) == ("Basic", "the client", secret)
+
+
+def test_post() -> None:
+    proof = prove(client(secret="s", client_authentication="client_secret_post"), URL, now=NOW)
+    assert proof.form == {"client_id": "the client", "client_secret": "s"}
+    assert proof.authorization is None
+    assert "'s'" not in repr(proof)
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "PS256"])
+def test_an_rsa_certificate(rsa_pair: Certificate, algorithm: str) -> None:
+    _check(with_certificate(rsa_pair, assertion_algorithm=algorithm), algorithm, "RSA")
+
+
+@pytest.mark.parametrize(("curve", "algorithm"), [(ec.SECP256R1(), "ES256"), (ec.SECP384R1(), "ES384")])
+def test_an_elliptic_certificate(curve: ec.EllipticCurve, algorithm: str) -> None:
+    _check(with_certificate(pair(ec.generate_private_key(curve)), assertion_algorithm="PS256"), algorithm, "EC")
+
+
+def _check(who: Client, algorithm: str, kind: str) -> None:
+    assert who.certificate is not None
+    proofs = [prove(who, URL, now=NOW).form for _ in range(2)]
+    certificate = x509.load_pem_x509_certificate(who.certificate.certificate.encode())
+    key = import_key(who.certificate.key.reveal(), kind)
+    ids = set()
+    for form in proofs:
+        assert form["client_id"] == "the client"
+        assert form["client_assertion_type"] == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+        assertion = form["client_assertion"]
+        assert isinstance(assertion, Secret)
+        token = jwt.decode(assertion.reveal(), key, algorithms=[algorithm])
+        thumbprint = hashlib.sha256(certificate.public_bytes(Encoding.DER)).digest()
+        assert token.header["x5t#S256"] == base64.urlsafe_b64encode(thumbprint).decode().rstrip("=")
+        claims = token.claims
+        ids.add(claims.pop("jti"))
+        times = {name: claims.pop(name) for name in ("iat", "nbf", "exp")}
+        assert claims == {"iss": "the client", "sub": "the client", "aud": URL}
+        assert times["iat"] == times["nbf"] <= NOW < times["exp"] <= NOW + 600
+    assert len(ids) == 2
+
+
+class TestUnusable:
+    def test_the_end_of_a_good_one(self, rsa_pair: Certificate) -> None:
+        assert certificate_ends(rsa_pair) == ENDS.timestamp()
+
+    @pytest.mark.parametrize(
+        "text", ["", "no certificate", "-----BEGIN CERTIFICATE-----\nxx\n-----END CERTIFICATE-----"]
+    )
+    def test_no_certificate(self, rsa_pair: Certificate, text: str) -> None:
+        _refused(replace(rsa_pair, certificate=text), "certificate cannot be used")
+
+    def test_no_key(self, rsa_pair: Certificate) -> None:
+        _refused(replace(rsa_pair, key=Secret("not-a-key")), "private key cannot be used")
+
+    def test_an_encrypted_key(self) -> None:
+        _refused(pair(ec.generate_private_key(ec.SECP256R1()), b"password"), "not encrypted")
+
+    def test_another_s_key(self, rsa_pair: Certificate) -> None:
+        other = pair(ec.generate_private_key(ec.SECP256R1()))
+        with pytest.raises(InputError, match="does not belong"):
+            certificate_ends(replace(rsa_pair, key=other.key))
+        with pytest.raises(InputError, match="right kind"):
+            prove(with_certificate(replace(rsa_pair, key=other.key)), URL, now=NOW)
+
+    def test_a_kind_that_nobody_takes(self) -> None:
+        _refused(pair(ed25519.Ed25519PrivateKey.generate()), "use RSA")
+
+
+def _refused(certificate: Certificate, because: str) -> None:
+    for call in (lambda: certificate_ends(certificate), lambda: prove(with_certificate(certificate), URL, now=NOW)):
+        with pytest.raises(InputError, match=because) as caught:
+            call()
+        assert caught.value.cause == "app_secret_invalid"
+        assert "not-a-key" not in repr((caught.value, caught.value.detail, caught.value.__cause__))
+
+
+async def test_a_wrong_clock_is_put_right_by_the_refusal(rsa_pair: Certificate) -> None:
+    ahead = 86_400 * 365
+    who = with_certificate(rsa_pair)
+    key = import_key(rsa_pair.key.reveal(), "RSA")
+    seen: list[str] = []
+
+    def judge(request: Request) -> Answer:
+        theirs = time.time() + ahead
+        claims = jwt.decode(request.form["client_assertion"], key).claims
+        seen.append(str(claims["jti"]))
+        fits = claims["nbf"] <= theirs < claims["exp"]
+        date = formatdate(theirs, usegmt=True)
+        return reply({"a": 1}, date=date) if fits else reply({"error": "invalid_client"}, status=401, date=date)
+
+    async with answering(judge) as service, TokenHttp(timeout=5) as http:
+        assert (await http.post(service.url, {}, client=who)).ok
+        assert len(service.requests) == 2
+        assert (await http.post(service.url, {}, client=who)).ok
+        assert len(service.requests) == 3
+    assert len(set(seen)) == 3
+
+
+async def test_another_refusal_is_not_tried_again(rsa_pair: Certificate) -> None:
+    for who, date in ((with_certificate(rsa_pair), time.time()), (client(secret="s"), time.time() + 86_400)):
+        answer = reply({"error": "invalid_client"}, status=401, date=formatdate(date, usegmt=True))
+        async with answering(answer) as service, TokenHttp(timeout=5) as http:
+            assert (await http.post(service.url, {}, client=who)).status == 401
+            assert len(service.requests) == 1

@@ -1,0 +1,219 @@
+"""Discovery: where it looks, whom it believes, and what it does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailslot import InputError
+from mailslot.oauth.discovery import complete, discover, well_known
+from mailslot.oauth.faults import Kind, TokenServiceError
+from mailslot.oauth.http import TokenHttp
+from mailslot.oauth.providers import custom, preset
+from oauth.service import answering, reply
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from oauth.service import Answer, Request
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[TokenHttp]:
+    async with TokenHttp(timeout=5) as http:
+        yield http
+
+
+def metadata(path: str = "", **members: object) -> Callable[[Request], Answer]:
+    """Metadata of whoever is asked, as it calls itself, with a path."""
+
+    def answer(request: Request) -> Answer:
+        issuer = f"http://{request.headers['host']}{path}"
+        document = {"issuer": issuer, "token_endpoint": f"{issuer}/token", **members}
+        return reply({name: value for name, value in document.items() if value is not None})
+
+    return answer
+
+
+MISSING = reply("no", status=404)
+PAGE = reply("<html>", content_type="text/html")
+
+
+@pytest.mark.parametrize(
+    ("issuer", "addresses"),
+    [
+        (
+            "https://issuer.example",
+            [
+                "https://issuer.example/.well-known/oauth-authorization-server",
+                "https://issuer.example/.well-known/openid-configuration",
+            ],
+        ),
+        (
+            "https://issuer.example:8443/",
+            [
+                "https://issuer.example:8443/.well-known/oauth-authorization-server",
+                "https://issuer.example:8443/.well-known/openid-configuration",
+            ],
+        ),
+        (
+            "https://issuer.example/a/b/",
+            [
+                "https://issuer.example/.well-known/oauth-authorization-server/a/b",
+                "https://issuer.example/.well-known/openid-configuration/a/b",
+                "https://issuer.example/a/b/.well-known/openid-configuration",
+            ],
+        ),
+    ],
+)
+def test_where_it_looks(issuer: str, addresses: list[str]) -> None:
+    assert well_known(issuer) == addresses
+
+
+async def test_the_first_address(http: TokenHttp) -> None:
+    async with answering(metadata(extra=1)) as service:
+        assert (await discover(service.url, http))["extra"] == 1
+    assert [request.path for request in service.requests] == ["/.well-known/oauth-authorization-server"]
+
+
+@pytest.mark.parametrize("first", [MISSING, PAGE, reply("", status=302, location="/login"), reply("[]"), reply("{")])
+async def test_the_second_address(http: TokenHttp, first: bytes) -> None:
+    async with answering(first, metadata()) as service:
+        await discover(service.url, http)
+    assert [request.path for request in service.requests] == [
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/openid-configuration",
+    ]
+
+
+async def test_the_third_address_of_an_issuer_with_a_path(http: TokenHttp) -> None:
+    async with answering(MISSING, MISSING, metadata("/realm")) as service:
+        await discover(f"{service.url}/realm", http)
+    assert service.last.path == "/realm/.well-known/openid-configuration"
+
+
+async def refused(http: TokenHttp, *answers: Answer | Callable[[Request], Answer]) -> TokenServiceError:
+    async with answering(*answers) as service:
+        with pytest.raises(TokenServiceError) as caught:
+            await complete(custom(issuer=service.url), http)
+    return caught.value
+
+
+async def test_nothing_to_be_found(http: TokenHttp) -> None:
+    error = await refused(http, MISSING)
+    assert "set its endpoints one by one" in str(error)
+    assert error.kind is Kind.CONFIGURATION
+
+
+async def test_pages_everywhere(http: TokenHttp) -> None:
+    error = await refused(http, PAGE)
+    assert (error.cause, error.kind) == ("token_service_unreachable", Kind.PASSING)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_busy(http: TokenHttp, status: int) -> None:
+    error = await refused(http, reply("", status=status), metadata())
+    assert (error.cause, error.kind) == ("token_service_busy", Kind.PASSING)
+
+
+async def test_nobody_there(http: TokenHttp) -> None:
+    async with answering(MISSING) as service:
+        issuer = service.url
+    with pytest.raises(TokenServiceError, match="refuses connections"):
+        await discover(issuer, http)
+
+
+async def test_a_lost_connection_is_no_reason_to_look_elsewhere(http: TokenHttp) -> None:
+    async with answering("reset", metadata()) as service:
+        with pytest.raises(TokenServiceError) as caught:
+            await discover(service.url, http)
+        assert len(service.requests) == 1
+    assert caught.value.kind is Kind.PASSING
+
+
+async def test_five_megabytes(http: TokenHttp) -> None:
+    error = await refused(http, reply('{"a": "' + "x" * 5_000_000 + '"}'))
+    assert "64 KiB" in str(error)
+
+
+@pytest.mark.parametrize("suffix", ["/", "X", "\u0000", "/common"])
+async def test_another_issuer(http: TokenHttp, suffix: str) -> None:
+    def other(request: Request) -> Answer:
+        return reply({"issuer": f"http://{request.headers['host']}{suffix}", "token_endpoint": "https://x/token"})
+
+    error = await refused(http, other)
+    assert "calls itself" in str(error)
+    assert error.kind is Kind.CONFIGURATION
+    assert str(error).isprintable()
+
+
+async def test_letters_that_look_alike_are_not_alike(http: TokenHttp) -> None:
+    async with answering(metadata()) as service:
+        for changed in (service.url.replace("localhost", "LOCALHOST"), f"{service.url}/"):
+            with pytest.raises(TokenServiceError, match="calls itself"):
+                await discover(changed, http)
+
+
+@pytest.mark.parametrize("issuer", [None, 7, ["x"], {}])
+async def test_no_issuer(http: TokenHttp, issuer: object) -> None:
+    assert "does not say who it is" in str(await refused(http, metadata(issuer=issuer)))
+
+
+@pytest.mark.parametrize("name", ["token_endpoint", "authorization_endpoint", "device_authorization_endpoint"])
+@pytest.mark.parametrize("address", ["http://elsewhere.example/token", "", "javascript:x", 7, ["x"]])
+async def test_an_endpoint_that_cannot_be_used(http: TokenHttp, name: str, address: object) -> None:
+    error = await refused(http, metadata(**{name: address}))
+    assert name in str(error)
+    assert error.kind is Kind.CONFIGURATION
+
+
+async def test_no_token_endpoint(http: TokenHttp) -> None:
+    assert "names no token endpoint" in str(await refused(http, metadata(token_endpoint=None)))
+
+
+async def test_all_of_it(http: TokenHttp) -> None:
+    found = metadata(
+        authorization_endpoint="https://a.example/auth",
+        device_authorization_endpoint="https://a.example/device",
+        revocation_endpoint="https://a.example/revoke",
+        authorization_response_iss_parameter_supported=True,
+        token_endpoint_auth_methods_supported=["private_key_jwt", "client_secret_post"],
+    )
+    async with answering(found) as service:
+        provider = await complete(custom(issuer=service.url, scopes="mail"), http)
+    endpoints = provider.endpoints
+    assert (endpoints.issuer, endpoints.token) == (service.url, f"{service.url}/token")
+    assert endpoints.authorization == "https://a.example/auth"
+    assert endpoints.device_authorization == "https://a.example/device"
+    assert endpoints.revocation == "https://a.example/revoke"
+    assert endpoints.names_issuer
+    assert provider.quirks.client_authentication == "client_secret_post"
+    assert provider.scopes("smtp") == ("mail",)
+    assert not provider.needs_discovery
+
+
+@pytest.mark.parametrize("methods", [None, "client_secret_post", [], ["client_secret_basic", "client_secret_post"]])
+async def test_basic_unless_only_post(http: TokenHttp, methods: object) -> None:
+    async with answering(metadata(token_endpoint_auth_methods_supported=methods)) as service:
+        provider = await complete(custom(issuer=service.url), http)
+    assert provider.quirks.client_authentication == "client_secret_basic"
+
+
+@pytest.mark.parametrize("flag", [None, False, "true", 1])
+async def test_iss_only_where_it_says_so(http: TokenHttp, flag: object) -> None:
+    async with answering(metadata(authorization_response_iss_parameter_supported=flag)) as service:
+        provider = await complete(custom(issuer=service.url), http)
+    assert not provider.endpoints.names_issuer
+    with pytest.raises(InputError, match="no device codes"):
+        provider.check_flow("device")
+
+
+async def test_what_is_known_is_not_asked_for(http: TokenHttp) -> None:
+    for provider in (preset("google"), custom(token_endpoint="https://a.example/token")):
+        assert await complete(provider, http) is provider
+
+
+async def test_an_issuer_that_is_no_address(http: TokenHttp) -> None:
+    with pytest.raises(InputError, match="issuer"):
+        await discover("http://issuer.example", http)

@@ -1,0 +1,278 @@
+"""What a token service's refusal means."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailslot.oauth.faults import (
+    DEVICE_CODE,
+    ERRORS,
+    JWT_BEARER,
+    NUMBERS,
+    TEXTS,
+    Kind,
+    TokenServiceError,
+    classify,
+    words,
+)
+from mailslot.oauth.http import Answer
+
+# design, section 7
+CAUSES = {
+    "account_locked",
+    "app_or_tenant_unknown",
+    "app_secret_expired",
+    "app_secret_invalid",
+    "app_type_wrong",
+    "clock_wrong",
+    "consent_missing",
+    "mailbox_not_allowed",
+    "scope_wrong",
+    "sign_in_blocked_by_policy",
+    "token_for_other_service",
+    "token_not_renewable",
+    "token_not_retrieved",
+    "token_service_busy",
+    "token_service_unreachable",
+    "token_update_failed",
+    "unknown",
+}
+
+
+def fault(
+    error: object = None,
+    description: object = None,
+    *codes: object,
+    status: int = 400,
+    skew: float | None = 0.0,
+    grant_type: str = "refresh_token",
+    **more: object,
+) -> TokenServiceError:
+    members = {"error": error, "error_description": description, "error_codes": list(codes) or None, **more}
+    json = {name: value for name, value in members.items() if value is not None}
+    return classify(Answer(status, json, retry_after=7, date_skew=skew, host="issuer.test"), grant_type)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "kind"),
+    [
+        ("invalid_grant", "token_update_failed", Kind.GONE),
+        ("interaction_required", "token_update_failed", Kind.GONE),
+        ("login_required", "token_update_failed", Kind.GONE),
+        ("invalid_client", "app_secret_invalid", Kind.CONFIGURATION),
+        ("unauthorized_client", "app_type_wrong", Kind.CONFIGURATION),
+        ("unsupported_grant_type", "app_type_wrong", Kind.CONFIGURATION),
+        ("invalid_scope", "scope_wrong", Kind.CONFIGURATION),
+        ("invalid_target", "scope_wrong", Kind.CONFIGURATION),
+        ("consent_required", "consent_missing", Kind.CONFIGURATION),
+        ("admin_policy_enforced", "sign_in_blocked_by_policy", Kind.CONFIGURATION),
+        ("temporarily_unavailable", "token_service_busy", Kind.PASSING),
+        ("server_error", "token_service_busy", Kind.PASSING),
+        ("slow_down", "token_service_busy", Kind.PASSING),
+        ("authorization_pending", "token_not_retrieved", Kind.PASSING),
+        ("access_denied", "token_not_retrieved", Kind.GONE),
+        ("authorization_declined", "token_not_retrieved", Kind.GONE),
+        ("expired_token", "token_not_retrieved", Kind.GONE),
+        ("invalid_request", "unknown", Kind.UNKNOWN),
+        ("some_new_error", "unknown", Kind.UNKNOWN),
+        (None, "unknown", Kind.UNKNOWN),
+        ("", "unknown", Kind.UNKNOWN),
+    ],
+)
+def test_error_decides(error: str | None, cause: str, kind: Kind) -> None:
+    found = fault(error)
+    assert (found.cause, found.kind, found.error) == (cause, kind, error or None)
+    assert found.retryable == (kind is Kind.PASSING)
+    assert (found.status, found.retry_after, found.stage, found.answer_lost) == (400, 7, "token", False)
+
+
+@pytest.mark.parametrize(
+    ("error", "number", "cause", "kind"),
+    [
+        # devices-and-providers, section 3.5, and the rows 3 and 13 to 19 of the catalogue of failures
+        ("invalid_grant", 700082, "token_update_failed", Kind.GONE),
+        ("invalid_grant", 50173, "token_update_failed", Kind.GONE),
+        ("invalid_grant", 50076, "token_update_failed", Kind.GONE),
+        ("interaction_required", 50079, "token_update_failed", Kind.GONE),
+        ("invalid_grant", 53003, "sign_in_blocked_by_policy", Kind.CONFIGURATION),
+        ("interaction_required", 53000, "sign_in_blocked_by_policy", Kind.CONFIGURATION),
+        ("invalid_grant", 530035, "sign_in_blocked_by_policy", Kind.CONFIGURATION),
+        ("invalid_grant", 50057, "account_locked", Kind.CONFIGURATION),
+        ("invalid_grant", 65001, "consent_missing", Kind.CONFIGURATION),
+        ("access_denied", 65004, "token_not_retrieved", Kind.GONE),
+        ("unauthorized_client", 700016, "app_or_tenant_unknown", Kind.CONFIGURATION),
+        ("invalid_request", 90002, "app_or_tenant_unknown", Kind.CONFIGURATION),
+        ("invalid_request", 9002332, "app_or_tenant_unknown", Kind.CONFIGURATION),
+        ("invalid_client", 7000215, "app_secret_invalid", Kind.CONFIGURATION),
+        ("invalid_client", 7000222, "app_secret_expired", Kind.CONFIGURATION),
+        ("invalid_client", 7000218, "app_type_wrong", Kind.CONFIGURATION),
+        ("invalid_client", 700025, "app_type_wrong", Kind.CONFIGURATION),
+        ("invalid_request", 900144, "scope_wrong", Kind.CONFIGURATION),
+        ("invalid_scope", 70011, "scope_wrong", Kind.CONFIGURATION),
+        ("invalid_request", 9001023, "app_or_tenant_unknown", Kind.CONFIGURATION),
+        ("invalid_grant", 50196, "token_service_busy", Kind.PASSING),
+        ("invalid_request", 90033, "token_service_busy", Kind.PASSING),
+        ("authorization_pending", 70016, "token_not_retrieved", Kind.PASSING),
+        # what is known of `error` alone holds where the number is new
+        ("invalid_grant", 99999999, "token_update_failed", Kind.GONE),
+        ("never_heard_of", 99999999, "unknown", Kind.UNKNOWN),
+        # a number cannot turn waiting into anything else
+        ("temporarily_unavailable", 700082, "token_service_busy", Kind.PASSING),
+        ("slow_down", 7000215, "token_service_busy", Kind.PASSING),
+    ],
+)
+def test_the_number_says_which(error: str, number: int, cause: str, kind: Kind) -> None:
+    text = f"AADSTS{number}: Something happened.\r\nTrace ID: 0000aaaa\r\nTimestamp: 2026-01-09 02:02:12Z"
+    for found in (fault(error, text), fault(error, "…", number), fault(error, text, 1, "x", number)):
+        assert (found.cause, found.kind) == (cause, kind)
+        assert number in found.error_codes
+        assert "\n" not in found.error_description
+
+
+@pytest.mark.parametrize("codes", [[], None, "7000222", {"a": 1}, [True], [None], [[7000222]], [1e400], ["7000222"]])
+def test_numbers_that_are_none(codes: object) -> None:
+    found = classify(Answer(400, {"error": "invalid_client", "error_codes": codes}))
+    assert (found.cause, found.error_codes) == ("app_secret_invalid", ())
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "cause"),
+    [
+        ("invalid_grant", "Token has been expired or revoked.", "token_update_failed"),
+        (
+            "unauthorized_client",
+            "Client is unauthorized to retrieve access tokens using this method, or client not authorized for any.",
+            "consent_missing",
+        ),
+        ("invalid_client", "The OAuth client was not found.", "app_or_tenant_unknown"),
+        ("invalid_client", "Unauthorized", "app_secret_invalid"),
+        ("unauthorized_client", "Unauthorized", "app_type_wrong"),
+    ],
+)
+def test_google_s_texts(error: str, text: str, cause: str) -> None:
+    assert fault(error, text).cause == cause
+
+
+@pytest.mark.parametrize(
+    ("grant_type", "description", "cause", "kind"),
+    [
+        ("refresh_token", "", "token_update_failed", Kind.GONE),
+        ("authorization_code", "", "token_not_retrieved", Kind.GONE),
+        (DEVICE_CODE, "", "token_not_retrieved", Kind.GONE),
+        (JWT_BEARER, "Invalid JWT Signature.", "app_secret_invalid", Kind.CONFIGURATION),
+        (JWT_BEARER, "Invalid email or User ID", "mailbox_not_allowed", Kind.CONFIGURATION),
+    ],
+)
+def test_invalid_grant_speaks_of_what_was_sent(grant_type: str, description: str, cause: str, kind: Kind) -> None:
+    found = fault("invalid_grant", description, grant_type=grant_type)
+    assert (found.cause, found.kind) == (cause, kind)
+
+
+SHORT_LIVED = "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe."
+NOT_IN_RANGE = "AADSTS700024: Client assertion is not within its valid time range."
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "skew", "cause"),
+    [
+        ("invalid_grant", "", 301, "clock_wrong"),
+        ("invalid_grant", "", -86_400, "clock_wrong"),
+        ("invalid_grant", "", 299, "token_update_failed"),
+        ("invalid_grant", "", None, "token_update_failed"),
+        ("invalid_grant", SHORT_LIVED, None, "clock_wrong"),
+        ("invalid_grant", SHORT_LIVED, 4000, "clock_wrong"),
+        ("invalid_client", NOT_IN_RANGE, 4000, "clock_wrong"),
+        ("invalid_client", NOT_IN_RANGE, 3, "app_secret_invalid"),
+        ("invalid_client", "", 4000, "app_secret_invalid"),
+        ("invalid_scope", "", 4000, "scope_wrong"),
+    ],
+)
+def test_a_wrong_clock_where_it_explains_the_refusal(error: str, text: str, skew: float | None, cause: str) -> None:
+    found = fault(error, text, skew=skew)
+    assert found.cause == cause
+    if cause == "clock_wrong":
+        assert found.kind is Kind.PASSING
+        assert "clock is wrong" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("skew", "said"),
+    [(400, "by 7 minutes"), (-7300, "by 2 hours"), (86_400 * 400.0, "by 400 days"), (-1.6e9, "by 18519 days")],
+)
+def test_by_how_much(skew: float, said: str) -> None:
+    assert said in str(fault("invalid_grant", skew=skew))
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 599])
+@pytest.mark.parametrize("error", [None, "invalid_grant", "server_error", "nonsense"])
+def test_a_service_that_is_busy_takes_nothing_away(status: int, error: str | None) -> None:
+    found = fault(error, status=status)
+    assert (found.cause, found.kind, found.answer_lost) == ("token_service_busy", Kind.PASSING, status >= 500)
+
+
+def test_no_json_at_all() -> None:
+    found = classify(Answer(404, None, host="issuer.test"))
+    assert (found.cause, found.kind) == ("unknown", Kind.UNKNOWN)
+    assert str(found) == "The token service issuer.test said: HTTP 404"
+
+
+def test_google_s_other_shape() -> None:
+    found = fault({"code": 403, "status": "PERMISSION_DENIED", "message": "No."})
+    assert (found.error, found.error_description) == ("PERMISSION_DENIED", "No.")
+    assert str(found) == "The token service issuer.test said: PERMISSION_DENIED: No."
+
+
+def test_every_row_is_of_the_catalogue_and_has_a_source() -> None:
+    rows = [*ERRORS.values(), *NUMBERS.values(), *(added for *_, added in TEXTS)]
+    assert {row.cause for row in rows} <= CAUSES
+    assert all(row.source for row in rows)
+    assert all(fragment == fragment.lower() and of in ERRORS for of, fragment, _ in TEXTS)
+    assert all((row.kind is Kind.PASSING) >= (row.cause == "token_service_busy") for row in rows)
+
+
+def test_every_sentence_names_who_said_it() -> None:
+    for error in [*ERRORS, None]:
+        for status in (400, 503):
+            sentence = str(fault(error, status=status))
+            assert "token service issuer.test" in sentence
+            assert sentence[0].isupper()
+            assert "{" not in sentence
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(
+    st.none()
+    | st.fixed_dictionaries(
+        {}, optional=dict.fromkeys(("error", "error_description", "error_codes", "error_uri"), anything)
+    ),
+    st.integers(200, 599),
+    st.none() | st.floats(-1e12, 1e12),
+)
+def test_nothing_crashes_it(json: dict[str, object] | None, status: int, skew: float | None) -> None:
+    found = classify(Answer(status, json, date_skew=skew, host="issuer.test"))
+    assert found.cause in CAUSES
+    for text in (str(found), found.detail, found.error or "", found.error_description):
+        assert text.isprintable()
+        assert len(text) < 1000
+        text.encode()
+
+
+@given(st.text())
+def test_words_are_one_line_that_harms_no_terminal(text: str) -> None:
+    assert words(text).isprintable()
+    assert len(words(text)) <= 300
+    assert words(words(text)) == words(text)
+
+
+def test_long_words_are_cut() -> None:
+    assert words("x" * 10_000, 5) == "xxxx…"
+    assert words("a\x1b[31m\r\n\tb\u202e") == "a [31m b"
+    assert words(None) == words(7) == ""

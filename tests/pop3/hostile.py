@@ -1,0 +1,165 @@
+"""A server on loopback that says whatever a test wants, when it wants."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio.abc import SocketAttribute
+from anyio.streams.tls import TLSStream
+
+from mailslot import Endpoint, Password, Security
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from anyio.abc import ByteStream
+
+    Part = Callable[["Client"], Awaitable[None]]
+
+_LOST = (OSError, EOFError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
+
+AUTH = Password("scanner@example.com", "correct-horse")
+
+
+class Client:
+    """The client, as the server sees it.
+
+    Attributes:
+        heard: all that it sent.
+        gone: set once it has closed its side.
+    """
+
+    def __init__(self, stream: ByteStream) -> None:
+        self.heard = b""
+        self.gone = anyio.Event()
+        self._stream = stream
+        self._socket: socket.socket = stream.extra(SocketAttribute.raw_socket)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._read = 0
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines that it sent."""
+        return self.heard.decode("utf-8", "replace").split("\r\n")[:-1]
+
+    async def say(self, *octets: bytes) -> None:
+        await self._stream.send(b"".join(octets))
+
+    async def trickle(self, octets: bytes, seconds: float) -> None:
+        """Say octets one by one."""
+        for at in range(len(octets)):
+            await self.say(octets[at : at + 1])
+            await anyio.sleep(seconds)
+
+    async def forever(self, octets: bytes) -> None:
+        """Say the same until the client is gone."""
+        while True:
+            await self.say(octets)
+
+    async def hear(self) -> str:
+        """Return its next line."""
+        while (end := self.heard.find(b"\r\n", self._read)) < 0:
+            self.heard += await self._stream.receive()
+        line = self.heard[self._read : end]
+        self._read = end + 2
+        return line.decode()
+
+    async def start_tls(self, context: ssl.SSLContext) -> None:
+        self._stream = await TLSStream.wrap(
+            self._stream, server_side=True, ssl_context=context, standard_compatible=False
+        )
+
+    async def close(self) -> None:
+        await anyio.aclose_forcefully(self._stream)
+
+    async def reset(self) -> None:
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await self.close()
+
+    async def sign_in(self, capabilities: bytes = b"") -> None:
+        """Greet, and let anybody in by USER and PASS."""
+        await self.say(b"+OK ready\r\n")
+        while (line := await self.hear()) != "PASS correct-horse":
+            if line == "CAPA":
+                await self.say(b"+OK\r\n" + capabilities + b".\r\n" if capabilities else b"-ERR\r\n")
+            else:
+                await self.say(b"+OK\r\n")
+        await self.say(b"+OK\r\n")
+
+    async def drain(self) -> None:
+        """Hear all that it says until it is gone."""
+        try:
+            while True:
+                self.heard += await self._stream.receive()
+        except _LOST:
+            self.gone.set()
+
+
+class Server:
+    """A server that plays one part for each connection.
+
+    Attributes:
+        endpoint: where it listens.
+        clients: those who connected, in order.
+    """
+
+    def __init__(self, parts: tuple[Part, ...], context: ssl.SSLContext | None, port: int, security: Security) -> None:
+        self.endpoint = Endpoint("localhost", port, security)
+        self.clients: list[Client] = []
+        self._parts = parts
+        self._context = context
+
+    async def serve(self, stream: ByteStream) -> None:
+        client = Client(stream)
+        self.clients.append(client)
+        try:
+            if self.endpoint.security is Security.TLS and self._context is not None:
+                await client.start_tls(self._context)
+            await self._parts[len(self.clients) - 1](client)
+        except _LOST:
+            pass
+        await client.drain()
+        await client.close()
+
+    async def left(self) -> None:
+        """Wait until all clients have closed their connections."""
+        with anyio.fail_after(2):
+            for client in self.clients:
+                await client.gone.wait()
+
+    @property
+    def client(self) -> Client:
+        """The only one."""
+        (client,) = self.clients
+        return client
+
+
+@asynccontextmanager
+async def serving(
+    *parts: Part, context: ssl.SSLContext | None = None, security: Security = Security.TLS
+) -> AsyncIterator[Server]:
+    """Serve until the context is left, and see to it that the client has closed all its connections by then.
+
+    Args:
+        parts: what to do with each connection.
+        context: the server's certificate; None where it speaks in the clear whatever the client wants.
+        security: what the client wants.
+    """
+    failure: BaseException | None = None
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1", backlog=8) as listener:
+        server = Server(parts, context, listener.extra(SocketAttribute.local_port), security)
+        async with anyio.create_task_group() as group:
+            group.start_soon(listener.serve, server.serve)
+            try:
+                yield server
+                await server.left()
+            except BaseException as error:  # noqa: BLE001 - raised below, so that the task group does not wrap it
+                failure = error
+            group.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

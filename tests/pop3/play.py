@@ -1,0 +1,229 @@
+"""Transcripts played by the core and by a session."""
+
+from __future__ import annotations
+
+import base64
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+from mailslot import AccessToken, Entry, MailError, OAuth, Password, RefusedError, connect_pop3
+from mailslot.pop3.protocol import Answer, Challenge, End, Line, Octets, Pop3Protocol
+from transcripts import Client, Server
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Sequence
+
+    from mailslot import Endpoint, Pop3Session
+    from mailslot import Transcript as Notes
+    from mailslot.sasl.credentials import Credentials
+    from transcripts import Call, Step, Transcript
+
+
+class Tokens:
+    """A token source that gives one token after the other, the last one again and again.
+
+    Attributes:
+        asked: `force` of each call.
+    """
+
+    def __init__(self, *tokens: str) -> None:
+        self._tokens = list(tokens)
+        self.asked: list[bool] = []
+
+    async def token(self, *, force: bool = False) -> AccessToken:
+        self.asked.append(force)
+        return AccessToken(self._tokens.pop(0) if len(self._tokens) > 1 else self._tokens[0])
+
+    async def forget(self) -> None:
+        self._tokens.clear()
+
+
+# The core.
+
+
+def play_core(
+    transcript: Transcript, steps: Sequence[Step], feed: Callable[[Pop3Protocol, bytes, int], None]
+) -> list[tuple[Any, ...]]:
+    """Put one connection's dialogue through the core.
+
+    Args:
+        transcript: to which it belongs.
+        steps: the dialogue.
+        feed: called with the core, a server's octets and the number of the step; feeds them.
+
+    Returns:
+        what each event says, with the octets of a message in one piece.
+
+    Raises:
+        RemoteProtocolError: as the core does.
+    """
+    core = Pop3Protocol(encrypted=transcript.security == "tls")
+    heard: list[tuple[Any, ...]] = []
+
+    def drain() -> None:
+        while (event := core.next_event()) is not None:
+            match event:
+                case Answer(verb, reply):
+                    heard.append((verb, reply))
+                case Challenge(text):
+                    heard.append(("challenge", text))
+                case Line(verb, text):
+                    heard.append((verb, text))
+                case Octets(data):
+                    if heard and heard[-1][0] == "octets":
+                        data = heard.pop()[1] + data
+                    heard.append(("octets", data))
+                case End(verb):
+                    heard.append(("end", verb))
+
+    for number, step in enumerate(steps):
+        if isinstance(step, Server):
+            feed(core, step.octets, number)
+            drain()
+        elif isinstance(step, Client):
+            octets = _say(core, step)
+            assert step.pattern.fullmatch(octets), octets
+        elif step == "starttls":
+            core.tls_started()
+    return heard
+
+
+def _say(core: Pop3Protocol, step: Client) -> bytes:
+    """Ask the core for a line that is written."""
+    line = step.octets.decode().removesuffix("\r\n").replace("{any}", "biwsbj11LHI9bg==")
+    if core.state.name == "SIGN_IN":
+        return core.cancel() if line == "*" else core.respond(base64.b64decode(line, validate=True))
+    verb, _, argument = line.partition(" ")
+    match verb:
+        case "AUTH":
+            mechanism, _, initial = argument.partition(" ")
+            return core.auth(mechanism, base64.b64decode(initial) if initial else None)
+        case "USER":
+            return core.user(argument)
+        case "PASS":
+            return core.password(argument)
+        case _:
+            command: Callable[..., bytes] = getattr(core, verb.lower())
+            return command(*map(int, argument.split()))
+
+
+# The session.
+
+
+async def play_session(
+    transcript: Transcript,
+    endpoint: Endpoint,
+    context: ssl.SSLContext,
+    notes: Notes | None = None,
+    auth: Credentials | None = None,
+) -> None:
+    """Do what a transcript's calls say, and compare what comes of them."""
+    arguments = dict(word.split("=") for word in transcript.header.get("connect", "").split())
+    calls = list(transcript.calls)
+    leaving = calls.pop() if calls[-1].verb == "leave" else None
+    async with AsyncExitStack() as stack:
+        connection = connect_pop3(
+            endpoint,
+            auth or credentials(transcript),
+            ssl_context=context,
+            timeout=float(arguments.get("timeout", 5)),
+            transcript=notes,
+        )
+        try:
+            session = await stack.enter_async_context(connection)
+        except MailError as error:
+            check(calls.pop(0), error)
+            assert not calls
+            return
+        for call in calls:
+            check(call, await _do(session, call, transcript))
+        try:
+            await stack.aclose()
+        except MailError as error:
+            if leaving is None:
+                raise
+            check(leaving, error)
+        else:
+            assert leaving is None or leaving.outcome == "ok"
+
+
+def credentials(transcript: Transcript) -> Credentials | None:
+    auth = transcript.auth
+    if auth["kind"] == "oauth":
+        return OAuth(auth["user"], Tokens(*transcript.tokens), auth.get("mechanism"))
+    if auth["kind"] == "password":
+        return Password(auth["user"], auth["password"])
+    return None
+
+
+async def _do(session: Pop3Session, call: Call, transcript: Transcript) -> dict[str, str] | MailError:
+    """Return what a call gave, as an ``Expect`` writes it."""
+    try:
+        return await _ask(session, call, transcript)
+    except MailError as error:
+        return error
+
+
+async def _ask(session: Pop3Session, call: Call, transcript: Transcript) -> dict[str, str]:
+    arguments = call.arguments
+    entries = [
+        Entry(int(number), "", 0)
+        for number in arguments.get("numbers", arguments.get("number", "")).split(",")
+        if number
+    ]
+    match call.verb:
+        case "connect":
+            return {}
+        case "stat":
+            messages, octets = await session.stat()
+            return {"messages": str(messages), "octets": str(octets)}
+        case "listing":
+            found = await session.listing()
+            columns = {"numbers": "number", "uids": "uid", "sizes": "size"}
+            return {key: ",".join(str(getattr(entry, name)) for entry in found) for key, name in columns.items()}
+        case "capabilities":
+            delay = session.capabilities.login_delay
+            return {"tags": ",".join(sorted(session.capabilities)), "login_delay": str(delay)}
+        case "retrieve" | "top":
+            retrieval = session.retrieve(entries[0])
+            if call.verb == "top":
+                retrieval = session.top(entries[0], int(arguments["lines"]))
+            assert retrieval.entry == entries[0]
+            content = b"".join([chunk async for chunk in retrieval])
+            assert content == transcript.message or "octets" in call.expected
+            return {"octets": str(len(content))}
+        case "retrieve_many":
+            refused = []
+            async for retrieval in session.retrieve_many(entries):
+                try:
+                    assert b"".join([chunk async for chunk in retrieval]) == transcript.message
+                except RefusedError:
+                    refused.append(str(retrieval.entry.number))
+            return {"refused": ",".join(refused)}
+        case "delete":
+            await session.delete(*entries)
+            return {}
+        case "noop":
+            await session.noop()
+            return {}
+    raise AssertionError(call)
+
+
+def check(call: Call, result: dict[str, str] | MailError) -> None:
+    """Hold a result against what is written."""
+    if isinstance(result, MailError):
+        assert call.outcome == "error", repr(result)
+        reply = result.reply
+        facts = {
+            "error": type(result).__name__,
+            "stage": result.stage,
+            "cause": result.cause,
+            "enhanced": str(reply and reply.enhanced),
+            "retryable": "yes" if result.retryable else "no",
+            "in_doubt": "yes" if result.in_doubt else "no",
+        }
+    else:
+        assert call.outcome == "ok", f"{result} instead of {call}"
+        facts = result
+    assert {key: facts.get(key) for key in call.expected} == call.expected, repr(result)

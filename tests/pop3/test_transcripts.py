@@ -1,0 +1,149 @@
+"""Every transcript of ``fixtures/pop3``: the core, the session, and the sandbox that plays the same service."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import mailslot_plugins.sandbox as sandboxes
+from mailslot import OAuth, Password
+from mailslot import Transcript as Notes
+from mailslot.pop3.protocol import Octets
+from mailslot.wire.protocol_error import RemoteProtocolError
+from mailslot_plugins.sandbox import run_sandbox
+from peer import playing
+from pop3.play import Tokens, play_core, play_session
+from transcripts import Client, Server, load
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+    from mailslot.pop3.protocol import Pop3Protocol
+    from mailslot.sasl.credentials import Credentials
+    from transcripts import Transcript
+
+TRANSCRIPTS = load("pop3")
+
+every = pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda transcript: transcript.name)
+
+
+def whole(core: Pop3Protocol, octets: bytes, _: int) -> None:
+    core.receive(octets)
+
+
+def outcome(transcript: Transcript, feed: Callable[[Pop3Protocol, bytes, int], None]) -> list[Any]:
+    """What the core makes of all connections: the events, and the fault where there is one."""
+    heard: list[Any] = []
+    for steps in transcript.connections:
+        try:
+            heard += play_core(transcript, steps, feed)
+        except RemoteProtocolError as error:
+            heard.append(error.cause)
+    return heard
+
+
+@every
+def test_core_hears_the_same_octet_by_octet(transcript: Transcript) -> None:
+    def bytewise(core: Pop3Protocol, octets: bytes, _: int) -> None:
+        for at in range(len(octets)):
+            core.receive(octets[at : at + 1])
+
+    assert outcome(transcript, bytewise) == outcome(transcript, whole)
+
+
+@every
+def test_core_hears_the_same_event_by_event(transcript: Transcript) -> None:
+    """As a session does: it takes every event before more octets come."""
+
+    def faults(feed: Callable[[Pop3Protocol, bytes, int], None]) -> list[str]:
+        # Who it was that spoke may show later than that it is no answer.
+        found = [fault for fault in outcome(transcript, feed) if isinstance(fault, str)]
+        return [fault.replace("not_a_mail_server", "protocol_error") for fault in found]
+
+    content = b"".join(event[1] for event in outcome(transcript, whole) if event[0] == "octets")
+    for cut in (1, 2, 3, 5, 16):
+        heard: list[bytes] = []
+
+        def piecewise(core: Pop3Protocol, octets: bytes, _: int, cut: int = cut, heard: list[bytes] = heard) -> None:
+            for at in range(0, len(octets), cut):
+                core.receive(octets[at : at + cut])
+                while (event := core.next_event()) is not None:
+                    heard.append(event.data if isinstance(event, Octets) else b"")
+
+        assert faults(piecewise) == faults(whole)
+        assert b"".join(heard) == content
+
+
+@every
+@pytest.mark.parametrize("spare", [b"+OK spare\r\n", b"+"], ids=["an answer", "an octet"])
+def test_core_never_swallows_octets_to_spare(transcript: Transcript, spare: bytes) -> None:
+    for steps in transcript.connections:
+        for at, step in enumerate(steps):
+            asks_on = any(isinstance(later, Client) or later == "starttls" for later in steps[at:])
+            if not isinstance(step, Server) or not step.octets.endswith(b"\r\n") or not asks_on:
+                continue
+
+            def feed(core: Pop3Protocol, octets: bytes, number: int, at: int = at) -> None:
+                core.receive(octets + (spare if number == at else b""))
+
+            with pytest.raises(RemoteProtocolError):
+                play_core(transcript, steps, feed)
+
+
+def traces(secret: str) -> list[str]:
+    """A secret in clear, in capitals, and in base64 at each alignment."""
+    coded = [base64.b64encode(bytes(lead) + secret.encode()).decode()[4:-4] for lead in range(3)]
+    return [secret, secret.upper(), *coded]
+
+
+@pytest.mark.parametrize(
+    ("transcript", "cut"),
+    [
+        pytest.param(transcript, cut, id=f"{transcript.name}, cut" if cut else transcript.name)
+        for transcript in TRANSCRIPTS
+        for cut in (False, True)
+        if not cut or transcript.header.get("cut") != "no"
+    ],
+)
+async def test_session(
+    transcript: Transcript, cut: bool, client_context: ssl.SSLContext, server_context: ssl.SSLContext
+) -> None:
+    notes = Notes()
+    async with playing(transcript, server_context, cut=cut) as peer:
+        await play_session(transcript, peer.endpoint, client_context, notes)
+    for secret in [*transcript.tokens, transcript.auth.get("password", "")]:
+        # A short one is a word of the dialogue as well.
+        assert len(secret) < 8 or not [trace for trace in traces(secret) if trace in str(notes)]
+
+
+# The sandbox.
+
+
+def personality(transcript: Transcript) -> sandboxes.Personality:
+    return getattr(sandboxes, transcript.header["sandbox"])
+
+
+@pytest.mark.parametrize(
+    "transcript", [t for t in TRANSCRIPTS if "sandbox" in t.header], ids=lambda transcript: transcript.name
+)
+async def test_sandbox_answers_alike(transcript: Transcript) -> None:
+    """The same calls meet the same outcome in the sandbox that plays the service."""
+    async with run_sandbox(personality=personality(transcript)) as sandbox:
+        endpoint = sandbox.pop3 if transcript.security == "starttls" else sandbox.pop3s
+        user, auth = transcript.auth["user"], transcript.auth
+        credentials: Credentials
+        if auth["kind"] == "password":
+            credentials = Password(user, auth["password"])
+        else:
+            tokens = transcript.tokens
+            if all(call.outcome == "ok" for call in transcript.calls):
+                # The last token that the transcript's client sends is the one that is taken.
+                good = 1 if "{xoauth2:2}" in transcript.text or "{oauthbearer:2}" in transcript.text else 0
+                tokens[good] = sandbox.provider.issue(user).value.reveal()
+            credentials = OAuth(user, Tokens(*tokens), auth.get("mechanism"))
+        await play_session(transcript, endpoint, sandbox.client_context(), auth=credentials)
+        assert sandbox.flaws == []
+        assert sandbox.errors == []

@@ -1,0 +1,272 @@
+"""The POP3 server, held to poplib and to octets."""
+
+from __future__ import annotations
+
+import poplib
+import time
+from dataclasses import replace
+
+import pytest
+
+from mailslot_plugins.sandbox import DOVECOT, EXCHANGE, GMAIL, Sandbox
+from sandbox.raw import PASSWORD, USER, Raw, in_thread, pop3
+
+FIRST = b"Subject: one\r\n\r\n.\r\n..\r\n.dot\r\nlast\r\n"
+SECOND = b"Subject: two\r\n\r\nno end"
+
+
+def fill(sandbox: Sandbox) -> None:
+    sandbox.maildrops[USER].add(FIRST)
+    sandbox.maildrops[USER].add(SECOND, "a-uid~!")
+
+
+def contents(sandbox: Sandbox) -> list[bytes]:
+    return [message.content for message in sandbox.maildrops[USER].messages]
+
+
+@pytest.mark.parametrize("tls", [True, False])
+async def test_poplib_fetches_and_deletes(sandbox: Sandbox, tls: bool) -> None:
+    fill(sandbox)
+
+    def fetch() -> None:
+        context = sandbox.client_context()
+        if tls:
+            client: poplib.POP3 = poplib.POP3_SSL("localhost", sandbox.pop3s.port, timeout=5, context=context)
+        else:
+            client = poplib.POP3("localhost", sandbox.pop3.port, timeout=5)
+            assert "STLS" in client.capa()
+            client.stls(context)
+        assert client.capa()["SASL"] == ["PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER", "SCRAM-SHA-256"]
+        client.user(USER.upper())
+        client.pass_(PASSWORD)
+        assert "SASL" not in client.capa()
+        assert client.stat() == (2, len(FIRST) + len(SECOND) + 2)
+        assert client.list()[1] == [b"1 %d" % len(FIRST), b"2 %d" % (len(SECOND) + 2)]
+        assert client.list(2) == b"+OK 2 %d" % (len(SECOND) + 2)
+        assert client.uidl()[1] == [b"1 00000001", b"2 a-uid~!"]
+        assert client.uidl(2) == b"+OK 2 a-uid~!"
+        assert b"\r\n".join([*client.retr(1)[1], b""]) == FIRST
+        assert client.retr(2)[1] == SECOND.split(b"\r\n")
+        assert client.top(1, 2)[1] == [b"Subject: one", b"", b".", b".."]
+        assert client.top(1, 0)[1] == [b"Subject: one", b""]
+        client.dele(1)
+        assert client.stat()[0] == 1
+        assert client.list()[1] == [b"2 %d" % (len(SECOND) + 2)]
+        with pytest.raises(poplib.error_proto, match="no such message"):
+            client.retr(1)
+        client.noop()
+        client.quit()
+
+    await in_thread(fetch)
+    assert contents(sandbox) == [SECOND]
+    assert [message.content for message in sandbox.maildrops[USER].removed] == [FIRST]
+    assert sandbox.flaws == []
+
+
+@pytest.mark.parametrize("end", ["RSET", "close", "QUIT"])
+async def test_nothing_is_deleted_before_quit(sandbox: Sandbox, end: str) -> None:
+    fill(sandbox)
+
+    def talk() -> None:
+        with pop3(sandbox) as client:
+            client.ask("DELE 1")
+            assert client.ask("STAT") == f"+OK 1 {len(SECOND) + 2}"
+            if end == "RSET":
+                client.ask("RSET")
+                assert client.ask("STAT").startswith("+OK 2")
+                client.ask("QUIT")
+            elif end == "QUIT":
+                assert len(contents(sandbox)) == 2
+                client.ask("QUIT")
+
+    await in_thread(talk)
+    assert contents(sandbox) == ([SECOND] if end == "QUIT" else [FIRST, SECOND])
+
+
+async def test_mail_that_comes_in_between_waits_for_the_next_session(sandbox: Sandbox) -> None:
+    fill(sandbox)
+
+    def talk() -> None:
+        with pop3(sandbox) as client:
+            sandbox.maildrops[USER].add(FIRST)
+            assert client.ask("STAT").startswith("+OK 2 ")
+            client.ask("DELE 1")
+            client.ask("QUIT")
+        with pop3(sandbox) as client:
+            assert client.ask("STAT").startswith("+OK 2 ")
+
+    await in_thread(talk)
+    assert contents(sandbox) == [SECOND, FIRST]
+
+
+async def test_copies_with_one_uid_are_two_messages(sandbox: Sandbox) -> None:
+    for _ in range(2):
+        sandbox.maildrops[USER].add(FIRST, "same")
+
+    def talk() -> None:
+        with pop3(sandbox) as client:
+            assert client.ask_lines("UIDL")[1:] == ["1 same", "2 same", "."]
+            client.ask("DELE 2")
+            client.ask("QUIT")
+
+    await in_thread(talk)
+    assert contents(sandbox) == [FIRST]
+
+
+async def test_a_maildrop_is_one_sessions_alone(sandbox: Sandbox) -> None:
+    fill(sandbox)
+
+    def sign_in() -> str:
+        with Raw(sandbox, sandbox.pop3s) as second:
+            second.ask(f"USER {USER}")
+            return second.ask(f"PASS {PASSWORD}")
+
+    def talk() -> None:
+        with pop3(sandbox) as client:
+            assert sign_in() == "-ERR [IN-USE] Mailbox is locked by another POP3 session."
+            with pop3(sandbox, "alice@example.com") as other:
+                assert other.ask("STAT") == "+OK 0 0"
+            client.ask("QUIT")
+            assert sign_in().startswith("+OK")
+
+    await in_thread(talk)
+
+
+async def test_hanging_up_unlocks(sandbox: Sandbox) -> None:
+    def talk() -> None:
+        with pop3(sandbox):
+            assert sandbox.maildrops[USER].locked
+        for _ in range(250):
+            if not sandbox.maildrops[USER].locked:
+                break
+            time.sleep(0.02)
+        with pop3(sandbox) as client:
+            assert client.ask("NOOP") == "+OK"
+
+    await in_thread(talk)
+
+
+@pytest.mark.parametrize("personality", [replace(DOVECOT, login_delay=60.0)], ids=[""])
+async def test_a_poll_may_come_too_soon(sandbox: Sandbox) -> None:
+    def talk() -> None:
+        with pop3(sandbox) as client:
+            client.ask("QUIT")
+        with Raw(sandbox, sandbox.pop3s) as client:
+            client.ask(f"USER {USER}")
+            assert client.ask(f"PASS {PASSWORD}").startswith("-ERR [LOGIN-DELAY]")
+
+    await in_thread(talk)
+
+
+@pytest.mark.parametrize("personality", [GMAIL], ids=["GMAIL"])
+@pytest.mark.parametrize(("end", "left"), [("QUIT", [SECOND]), ("", [FIRST, SECOND])])
+async def test_gmail_forgets_what_was_retrieved(sandbox: Sandbox, end: str, left: list[bytes]) -> None:
+    fill(sandbox)
+
+    def talk() -> None:
+        with pop3(sandbox) as client:
+            client.ask_lines("TOP 2 0")
+            client.ask_lines("RETR 1")
+            if end:
+                client.ask(end)
+
+    await in_thread(talk)
+    assert contents(sandbox) == left
+
+
+async def test_a_big_message_arrives_octet_for_octet(sandbox: Sandbox) -> None:
+    content = b"Subject: big\r\n\r\n" + b"".join(b".%07d\r\n" % number for number in range(800_000))
+    sandbox.maildrops[USER].add(content)
+
+    def talk() -> bytes:
+        with pop3(sandbox) as client:
+            client.ask("RETR 1")
+            data = client.file.read(len(content) + 800_000 + 3)
+            assert client.ask("NOOP") == "+OK"
+            return data
+
+    data = await in_thread(talk)
+    assert data == content.replace(b"\r\n.", b"\r\n..") + b".\r\n"
+
+
+async def test_commands_may_be_sent_together(sandbox: Sandbox) -> None:
+    fill(sandbox)
+
+    def talk() -> None:
+        with pop3(sandbox) as client:
+            client.send(b"STAT\r\nDELE 1\r\nRETR 1\r\nUIDL 2\r\nQUIT\r\n")
+            answers = client.socket.recv(65536)
+            assert [line[:4] for line in answers.split(b"\r\n")] == [b"+OK ", b"+OK ", b"-ERR", b"+OK ", b"+OK ", b""]
+
+    await in_thread(talk)
+    assert sandbox.flaws == []
+
+
+async def test_before_tls(sandbox: Sandbox) -> None:
+    def talk() -> None:
+        with Raw(sandbox, sandbox.pop3) as client:
+            offers = client.ask_lines("CAPA")
+            assert "STLS" in offers
+            assert "USER" not in offers
+            for command in ("AUTH XOAUTH2", f"USER {USER}"):
+                assert client.ask(command) == "-ERR [AUTH] Plaintext authentication disabled."
+            assert client.ask(f"PASS {PASSWORD}").startswith("-ERR")
+            assert client.ask("STLS").startswith("+OK")
+            client.start_tls()
+            assert "STLS" not in client.ask_lines("CAPA")
+            assert client.ask("STLS").startswith("-ERR")
+            assert client.ask("STAT").startswith("-ERR")
+            assert "XOAUTH2" in client.ask_lines("AUTH")
+
+    await in_thread(talk)
+
+
+async def test_octets_behind_stls_end_the_connection(sandbox: Sandbox) -> None:
+    def talk() -> None:
+        with Raw(sandbox, sandbox.pop3) as client:
+            client.send(b"STLS\r\nCAPA\r\n")
+            assert client.line().startswith("-ERR")
+            assert client.at_end
+
+    await in_thread(talk)
+    assert "something was sent behind STLS before it was answered" in sandbox.flaws
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["RETR 0", "RETR 3", "RETR", "RETR x", "RETR 1 2", "RETR ²", "DELE -1", "TOP 1", "TOP 1 x", "LIST 9", "UIDL 9",
+     "XYZZY", "USER a", "RETR 99999999999999999999", "\udcff"],
+)  # fmt: skip
+async def test_wrong_commands(sandbox: Sandbox, command: str) -> None:
+    fill(sandbox)
+
+    def talk() -> None:
+        with pop3(sandbox) as client:
+            client.send(command.encode("utf-8", "surrogateescape") + b"\r\n")
+            assert client.line().startswith("-ERR")
+            assert client.ask("STAT").startswith("+OK 2 ")
+
+    await in_thread(talk)
+
+
+async def test_a_bare_lf_ends_the_connection(sandbox: Sandbox) -> None:
+    def talk() -> None:
+        with pop3(sandbox) as client:
+            client.send(b"DELE 1\nQUIT\r\n")
+            assert client.line().startswith("-ERR")
+            assert client.at_end
+
+    await in_thread(talk)
+
+
+@pytest.mark.parametrize("personality", [EXCHANGE], ids=["EXCHANGE"])
+async def test_limits_of_a_server_without_pipelining(sandbox: Sandbox) -> None:
+    def talk() -> None:
+        with pop3(sandbox) as client:
+            assert client.ask("NOOP " + "x" * 248) == "+OK"
+            assert client.ask("NOOP " + "x" * 249).startswith("-ERR")
+            client.send(b"NOOP\r\nNOOP\r\n")
+            assert [client.line(), client.line()] == ["+OK", "+OK"]
+
+    await in_thread(talk)
+    assert sandbox.flaws == ["something was sent behind NOOP before it was answered"]

@@ -1,0 +1,39 @@
+"""PLAIN and LOGIN."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailslot import Password
+from mailslot.sasl.mechanism import MechanismError
+from mailslot.sasl.password import Login, Plain
+
+CREDENTIALS = Password("tim", "tanstaaftanstaaf")
+
+
+def test_plain_is_the_example_of_rfc_4616() -> None:
+    """RFC 4616 section 4, the first example."""
+    mechanism = Plain(CREDENTIALS)
+    assert mechanism.start() == b"\0tim\0tanstaaftanstaaf"
+    assert mechanism.finished
+    assert mechanism.secret == "tanstaaftanstaaf"
+    with pytest.raises(MechanismError):
+        mechanism.next(b"")
+
+
+def test_plain_in_utf_8() -> None:
+    assert Plain(Password("jürgen", "pässword")).start() == "\0jürgen\0pässword".encode()
+
+
+@pytest.mark.parametrize(
+    "prompts",
+    [(b"Username:", b"Password:"), (b"User Name\0", b"Password\0"), (b"", b""), (b"Password:", b"Username:")],
+)
+def test_login_answers_by_order_whatever_the_words(prompts: tuple[bytes, bytes]) -> None:
+    mechanism = Login(CREDENTIALS)
+    assert mechanism.secret == "tanstaaftanstaaf"
+    assert mechanism.start() is None
+    assert [mechanism.next(prompts[0]), mechanism.finished] == [b"tim", False]
+    assert [mechanism.next(prompts[1]), mechanism.finished] == [b"tanstaaftanstaaf", True]
+    with pytest.raises(MechanismError, match="third"):
+        mechanism.next(b"Password:")

@@ -1,0 +1,567 @@
+"""One sign-in over any protocol, held against a server that is a list of answers."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from mailslot import (
+    AccessToken,
+    ClosedError,
+    MailError,
+    NetworkError,
+    OAuth,
+    Password,
+    RefusedError,
+    Reply,
+    Secret,
+    ServerError,
+    SignInError,
+    StaticToken,
+    TokenError,
+)
+from mailslot.sasl.bearer import OAuthBearer, XOAuth2
+from mailslot.sasl.exchange import Step, Verdict, decode_challenge, exchange
+from mailslot.sasl.password import Login, Plain
+from mailslot.sasl.scram import ScramSha256
+from mailslot.sasl.sign_in import (
+    SignInAgainError,
+    choose,
+    fetch,
+    refusal_cause,
+    sign_in,
+    signed_in,
+    temporary,
+)
+
+USER = "scanner@example.com"
+PASSWORD = Password(USER, "open sesame")
+PROMPT = ""
+OK = Reply(None, None, "Logged in.", positive=True)
+NO = Reply(None, "AUTH", "No.", positive=False)
+TEMP = Reply(None, "SYS/TEMP", "Later.", positive=False)
+
+
+def b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def reasons(status: str) -> str:
+    return b64(f'{{"status":"{status}"}}')
+
+
+class Tokens:
+    """A source that gives one thing after the other: tokens, or what it raises."""
+
+    def __init__(self, *things: Any) -> None:
+        self.things = list(things)
+        self.asked: list[bool] = []
+
+    async def token(self, *, force: bool = False) -> AccessToken:
+        self.asked.append(force)
+        thing = self.things.pop(0)
+        if isinstance(thing, BaseException):
+            raise thing
+        return AccessToken(thing) if isinstance(thing, str) else thing
+
+    async def forget(self) -> None:
+        raise NotImplementedError
+
+
+@dataclass
+class Script:
+    """A carrier whose server says what is written.
+
+    Attributes:
+        answers: a challenge (str), a last word (`Reply`), or how the line breaks.
+        heard: what the client did, in order.
+    """
+
+    answers: list[Any]
+    longest: int = 1_000
+    alive: bool = True
+    heard: list[Any] = field(default_factory=list)
+    secrets: list[Secret] = field(default_factory=list)
+    computed: int = 0
+
+    def __post_init__(self) -> None:
+        self.answers = list(self.answers)
+
+    def _step(self, *heard: Any) -> Step:
+        self.heard.append(heard)
+        answer = self.answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        if isinstance(answer, Reply):
+            return Step(answer, None)
+        return Step(Reply(None, None, answer, positive=True), answer)
+
+    def keep_secret(self, secret: Secret) -> None:
+        self.secrets.append(secret)
+
+    def fits(self, mechanism: str, initial: bytes) -> bool:
+        return len(mechanism) + len(initial) <= self.longest
+
+    async def auth(self, mechanism: str, initial: bytes | None) -> Step:
+        return self._step("AUTH", mechanism, initial)
+
+    async def respond(self, response: bytes) -> Step:
+        return self._step(response)
+
+    async def cancel(self) -> Step:
+        return self._step("*")
+
+    async def compute(self, work: Any, challenge: bytes) -> bytes:
+        self.computed += 1
+        return work(challenge)
+
+    def refusal(self, credentials: Any, verdict: Verdict) -> SignInError:
+        cause, retryable = refusal_cause(credentials, verdict)
+        return SignInError("refused", cause=cause, reply=verdict.reply, retryable=retryable, challenge=verdict.reasons)
+
+
+def xoauth2(token: str) -> bytes:
+    return XOAuth2(USER, AccessToken(token)).start()
+
+
+async def by(carrier: Script, source: Any, mechanism: str = "XOAUTH2", again: SignInAgainError | None = None) -> None:
+    await sign_in(OAuth(USER, source), mechanism, carrier, host="h", port=995, again=again)
+
+
+class TestChoose:
+    @pytest.mark.parametrize(
+        ("credentials", "offered", "chosen"),
+        [
+            (OAuth(USER, StaticToken("t")), {"XOAUTH2", "OAUTHBEARER", "PLAIN"}, "OAUTHBEARER"),
+            (OAuth(USER, StaticToken("t")), {"XOAUTH2", "PLAIN"}, "XOAUTH2"),
+            (OAuth(USER, StaticToken("t"), "XOAUTH2"), {"XOAUTH2", "OAUTHBEARER"}, "XOAUTH2"),
+            (OAuth(USER, StaticToken("t"), "OAUTHBEARER"), {"XOAUTH2"}, None),
+            (OAuth(USER, StaticToken("t")), {"PLAIN", "LOGIN"}, None),
+            (PASSWORD, {"LOGIN", "PLAIN", "SCRAM-SHA-256", "XOAUTH2"}, "SCRAM-SHA-256"),
+            (PASSWORD, {"LOGIN", "PLAIN"}, "PLAIN"),
+            (PASSWORD, {"LOGIN"}, "LOGIN"),
+            (PASSWORD, {"XOAUTH2", "CRAM-MD5"}, None),
+            (PASSWORD, set(), None),
+        ],
+    )
+    def test_the_strongest_that_fits(self, credentials: Any, offered: set[str], chosen: str | None) -> None:
+        assert choose(credentials, offered) == chosen
+
+
+class TestExchange:
+    @pytest.mark.parametrize(
+        "mechanism", [XOAuth2(USER, AccessToken("t")), OAuthBearer(USER, AccessToken("t"), "h", 1)]
+    )
+    async def test_a_token_waits_for_the_prompt(self, mechanism: Any) -> None:
+        script = Script([PROMPT, OK])
+        assert (await exchange(mechanism, script)).accepted
+        assert script.heard == [("AUTH", mechanism.name, None), (mechanism.start(),)]
+        assert script.secrets == [Secret("t")]
+
+    @pytest.mark.parametrize("prompt", [PROMPT, "VXNlcm5hbWU6", "go on", "=", "\ufffd"])
+    async def test_the_prompts_words_mean_nothing(self, prompt: str) -> None:
+        assert (await exchange(XOAuth2(USER, AccessToken("t")), Script([prompt, OK]))).accepted
+
+    @pytest.mark.parametrize("longest", [1_000, 10])
+    async def test_plain_goes_along_where_it_fits(self, longest: int) -> None:
+        at_once = longest == 1_000
+        script = Script([OK] if at_once else [PROMPT, OK], longest)
+        assert await exchange(Plain(PASSWORD), script) == Verdict(accepted=True, reply=OK, reasons=None, presented=True)
+        response = f"\0{USER}\0open sesame".encode()
+        assert script.heard == ([("AUTH", "PLAIN", response)] if at_once else [("AUTH", "PLAIN", None), (response,)])
+
+    async def test_login_with_odd_prompts(self) -> None:
+        script = Script(["no base64!", "=====", OK])
+        assert (await exchange(Login(PASSWORD), script)).accepted
+        assert script.heard == [("AUTH", "LOGIN", None), (USER.encode(),), (b"open sesame",)]
+
+    async def test_scram_works_in_the_background_and_hides_what_proves_the_server(self) -> None:
+        mechanism = ScramSha256(Password("user", "pencil"), nonce="rOprNGfwEbeRWgbNEkqO")
+        first = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+        final = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+        script = Script([b64(first), b64(final), OK])
+        assert (await exchange(mechanism, script)).accepted
+        assert script.computed == 2
+        assert script.heard[-1] == (b"",)
+        assert final.removeprefix("v=") in [secret.reveal() for secret in script.secrets]
+
+    @pytest.mark.parametrize(
+        "answers",
+        [
+            pytest.param([OK], id="at once"),
+            pytest.param([b64("r=n%x,s=c2FsdA==,i=4096"), OK], id="without proof"),
+            pytest.param([b64("r=n%x,s=c2FsdA==,i=4096"), b64("e=invalid-proof"), OK], id="after its own refusal"),
+        ],
+    )
+    async def test_scram_believes_no_server_without_proof(self, answers: list[Any]) -> None:
+        """AT-03: v= missing, but a yes."""
+        with pytest.raises(ServerError, match="before it was complete") as caught:
+            await exchange(ScramSha256(PASSWORD, nonce="n"), Script(answers))
+        assert caught.value.cause == "protocol_error"
+        assert caught.value.reply == OK
+
+    async def test_a_wrong_password_in_scram_is_a_refusal(self) -> None:
+        script = Script([b64("r=n%x,s=c2FsdA==,i=4096"), b64("e=invalid-proof"), NO])
+        verdict = await exchange(ScramSha256(PASSWORD, nonce="n"), script)
+        assert (verdict.accepted, verdict.reply, script.heard[-1]) == (False, NO, (b"",))
+
+    @pytest.mark.parametrize(
+        "mechanism",
+        [
+            lambda: XOAuth2(USER, AccessToken("t")),
+            lambda: OAuthBearer(USER, AccessToken("t"), "h", 1),
+            lambda: Login(PASSWORD),
+            lambda: Plain(Password(USER, "p" * 2_000)),
+        ],
+    )
+    async def test_a_yes_to_auth_itself_lets_nobody_in(self, mechanism: Any) -> None:
+        """Nobody has signed in before anything was presented."""
+        with pytest.raises(ServerError, match="before it was complete"):
+            await exchange(mechanism(), Script([OK]))
+
+    async def test_login_is_not_complete_after_the_user(self) -> None:
+        with pytest.raises(ServerError, match="before it was complete"):
+            await exchange(Login(PASSWORD), Script([b64("Username:"), OK]))
+
+    @pytest.mark.parametrize("said", [OK, NO])
+    async def test_reasons_make_a_yes_unbelievable(self, said: Reply) -> None:
+        script = Script([PROMPT, reasons("401"), said])
+        if said.positive:
+            with pytest.raises(ServerError, match="before it was complete"):
+                await exchange(XOAuth2(USER, AccessToken("t")), script)
+        else:
+            verdict = await exchange(XOAuth2(USER, AccessToken("t")), script)
+            assert verdict == Verdict(accepted=False, reply=NO, reasons={"status": "401"}, presented=True)
+        assert script.heard[-1] == (b"",)
+
+    @pytest.mark.parametrize("broken", [NO, EOFError("closed"), ConnectionResetError()])
+    @pytest.mark.parametrize(
+        ("mechanism", "challenges"),
+        [
+            pytest.param(lambda: XOAuth2(USER, AccessToken("t")), [PROMPT, "e30 e30="], id="base64 with spaces"),
+            pytest.param(lambda: XOAuth2(USER, AccessToken("t")), [PROMPT, "{}"], id="JSON in the clear"),
+            pytest.param(lambda: XOAuth2(USER, AccessToken("t")), [PROMPT, "e30"], id="base64 without its end"),
+            pytest.param(lambda: XOAuth2(USER, AccessToken("t")), [PROMPT, "e30=", "e30="], id="endless XOAUTH2"),
+            pytest.param(
+                lambda: OAuthBearer(USER, AccessToken("t"), "h", 1), [PROMPT, "", ""], id="endless OAUTHBEARER"
+            ),
+            pytest.param(lambda: Plain(PASSWORD), [PROMPT], id="endless PLAIN"),
+            pytest.param(lambda: Login(PASSWORD), [PROMPT, "", ""], id="endless LOGIN"),
+            pytest.param(lambda: ScramSha256(PASSWORD), ["garbage!"], id="SCRAM, no base64"),
+            pytest.param(lambda: ScramSha256(PASSWORD), [b64("r=x,s=c2FsdA==,i=4096")], id="SCRAM, wrong nonce"),
+            pytest.param(
+                lambda: ScramSha256(PASSWORD, nonce="n"),
+                [b64("r=n%x,s=c2FsdA==,i=4096"), b64("e=x"), ""],
+                id="endless SCRAM",
+            ),
+        ],
+    )
+    async def test_what_makes_no_sense_is_cancelled(self, mechanism: Any, challenges: list[str], broken: Any) -> None:
+        script = Script([*challenges, broken])
+        with pytest.raises(ServerError, match="makes no sense") as caught:
+            await exchange(mechanism(), script)
+        assert caught.value.cause == "protocol_error"
+        assert script.heard[-1] == ("*",)
+        assert script.answers == []
+
+    async def test_silence_after_a_cancellation_is_silence(self) -> None:
+        with pytest.raises(TimeoutError):
+            await exchange(Plain(PASSWORD), Script([PROMPT, TimeoutError()]))
+
+
+class TestSignIn:
+    @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "SCRAM-SHA-256"])
+    async def test_a_refused_password_is_tried_once(self, mechanism: str) -> None:
+        script = Script([NO])
+        with pytest.raises(SignInError) as caught:
+            await sign_in(PASSWORD, mechanism, script, host="h", port=1)
+        assert caught.value.cause == ("password_refused" if mechanism != "LOGIN" else "sign_in_method_not_offered")
+        assert len(script.heard) == 1
+
+    async def test_an_accepted_password(self) -> None:
+        await sign_in(PASSWORD, "PLAIN", Script([OK]), host="h", port=1)
+
+    async def test_an_accepted_token(self) -> None:
+        source = Tokens("one")
+        await by(Script([PROMPT, OK]), source)
+        assert source.asked == [False]
+
+    @pytest.mark.parametrize(
+        "refusal", [[NO], *([reasons(status), NO] for status in ("400", "401", "invalid_request", "Invalid_Token"))]
+    )
+    async def test_a_refused_token_is_renewed_once(self, refusal: list[Any]) -> None:
+        source, script = Tokens("one", "two"), Script([PROMPT, *refusal, PROMPT, OK])
+        await by(script, source)
+        assert source.asked == [False, True]
+        assert [heard for heard in script.heard if heard[0] in {xoauth2("one"), xoauth2("two")}] == [
+            (xoauth2("one"),),
+            (xoauth2("two"),),
+        ]
+
+    async def test_there_is_no_third_try(self) -> None:
+        source, script = Tokens("one", "two"), Script([PROMPT, NO, PROMPT, reasons("401"), NO])
+        with pytest.raises(SignInError) as caught:
+            await by(script, source)
+        assert (caught.value.cause, caught.value.challenge) == ("token_refused", {"status": "401"})
+        assert source.asked == [False, True]
+        assert script.answers == []
+
+    @pytest.mark.parametrize(
+        ("answers", "cause", "retryable"),
+        [
+            ([PROMPT, reasons("403"), NO], "token_for_other_service", False),
+            ([PROMPT, reasons("insufficient_scope"), NO], "token_for_other_service", False),
+            ([PROMPT, reasons("500"), NO], "sign_in_temporarily_unavailable", True),
+            ([PROMPT, reasons("503"), NO], "sign_in_temporarily_unavailable", True),
+            ([PROMPT, reasons("use_another_token"), NO], "token_refused", False),
+            ([PROMPT, reasons(""), NO], "token_refused", False),
+            ([PROMPT, TEMP], "token_refused", False),
+            ([NO], "sign_in_method_not_offered", False),
+        ],
+    )
+    async def test_what_a_new_token_cannot_cure(self, answers: list[Any], cause: str, retryable: bool) -> None:
+        source, script = Tokens("one", "two"), Script(answers)
+        with pytest.raises(SignInError) as caught:
+            await by(script, source)
+        assert (caught.value.cause, caught.value.retryable) == (cause, retryable)
+        assert source.asked == [False]
+
+    async def test_the_source_fails_at_the_second_try(self) -> None:
+        failure = TokenError("expired", cause="token_update_failed")
+        source = Tokens("one", failure)
+        with pytest.raises(TokenError) as caught:
+            await by(Script([PROMPT, NO]), source)
+        assert caught.value is failure
+        assert source.asked == [False, True]
+
+    @pytest.mark.parametrize(("second", "renewed"), [("one", False), ("two", True)])
+    async def test_a_new_connection_is_due_where_the_server_is_gone(self, second: str, renewed: bool) -> None:
+        for script in (
+            Script([PROMPT, NO], alive=False),
+            Script([PROMPT, NO, EOFError()]),
+            Script([PROMPT, NO, BrokenPipeError()]),
+        ):
+            with pytest.raises(SignInAgainError) as caught:
+                await by(script, Tokens("one", second))
+            assert caught.value.token == AccessToken(second)
+            assert caught.value.renewed is renewed
+            assert caught.value.refusal.reply == NO
+
+    async def test_silence_at_the_second_try_is_silence(self) -> None:
+        with pytest.raises(TimeoutError):
+            await by(Script([PROMPT, NO, TimeoutError()]), Tokens("one", "two"))
+
+    @pytest.mark.parametrize("lost", [EOFError("closed"), ConnectionResetError("reset")])
+    async def test_a_second_token_that_was_sent_is_never_sent_again(self, lost: Exception) -> None:
+        with pytest.raises(type(lost)):
+            await by(Script([PROMPT, NO, PROMPT, lost]), Tokens("one", "two"))
+        with pytest.raises(SignInError) as caught:
+            await by(Script([PROMPT, NO, PROMPT, lost]), Tokens("one", "one"))
+        assert caught.value.reply == NO
+
+    async def test_the_try_on_a_new_connection_is_the_last_one(self) -> None:
+        first = SignInError("first", cause="token_refused", reply=NO)
+        again = SignInAgainError(AccessToken("two"), first, renewed=True)
+        source, script = Tokens(), Script([PROMPT, OK])
+        await by(script, source, again=again)
+        assert script.heard[-1] == (xoauth2("two"),)
+        with pytest.raises(SignInError) as caught:
+            await by(Script([PROMPT, NO]), source, again=again)
+        assert caught.value is not first
+        assert source.asked == []
+
+    async def test_oauthbearer_names_the_server(self) -> None:
+        script = Script([PROMPT, OK])
+        await by(script, Tokens("one"), "OAUTHBEARER")
+        assert script.heard[-1] == (OAuthBearer(USER, AccessToken("one"), "h", 995).start(),)
+
+
+class Line:
+    """A dialogue that counts how often it was closed."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    async def abort(self) -> None:
+        self.closed += 1
+
+
+class TestSignedIn:
+    """`signed_in` with a script of what each connection's `begin` raises."""
+
+    async def run(self, *outcomes: BaseException | None, unreached: MailError | None = None) -> list[Line]:
+        self.lines: list[Line] = []
+        self.given: list[SignInAgainError | None] = []
+
+        async def open_dialogue() -> Line:
+            if unreached and self.lines:
+                raise unreached
+            self.lines.append(Line())
+            return self.lines[-1]
+
+        async def begin(line: Line, again: SignInAgainError | None) -> None:
+            self.given.append(again)
+            outcome = outcomes[len(self.given) - 1]
+            if outcome:
+                raise outcome
+
+        assert await signed_in(open_dialogue, begin) is self.lines[-1]
+        return self.lines
+
+    refusal = SignInError("first", cause="token_refused", reply=NO)
+    lost = NetworkError("lost", stage="sign_in", cause="connection_lost")
+
+    async def test_at_once(self) -> None:
+        assert [line.closed for line in await self.run(None)] == [0]
+        assert self.given == [None]
+
+    async def test_on_the_second_connection(self) -> None:
+        again = SignInAgainError(AccessToken("t"), self.refusal, renewed=False)
+        assert [line.closed for line in await self.run(again, None)] == [1, 0]
+        assert self.given == [None, again]
+
+    @pytest.mark.parametrize("failure", [refusal, lost, KeyboardInterrupt(), ValueError()])
+    async def test_a_failure_closes(self, failure: BaseException) -> None:
+        with pytest.raises(type(failure)) as caught:
+            await self.run(failure)
+        assert caught.value is failure
+        assert [line.closed for line in self.lines] == [1]
+
+    @pytest.mark.parametrize("renewed", [True, False])
+    @pytest.mark.parametrize("opened", [True, False])
+    async def test_the_first_answer_stands_where_the_same_token_gets_no_other(
+        self, renewed: bool, opened: bool
+    ) -> None:
+        again = SignInAgainError(AccessToken("t"), self.refusal, renewed=renewed)
+        with pytest.raises(MailError) as caught:
+            await self.run(again, self.lost, unreached=None if opened else self.lost)
+        assert caught.value is (self.lost if renewed else self.refusal)
+        assert all(line.closed for line in self.lines)
+
+    async def test_an_answer_on_the_second_connection_counts(self) -> None:
+        second = SignInError("second", cause="token_refused", reply=NO)
+        with pytest.raises(SignInError) as caught:
+            await self.run(SignInAgainError(AccessToken("t"), self.refusal, renewed=False), second)
+        assert caught.value is second
+
+
+class TestFetch:
+    @pytest.mark.parametrize("thing", [None, 7, b"ya29.secret", Secret("ya29.secret"), ("t", 1)])
+    async def test_something_else(self, thing: Any) -> None:
+        class Odd(Tokens):
+            async def token(self, *, force: bool = False) -> Any:
+                return thing
+
+        with pytest.raises(TokenError, match="gave something else") as caught:
+            await fetch(Odd(), force=False)
+        assert caught.value.detail == f"Odd gave {type(thing).__name__}"
+        assert "ya29" not in repr(caught.value) + caught.value.detail
+
+    async def test_a_token_that_is_a_str(self) -> None:
+        class Plainly(Tokens):
+            async def token(self, *, force: bool = False) -> Any:
+                return "ya29.secret"
+
+        with pytest.raises(TokenError, match="gave something else"):
+            await fetch(Plainly(), force=False)
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            ValueError("ya29.secret"),
+            TimeoutError(),
+            EOFError(),
+            KeyError("x"),
+            RuntimeError("generator raised StopIteration"),
+            StopAsyncIteration(),
+            ExceptionGroup("several", [ValueError("ya29.secret")]),
+            SignInAgainError(AccessToken("t"), TestSignedIn.refusal, renewed=True),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    async def test_whatever_a_source_raises(self, error: Exception) -> None:
+        with pytest.raises(TokenError, match="its source failed") as caught:
+            await fetch(Tokens(error), force=False)
+        assert caught.value.stage == "token"
+        assert caught.value.__cause__ is error
+        assert "ya29" not in str(caught.value) + caught.value.detail
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(), GeneratorExit()], ids=repr)
+    async def test_what_is_not_for_us_to_catch(self, error: BaseException) -> None:
+        with pytest.raises(type(error)):
+            await fetch(Tokens(error), force=False)
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            TokenError("x", cause="consent_missing"),
+            ClosedError("x", stage="token", cause="connection_lost"),
+            RefusedError("x", stage="token", cause="unknown"),
+        ],
+    )
+    async def test_its_own_mail_errors_pass(self, error: MailError) -> None:
+        with pytest.raises(MailError) as caught:
+            await fetch(Tokens(error), force=False)
+        assert caught.value is error
+
+    @pytest.mark.parametrize("source", [None, object()])
+    async def test_no_source_at_all(self, source: Any) -> None:
+        with pytest.raises(TokenError):
+            await fetch(source, force=False)
+
+    async def test_a_source_that_is_not_asynchronous(self) -> None:
+        class Synchronous:
+            def token(self, *, force: bool = False) -> AccessToken:
+                return AccessToken("t")
+
+        with pytest.raises(TokenError):
+            await fetch(Synchronous(), force=False)  # type: ignore[arg-type]  # that is what is tested
+
+
+@pytest.mark.parametrize(
+    ("code", "enhanced", "expected"),
+    [
+        (454, "4.7.0", True),
+        (421, None, True),
+        (535, "5.7.8", False),
+        (334, None, False),
+        (None, "SYS/TEMP", True),
+        (None, "SYS/TEMP/DISK", True),
+        (None, "IN-USE", True),
+        (None, "LOGIN-DELAY", True),
+        (None, "SYS/PERM", False),
+        (None, "AUTH", False),
+        (None, None, False),
+    ],
+)
+def test_temporary(code: int | None, enhanced: str | None, expected: bool) -> None:
+    assert temporary(Reply(code, enhanced, "", positive=False)) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "octets"),
+    [
+        ("", b""),
+        (" ", b""),
+        ("e30=", b"{}"),
+        ("  e30= ", b"{}"),
+        ("e30", None),
+        ("e3 0=", None),
+        ("e30=\t", None),
+        ("=", None),
+        ("====", None),
+        ("e30=e30=", None),
+        ("e-30", None),
+        ("e_30", None),
+        ("é30=", None),
+        ("*", None),
+        ("AQ==", b"\x01"),
+        ("A" * 16_384, bytes(12_288)),
+    ],
+)
+def test_decode_challenge(text: str, octets: bytes | None) -> None:
+    """RFC 4954 section 4: strictly base64."""
+    assert decode_challenge(text) == octets

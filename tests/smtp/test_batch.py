@@ -1,0 +1,362 @@
+"""Many messages in one session: chained, and whole transactions in a window."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from mailslot import (
+    ClosedError,
+    InputError,
+    MailError,
+    NetworkError,
+    Receipt,
+    RecipientsRefusedError,
+    RefusedError,
+    ServerError,
+    Submission,
+    connect_smtp,
+)
+from smtp.servers import MESSAGE, SENDER, TO, Server, Stream, Wire, long, serving, unstuffed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractAsyncContextManager
+
+    from mailslot import SmtpSession
+
+
+class Store:
+    """A strict server that keeps what it takes, and refuses what a message's addresses or subject ask it to.
+
+    A local part says how a command is answered, such as ``550@…``; ``X-Answer: 554`` how the message is;
+    ``lost`` instead of a code closes the connection there.
+
+    Attributes:
+        stored: the messages taken.
+        commands: every command.
+        turns: how often the server had to wait for the client.
+    """
+
+    def __init__(self, *offers: str) -> None:
+        self.offers = offers
+        self.stored: list[bytes] = []
+        self.commands: list[str] = []
+        self.turns = 0
+
+    async def __call__(self, wire: Wire) -> None:
+        await wire.greet(*self.offers)
+        sender = spoiled = False
+        recipients = 0
+        while True:
+            if not wire._heard:
+                self.turns += 1
+                await anyio.sleep(0.001)
+            line = await wire.line()
+            self.commands.append(line)
+            verb, _, argument = line.partition(" ")
+            code = argument.partition("<")[2].partition("@")[0]
+            answer = code if code.isdigit() else "250"
+            match verb:
+                case "RSET":
+                    sender, recipients, spoiled = False, 0, False
+                case "MAIL":
+                    assert not sender
+                    assert not spoiled
+                    sender = answer == "250"
+                case "RCPT":
+                    answer = answer if sender else "503"
+                    recipients += answer == "250"
+                case "DATA" | "BDAT":
+                    if verb == "DATA":
+                        answer = "354" if sender else "503"
+                        if answer == "354":
+                            await wire.say("354 go")
+                            message = unstuffed(await wire.message())
+                    else:
+                        size, *last = argument.split()
+                        assert last == ["LAST"]
+                        message = bytearray()
+                        while len(message) < int(size):
+                            message += await wire.octets(int(size) - len(message))
+                    if verb == "BDAT" or answer == "354":
+                        asked = bytes(message).partition(b"X-Answer: ")[2][:4].decode().strip()
+                        answer = (asked or "250") if recipients and not spoiled else "554"
+                        if answer == "250":
+                            self.stored.append(bytes(message))
+                        spoiled = verb == "BDAT" and answer != "250"
+                        code = asked
+                    sender, recipients = False, 0
+                case "QUIT":
+                    await wire.say("221 bye")
+                    return
+            if code == "lost":
+                return
+            await wire.say(f"{answer} {verb}")
+            if answer == "421":
+                return
+
+
+def connected(server: Server, *, chunking: bool) -> AbstractAsyncContextManager[SmtpSession]:
+    return connect_smtp(server.endpoint, chunking=chunking, timeout=2, final_timeout=2)
+
+
+def message(number: int, answer: str = "", size: int = 0) -> bytes:
+    lines = [f"Subject: {number}"] + ([f"X-Answer: {answer}"] if answer else []) + ["", "x" * size]
+    return "".join(f"{line}\r\n" for line in lines).encode()
+
+
+WAYS = pytest.mark.parametrize(
+    ("offers", "chunking"),
+    [((), False), (("PIPELINING",), False), (("PIPELINING", "CHUNKING"), True), (("CHUNKING",), True)],
+    ids=["one by one", "chained", "windowed", "chunks one by one"],
+)
+
+
+@WAYS
+async def test_all_are_taken_once_and_in_order(offers: tuple[str, ...], chunking: bool) -> None:
+    store = Store(*offers)
+    messages = [message(number, size=[10, 30_000, 16_300, 0][number % 4]) for number in range(60)]
+    async with serving(store) as running, connected(running, chunking=chunking) as smtp:
+        results = await smtp.submit_many(Submission(SENDER, TO, data) for data in messages)
+        assert smtp.usable
+        assert (await smtp.submit(SENDER, TO, message(999))).accepted
+    assert all(isinstance(result, Receipt) for result in results)
+    assert len(results) == 60
+    assert store.stored == [*messages, message(999)]
+
+
+async def test_round_trips_are_saved() -> None:
+    turns = {}
+    for offers, chunking in (((), False), (("PIPELINING",), False), (("PIPELINING", "CHUNKING"), True)):
+        store = Store(*offers)
+        async with serving(store) as running, connected(running, chunking=chunking) as smtp:
+            await smtp.submit_many([Submission(SENDER, TO, message(number)) for number in range(40)])
+        turns[len(offers)] = store.turns
+    assert turns[0] > 3 * 40
+    assert turns[1] <= 2 * 40 + 5
+    assert turns[2] <= 40
+
+
+def mixed() -> list[tuple[Submission, type[Receipt | MailError], str]]:
+    """Return messages of every fate, with what has to come of each."""
+    fine = message(0)
+    return [
+        (Submission(SENDER, TO, message(1)), Receipt, ""),
+        (Submission("550@example.com", TO, fine), RefusedError, "sender_refused"),
+        (Submission(SENDER, TO, message(2)), Receipt, ""),
+        (Submission(SENDER, ["550@example.com", "450@example.com"], fine), RecipientsRefusedError, "recipient_refused"),
+        (Submission(SENDER, TO, message(3)), Receipt, ""),
+        (Submission("a b@example.com", TO, fine), InputError, "invalid_input"),
+        (Submission(SENDER, [], fine), InputError, "invalid_input"),
+        (Submission(SENDER, TO, Stream(OSError("disk"))), InputError, "invalid_input"),
+        (Submission(SENDER, TO, Stream(b"x\r\n", size=99)), InputError, "invalid_input"),
+        (Submission(SENDER, ["ü@example.com"], fine), RecipientsRefusedError, "recipient_refused"),
+        (Submission(SENDER, [*TO, "550@example.com"], message(4)), Receipt, ""),
+        (Submission(SENDER, TO, message(0, "554")), RefusedError, "content_refused"),
+        (Submission(SENDER, TO, message(0, "452")), RefusedError, "try_again_later"),
+        (Submission(SENDER, TO, message(5, size=30_000)), Receipt, ""),
+        (Submission(SENDER, TO, message(0, "552", size=30_000)), RefusedError, "message_too_large"),
+        (Submission("452@example.com", TO, message(0, size=30_000)), RefusedError, "try_again_later"),
+        (Submission(SENDER, [f"r{n}@example.com" for n in range(150)], message(6)), Receipt, ""),
+        (Submission(SENDER, TO, message(7)), Receipt, ""),
+    ]
+
+
+@WAYS
+async def test_each_has_a_result_of_its_own(offers: tuple[str, ...], chunking: bool) -> None:
+    cases = mixed()
+    store = Store(*offers)
+    async with serving(store) as running, connected(running, chunking=chunking) as smtp:
+        results = await smtp.submit_many([submission for submission, _, _ in cases])
+        assert smtp.usable
+    for (submission, kind, cause), result in zip(cases, results, strict=True):
+        assert isinstance(result, kind), result
+        if isinstance(result, MailError):
+            assert result.cause == cause
+            assert not result.in_doubt
+        if isinstance(result, RefusedError):
+            expected = {"sender_refused": "envelope", "recipient_refused": "envelope"}.get(cause, "data")
+            assert result.stage == ("envelope" if submission.sender[0].isdigit() else expected)
+    partial = results[10]
+    assert isinstance(partial, Receipt)
+    assert list(partial.refused) == ["550@example.com"]
+    assert [data.split(b"\r\n")[0] for data in store.stored] == [b"Subject: %d" % number for number in range(1, 8)]
+
+
+@WAYS
+@pytest.mark.parametrize("ending", ["421", "lost"])
+@pytest.mark.parametrize("where", ["sender", "recipient", "message"])
+async def test_a_loss_in_the_middle(offers: tuple[str, ...], chunking: bool, ending: str, where: str) -> None:
+    """What was taken is a receipt; what may have been is in doubt; what was not sent is neither."""
+    store = Store(*offers)
+    submissions = [Submission(SENDER, TO, message(number)) for number in range(100)]
+    submissions[3] = {
+        "sender": Submission(f"{ending}@example.com", TO, message(3)),
+        "recipient": Submission(SENDER, [f"{ending}@example.com", *TO], message(3)),
+        "message": Submission(SENDER, TO, message(3, ending)),
+    }[where]
+    async with serving(store) as running, connected(running, chunking=chunking) as smtp:
+        results = await smtp.submit_many(submissions)
+        assert not smtp.usable
+        with pytest.raises(ClosedError):
+            await smtp.submit(SENDER, TO, MESSAGE)
+    assert len(results) == 100
+    assert all(isinstance(result, Receipt) for result in results[:3])
+    assert store.stored == [message(number) for number in range(3)]
+    lost = results[3]
+    assert isinstance(lost, MailError)
+    assert lost.retryable
+    if ending == "421":
+        assert isinstance(lost, RefusedError)
+        assert lost.cause == "server_busy"
+        assert not lost.in_doubt
+    else:
+        handed_over = where == "message" or "windowed" in _way(offers, chunking)
+        assert lost.in_doubt is handed_over
+    for result in results[4:]:
+        assert isinstance(result, NetworkError)
+        assert result.retryable
+        assert result.in_doubt is (result.cause == "in_doubt")
+    doubts = [isinstance(result, MailError) and result.in_doubt for result in results[4:]]
+    assert not any(doubts) or "windowed" in _way(offers, chunking)
+    # Doubt is a stretch behind the loss, as far as was sent, and never comes back.
+    assert doubts == sorted(doubts, reverse=True)
+
+
+def _way(offers: tuple[str, ...], chunking: bool) -> str:
+    return "windowed" if chunking and len(offers) == 2 else "one"
+
+
+@WAYS
+async def test_silence_in_the_middle(offers: tuple[str, ...], chunking: bool) -> None:
+    store = Store(*offers)
+    taken = 0
+
+    async def server(wire: Wire) -> None:
+        nonlocal taken
+        say = wire.say
+
+        async def mute(*lines: str) -> None:
+            nonlocal taken
+            if len(store.stored) == 3:
+                await anyio.sleep(5)
+            await say(*lines)
+
+        wire.say = mute  # type: ignore[method-assign]  # a server that falls silent
+        await store(wire)
+
+    async with (
+        serving(server) as running,
+        connect_smtp(running.endpoint, chunking=chunking, timeout=0.15, final_timeout=0.15) as smtp,
+    ):
+        results = await smtp.submit_many([Submission(SENDER, TO, message(number)) for number in range(9)])
+        assert not smtp.usable
+    assert [isinstance(result, Receipt) for result in results] == [True] * 2 + [False] * 7
+    third = results[2]
+    assert isinstance(third, NetworkError)
+    assert third.in_doubt
+    assert "silent" in str(third)
+    assert not any(isinstance(result, ServerError) for result in results)
+
+
+async def test_a_server_that_breaks_the_protocol_in_a_window() -> None:
+    async def server(wire: Wire) -> None:
+        await wire.greet("PIPELINING", "CHUNKING")
+        await wire.lines(3)
+        # One answer is missing: a later one is taken for it, and that is found out at the first RSET refused.
+        await wire.say("250 RSET", "250 MAIL", "550 RCPT", "250 BDAT", "250 RSET")
+        await wire.gone()
+
+    async with serving(server) as running, connected(running, chunking=True) as smtp:
+        results = await smtp.submit_many([Submission(SENDER, TO, message(number)) for number in range(3)])
+        assert not smtp.usable
+    assert all(isinstance(result, MailError) for result in results)
+    assert isinstance(results[0], ServerError)
+    assert results[0].in_doubt
+
+
+@WAYS
+async def test_a_stream_that_lies_hurts_nobody_else(offers: tuple[str, ...], chunking: bool) -> None:
+    """A long one is found out when it has been sent: what was taken before stays so, what comes after is lost."""
+    store = Store(*offers)
+    liar = Stream(*long(0.2)._pieces, size=7)
+    submissions = [Submission(SENDER, TO, message(number)) for number in range(6)]
+    submissions[3] = Submission(SENDER, TO, liar)
+    async with serving(store) as running, connected(running, chunking=chunking) as smtp:
+        results = await smtp.submit_many(submissions)
+        assert not smtp.usable
+    assert [type(result).__name__ for result in results] == ["Receipt"] * 3 + ["InputError"] + ["NetworkError"] * 2
+    assert not any(isinstance(result, MailError) and result.in_doubt for result in results)
+    assert store.stored == [message(number) for number in range(3)]
+    assert liar.opened == liar.closed
+
+
+@WAYS
+async def test_no_message_is_read_before_its_turn_or_kept_open(offers: tuple[str, ...], chunking: bool) -> None:
+    contents = [Stream(message(number)) for number in range(6)]
+    taken: list[int] = []
+
+    def submissions() -> Iterator[Submission]:
+        for number, content in enumerate(contents):
+            taken.append(number)
+            yield Submission(SENDER, TO, content)
+
+    store = Store(*offers)
+    async with serving(store) as running, connected(running, chunking=chunking) as smtp:
+        await smtp.submit_many(submissions())
+    assert taken == list(range(6))
+    assert [(content.opened, content.closed) for content in contents] == [(1, 1)] * 6
+
+
+@WAYS
+async def test_the_caller_s_own_exception_comes_out_as_it_is(offers: tuple[str, ...], chunking: bool) -> None:
+    def submissions() -> Iterator[Submission]:
+        yield Submission(SENDER, TO, message(1))
+        raise KeyError("no more")
+
+    contents = Store(*offers)
+    async with serving(contents) as running, connected(running, chunking=chunking) as smtp:
+        with pytest.raises(KeyError):
+            await smtp.submit_many(submissions())
+        assert not smtp.usable
+
+
+async def test_mailmax_is_heeded() -> None:
+    store = Store("PIPELINING", "LIMITS MAILMAX=3")
+    async with serving(store) as running, connected(running, chunking=False) as smtp:
+        results = await smtp.submit_many([Submission(SENDER, TO, message(number)) for number in range(5)])
+    assert [isinstance(result, Receipt) for result in results] == [True, True, True, False, False]
+    assert {result.cause for result in results if isinstance(result, MailError)} == {"try_again_later"}
+    assert all(result.retryable for result in results if isinstance(result, MailError))
+    assert sum(command.startswith("MAIL") for command in store.commands) == 3
+
+
+async def test_none_at_all() -> None:
+    store = Store("PIPELINING")
+    async with serving(store) as running, connected(running, chunking=False) as smtp:
+        assert await smtp.submit_many([]) == []
+        assert smtp.usable
+
+
+async def test_a_server_that_stops_reading_in_a_window() -> None:
+    async def server(wire: Wire) -> None:
+        await wire.greet("PIPELINING", "CHUNKING")
+        await anyio.sleep(5)
+
+    submissions = [Submission(SENDER, TO, message(number, size=16_000)) for number in range(2000)]
+    async with (
+        serving(server, receive_buffer=4096) as running,
+        connect_smtp(running.endpoint, chunking=True, timeout=0.3, final_timeout=0.6) as smtp,
+    ):
+        with anyio.fail_after(4):
+            results = await smtp.submit_many(submissions)
+        assert not smtp.usable
+    assert len(results) == 2000
+    assert all(isinstance(result, MailError) for result in results)
+    assert isinstance(results[0], MailError)
+    assert results[0].in_doubt
+    assert isinstance(results[-1], MailError)
+    assert not results[-1].in_doubt

@@ -1,0 +1,246 @@
+"""TLS: what is verified, what is refused, and what each fault is called."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ssl
+import warnings
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+import trustme
+
+from mailslot import Endpoint, InputError, NetworkError, OAuth, Password, Security, ServerError, connect_smtp
+from mailslot.net.tls import default_context
+from smtp.play import Tokens
+from smtp.servers import Wire, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+BOTH = pytest.mark.parametrize("security", [Security.TLS, Security.STARTTLS], ids=lambda security: security.value)
+NOW = dt.datetime.now(dt.UTC)
+DAY = dt.timedelta(days=1)
+
+
+def server_side(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return context
+
+
+def encrypting(security: Security, context: ssl.SSLContext) -> Callable[[Wire], Awaitable[None]]:
+    """Return a server that greets over TLS, and that says so where anything but TLS comes."""
+
+    async def server(wire: Wire) -> None:
+        if security is Security.STARTTLS:
+            await wire.greet("STARTTLS")
+            assert await wire.line() == "STARTTLS"
+            await wire.say("220 go")
+        await wire.start_tls(context)
+        if security is Security.TLS:
+            await wire.greet("PIPELINING")
+        else:
+            assert (await wire.line()).startswith("EHLO")
+            await wire.say("250 mail.example.com")
+        await wire.gone()
+
+    return server
+
+
+async def fault(
+    security: Security, server: ssl.SSLContext, client: ssl.SSLContext | None, host: str = "localhost"
+) -> NetworkError | None:
+    async with serving(encrypting(security, server), security) as running:
+        endpoint = Endpoint(host, running.endpoint.port, security)
+        error: NetworkError | None = None
+        try:
+            async with connect_smtp(endpoint, ssl_context=client, timeout=5):
+                pass
+        except NetworkError as caught:
+            error = caught
+    assert error is None or (error.stage, error.in_doubt) == ("tls", False)
+    return error
+
+
+@BOTH
+async def test_a_good_certificate(
+    security: Security, client_context: ssl.SSLContext, server_context: ssl.SSLContext
+) -> None:
+    assert await fault(security, server_context, client_context) is None
+    assert await fault(security, server_context, client_context, host="127.0.0.1") is None
+
+
+@BOTH
+async def test_faults_of_certificates(security: Security, ca: trustme.CA, client_context: ssl.SSLContext) -> None:
+    cases = {
+        "certificate_expired": ca.issue_cert("localhost", not_before=NOW - 9 * DAY, not_after=NOW - DAY),
+        "certificate_not_yet_valid": ca.issue_cert("localhost", not_before=NOW + DAY, not_after=NOW + 9 * DAY),
+        "certificate_name_mismatch": ca.issue_cert("other.example.com"),
+        "certificate_untrusted": trustme.CA().issue_cert("localhost"),
+    }
+    for cause, certificate in cases.items():
+        error = await fault(security, server_side(certificate), client_context)
+        assert error is not None
+        assert error.cause == cause
+        assert not error.retryable
+        assert "verification result" in error.detail
+    error = await fault(security, server_side(ca.issue_cert("localhost")), client_context, host="127.0.0.1")
+    assert error is not None
+    assert error.cause == "certificate_name_mismatch"
+
+
+@BOTH
+async def test_the_default_context_trusts_no_authority_of_a_test(
+    security: Security, server_context: ssl.SSLContext
+) -> None:
+    error = await fault(security, server_context, None)
+    assert error is not None
+    assert error.cause == "certificate_untrusted"
+
+
+def test_the_default_context() -> None:
+    context = default_context()
+    assert context is default_context()
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+@BOTH
+async def test_old_tls(
+    security: Security, certificate: trustme.LeafCert, client_context: ssl.SSLContext, ca: trustme.CA
+) -> None:
+    old = server_side(certificate)
+    willing = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    ca.configure_trust(willing)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for context in (old, willing):
+            context.set_ciphers("ALL:@SECLEVEL=0")
+            context.minimum_version = ssl.TLSVersion.TLSv1
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+    # A client that takes no old version, and one that would.
+    for context in (client_context, willing):
+        error = await fault(security, old, context)
+        assert error is not None
+        assert error.cause == "tls_failed"
+        assert not error.retryable
+    assert "too old" in str(error)
+
+
+async def test_tls_where_starttls_is_spoken(client_context: ssl.SSLContext) -> None:
+    async def server(wire: Wire) -> None:
+        await wire.say("220 mail.example.com ESMTP")
+        await wire.gone()
+
+    async with serving(server, Security.TLS) as running:
+        with pytest.raises(NetworkError) as caught:
+            async with connect_smtp(running.endpoint, ssl_context=client_context, timeout=2):
+                pass
+    assert (caught.value.stage, caught.value.cause) == ("tls", "tls_port_mismatch")
+    assert not caught.value.retryable
+
+
+async def test_starttls_where_tls_is_spoken(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
+    """Both sides wait for the other to begin."""
+    async with serving(encrypting(Security.TLS, server_context), Security.STARTTLS) as running:
+        with pytest.raises(NetworkError) as caught:
+            async with connect_smtp(running.endpoint, ssl_context=client_context, timeout=0.15):
+                pass
+    assert (caught.value.stage, caught.value.cause) == ("greeting", "connection_timeout")
+
+
+@BOTH
+@pytest.mark.parametrize("silent", [False, True])
+async def test_a_handshake_that_does_not_come(security: Security, silent: bool, client_context: ssl.SSLContext) -> None:
+    async def server(wire: Wire) -> None:
+        if security is Security.STARTTLS:
+            await wire.greet("STARTTLS")
+            await wire.line()
+            await wire.say("220 go")
+        if silent:
+            await wire.gone()
+
+    async with serving(server, security) as running:
+        with pytest.raises(NetworkError) as caught:
+            async with connect_smtp(running.endpoint, ssl_context=client_context, timeout=0.15):
+                pass
+    assert caught.value.stage == "tls"
+    assert caught.value.cause == ("connection_timeout" if silent else "tls_failed")
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    "injected", [b"250 mail\r\n", b"2", b"\x16", b"\x00", b"x" * 65_536, b"250-mail\r\n250 AUTH PLAIN\r\n"]
+)
+@pytest.mark.parametrize("delay", [None, 0.0, 0.01])
+async def test_octets_that_slip_in_before_tls(
+    injected: bytes, delay: float | None, client_context: ssl.SSLContext, server_context: ssl.SSLContext
+) -> None:
+    """In the same segment, in the next one, or while our handshake is on its way: never believed, no secret sent."""
+    heard = b""
+
+    async def server(wire: Wire) -> None:
+        nonlocal heard
+        await wire.greet("STARTTLS")
+        await wire.line()
+        if delay is None:
+            await wire.stream.send(b"220 go\r\n" + injected)
+        else:
+            await wire.say("220 go")
+            await anyio.sleep(delay)
+            await wire.stream.send(injected)
+        heard = await wire.gone()
+
+    source = Tokens("some-long-token")
+    async with serving(server, Security.STARTTLS) as running:
+        connecting = connect_smtp(
+            running.endpoint, OAuth("scanner@example.com", source), ssl_context=client_context, timeout=0.15
+        )
+        with pytest.raises((NetworkError, ServerError)) as caught:
+            await connecting.__aenter__()
+        await anyio.sleep(0.02)
+    assert caught.value.stage == "tls"
+    # A lone octet that comes during the handshake could be the beginning of a record; it is noticed when no more comes.
+    late = delay is not None and len(injected) == 1
+    assert caught.value.cause in {"tls_injection", *(["connection_timeout"] if late else [])}
+    assert source.asked == []
+    assert b"EHLO" not in heard
+
+
+@pytest.mark.parametrize("security", [Security.NONE, Security.STARTTLS, Security.TLS])
+@pytest.mark.parametrize("credentials", [OAuth("u", Tokens("t")), Password("u", "p")], ids=["token", "password"])
+async def test_a_secret_needs_tls_that_is_verified(security: Security, credentials: OAuth | Password) -> None:
+    unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    unverified.check_hostname = False
+    unverified.verify_mode = ssl.CERT_NONE
+
+    async def server(_: Wire) -> None:
+        raise AssertionError("a connection was made")
+
+    async with serving(server, security) as running:
+        with pytest.raises(InputError):
+            async with connect_smtp(running.endpoint, credentials, ssl_context=unverified):
+                pass
+        await anyio.sleep(0.01)
+
+
+@pytest.mark.xfail(strict=True, reason="a context that does not look at the name is taken")
+async def test_a_secret_needs_the_server_s_name_in_the_certificate() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    with pytest.raises(InputError):
+        async with connect_smtp(Endpoint("127.0.0.1", 1, Security.TLS), Password("u", "p"), ssl_context=context):
+            pass
+
+
+@BOTH
+async def test_without_a_secret_an_unverified_server_may_be_talked_to(
+    security: Security, server_context: ssl.SSLContext
+) -> None:
+    unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    unverified.check_hostname = False
+    unverified.verify_mode = ssl.CERT_NONE
+    assert await fault(security, server_context, unverified) is None

@@ -1,0 +1,75 @@
+"""Every transcript of ``fixtures/smtp``: the core and the session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailslot import Transcript as Notes
+from mailslot.wire.protocol_error import RemoteProtocolError
+from peer import playing
+from smtp.play import play_core, play_session, whole
+from transcripts import Client, Server, load
+
+if TYPE_CHECKING:
+    import ssl
+    from typing import Any
+
+    from transcripts import Transcript
+
+TRANSCRIPTS = load("smtp")
+
+every = pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda transcript: transcript.name)
+
+
+def outcome(transcript: Transcript, feed: Any) -> list[Any]:
+    """What the core makes of all connections: the answers, and the fault where there is one."""
+    heard: list[Any] = []
+    for steps in transcript.connections:
+        try:
+            heard += play_core(transcript, steps, feed)
+        except RemoteProtocolError as error:
+            heard.append(error.cause)
+    return heard
+
+
+@every
+def test_core_hears_the_same_octet_by_octet(transcript: Transcript) -> None:
+    def bytewise(octets: bytes, _: int) -> list[bytes]:
+        return [octets[at : at + 1] for at in range(len(octets))]
+
+    assert outcome(transcript, bytewise) == outcome(transcript, whole)
+
+
+@every
+@pytest.mark.parametrize("spare", [b"250 2.0.0 spare\r\n", b"2"], ids=["a reply", "an octet"])
+def test_core_never_swallows_octets_to_spare(transcript: Transcript, spare: bytes) -> None:
+    for steps in transcript.connections:
+        for at, step in enumerate(steps):
+            asks_on = any(isinstance(later, Client) or later == "starttls" for later in steps[at:])
+            if not isinstance(step, Server) or not step.octets.endswith(b"\r\n") or not asks_on:
+                continue
+
+            def feed(octets: bytes, number: int, at: int = at) -> list[bytes]:
+                return [octets + (spare if number == at else b"")]
+
+            with pytest.raises(RemoteProtocolError):
+                play_core(transcript, steps, feed)
+
+
+@every
+@pytest.mark.parametrize("cut", [False, True], ids=["whole", "cut"])
+async def test_session(
+    transcript: Transcript,
+    client_context: ssl.SSLContext,
+    server_context: ssl.SSLContext,
+    cut: bool,
+) -> None:
+    if cut and transcript.header.get("cut") == "no":
+        pytest.skip("it would be another dialogue")
+    notes = Notes()
+    async with playing(transcript, server_context, cut=cut) as peer:
+        tokens = await play_session(transcript, peer.endpoint, client_context, notes)
+    for secret in transcript.tokens if tokens else [transcript.auth.get("password", "")]:
+        assert not secret or secret not in str(notes)

@@ -1,0 +1,227 @@
+"""``mailslot token`` as an administrator types it, with oidc-provider behind it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from mailslot import OAuth, StaticToken, connect_pop3
+from mailslot.oauth.flow import DeviceCode
+from mailslot.slots.records import Records
+from tokens.people import InChromium
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from lab.browser import Browser
+    from lab.dovecot import Dovecot
+    from lab.provider import Provider
+
+CODE = "import sys; sys.argv[0] = 'mailslot'; from mailslot.cli import main; main()"
+ALICE = "alice@example.test"
+
+
+class Shell:
+    """A terminal without a keyboard, and a home folder; keeps all that was printed."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.printed = ""
+
+    def run(self, *arguments: str, code: int = 0, typed: str = "") -> str:
+        ran = subprocess.run(
+            [sys.executable, "-W", "error", "-c", CODE, *arguments],
+            capture_output=True,
+            text=True,
+            input=typed,
+            timeout=60,
+            check=False,
+            env={**os.environ, "MAILSLOT_HOME": str(self.home), "COLUMNS": "200"},
+        )
+        self.printed += ran.stdout + ran.stderr
+        assert ran.returncode == code, ran.stdout + ran.stderr
+        assert "Traceback" not in ran.stderr
+        return ran.stdout if code == 0 else ran.stderr
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.run(*arguments, "--json"))
+
+    @contextmanager
+    def start(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        with subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", CODE, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "MAILSLOT_HOME": str(self.home), "COLUMNS": "200"},
+        ) as running:
+            try:
+                yield running
+            finally:
+                running.kill()
+
+    def tokens(self) -> dict[str, str]:
+        return {row["slot"]: row["token"] for row in self.json("slots")}
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path / "home")
+
+
+def configure(shell: Shell, slot: str, provider: Provider, **values: str) -> None:
+    known = {
+        "provider": "custom",
+        "issuer": provider.issuer,
+        "account": ALICE,
+        "authentication": "oauth2",
+        "scopes": "openid email offline_access mail.pop mail.send",
+        **values,
+    }
+    shell.run("set", slot, *(f"{key}={value}" for key, value in known.items()))
+
+
+async def sign_in_elsewhere(running: subprocess.Popen[str], browser: Browser) -> str:
+    """Read the code from the terminal, enter it in a browser, and return all that was printed."""
+    printed = ""
+    assert running.stdout is not None
+    while not (found := re.search(r"open\s+(\S+).*enter the code\s+(\S+)", printed, re.DOTALL)):
+        line = await anyio.to_thread.run_sync(running.stdout.readline)
+        assert line, printed
+        printed += line
+    address, user_code = found.groups()
+    await InChromium(browser=browser).show_code(DeviceCode(user_code, address, None, 0.0))
+    rest, errors = await anyio.to_thread.run_sync(running.communicate)
+    assert running.returncode == 0, errors
+    return printed + rest
+
+
+async def test_device_code_for_the_shared_slots(
+    shell: Shell, provider: Provider, browser: Browser, dovecot: Dovecot, lab_context: ssl.SSLContext
+) -> None:
+    configure(shell, "network.quick", provider, client_id="panel")
+    assert set(shell.tokens().values()) == {"Not Retrieved"}
+    with shell.start("token", "get", "install.quick", "--flow", "device") as running:
+        said = await sign_in_elsewhere(running, browser)
+    shell.printed += said
+    assert "Retrieved" in said
+    tokens = shell.tokens()
+    assert [slot for slot, token in tokens.items() if token == "Retrieved"] == [
+        "network.smtp",
+        "network.quick",
+        "install.quick",
+    ]
+    [status] = shell.json("token", "status", "network.smtp")
+    assert status["token"] == "Retrieved"
+    assert status["health"]["state"] == "ok"
+    assert status["health"]["account"] == ALICE
+    assert status["health"]["expires_at"] > status["health"]["renewed_at"]
+
+    grant = await Records(shell.home).store("smtp").load()
+    assert grant is not None
+    assert grant.access_token is not None
+    assert grant.refresh_token is not None
+    auth = OAuth(ALICE, StaticToken(grant.access_token))
+    async with connect_pop3(dovecot.pop3s, auth, ssl_context=lab_context) as pop:
+        assert isinstance(await pop.listing(), list)
+
+    secrets = [grant.access_token.reveal(), grant.refresh_token.reveal()]
+    shell.run("token", "status")
+    for path in shell.home.rglob("*"):
+        if path.is_file():
+            assert not any(secret.encode() in path.read_bytes() for secret in secrets), path
+    assert not any(secret in shell.printed for secret in secrets)
+
+    assert "Not Retrieved" in shell.run("token", "delete", "network.smtp", "--yes")
+    assert set(shell.tokens().values()) == {"Not Retrieved"}
+    assert not provider.introspect(secrets[0])["active"]
+    assert "none" in shell.run("token", "delete", "network.smtp", "--yes")
+
+
+async def test_application_alone_and_its_secret(shell: Shell, provider: Provider) -> None:
+    configure(shell, "fax.pop", provider, client_id="alice", scopes="mail.pop mail.send", flow="app", token_source="")
+    assert "secret" in shell.run("token", "get", "fax.pop", code=1)
+    shell.run("set", "fax.pop", "client_secret=-", typed="wrong\n")
+    refused = shell.run("token", "get", "fax.pop", code=1)
+    assert "secret" in refused
+    shell.run("set", "fax.pop", "client_secret=-", typed="alice-secret\n")
+    shell.run("token", "get", "fax.pop")
+    tokens = shell.tokens()
+    assert [slot for slot, token in tokens.items() if token == "Retrieved"] == ["fax.pop"]
+    for path in shell.home.rglob("*"):
+        if path.is_file():
+            assert b"alice-secret" not in path.read_bytes()
+    assert "alice-secret" not in shell.printed
+    assert "alice-secret" not in shell.run("show", "fax.pop")
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ([], "provider"),
+        (["provider=microsoft365"], "account"),
+        (["provider=microsoft365", "account=a@example.com"], "client_id"),
+        (["provider=google", "account=a@example.com", "client_id=x", "flow=device"], "device"),
+    ],
+)
+def test_what_is_missing_is_said(shell: Shell, settings: list[str], says: str) -> None:
+    if settings:
+        shell.run("set", "alert.smtp", *settings)
+    assert says in shell.run("token", "get", "alert.smtp", code=1)
+
+
+def test_how_to_register_is_printed(shell: Shell) -> None:
+    shell.run("set", "alert.smtp", "provider=google", "account=a@example.com")
+    shell.run("token", "get", "alert.smtp", code=1)
+    assert "How to register an application with Google" in shell.printed
+    assert "mailslot set alert.smtp client_id=" in shell.printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["token", "get", "fax.pip"], "Did you mean fax.pop?"),
+        (["token", "get", "fax.pop", "--flow", "implicit"], "implicit"),
+        (["set", "fax.pop", "port"], "KEY=VALUE"),
+        (["set", "fax.pop", "port=x"], "65535"),
+        (["set", "fax.pop", "prot=1"], "no setting 'prot'"),
+        (["token", "delete", "fax.pop"], "--yes"),
+        (["token", "status", "nowhere"], "There is no slot"),
+    ],
+)
+def test_wrong_usage(shell: Shell, arguments: list[str], says: str) -> None:
+    assert says in shell.run(*arguments, code=2)
+    assert not (shell.home / "mailslot.toml").exists()
+
+
+def test_provider_that_is_not_there(shell: Shell) -> None:
+    shell.run(
+        "set", "fax.pop", "provider=custom", "token_endpoint=http://127.0.0.1:9/token", "client_id=x", "flow=app",
+        "account=a@example.com", "client_secret=s3cret-value", "scopes=mail",
+    )  # fmt: skip
+    said = shell.run("token", "get", "fax.pop", code=1)
+    assert "127.0.0.1" in said
+    assert len(said.strip().splitlines()) == 1
+    assert "s3cret-value" not in shell.printed
+
+
+def test_damaged_store_is_told_and_left(shell: Shell) -> None:
+    shell.run("set", "fax.pop", "client_secret=abc", "authentication=oauth2")
+    stored = shell.home / "vault" / "fax-pop.json"
+    stored.write_bytes(b"garbage")
+    [row] = shell.json("token", "status", "fax.pop")
+    assert row["token"] == "Not Retrieved"
+    assert (row["health"]["state"], row["health"]["cause"]) == ("unreadable", "token_store_unreadable")
+    assert stored.read_bytes() == b"garbage"

@@ -1,0 +1,244 @@
+"""A token from another program: what it may print, and how it is ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from mailslot import InputError, TokenError
+from mailslot_plugins.tokens.command import source
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from mailslot import AccessToken
+
+TOKEN = "ya29.A0ARrdaM-abcdefghij0123456789_KLMNOP"
+
+
+def python(program: str) -> list[str]:
+    return [sys.executable, "-S", "-c", program]
+
+
+async def ask(settings: Mapping[str, object]) -> AccessToken:
+    with anyio.fail_after(10):
+        return await source(settings).token()
+
+
+@pytest.mark.parametrize(
+    ("printed", "lifetime"),
+    [
+        (TOKEN, None),
+        (f"  {TOKEN}\r\n", None),
+        ({}, None),
+        ({"expires_in": 3600, "token_type": "Bearer"}, 3600),
+        ({"expires_in": "3600"}, 3600),
+        ({"expires_at": 900}, 900),
+        ({"expires_at": "900", "expires_in": 5}, 900),
+        ({"expires_at": "tomorrow"}, None),
+        ({"expires_in": True}, None),
+    ],
+)
+async def test_what_it_prints(printed: str | dict[str, object], lifetime: float | None) -> None:
+    now = time.time()
+    if isinstance(printed, dict):
+        members = {"access_token": TOKEN, **printed}
+        match members.get("expires_at"):
+            case int(seconds):
+                members["expires_at"] = now + seconds
+            case "900":
+                members["expires_at"] = str(now + 900)
+        printed = json.dumps(members)
+    token = await ask({"command": ["/bin/echo", printed]})
+    assert token.value == TOKEN
+    if lifetime is None:
+        assert token.expires_at is None
+    else:
+        assert token.expires_at is not None
+        assert abs(token.expires_at - now - lifetime) < 10
+
+
+@pytest.mark.parametrize(
+    ("printed", "sentence", "cause"),
+    [
+        ("", "no token", "token_not_retrieved"),
+        ("two words", "something other than a token", "token_not_retrieved"),
+        (f"{TOKEN}\n{TOKEN}", "something other than a token", "token_not_retrieved"),
+        ("{", "damaged or cut off", "token_not_retrieved"),
+        ("{}", 'without "access_token"', "token_not_retrieved"),
+        ('{"access_token": 5}', 'without "access_token"', "token_not_retrieved"),
+        (json.dumps({"access_token": TOKEN, "expires_in": -5}), "has expired", "token_update_failed"),
+        (json.dumps({"access_token": TOKEN, "expires_at": 1}), "has expired", "token_update_failed"),
+    ],
+)
+async def test_what_is_no_token(printed: str, sentence: str, cause: str) -> None:
+    with pytest.raises(TokenError, match=sentence) as refused:
+        await ask({"command": ["/bin/echo", printed]})
+    assert refused.value.cause == cause
+    assert str(refused.value).startswith("The command /bin/echo ")
+    assert TOKEN not in f"{refused.value} {refused.value.detail}"
+
+
+async def test_no_shell_unless_asked(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    for command in (f"/bin/echo {TOKEN}; touch {victim}", ["/bin/echo", f"{TOKEN}; touch {victim}"]):
+        with pytest.raises(TokenError, match="something other"):
+            await ask({"command": command})
+    assert not victim.exists()
+    assert (await ask({"command": f"/bin/echo '{TOKEN}'"})).value == TOKEN
+    token = await ask({"command": f"true && echo {TOKEN}; touch {victim}", "shell": True})
+    assert token.value == TOKEN
+    assert victim.exists()
+
+
+async def test_it_fails() -> None:
+    program = f"import sys; print('{TOKEN}'); print('cannot reach {TOKEN} at host', file=sys.stderr); sys.exit(3)"
+    with pytest.raises(TokenError, match="failed with exit code 3") as refused:
+        await ask({"command": python(program)})
+    assert refused.value.detail == "cannot reach ••• at host"
+    assert refused.value.cause == "token_not_retrieved"
+
+
+async def test_secrets_that_nobody_knows_are_not_shown_either() -> None:
+    secrets = [
+        "1//0gAbCdEfGhIjKlMnOpQ",
+        "GOCSPX-abcdef0123456789",
+        "9f86d081884c7d659a2feaa0c55ad015",
+        "eyJ0.eyJ1.c2ln1234567",
+    ]
+    program = f"import sys; sys.stderr.write({'x ' * 3000 + ' '.join(secrets) + chr(27) + '[31m end'!r}); sys.exit(1)"
+    with pytest.raises(TokenError) as refused:
+        await ask({"command": python(program)})
+    detail = refused.value.detail
+    assert not any(secret in detail for secret in secrets)
+    assert detail.endswith("end")
+    assert len(detail) <= 1000
+    assert detail.isprintable()
+
+
+async def test_a_secret_that_is_cut_by_our_limit_is_not_shown() -> None:
+    secret = "1//0gAbCdEfGhIjKlMnOpQ"
+    program = f"import sys; sys.stderr.write('{secret}' + ' ' * 1987 + 'end'); sys.exit(1)"
+    with pytest.raises(TokenError) as refused:
+        await ask({"command": python(program)})
+    assert refused.value.detail == "end"
+
+
+async def test_it_is_not_there() -> None:
+    with pytest.raises(TokenError, match="The command /no/such/program cannot be run: No such file") as refused:
+        await ask({"command": ["/no/such/program", "secret-argument"]})
+    assert "secret-argument" not in f"{refused.value} {refused.value.detail}"
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+async def test_endless_output_is_ended(stream: str) -> None:
+    program = f"import sys\nwhile True: sys.{stream}.write('x' * 65536)"
+    with pytest.raises(TokenError, match="more than 64 KiB"):
+        await ask({"command": python(program)})
+
+
+@pytest.mark.parametrize("way", ["time", "cancellation"])
+async def test_it_is_ended_with_all_that_it_started(tmp_path: Path, way: str) -> None:
+    note = tmp_path / "pids"
+    command = f"sleep 60 & echo $! $$ > {note}.tmp; mv {note}.tmp {note}; wait"
+    if way == "time":
+        with pytest.raises(TokenError, match=r"did not end within 0\.5 seconds"):
+            await ask({"command": command, "shell": True, "timeout": 0.5})
+    else:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, {"command": command, "shell": True})
+            while not note.exists():  # noqa: ASYNC110 - it is another process
+                await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+    for pid in map(int, note.read_text().split()):
+        await ended(pid)
+
+
+async def test_what_it_leaves_behind_does_not_hold_us_up() -> None:
+    began = anyio.current_time()
+    assert (await ask({"command": f"sleep 60 & echo {TOKEN}", "shell": True})).value == TOKEN
+    assert anyio.current_time() - began < 5
+
+
+async def test_it_gets_no_input() -> None:
+    ours, there = os.pipe()
+    kept = os.dup(0)
+    os.dup2(ours, 0)
+    try:
+        await reads_to_its_end()
+    finally:
+        os.dup2(kept, 0)
+        for number in (ours, there, kept):
+            os.close(number)
+
+
+async def reads_to_its_end() -> None:
+    assert (await ask({"command": python(f"import sys; print('{TOKEN}' + sys.stdin.read())")})).value == TOKEN
+
+
+async def test_it_is_run_no_more_often_than_need_be(tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    count.touch()
+    once = f"echo x >> {count}; echo "
+    known = source({"command": once + """'{"access_token": "T'$RANDOM'", "expires_in": 3600}'""", "shell": True})
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(known.token)
+    assert len(count.read_text().split()) == 1
+    await known.token(force=True)
+    assert len(count.read_text().split()) == 2
+    await known.forget()
+    await known.token()
+    assert len(count.read_text().split()) == 3
+    for settings in (
+        {"command": once + "T", "shell": True},
+        {"command": once + """'{"access_token": "T", "expires_in": 30}'""", "shell": True},
+    ):
+        count.write_text("")
+        unknown = source(settings)
+        await unknown.token()
+        await unknown.token()
+        assert len(count.read_text().split()) == 2
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"command": ""},
+        {"command": []},
+        {"command": [""]},
+        {"command": ["echo", 5]},
+        {"command": ["echo", "\0"]},
+        {"command": "echo 'unclosed"},
+        {"command": 5},
+        {"command": ["echo"], "shell": True},
+        {"command": "echo", "timeout": 0},
+        {"command": "echo", "timeout": "soon"},
+        {"command": "echo", "timeout": 601},
+    ],
+)
+def test_settings_that_cannot_be_used(settings: Mapping[str, object]) -> None:
+    with pytest.raises(InputError):
+        source(settings)
+
+
+async def ended(pid: int) -> None:
+    """Wait until a process is gone, or only waits to be counted out."""
+    with anyio.fail_after(5):
+        while True:
+            with suppress(ProcessLookupError):
+                os.kill(pid, 0)
+                state = await anyio.Path(f"/proc/{pid}/stat").read_text()
+                if state.rpartition(")")[2].split()[0] != "Z":
+                    await anyio.sleep(0.01)
+                    continue
+            return

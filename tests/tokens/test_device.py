@@ -1,0 +1,320 @@
+"""The device flow at the sandbox: how often it asks, what stops it, and what it makes of odd answers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from mailslot import InputError, MailError, TokenError
+from mailslot.oauth.faults import TokenServiceError
+from mailslot.oauth.providers import Endpoints
+from mailslot.wire.secret import Secret
+from mailslot_plugins.sandbox import GOOGLE, PORTAL, Said, WebFault
+from mailslot_plugins.tokens.device import DeviceFlow
+from tokens.people import USER, Nobody, enter_code, until
+
+if TYPE_CHECKING:
+    from mailslot.oauth.client import Client
+    from mailslot.oauth.flow import DeviceCode
+    from mailslot.oauth.grant import Grant
+    from mailslot.oauth.http import TokenHttp
+    from mailslot_plugins.sandbox import Sandbox
+
+TOKEN = "token urn:ietf:params:oauth:grant-type:device_code"
+
+
+@dataclass
+class AtTheDoor(Nobody):
+    """Keeps the code that is shown, and does nothing with it."""
+
+    shown: list[DeviceCode] = field(default_factory=list)
+
+    async def show_code(self, code: DeviceCode) -> None:
+        self.shown.append(code)
+
+
+@dataclass
+class Played:
+    """A device flow whose waits take no time; before each question something may happen.
+
+    Attributes:
+        waits: the seconds of each wait.
+        events: by the number of the wait, from 1.
+    """
+
+    person: AtTheDoor = field(default_factory=AtTheDoor)
+    events: dict[int, Any] = field(default_factory=dict)
+    waits: list[float] = field(default_factory=list)
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        if event := self.events.get(len(self.waits)):
+            await event()
+
+    async def obtain(self, client: Client, http: TokenHttp) -> Grant:
+        with anyio.fail_after(10):
+            return await DeviceFlow(sleep=self.sleep).obtain(client, http, self.person)
+
+    async def approve(self) -> None:
+        await enter_code(self.person.shown[0])
+
+    async def decline(self) -> None:
+        await enter_code(self.person.shown[0], decision="deny")
+
+
+@pytest.fixture
+def patient(sandbox: Sandbox) -> Sandbox:
+    """A sandbox that leaves it to the client how often it asks."""
+    sandbox.token_service.faults.append(
+        WebFault("device_authorization", alter=lambda answer: {k: v for k, v in answer.items() if k != "interval"})
+    )
+    sandbox.token_service.sign_ins.interval = 0
+    return sandbox
+
+
+async def test_a_sign_in_in_real_time(sandbox: Sandbox, panel: Client, http: TokenHttp) -> None:
+    sandbox.token_service.sign_ins.interval = 0.05
+    person = AtTheDoor()
+    grants: list[Grant] = []
+
+    async def obtain() -> None:
+        grants.append(await DeviceFlow().obtain(panel, http, person))
+
+    began = anyio.current_time()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(obtain)
+        await until(lambda: bool(person.shown))
+        await enter_code(person.shown[0])
+    [grant], [code] = grants, person.shown
+    assert (grant.flow, grant.account) == ("device", USER)
+    assert grant.access_token
+    assert sandbox.provider.check(grant.access_token.reveal(), USER, "mail.pop") is None
+    assert code.verification_uri == f"{sandbox.issuer}/device"
+    assert code.verification_uri_complete == f"{sandbox.issuer}/device?user_code={code.user_code}"
+    assert abs(code.expires_at - began - 900) < 5
+    [device] = sandbox.token_service.sign_ins.devices
+    assert device.code not in repr(code)
+    assert not any("slow_down" in request for request in sandbox.token_service.requests)
+
+
+async def test_the_intervals(patient: Sandbox, panel: Client, http: TokenHttp) -> None:
+    """Five seconds by default, five more for good with each slow_down, twice as many after no answer."""
+    slow = Said(400, {"error": "slow_down"})
+    patient.token_service.faults += [
+        WebFault("token", nth=2, act=False, answer=slow),
+        WebFault("token", nth=4, act=False, answer=slow),
+        WebFault("token", nth=5, act=False, answer=Said(500, {})),
+        WebFault("token", nth=6, act=False, cut=True),
+        WebFault("token", nth=7, act=False, answer=PORTAL),
+        WebFault("token", nth=8, act=False, answer=Said(429, {}, {"Retry-After": "77"})),
+    ]
+    played = Played()
+    played.events[9] = played.approve
+    assert (await played.obtain(panel, http)).access_token
+    assert played.waits == [5, 5, 10, 10, 15, 30, 60, 60, 77]
+
+
+async def test_silence_counts_as_no_answer(patient: Sandbox, panel: Client) -> None:
+    from mailslot.oauth.http import TokenHttp  # noqa: PLC0415 - one with even less patience
+
+    patient.token_service.faults.append(WebFault("token", nth=1, act=False, delay=math.inf))
+    played = Played()
+    played.events[2] = played.approve
+    async with TokenHttp(timeout=0.2, trust_env=False) as http:
+        assert (await played.obtain(panel, http)).access_token
+    assert played.waits == [5, 10]
+
+
+@pytest.mark.parametrize(
+    ("interval", "first"),
+    [(0, 5), (7, 7), (7.5, 7.5), ("8", 8), (-1, 5), (None, 5), (True, 5), ("x", 5), ("1e400", 5), ([], 5)],
+)
+async def test_intervals_as_servers_write_them(
+    sandbox: Sandbox, panel: Client, http: TokenHttp, interval: object, first: float
+) -> None:
+    sandbox.token_service.sign_ins.interval = 0
+    sandbox.token_service.faults.append(
+        WebFault("device_authorization", alter=lambda answer: {**answer, "interval": interval})
+    )
+    played = Played()
+    played.events[1] = played.approve
+    await played.obtain(panel, http)
+    assert played.waits == [first]
+
+
+@pytest.mark.parametrize(("expires_in", "seconds"), [("900", 900), (60, 60), (None, 600), (-5, 600), ("soon", 600)])
+async def test_lifetimes_as_servers_write_them(
+    sandbox: Sandbox, panel: Client, http: TokenHttp, expires_in: object, seconds: float
+) -> None:
+    sandbox.token_service.sign_ins.interval = 0
+    sandbox.token_service.faults.append(
+        WebFault("device_authorization", alter=lambda answer: {**answer, "expires_in": expires_in})
+    )
+    played = Played()
+    played.events[1] = played.approve
+    await played.obtain(panel, http)
+    assert abs(played.person.shown[0].expires_at - anyio.current_time() - seconds) < 5
+
+
+async def test_google_calls_it_verification_url(patient: Sandbox, panel: Client, http: TokenHttp) -> None:
+    def as_google(answer: dict[str, Any]) -> dict[str, Any]:
+        left_out = {"verification_uri", "verification_uri_complete"}
+        kept = {key: value for key, value in answer.items() if key not in left_out}
+        return {**kept, "verification_url": answer["verification_uri"]}
+
+    patient.token_service.faults.insert(0, WebFault("device_authorization", alter=as_google))
+    played = Played()
+    played.events[1] = played.approve
+    await played.obtain(panel, http)
+    assert played.person.shown[0].verification_uri == f"{patient.issuer}/device"
+    assert played.person.shown[0].verification_uri_complete is None
+
+
+async def test_a_complete_address_that_cannot_be_trusted(patient: Sandbox, panel: Client, http: TokenHttp) -> None:
+    there = "http://evil.example/device?user_code=X"
+    patient.token_service.faults.insert(
+        0, WebFault("device_authorization", alter=lambda answer: {**answer, "verification_uri_complete": there})
+    )
+    played = Played()
+    played.events[1] = played.approve
+    await played.obtain(panel, http)
+    assert played.person.shown[0].verification_uri_complete is None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        dict.fromkeys(("device_code", "user_code", "verification_uri"), None),
+        {"device_code": ""},
+        {"device_code": 5},
+        {"user_code": None},
+        {"verification_uri": "http://evil.example/"},
+        {"verification_uri": ["https://login.example"]},
+        {"verification_uri": "javascript:alert(1)"},
+    ],
+)
+async def test_answers_without_what_is_needed(
+    sandbox: Sandbox, panel: Client, http: TokenHttp, changed: dict[str, object]
+) -> None:
+    sandbox.token_service.faults.append(WebFault("device_authorization", alter=lambda answer: {**answer, **changed}))
+    with pytest.raises(TokenServiceError, match="without a code, or without an address") as refused:
+        await Played().obtain(panel, http)
+    [device] = sandbox.token_service.sign_ins.devices
+    assert device.code not in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        (GOOGLE["device code for mail"], "scope_wrong"),
+        (Said(401, {"error": "invalid_client"}), "app_secret_invalid"),
+        (Said(200, {"error": "unauthorized_client"}), "app_type_wrong"),
+        (Said(200, b"[]"), "token_service_unreachable"),
+        (Said(503, {}), "token_service_busy"),
+        (PORTAL, "token_service_unreachable"),
+    ],
+)
+async def test_no_code_is_given(sandbox: Sandbox, panel: Client, http: TokenHttp, answer: Said, cause: str) -> None:
+    sandbox.token_service.faults.append(WebFault("device_authorization", act=False, answer=answer))
+    with pytest.raises(TokenServiceError) as refused:
+        await Played().obtain(panel, http)
+    assert refused.value.cause == cause
+
+
+async def test_declined(patient: Sandbox, panel: Client, http: TokenHttp) -> None:
+    played = Played()
+    played.events[3] = played.decline
+    with pytest.raises(TokenServiceError, match="declined") as refused:
+        await played.obtain(panel, http)
+    assert refused.value.cause == "token_not_retrieved"
+    assert patient.token_service.requests == [
+        "device_authorization 200",
+        f"{TOKEN} 400",
+        f"{TOKEN} 400",
+        f"{TOKEN} 400",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        ("authorization_declined", "token_not_retrieved"),
+        ("bad_verification_code", "token_not_retrieved"),
+        ("expired_token", "token_not_retrieved"),
+        ("invalid_grant", "token_not_retrieved"),
+        ("invalid_client", "app_secret_invalid"),
+        ("never heard of", "unknown"),
+    ],
+)
+async def test_any_other_error_stops_at_once(
+    patient: Sandbox, panel: Client, http: TokenHttp, error: str, cause: str
+) -> None:
+    patient.token_service.faults.append(WebFault("token", act=False, answer=Said(400, {"error": error})))
+    played = Played()
+    with pytest.raises(TokenServiceError) as refused:
+        await played.obtain(panel, http)
+    assert refused.value.cause == cause
+    assert len(played.waits) == 1
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_the_code_expires(sandbox: Sandbox, panel: Client, http: TokenHttp, told: bool) -> None:
+    """Whether the service says so, or only our own clock."""
+    sandbox.token_service.sign_ins.interval = 0.05
+    sandbox.token_service.sign_ins.device_lifetime = 0.2
+    if not told:
+        pending = Said(400, {"error": "authorization_pending"})
+        sandbox.token_service.faults.append(WebFault("token", act=False, answer=pending))
+    with pytest.raises(TokenError) as refused, anyio.fail_after(3):
+        await DeviceFlow().obtain(panel, http, AtTheDoor())
+    assert refused.value.cause == "token_not_retrieved"
+    assert "code" in str(refused.value)
+
+
+async def test_who_is_done_in_the_last_moment_is_not_lost(sandbox: Sandbox, panel: Client, http: TokenHttp) -> None:
+    """The last question comes when the code ends, not an interval before."""
+    sandbox.token_service.faults.append(
+        WebFault("device_authorization", alter=lambda answer: {**answer, "expires_in": 7, "interval": 5})
+    )
+    sandbox.token_service.sign_ins.interval = 0
+    played = Played()
+    played.events[1] = played.approve
+    sandbox.token_service.sign_ins.device_lifetime = 60
+    await played.obtain(panel, http)
+    assert played.waits == [5]
+
+
+async def test_cancellation_ends_it(patient: Sandbox, panel: Client, http: TokenHttp) -> None:
+    person = AtTheDoor()
+    with anyio.move_on_after(0.3) as scope:
+        await DeviceFlow(interval=0.05).obtain(panel, http, person)
+    assert scope.cancelled_caught
+    asked = len(patient.token_service.requests)
+    assert asked >= 3
+    await anyio.sleep(0.15)
+    assert len(patient.token_service.requests) == asked
+
+
+async def test_a_confidential_client_proves_itself(patient: Sandbox, panel: Client, http: TokenHttp) -> None:
+    patient.provider.register("kiosk", "s3cret")
+    played = Played()
+    played.events[1] = played.approve
+    kiosk = replace(panel, client_id="kiosk", client_secret=Secret("s3cret"))
+    assert (await played.obtain(kiosk, http)).access_token
+    with pytest.raises(TokenServiceError) as refused:
+        await Played().obtain(replace(kiosk, client_secret=Secret("wrong")), http)
+    assert refused.value.cause == "app_secret_invalid"
+
+
+async def test_where_it_is_not_allowed(panel: Client, http: TokenHttp) -> None:
+    without = replace(panel.provider, endpoints=replace(panel.provider.endpoints, device_authorization=None))
+    refusing = replace(panel.provider, refused_flows={"device": "Google does not allow it."})
+    unknown = replace(panel.provider, endpoints=Endpoints(issuer="https://login.example"))  # before discovery
+    for provider in (without, refusing, unknown):
+        with pytest.raises(InputError) as refused:
+            await Played().obtain(replace(panel, provider=provider), http)
+        assert isinstance(refused.value, MailError)

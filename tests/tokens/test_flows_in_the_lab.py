@@ -1,0 +1,181 @@
+"""The flows against oidc-provider, with its real pages, and what Dovecot and Postfix say to what came of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailslot import OAuth, StaticToken, TokenError, connect_pop3, connect_smtp
+from mailslot.oauth.client import Certificate
+from mailslot.oauth.faults import Kind, TokenServiceError
+from mailslot.wire.secret import Secret
+from mailslot_plugins.tokens.app import AppFlow
+from mailslot_plugins.tokens.browser import BrowserFlow
+from mailslot_plugins.tokens.device import DeviceFlow
+from mailslot_plugins.tokens.paste import PasteFlow
+from tokens.people import InChromium, Nobody, until
+
+if TYPE_CHECKING:
+    import ssl
+
+    from lab.browser import Browser
+    from lab.dovecot import Dovecot
+    from lab.postfix import Postfix
+    from lab.provider import Provider
+    from mailslot.oauth.client import Client
+    from mailslot.oauth.http import TokenHttp
+    from mailslot_plugins.tokens.refresh import RenewedByRefreshToken
+
+BY_PERSON = {
+    "browser": BrowserFlow(),
+    "paste": PasteFlow(),
+    "device": DeviceFlow(interval=0.3),  # oidc-provider names none, and five seconds are long
+}
+
+
+@pytest.fixture(params=BY_PERSON)
+def flow(request: pytest.FixtureRequest) -> RenewedByRefreshToken:
+    return BY_PERSON[request.param]
+
+
+async def test_a_person_signs_in(
+    flow: BrowserFlow | PasteFlow | DeviceFlow,
+    provider: Provider,
+    browser: Browser,
+    lab_panel: Client,
+    http: TokenHttp,
+) -> None:
+    person = InChromium(browser=browser)
+    grant = await flow.obtain(lab_panel, http, person)
+    assert grant.flow == flow.name
+    assert grant.account == "alice@example.test"
+    assert set(grant.scopes) == {"mail.pop", "mail.send"}
+    assert grant.access_token
+    assert grant.refresh_token
+    assert grant.expires_at is not None
+    assert abs(grant.expires_at - grant.obtained_at - 3600) < 5
+    known = provider.introspect(grant.access_token.reveal())
+    assert known["active"]
+    assert (known["client_id"], known["email"]) == ("panel", "alice@example.test")
+    assert set(known["scope"].split()) == {"mail.pop", "mail.send"}
+    secrets = [grant.access_token.reveal(), grant.refresh_token.reveal()]
+    assert not any(secret in page for secret in secrets for page in person.pages)
+
+
+async def test_a_person_declines(
+    flow: BrowserFlow | PasteFlow | DeviceFlow, browser: Browser, lab_panel: Client, http: TokenHttp
+) -> None:
+    person = InChromium(browser=browser, agrees=False)
+    with pytest.raises(TokenServiceError) as refused:
+        await flow.obtain(lab_panel, http, person)
+    assert refused.value.cause == "token_not_retrieved"
+    assert refused.value.error == "access_denied"
+    assert "declined" in str(refused.value)
+    if flow.name == "browser":
+        assert "did not work" in person.pages[0]
+
+
+async def test_somebody_else_signs_in(browser: Browser, lab_panel: Client, http: TokenHttp) -> None:
+    grant = await BrowserFlow().obtain(lab_panel, http, InChromium(browser=browser, user="bob"))
+    assert grant.account == "bob@example.test"
+    assert lab_panel.account == "alice@example.test"
+
+
+async def test_without_offline_access_there_is_no_renewal_token(
+    browser: Browser, lab_panel: Client, http: TokenHttp
+) -> None:
+    scopes = tuple(scope for scope in lab_panel.scopes if scope != "offline_access")
+    flow = BrowserFlow()
+    grant = await flow.obtain(replace(lab_panel, scopes=scopes), http, InChromium(browser=browser))
+    assert grant.access_token
+    assert grant.refresh_token is None
+    with pytest.raises(TokenError) as refused:
+        await flow.renew(lab_panel, http, grant)
+    assert refused.value.cause == "token_not_renewable"
+
+
+async def test_renewal_rotates_and_reuse_ends_it_all(
+    provider: Provider, browser: Browser, lab_panel: Client, http: TokenHttp
+) -> None:
+    flow = PasteFlow()
+    first = await flow.obtain(lab_panel, http, InChromium(browser=browser))
+    second = await flow.renew(lab_panel, http, first)
+    assert second.refresh_token not in {None, first.refresh_token}
+    assert second.previous_refresh_token == first.refresh_token
+    assert second.access_token != first.access_token
+    assert second.scopes == first.scopes
+    third = await flow.renew(lab_panel, http, second)
+    assert third.access_token
+    assert provider.introspect(third.access_token.reveal())["active"]
+    for grant in (second, third):  # the used one takes the newest with it
+        with pytest.raises(TokenServiceError) as refused:
+            await flow.renew(lab_panel, http, grant)
+        assert (refused.value.cause, refused.value.kind) == ("token_update_failed", Kind.GONE)
+    assert not provider.introspect(third.access_token.reveal())["active"]
+
+
+async def test_revocation_is_noticed(provider: Provider, browser: Browser, lab_panel: Client, http: TokenHttp) -> None:
+    flow = BrowserFlow()
+    grant = await flow.obtain(lab_panel, http, InChromium(browser=browser))
+    assert grant.refresh_token
+    assert grant.access_token
+    endpoint = lab_panel.provider.endpoints.revocation
+    assert endpoint
+    form = {"token": grant.refresh_token, "token_type_hint": "refresh_token"}
+    assert (await http.post(endpoint, form, client=lab_panel)).ok
+    assert not provider.introspect(grant.access_token.reveal())["active"]
+    with pytest.raises(TokenServiceError) as refused:
+        await flow.renew(lab_panel, http, grant)
+    assert refused.value.cause == "token_update_failed"
+
+
+async def test_an_application_signs_in_by_itself(provider: Provider, lab_panel: Client, http: TokenHttp) -> None:
+    flow = AppFlow()
+    key_pair = provider.certified
+    bob = replace(lab_panel, client_id="bob", client_secret=Secret("bob-secret"), scopes=("mail.pop", "mail.send"))
+    certified = replace(
+        bob,
+        client_id="certified",
+        client_secret=None,
+        certificate=Certificate(Secret(key_pair.key), key_pair.certificate),
+    )
+    for client, user in ((bob, "bob"), (certified, "carol")):
+        grant = await flow.obtain(client, http, Nobody())
+        assert grant.refresh_token is None
+        renewed = await flow.renew(client, http, grant)  # a jti that came twice would be refused
+        assert renewed.access_token not in {None, grant.access_token}
+        assert renewed.obtained_at == grant.obtained_at
+        assert renewed.access_token
+        assert provider.introspect(renewed.access_token.reveal())["email"] == f"{user}@example.test"
+    with pytest.raises(TokenServiceError) as refused:
+        await flow.obtain(replace(bob, client_secret=Secret("alice-secret")), http, Nobody())
+    assert (refused.value.cause, refused.value.kind) == ("app_secret_invalid", Kind.CONFIGURATION)
+    assert "alice-secret" not in f"{refused.value} {refused.value.detail}"
+
+
+async def test_the_mail_servers_take_what_came(
+    flow: BrowserFlow | PasteFlow | DeviceFlow,
+    browser: Browser,
+    dovecot: Dovecot,
+    postfix: Postfix,
+    lab_context: ssl.SSLContext,
+    lab_panel: Client,
+    http: TokenHttp,
+) -> None:
+    grant = await flow.obtain(lab_panel, http, InChromium(browser=browser, user="bob"))
+    renewed = await flow.renew(lab_panel, http, grant)
+    assert renewed.access_token
+    auth = OAuth("bob@example.test", StaticToken(renewed.access_token))
+    message = b"From: bob@example.test\r\nSubject: a scan\r\n\r\nsigned in with a token\r\n"
+    dovecot.empty("bob")
+    async with connect_smtp(postfix.submission, auth, ssl_context=lab_context) as smtp:
+        receipt = await smtp.submit("bob@example.test", ["bob@example.test"], message)
+    assert receipt.accepted == ("bob@example.test",)
+    await until(lambda: bool(dovecot.messages("bob")))
+    async with connect_pop3(dovecot.pop3s, auth, ssl_context=lab_context) as pop:
+        [entry] = await pop.listing()
+        fetched = b"".join([piece async for piece in pop.retrieve(entry)])
+        await pop.delete(entry)
+    assert fetched.endswith(b"signed in with a token\r\n")

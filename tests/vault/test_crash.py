@@ -1,0 +1,19 @@
+"""Killed at any instruction, the vault reads: as it was, or as it was to be."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vault import crash
+
+
+@pytest.mark.parametrize("proof", [proof.__name__ for proof in crash.PROOFS])
+def test_proof(proof: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(Path(crash.__file__)), proof, str(tmp_path)]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    print(ended.stdout)
+    assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -1,0 +1,300 @@
+"""Where keys come from, how they are turned, and which are refused."""
+
+from __future__ import annotations
+
+import os
+from base64 import b64encode
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailslot import Secret
+from mailslot.vault.errors import VaultError
+from mailslot.vault.keys import Key, KeyRing
+from mailslot.vault.vault import Vault
+from vault.conftest import NOBODY, contents, without_rights
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TOKEN = Secret("1//renewal-token-of-the-scanner")
+
+
+def lines(*keys: bytes) -> bytes:
+    return b"".join(b64encode(key) + b"\n" for key in keys)
+
+
+def test_a_key_is_made_when_the_first_secret_is_kept(home: Path, vault: Vault) -> None:
+    assert not (home / "key").exists()
+    vault.write("smtp", {"grant": TOKEN})
+    key = (home / "key").read_bytes()
+    vault.write("smtp", {"grant": TOKEN})
+    assert (home / "key").read_bytes() == key
+    assert (home / "key").stat().st_mode & 0o777 == 0o600
+    assert len(key) == 45
+
+
+def test_every_home_has_a_key_of_its_own(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        Vault(tmp_path / name / "vault", KeyRing.load(tmp_path / name, None)).write("smtp", {"grant": TOKEN})
+    assert (tmp_path / "a" / "key").read_bytes() != (tmp_path / "b" / "key").read_bytes()
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o644, 0o777])
+def test_a_key_open_to_others_is_refused(home: Path, vault: Vault, mode: int) -> None:
+    vault.write("smtp", {"grant": TOKEN})
+    (home / "key").chmod(mode)
+    before = contents(home)
+    for attempt in (
+        lambda: KeyRing.load(home, None),
+        lambda: vault.read("smtp", "grant"),
+        lambda: vault.write("smtp", {"grant": TOKEN}),
+        vault.rotate,
+    ):
+        with pytest.raises(VaultError, match=f"chmod 600 {home / 'key'}`") as caught:
+            attempt()
+        assert caught.value.cause == "token_store_unreadable"
+        assert caught.value.stage == "token"
+    assert contents(home) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to give files away")
+def test_a_key_of_another_user_is_refused(home: Path, vault: Vault) -> None:
+    vault.write("smtp", {"grant": TOKEN})
+    os.chown(home / "key", NOBODY, NOBODY)
+    with pytest.raises(VaultError, match="another user: run mailslot as that user") as caught:
+        KeyRing.load(home, None)
+    assert caught.value.cause == "token_store_unreadable"
+
+
+def test_a_key_that_cannot_be_opened_is_refused(home: Path, vault: Vault) -> None:
+    vault.write("smtp", {"grant": TOKEN})
+    (home / "key").chmod(0)
+    with without_rights(home / "key", home), pytest.raises(VaultError, match="no right") as caught:
+        KeyRing.load(home, None)
+    assert caught.value.cause == "token_store_unreadable"
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"",
+        b"\n",
+        b"secretsecret",
+        b"secretsecret\xff",
+        b64encode(b"k" * 31),
+        b64encode(b"k" * 33),
+        b64encode(b"k" * 32)[:-3],
+        lines(b"k" * 32) + b"secretsecret",
+        bytes(32),
+        b"!" + b64encode(b"k" * 32),
+        lines(b"k" * 32) * 2000,
+    ],
+)
+def test_a_damaged_key_is_refused_left_alone_and_not_told(home: Path, vault: Vault, octets: bytes) -> None:
+    vault.write("smtp", {"grant": TOKEN})
+    (home / "key").write_bytes(octets)
+    before = contents(home)
+    for attempt in (
+        lambda: KeyRing.load(home, None),
+        lambda: vault.read("smtp", "grant"),
+        lambda: vault.write("smtp", {"grant": TOKEN}),
+        vault.rotate,
+    ):
+        with pytest.raises(VaultError) as caught:
+            attempt()
+        assert caught.value.cause == "token_store_unreadable"
+        told = f"{caught.value!r} {caught.value.detail} {caught.value.__context__!r}"
+        assert "secretsecret" not in told
+        assert "kkkk" not in told
+    assert contents(home) == before
+
+
+def test_a_key_that_is_a_folder_or_a_pipe_is_refused(home: Path) -> None:
+    home.mkdir(mode=0o700)
+    (home / "key").mkdir(mode=0o700)
+    with pytest.raises(VaultError):
+        KeyRing.load(home, None)
+    (home / "key").rmdir()
+    os.mkfifo(home / "key", 0o600)
+    with pytest.raises(VaultError):
+        KeyRing.load(home, None)
+
+
+def test_turning_the_key(home: Path, vault: Vault, keys: KeyRing) -> None:
+    vault.write("smtp", {"grant": TOKEN, "password": Secret("a")})
+    vault.write("fax-pop", {"grant": Secret("b")})
+    first = keys.newest()
+
+    keys.renew()
+    second = keys.newest()
+    assert second != first
+    assert keys.find(first.id) == first
+    assert vault.read("smtp", "grant") == TOKEN
+    vault.write("print-pop", {"grant": Secret("c")})
+
+    other = KeyRing.load(home, None)
+    assert vault.rotate() == 3
+    assert vault.rotate() == 0
+    for ring in (keys, other):
+        assert ring.find(first.id) is None
+        assert ring.newest() == second
+    assert (home / "key").read_bytes() == lines(second.octets)
+    assert first.id not in "".join(path.read_text() for path in (home / "vault").iterdir())
+    assert vault.read("smtp", "grant") == TOKEN
+    assert vault.read("smtp", "password") == "a"
+    assert vault.read("fax-pop", "grant") == "b"
+    assert vault.read("print-pop", "grant") == "c"
+
+
+def test_another_process_that_turned_the_key_is_noticed(home: Path, vault: Vault) -> None:
+    other_keys = KeyRing.load(home, None)
+    other = Vault(home / "vault", other_keys)
+    vault.write("smtp", {"grant": TOKEN})
+    other_keys.renew()
+    other.rotate()
+    assert vault.read("smtp", "grant") == TOKEN
+    vault.write("smtp", {"password": TOKEN})
+    assert other.rotate() == 0
+    assert other.read("smtp", "password") == TOKEN
+
+
+def test_a_key_turned_between_reading_the_record_and_the_key(home: Path, vault: Vault) -> None:
+    vault.write("smtp", {"grant": TOKEN})
+    turns = 0
+
+    class TurnedMeanwhile(KeyRing):
+        def find(self, key_id: str) -> Key | None:
+            nonlocal turns
+            if turns < 3:
+                turns += 1
+                KeyRing.load(home, None).renew()
+                vault.rotate()
+            return super().find(key_id)
+
+    assert Vault(home / "vault", TurnedMeanwhile.load(home, None)).read("smtp", "grant") == TOKEN
+    assert turns == 3
+
+
+@pytest.mark.parametrize("damage", [b"{", b""])
+def test_no_key_goes_while_something_cannot_be_read(home: Path, vault: Vault, keys: KeyRing, damage: bytes) -> None:
+    for record in ("alert-smtp", "fax-pop", "smtp"):
+        vault.write(record, {"grant": TOKEN})
+    first = keys.newest()
+    keys.renew()
+    whole = (home / "vault" / "fax-pop.json").read_bytes()
+    (home / "vault" / "fax-pop.json").write_bytes(damage)
+
+    with pytest.raises(VaultError, match="fax-pop") as caught:
+        vault.rotate()
+    assert caught.value.cause == "token_store_unreadable"
+    assert (home / "vault" / "fax-pop.json").read_bytes() == damage
+    assert keys.find(first.id) == first
+    assert first.id not in (home / "vault" / "smtp.json").read_text()
+
+    (home / "vault" / "fax-pop.json").write_bytes(whole)
+    assert vault.read("fax-pop", "grant") == TOKEN
+    assert vault.rotate() == 1
+    assert keys.find(first.id) is None
+
+
+def test_no_key_goes_while_a_value_does_not_open(home: Path, vault: Vault, keys: KeyRing) -> None:
+    vault.write("smtp", {"grant": TOKEN, "password": Secret("a")})
+    vault.write("fax-pop", {"grant": Secret("b")})
+    first = keys.newest()
+    path = home / "vault" / "smtp.json"
+    (home / "vault" / "fax-pop.json").write_bytes(path.read_bytes())
+    before = (home / "vault" / "fax-pop.json").read_bytes()
+    keys.renew()
+    with pytest.raises(VaultError, match="fax-pop are damaged"):
+        vault.rotate()
+    assert (home / "vault" / "fax-pop.json").read_bytes() == before
+    assert keys.find(first.id) == first
+    vault.delete("fax-pop")
+    assert vault.rotate() == 0
+    assert keys.find(first.id) is None
+    assert vault.read("smtp", "grant") == TOKEN
+
+
+def test_a_lost_key_is_told_and_a_new_secret_can_be_kept(home: Path, vault: Vault) -> None:
+    vault.write("smtp", {"grant": TOKEN, "password": Secret("a")})
+    lost = (home / "key").read_bytes()
+    (home / "key").unlink()
+    before = (home / "vault" / "smtp.json").read_bytes()
+
+    for attempt in (lambda: vault.read("smtp", "grant"), vault.rotate):
+        with pytest.raises(VaultError, match="key to the secrets of smtp is not here") as caught:
+            attempt()
+        assert caught.value.cause == "token_store_unreadable"
+        assert (home / "vault" / "smtp.json").read_bytes() == before
+    assert vault.fields("smtp") == {"grant", "password"}
+
+    vault.write("smtp", {"grant": Secret("new")})
+    assert vault.read("smtp", "grant") == "new"
+    with pytest.raises(VaultError):
+        vault.read("smtp", "password")
+
+    (home / "key").write_bytes((home / "key").read_bytes() + lost)
+    assert vault.read("smtp", "password") == "a"
+    assert vault.rotate() == 1
+
+
+class TestServiceManager:
+    """The key as a credential of the service manager."""
+
+    @pytest.fixture
+    def credentials(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "credentials"
+        folder.mkdir()
+        (folder / "mailslot.key").write_bytes(lines(b"s" * 32))
+        (folder / "mailslot.key").chmod(0o440)
+        return folder
+
+    def test_its_key_is_used_and_none_is_made(self, home: Path, credentials: Path) -> None:
+        keys = KeyRing.load(home, credentials)
+        vault = Vault(home / "vault", keys)
+        vault.write("smtp", {"grant": TOKEN})
+        assert not (home / "key").exists()
+        assert keys.newest() == Key(b"s" * 32)
+        assert vault.read("smtp", "grant") == TOKEN
+
+    def test_without_it_nothing_opens(self, home: Path, credentials: Path) -> None:
+        Vault(home / "vault", KeyRing.load(home, credentials)).write("smtp", {"grant": TOKEN})
+        with pytest.raises(VaultError, match="not here"):
+            Vault(home / "vault", KeyRing.load(home, None)).read("smtp", "grant")
+
+    def test_other_credentials_mean_nothing(self, home: Path, tmp_path: Path) -> None:
+        vault = Vault(home / "vault", KeyRing.load(home, tmp_path))
+        vault.write("smtp", {"grant": TOKEN})
+        assert (home / "key").exists()
+
+    def test_moving_over_from_the_home_folder(self, home: Path, vault: Vault, credentials: Path) -> None:
+        vault.write("smtp", {"grant": TOKEN})
+        keys = KeyRing.load(home, credentials)
+        moved = Vault(home / "vault", keys)
+        assert moved.read("smtp", "grant") == TOKEN
+        assert moved.rotate() == 1
+        assert not (home / "key").exists()
+        assert moved.read("smtp", "grant") == TOKEN
+        assert moved.rotate() == 0
+
+    def test_only_the_service_manager_turns_its_key(self, home: Path, credentials: Path) -> None:
+        keys = KeyRing.load(home, credentials)
+        vault = Vault(home / "vault", keys)
+        vault.write("smtp", {"grant": TOKEN})
+        with pytest.raises(VaultError, match="provided by the service manager") as caught:
+            keys.renew()
+        assert caught.value.cause == "token_store_unwritable"
+        assert not (home / "key").exists()
+
+        (credentials / "mailslot.key").chmod(0o600)
+        (credentials / "mailslot.key").write_bytes(lines(b"t" * 32, b"s" * 32))
+        assert vault.rotate() == 1
+        (credentials / "mailslot.key").write_bytes(lines(b"t" * 32))
+        assert vault.read("smtp", "grant") == TOKEN
+
+    def test_a_damaged_one_is_refused(self, home: Path, credentials: Path) -> None:
+        (credentials / "mailslot.key").chmod(0o600)
+        (credentials / "mailslot.key").write_bytes(b"s" * 32)
+        with pytest.raises(VaultError, match="damaged"):
+            KeyRing.load(home, credentials)

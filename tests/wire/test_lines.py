@@ -1,0 +1,84 @@
+"""Lines out of octets."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailslot.wire.lines import LineBuffer
+from mailslot.wire.protocol_error import RemoteProtocolError
+
+LIMIT = 20
+
+
+def lines_of(*pieces: bytes, limit: int = LIMIT) -> list[bytes]:
+    buffer = LineBuffer()
+    lines = []
+    for piece in pieces:
+        buffer.feed(piece)
+        while (line := buffer.line(limit)) is not None:
+            lines.append(line)
+    return lines
+
+
+@given(st.lists(st.binary(max_size=LIMIT - 2).map(lambda line: line.replace(b"\n", b"n").rstrip(b"\r"))), st.data())
+def test_any_cut_gives_the_same_lines(lines: list[bytes], data: st.DataObject) -> None:
+    wire = b"".join(line + b"\r\n" for line in lines)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)))))
+    pieces = [wire[start:end] for start, end in zip([0, *cuts], [*cuts, len(wire)], strict=True)]
+    assert lines_of(*pieces) == lines
+
+
+def test_the_rest_is_kept() -> None:
+    buffer = LineBuffer()
+    buffer.feed(b"one\r\ntwo\r\nthr")
+    assert buffer.line(LIMIT) == b"one"
+    assert len(buffer) == 8
+    assert buffer.peek(3) == b"two"
+    assert buffer.take() == b"two\r\nthr"
+    assert len(buffer) == 0
+    assert buffer.line(LIMIT) is None
+    buffer.feed(b"ee\r\n")
+    assert buffer.line(LIMIT) == b"ee"
+
+
+@pytest.mark.parametrize("pieces", [(b"a\n",), (b"a", b"\n"), (b"\n",), (b"ok\r\n\n",), (b"ok\r\n", b"\n")])
+def test_a_bare_lf_ends_no_line(pieces: tuple[bytes, ...]) -> None:
+    with pytest.raises(RemoteProtocolError, match="bare LF"):
+        lines_of(*pieces)
+
+
+def test_a_bare_cr_is_an_octet_like_others() -> None:
+    assert lines_of(b"a\rb\r\r\n") == [b"a\rb\r"]
+
+
+def test_the_limit_counts_crlf() -> None:
+    assert lines_of(b"x" * (LIMIT - 2) + b"\r\n") == [b"x" * (LIMIT - 2)]
+    with pytest.raises(RemoteProtocolError, match="over 20 octets"):
+        lines_of(b"x" * (LIMIT - 1) + b"\r\n")
+
+
+def test_a_line_without_end_is_given_up_at_the_limit() -> None:
+    assert lines_of(b"x" * (LIMIT - 1)) == []
+    with pytest.raises(RemoteProtocolError, match="over 20 octets"):
+        lines_of(*[b"x"] * LIMIT)
+
+
+def test_many_lines_at_once_take_linear_time_and_let_go_of_what_was_read() -> None:
+    buffer = LineBuffer()
+    buffer.feed(b"0123456789\r\n" * 100_000)
+    for _ in range(99_000):
+        assert buffer.line(LIMIT) == b"0123456789"
+    assert len(buffer._data) < 100_000
+    buffer.feed(b"last\r\n")
+    assert [buffer.line(LIMIT) for _ in range(1001)] == [b"0123456789"] * 1000 + [b"last"]
+
+
+def test_a_long_line_in_single_octets_takes_linear_time() -> None:
+    buffer = LineBuffer()
+    for _ in range(200_000):
+        buffer.feed(b"x")
+        assert buffer.line(300_000) is None
+    buffer.feed(b"\r\n")
+    assert buffer.line(300_000) == b"x" * 200_000

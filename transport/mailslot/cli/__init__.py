@@ -1,0 +1,16 @@
+"""The command line; the only room that reads the environment."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run `mailslot`; say what is missing where it was installed without its command line."""
+    try:
+        from mailslot.cli.app import run  # noqa: PLC0415 - typer and rich come with an extra
+    except ModuleNotFoundError as error:
+        if error.name not in {"typer", "rich"}:
+            raise
+        sys.exit("The command mailslot needs its extra packages: pip install 'mailslot[cli]'")
+    run()

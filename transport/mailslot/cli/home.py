@@ -1,0 +1,50 @@
+"""Where the device's files are, and how values come in; the environment is read here alone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from getpass import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailslot.slots.records import Records
+
+
+def home_folder(given: Path | None) -> Path:
+    """Return the home folder: the one given, else ``MAILSLOT_HOME``, else the platform's data folder."""
+    if given is not None:
+        return given.absolute()
+    if environment := os.environ.get("MAILSLOT_HOME"):
+        return Path(environment).absolute()
+    return platformdirs.user_data_path("mailslot", appauthor=False)
+
+
+def open_records(home: Path) -> Records:
+    """Return the records in a home folder.
+
+    Raises:
+        MailError: the key to the vault cannot be used.
+    """
+    # cryptography takes a while to import, and many commands do without it.
+    from mailslot.slots.records import Records  # noqa: PLC0415
+
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    return Records(home, Path(credentials) if credentials else None)
+
+
+def read_values(texts: Sequence[str]) -> list[str]:
+    """Return values from the command line, ``-`` meaning standard input.
+
+    One ``-`` takes all of it, such as a key file; several take a line each. A keyboard gives one line, unseen.
+    """
+    wanted = texts.count("-")
+    if wanted and sys.stdin.isatty():
+        return [getpass("value: ") if text == "-" else text for text in texts]
+    given = iter([sys.stdin.read().removesuffix("\n")] if wanted == 1 else [])
+    return [next(given, None) or sys.stdin.readline().rstrip("\r\n") if text == "-" else text for text in texts]

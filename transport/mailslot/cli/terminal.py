@@ -1,0 +1,54 @@
+"""The person at the terminal, to whom a flow speaks."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, TextIO, cast
+
+import anyio
+import anyio.to_thread
+import segno
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mailslot.oauth.flow import DeviceCode
+
+
+class Terminal:
+    """Shows addresses and codes, and asks; it needs a keyboard for `ask_pasted_address` only."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    async def show_address(self, address: str) -> None:
+        """Show an address to open on this machine."""
+        self._console.print("Open this address in a browser on this machine, and sign in:\n")
+        self._console.print(f"  {escape(address)}\n", soft_wrap=True, highlight=False)
+
+    async def show_code(self, code: DeviceCode) -> None:
+        """Show the code, the address, and a picture of it for a phone."""
+        minutes = max(1, math.floor((code.expires_at - anyio.current_time()) / 60))
+        self._console.print(f"On a phone or computer, open  [bold]{escape(code.verification_uri)}[/bold]")
+        self._console.print(f"and enter the code            [bold]{escape(code.user_code)}[/bold]\n")
+        if self._console.is_terminal:
+            picture = segno.make(code.verification_uri_complete or code.verification_uri, micro=False)
+            picture.terminal(out=cast("TextIO", self._console.file), compact=True, border=2)
+        self._console.print(
+            f"The code is good for {minutes} minutes, and for this device only. Enter no code that somebody sent you."
+        )
+
+    async def ask_pasted_address(self, address: str) -> str:
+        """Show an address, and read the one that the browser could not open."""
+        self._console.print("Open this address in a browser on any machine, and sign in:\n")
+        self._console.print(f"  {escape(address)}\n", soft_wrap=True, highlight=False)
+        self._console.print(
+            "At the end the browser fails to open a page whose address begins with http://127.0.0.1 or "
+            "http://localhost. That is meant to be so. Copy that address and paste it here:"
+        )
+        return await anyio.to_thread.run_sync(self._console.input, "> ", abandon_on_cancel=True)
+
+    async def progress(self, text: str) -> None:
+        """Say what is going on."""
+        self._console.print(escape(text))

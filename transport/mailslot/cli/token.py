@@ -1,0 +1,175 @@
+"""``mailslot token get``, ``delete`` and ``status``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import anyio
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mailslot.cli.home import open_records
+from mailslot.cli.settings import AsJson, SlotName
+from mailslot.cli.terminal import Terminal
+from mailslot.slots.slot import SLOTS, doors, find_slot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from mailslot.oauth.health import Health
+    from mailslot.slots.records import Records
+    from mailslot.slots.slot import Slot
+
+app = typer.Typer(help="The token of a slot: get it, delete it, look at it.", no_args_is_help=True)
+
+FlowName = Literal["browser", "device", "paste", "app"]
+
+
+@app.command("get")
+def get(
+    context: typer.Context,
+    slot: SlotName,
+    flow: Annotated[
+        FlowName | None, typer.Option(help="How to sign in; without it, what the slot or the provider prefers.")
+    ] = None,
+) -> None:
+    """Get a token: sign in once, and the device renews it from then on."""
+    home: Path = context.obj
+    found = find_slot(slot)
+    anyio.run(_get, open_records(home), found, flow)
+
+
+async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:
+    from mailslot.oauth.http import TokenHttp  # noqa: PLC0415 - httpx2 takes a while to import
+    from mailslot.slots.records import ApplicationMissingError, choose_flow, direct_source  # noqa: PLC0415
+
+    console = Console()
+    settings = records.settings.load()[slot.record]
+    direct = direct_source(settings)
+    if direct is not None:
+        await direct.token()
+        console.print(f"{slot.id} takes its tokens from: {escape(settings.token_source or '')}. It gave one just now.")
+        return
+    flow = choose_flow(settings, flow_name)
+    async with TokenHttp(ca_file=settings.ca_file) as http:
+        try:
+            source = records.source(slot.record, settings, flow, http)
+        except ApplicationMissingError as error:
+            console.print(f"How to register an application with {error.provider.name}:")
+            console.print(escape(error.provider.registration.replace("SLOT", slot.id)), highlight=False, soft_wrap=True)
+            raise
+        await source.obtain(Terminal(console))
+    console.print(f"[bold]Retrieved[/bold]: the token of {slot.id} is stored.")
+    others = [other.id for other in doors(slot.record) if other != slot]
+    if others:
+        console.print(f"It is the token of {' and '.join(others)} too.")
+    _, health = await records.token_state(slot.record, settings, time.time())
+    for note in health.notes if health is not None else ():
+        console.print(f"[yellow]Note:[/yellow] {escape(note)}")
+
+
+@app.command("delete")
+def delete(
+    context: typer.Context,
+    slot: SlotName,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete the token, here and at the provider."""
+    home: Path = context.obj
+    found = find_slot(slot)
+    records = open_records(home)
+    names = " and ".join(door.id for door in doors(found.record))
+    if not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("nobody is there to be asked; add --yes", param_hint="--yes")
+        typer.confirm(f"Delete the token of {names}?", abort=True)
+    anyio.run(_delete, records, found)
+
+
+async def _delete(records: Records, slot: Slot) -> None:
+    console = Console()
+    said = await records.delete_token(slot.record, records.settings.load()[slot.record])
+    console.print(f"[bold]Not Retrieved[/bold]: there is no token of {slot.id} any more.")
+    if said:
+        console.print(escape(said))
+
+
+@app.command("status")
+def status(
+    context: typer.Context,
+    slot: Annotated[str | None, typer.Argument(metavar="[SLOT]", help="One slot; all without it.")] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show the tokens of all slots, or of one: until when, for whom, and what is wrong."""
+    home: Path = context.obj
+    slots = SLOTS if slot is None else (find_slot(slot),)
+    rows = anyio.run(token_rows, open_records(home), slots)
+    if as_json:
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        return
+    table = Table()
+    for heading in ("Slot", "Token", "Health", "Account", "Expires", "Renewed"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        health = row["health"]
+        table.add_row(row["slot"], row["token"], *(_cells(health) if health else ("–", "", "", "")))
+    console = Console()
+    console.print(table)
+    for row in rows:
+        for note in row["health"]["notes"] if row["health"] else ():
+            console.print(f"{row['slot']}: {escape(note)}", highlight=False)
+
+
+async def token_rows(records: Records, slots: Iterable[Slot]) -> list[dict[str, Any]]:
+    """Return what is to be told of each slot's token, as JSON holds it; times are in ISO 8601."""
+    settings = records.settings.load()
+    now = time.time()
+    rows: list[dict[str, Any]] = []
+    for slot in slots:
+        token, health = await records.token_state(slot.record, settings[slot.record], now)
+        rows.append(
+            {
+                "slot": slot.id,
+                "path": slot.path,
+                "record": slot.record,
+                "protocol": slot.protocol,
+                "authentication": settings[slot.record].authentication,
+                "token": token,
+                "health": None if health is None else _as_json(health),
+            }
+        )
+    return rows
+
+
+def _as_json(health: Health) -> dict[str, Any]:
+    values = asdict(health)
+    for key in ("obtained_at", "expires_at", "renewed_at", "secret_expires_at"):
+        values[key] = _iso(values[key])
+    if values["failure"] is not None:
+        for key in ("at", "retry_at"):
+            values["failure"][key] = _iso(values["failure"][key])
+    return values
+
+
+def _iso(moment: float | None) -> str | None:
+    return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+
+
+def _cells(health: dict[str, Any]) -> tuple[str, str, str, str]:
+    colour = {"ok": "green", "expiring": "yellow"}.get(health["state"], "red")
+    said = f"[{colour}]{health['state']}[/{colour}]" + (f": {escape(health['sentence'])}" if health["sentence"] else "")
+    return said, escape(health["account"] or ""), _local(health["expires_at"]), _local(health["renewed_at"])
+
+
+def _local(moment: str | None) -> str:
+    return "" if moment is None else datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")

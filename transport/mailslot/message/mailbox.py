@@ -1,0 +1,53 @@
+"""Who is named in a header: an address, and what the person or machine is called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mailslot.message.header import check_line
+from mailslot.smtp.address import parse_address
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """An address with a display name (RFC 5322 section 3.4).
+
+    Attributes:
+        address: ``local@domain``, the domain in Unicode or as A-labels.
+        name: the display name, in Unicode; may be empty.
+        wire: the address as it stands in the header, its domain as A-labels.
+
+    Raises:
+        InputError: the address is none, or one of the two could end a line.
+    """
+
+    address: str
+    name: str
+    wire: str = field(repr=False, compare=False)
+
+    def __init__(self, address: str, name: str = "", *, what: str = "mailbox") -> None:
+        """Check both.
+
+        Args:
+            address: as the attribute.
+            name: as the attribute.
+            what: how an error calls this mailbox, such as ``"sender"``.
+        """
+        object.__setattr__(self, "address", address)
+        object.__setattr__(self, "wire", parse_address(address, what).wire)
+        object.__setattr__(self, "name", check_line(name, f"{what} name"))
+
+    @property
+    def domain(self) -> str:
+        """The domain as A-labels, or the address literal."""
+        return self.wire.rpartition("@")[2]
+
+    @property
+    def smtputf8(self) -> bool:
+        """Whether its local part is not ASCII, which takes SMTPUTF8 (RFC 6531 section 3.2)."""
+        return not self.wire.isascii()
+
+
+def as_mailbox(value: str | Mailbox, what: str) -> Mailbox:
+    """Return a mailbox, from itself or from a bare address; raises as `Mailbox` does."""
+    return value if isinstance(value, Mailbox) else Mailbox(value, what=what)

@@ -1,0 +1,94 @@
+"""Content-transfer-encodings: 7bit, quoted-printable and base64 (RFC 2045 section 6)."""
+
+from __future__ import annotations
+
+import re
+import struct
+from binascii import b2a_base64, b2a_qp
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_LINE: Final = 76
+_BLOCK_LINES: Final = 512
+# A block of this size stays in the processor's cache, and one call of `struct` cuts it into lines:
+# 1 GB/s. A slice a line makes half of that, half a megabyte at a time a third.
+_BLOCK: Final = _LINE // 4 * 3 * _BLOCK_LINES
+_CUT: Final = struct.Struct(f"{_LINE}s" * _BLOCK_LINES)
+_PIECE_BLOCKS: Final = 18
+
+PIECE: Final = (_LINE + 2) * _BLOCK_LINES * _PIECE_BLOCKS
+"""The octets of a whole piece of base64: 0.7 MB, made of 0.5 MB in less than a millisecond."""
+
+_MAX_PLAIN_LINE: Final = 78
+_UNPRINTABLE: Final = re.compile(r"[\0-\x08\x0b-\x1f\x7f]")
+
+TextEncoding = Literal["7bit", "quoted-printable", "base64"]
+
+
+def encode_text(text: str) -> tuple[TextEncoding, bytes]:
+    """Return which encoding carries `text`, and the text in it.
+
+    Lines may end in any way; all end with CRLF afterwards, the last one too. What is not ASCII in
+    short lines becomes quoted-printable or base64, whichever is shorter.
+
+    Raises:
+        UnicodeEncodeError: the text holds half of a surrogate pair.
+    """
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if text and not text.endswith("\n"):
+        text += "\n"
+    octets = text.replace("\n", "\r\n").encode()
+    if text.isascii() and not _UNPRINTABLE.search(text) and max(map(len, text.split("\n"))) <= _MAX_PLAIN_LINE:
+        return "7bit", octets
+    quoted = b2a_qp(octets)
+    if len(quoted) <= base64_size(len(octets)):
+        return "quoted-printable", quoted
+    return "base64", base64_lines(octets)
+
+
+def base64_size(size: int) -> int:
+    """Return how many octets of base64 `size` octets become, CRLFs included."""
+    encoded = (size + 2) // 3 * 4
+    return encoded + (encoded + _LINE - 1) // _LINE * 2
+
+
+def base64_lines(octets: bytes) -> bytes:
+    """Return base64 in lines of 76 characters, each with its CRLF (RFC 2045 section 6.8)."""
+    starts = range(0, len(octets), _BLOCK)
+    return b"\r\n".join([*(_cut(octets[start : start + _BLOCK]) for start in starts), b""])
+
+
+def base64_pieces(read: Callable[[int], bytes], size: int) -> Iterator[bytes]:
+    """Give what `base64_lines` makes of `size` octets, in pieces of `PIECE` and a shorter last one.
+
+    Args:
+        read: gives that many octets, fewer only where there are no more.
+        size: how many there are.
+
+    Raises:
+        EOFError: there are fewer or more; the last piece is then not given.
+    """
+    left = size
+    while left:
+        blocks: list[bytes] = []
+        while left and len(blocks) < _PIECE_BLOCKS:
+            block = read(min(_BLOCK, left))
+            if len(block) != min(_BLOCK, left):
+                raise EOFError
+            left -= len(block)
+            blocks.append(_cut(block))
+        if not left and read(1):
+            raise EOFError
+        blocks.append(b"")
+        yield b"\r\n".join(blocks)
+
+
+def _cut(block: bytes) -> bytes:
+    """Return a block as lines of base64, with CRLF between them and none at the end."""
+    text = b2a_base64(block, newline=False)
+    if len(text) == _CUT.size:
+        return b"\r\n".join(_CUT.unpack(text))
+    return b"\r\n".join([text[start : start + _LINE] for start in range(0, len(text), _LINE)])

@@ -1,0 +1,184 @@
+"""From a name to a connected socket: both address families raced (RFC 8305), each fault told apart."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import socket
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from mailslot.errors import NetworkError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailslot.net.endpoint import Endpoint
+
+ATTEMPT_DELAY: Final = 0.25
+"""Seconds before the next address is tried beside one that has not answered (RFC 8305 section 5)."""
+
+MAX_ADDRESSES: Final = 16
+"""Addresses that are tried; a name with more is broken or hostile."""
+
+_UNREACHABLE: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL})
+
+
+async def resolve(endpoint: Endpoint, timeout: float) -> list[str]:
+    """Look the host up.
+
+    Args:
+        endpoint: where to connect to.
+        timeout: seconds to wait for the answer.
+
+    Returns:
+        IP addresses in the order to try them: the system's, with the families interleaved
+        (RFC 8305 section 4). An address literal is returned as it is.
+
+    Raises:
+        NetworkError: stage `resolve`.
+    """
+    host = endpoint.ascii_host
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    else:
+        return [host]
+    try:
+        with anyio.fail_after(timeout):
+            found = await anyio.getaddrinfo(host, endpoint.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        why = "did not answer in time" if isinstance(error, TimeoutError) else "knows no address for it"
+        raise NetworkError(
+            f"The mail server's name {endpoint.host} could not be resolved: the name service {why}.",
+            stage="resolve",
+            cause="name_not_found",
+            retryable=True,
+            detail=repr(error),
+        ) from error
+    addresses = list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+    return _interleave(addresses)[:MAX_ADDRESSES]
+
+
+def other_family(addresses: Sequence[str], than: str) -> list[str]:
+    """Return those of `addresses` that are not of the family of the address `than`."""
+    return [address for address in addresses if (":" in address) != (":" in than)]
+
+
+async def connect(endpoint: Endpoint, addresses: Sequence[str], timeout: float) -> socket.socket:
+    """Connect to the first of `addresses` that answers.
+
+    Args:
+        endpoint: where to; its port is used.
+        addresses: IP addresses, at least one.
+        timeout: seconds for all of them together.
+
+    Returns:
+        a connected socket that does not block.
+
+    Raises:
+        NetworkError: stage `connect`.
+    """
+    errors: list[OSError] = []
+    try:
+        with anyio.fail_after(timeout):
+            connected = await _race(addresses, endpoint.port, errors)
+    except TimeoutError as error:
+        errors.append(error)
+        connected = None
+    if connected is None:
+        raise _unconnected(endpoint, addresses, errors)
+    return connected
+
+
+async def _race(addresses: Sequence[str], port: int, errors: list[OSError]) -> socket.socket | None:
+    if len(addresses) == 1:
+        try:
+            return await _connected(addresses[0], port)
+        except OSError as error:
+            errors.append(error)
+            return None
+    winner: socket.socket | None = None
+
+    async def attempt(address: str, failed: anyio.Event) -> None:
+        nonlocal winner
+        try:
+            connected = await _connected(address, port)
+        except OSError as error:
+            errors.append(error)
+            failed.set()
+            return
+        if winner is None:
+            winner = connected
+            group.cancel_scope.cancel()
+        else:
+            connected.close()
+
+    try:
+        async with anyio.create_task_group() as group:
+            for address in addresses:
+                failed = anyio.Event()
+                group.start_soon(attempt, address, failed)
+                with anyio.move_on_after(ATTEMPT_DELAY):
+                    await failed.wait()
+    except BaseException:
+        if winner is not None:
+            winner.close()
+        raise
+    return winner
+
+
+async def _connected(address: str, port: int) -> socket.socket:
+    """Return a socket connected to an IP address; raises `OSError` where that fails."""
+    connecting = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        connecting.settimeout(0)
+        # A group of commands goes out at once as it is; nothing is gained by waiting for more (Nagle).
+        connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        fault = connecting.connect_ex((address, port))
+        if fault in {errno.EINPROGRESS, errno.EWOULDBLOCK}:
+            await anyio.wait_writable(connecting)
+            fault = connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if fault:
+            raise OSError(fault, os.strerror(fault))
+        _hurry(connecting)
+    except BaseException:
+        connecting.close()
+        raise
+    return connecting
+
+
+def _unconnected(endpoint: Endpoint, addresses: Sequence[str], errors: Sequence[OSError]) -> NetworkError:
+    if any(isinstance(error, ConnectionRefusedError) for error in errors):
+        cause, why = "connection_refused", "refused the connection"
+    elif any(isinstance(error, TimeoutError) for error in errors):
+        cause, why = "connection_timeout", "did not answer"
+    elif any(error.errno in _UNREACHABLE for error in errors):
+        cause, why = "network_unreachable", "cannot be reached over the network"
+    else:
+        cause, why = "network_unreachable", "could not be connected to"
+    return NetworkError(
+        f"The mail server {endpoint.host} {why} on port {endpoint.port}.",
+        stage="connect",
+        cause=cause,
+        retryable=True,
+        detail=f"{', '.join(addresses)}: {'; '.join(str(error) or type(error).__name__ for error in errors)}",
+    )
+
+
+def _hurry(connected: socket.socket) -> None:
+    # Postfix waits with its greeting until our delayed acknowledgement of the TLS tickets has come.
+    if hasattr(socket, "TCP_QUICKACK"):
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
+def _interleave(addresses: Sequence[str]) -> list[str]:
+    if not addresses:
+        return []
+    same = [address for address in addresses if (":" in address) == (":" in addresses[0])]
+    other = [address for address in addresses if (":" in address) != (":" in addresses[0])]
+    return [address for pair in zip_longest(same, other) for address in pair if address is not None]

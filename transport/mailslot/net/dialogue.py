@@ -1,0 +1,180 @@
+"""What every dialogue with a server is: one turn at a time, and over at anything that is not a mere refusal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from mailslot.errors import ClosedError, MailError, NetworkError, RefusedError, ServerError, Stage
+from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
+from mailslot.wire.redact import Redactor
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from mailslot.net.channel import Channel
+    from mailslot.wire.transcript import Transcript
+
+_WHEN: Final[dict[Stage, str]] = {
+    "tls": "before encryption began",
+    "greeting": "before it greeted",
+    "capabilities": "when it was asked what it can do",
+    "sign_in": "during the sign-in",
+    "envelope": "when it was given the sender and the recipients",
+    "data": "while it was given the message",
+    "transaction": "in the middle of the session",
+    "quit": "at the end of the session",
+}
+
+
+class Dialogue:
+    """A dialogue with a mail server over one channel.
+
+    Attributes:
+        stage: the step of the dialogue that goes on, for errors.
+        handed_over: whether a whole message is out and its answer is not in.
+        channel: the connection.
+        timeout: seconds for each wait.
+        transcript: where both sides' words are noted, or None.
+        redactor: what masks secrets in the server's words.
+    """
+
+    def __init__(self, channel: Channel, *, timeout: float, transcript: Transcript | None) -> None:
+        self.stage: Stage = "greeting"
+        self.handed_over = False
+        self.channel = channel
+        self.timeout = timeout
+        self.transcript = transcript
+        self.redactor = Redactor()
+        self._lock = anyio.Lock(fast_acquire=True)
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed."""
+        return self._closed
+
+    @property
+    def alive(self) -> bool:
+        """Whether the dialogue can go on: the session is open, and the server has not said that it leaves."""
+        return not self._closed
+
+    def deadline(self, timeout: float | None = None) -> float:
+        """Return when a wait that begins now has to end, for the channel: after the usual seconds, or others."""
+        return anyio.current_time() + (self.timeout if timeout is None else timeout)
+
+    async def abort(self) -> None:
+        """Close the connection at once, without a word."""
+        self._closed = True
+        self.channel.close()
+
+    def turn(self, stage: Stage) -> Turn:
+        """Return the right to speak, to be entered with ``async with``.
+
+        Any exception in it closes the connection, a refusal after which the dialogue can go on excepted, and
+        leaves it as a `MailError`. Entering raises `ClosedError` where the connection is closed.
+        """
+        return Turn(self, stage, self._lock)
+
+    def failure(self, error: BaseException) -> MailError | None:
+        """Return what `error`, raised in a dialogue, is to the caller; None where it is passed on as it is."""
+        host = self.channel.endpoint.host
+        when = _WHEN.get(self.stage, "in the middle of the session")
+        doubt = self.handed_over
+        cause = "in_doubt" if doubt else "connection_lost"
+        sorry = " The whole message was handed over; it may have arrived." if doubt else ""
+        if isinstance(error, MailError):
+            return None
+        if isinstance(error, TimeoutError):
+            if self.stage == "greeting":
+                cause = "connection_timeout"
+            sentence = f"The mail server {host} fell silent {when}.{sorry}"
+            return NetworkError(sentence, stage=self.stage, cause=cause, retryable=True, in_doubt=doubt)
+        if isinstance(error, (OSError, EOFError)):
+            sentence = f"The connection to the mail server {host} was lost {when}.{sorry}"
+            return NetworkError(
+                sentence,
+                stage=self.stage,
+                cause=cause,
+                retryable=True,
+                in_doubt=doubt,
+                detail=str(error),
+            )
+        if isinstance(error, RemoteProtocolError):
+            return self._broken(error, host, sorry)
+        if isinstance(error, LocalProtocolError):
+            return MailError(
+                "This cannot be asked of the mail server now.",
+                stage=self.stage,
+                cause="unknown",
+                detail=str(error),
+            )
+        return None
+
+    def _broken(self, error: RemoteProtocolError, host: str, sorry: str) -> MailError:
+        cause = error.cause
+        # It stays the cause of what is raised, and is read in tracebacks.
+        error.args = (self.redactor.mask(str(error)),)
+        if cause == "tls_injection":
+            sentence = f"Octets slipped in between the mail server {host} and us before encryption began."
+            return NetworkError(sentence, stage="tls", cause=cause, detail=str(error))
+        if self.stage == "greeting":
+            if cause == "tls_port_mismatch":
+                sentence = f"Port {self.channel.endpoint.port} of {host} begins with encryption."
+                return NetworkError(sentence, stage=self.stage, cause=cause, detail=str(error))
+            cause = "not_a_mail_server"
+            sentence = f"What answers at {host}, port {self.channel.endpoint.port}, is not such a mail server."
+        else:
+            cause = "in_doubt" if self.handed_over else "protocol_error"
+            sentence = f"The mail server {host} sent something that is not the protocol.{sorry}"
+        return ServerError(
+            sentence,
+            stage=self.stage,
+            cause=cause,
+            in_doubt=self.handed_over,
+            detail=str(error),
+        )
+
+
+class Turn:
+    """The right to speak, for one exchange; see `Dialogue.turn`."""
+
+    __slots__ = ("_dialogue", "_lock", "_stage")
+
+    def __init__(self, dialogue: Dialogue, stage: Stage, lock: anyio.Lock) -> None:
+        self._dialogue = dialogue
+        self._stage: Stage = stage
+        self._lock = lock
+
+    async def __aenter__(self) -> None:
+        await self._lock.acquire()
+        if self._dialogue.closed:
+            self._lock.release()
+            raise ClosedError(
+                "The session with the mail server is closed.",
+                stage=self._stage,
+                cause="connection_lost",
+            )
+        self._dialogue.stage = self._stage
+        self._dialogue.handed_over = False
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        dialogue = self._dialogue
+        try:
+            if error is None:
+                return
+            if isinstance(error, RefusedError) and dialogue.alive:
+                return
+            await dialogue.abort()
+            failure = dialogue.failure(error)
+            if failure is not None:
+                raise failure from error
+        finally:
+            dialogue.handed_over = False
+            self._lock.release()

@@ -1,0 +1,165 @@
+"""TLS on a connection: never below 1.2, never unverified where a credential follows, and faults told apart."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import anyio.lowlevel
+
+from mailslot.errors import InputError, NetworkError
+from mailslot.net.endpoint import Security
+from mailslot.wire.protocol_error import RemoteProtocolError
+
+if TYPE_CHECKING:
+    from mailslot.net.endpoint import Endpoint
+
+# OpenSSL's verification results (openssl-verification-options, "X509_V_ERR_…").
+_CERTIFICATE_CAUSES: Final = {
+    9: ("certificate_not_yet_valid", "is not valid yet"),
+    10: ("certificate_expired", "has expired"),
+    62: ("certificate_name_mismatch", "was issued for another name"),
+    64: ("certificate_name_mismatch", "was issued for another address"),
+}
+_UNTRUSTED: Final = ("certificate_untrusted", "is not trusted")
+
+# What OpenSSL calls octets that are no TLS record.
+_PLAIN_TEXT: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"})
+
+
+@lru_cache(maxsize=1)
+def default_context() -> ssl.SSLContext:
+    """Return the context used where none is given: the system's authorities, TLS 1.2 or newer.
+
+    One for the whole process, since making one takes 20 ms.
+    """
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def context_for(endpoint: Endpoint, given: ssl.SSLContext | None, *, credentials: bool) -> ssl.SSLContext:
+    """Return the TLS settings for a connection, and refuse those under which a credential could be read.
+
+    Args:
+        endpoint: where the connection goes.
+        given: what the caller wants; None for `default_context`.
+        credentials: whether a token or password will be sent.
+
+    Raises:
+        InputError: credentials would be sent without TLS, or to a server whose certificate is not verified
+            (RFC 8314 section 5.2).
+    """
+    if credentials and endpoint.security is Security.NONE:
+        raise InputError(
+            "A token or password is never sent without encryption: use Security.STARTTLS or Security.TLS.",
+            stage="sign_in",
+        )
+    if credentials and given is not None and given.verify_mode is not ssl.CERT_REQUIRED:
+        raise InputError(
+            "A token or password is only sent to a server whose certificate is verified, and this ssl_context "
+            "verifies none.",
+            stage="tls",
+        )
+    return given or default_context()
+
+
+async def start_tls(
+    connected: socket.socket,
+    endpoint: Endpoint,
+    context: ssl.SSLContext,
+    timeout: float,
+    *,
+    upgraded: bool,
+) -> ssl.SSLSocket:
+    """Bring TLS up.
+
+    Args:
+        connected: the connection, which does not block.
+        endpoint: whose name the certificate has to bear.
+        context: the client's TLS settings.
+        timeout: seconds for the handshake.
+        upgraded: whether STARTTLS or STLS went before.
+
+    Raises:
+        RemoteProtocolError: the server has sent something already, though the client speaks first in TLS.
+        NetworkError: stage `tls`; the connection is closed.
+    """
+    if upgraded:
+        # What follows the server's answer closely gets a moment to arrive.
+        await anyio.lowlevel.checkpoint()
+        if _has_octets(connected):
+            raise RemoteProtocolError("octets sent ahead of the TLS handshake", cause="tls_injection")
+    encrypted: ssl.SSLSocket | None = None
+    try:
+        with anyio.fail_after(timeout):
+            encrypted = context.wrap_socket(
+                connected, server_hostname=endpoint.ascii_host, do_handshake_on_connect=False
+            )
+            await _shake_hands(encrypted)
+    except BaseException as error:
+        (encrypted or connected).close()
+        if isinstance(error, OSError):
+            raise _failed(error, endpoint, upgraded=upgraded) from error
+        raise
+    version = encrypted.version()
+    if version not in {"TLSv1.2", "TLSv1.3"}:
+        encrypted.close()
+        raise NetworkError(
+            f"The mail server {endpoint.host} speaks only {version}, which is too old to be safe.",
+            stage="tls",
+            cause="tls_failed",
+        )
+    return encrypted
+
+
+def _has_octets(connected: socket.socket) -> bool:
+    try:
+        return bool(connected.recv(1, socket.MSG_PEEK))
+    except BlockingIOError:
+        return False
+
+
+async def _shake_hands(encrypted: ssl.SSLSocket) -> None:
+    while True:
+        try:
+            encrypted.do_handshake()
+        except ssl.SSLWantReadError:
+            await anyio.wait_readable(encrypted)
+        except ssl.SSLWantWriteError:
+            await anyio.wait_writable(encrypted)
+        else:
+            return
+
+
+def _failed(error: BaseException, endpoint: Endpoint, *, upgraded: bool) -> NetworkError:
+    host = endpoint.host
+    detail = str(error) or type(error).__name__
+    if isinstance(error, TimeoutError):
+        cause, sentence, retryable = (
+            "connection_timeout",
+            f"The mail server {host} fell silent while encryption was being set up.",
+            True,
+        )
+    elif isinstance(error, ssl.SSLCertVerificationError):
+        cause, why = _CERTIFICATE_CAUSES.get(error.verify_code, _UNTRUSTED)
+        sentence, retryable = f"The certificate of the mail server {host} {why}.", False
+        detail = f"{error.verify_message} (verification result {error.verify_code})"
+    elif isinstance(error, ssl.SSLError) and error.reason in _PLAIN_TEXT:
+        retryable = False
+        if upgraded:
+            cause = "tls_injection"
+            sentence = f"Octets slipped in between the mail server {host} and us before encryption began."
+        else:
+            cause = "tls_port_mismatch"
+            sentence = f"Port {endpoint.port} of the mail server {host} does not begin with encryption."
+    elif isinstance(error, ssl.SSLError) and not isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+        cause, retryable = "tls_failed", False
+        sentence = f"Encryption with the mail server {host} could not be agreed upon."
+    else:
+        cause, retryable = "tls_failed", True
+        sentence = f"The mail server {host} closed the connection while encryption was being set up."
+    return NetworkError(sentence, stage="tls", cause=cause, retryable=retryable, detail=detail)

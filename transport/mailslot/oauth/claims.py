@@ -1,0 +1,183 @@
+"""A look into a token that is a JWT, without trusting it.
+
+Nothing here is verified: a token is the mail server's to judge. What it says about itself only tells which of the
+causes behind one refusal is the likely one, and who signed in.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
+
+from mailslot.oauth import document
+from mailslot.oauth.faults import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mailslot.oauth.providers import Service
+    from mailslot.wire.secret import Secret
+
+MAX_TOKEN: Final = 64 * 1024
+"""Characters of the longest token that is looked into."""
+
+OPENID_SCOPES: Final = frozenset({"openid", "profile", "email", "address", "phone", "offline_access"})
+"""Scopes that are no mail service's (OpenID Connect Core sections 5.4 and 11)."""
+
+# Who the token is about, most telling first: RFC 9068 has `sub` alone, which names nobody.
+_USERS: Final = ("upn", "preferred_username", "email", "unique_name", "username")
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a token says about itself. Whatever it does not say is empty or None.
+
+    Attributes:
+        issuer: ``iss``.
+        audience: ``aud`` (RFC 7519 section 4.1.3).
+        scopes: ``scope`` (RFC 9068 section 2.2.3) or Entra's ``scp``.
+        roles: Entra's ``roles``: what an application may do by itself.
+        users: names of whoever signed in, most telling first.
+        tenant: Entra's ``tid``.
+        application: ``client_id`` (RFC 9068 section 2.2), ``azp`` or Entra's ``appid``.
+        expires_at: ``exp``, in seconds since the epoch.
+        not_before: ``nbf``, likewise.
+        nonce: ``nonce`` (OpenID Connect Core section 2).
+    """
+
+    issuer: str | None = None
+    audience: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    tenant: str | None = None
+    application: str | None = None
+    expires_at: float | None = None
+    not_before: float | None = None
+    nonce: str | None = None
+
+    def user(self, account: str = "") -> str | None:
+        """Return who signed in: `account` where that is among the names, else an address, else any name."""
+        by_rank = sorted(self.users, key=lambda name: (name.casefold() != account.casefold(), "@" not in name))
+        return by_rank[0] if by_rank else None
+
+
+class Mismatch(NamedTuple):
+    """What does not fit.
+
+    Attributes:
+        cause: an id of the catalogue.
+        sentence: for the person.
+    """
+
+    cause: str
+    sentence: str
+
+
+def look_into(token: Secret | str | None) -> Claims | None:
+    """Return what a token says about itself, or None where it is no JWT that anybody but its audience can read."""
+    text = token if isinstance(token, str) else "" if token is None else token.reveal()
+    parts = text.split(".") if len(text) <= MAX_TOKEN else []
+    if len(parts) != 3:
+        return None
+    try:
+        octets = base64.b64decode(parts[1] + "=" * (-len(parts[1]) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    members = document.parse(octets)
+    if members is None:
+        return None
+    return Claims(
+        issuer=_text(members.get("iss")),
+        audience=_texts(members.get("aud")),
+        scopes=tuple(scope for text in _texts(members.get("scp", members.get("scope"))) for scope in text.split()),
+        roles=_texts(members.get("roles")),
+        users=tuple(dict.fromkeys(name for key in _USERS if (name := _text(members.get(key))))),
+        tenant=_text(members.get("tid")),
+        application=next(filter(None, map(_text, map(members.get, ("client_id", "azp", "appid")))), None),
+        expires_at=_time(members.get("exp")),
+        not_before=_time(members.get("nbf")),
+        nonce=_text(members.get("nonce")),
+    )
+
+
+def missing_scopes(needed: Iterable[str], granted: Iterable[str]) -> tuple[str, ...]:
+    """Return what of `needed` is not in `granted`.
+
+    A scope counts as granted by its last part too, since Entra names a permission with and without its resource;
+    OpenID's own scopes and ``.default`` are never missed.
+    """
+    have = {part.casefold() for scope in granted for part in (scope, _last(scope))}
+    return tuple(
+        scope
+        for scope in needed
+        if scope not in OPENID_SCOPES
+        and _last(scope) != ".default"
+        and not have & {scope.casefold(), _last(scope).casefold()}
+    )
+
+
+def mismatch(token: Secret | str, *, account: str, service: Service, scopes: Iterable[str]) -> Mismatch | None:
+    """Say why a mail server may refuse a token, as far as the token itself tells.
+
+    Ask only after a refusal: an alias, or a shared mailbox, differs from whoever signed in and is accepted.
+
+    Args:
+        token: the access token.
+        account: the mailbox that it was used for.
+        service: the mail service that it was used at.
+        scopes: what is needed there.
+
+    Returns:
+        what does not fit; None where all of it does, or where the token does not tell.
+    """
+    claims = look_into(token)
+    if claims is None:
+        return None
+    known = {audience.rstrip("/").casefold() for audience in service.audiences}
+    given = {audience.rstrip("/").casefold() for audience in claims.audience}
+    if known and given and not known & given:
+        return Mismatch(
+            "token_for_other_service",
+            f"The token is for another service ({words(claims.audience[0], 80)}), not for mail.",
+        )
+    if not claims.scopes and (claims.roles or not claims.users):
+        return _app_mismatch(claims, service)
+    missing = missing_scopes(scopes, claims.scopes) if claims.scopes else ()
+    if missing:
+        return Mismatch("token_for_other_service", f"The token does not bear the permission {missing[0]}.")
+    names = [name for name in claims.users if "@" in name]
+    if "@" in account and names and account.casefold() not in map(str.casefold, names):
+        return Mismatch("account_mismatch", f"The token belongs to {words(names[0], 80)}, not to {account}.")
+    return None
+
+
+def _app_mismatch(claims: Claims, service: Service) -> Mismatch | None:
+    """An application's own token: its permissions are roles, and an administrator gives them."""
+    if not service.app_roles or set(service.app_roles) & set(claims.roles):
+        return None
+    return Mismatch("consent_missing", f"The application has not been given the permission {service.app_roles[0]}.")
+
+
+def _last(scope: str) -> str:
+    return scope.rstrip("/").rpartition("/")[2] if scope.startswith("https://") else scope
+
+
+def _text(value: object) -> str | None:
+    return words(value, 255) or None
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """Return the strings of a string or a list of strings (RFC 7519 section 4.1.3 allows both)."""
+    found = cast("list[object]", value)[:64] if isinstance(value, list) else [value]
+    return tuple(text for text in (words(one, 4096) for one in found) if text)
+
+
+def _time(value: object) -> float | None:
+    """Return a NumericDate (RFC 7519 section 2) that a clock could show."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value) if 0 <= value < 1e11 else None

@@ -1,0 +1,51 @@
+"""Who asks for tokens, of whom, for what, and for which mailbox."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mailslot.oauth.providers import Provider
+    from mailslot.wire.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The key pair that an application proves itself with instead of a secret (RFC 7523).
+
+    Attributes:
+        key: the private key in PEM, unencrypted.
+        certificate: the certificate in PEM, as it was registered with the provider; not secret.
+    """
+
+    key: Secret
+    certificate: str
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """An application registered with a provider, acting for one record.
+
+    Attributes:
+        provider: whom it asks; its endpoints are known (see `mailslot.oauth.discovery.complete`).
+        client_id: the application's id, as the provider gave it.
+        account: the mailbox that the token is for.
+        scopes: what to ask for.
+        client_secret: the application's secret; None for a public client.
+        certificate: instead of a secret; it is preferred where both are there.
+        tenant: the organisation's tenant; None where the provider knows none, or for its default.
+    """
+
+    provider: Provider
+    client_id: str
+    account: str
+    scopes: tuple[str, ...]
+    client_secret: Secret | None = field(default=None, repr=False)
+    certificate: Certificate | None = field(default=None, repr=False)
+    tenant: str | None = None
+
+    @property
+    def confidential(self) -> bool:
+        """Whether it can prove who it is (RFC 6749 section 2.1)."""
+        return self.certificate is not None or bool(self.client_secret)

@@ -1,0 +1,89 @@
+"""How a grant is obtained and renewed: what a flow is, and how it speaks with the person who is there.
+
+A flow is found by entry point in the group `mailslot.token_sources`, as a module-level object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from mailslot.oauth.client import Client
+    from mailslot.oauth.grant import Grant
+    from mailslot.oauth.http import TokenHttp
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCode:
+    """What a person needs to sign in on another device (RFC 8628 section 3.2). The device code itself is not here.
+
+    Attributes:
+        user_code: what is typed there; always shown (RFC 8628 section 3.3.1).
+        verification_uri: the address to open there.
+        verification_uri_complete: the address that holds the code already, for a QR code; None where the provider
+            gave none.
+        expires_at: when the code ends, on `anyio.current_time`'s clock, in seconds.
+    """
+
+    user_code: str
+    verification_uri: str
+    verification_uri_complete: str | None
+    expires_at: float
+
+
+class Person(Protocol):
+    """Whoever signs in, at a terminal or at the panel. Leaving is cancellation, as everywhere."""
+
+    async def show_address(self, address: str) -> None:
+        """Show an address that is to be opened in a browser on this machine."""
+        ...
+
+    async def show_code(self, code: DeviceCode) -> None:
+        """Show a code that is to be entered on another device, and return at once."""
+        ...
+
+    async def ask_pasted_address(self, address: str) -> str:
+        """Show an address to be opened in a browser elsewhere, and return the one that failed to open there.
+
+        Returns:
+            what was pasted, as it was; it may be anything.
+        """
+        ...
+
+    async def progress(self, text: str) -> None:
+        """Say what is going on, in one sentence."""
+        ...
+
+
+@runtime_checkable
+class Flow(Protocol):
+    """A way to a grant.
+
+    Attributes:
+        name: ``"browser"``, ``"device"``, ``"paste"``, ``"app"``, ``"service_account"``, or one of one's own.
+    """
+
+    @property
+    def name(self) -> str:
+        """What it is called in settings, and in the grants that it obtained."""
+        ...
+
+    async def obtain(self, client: Client, http: TokenHttp, person: Person) -> Grant:
+        """Obtain a grant.
+
+        Raises:
+            TokenError: there is none, with its cause; nothing is kept.
+        """
+        ...
+
+    async def renew(self, client: Client, http: TokenHttp, grant: Grant) -> Grant:
+        """Return the grant with a new access token, and whatever renewal token belongs to it now.
+
+        Nothing is kept here: whoever calls this writes the result down before it is used.
+
+        Raises:
+            TokenServiceError: it could not be renewed; its `kind` says whether another try makes sense.
+            TokenError: cause `token_not_renewable`: there is nothing to renew it with.
+        """
+        ...

@@ -1,0 +1,127 @@
+"""What a provider gave: the tokens, for whom, for what, until when, and how the last renewal went."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mailslot.wire.secret import Secret
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why the last renewal failed; remembered so that nobody hammers a provider with what it has refused.
+
+    Attributes:
+        cause: an id of the catalogue, design section 7.
+        sentence: for the person.
+        detail: for the engineer.
+        at: when, in seconds since the epoch.
+        retry_at: from when on another try makes sense, in seconds since the epoch; None where only a new grant
+            or a change of settings helps.
+    """
+
+    cause: str
+    sentence: str
+    detail: str
+    at: float
+    retry_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A grant as it is kept in the vault. Times are seconds since the epoch, by the device's clock.
+
+    Attributes:
+        flow: the name of the flow that obtained it, which is the one that can renew it.
+        access_token: the newest access token; None before the first one.
+        expires_at: when it ends; None where the provider did not say.
+        refresh_token: the newest renewal token; None where the provider gave none.
+        previous_refresh_token: the one before, kept until the newest has worked once.
+        scopes: what was granted, as the provider said; what was asked for where it did not.
+        account: who signed in, as far as the answer told; None where it did not.
+        tenant: the tenant of whoever signed in, as far as the answer told.
+        obtained_at: when the person or the application signed in.
+        renewed_at: when the access token was issued.
+        skew: seconds that the provider's clock is ahead of ours, by its ``Date``.
+        settings: a digest of the settings that a renewal depends on; a failure counts for them alone.
+        failure: why the last renewal failed; None where it worked.
+        forced: how many of the latest renewals there were because a mail server had refused the access token.
+    """
+
+    flow: str
+    access_token: Secret | None
+    expires_at: float | None
+    refresh_token: Secret | None
+    scopes: tuple[str, ...]
+    obtained_at: float
+    renewed_at: float
+    previous_refresh_token: Secret | None = None
+    account: str | None = None
+    tenant: str | None = None
+    skew: float = 0.0
+    settings: str = ""
+    failure: Failure | None = None
+    forced: int = 0
+
+    def to_secret(self) -> Secret:
+        """Return the grant as JSON, to be kept in the vault only."""
+        values: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            values[field.name] = value.reveal() if isinstance(value, Secret) else value
+        values["failure"] = None if self.failure is None else asdict(self.failure)
+        return Secret(json.dumps(values))
+
+    @classmethod
+    def from_secret(cls, secret: Secret) -> Grant:
+        """Return the grant that `to_secret` gave.
+
+        Raises:
+            ValueError: it is none.
+        """
+        try:
+            values = json.loads(secret.reveal())
+            for name in ("access_token", "refresh_token", "previous_refresh_token"):
+                values[name] = None if values[name] is None else Secret(values[name])
+            values["scopes"] = tuple(values["scopes"])
+            values["failure"] = None if values["failure"] is None else Failure(**values["failure"])
+            return cls(**values)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError("not a grant") from error
+
+    def failed(self, failure: Failure) -> Grant:
+        """Return the same grant with a failed renewal noted; no token is dropped."""
+        return replace(self, failure=failure)
+
+
+class GrantStore(Protocol):
+    """Where one record's grant is kept."""
+
+    async def load(self) -> Grant | None:
+        """Return the grant as it is on disk now; None where there is none.
+
+        Raises:
+            MailError: cause `token_store_unreadable`; nothing is changed.
+        """
+        ...
+
+    async def save(self, grant: Grant) -> None:
+        """Keep the grant; it is on disk once this returns.
+
+        Raises:
+            MailError: it could not be written; what was there before is unharmed.
+        """
+        ...
+
+    async def delete(self) -> None:
+        """Delete the grant."""
+        ...
+
+    def lock(self) -> AbstractAsyncContextManager[None]:
+        """Return the right to renew, over all tasks and processes; entered with ``async with``."""
+        ...

@@ -1,0 +1,261 @@
+"""HTTP with a token service, under rules that nothing it answers can break.
+
+Addresses are https, or http on a loopback address and then past any proxy. No redirect is followed, no cookie kept,
+no body read beyond 64 KiB, and nothing but JSON is understood.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING, Final, Self
+from urllib.parse import urlencode
+
+import anyio
+import httpx2
+
+from mailslot.errors import InputError
+from mailslot.oauth import document, unreachable
+from mailslot.oauth.address import check_address, host_of, is_loopback
+from mailslot.oauth.client_authentication import Proof, prove
+from mailslot.oauth.faults import Kind, TokenServiceError
+from mailslot.wire.redact import Redactor
+from mailslot.wire.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from mailslot.oauth.client import Client
+
+MAX_BODY: Final = 64 * 1024
+"""Octets of an answer's body; more are an error."""
+
+MAX_WAIT: Final = 86_400.0
+"""Seconds; a longer ``Retry-After`` is taken for this much."""
+
+_NOTABLE_SKEW: Final = 60.0  # below it, no token service refuses an assertion for its times
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a token service answered.
+
+    Attributes:
+        status: the HTTP status, 200 to 299 or 400 to 599.
+        json: the members of the JSON object in the body; None where the body is no JSON object. In a refusal,
+            whatever secret of the request it repeats is masked.
+        retry_after: seconds to wait, by ``Retry-After``; None where it did not say.
+        date_skew: seconds that the service's clock is ahead of ours, by ``Date``, exact to about a second;
+            None where it did not say.
+        host: who was asked.
+    """
+
+    status: int
+    json: Mapping[str, object] | None
+    retry_after: float | None = None
+    date_skew: float | None = None
+    host: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the service did what was asked for (2xx)."""
+        return 200 <= self.status < 300
+
+
+class TokenHttp:
+    """An HTTP client for token services; entered with ``async with``.
+
+    Args:
+        ca_file: certificate authorities in PEM that are trusted besides the system's.
+        timeout: seconds for each step: connecting, sending, each wait for octets. An exchange takes twice as long
+            at most, however slowly octets come.
+        trust_env: whether the proxies named in the environment are used (``HTTPS_PROXY``, ``NO_PROXY``).
+        clock: this machine's clock, in seconds since the epoch.
+
+    Attributes:
+        skew: seconds that the clock of the service asked last is ahead of ours; 0.0 until it has said.
+
+    Raises:
+        InputError: `ca_file` cannot be read.
+    """
+
+    def __init__(
+        self,
+        *,
+        ca_file: Path | None = None,
+        timeout: float = 30.0,
+        trust_env: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.skew = 0.0
+        self._clock = clock
+        self._timeout = timeout
+        context = _context(ca_file)
+        self._outside = _client(context, timeout, trust_env=trust_env)
+        self._inside = _client(context, timeout, trust_env=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with anyio.move_on_after(1, shield=True):
+            await self._outside.aclose()
+            await self._inside.aclose()
+
+    async def post(self, url: str, form: Mapping[str, str | Secret], *, client: Client | None = None) -> Answer:
+        """Post a form.
+
+        Args:
+            url: an endpoint.
+            form: what to send; a member that is empty is left out.
+            client: who asks. It proves itself with its certificate, else its secret, else names itself
+                by ``client_id`` (RFC 6749 sections 2.3.1 and 3.2.1, RFC 7523 section 2.2).
+
+        Returns:
+            any answer but a redirect or a web page, successful or not.
+
+        Raises:
+            InputError: the address, or the client's certificate, cannot be used.
+            TokenServiceError: nobody answered, somebody else did, or too much came.
+        """
+        check_address(url, "token service's address")
+        if client is None:
+            return await self._exchange("POST", url, form, Proof({}))
+        assumed = self.skew
+        answer = await self._exchange("POST", url, form, prove(client, url, now=self._clock() + assumed))
+        refused = answer.json is not None and answer.json.get("error") == "invalid_client"
+        if refused and client.certificate is not None and abs(self.skew - assumed) > _NOTABLE_SKEW:
+            # The assertion's times were wrong by our clock's error, which the refusal has told (by its Date).
+            answer = await self._exchange("POST", url, form, prove(client, url, now=self._clock() + self.skew))
+        return answer
+
+    async def get(self, url: str) -> Answer:
+        """Get a JSON document, under the rules of `post`."""
+        check_address(url, "token service's address")
+        return await self._exchange("GET", url, {}, Proof({}))
+
+    async def _exchange(self, method: str, url: str, form: Mapping[str, str | Secret], proof: Proof) -> Answer:
+        members = {name: value for name, value in {**form, **proof.form}.items() if value}
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        content = None
+        if method == "POST":
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            content = urlencode({name: _text(value) for name, value in members.items()})
+        if proof.authorization is not None:
+            headers["Authorization"] = proof.authorization.reveal()
+        host = host_of(url)
+        http = self._inside if is_loopback(url) else self._outside
+        try:
+            with anyio.fail_after(2 * self._timeout):
+                async with http.stream(method, url, content=content, headers=headers) as response:
+                    heard = self._clock()
+                    body = await _read(response, host)
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
+            raise unreachable.describe(error, host) from error
+        redactor = Redactor()
+        for secret in (*members.values(), proof.authorization, proof.secret):
+            if isinstance(secret, Secret):
+                redactor.add(secret)
+        return self._understand(response, body, heard, host, redactor)
+
+    def _understand(
+        self, response: httpx2.Response, body: bytes, heard: float, host: str, redactor: Redactor
+    ) -> Answer:
+        status, headers = response.status_code, response.headers
+        date = _http_date(headers.get("date"))
+        if date is not None:
+            self.skew = date - heard
+        document.refuse_stranger(status, headers, body, host)
+        found = None if headers.get("content-encoding", "identity") != "identity" else document.parse(body)
+        if found is not None and not 200 <= status < 300:
+            found = {name: redactor.mask(v) if isinstance(v, str) else v for name, v in found.items()}
+        return Answer(
+            status,
+            found,
+            _wait(headers.get("retry-after"), heard if date is None else date),
+            None if date is None else date - heard,
+            host,
+        )
+
+
+def _context(ca_file: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except OSError as error:
+            raise InputError(
+                f"The file of certificate authorities {str(ca_file)!r} cannot be used.",
+                stage="token",
+                detail=str(error),
+            ) from None
+    return context
+
+
+def _client(context: ssl.SSLContext, timeout: float, *, trust_env: bool) -> httpx2.AsyncClient:
+    try:
+        return httpx2.AsyncClient(
+            verify=context,
+            timeout=timeout,
+            follow_redirects=False,
+            trust_env=trust_env,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            # Requests are minutes apart: a connection kept for the next is mostly one that has broken in between.
+            limits=httpx2.Limits(max_connections=8, max_keepalive_connections=0),
+            headers={"User-Agent": "mailslot"},
+        )
+    except (ValueError, ImportError, httpx2.InvalidURL) as error:
+        raise InputError("A proxy named in the environment cannot be used.", stage="token", detail=str(error)) from None
+
+
+def _text(value: str | Secret) -> str:
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+async def _read(response: httpx2.Response, host: str) -> bytes:
+    body = bytearray()
+    with anyio.CancelScope() as scope:
+        async for octets in response.aiter_raw():
+            body += octets
+            if len(body) > MAX_BODY:
+                # Ended from inside: whoever leaves this loop leaves generators of httpx's half-way, which trio resents.
+                scope.cancel()
+    if len(body) > MAX_BODY:
+        raise TokenServiceError(
+            f"The token service {host} answered with more than 64 KiB, which no token service does.",
+            cause="token_service_unreachable",
+            kind=Kind.PASSING,
+            status=response.status_code,
+            answer_lost=True,
+        )
+    return bytes(body)
+
+
+def _http_date(value: str | None) -> float | None:
+    """Return the seconds since the epoch of an HTTP date (RFC 9110 section 5.6.7)."""
+    try:
+        return None if value is None else parsedate_to_datetime(value).timestamp()
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
+
+
+def _wait(value: str | None, now: float) -> float | None:
+    """Return the seconds to wait by ``Retry-After``: a number or a date (RFC 9110 section 10.2.3)."""
+    if value is None:
+        return None
+    if value.isascii() and value.isdigit():
+        seconds = float(value[:12])
+    else:
+        date = _http_date(value)
+        if date is None:
+            return None
+        seconds = date - now
+    return min(max(seconds, 0.0), MAX_WAIT)

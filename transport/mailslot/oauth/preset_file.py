@@ -1,0 +1,231 @@
+"""``providers.toml``, read and checked: whatever is wrong in it is a fault of ours, and a `ValueError`."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from mailslot.errors import InputError
+from mailslot.net.endpoint import Endpoint, Security
+from mailslot.oauth.address import check_address
+from mailslot.oauth.providers import ClientAuthentication, Endpoints, Limits, Provider, Quirks, Service
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_AUTHENTICATIONS: Final[Mapping[str, ClientAuthentication]] = {
+    "client_secret_basic": "client_secret_basic",
+    "client_secret_post": "client_secret_post",
+}
+
+
+def read_presets() -> Mapping[str, Provider]:
+    """Return the providers in the file that comes with this package."""
+    return parse_presets(files("mailslot.oauth").joinpath("providers.toml").read_text("utf-8"))
+
+
+def parse_presets(text: str) -> Mapping[str, Provider]:
+    """Return the providers in a file's text, by id.
+
+    Raises:
+        ValueError: a key is not known or missing, a value is of the wrong type, an address cannot be used, a fact
+            has no source, or a source no fact.
+    """
+    tables: dict[str, Any] = tomllib.loads(text)
+    found: dict[str, Provider] = {}
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise ValueError(f"{name} is no table")  # noqa: TRY004 - one class for whatever is wrong in the file
+        whole = cast("dict[str, Any]", table)
+        if "like" in whole:
+            whole = _merged(tables[whole["like"]], {key: value for key, value in whole.items() if key != "like"})
+        try:
+            found[name] = _provider(name, whole)
+        except InputError as error:
+            raise ValueError(f"{name}: {error}") from error
+    return found
+
+
+class _Table:
+    """A table of the file, from which every key has to be taken."""
+
+    def __init__(self, values: Mapping[str, Any], name: str) -> None:
+        self._values = dict(values)
+        self._name = name
+        self.given = frozenset(values)
+
+    def text(self, key: str) -> str:
+        found = self.optional_text(key)
+        if found is None:
+            raise ValueError(f"{self._name}.{key} is missing")
+        return found
+
+    def optional_text(self, key: str) -> str | None:
+        value = self._values.pop(key, None)
+        if value is not None and (not isinstance(value, str) or not value):
+            raise ValueError(f"{self._name}.{key} is no text")
+        return value
+
+    def texts(self, key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+        value = self._values.pop(key, list(default))
+        if not isinstance(value, list) or not all(isinstance(one, str) and one for one in cast("list[object]", value)):
+            raise ValueError(f"{self._name}.{key} is no list of texts")
+        return tuple(cast("list[str]", value))
+
+    def number(self, key: str) -> int | None:
+        value = self._values.pop(key, None)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value <= 0):
+            raise ValueError(f"{self._name}.{key} is no number above 0")
+        return value
+
+    def flag(self, key: str) -> bool:
+        value = self._values.pop(key, False)
+        if not isinstance(value, bool):
+            raise ValueError(f"{self._name}.{key} is neither true nor false")  # noqa: TRY004 - as above
+        return value
+
+    def mapping(self, key: str) -> dict[str, str]:
+        table = self.table(key)
+        return {name: table.text(name) for name in table.given}
+
+    def table(self, key: str) -> _Table:
+        value = self._values.pop(key, {})
+        if not isinstance(value, dict):
+            raise ValueError(f"{self._name}.{key} is no table")  # noqa: TRY004 - as above
+        return _Table(cast("dict[str, Any]", value), f"{self._name}.{key}")
+
+    def end(self) -> None:
+        if self._values:
+            raise ValueError(f"{self._name} has unknown keys: {', '.join(sorted(self._values))}")
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with what `over` says again; tables are merged, all else is replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        both_tables = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], cast("dict[str, Any]", value)) if both_tables else value
+    return merged
+
+
+def _provider(name: str, values: Mapping[str, Any]) -> Provider:
+    table = _Table(values, name)
+    portal = table.text("portal")
+    facts = _facts(values)
+    provider = Provider(
+        id=name,
+        name=table.text("name"),
+        endpoints=_endpoints(table.table("endpoints")),
+        smtp=_service(table.table("smtp")),
+        pop=_service(table.table("pop")),
+        flows=table.texts("flows"),
+        refused_flows=table.mapping("refused_flows"),
+        tenant=table.optional_text("tenant"),
+        registration=table.text("registration").replace("{portal}", portal),
+        limits=_limits(table.table("limits")),
+        quirks=_quirks(table.table("quirks")),
+        aliases=table.texts("aliases"),
+        sources=table.mapping("sources"),
+    )
+    table.end()
+    _check(provider, facts)
+    return provider
+
+
+def _endpoints(table: _Table) -> Endpoints:
+    found = Endpoints(
+        issuer=table.optional_text("issuer"),
+        token=table.text("token"),
+        authorization=table.optional_text("authorization"),
+        device_authorization=table.optional_text("device_authorization"),
+        revocation=table.optional_text("revocation"),
+        names_issuer=table.flag("names_issuer"),
+    )
+    table.end()
+    return found
+
+
+def _service(table: _Table) -> Service | None:
+    if not table.given:
+        return None
+    found = Service(
+        servers=tuple(map(_server, table.texts("servers"))),
+        scopes=table.texts("scopes"),
+        app_scopes=table.texts("app_scopes"),
+        app_roles=table.texts("app_roles"),
+        mechanisms=table.texts("mechanisms", ("XOAUTH2", "OAUTHBEARER")),
+        audiences=table.texts("audiences"),
+        token_limit=table.number("token_limit"),
+    )
+    table.end()
+    if not found.servers or not found.scopes or set(found.mechanisms) - {"XOAUTH2", "OAUTHBEARER"}:
+        raise ValueError("a service has no servers, no scopes, or a mechanism that takes no tokens")
+    return found
+
+
+def _server(text: str) -> Endpoint:
+    address, _, security = text.partition(" ")
+    host, _, port = address.rpartition(":")
+    return Endpoint(host, int(port), Security(security))
+
+
+def _limits(table: _Table) -> Limits:
+    found = Limits(
+        messages_per_minute=table.number("messages_per_minute"),
+        messages_per_day=table.number("messages_per_day"),
+        recipients_per_day=table.number("recipients_per_day"),
+        connections=table.number("connections"),
+        message_octets=table.number("message_octets"),
+    )
+    table.end()
+    return found
+
+
+def _quirks(table: _Table) -> Quirks:
+    found = Quirks(
+        authorization_parameters=table.mapping("authorization_parameters"),
+        account_scopes=table.texts("account_scopes"),
+        client_authentication=_AUTHENTICATIONS[table.optional_text("client_authentication") or "client_secret_basic"],
+        assertion_algorithm=table.optional_text("assertion_algorithm") or "RS256",
+        loopback_host=table.optional_text("loopback_host") or "127.0.0.1",
+        secret_required=table.flag("secret_required"),
+        closed=table.flag("closed"),
+        shared_tenants=table.texts("shared_tenants"),
+        disuse_days=table.number("disuse_days"),
+        testing_days=table.number("testing_days"),
+    )
+    table.end()
+    return found
+
+
+def _facts(values: Mapping[str, Any]) -> set[str]:
+    """Return the names of all facts that want a source."""
+    groups = {"endpoints", "smtp", "pop", "limits", "quirks"}
+    inner = {f"{group}.{key}" for group in groups & set(values) for key in values[group]}
+    return inner | (set(values) & {"flows", "refused_flows", "registration", "tenant"})
+
+
+def _check(provider: Provider, facts: set[str]) -> None:
+    unsourced = {fact for fact in facts if not {fact, fact.partition(".")[0]} & set(provider.sources)}
+    idle = {
+        source
+        for source in provider.sources
+        if not any(fact == source or fact.startswith(f"{source}.") for fact in facts)
+    }
+    if unsourced or idle:
+        raise ValueError(
+            f"{provider.id}: facts without a source {sorted(unsourced)}, sources without one {sorted(idle)}"
+        )
+    if set(provider.flows) & set(provider.refused_flows) or not provider.flows:
+        raise ValueError(f"{provider.id}: each flow is allowed or refused")
+    at_home = provider.at_tenant(None)
+    ends = at_home.endpoints
+    for address in (ends.token, ends.authorization, ends.device_authorization, ends.revocation):
+        if address is not None:
+            check_address(address, "endpoint")
+    if ends.issuer is not None:
+        check_address(ends.issuer, "issuer", issuer=True)
+    for flow in provider.flows:
+        if flow != "app":
+            at_home.check_flow(flow)

@@ -1,0 +1,394 @@
+"""The token source of a record: its access token, renewed in time, once, and never lost.
+
+Renewal is a transaction: lock over all tasks and processes, read again, adopt what another has written, else renew,
+write, and only then use. Where the provider gives a new renewal token for each old one, an answer that is lost loses
+the grant; so a request, once sent, is finished and written down even if the caller is cancelled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import random
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from mailslot.errors import MailError, TokenError
+from mailslot.oauth.attempts import with_either
+from mailslot.oauth.discovery import complete
+from mailslot.oauth.faults import Kind, TokenServiceError
+from mailslot.oauth.grant import Failure, Grant
+from mailslot.oauth.revocation import Revocation, revoke
+from mailslot.oauth.shelter import sheltered
+from mailslot.oauth.timing import (
+    WEEK,
+    Clocks,
+    Timing,
+    forced_pause,
+    lifetime,
+    next_pause,
+    pause_after,
+    timing_of_stored,
+)
+from mailslot.sasl.credentials import AccessToken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mailslot.oauth.client import Client
+    from mailslot.oauth.flow import Flow, Person
+    from mailslot.oauth.grant import GrantStore
+    from mailslot.oauth.http import TokenHttp
+    from mailslot.wire.secret import Secret
+
+_LONGEST_ATTEMPT: Final = 90.0
+"""Seconds after which a request is given up that nobody can cancel."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unsaved:
+    """What the disk did not take.
+
+    Attributes:
+        over: what it holds instead.
+        grant: what it should hold.
+        error: why it does not.
+    """
+
+    over: Grant | None
+    grant: Grant
+    error: MailError
+
+    def is_newer_than(self, stored: Grant | None) -> bool:
+        """Whether the disk still holds what this came of, though another may have noted a failure there.
+
+        Otherwise another has renewed, obtained or deleted the token since.
+        """
+        if stored is None or self.over is None:
+            return False
+        return (stored.access_token, stored.refresh_token) == (self.over.access_token, self.over.refresh_token)
+
+
+class GrantSource:
+    """The `mailslot.sasl.credentials.TokenSource` of a record; one for each record in a process.
+
+    Args:
+        record: the record's name, for the log.
+        store: where its grant is kept.
+        flow: how it is obtained and renewed; for a grant that is there, the flow that it names.
+        client: who we are to the provider.
+        http: open for as long as this is used.
+        clocks: the device's clocks.
+        chance: gives a number from 0 to 1, so that devices do not all act at once.
+    """
+
+    def __init__(
+        self,
+        record: str,
+        store: GrantStore,
+        flow: Flow,
+        client: Client,
+        http: TokenHttp,
+        *,
+        clocks: Clocks | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._record = record
+        self._store = store
+        self._flow = flow
+        self._client = client
+        self._http = http
+        self._clocks = clocks or Clocks()
+        self._chance = chance
+        self._settings = settings_digest(client, flow.name)
+        self._given: Secret | None = None
+        self._timings: dict[Secret, Timing] = {}
+        self._pause: tuple[Failure, float] | None = None
+        self._overlooks = False
+        self._on_disk: Grant | None = None
+        self._unsaved: _Unsaved | None = None
+
+    @property
+    def fault(self) -> MailError | None:
+        """Why the newest grant is in memory only; None where it is on the disk."""
+        return None if self._unsaved is None else self._unsaved.error
+
+    async def token(self, *, force: bool = False) -> AccessToken:
+        """Give the access token; renewed first where it ends soon, or where it was refused.
+
+        A token that has not ended is given even if it could not be renewed.
+
+        Args:
+            force: a mail server refused the token given last. One that another task or process has obtained since
+                then is given instead; else it is renewed, but if it came of such a renewal itself, not at once.
+
+        Raises:
+            MailError: cause `token_not_retrieved`, `token_not_renewable`, or that of the failed renewal; or the
+                store cannot be used, with its own. A failure that only a new grant or other settings can help is
+                remembered, and raised again without asking the provider.
+        """
+        given = self._given
+        grant = self._newest(await self._load())
+        refused = (given or grant.access_token) if force else None
+        if self._unsaved is None and not self._is_due(grant, refused):
+            return self._give(grant)
+        try:
+            async with self._store.lock():
+                return self._give(await self._settle(refused))
+        except MailError as error:
+            grant = self._newest(await self._load())
+            if not self._is_usable(grant, refused):
+                raise
+            logger.info("%s: the token was not renewed, and is used while it lasts: %s", self._record, error)
+            return self._give(grant)
+
+    async def keep_alive(self) -> bool:
+        """Renew a grant that was not used for a week, lest it die of disuse; for a service to call now and then.
+
+        Returns:
+            whether that was due.
+
+        Raises:
+            MailError: as for `token`.
+        """
+        stored = await self._load()
+        if stored is None or (self._unsaved is None and not self._is_idle(self._newest(stored))):
+            return False
+        await self.token()
+        return True
+
+    def ask_again(self) -> None:
+        """Let the next `token` ask the provider once more whatever it has said before: a person wants to know."""
+        self._overlooks = True
+
+    async def obtain(self, person: Person) -> Grant:
+        """Obtain a new grant, and keep it in the place of the old one.
+
+        Args:
+            person: whoever signs in.
+
+        Raises:
+            MailError: there is none, or it could not be kept; the old one is as it was.
+        """
+        client = await self._known_client()
+        grant = await self._flow.obtain(client, self._http, person)
+        return await sheltered(partial(self._begin, replace(grant, settings=self._settings)))
+
+    async def forget(self) -> None:
+        """Delete the grant here, and tell the provider; see `delete`."""
+        await self.delete()
+
+    async def delete(self) -> Revocation:
+        """Revoke the grant at the provider where it can be, and delete it here in any case.
+
+        Returns:
+            whether the provider was told.
+
+        Raises:
+            MailError: it could not be deleted here.
+        """
+        async with self._store.lock():
+            try:
+                stored = await self._load()
+                if stored is None:
+                    return Revocation(told=False, sentence="There was no token.")
+                return await revoke(self._newest(stored), await self._known_client(), self._http)
+            except MailError as error:
+                return Revocation(told=False, sentence=f"The provider was not told: {error}")
+            finally:
+                await sheltered(self._end)
+
+    async def _load(self) -> Grant | None:
+        """Return what is on disk; where that cannot be read, what should be there, if that is known."""
+        try:
+            return await self._store.load()
+        except MailError:
+            if self._unsaved is None:
+                raise
+            return self._unsaved.over
+
+    def _newest(self, stored: Grant | None) -> Grant:
+        if stored is None:
+            raise TokenError("No token has been obtained yet.", cause="token_not_retrieved")
+        unsaved = self._unsaved
+        return unsaved.grant if unsaved is not None and unsaved.is_newer_than(stored) else stored
+
+    def _give(self, grant: Grant) -> AccessToken:
+        if grant.access_token is None:
+            raise TokenError("The token has not been fetched yet.", cause="token_not_retrieved")
+        self._given = grant.access_token
+        return AccessToken(grant.access_token, grant.expires_at)
+
+    def _timing(self, grant: Grant) -> Timing:
+        if grant.access_token is None:
+            return Timing.unknown()
+        if grant.access_token not in self._timings:
+            self._note(grant, timing_of_stored(grant, self._clocks, self._http.skew, self._chance()))
+        return self._timings[grant.access_token]
+
+    def _is_usable(self, grant: Grant, refused: Secret | None) -> bool:
+        if grant.access_token is None or grant.access_token == refused:
+            return False
+        return self._clocks.steady() < self._timing(grant).ends
+
+    def _is_due(self, grant: Grant, refused: Secret | None) -> bool:
+        timing, now = self._timing(grant), self._clocks.steady()
+        if now >= timing.renew_at:
+            return True
+        if refused is not None and grant.access_token == refused:
+            return now - timing.issued >= forced_pause(grant.forced)
+        return self._is_idle(grant)
+
+    def _is_idle(self, grant: Grant) -> bool:
+        age = self._clocks.steady() - self._timing(grant).issued
+        return grant.refresh_token is not None and age >= WEEK
+
+    async def _settle(self, refused: Secret | None) -> Grant:
+        """Under the lock: write what is still to be written, adopt what another wrote, or renew."""
+        self._on_disk = await self._load()
+        grant = self._newest(self._on_disk)
+        if self._unsaved is not None:
+            if self._unsaved.is_newer_than(self._on_disk):
+                await sheltered(partial(self._keep, grant))
+            else:
+                self._unsaved = None
+        if not self._is_due(grant, refused):
+            return grant
+        forced = refused is not None and grant.access_token == refused
+        return await self._renew(grant, replace(grant, forced=grant.forced + 1 if forced else 0))
+
+    async def _renew(self, grant: Grant, asked: Grant) -> Grant:
+        if (remembered := self._remembered(grant)) is not None:
+            raise remembered
+        self._overlooks = False
+        try:
+            return await with_either(self._ask, asked, self._clocks.steady)
+        except TokenError as error:
+            await sheltered(partial(self._remember, grant, error))
+            raise
+
+    async def _ask(self, grant: Grant) -> Grant:
+        return await sheltered(partial(self._ask_and_keep, grant))
+
+    async def _ask_and_keep(self, asked: Grant) -> Grant:
+        # The lifetime begins when the token is issued: before the answer has come, but not before the request.
+        issued, issued_at = self._clocks.steady(), self._clocks.wall()
+        renewed: Grant | None = None
+        with anyio.move_on_after(_LONGEST_ATTEMPT):
+            client = await self._known_client()
+            renewed = await self._flow.renew(client, self._http, asked)
+        if renewed is None:
+            raise TokenServiceError(
+                f"The token service did not finish its answer within {_LONGEST_ATTEMPT:.0f} seconds.",
+                cause="token_service_unreachable",
+                kind=Kind.PASSING,
+                answer_lost=True,
+            )
+        seconds = lifetime(renewed)
+        rotated = renewed.refresh_token not in {None, asked.refresh_token}
+        renewed = replace(
+            renewed,
+            expires_at=None if seconds is None else issued_at + seconds,
+            renewed_at=issued_at,
+            refresh_token=renewed.refresh_token if rotated else asked.refresh_token,
+            previous_refresh_token=asked.refresh_token if rotated else None,
+            settings=self._settings,
+            failure=None,
+            forced=asked.forced,
+        )
+        self._note(renewed, Timing.since(issued, seconds, self._chance()))
+        await self._keep(renewed)
+        logger.info("%s: the token was renewed", self._record)
+        return renewed
+
+    async def _known_client(self) -> Client:
+        if self._client.provider.needs_discovery:
+            provider = await complete(self._client.provider, self._http)
+            self._client = replace(self._client, provider=provider)
+        return self._client
+
+    def _note(self, grant: Grant, timing: Timing) -> None:
+        if grant.access_token is not None:
+            # A task that is late may still ask for the one before.
+            latest = list(self._timings.items())[-1:]
+            self._timings = dict([*latest, (grant.access_token, timing)])
+
+    async def _keep(self, grant: Grant) -> None:
+        """Under the lock: write; what the disk does not take stays in memory, and is written when it can be."""
+        try:
+            await self._store.save(grant)
+        except MailError as error:
+            logger.error(  # noqa: TRY400 - a full disk is no bug: no traceback
+                "%s: what has changed of the token is in memory only, until it can be written: %s", self._record, error
+            )
+            self._unsaved = _Unsaved(self._on_disk, grant, error)
+        else:
+            self._on_disk, self._unsaved = grant, None
+
+    async def _begin(self, grant: Grant) -> Grant:
+        async with self._store.lock():
+            await self._store.save(grant)
+            self._on_disk, self._unsaved = grant, None
+            self._note(grant, Timing.since(self._clocks.steady(), lifetime(grant), self._chance()))
+        return grant
+
+    async def _end(self) -> None:
+        self._unsaved = self._given = None
+        await self._store.delete()
+
+    async def _remember(self, grant: Grant, error: TokenError) -> None:
+        """Under the lock: note why a renewal failed. No token is dropped."""
+        now, retry_at = self._clocks.wall(), None
+        if error.retryable:
+            earlier = grant.failure if grant.settings == self._settings else None
+            wish = error.retry_after if isinstance(error, TokenServiceError) else None
+            retry_at = now + next_pause(earlier, wish, self._chance())
+        failure = Failure(error.cause, str(error), error.detail, now, retry_at)
+        if retry_at is not None:
+            self._pause = (failure, self._clocks.steady() + retry_at - now)
+        logger.warning("%s: the token could not be renewed (%s): %s", self._record, error.cause, error)
+        await self._keep(replace(grant.failed(failure), settings=self._settings))
+
+    def _remembered(self, grant: Grant) -> TokenError | None:
+        """Return why it makes no sense to ask the provider now; None where it does."""
+        failure = grant.failure
+        if failure is None or grant.settings != self._settings or self._overlooks:
+            return None
+        if self._pause is None or self._pause[0] != failure:
+            self._pause = (failure, self._clocks.steady() + pause_after(failure, self._clocks))
+        if self._clocks.steady() >= self._pause[1]:
+            return None
+        return TokenError(
+            failure.sentence,
+            cause=failure.cause,
+            retryable=failure.retry_at is not None,
+            detail=failure.detail,
+        )
+
+
+def settings_digest(client: Client, flow: str) -> str:
+    """Return a digest of what a renewal depends on, secrets included, so it is kept in the vault only.
+
+    A failure that was remembered counts until this changes.
+    """
+    secrets = [client.client_secret, client.certificate.key if client.certificate is not None else None]
+    endpoints = client.provider.endpoints
+    facts = [
+        flow,
+        client.provider.id,
+        endpoints.issuer,
+        endpoints.token,
+        client.tenant,
+        client.client_id,
+        client.account,
+        *client.scopes,
+        client.certificate.certificate if client.certificate is not None else None,
+        *(None if secret is None else secret.reveal() for secret in secrets),
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -1,0 +1,69 @@
+"""Giving tokens up at the provider (RFC 7009)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from mailslot.errors import MailError
+from mailslot.oauth.faults import classify
+
+if TYPE_CHECKING:
+    from mailslot.oauth.client import Client
+    from mailslot.oauth.grant import Grant
+    from mailslot.oauth.http import TokenHttp
+    from mailslot.wire.secret import Secret
+
+_LONGEST: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """How giving up a grant went.
+
+    Attributes:
+        told: whether the provider was told, and took note.
+        sentence: for the person; why not, where it was not.
+    """
+
+    told: bool
+    sentence: str
+
+
+async def revoke(grant: Grant, client: Client, http: TokenHttp) -> Revocation:
+    """Tell the provider that a grant is given up: its renewal tokens first, then its access token.
+
+    Providers end what came of a renewal token with it (RFC 7009 section 2.1), so the first answer counts.
+    """
+    name = client.provider.name
+    endpoint = client.provider.endpoints.revocation
+    if endpoint is None:
+        return Revocation(
+            told=False,
+            sentence=f"{name} has no way to be told. Remove the application's access in the account there.",
+        )
+    tokens = [
+        ("refresh_token", grant.refresh_token),
+        ("refresh_token", grant.previous_refresh_token),
+        ("access_token", grant.access_token),
+    ]
+    told: Revocation | None = None
+    with anyio.move_on_after(_LONGEST):
+        for hint, token in tokens:
+            if token is not None:
+                answer = await _revoke(endpoint, hint, token, client, http)
+                told = told or answer
+    return told or Revocation(told=False, sentence=f"{name} was not told: it did not answer in time.")
+
+
+async def _revoke(endpoint: str, hint: str, token: Secret, client: Client, http: TokenHttp) -> Revocation:
+    name = client.provider.name
+    try:
+        answer = await http.post(endpoint, {"token": token, "token_type_hint": hint}, client=client)
+    except MailError as error:
+        return Revocation(told=False, sentence=f"{name} was not told: {error}")
+    if answer.ok:
+        return Revocation(told=True, sentence=f"The token was revoked at {name}.")
+    return Revocation(told=False, sentence=f"{name} was not told: {classify(answer)}")

@@ -1,0 +1,146 @@
+"""How old a token is and how long it lasts, on a clock that nobody can set.
+
+A device's wall clock may be wrong, and may jump; many devices start in 1970. A running process therefore counts on
+the steady clock from the moment it asked for a token. The wall clock is only for what another process wrote down.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mailslot.oauth.grant import Failure, Grant
+
+WEEK: Final = 7 * 86400.0
+"""Seconds after which a grant that nobody used is renewed all the same."""
+
+_MARGIN: Final = 600.0
+_JITTER: Final = 120.0
+"""Up to so much is added to the margin, so that not all devices of a house renew at once."""
+_STEP: Final = 60.0
+"""Seconds by which a clock may be set without anything being made of it; a ``Date`` is exact to a few."""
+
+_FIRST_PAUSE: Final = 10.0
+_LONGEST_PAUSE: Final = 600.0
+_LONGEST_WISH: Final = 86400.0
+
+_FIRST_FORCED_PAUSE: Final = 60.0
+_LONGEST_FORCED_PAUSE: Final = 3600.0
+
+
+if sys.platform == "linux":
+
+    def _steady() -> float:
+        # Unlike time.monotonic, it also counts while the device sleeps.
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+else:
+    _steady = time.monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """The clocks of a device.
+
+    Attributes:
+        wall: seconds since the epoch; may be wrong, and may jump.
+        steady: seconds since whenever; never set.
+    """
+
+    wall: Callable[[], float] = time.time
+    steady: Callable[[], float] = _steady
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What is known of an access token's age, in seconds on the steady clock.
+
+    Attributes:
+        issued: when it was asked for; minus infinity where its age is not known.
+        renew_at: from when on a new one is wanted; infinity for never.
+        ends: when it ends; infinity where that is not known: it is used until it is refused.
+    """
+
+    issued: float
+    renew_at: float
+    ends: float
+
+    @classmethod
+    def since(cls, issued: float, lifetime: float | None, chance: float) -> Timing:
+        """Return the timing of a token.
+
+        Args:
+            issued: when it was asked for, on the steady clock.
+            lifetime: seconds; None where the service did not say.
+            chance: from 0 to 1; how much of the jitter to add to the margin.
+        """
+        if lifetime is None:
+            return cls(issued, math.inf, math.inf)
+        margin = min(_MARGIN + _JITTER * chance, lifetime / 4)
+        return cls(issued, issued + lifetime - margin, issued + lifetime)
+
+    @classmethod
+    def unknown(cls) -> Timing:
+        """Return the timing of a token that may be of any age: it is renewed, and used where that fails."""
+        return cls(-math.inf, -math.inf, math.inf)
+
+
+def lifetime(grant: Grant) -> float | None:
+    """Return how long the grant's access token lasts from its beginning, in seconds; None where not known."""
+    return None if grant.expires_at is None else grant.expires_at - grant.renewed_at
+
+
+def timing_of_stored(grant: Grant, clocks: Clocks, skew: float, chance: float) -> Timing:
+    """Return the timing of a token that another process wrote down, by the wall clock.
+
+    Args:
+        grant: the grant.
+        clocks: the device's clocks.
+        skew: seconds that the token service's clock is ahead of ours, where this process has learnt it, else 0.0.
+            With what the grant says of the skew at its time, it tells whether ours was set in between.
+        chance: as for `Timing.since`.
+    """
+    was_set = skew - grant.skew if skew else 0.0
+    age = clocks.wall() - grant.renewed_at + (was_set if abs(was_set) > _STEP else 0.0)
+    if age < -_STEP:
+        return Timing.unknown()
+    return Timing.since(clocks.steady() - max(age, 0.0), lifetime(grant), chance)
+
+
+def pause_after(failure: Failure, clocks: Clocks) -> float:
+    """Return for how many seconds a failure that another process wrote down still forbids to ask again."""
+    if failure.retry_at is None:
+        return math.inf
+    now = clocks.wall()
+    if now < failure.at - _STEP:
+        return 0.0
+    return min(max(failure.retry_at - now, 0.0), failure.retry_at - failure.at)
+
+
+def next_pause(earlier: Failure | None, wish: float | None, chance: float) -> float:
+    """Return how many seconds to wait after a passing failure: twice as long each time, give or take a quarter.
+
+    Args:
+        earlier: the failure before, if that was a passing one too.
+        wish: what the service asked for (``Retry-After``, RFC 9110 section 10.2.3); never undercut, up to a day.
+        chance: from 0 to 1.
+    """
+    doubled = 2 * (earlier.retry_at - earlier.at) if earlier is not None and earlier.retry_at is not None else 0.0
+    pause = min(max(doubled, _FIRST_PAUSE), _LONGEST_PAUSE) * (0.75 + chance / 2)
+    return max(pause, min(wish or 0.0, _LONGEST_WISH))
+
+
+def forced_pause(forced: int) -> float:
+    """Return how old a refused token must be to be renewed, in seconds.
+
+    Args:
+        forced: how many renewals in a row there were because a token was refused. After the first, a new token has
+            not helped, so the next is tried later each time.
+    """
+    return 0.0 if forced == 0 else min(_FIRST_FORCED_PAUSE * 2.0 ** min(forced - 1, 10), _LONGEST_FORCED_PAUSE)

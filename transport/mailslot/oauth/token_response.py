@@ -1,0 +1,199 @@
+"""The token endpoint's answer (RFC 6749 section 5), and the grant made of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, cast
+
+from mailslot.errors import InputError
+from mailslot.oauth.claims import look_into
+from mailslot.oauth.faults import Kind, TokenServiceError, classify, words
+from mailslot.oauth.grant import Grant
+from mailslot.sasl.credentials import AccessToken
+from mailslot.wire.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mailslot.oauth.client import Client
+    from mailslot.oauth.http import Answer, TokenHttp
+
+MAX_LIFETIME: Final = 366 * 86_400.0
+"""Seconds; no access token is believed to live longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenResponse:
+    """A successful answer, checked.
+
+    Attributes:
+        access_token: the access token; a bearer token that a header may hold.
+        lifetime: seconds until it ends; None where the service did not say, or said nonsense: then it is used until
+            it is refused.
+        refresh_token: the renewal token; None where none came.
+        scopes: what was granted; what was asked for where the service did not say (RFC 6749 section 5.1).
+        id_token: the id token, unverified, for display; None where none came.
+    """
+
+    access_token: Secret
+    lifetime: float | None
+    refresh_token: Secret | None
+    scopes: tuple[str, ...]
+    id_token: Secret | None = field(default=None, repr=False)
+
+
+async def request_token(
+    client: Client,
+    http: TokenHttp,
+    form: Mapping[str, str | Secret],
+    *,
+    scopes: Sequence[str] | None = None,
+) -> TokenResponse:
+    """Ask the provider's token endpoint.
+
+    Args:
+        client: who asks.
+        http: over what.
+        form: the grant: ``grant_type`` and what belongs to it, secrets as `Secret`. The client proves itself;
+            ``scope`` is for the caller to put in where the grant type wants it.
+        scopes: what was asked for; the client's where left out.
+
+    Raises:
+        InputError: the endpoint or the certificate cannot be used.
+        TokenServiceError: the service refused, was not reached, or answered with what is no token.
+    """
+    answer = await http.post(client.provider.endpoints.token, form, client=client)
+    grant_type = form.get("grant_type", "")
+    return read(answer, client.scopes if scopes is None else scopes, grant_type if isinstance(grant_type, str) else "")
+
+
+def read(answer: Answer, asked: Sequence[str], grant_type: str = "") -> TokenResponse:
+    """Return what an answer of a token endpoint gives.
+
+    Args:
+        answer: what came.
+        asked: the scopes that were asked for.
+        grant_type: what was asked with.
+
+    Raises:
+        TokenServiceError: it is a refusal, or gives no token that could be used.
+    """
+    members = answer.json
+    if not answer.ok or (members and members.get("error")):
+        raise classify(answer, grant_type)
+    if members is None:
+        raise _useless(answer, "what it sent is cut off or is no JSON")
+    if "access_token" not in members:
+        raise _useless(answer, "there is no access token in it")
+    token = members["access_token"]
+    if not isinstance(token, str):
+        raise _useless(answer, "its access token is no text")
+    try:
+        access_token = AccessToken(token).value
+    except InputError:
+        raise _useless(answer, "its access token is empty or holds characters that no token may hold") from None
+    token_type = members.get("token_type", "Bearer")
+    if not isinstance(token_type, str) or token_type.lower() != "bearer":
+        raise _useless(answer, f"its token is of the type {words(token_type, 40) or '?'}, and mail takes bearer tokens")
+    return TokenResponse(
+        access_token,
+        _lifetime(members.get("expires_in")),
+        _secret(members.get("refresh_token")),
+        _scopes(members.get("scope")) or tuple(asked),
+        _secret(members.get("id_token")),
+    )
+
+
+def new_grant(flow: str, client: Client, http: TokenHttp, response: TokenResponse) -> Grant:
+    """Return the grant that a first answer makes.
+
+    Fewer scopes than were asked for, somebody else's account, a missing renewal token: the grant bears them, and its
+    health tells of them.
+    """
+    now = time.time()
+    account, tenant = _who(client, response)
+    return Grant(
+        flow=flow,
+        access_token=response.access_token,
+        expires_at=_ends(response, now),
+        refresh_token=response.refresh_token,
+        scopes=response.scopes,
+        obtained_at=now,
+        renewed_at=now,
+        account=account,
+        tenant=tenant,
+        skew=http.skew,
+    )
+
+
+def renewed_grant(grant: Grant, client: Client, http: TokenHttp, response: TokenResponse) -> Grant:
+    """Return the grant that an answer to a renewal makes; whatever came is kept, so that no renewal token is lost.
+
+    A new renewal token replaces the old one, which is kept as the previous one until the new one has worked;
+    without a new one the old one stays (RFC 6749 section 6).
+    """
+    now = time.time()
+    account, tenant = _who(client, response)
+    rotated = response.refresh_token is not None and response.refresh_token != grant.refresh_token
+    return replace(
+        grant,
+        access_token=response.access_token,
+        expires_at=_ends(response, now),
+        refresh_token=response.refresh_token if rotated else grant.refresh_token,
+        previous_refresh_token=grant.refresh_token if rotated else None,
+        scopes=response.scopes,
+        renewed_at=now,
+        account=account or grant.account,
+        tenant=tenant or grant.tenant,
+        skew=http.skew,
+        failure=None,
+    )
+
+
+def _who(client: Client, response: TokenResponse) -> tuple[str | None, str | None]:
+    """Return who signed in, and of which tenant, by the id token, else by the access token."""
+    account = tenant = None
+    for token in (response.id_token, response.access_token):
+        claims = look_into(token)
+        if claims is not None:
+            account, tenant = account or claims.user(client.account), tenant or claims.tenant
+    return account, tenant
+
+
+def _ends(response: TokenResponse, now: float) -> float | None:
+    return None if response.lifetime is None else now + response.lifetime
+
+
+def _lifetime(value: object) -> float | None:
+    """Return ``expires_in``; servers write it as a string too, and nonsense is as good as nothing."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        seconds = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return min(seconds, MAX_LIFETIME) if math.isfinite(seconds) and seconds > 0 else None
+
+
+def _secret(value: object) -> Secret | None:
+    return Secret(value) if isinstance(value, str) and value and value.isascii() and value.isprintable() else None
+
+
+def _scopes(value: object) -> tuple[str, ...]:
+    """Return ``scope``: names between blanks (RFC 6749 section 3.3); some servers write a list."""
+    listed = cast("list[object]", value)[:64] if isinstance(value, list) else [value]
+    return tuple(scope for text in listed for scope in words(text, 4096).split())
+
+
+def _useless(answer: Answer, why: str) -> TokenServiceError:
+    """An answer that gives nothing; whether the service has given something up for it, nobody knows."""
+    return TokenServiceError(
+        f"The token service {answer.host} answered without a token that could be used: {why}.",
+        cause="unknown",
+        kind=Kind.PASSING,
+        status=answer.status,
+        retry_after=answer.retry_after,
+        answer_lost=True,
+    )

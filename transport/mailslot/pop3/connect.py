@@ -1,0 +1,71 @@
+"""From an endpoint to a signed-in session."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from mailslot.net.establish import establish
+from mailslot.net.tls import context_for
+from mailslot.pop3.dialogue import Pop3Dialogue
+from mailslot.pop3.session import Pop3Session
+from mailslot.pop3.sign_in import sign_in
+from mailslot.sasl.sign_in import signed_in
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncGenerator
+
+    from mailslot.net.channel import Channel
+    from mailslot.net.endpoint import Endpoint
+    from mailslot.sasl.credentials import Credentials
+    from mailslot.sasl.sign_in import SignInAgainError
+    from mailslot.wire.transcript import Transcript
+
+
+@asynccontextmanager
+async def connect_pop3(
+    endpoint: Endpoint,
+    auth: Credentials | None = None,
+    *,
+    ssl_context: ssl.SSLContext | None = None,
+    timeout: float = 30.0,
+    transcript: Transcript | None = None,
+) -> AsyncGenerator[Pop3Session]:
+    """Connect to a POP3 server, encrypt, sign in, and give a session (RFC 1939, RFC 8314).
+
+    Leaving the context normally says QUIT, which deletes what was marked. Leaving it by an exception or
+    cancellation closes the connection without QUIT, so that nothing is deleted.
+
+    Args:
+        endpoint: where to connect to.
+        auth: `OAuth` or `Password`; None not to sign in, which shows no more than what the server offers.
+        ssl_context: TLS settings; None for the system's authorities and TLS 1.2 or newer.
+        timeout: seconds for each wait for a reply, and for each stretch of a transfer without progress.
+        transcript: where the dialogue is noted, without secrets.
+
+    Raises:
+        InputError: the combination cannot be used, such as credentials without TLS.
+        MailError: any step failed; its `stage` says which.
+    """
+    context = context_for(endpoint, ssl_context, credentials=auth is not None)
+
+    async def greet(channel: Channel) -> Pop3Dialogue:
+        dialogue = Pop3Dialogue(channel, timeout=timeout, transcript=transcript)
+        await dialogue.greet(context)
+        return dialogue
+
+    async def begin(dialogue: Pop3Dialogue, again: SignInAgainError | None) -> None:
+        await dialogue.introduce(context)
+        if auth is not None:
+            await sign_in(dialogue, auth, again)
+
+    dialogue = await signed_in(lambda: establish(endpoint, timeout, greet), begin)
+    session = Pop3Session(dialogue, ask_again=auth is not None)
+    try:
+        yield session
+    except BaseException:
+        await session.abort()
+        raise
+    else:
+        await session.leave()

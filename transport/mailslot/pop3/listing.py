@@ -1,0 +1,59 @@
+"""What lies in a maildrop (RFC 1939 sections 5 and 7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mailslot.pop3.limits import MAX_DIGITS, MAX_UID
+from mailslot.wire.protocol_error import RemoteProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A message in the maildrop.
+
+    Attributes:
+        number: its number in this session, from 1.
+        uid: its unique-id, the same in every session; empty where the server gives none.
+        size: its octets as the server says; a hint, 0 where that cannot be read.
+    """
+
+    number: int
+    uid: str
+    size: int
+
+
+def parse_listing(sizes: Iterable[str], uids: Iterable[str]) -> list[Entry]:
+    """Return the entries in the order of their numbers.
+
+    Args:
+        sizes: the lines of LIST.
+        uids: the lines of UIDL; none where the server does not know it.
+
+    Raises:
+        RemoteProtocolError: a line does not begin with a message's number.
+    """
+    size_of = {number: _size(rest) for number, rest in map(_numbered, sizes)}
+    uid_of = {number: _uid(rest) for number, rest in map(_numbered, uids)}
+    return [Entry(number, uid_of.get(number, ""), size_of[number]) for number in sorted(size_of)]
+
+
+def _numbered(line: str) -> tuple[int, str]:
+    number, _, rest = line.strip().partition(" ")
+    if not (number.isascii() and number.isdigit() and 0 < len(number) <= 10 and int(number)):
+        raise RemoteProtocolError(f"a listing's line without a message number: {line[:40]!a}")
+    return int(number), rest.strip()
+
+
+def _size(text: str) -> int:
+    size = text.split(" ", maxsplit=1)[0]
+    return int(size) if size.isascii() and size.isdigit() and len(size) <= MAX_DIGITS else 0
+
+
+def _uid(text: str) -> str:
+    # Longer than allowed is still an identity; what cannot be one is as good as none.
+    return text if 0 < len(text) <= MAX_UID and text.isprintable() else ""

@@ -1,0 +1,238 @@
+"""One sign-in over any protocol: by which mechanism, and the one second try of a bearer token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+from mailslot.errors import MailError, NetworkError, TokenError
+from mailslot.sasl.bearer import OAuthBearer, XOAuth2
+from mailslot.sasl.credentials import AccessToken, Credentials, OAuth, TokenSource
+from mailslot.sasl.exchange import Carrier, Verdict, exchange
+from mailslot.sasl.password import Login, Plain
+from mailslot.sasl.scram import ScramSha256
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection
+
+    from mailslot.errors import SignInError
+    from mailslot.sasl.mechanism import Mechanism
+    from mailslot.wire.reply import Reply
+
+BEARER: Final = ("OAUTHBEARER", "XOAUTH2")
+"""The bearer mechanisms, the standard one first (RFC 7628)."""
+
+PASSWORD: Final = ("SCRAM-SHA-256", "PLAIN", "LOGIN")
+"""The password mechanisms, the strongest first."""
+
+# A bearer refusal for one of these may be cured by a new token. The words are OAUTHBEARER's for 400 and 401 (RFC 6750
+# section 3.1); Gmail says 400, or "invalid_request", of any token that it does not take.
+_CURABLE: Final = frozenset({"400", "401", "invalid_request", "invalid_token"})
+
+
+class SignInAgainError(Exception):
+    """The second try of a bearer sign-in needs a new connection.
+
+    Attributes:
+        token: the token for it.
+        refusal: the error of the first try.
+        renewed: whether the token is another one than was refused.
+    """
+
+    def __init__(self, token: AccessToken, refusal: SignInError, *, renewed: bool) -> None:
+        super().__init__("the connection was closed after the first try")
+        self.token = token
+        self.refusal = refusal
+        self.renewed = renewed
+
+
+def choose(credentials: Credentials, offered: Collection[str]) -> str | None:
+    """Return the mechanism to use, or None where none fits; a token never falls back to a password's."""
+    if isinstance(credentials, OAuth):
+        wanted: tuple[str, ...] = BEARER if credentials.mechanism is None else (credentials.mechanism,)
+    else:
+        wanted = PASSWORD
+    return next((name for name in wanted if name in offered), None)
+
+
+async def sign_in(
+    credentials: Credentials,
+    mechanism: str,
+    carrier: Carrier,
+    *,
+    host: str,
+    port: int,
+    again: SignInAgainError | None = None,
+) -> None:
+    """Sign in.
+
+    A refused bearer token is asked for once more with ``force=True`` and tried once more, where a new one may
+    help; never a third time.
+
+    Args:
+        credentials: who, and with what.
+        mechanism: by which mechanism; one that `choose` returns for these credentials.
+        carrier: the session.
+        host: the server's name as the caller gave it (RFC 7628 section 3.1).
+        port: its port.
+        again: where this is the second try on a new connection: what the first one left.
+
+    Raises:
+        SignInError: the server refused.
+        TokenError: the source has no token, or another `MailError` of its own.
+        SignInAgainError: the second try needs a new connection.
+        ServerError: the server said yes without what has to come first, or asked what makes no sense.
+    """
+    if not isinstance(credentials, OAuth):
+        verdict = await exchange(_password(mechanism, credentials), carrier)
+        if not verdict.accepted:
+            raise carrier.refusal(credentials, verdict)
+        return
+    token = again.token if again else await fetch(credentials.source, force=False)
+    verdict = await exchange(_bearer(mechanism, credentials, token, host, port), carrier)
+    if verdict.accepted:
+        return
+    refusal = carrier.refusal(credentials, verdict)
+    if again or not _curable(verdict):
+        raise refusal
+    fresh = await fetch(credentials.source, force=True)
+    retry = SignInAgainError(fresh, refusal, renewed=fresh.value != token.value)
+    if not carrier.alive:
+        raise retry
+    verdict = await _second(_bearer(mechanism, credentials, fresh, host, port), carrier, retry)
+    if not verdict.accepted:
+        raise carrier.refusal(credentials, verdict)
+
+
+async def _second(mechanism: XOAuth2 | OAuthBearer, carrier: Carrier, retry: SignInAgainError) -> Verdict:
+    """Try a second time on the same connection; raise `retry` where the server has closed it after the first."""
+    try:
+        return await exchange(mechanism, carrier)
+    except TimeoutError:
+        raise
+    except (OSError, EOFError) as error:
+        if not mechanism.presented:
+            raise retry from error
+        # On a new connection it would be the third try.
+        if retry.renewed:
+            raise
+        raise retry.refusal from error
+
+
+class Closeable(Protocol):
+    """A dialogue that can be closed."""
+
+    async def abort(self) -> None:
+        """Close the connection."""
+        ...
+
+
+D = TypeVar("D", bound=Closeable)
+
+
+async def signed_in(
+    open_dialogue: Callable[[], Awaitable[D]], begin: Callable[[D, SignInAgainError | None], Awaitable[None]]
+) -> D:
+    """Open a dialogue and sign in, on a second connection where the second try needs one.
+
+    Args:
+        open_dialogue: connects, up to the server's greeting.
+        begin: does the rest, a sign-in as `sign_in` does it included.
+
+    Returns:
+        a dialogue that is signed in; where that fails, none is left open.
+
+    Raises:
+        MailError: any of it failed.
+    """
+    again: SignInAgainError | None = None
+    while True:
+        try:
+            dialogue = await open_dialogue()
+            try:
+                await begin(dialogue, again)
+            except BaseException:
+                await dialogue.abort()
+                raise
+        except SignInAgainError as needed:
+            again = needed
+        except NetworkError:
+            # Where the same token would be tried again the first answer stands; with a new one nobody knows yet.
+            if again is None or again.renewed:
+                raise
+            raise again.refusal from None
+        else:
+            return dialogue
+
+
+async def fetch(source: TokenSource, *, force: bool) -> AccessToken:
+    """Ask a source for a token; whatever it raises becomes a `MailError`.
+
+    Raises:
+        MailError: the source's own, or a `TokenError`.
+    """
+    try:
+        token: object = await source.token(force=force)
+    except MailError:
+        raise
+    except Exception as error:
+        raise TokenError(
+            "The token could not be obtained: its source failed.",
+            cause="unknown",
+            detail=f"{type(source).__name__}: {type(error).__name__}",
+        ) from error
+    if not isinstance(token, AccessToken):
+        raise TokenError(
+            "The token could not be obtained: its source gave something else.",
+            cause="unknown",
+            detail=f"{type(source).__name__} gave {type(token).__name__}",
+        )
+    return token
+
+
+def temporary(reply: Reply) -> bool:
+    """Tell whether a refusal says itself that it will pass: 4xx, or a POP3 response code that means it.
+
+    RFC 5321 section 4.2.1; RFC 2449 section 8.1, RFC 3206 section 4.
+    """
+    if reply.code is not None:
+        return 400 <= reply.code < 500
+    return reply.enhanced in {"IN-USE", "LOGIN-DELAY"} or (reply.enhanced or "").startswith("SYS/TEMP")
+
+
+def _curable(verdict: Verdict) -> bool:
+    status = (verdict.reasons or {}).get("status")
+    if status is None:
+        # A temporary refusal in so many words says nothing against the token.
+        return verdict.presented and not temporary(verdict.reply)
+    return status.lower() in _CURABLE
+
+
+def _bearer(name: str, credentials: OAuth, token: AccessToken, host: str, port: int) -> XOAuth2 | OAuthBearer:
+    if name == "XOAUTH2":
+        return XOAuth2(credentials.user, token)
+    return OAuthBearer(credentials.user, token, host, port)
+
+
+def _password(name: str, credentials: Credentials) -> Mechanism:
+    assert not isinstance(credentials, OAuth)  # noqa: S101 - for the type checkers
+    if name == "SCRAM-SHA-256":
+        return ScramSha256(credentials)
+    return Plain(credentials) if name == "PLAIN" else Login(credentials)
+
+
+def refusal_cause(credentials: Credentials, verdict: Verdict) -> tuple[str, bool]:
+    """Return what a refusal means by the challenge's JSON or, without one, by the kind of credentials.
+
+    Returns:
+        a cause, and whether the sign-in may succeed later without anybody acting.
+    """
+    if not verdict.presented:
+        return "sign_in_method_not_offered", False
+    if not isinstance(credentials, OAuth):
+        return "password_refused", False
+    status = (verdict.reasons or {}).get("status", "").lower()
+    if status in {"403", "insufficient_scope"}:
+        return "token_for_other_service", False
+    if len(status) == 3 and status.startswith("5"):
+        return "sign_in_temporarily_unavailable", True
+    return "token_refused", False

@@ -1,0 +1,1 @@
+"""The settings slots, the records behind them, and ``mailslot.toml``."""

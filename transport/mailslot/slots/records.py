@@ -1,0 +1,268 @@
+"""The records of one device: their settings, their secrets, and the tokens behind them."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Final, Literal, cast
+
+from anyio.to_thread import run_sync
+
+from mailslot.errors import InputError, MailError
+from mailslot.oauth.client import Client
+from mailslot.oauth.flow import Flow
+from mailslot.oauth.health import Facts, health, token_line
+from mailslot.oauth.http import TokenHttp
+from mailslot.oauth.providers import custom, preset, presets
+from mailslot.oauth.renewal import GrantSource, settings_digest
+from mailslot.slots.record import RecordStore
+from mailslot.slots.settings import SECRETS
+from mailslot.slots.slot import PROTOCOLS
+from mailslot.slots.toml_file import SettingsFile
+from mailslot.vault.keys import KeyRing
+from mailslot.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from mailslot.oauth.grant import Grant
+    from mailslot.oauth.health import Health
+    from mailslot.oauth.providers import Provider
+    from mailslot.sasl.credentials import TokenSource
+    from mailslot.slots.settings import Settings
+    from mailslot.wire.secret import Secret
+
+TOKEN_SOURCES: Final = "mailslot.token_sources"  # noqa: S105 - a group of entry points
+"""The entry points under which flows and token sources are found."""
+
+APP_FLOWS: Final = frozenset({"app", "service_account"})
+"""The flows in which the application signs in by itself."""
+
+
+class ApplicationMissingError(InputError):
+    """No application is set; `provider` tells how to register one."""
+
+    def __init__(self, provider: Provider) -> None:
+        super().__init__(
+            f"No application is set: register one with {provider.name}, and set its client_id.",
+            stage="token",
+            cause="not_configured",
+        )
+        self.provider = provider
+
+
+class Records:
+    """The home folder of a device. Everything here blocks for a moment: call it in a thread.
+
+    Attributes:
+        home: the folder.
+        settings: ``mailslot.toml``.
+        vault: the secrets.
+    """
+
+    def __init__(self, home: Path, credentials: Path | None = None) -> None:
+        """Open a home folder; nothing is made before something is kept.
+
+        Args:
+            home: the folder.
+            credentials: the service manager's folder of credentials; None without one.
+        """
+        self.home = home
+        self.settings = SettingsFile(home)
+        self.vault = Vault(home / "vault", KeyRing.load(home, credentials))
+
+    def store(self, record: str) -> RecordStore:
+        """Return where a record's grant is kept."""
+        return RecordStore(self.vault, record, self.home / "locks" / f"{record}.lock")
+
+    def change(
+        self, record: str, values: Mapping[str, object | None], secrets: Mapping[str, Secret | None]
+    ) -> Settings:
+        """Change settings and secrets of a record; nothing changes where anything is not allowed.
+
+        Raises:
+            InputError: a key, a value or the combination is not allowed.
+            MailError: the vault cannot be written.
+        """
+        for name in secrets:
+            if name not in SECRETS:
+                raise InputError(f"There is no secret {name!r}; there are {' and '.join(SECRETS)}.", stage="resolve")
+        settings = self.settings.check(record, values)
+        if secrets:
+            self.vault.write(record, secrets)
+        return self.settings.change(record, values) if values else settings
+
+    def source(self, record: str, settings: Settings, flow: Flow, http: TokenHttp) -> GrantSource:
+        """Return the token source of a record.
+
+        Raises:
+            InputError: as for `client`.
+        """
+        return GrantSource(record, self.store(record), flow, self.client(record, settings, flow), http)
+
+    def client(self, record: str, settings: Settings, flow: Flow | None) -> Client:
+        """Return who asks for tokens for a record, before discovery.
+
+        Raises:
+            InputError: the provider, the application's id or the account is missing, or they do not fit.
+        """
+        provider = provider_of(settings).at_tenant(settings.tenant)
+        if flow is not None:
+            provider.check_flow(flow.name)
+        if settings.account is None:
+            raise InputError(
+                "The account is not set, so it is not known whose token to get.", stage="token", cause="not_configured"
+            )
+        if settings.client_id is None and (flow is None or flow.name != "service_account"):
+            raise ApplicationMissingError(provider)
+        protocol: Literal["smtp", "pop"] = "smtp" if PROTOCOLS[record] == "SMTP" else "pop"
+        app = flow is not None and flow.name in APP_FLOWS
+        return Client(
+            provider=provider,
+            client_id=settings.client_id or "",
+            account=settings.account,
+            scopes=settings.scopes or provider.scopes(protocol, app=app),
+            client_secret=self.vault.read(record, "client_secret"),
+            tenant=settings.tenant,
+        )
+
+    async def token_state(self, record: str, settings: Settings, now: float) -> tuple[str, Health | None]:
+        """Return a record's token line, and how its token is doing.
+
+        Args:
+            record: which one.
+            settings: its settings.
+            now: the time, in seconds since the epoch.
+
+        Returns:
+            ``Not Retrieved`` or ``Retrieved``; and None where the record neither has a token nor wants one.
+        """
+        fault: MailError | None = None
+        grant: Grant | None = None
+        try:
+            grant = await self.store(record).load()
+        except MailError as error:
+            fault = error
+        if grant is None and fault is None and settings.authentication != "oauth2":
+            return token_line(None), None
+        try:
+            client = await run_sync(self.client, record, settings, find_flow(grant.flow) if grant else None)
+            provider, flow = client.provider, grant.flow if grant else ""
+            facts = Facts(
+                account=settings.account,
+                scopes=client.scopes,
+                settings=settings_digest(client, flow),
+                renews_alone=flow in APP_FLOWS,
+            )
+        except MailError:
+            # Settings that are not complete say nothing about a token that is there.
+            provider, facts = custom(token_endpoint="https://unknown.invalid"), Facts(account=settings.account)  # noqa: S106
+        return token_line(grant), health(grant, facts, provider, now, fault=fault)
+
+    async def delete_token(self, record: str, settings: Settings) -> str:
+        """Delete a record's token here in any case, and at the provider where it can be told.
+
+        Returns:
+            what there is to say about the provider.
+
+        Raises:
+            MailError: it could not be deleted here.
+        """
+        store = self.store(record)
+        try:
+            grant = await store.load()
+            if grant is None:
+                return "There was none."
+            flow = find_flow(grant.flow)
+            async with TokenHttp(ca_file=settings.ca_file) as http:
+                source = await run_sync(self.source, record, settings, flow, http)
+                return (await source.delete()).sentence
+        except MailError as error:
+            await store.delete()
+            return f"The provider was not told: {error}"
+
+
+def provider_of(settings: Settings) -> Provider:
+    """Return the provider that the settings name.
+
+    Raises:
+        InputError: they name none, or one that is not known.
+    """
+    own = settings.issuer or settings.token_endpoint or settings.authorization_endpoint
+    if settings.provider in {None, "custom"} and own:
+        return custom(
+            issuer=settings.issuer,
+            authorization_endpoint=settings.authorization_endpoint,
+            token_endpoint=settings.token_endpoint,
+            device_authorization_endpoint=settings.device_authorization_endpoint,
+            revocation_endpoint=settings.revocation_endpoint,
+            scopes=" ".join(settings.scopes),
+        )
+    if settings.provider is None or settings.provider == "custom":
+        raise InputError(
+            f"No provider is set. Set provider to one of {', '.join(presets())}, or set issuer, or the endpoints of "
+            "your own.",
+            stage="token",
+            cause="not_configured",
+        )
+    return preset(settings.provider)
+
+
+def find_token_source(name: str) -> object:
+    """Return what a plugin brings under this name: a flow, or a function that makes a token source.
+
+    Raises:
+        InputError: no plugin brings it, or its extra is not installed.
+    """
+    for entry in entry_points(group=TOKEN_SOURCES, name=name):
+        try:
+            return entry.load()
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"The token source {name} needs {error.name}: pip install 'mailslot[oauth]'.", stage="token"
+            ) from error
+    known = sorted(entry.name for entry in entry_points(group=TOKEN_SOURCES))
+    raise InputError(f"There is no token source {name!r}; there are {', '.join(known)}.", stage="token")
+
+
+def find_flow(name: str) -> Flow:
+    """Return the flow with this name.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = find_token_source(name)
+    if not isinstance(found, Flow):
+        raise InputError(f"{name} is a source of tokens, and nobody signs in there.", stage="token")
+    return found
+
+
+def choose_flow(settings: Settings, asked: str | None) -> Flow:
+    """Return the flow that was asked for, else the one that is set, else the provider's best.
+
+    Where an application signs in by itself with Google, it does so as a service account.
+    """
+    provider = provider_of(settings)
+    name = asked or settings.flow or provider.flows[0]
+    if name == "app" and "app" not in provider.flows and "service_account" in provider.flows:
+        name = "service_account"
+    return find_flow(name)
+
+
+def direct_source(settings: Settings) -> TokenSource | None:
+    """Return the token source that stands in the settings itself, such as a program or a file; None without one.
+
+    ``token_source`` is ``command PROGRAM ARGUMENT…`` or ``file PATH``, or a plugin's name and what it wants.
+
+    Raises:
+        InputError: there is no such source, or it cannot use what is said.
+    """
+    if settings.token_source is None:
+        return None
+    name, _, argument = settings.token_source.partition(" ")
+    found = find_token_source(name)
+    if isinstance(found, Flow):
+        raise InputError(f"{name} is a way to sign in: set flow, not token_source.", stage="token")
+    make = cast("Callable[[Mapping[str, object]], TokenSource]", found)
+    key = {"file": "path"}.get(name, name)
+    return make({key: argument.strip()})

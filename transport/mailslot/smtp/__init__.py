@@ -1,0 +1,1 @@
+"""Submission: the SMTP core without I/O, and sessions on it."""

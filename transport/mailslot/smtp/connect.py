@@ -1,0 +1,80 @@
+"""From an endpoint to a signed-in session."""
+
+from __future__ import annotations
+
+import re
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from mailslot.errors import InputError
+from mailslot.net.establish import establish
+from mailslot.net.tls import context_for
+from mailslot.sasl.sign_in import signed_in
+from mailslot.smtp.dialogue import SmtpDialogue
+from mailslot.smtp.limits import MAX_DOMAIN
+from mailslot.smtp.session import SmtpSession
+from mailslot.smtp.sign_in import sign_in
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncGenerator
+
+    from mailslot.net.channel import Channel
+    from mailslot.net.endpoint import Endpoint
+    from mailslot.sasl.credentials import Credentials
+    from mailslot.sasl.sign_in import SignInAgainError
+    from mailslot.wire.transcript import Transcript
+
+
+@asynccontextmanager
+async def connect_smtp(
+    endpoint: Endpoint,
+    auth: Credentials | None = None,
+    *,
+    ssl_context: ssl.SSLContext | None = None,
+    timeout: float = 30.0,
+    final_timeout: float = 600.0,
+    chunking: bool = False,
+    local_name: str | None = None,
+    transcript: Transcript | None = None,
+) -> AsyncGenerator[SmtpSession]:
+    """Connect to a submission server, encrypt, sign in, and give a session (RFC 6409, RFC 8314).
+
+    Leaving the context normally says QUIT; leaving it by an exception or cancellation closes the connection.
+
+    Args:
+        endpoint: where to connect to.
+        auth: `OAuth` or `Password`; None to send without signing in.
+        ssl_context: TLS settings; None for the system's authorities and TLS 1.2 or newer.
+        timeout: seconds for each wait for a reply, and for each stretch of a transfer without progress.
+        final_timeout: seconds to wait for the answer to a whole message (RFC 5321 section 4.5.3.2.6: 10 minutes).
+        chunking: whether to send by BDAT where the server offers CHUNKING (RFC 3030).
+        local_name: what EHLO says: a domain or an address literal; None for our address on the connection.
+        transcript: where the dialogue is noted, without secrets.
+
+    Raises:
+        InputError: the combination cannot be used, such as credentials without TLS.
+        MailError: any step failed; its `stage` says which.
+    """
+    context = context_for(endpoint, ssl_context, credentials=auth is not None)
+    if local_name is not None and not re.fullmatch(rf"[!-~]{{1,{MAX_DOMAIN}}}", local_name):
+        raise InputError("The local name must be a domain or an address literal.", stage="capabilities")
+
+    async def greet(channel: Channel) -> SmtpDialogue:
+        dialogue = SmtpDialogue(channel, timeout=timeout, transcript=transcript)
+        await dialogue.greet(context)
+        return dialogue
+
+    async def begin(dialogue: SmtpDialogue, again: SignInAgainError | None) -> None:
+        await dialogue.introduce(context, local_name, must_extend=auth is not None)
+        if auth is not None:
+            await sign_in(dialogue, auth, again)
+
+    dialogue = await signed_in(lambda: establish(endpoint, timeout, greet), begin)
+    try:
+        yield SmtpSession(dialogue, final_timeout=final_timeout, chunking=chunking)
+    except BaseException:
+        await dialogue.abort()
+        raise
+    else:
+        await dialogue.leave()

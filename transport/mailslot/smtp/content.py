@@ -1,0 +1,176 @@
+"""Whatever a caller hands over as a message, made a stream whose size is known."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, Protocol, cast, runtime_checkable
+
+from mailslot.errors import InputError, MailError
+from mailslot.wire.dots import Canonical
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+    from email.message import EmailMessage
+    from email.message import Message as StandardMessage
+
+PIECE: Final = 65_536
+"""Octets sent at once."""
+
+# Bcc and Resent-Bcc with their folded lines (RFC 5322 section 3.6.3).
+_BLIND: Final = re.compile(rb"^(?:resent-)?bcc[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)", re.IGNORECASE | re.MULTILINE)
+
+# A line end, whatever it is, before an empty line.
+_HEADER_END: Final = re.compile(rb"(?:\r\n|\r(?!\n)|(?<!\r)\n)(?=[\r\n])")
+
+
+@runtime_checkable
+class Content(Protocol):
+    """A message as the session sends it."""
+
+    @property
+    def size(self) -> int:
+        """Its exact octets with CRLF line ends, before dots are stuffed."""
+        ...
+
+    @property
+    def eight_bit(self) -> bool:
+        """Whether it holds octets over 127."""
+        ...
+
+    @property
+    def smtputf8(self) -> bool:
+        """Whether its header does, so that it may only go where SMTPUTF8 is offered."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Return the octets, from the beginning, each time that it is called."""
+        ...
+
+
+class Octets:
+    """A message that is in memory already; line ends become CRLF and blind copies leave its header."""
+
+    def __init__(self, data: bytes) -> None:
+        header, rest = _split(data)
+        if re.search(rb"^(?:resent-)?bcc", header, re.IGNORECASE | re.MULTILINE):
+            header = _BLIND.sub(b"", header)
+            data, rest = header + rest, b""
+        self._data = data
+        self.eight_bit = not data.isascii()
+        self.smtputf8 = not header.isascii()
+        self.size = canonical_size(data)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Return the octets in pieces."""
+        for piece in _pieces(self._data):
+            yield piece
+
+
+def canonical_size(data: bytes) -> int:
+    """Return how many octets `data` has once every line ends with CRLF, the last one too."""
+    canonical = Canonical()
+    for piece in _pieces(data):
+        canonical.feed(piece)
+    canonical.finish()
+    return canonical.size
+
+
+async def read(content: Content) -> AsyncGenerator[bytes]:
+    """Return the octets of `content`; whatever goes wrong with them is no fault of the server's.
+
+    Raises:
+        InputError: they cannot be read, or another `MailError` of the content's own.
+    """
+    pieces = content.chunks()
+    try:
+        async for piece in pieces:
+            yield piece
+    except MailError:
+        raise
+    except Exception as error:
+        raise InputError(
+            "The message cannot be read.", stage="data", detail=f"{type(error).__name__}: {error}"
+        ) from error
+    finally:
+        if close := getattr(pieces, "aclose", None):
+            await close()
+
+
+def as_content(message: bytes | StandardMessage | Content) -> Content:
+    """Return `message` as a stream.
+
+    Args:
+        message: an RFC 5322 message as octets with any line ends; a message of the standard library, which is
+            put into 7-bit form; or a stream such as `mailslot.message.Message`.
+
+    Raises:
+        InputError: it is none of these, or the standard library cannot put it into octets.
+    """
+    if isinstance(message, (bytes, bytearray, memoryview)):
+        return Octets(bytes(message))
+    if isinstance(message, Content):
+        return message
+    # The standard library's message is only imported, at 7 ms, where somebody hands something else over.
+    from email.message import Message as StandardMessage  # noqa: PLC0415
+
+    if isinstance(message, StandardMessage):
+        return Octets(_flatten(message))
+    raise InputError(
+        f"The message is a {type(message).__name__}; it must be bytes, an EmailMessage or a mailslot Message.",
+        stage="data",
+    )
+
+
+def _flatten(message: StandardMessage) -> bytes:
+    # The standard library's own generators are only needed, and only imported, here.
+    from email.generator import BytesGenerator  # noqa: PLC0415
+    from email.policy import SMTP, SMTPUTF8  # noqa: PLC0415
+    from io import BytesIO  # noqa: PLC0415
+
+    addresses = "".join(
+        str(value)
+        for name in (
+            "from",
+            "sender",
+            "reply-to",
+            "to",
+            "cc",
+            "resent-from",
+            "resent-to",
+            "resent-cc",
+        )
+        for value in message.get_all(name, [])
+    )
+    international = any(not local.isascii() for local in re.findall(r"([^\s<>,;:\"]+)@", addresses))
+    policy = (SMTPUTF8 if international else SMTP).clone(cte_type="7bit")
+    octets = BytesIO()
+    try:
+        BytesGenerator(octets, mangle_from_=False, policy=policy).flatten(cast("EmailMessage", message))
+    except Exception as error:
+        raise InputError(
+            "The message cannot be put into octets.",
+            stage="data",
+            detail=f"{type(error).__name__}: {error}",
+        ) from error
+    return octets.getvalue()
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    if len(data) <= PIECE:
+        yield data
+        return
+    view = memoryview(data)
+    for at in range(0, len(view), PIECE):
+        yield bytes(view[at : at + PIECE])
+
+
+def _split(data: bytes) -> tuple[bytes, bytes]:
+    """Return the header, without bare CRs, and the rest from the empty line on."""
+    if data[:1] in {b"\r", b"\n"}:
+        return b"", data
+    match = _HEADER_END.search(data)
+    end = len(data) if match is None else match.end()
+    header = data[:end]
+    if header.count(b"\r") != header.count(b"\r\n"):
+        header = header.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return header, data[end:]

@@ -1,0 +1,118 @@
+"""The envelope: who sends, who receives, and what is asked of the server besides (RFC 5321 section 2.3.1)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from mailslot.errors import InputError
+from mailslot.smtp.address import Address, parse_address, parse_sender
+from mailslot.smtp.limits import MAX_ENVID
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailslot.smtp.capabilities import Capabilities
+
+Notify = Literal["SUCCESS", "FAILURE", "DELAY", "NEVER"]
+
+_PLAIN: Final = re.compile(r"[!-*,-<>-~]")
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryStatus:
+    """What the server is asked to report about delivery, where it offers DSN (RFC 3461).
+
+    Attributes:
+        notify: when to report; ``NEVER`` stands alone; empty leaves it to the server (section 4.1).
+        whole_message: whether a report of failure brings the message back, not only its headers; None leaves it
+            to the server (section 4.3).
+        envelope_id: what reports name the message by, of at most 100 characters once encoded (section 4.4).
+
+    Raises:
+        InputError: the combination is not allowed, or the identifier cannot be one.
+    """
+
+    notify: tuple[Notify, ...] = ()
+    whole_message: bool | None = None
+    envelope_id: str | None = None
+
+    def __post_init__(self) -> None:
+        events = set(self.notify)
+        if len(events) != len(self.notify) or not (events <= {"SUCCESS", "FAILURE", "DELAY"} or events == {"NEVER"}):
+            raise InputError(
+                "Delivery reports are asked for by SUCCESS, FAILURE and DELAY, once each, or by NEVER alone.",
+                stage="envelope",
+            )
+        if self.envelope_id is not None and not (
+            self.envelope_id.isascii()
+            and self.envelope_id.isprintable()
+            and 1 <= len(xtext(self.envelope_id)) <= MAX_ENVID
+        ):
+            raise InputError(
+                f"The envelope identifier must be printable ASCII of at most {MAX_ENVID} characters.",
+                stage="envelope",
+            )
+
+
+class Envelope:
+    """A checked envelope, ready to be put into commands.
+
+    Attributes:
+        sender: the reverse-path.
+        recipients: the forward-paths, each once.
+    """
+
+    def __init__(self, sender: str, recipients: Sequence[str], delivery: DeliveryStatus | None) -> None:
+        """Check every address before an octet leaves.
+
+        Raises:
+            InputError: an address cannot be used, or there is no recipient.
+        """
+        if isinstance(recipients, (str, bytes)):
+            raise InputError("The recipients must be a list of addresses, not one text.", stage="envelope")
+        self.sender: Address = parse_sender(sender)
+        unique = {address.wire: address for address in (parse_address(r, "recipient") for r in recipients)}
+        self.recipients: list[Address] = list(unique.values())
+        if not self.recipients:
+            raise InputError("The message has no recipient.", stage="envelope")
+        self._delivery = delivery
+
+    def mail_parameters(self, capabilities: Capabilities, *, size: int, eight_bit: bool, smtputf8: bool) -> str:
+        """Return what follows ``MAIL FROM:<…>``: only what the server offers (RFC 5321 section 4.1.1.3).
+
+        Args:
+            capabilities: what the server offers.
+            size: the message's octets, CRLFs counted and stuffed dots not (RFC 1870 section 3).
+            eight_bit: whether the content holds octets over 127 (RFC 6152).
+            smtputf8: whether an address of this transaction or the header needs it (RFC 6531 section 3.4).
+        """
+        parameters: list[str] = []
+        if "SIZE" in capabilities:
+            parameters.append(f"SIZE={size}")
+        if "8BITMIME" in capabilities and (eight_bit or smtputf8):
+            parameters.append("BODY=8BITMIME")
+        if smtputf8:
+            parameters.append("SMTPUTF8")
+        if self._delivery is not None and "DSN" in capabilities:
+            if self._delivery.whole_message is not None:
+                parameters.append("RET=FULL" if self._delivery.whole_message else "RET=HDRS")
+            if self._delivery.envelope_id is not None:
+                parameters.append(f"ENVID={xtext(self._delivery.envelope_id)}")
+        return "".join(f" {parameter}" for parameter in parameters)
+
+    def rcpt_parameters(self, recipient: Address, capabilities: Capabilities) -> str:
+        """Return what follows ``RCPT TO:<…>`` (RFC 3461 sections 4.1 and 4.2)."""
+        if self._delivery is None or not self._delivery.notify or "DSN" not in capabilities:
+            return ""
+        parameters = f" NOTIFY={','.join(self._delivery.notify)}"
+        if recipient.wire.isascii():
+            # No address that is short enough for RCPT is too long for this, even with all of it encoded.
+            parameters += f" ORCPT=rfc822;{xtext(recipient.wire)}"
+        return parameters
+
+
+def xtext(text: str) -> str:
+    """Encode `text`, ASCII, so that it can be a parameter's value (RFC 3461 section 4)."""
+    return "".join(c if _PLAIN.fullmatch(c) else f"+{ord(c):02X}" for c in text)

@@ -1,0 +1,347 @@
+"""One mail transaction: the envelope in one group, the message as a stream, one receipt (RFC 5321 section 3.3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mailslot.errors import InputError, MailError, RecipientsRefusedError, RefusedError
+from mailslot.smtp.content import canonical_size, read
+from mailslot.smtp.limits import MAX_GROUP
+from mailslot.smtp.receipt import Receipt
+from mailslot.smtp.refusals import cause_of
+from mailslot.smtp.states import State, Verb
+from mailslot.smtp.upload import Upload
+from mailslot.wire.reply import Reply
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from mailslot.smtp.address import Address
+    from mailslot.smtp.content import Content
+    from mailslot.smtp.dialogue import SmtpDialogue
+    from mailslot.smtp.envelope import Envelope
+    from mailslot.smtp.protocol import Answer
+
+SMALL: Final = 16_384
+"""Octets up to which a message is sent in one piece, and its answer waited for only then. Every system takes as
+many at once (Linux: the default of tcp_wmem)."""
+
+
+class Transaction:
+    """A message on its way through a session; used once.
+
+    Attributes:
+        envelope: from whom, to whom.
+        content: the message.
+        grouped: whether the envelope's commands are out already, ahead of their turn.
+        out: whether the whole message may be out.
+    """
+
+    def __init__(self, dialogue: SmtpDialogue, envelope: Envelope, content: Content, *, chunking: bool) -> None:
+        """Check what can be checked without asking the server.
+
+        Raises:
+            MailError: the server has said beforehand that it cannot take this message, stage `envelope`.
+        """
+        self.envelope = envelope
+        self.content = content
+        self.grouped = False
+        self.out = False
+        self._dialogue = dialogue
+        self._protocol = dialogue.protocol
+        self._chunked = chunking and self._groups and "CHUNKING" in dialogue.protocol.capabilities
+        self._recipients: list[Address] = []
+        self._accepted: list[str] = []
+        self._refused: dict[str, Reply] = {}
+        self._mail_parameters = self._negotiate()
+        self._pieces = read(content)
+        self._head = b""
+
+    # Before anything is sent.
+
+    def _negotiate(self) -> str:
+        capabilities = self._protocol.capabilities
+        content = self.content
+        limit = capabilities.size
+        if limit is not None and content.size > limit:
+            raise self._unfit(
+                "message_too_large",
+                f"The message has {content.size:,} octets, and the mail server takes at most {limit:,}.",
+            )
+        if content.smtputf8 and "SMTPUTF8" not in capabilities:
+            raise self._unfit(
+                "content_refused",
+                "The message's header is international, and the mail server takes no such (SMTPUTF8).",
+            )
+        if content.eight_bit and "8BITMIME" not in capabilities:
+            raise self._unfit(
+                "content_refused",
+                "The message is not in 7-bit form, and the mail server takes no other (8BITMIME).",
+            )
+        international = "SMTPUTF8" in capabilities
+        if self.envelope.sender.smtputf8 and not international:
+            raise self._unfit(
+                "sender_refused",
+                "The sender's address is international, and the mail server takes no such (SMTPUTF8).",
+            )
+        self._recipients = list(self.envelope.recipients)
+        if not international:
+            self._refuse_here(
+                [recipient for recipient in self._recipients if recipient.smtputf8],
+                Reply(
+                    553,
+                    "5.6.7",
+                    "The server takes no international addresses (SMTPUTF8).",
+                    positive=False,
+                ),
+            )
+        most = capabilities.limit("RCPTMAX")
+        if most is not None:
+            self._refuse_here(
+                self._recipients[most:],
+                Reply(452, "4.5.3", f"The server takes {most} recipients a message.", positive=False),
+            )
+        smtputf8 = (
+            content.smtputf8
+            or self.envelope.sender.smtputf8
+            or any(recipient.smtputf8 for recipient in self._recipients)
+        )
+        return self.envelope.mail_parameters(
+            capabilities, size=content.size, eight_bit=content.eight_bit, smtputf8=smtputf8
+        )
+
+    def _unfit(self, cause: str, sentence: str) -> MailError:
+        return MailError(sentence, stage="envelope", cause=cause)
+
+    def _refuse_here(self, recipients: list[Address], reply: Reply) -> None:
+        for recipient in recipients:
+            self._refused[recipient.given] = reply
+            self._recipients.remove(recipient)
+        if not self._recipients:
+            raise self._nobody()
+
+    async def __aenter__(self) -> Self:
+        """Read the beginning of the message, so that what cannot be read is known before an octet leaves.
+
+        Raises:
+            InputError: the content cannot be read, or is not what it says it is.
+        """
+        head = bytearray()
+        try:
+            async for piece in self._pieces:
+                head += piece
+                if len(head) > SMALL:
+                    break
+            else:
+                self._hold_to_size(canonical_size(bytes(head)))
+        except BaseException:
+            await self.close()
+            raise
+        self._head = bytes(head)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the message's files."""
+        await self._pieces.aclose()
+
+    def _hold_to_size(self, size: int) -> None:
+        if size != self.content.size:
+            raise InputError(
+                "The message is not the one that was announced; nothing was delivered.",
+                stage="data",
+                detail=f"{size} octets instead of {self.content.size}",
+            )
+
+    # The envelope.
+
+    @property
+    def _groups(self) -> bool:
+        return "PIPELINING" in self._protocol.capabilities
+
+    def can_follow(self) -> bool:
+        """Tell whether `group` may be sent right behind the end of the message before."""
+        return self._groups and len(self._recipients) <= MAX_GROUP
+
+    def group(self) -> bytes:
+        """Return the envelope, and DATA where it is due, as one group of commands (RFC 2920)."""
+        self.grouped = True
+        return self._reset() + self._envelope() + (b"" if self._chunked else self._protocol.data())
+
+    def _envelope(self) -> bytes:
+        return self._mail() + b"".join(map(self._rcpt, self._recipients))
+
+    def _reset(self) -> bytes:
+        open_before = self._protocol.state not in {State.READY, State.CONTENT, State.UNWANTED}
+        return self._protocol.rset() if open_before else b""
+
+    def _mail(self) -> bytes:
+        return self._protocol.mail(self.envelope.sender, self._mail_parameters)
+
+    def _rcpt(self, recipient: Address) -> bytes:
+        parameters = self.envelope.rcpt_parameters(recipient, self._protocol.capabilities)
+        return self._protocol.rcpt(recipient, parameters)
+
+    async def open(self) -> None:
+        """Send the envelope where that was not done ahead, and read what the server says to it.
+
+        Raises:
+            RefusedError: the sender, every recipient or the message is refused; another transaction can follow.
+        """
+        dialogue = self._dialogue
+        dialogue.stage = "envelope"
+        dialogue.overhear()
+        if self.can_follow():
+            if not self.grouped:
+                await dialogue.say(self.group())
+            answers = await dialogue.answers()
+        else:
+            answers = await self._step_by_step()
+        await self._judge(answers)
+
+    async def _step_by_step(self) -> list[Answer]:
+        dialogue = self._dialogue
+        answers: list[Answer] = []
+
+        async def ask(*commands: bytes) -> bool:
+            await dialogue.say(b"".join(commands))
+            answers.extend(await dialogue.answers())
+            return answers[-1].reply.positive
+
+        if reset := self._reset():
+            await ask(reset)
+        if not await ask(self._mail()):
+            return answers
+        at_once = MAX_GROUP if self._groups else 1
+        for start in range(0, len(self._recipients), at_once):
+            await ask(*[self._rcpt(recipient) for recipient in self._recipients[start : start + at_once]])
+            if not dialogue.alive:
+                return answers
+        if self._protocol.state is State.RECIPIENTS and not self._chunked:
+            await ask(self._protocol.data())
+        return answers
+
+    async def _judge(self, answers: list[Answer]) -> None:
+        """Sort the answers to the envelope; raise unless the message is due now."""
+        recipients = iter(self._recipients)
+        refusal: RefusedError | None = None
+        for answer in answers:
+            reply = answer.reply
+            if answer.verb is Verb.RCPT and reply.code != 421:
+                recipient = next(recipients).given
+                if reply.positive:
+                    self._accepted.append(recipient)
+                else:
+                    self._refused[recipient] = reply
+            elif not reply.positive:
+                refusal = self._no_data(reply) if answer.verb is Verb.DATA else self._unopened(reply)
+                break
+        if refusal is None and not self._accepted:
+            refusal = self._nobody()
+        if self._protocol.state is State.UNWANTED:
+            # The server waits for a message that nobody would get; an empty one ends that (RFC 2920 section 3.1).
+            await self._dialogue.ask(self._protocol.end())
+        if refusal is not None:
+            raise refusal
+
+    def _unopened(self, reply: Reply) -> RefusedError:
+        # Without an enhanced code, 552 to MAIL is about the size that was declared (RFC 1870 section 6.1).
+        otherwise = "message_too_large" if reply.code == 552 else "sender_refused"
+        return self._dialogue.refusal(reply, otherwise, stage="envelope")
+
+    def _no_data(self, reply: Reply) -> RefusedError:
+        return self._nobody() if not self._accepted else self._dialogue.refusal(reply, "content_refused", stage="data")
+
+    def _nobody(self) -> RefusedError:
+        causes = {reply: cause_of("envelope", reply, "recipient_refused") for reply in self._refused.values()}
+        first = next(iter(self._refused.values()))
+        return RecipientsRefusedError(
+            f"The mail server {self._dialogue.channel.endpoint.host} refused every recipient: {first.words}",
+            cause=causes[first][0],
+            refused=self._refused,
+            retryable=any(retryable for _, retryable in causes.values()),
+            detail="; ".join(f"{address}: {reply}" for address, reply in self._refused.items()),
+        )
+
+    # The message.
+
+    async def finish(self, following: Transaction | None, final_timeout: float) -> Receipt:
+        """Send the message and read the server's last word on it.
+
+        Args:
+            following: the transaction whose envelope may be sent along with the end of the message.
+            final_timeout: seconds to wait for the answer once it is out (RFC 5321 section 4.5.3.2.6).
+
+        Raises:
+            RefusedError: the server refuses the message.
+            InputError: the content is not what it said it was; the session is over, nothing was delivered.
+        """
+        dialogue = self._dialogue
+        dialogue.stage = "data"
+        dialogue.note(b"(message of %d octets)" % self.content.size)
+        answer = dialogue.overhear()
+        if answer is None and len(self._head) > SMALL:
+            answer = await self._upload(following, final_timeout)
+        elif answer is None:
+            octets = self._end(self._head) + self._follow(following)
+            dialogue.handed_over = True
+            await dialogue.channel.send(octets, dialogue.deadline())
+            answer = await dialogue.answer(final_timeout)
+        dialogue.handed_over = False
+        return self.receipt(answer.reply)
+
+    def receipt(self, reply: Reply) -> Receipt:
+        """Return the receipt for the server's last word, or raise where that is no."""
+        if not reply.positive:
+            raise self._dialogue.refusal(reply, "content_refused", stage="data")
+        return Receipt(tuple(self._accepted), self._refused, reply)
+
+    async def _upload(self, following: Transaction | None, final_timeout: float) -> Answer:
+        upload = Upload(self._dialogue, chunked=self._chunked)
+        return await upload.run(self._head, self._pieces, self._end, lambda: self._follow(following), final_timeout)
+
+    def _end(self, rest: bytes) -> bytes:
+        """Return the rest of the message and its end."""
+        protocol = self._protocol
+        octets = protocol.chunk(rest, last=True) if self._chunked else protocol.content(rest) + protocol.end()
+        self._hold_to_size(protocol.sent_size)
+        return octets
+
+    def _follow(self, following: Transaction | None) -> bytes:
+        """Return what may go out along with the end of the message: the envelope of the next one."""
+        if following is None or not following.can_follow():
+            return b""
+        group = following.group()
+        self._dialogue.note(group)
+        return group
+
+    # A whole transaction in one group.
+
+    def fits_whole(self) -> bool:
+        """Tell whether envelope and message can go out together, for `whole`."""
+        return self._chunked and self.can_follow() and len(self._head) <= SMALL
+
+    def whole(self) -> bytes:
+        """Return envelope and message as one group, ended by BDAT LAST (RFC 3030 section 4.2).
+
+        RSET leads it, since the group before may fail at its chunk, and then only RSET helps.
+        """
+        protocol = self._protocol
+        group = protocol.rset() + self._envelope()
+        self._dialogue.note(group + b"(message of %d octets)" % self.content.size)
+        return group + self._end(self._head)
+
+    async def settle(self, final_timeout: float) -> Receipt:
+        """Read all that the server says to `whole`.
+
+        Raises:
+            RefusedError: the sender, every recipient or the message is refused; others in the window go on.
+        """
+        dialogue = self._dialogue
+        answers: list[Answer] = []
+        while not answers or (answers[-1].verb is not Verb.LAST and dialogue.alive):
+            answers.append(await dialogue.answer(final_timeout))
+        await self._judge([answer for answer in answers if answer.verb is not Verb.LAST])
+        return self.receipt(answers[-1].reply)

@@ -1,0 +1,102 @@
+"""Small files that a power cut finds whole: as they were, or as they were to be.
+
+A file is replaced by writing another beside it, called ``NAME.new``, and renaming that; the file and then its
+folder are flushed to the disk. Only one process at a time may replace a file, so whoever calls holds a lock. What a
+crash leaves beside it is overwritten by the next replacement.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def read(path: Path, limit: int, check: Callable[[os.stat_result], None] | None = None) -> bytes | None:
+    """Return what a file holds; None where there is no such file.
+
+    Args:
+        path: the file.
+        limit: how many octets it may hold.
+        check: called with the state of the open file before anything is read; raises to refuse it.
+
+    Raises:
+        OSError: it cannot be read, or is larger than `limit`.
+    """
+    try:
+        # Without O_NONBLOCK, opening a named pipe would wait for somebody to write into it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        if check is not None:
+            check(os.fstat(descriptor))
+        octets = file.read(limit + 1)
+    if len(octets) > limit:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return octets
+
+
+def replace(path: Path, octets: bytes) -> None:
+    """Make a file hold `octets`, readable by its owner alone; it is on the disk once this returns.
+
+    Raises:
+        OSError: it could not be written; the file is as it was, unless only flushing its folder failed.
+    """
+    fresh = _beside(path)
+    try:
+        fresh.unlink(missing_ok=True)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            rest = memoryview(octets)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        fresh.replace(path)
+    except OSError:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        raise
+    _flush(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, and what a crash may have left beside it; it is gone from the disk once this returns.
+
+    Raises:
+        OSError: it could not be removed.
+    """
+    for each in (_beside(path), path):
+        each.unlink(missing_ok=True)
+    _flush(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, for their owner alone; one that is there is left as it is.
+
+    Raises:
+        OSError: it could not be made.
+    """
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _flush(folder.parent)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.new")
+
+
+def _flush(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,64 @@
+"""What goes wrong with secrets at rest, each in one sentence that says what to do."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from mailslot.errors import MailError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+_REASONS: Final = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is larger than allowed",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "this user has no right to it, so run mailslot as its owner",
+    errno.EPERM: "this user has no right to it, so run mailslot as its owner",
+}
+
+
+class VaultError(MailError):
+    """The vault could not be read, written or entered; what was there before is unharmed.
+
+    Its cause is `token_store_unreadable`, `token_store_unwritable` or `token_store_busy`.
+    """
+
+    def __init__(self, message: str, *, cause: str, retryable: bool = False, detail: str = "") -> None:
+        super().__init__(message, stage="token", cause=cause, retryable=retryable, detail=detail)
+
+
+def unreadable(message: str, detail: str) -> VaultError:
+    """Return the error for a key or a record that is there and cannot be used."""
+    return VaultError(message, cause="token_store_unreadable", detail=detail)
+
+
+def unwritable(message: str, detail: str = "") -> VaultError:
+    """Return the error for a change that could not be made."""
+    return VaultError(message, cause="token_store_unwritable", detail=detail)
+
+
+@contextmanager
+def reading(path: Path) -> Generator[None]:
+    """Turn an `OSError` on the way of reading `path` into `token_store_unreadable`."""
+    try:
+        yield
+    except OSError as error:
+        raise unreadable(f"{path} cannot be read: {_reason(error)}.", str(error)) from error
+
+
+@contextmanager
+def writing(path: Path) -> Generator[None]:
+    """Turn an `OSError` on the way of writing `path` into `token_store_unwritable`."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(f"{path} cannot be written: {_reason(error)}.", str(error)) from error
+
+
+def _reason(error: OSError) -> str:
+    return _REASONS.get(error.errno or 0) or error.strerror or type(error).__name__

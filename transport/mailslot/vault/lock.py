@@ -1,0 +1,97 @@
+"""One at a time, over all tasks, threads and processes: flock(2) on a file.
+
+The kernel gives the lock up when its holder dies, however it dies. It belongs to the open file, so each holder opens
+the file anew, and tasks of one process exclude each other as processes do. The file is empty and never deleted:
+whoever deleted it would let a second holder in. It must be on a local file system.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import anyio.to_thread
+
+from mailslot.vault import durable
+from mailslot.vault.errors import VaultError, writing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+    from pathlib import Path
+
+_FIRST_PAUSE: Final = 0.001
+_LONGEST_PAUSE: Final = 0.05
+
+
+@asynccontextmanager
+async def process_lock(path: Path, *, timeout: float) -> AsyncGenerator[None]:
+    """Hold the lock at `path` while the block runs, on asyncio and trio.
+
+    Args:
+        path: the lock file, made where it is missing, as is its folder.
+        timeout: how long to wait for another holder, in seconds; 0 tries once.
+
+    Raises:
+        VaultError: `token_store_busy`, another held it all the time; `token_store_unwritable`, the file cannot be
+            opened.
+    """
+    with writing(path):
+        await anyio.to_thread.run_sync(durable.make_folder, path.parent)
+    # From here on nothing blocks, and no cancellation falls between the opening of the file and its closing.
+    with _lock_file(path) as descriptor:
+        pauses = _pauses(path, timeout, anyio.current_time)
+        while not _taken(path, descriptor):  # noqa: ASYNC110 - no event tells of another process
+            await anyio.sleep(next(pauses))
+        yield
+
+
+@contextmanager
+def blocking_lock(path: Path, *, timeout: float) -> Generator[None]:
+    """Hold the lock at `path` as `process_lock` does, in a thread that may wait."""
+    with writing(path):
+        durable.make_folder(path.parent)
+    with _lock_file(path) as descriptor:
+        pauses = _pauses(path, timeout, time.monotonic)
+        while not _taken(path, descriptor):
+            time.sleep(next(pauses))
+        yield
+
+
+@contextmanager
+def _lock_file(path: Path) -> Generator[int]:
+    with writing(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        yield descriptor
+    finally:
+        # Closing alone would leave the lock to a child forked in the meantime.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+
+def _taken(path: Path, descriptor: int) -> bool:
+    with writing(path):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def _pauses(path: Path, timeout: float, clock: Callable[[], float]) -> Iterator[float]:
+    """Yield how long to sleep before each further try; the last one falls on the end of `timeout`."""
+    end = clock() + timeout
+    pause = _FIRST_PAUSE
+    while (left := end - clock()) > 0:
+        yield min(pause, left)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+    raise VaultError(
+        f"The token store is in use by another process of mailslot, which has not finished within {timeout:g} seconds.",
+        cause="token_store_busy",
+        retryable=True,
+        detail=f"{path} is locked",
+    )

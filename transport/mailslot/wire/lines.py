@@ -1,0 +1,67 @@
+"""Octets cut into lines, in linear time and bounded memory."""
+
+from __future__ import annotations
+
+from mailslot.wire.protocol_error import RemoteProtocolError
+
+
+class LineBuffer:
+    """Received octets, given out line by line or as they are.
+
+    Lines end with CRLF and nothing else: a LF without its CR is the other side's fault at once, since rules
+    that accept both are how one answer is passed off as two.
+    """
+
+    __slots__ = ("_data", "_searched", "_start")
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._start = 0
+        self._searched = 0
+
+    def __len__(self) -> int:
+        return len(self._data) - self._start
+
+    def feed(self, data: bytes) -> None:
+        """Add octets that were received."""
+        if self._start and self._start == len(self._data):
+            self._data.clear()
+            self._start = self._searched = 0
+        self._data += data
+
+    def peek(self, count: int) -> bytes:
+        """Return up to `count` of the next octets and leave them there."""
+        return bytes(self._data[self._start : self._start + count])
+
+    def line(self, limit: int) -> bytes | None:
+        """Return the next line without its CRLF, or None while it is incomplete.
+
+        Args:
+            limit: the most octets that a line may have, CRLF included.
+
+        Raises:
+            RemoteProtocolError: the line is longer, or ends with a bare LF.
+        """
+        end = self._data.find(b"\n", max(self._searched, self._start))
+        if end < 0:
+            self._searched = len(self._data)
+            if len(self) >= limit:
+                raise RemoteProtocolError(f"a line of over {limit} octets")
+            return None
+        if end + 1 - self._start > limit:
+            raise RemoteProtocolError(f"a line of over {limit} octets")
+        if end == self._start or self._data[end - 1] != 0x0D:
+            raise RemoteProtocolError("a line that ends with a bare LF")
+        line = bytes(self._data[self._start : end - 1])
+        self._start = self._searched = end + 1
+        if self._start > 65536:
+            del self._data[: self._start]
+            self._start = self._searched = 0
+        return line
+
+    def take(self) -> bytes:
+        """Return all octets that are left and empty the buffer."""
+        data = bytes(self._data[self._start :])
+        self._data.clear()
+        self._start = self._searched = 0
+        return data

@@ -1,0 +1,74 @@
+"""Secrets taken out of what a server says back, however it cuts or encodes them."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import re
+from typing import TYPE_CHECKING, Final
+
+from mailslot.wire.secret import MASK, Secret
+
+if TYPE_CHECKING:
+    from mailslot.wire.reply import Reply
+
+_GRAM: Final = 12
+_RUN: Final = re.compile(rf"\S{{{_GRAM},}}")
+
+
+class Redactor:
+    """Knows the secrets of one session and masks them in texts.
+
+    A server may echo a secret whole, cut, in another case, or in base64 at any of the three alignments. So a
+    word is masked as a whole where it shares twelve characters in a row with any of those forms; a secret that
+    is shorter, or of several words, is masked where it stands exactly.
+    """
+
+    def __init__(self) -> None:
+        self._exact: list[str] = []
+        self._forms: list[str] = []
+        self._grams: set[str] | None = None
+
+    def add(self, secret: Secret) -> None:
+        """Learn a secret."""
+        text = secret.reveal()
+        if not text or text in self._exact:
+            return
+        forms = [text, *(_coded(text.encode(), lead) for lead in range(3))]
+        exact = {*self._exact, text, *(form for form in forms if len(form) >= 6)}
+        self._exact = sorted(exact, key=len, reverse=True)
+        self._forms += forms
+        self._grams = None
+
+    def mask(self, text: str) -> str:
+        """Return `text` with every trace of a known secret replaced by ``•••``."""
+        if not self._exact:
+            return text
+        for secret in self._exact:
+            text = text.replace(secret, MASK)
+        return _RUN.sub(self._mask_run, text)
+
+    def masked(self, reply: Reply) -> Reply:
+        """Return `reply` with its words masked: the same object where nothing is to be masked."""
+        text, enhanced = self.mask(reply.text), reply.enhanced and self.mask(reply.enhanced)
+        if text == reply.text and enhanced == reply.enhanced:
+            return reply
+        return dataclasses.replace(reply, text=text, enhanced=enhanced)
+
+    def _mask_run(self, match: re.Match[str]) -> str:
+        if self._grams is None:
+            self._grams = {
+                folded[at : at + _GRAM]
+                for folded in map(str.casefold, self._forms)
+                for at in range(len(folded) - _GRAM + 1)
+            }
+        run = match[0].casefold()
+        if any(run[at : at + _GRAM] in self._grams for at in range(len(run) - _GRAM + 1)):
+            return MASK
+        return match[0]
+
+
+def _coded(octets: bytes, lead: int) -> str:
+    """Return those characters of base64 that `octets`, behind `lead` others, determine alone."""
+    coded = base64.b64encode(bytes(lead) + octets).decode()
+    return coded[-(-8 * lead // 6) : 8 * (lead + len(octets)) // 6]
