@@ -14,14 +14,12 @@ from collections import deque
 OVERSLEPT = 0.0005
 
 
-class Half(asyncio.Protocol):
-    """One side of a connection; what it receives leaves on the other side."""
+class End(asyncio.Protocol):
+    """One end of a connection; what it receives leaves at the other end. The near one opens the far one."""
 
-    def __init__(self, delay: float) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.delay = delay
+    def __init__(self, delay: float, port: int = 0, other: End | None = None) -> None:
+        self.loop, self.delay, self.port, self.other = asyncio.get_running_loop(), delay, port, other
         self.transport: asyncio.Transport | None = None
-        self.other: Half | None = None
         self.up_at = 0.0
         self.queue: deque[tuple[float, bytes]] = deque()
 
@@ -30,6 +28,13 @@ class Half(asyncio.Protocol):
         self.transport = transport
         if self.other is not None:
             self.other.flush()
+            return
+        self.other = End(self.delay, other=self)
+        self.up_at = self.loop.time() + 2 * self.delay
+        self.loop.call_at(self.up_at + self.delay - OVERSLEPT, self.open, self.other)
+
+    def open(self, far: End) -> None:
+        self.opening = asyncio.ensure_future(self.loop.create_connection(lambda: far, "127.0.0.1", self.port))
 
     def data_received(self, data: bytes) -> None:
         due = max(self.loop.time(), self.up_at) + self.delay
@@ -42,35 +47,12 @@ class Half(asyncio.Protocol):
     def flush(self) -> None:
         to = self.other.transport if self.other else None
         while to is not None and self.queue and self.queue[0][0] <= self.loop.time() + 2 * OVERSLEPT:
-            _, data = self.queue.popleft()
-            if data:
-                to.write(data)
-            else:
-                to.close()
-
-
-class Near(Half):
-    """The client's side, which opens the other one."""
-
-    def __init__(self, port: int, delay: float) -> None:
-        super().__init__(delay)
-        self.port = port
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self.up_at = self.loop.time() + 2 * self.delay
-        self.loop.call_at(self.up_at + self.delay - OVERSLEPT, self.open)
-
-    def open(self) -> None:
-        self.other = Half(self.delay)
-        self.other.other = self
-        self.task = asyncio.ensure_future(
-            self.loop.create_connection(lambda: self.other, "127.0.0.1", self.port)  # type: ignore[arg-type, return-value]  # Half
-        )
+            data = self.queue.popleft()[1]
+            to.write(data) if data else to.close()
 
 
 async def main(near: int, far: int, delay: float) -> None:
-    server = await asyncio.get_running_loop().create_server(lambda: Near(far, delay), "127.0.0.1", near)
+    server = await asyncio.get_running_loop().create_server(lambda: End(delay, far), "127.0.0.1", near)
     await server.serve_forever()
 
 

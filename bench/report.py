@@ -13,104 +13,82 @@ if TYPE_CHECKING:
 TWINS = 1.25
 """The most that asyncio and trio may differ."""
 
-COLUMNS = ("work", "client", "time", "throughput", "memory", "longest gap", "ratio", "target", "reached")
+COLUMNS = ("work", "client", "time", "throughput", "memory", "gap", "ratio", "target", "reached")
 
 
 @dataclass
 class Row:
-    """One client at one work: medians of all runs.
+    """One client at one work.
 
     Attributes:
         work: what was done.
         client: by whom.
-        seconds: for all of it.
-        messages: how many there were.
+        runs: what each run took: ``seconds``, and ``memory`` in MB and ``gap`` in seconds where measured.
+        messages: how many there were; 0 where there are none to count.
         octets: of all of them.
-        trips: round trips, where they are what counts.
-        memory: peak, in MB; None where it was not measured.
-        gap: the longest time that the event loop was kept from other work, in seconds.
+        trip: seconds of a round trip, where those are counted; else 0.
         ratio: of mailslot's time, the slower of both backends, to this peer's; of trio's to asyncio's for trio.
         targets: each target, and whether it is reached.
     """
 
     work: str
     client: str
-    seconds: float
+    runs: list[dict[str, float | None]]
     messages: int
     octets: int
-    trips: float | None
-    memory: float | None
-    gap: float | None
+    trip: float
     ratio: float | None = None
     targets: dict[str, bool] = field(default_factory=dict)
 
+    def middle(self, key: str) -> float:
+        """The median of a measured value; 0 where it was not measured."""
+        return median([value for run in self.runs if (value := run.get(key)) is not None] or [0.0])
+
     def cells(self) -> list[str]:
         """The row as text; `COLUMNS` are its head."""
-        if self.trips is not None:
-            throughput = f"{self.trips:.2f} round trips"
-        elif not self.messages:
-            throughput = ""
-        elif self.octets > 4_000_000 * min(self.messages, 5):
-            throughput = f"{self.octets / self.seconds / 1e6:,.0f} MB/s"
-        else:
-            throughput = f"{self.messages / self.seconds:,.0f}/s"
-        return [
-            self.work,
-            self.client,
-            f"{self.seconds * 1e3:,.0f} ms",
-            throughput,
-            "" if self.memory is None else f"{self.memory:.1f} MB",
-            "" if self.gap is None else f"{self.gap * 1e3:.0f} ms",
-            "" if self.ratio is None else f"{self.ratio:.2f}",
-            ", ".join(self.targets),
-            ", ".join("yes" if reached else "NO" for reached in self.targets.values()),
-        ]
+        seconds, memory, gap = map(self.middle, ("seconds", "memory", "gap"))
+        throughput = f"{self.messages / seconds:,.0f}/s" if self.messages else ""
+        if self.trip:
+            throughput = f"{seconds / self.trip:.2f} round trips"
+        elif self.octets > 1_000_000 * self.messages:
+            throughput = f"{self.octets / seconds / 1e6:,.0f} MB/s"
+        shown = [f"{memory:.1f} MB" if memory else "", f"{gap * 1e3:.0f} ms" if gap else ""]
+        ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
+        reached = ["yes" if reached else "NO" for reached in self.targets.values()]
+        head = [self.work, self.client, f"{seconds * 1e3:,.0f} ms", throughput]
+        return [*head, *shown, ratio, ", ".join(self.targets), ", ".join(reached)]
 
 
 def judge(work: Work, rows: list[Row]) -> None:
     """Fill in ratios and targets of the rows of one work."""
     by_client = {row.client: row for row in rows}
-    ours = [by_client[client.name] for client in work.clients[:2] if client.name.startswith("mailslot")]
+    ours = [row for row in rows[:2] if row.client.startswith("mailslot")]
+
+    def worst(key: str) -> float:
+        return max(row.middle(key) for row in ours)
+
     for row in rows:
-        asyncio = by_client.get(row.client.replace(" · trio", " · asyncio"))
-        if not row.client.startswith("mailslot"):
-            _compare(work, row, ours)
-        elif asyncio is not None and asyncio is not row:
-            row.ratio = row.seconds / asyncio.seconds
+        twin = by_client.get(row.client.replace("· trio", "· asyncio"), row)
+        if twin is not row:
+            row.ratio = row.middle("seconds") / twin.middle("seconds")
             row.targets[f"1/{TWINS} … {TWINS}"] = 1 / TWINS <= row.ratio <= TWINS
-        if row in ours:
-            _limit(work, row)
-
-
-def _compare(work: Work, row: Row, ours: list[Row]) -> None:
-    if not ours:
-        return
-    row.ratio = max(own.seconds for own in ours) / row.seconds
-    most = work.ratios.get(row.client)
-    if most is not None:
-        row.targets[f"≤ {most:.2f}"] = row.ratio <= most
-    most = work.ratios.get(f"{row.client}, memory")
-    if most is not None and row.memory:
-        ratio = max(own.memory or 0 for own in ours) / row.memory
-        row.targets[f"memory {ratio:.2f} ≤ {most:.2f}"] = ratio <= most
-
-
-def _limit(work: Work, row: Row) -> None:
-    for name, bound in work.limits.items():
-        if name == "memory" and row.memory is not None:
-            row.targets[f"≤ {bound:.0f} MB"] = row.memory <= bound
-        elif name == "gap" and row.gap is not None:
-            row.targets[f"gap ≤ {bound * 1e3:.0f} ms"] = row.gap <= bound
-        elif name == "trips" and row.trips is not None:
-            row.targets[f"≤ {bound:.2f} round trips"] = row.trips <= bound
-        elif name == "rate":
-            row.targets[f"≥ {bound:,.0f}/s"] = row.messages / row.seconds >= bound
-
-
-def middle(runs: list[dict[str, float | None]], key: str) -> float | None:
-    """The median of a measured value; None where it was not measured."""
-    values = [value for run in runs if (value := run.get(key)) is not None]
-    return median(values) if values else None
+        elif not row.client.startswith("mailslot"):
+            row.ratio = worst("seconds") / row.middle("seconds")
+        if (most := work.ratios.get(row.client)) is not None and row.ratio is not None:
+            row.targets[f"≤ {most:.2f}"] = row.ratio <= most
+        if (most := work.ratios.get(f"{row.client}, memory")) is not None:
+            row.targets[f"memory ≤ {most:.2f}"] = worst("memory") / row.middle("memory") <= most
+    for row in ours:
+        seconds = row.middle("seconds")
+        found = {
+            "MB": row.middle("memory"),
+            "gap": row.middle("gap"),
+            "trips": seconds / row.trip if row.trip else 0.0,
+            "rate": row.messages / seconds,
+        }
+        for name, bound in work.limits.items():
+            sign, reached = ("≥", found[name] >= bound) if name == "rate" else ("≤", found[name] <= bound)
+            row.targets[f"{name} {sign} {bound:,g}"] = reached
 
 
 def show(rows: list[Row]) -> None:
@@ -129,8 +107,7 @@ def show(rows: list[Row]) -> None:
         return
     table = Table(*COLUMNS)
     for row in cells:
-        style = "bold red" if "NO" in row[-1] else "green" if row[-1] else None
-        table.add_row(*row[:-1], f"[{style}]{row[-1]}[/]" if style else "", end_section=False)
+        table.add_row(*row, style="red" if "NO" in row[-1] else None)
     console = Console()
     console.width = max(console.width, 160)
     console.print(table)

@@ -1,9 +1,16 @@
-"""What one measured client is asked to do, handed to its process as JSON."""
+"""What one measured client is asked to do, and the process that does it: ``task.py PEER JSON`` prints what it took.
+
+What counts is the time around the work itself, from the connection to the end of the last session, not that of starting
+Python, of imports or of making ready-made messages; and the most memory that the process ever had.
+"""
 
 from __future__ import annotations
 
+import importlib
 import json
-from dataclasses import asdict, dataclass
+import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 SENDER = "daemon@example.test"
 HOST = "127.0.0.1"
@@ -14,55 +21,59 @@ class Task:
     """Messages to submit or to fetch.
 
     Attributes:
-        kind: ``submit``, ``fetch`` or ``poll``.
+        kind: ``submit``, ``fetch`` or ``poll``: the name of the peer's function.
         port: the server's, on `HOST`.
         security: ``none``, ``starttls`` or ``tls``.
-        recipient: of all messages.
         ca: the file with the authority that the server's certificate comes from.
         user: who signs in; empty for nobody.
         password: the user's.
-        source: ``octets`` for ready-made ones, ``structured`` for the library's own message, ``file`` for one
-            attachment that is read, encoded and sent.
+        recipient: of all messages.
+        source: ``octets`` for ready-made ones, ``structured`` for messages made of their parts, each anew, by the
+            client's own library, ``file`` for one with an attachment that is read, encoded and sent.
         count: messages to submit.
-        size: octets of each.
+        size: octets of each, or of the file.
         per_session: messages in one session.
         parallel: sessions at once.
-        path: the attachment.
+        path: the file.
         folder: where fetched messages go, a file each.
         way: of several that a client has.
         backend: ``asyncio`` or ``trio``.
     """
 
     kind: str
-    port: int = 0
-    security: str = "none"
-    recipient: str = "someone@example.org"
-    ca: str = ""
-    user: str = ""
-    password: str = ""
+    security: str = "tls"
     source: str = "octets"
     count: int = 1
     size: int = 2048
-    per_session: int = 1
+    per_session: int = 0
     parallel: int = 1
-    path: str = ""
-    folder: str = ""
     way: str = ""
     backend: str = "asyncio"
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
+    port: int = 0
+    ca: str = ""
+    user: str = ""
+    password: str = ""
+    recipient: str = "someone@example.org"
+    path: str = ""
+    folder: str = ""
 
     @property
     def sessions(self) -> list[range]:
-        """The messages of each session."""
-        return [range(start, start + self.per_session) for start in range(0, self.count, self.per_session)]
-
-    def octets(self) -> bytes:
-        return message(self.size)
+        """The messages of each session; where nothing is said, one session takes all."""
+        step = self.per_session or self.count
+        return [range(start, min(start + step, self.count)) for start in range(0, self.count, step)]
 
 
 def message(size: int) -> bytes:
-    head = f"From: {SENDER}\r\nSubject: a scan\r\nMessage-ID: <1@example.test>\r\n\r\n".encode()
+    """A message of so many octets."""
+    header = f"From: {SENDER}\r\nSubject: a scan\r\n\r\n".encode()
     line = b"What a device has to say, line by line, and every line as long as others.\r\n"
-    return (head + line * (size // len(line) + 1))[: size - 2] + b"\r\n"
+    return (header + line * (size // len(line) + 1))[: size - 2] + b"\r\n"
+
+
+if __name__ == "__main__":
+    peer, task = importlib.import_module(f"bench.peers.{sys.argv[1]}"), Task(**json.loads(sys.argv[2]))
+    result = getattr(peer, task.kind)(task)
+    # Of this process alone; getrusage would begin with its parent's.
+    peak = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
+    print(json.dumps({"memory": int(peak) * 1024 / 1e6} | result))

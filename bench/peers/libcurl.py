@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import io
+from contextlib import closing
 from pathlib import Path
 from time import perf_counter
 
 import pycurl
 
-from bench.task import HOST, SENDER, Task
+from bench.task import HOST, SENDER, Task, message
 
 
-def _handle(task: Task) -> pycurl.Curl:
+def _handle(task: Task, scheme: str) -> tuple[pycurl.Curl, str]:
     curl = pycurl.Curl()
     curl.setopt(pycurl.CAINFO, task.ca)
     curl.setopt(pycurl.USE_SSL, pycurl.USESSL_ALL if task.security == "starttls" else pycurl.USESSL_NONE)
     if task.user:
         curl.setopt(pycurl.USERPWD, f"{task.user}:{task.password}")
-    return curl
-
-
-def _url(task: Task, scheme: str) -> str:
-    return f"{scheme}{'s' if task.security == 'tls' else ''}://{HOST}:{task.port}"
+    url = f"{scheme}{'s' if task.security == 'tls' else ''}://{HOST}:{task.port}"
+    curl.setopt(pycurl.URL, url)
+    return curl, url
 
 
 def submit(task: Task) -> dict[str, float]:
-    octets = task.octets()
+    octets = message(task.size)
     start = perf_counter()
     for numbers in task.sessions:
-        curl = _handle(task)
-        curl.setopt(pycurl.URL, _url(task, "smtp"))
+        curl, _ = _handle(task, "smtp")
         curl.setopt(pycurl.MAIL_FROM, SENDER)
         curl.setopt(pycurl.MAIL_RCPT, [task.recipient])
         curl.setopt(pycurl.UPLOAD, 1)
@@ -42,27 +40,18 @@ def submit(task: Task) -> dict[str, float]:
 
 
 def fetch(task: Task) -> dict[str, float]:
-    url, folder, listing = _url(task, "pop3"), Path(task.folder), io.BytesIO()
+    listing = io.BytesIO()
     start = perf_counter()
-    curl = _handle(task)
-    curl.setopt(pycurl.URL, url)
-    curl.setopt(pycurl.WRITEDATA, listing)
-    curl.perform()
-    for line in listing.getvalue().splitlines():
-        number = line.split()[0].decode()
-        with (folder / number).open("wb") as file:
-            curl.setopt(pycurl.URL, f"{url}/{number}")
-            curl.setopt(pycurl.WRITEDATA, file)
-            curl.perform()
-    curl.close()
+    curl, url = _handle(task, "pop3")
+    with closing(curl):
+        curl.setopt(pycurl.WRITEDATA, listing)
+        curl.perform()
+        for number in (line.split()[0].decode() for line in listing.getvalue().split(b"\r\n") if line):
+            with (Path(task.folder) / number).open("wb") as file:
+                curl.setopt(pycurl.URL, f"{url}/{number}")
+                curl.setopt(pycurl.WRITEDATA, file)
+                curl.perform()
     return {"seconds": perf_counter() - start}
 
 
-def poll(task: Task) -> dict[str, float]:
-    start = perf_counter()
-    curl = _handle(task)
-    curl.setopt(pycurl.URL, _url(task, "pop3"))
-    curl.setopt(pycurl.WRITEDATA, io.BytesIO())
-    curl.perform()
-    curl.close()
-    return {"seconds": perf_counter() - start}
+poll = fetch

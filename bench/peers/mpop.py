@@ -8,43 +8,20 @@ from time import perf_counter
 
 from bench.task import HOST, Task
 
-SETTINGS = """
-account default
-host {host}
-port {port}
-user {user}
-password {password}
-auth user
-tls {tls}
-{tls_settings}
-pipelining on
-keep on
-only_new off
-received_header off
-uidls_file {folder}/uidls
-delivery maildir {folder}
-"""
-
 
 def fetch(task: Task) -> dict[str, float | None]:
+    folder = Path(task.folder)
     for kind in ("cur", "new", "tmp"):
-        (Path(task.folder) / kind).mkdir()
-    tls = task.security != "none"
-    settings = Path(task.folder) / "mpoprc"
+        (folder / kind).mkdir()
+    settings, uids = folder / "settings", folder / "uids"
     settings.touch(0o600)
     settings.write_text(
-        SETTINGS.format(
-            host=HOST,
-            port=task.port,
-            user=task.user,
-            password=task.password,
-            folder=task.folder,
-            tls="on" if tls else "off",
-            tls_settings=f"tls_starttls off\ntls_trust_file {task.ca}" if tls else "",
-        )
+        f"account default\nhost {HOST}\nport {task.port}\nuser {task.user}\npassword {task.password}\nauth user\n"
+        f"tls on\ntls_starttls off\ntls_trust_file {task.ca}\npipelining on\nkeep on\nonly_new off\n"
+        f"received_header off\nuidls_file {uids}\ndelivery maildir {folder}\n"
     )
     start = perf_counter()
     subprocess.run(["mpop", "--quiet", "--all-accounts", f"--file={settings}"], check=True)
     seconds = perf_counter() - start
-    (Path(task.folder) / "uidls").unlink()
+    uids.unlink()
     return {"seconds": seconds, "memory": None}

@@ -6,7 +6,6 @@ import ssl
 from time import perf_counter
 
 import anyio
-from smtpproto.auth import PlainAuthenticator
 from smtpproto.client import AsyncSMTPClient
 
 from bench.peers.standard_library import structured
@@ -18,13 +17,10 @@ def submit(task: Task) -> dict[str, float]:
 
 
 async def _submit(task: Task) -> dict[str, float]:
-    auth = PlainAuthenticator(task.user, task.password) if task.user else None
-    context = ssl.create_default_context(cafile=task.ca)
-    client = AsyncSMTPClient(HOST, task.port, ssl_context=context, authenticator=auth)
+    client = AsyncSMTPClient(HOST, task.port, ssl_context=ssl.create_default_context(cafile=task.ca))
     mail = structured(task)
     start = perf_counter()
-    for numbers in task.sessions:
-        async with client.connect() as smtp:
-            for _ in numbers:
-                await smtp.send_message(mail, sender=SENDER, recipients=[task.recipient])
+    async with client.connect() as smtp:
+        for _ in range(task.count):
+            await smtp.send_message(mail, sender=SENDER, recipients=[task.recipient])
     return {"seconds": perf_counter() - start}

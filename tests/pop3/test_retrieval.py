@@ -320,7 +320,7 @@ class TestDelete:
 
 class TestWindow:
     async def test_asked_ahead_within_the_window(self, sandbox: Sandbox, open_session) -> None:
-        fill(sandbox, *[300_000] * 10)
+        fill(sandbox, *[WINDOW * 2 // 7] * 10)
         notes = Transcript()
 
         def said() -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import pytest
@@ -17,6 +17,7 @@ from mailslot import (
     RefusedError,
     ServerError,
     Submission,
+    Transcript,
     connect_smtp,
 )
 from smtp.servers import MESSAGE, SENDER, TO, Server, Stream, Wire, long, serving, unstuffed
@@ -198,7 +199,11 @@ async def test_a_loss_in_the_middle(offers: tuple[str, ...], chunking: bool, end
         "recipient": Submission(SENDER, [f"{ending}@example.com", *TO], message(3)),
         "message": Submission(SENDER, TO, message(3, ending)),
     }[where]
-    async with serving(store) as running, connected(running, chunking=chunking) as smtp:
+    notes = Transcript()
+    async with (
+        serving(store) as running,
+        connect_smtp(running.endpoint, chunking=chunking, timeout=2, final_timeout=2, transcript=notes) as smtp,
+    ):
         results = await smtp.submit_many(submissions)
         assert not smtp.usable
         with pytest.raises(ClosedError):
@@ -224,6 +229,8 @@ async def test_a_loss_in_the_middle(offers: tuple[str, ...], chunking: bool, end
     assert not any(doubts) or "windowed" in _way(offers, chunking)
     # Doubt is a stretch behind the loss, as far as was sent, and never comes back.
     assert doubts == sorted(doubts, reverse=True)
+    if "windowed" in _way(offers, chunking):
+        assert sum(doubts) == sum(line.startswith("C: MAIL") for line in notes.lines) - 4
 
 
 def _way(offers: tuple[str, ...], chunking: bool) -> str:
@@ -312,16 +319,43 @@ async def test_no_message_is_read_before_its_turn_or_kept_open(offers: tuple[str
 
 
 @WAYS
-async def test_the_caller_s_own_exception_comes_out_as_it_is(offers: tuple[str, ...], chunking: bool) -> None:
+async def test_the_caller_s_own_exception_costs_no_result(offers: tuple[str, ...], chunking: bool) -> None:
     def submissions() -> Iterator[Submission]:
         yield Submission(SENDER, TO, message(1))
         raise KeyError("no more")
 
     contents = Store(*offers)
     async with serving(contents) as running, connected(running, chunking=chunking) as smtp:
-        with pytest.raises(KeyError):
-            await smtp.submit_many(submissions())
-        assert not smtp.usable
+        taken, broken = await smtp.submit_many(submissions())
+        assert isinstance(taken, Receipt)
+        assert isinstance(broken, InputError)
+        assert isinstance(broken.__cause__, KeyError)
+        assert smtp.usable
+
+
+class Unreadable(list[str]):
+    """Recipients that cannot be looked at."""
+
+    def __iter__(self) -> Iterator[str]:
+        raise RuntimeError("gone")
+
+
+@WAYS
+async def test_what_is_no_submission_costs_no_other_result(offers: tuple[str, ...], chunking: bool) -> None:
+    given: list[Any] = [
+        Submission(SENDER, TO, message(1)),
+        Submission(SENDER, cast("Any", None), message(2)),
+        "nothing of the kind",
+        Submission(SENDER, TO, cast("Any", 5)),
+        Submission(SENDER, Unreadable(TO), message(2)),
+        Submission(SENDER, TO, message(3)),
+    ]
+    store = Store(*offers)
+    async with serving(store) as running, connected(running, chunking=chunking) as smtp:
+        first, *wrong, last = await smtp.submit_many(given)
+    assert isinstance(first, Receipt)
+    assert isinstance(last, Receipt)
+    assert all(isinstance(result, InputError) for result in wrong)
 
 
 async def test_mailmax_is_heeded() -> None:

@@ -231,6 +231,26 @@ async def test_a_stream_that_fails(error: Exception) -> None:
     assert content.closed
 
 
+@pytest.mark.parametrize("piece", ["text", None, 7])
+async def test_a_stream_of_something_else(piece: object) -> None:
+    class Odd(Broken):
+        async def chunks(self) -> AsyncIterator[bytes]:
+            yield piece  # type: ignore[misc]  # that is what is tested
+
+    with pytest.raises(InputError, match="cannot be read"):
+        await octets_of(Odd(OSError()))
+
+
+async def test_a_stream_without_end_is_given_up() -> None:
+    class Endless(Broken):
+        async def chunks(self) -> AsyncIterator[bytes]:
+            while True:
+                yield b"x" * 65_536
+
+    with pytest.raises(InputError, match="cannot be read"):
+        await octets_of(Endless(OSError()))
+
+
 async def test_an_error_of_ours_stays_as_it_is() -> None:
     error = InputError("The file is gone.", stage="data")
     with pytest.raises(InputError) as caught:

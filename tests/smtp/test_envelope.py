@@ -50,6 +50,9 @@ def test_recipients_once_each() -> None:
         ("a@x.example", [], "no recipient"),
         ("a@x.example", "b@x.example", "must be a list"),
         ("a@x.example", b"b@x.example", "must be a list"),
+        ("a@x.example", None, "must be a list"),
+        ("a@x.example", 7, "must be a list"),
+        ("a@x.example", [None], "not text"),
         ("a@x.example", ["b@x.example", ""], "recipient address"),
         ("a b@x.example", ["b@x.example"], "sender address"),
     ],
@@ -57,6 +60,11 @@ def test_recipients_once_each() -> None:
 def test_what_is_no_envelope(sender: str, recipients: list[str], why: str) -> None:
     with pytest.raises(InputError, match=why):
         Envelope(sender, recipients, None)
+
+
+def test_what_is_no_delivery_status() -> None:
+    with pytest.raises(InputError, match="DeliveryStatus"):
+        Envelope("a@x.example", ["b@x.example"], "FAILURE")  # type: ignore[arg-type]  # that is what is tested
 
 
 def parameters(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from email import message_from_bytes
+from email.message import EmailMessage
 from typing import TYPE_CHECKING
 
 import anyio
@@ -11,12 +13,16 @@ from anyio.streams.tls import TLSStream
 
 from mailslot import OAuth, Password, SignInError, connect_smtp
 from mailslot import Transcript as Notes
+from mailslot.message.attachment import Attachment
+from mailslot.message.message import Message as OwnMessage
 from mailslot.smtp.replies import ReplyReader
 from mailslot_plugins import sandbox as sandboxes
 from smtp.play import Tokens
 from transcripts import Client, Server, load, parse
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from anyio.abc import ByteStream
 
     from mailslot import Reply
@@ -124,6 +130,32 @@ async def test_a_session_by_each_mechanism(personality: str, mechanism: str, sec
             b"Subject: x\r\n\r\n.\r\n..\r\nend\r\n",
             long,
         ]
+
+
+async def test_our_own_message_and_the_standard_library_s(tmp_path: Path) -> None:
+    """Streamed from a file, with dots at the beginnings of lines; and with a blind copy that must not leave."""
+    scan = tmp_path / "scan.tif"
+    scan.write_bytes(bytes(range(256)) * 2_000)
+    own = OwnMessage(
+        sender=USER,
+        to=["alice@example.com"],
+        subject="Grüße",
+        text=".\n..\n",
+        attachments=[Attachment.from_path(scan)],
+    )
+    old = EmailMessage()
+    old["From"], old["To"], old["Bcc"] = USER, "alice@example.com", "secret@example.com"
+    old.set_content("Grüße\n.\n")
+    async with sandboxes.run_sandbox() as sandbox:
+        auth = Password(USER, "open sesame")
+        async with connect_smtp(sandbox.smtps, auth, ssl_context=sandbox.client_context(), timeout=5) as smtp:
+            for message in (own, old, own):
+                await smtp.submit(USER, ["alice@example.com"], message)
+        assert not sandbox.flaws
+        first, second, third = (submission.content for submission in sandbox.submissions)
+    assert first == third == b"".join([piece async for piece in own.chunks()])
+    assert message_from_bytes(first).get_payload()[1].get_payload(decode=True) == scan.read_bytes()
+    assert b"secret" not in second
 
 
 async def test_a_wrong_password_by_scram() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -22,6 +23,7 @@ from mailslot import (
     connect_smtp,
 )
 from smtp.servers import GROUP, HELLO, MESSAGE, SENDER, TAKEN, TO, Stream, Wire, long, serving, session, unstuffed
+from wire.test_dots import SMUGGLING, canonical, cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -362,6 +364,76 @@ async def test_noop(answer: str) -> None:
         else:
             await smtp.noop()
         assert smtp.usable
+
+
+@pytest.mark.parametrize("pipelining", [False, True])
+async def test_421_to_the_reset_that_an_open_transaction_needs(pipelining: bool) -> None:
+    hello = HELLO if pipelining else HELLO.replace("S: 250 PIPELINING", "S: 250 HELP")
+    if pipelining:
+        refused = GROUP + "S: 250 ok\nS: 250 ok\nS: 451 no\nC: RSET\n" + GROUP
+    else:
+        mail, rcpt, data = (line + "\n" for line in GROUP.splitlines())
+        refused = mail + "S: 250 ok\n" + rcpt + "S: 250 ok\n" + data + "S: 451 no\nC: RSET\n"
+    async with session(hello + refused + "S: 421 bye\n!silence") as (smtp, _):
+        with pytest.raises(RefusedError):
+            await smtp.submit(SENDER, TO, MESSAGE)
+        with pytest.raises(RefusedError) as caught:
+            await smtp.submit(SENDER, TO, MESSAGE)
+        assert caught.value.cause == "server_busy"
+        assert not caught.value.in_doubt
+        assert not smtp.usable
+
+
+async def test_noop_after_a_refused_chunk() -> None:
+    group = GROUP.replace("C: DATA\n", "") + "S: 250 ok\nS: 250 ok\nC: BDAT {size} LAST\nC: {octets}\n"
+    dialogue = (
+        HELLO + group + "S: 552 too large\nC: NOOP\nS: 250 ok\nC: RSET\n" + group.replace("S: ", "S: 250 ok\nS: ", 1)
+    )
+    async with session(dialogue + "S: 250 queued\nC: QUIT", chunking=True) as (smtp, _):
+        with pytest.raises(RefusedError):
+            await smtp.submit(SENDER, TO, MESSAGE)
+        await smtp.noop()
+        assert (await smtp.submit(SENDER, TO, MESSAGE)).accepted
+
+
+@pytest.mark.parametrize("chunking", [False, True])
+async def test_whatever_is_in_a_message_only_its_end_ends_it(chunking: bool) -> None:
+    """ST-13: what could be taken for an end or a command, in every cut, as the server gets it."""
+    bodies = [b"\r\n" + body for body in SMUGGLING]
+    wires: list[bytes] = []
+
+    async def server(wire: Wire) -> None:
+        await wire.greet("PIPELINING", "8BITMIME", "CHUNKING")
+        while (line := await wire.line()) != "QUIT":
+            if line == "RSET":
+                await wire.say("250 ok")
+                continue
+            assert line.startswith("MAIL")
+            assert (await wire.line()).startswith("RCPT")
+            if chunking:
+                await wire.say("250 ok", "250 ok")
+                size = int((await wire.line()).split()[1])
+                received = bytearray()
+                while len(received) < size:
+                    received += await wire.octets(size - len(received))
+                wires.append(bytes(received))
+            else:
+                assert await wire.line() == "DATA"
+                await wire.say("250 ok", "250 ok", "354 go")
+                wires.append(unstuffed(await wire.message()))
+            await wire.say("250 ok")
+
+    async with serving(server) as running, connect_smtp(running.endpoint, timeout=5, chunking=chunking) as smtp:
+        expected = []
+        for body in bodies:
+            whole = canonical(body)
+            await smtp.submit(SENDER, TO, body)
+            for size in (1, 2, 3, 7):
+                await smtp.submit(SENDER, TO, Stream(*cut(body, [size] * len(body)), size=len(whole)))
+            expected += [whole] * 5
+    assert wires == expected
+    for wire in wires:
+        assert not re.search(rb"(?<!\r)\n|\r(?!\n)", wire)
 
 
 async def test_a_farewell_that_came_with_an_answer_is_what_the_next_command_meets() -> None:

@@ -43,6 +43,19 @@ def test_the_rest_is_kept() -> None:
     assert buffer.line(LIMIT) == b"ee"
 
 
+def test_octets_are_taken_up_to_a_mark_and_given_back() -> None:
+    buffer = LineBuffer()
+    buffer.feed(b"+OK\r\nbody\r\n.\r\n+OK rest\r\n")
+    assert buffer.line(LIMIT) == b"+OK"
+    assert buffer.take(b"\r\n.\r\n") == b"body\r\n.\r\n"
+    assert buffer.peek(3) == b"+OK"
+    assert buffer.take(b"no such mark") == b"+OK rest\r\n"
+    assert len(buffer) == 0
+    buffer.give_back(6)
+    assert buffer.line(LIMIT) == b"rest"
+    assert buffer.take() == b""
+
+
 @pytest.mark.parametrize("pieces", [(b"a\n",), (b"a", b"\n"), (b"\n",), (b"ok\r\n\n",), (b"ok\r\n", b"\n")])
 def test_a_bare_lf_ends_no_line(pieces: tuple[bytes, ...]) -> None:
     with pytest.raises(RemoteProtocolError, match="bare LF"):

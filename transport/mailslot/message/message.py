@@ -196,6 +196,8 @@ def _further_fields(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
     seen = set(_SET_BY_ARGUMENT)
     for name, value in headers:
         lowered = check_name(name).lower()
+        if lowered == "resent-bcc":
+            raise InputError("Blind copies stand in the envelope only.", stage="data")
         if lowered in seen or lowered.startswith("content-"):
             raise InputError(f"The header field {name} is set in another way, or twice.", stage="data")
         seen.add(lowered)

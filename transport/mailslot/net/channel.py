@@ -139,8 +139,9 @@ class Channel:
 
     async def _wait(self, ready: Callable[[socket.socket], Awaitable[None]], deadline: float) -> None:
         self._breath = _BREATH
+        scope = anyio.CancelScope(deadline=deadline)
         try:
-            with anyio.CancelScope(deadline=deadline) as scope:
+            with scope:
                 await ready(self._socket)
         except anyio.BusyResourceError:
             # TLS wants to read in order to write, or the reverse, and another task waits for that already.

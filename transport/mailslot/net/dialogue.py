@@ -8,12 +8,12 @@ import anyio
 
 from mailslot.errors import ClosedError, MailError, NetworkError, RefusedError, ServerError, Stage
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
-from mailslot.wire.redact import Redactor
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from mailslot.net.channel import Channel
+    from mailslot.wire.redact import Redactor
     from mailslot.wire.transcript import Transcript
 
 _WHEN: Final[dict[Stage, str]] = {
@@ -37,16 +37,17 @@ class Dialogue:
         channel: the connection.
         timeout: seconds for each wait.
         transcript: where both sides' words are noted, or None.
-        redactor: what masks secrets in the server's words.
+        redactor: what masks secrets in the server's words; the same on a second connection, since its server
+            may know what the first one was told.
     """
 
-    def __init__(self, channel: Channel, *, timeout: float, transcript: Transcript | None) -> None:
+    def __init__(self, channel: Channel, *, timeout: float, transcript: Transcript | None, redactor: Redactor) -> None:
         self.stage: Stage = "greeting"
         self.handed_over = False
         self.channel = channel
         self.timeout = timeout
         self.transcript = transcript
-        self.redactor = Redactor()
+        self.redactor = redactor
         self._lock = anyio.Lock(fast_acquire=True)
         self._closed = False
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from enum import Enum
 
 import idna
 
 from mailslot.errors import InputError
+
+_LONGEST = 1e9
 
 
 class Security(Enum):
@@ -58,9 +61,13 @@ class Endpoint:
         """
         host = self.host.removesuffix(".") if isinstance(self.host, str) else ""
         try:
-            return str(ipaddress.ip_address(host.strip("[]")))
+            address = str(ipaddress.ip_address(host.strip("[]")))
         except ValueError:
             pass
+        else:
+            if re.fullmatch(r"[0-9a-f.:]+(?:%[A-Za-z0-9_.-]{1,64})?", address):
+                return address
+            host = ""
         if host.isascii() and host and all(c.isalnum() or c in "-._" for c in host) and ".." not in host:
             return host.lower()
         try:
@@ -74,3 +81,13 @@ class Endpoint:
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port} ({self.security.value})"
+
+
+def check_timeout(seconds: float) -> None:
+    """Refuse what is no time to wait.
+
+    Raises:
+        InputError: it is no number of seconds over 0.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST:
+        raise InputError(f"A timeout must be a number of seconds over 0, not {seconds!r:.40}.", stage="connect")

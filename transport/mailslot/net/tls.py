@@ -58,10 +58,12 @@ def context_for(endpoint: Endpoint, given: ssl.SSLContext | None, *, credentials
             "A token or password is never sent without encryption: use Security.STARTTLS or Security.TLS.",
             stage="sign_in",
         )
-    if credentials and given is not None and given.verify_mode is not ssl.CERT_REQUIRED:
+    if given is not None and not isinstance(given, ssl.SSLContext):
+        raise InputError(f"ssl_context is a {type(given).__name__}; it must be an ssl.SSLContext.", stage="tls")
+    if credentials and given is not None and not (given.verify_mode is ssl.CERT_REQUIRED and given.check_hostname):
         raise InputError(
-            "A token or password is only sent to a server whose certificate is verified, and this ssl_context "
-            "verifies none.",
+            "A token or password is only sent to a server whose certificate is verified, its name included, and this "
+            "ssl_context does not do that.",
             stage="tls",
         )
     return given or default_context()

@@ -5,12 +5,15 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from mailslot.net.endpoint import check_timeout
 from mailslot.net.establish import establish
 from mailslot.net.tls import context_for
 from mailslot.pop3.dialogue import Pop3Dialogue
 from mailslot.pop3.session import Pop3Session
 from mailslot.pop3.sign_in import sign_in
+from mailslot.sasl.credentials import check_credentials
 from mailslot.sasl.sign_in import signed_in
+from mailslot.wire.redact import Redactor
 
 if TYPE_CHECKING:
     import ssl
@@ -48,10 +51,14 @@ async def connect_pop3(
         InputError: the combination cannot be used, such as credentials without TLS.
         MailError: any step failed; its `stage` says which.
     """
+    check_credentials(auth)
+    check_timeout(timeout)
     context = context_for(endpoint, ssl_context, credentials=auth is not None)
 
+    redactor = Redactor()
+
     async def greet(channel: Channel) -> Pop3Dialogue:
-        dialogue = Pop3Dialogue(channel, timeout=timeout, transcript=transcript)
+        dialogue = Pop3Dialogue(channel, timeout=timeout, transcript=transcript, redactor=redactor)
         await dialogue.greet(context)
         return dialogue
 

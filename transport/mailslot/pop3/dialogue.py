@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import anyio
+import anyio.lowlevel
 
 from mailslot.errors import NetworkError, RefusedError
 from mailslot.net.dialogue import Dialogue
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
     from mailslot.net.channel import Channel
     from mailslot.pop3.protocol import Event
     from mailslot.pop3.retrieval import Fetch
+    from mailslot.wire.redact import Redactor
     from mailslot.wire.reply import Reply
     from mailslot.wire.transcript import Transcript
+
+_BREATH: Final = 1_000
+"""Lines of a listing after which other tasks get a turn."""
 
 _REFUSED: Final[Mapping[Stage, str]] = {
     "greeting": "does not take connections now",
@@ -40,8 +45,8 @@ class Pop3Dialogue(Dialogue):
         occupant: the fetch that is under way, if any.
     """
 
-    def __init__(self, channel: Channel, *, timeout: float, transcript: Transcript | None) -> None:
-        super().__init__(channel, timeout=timeout, transcript=transcript)
+    def __init__(self, channel: Channel, *, timeout: float, transcript: Transcript | None, redactor: Redactor) -> None:
+        super().__init__(channel, timeout=timeout, transcript=transcript, redactor=redactor)
         self.protocol = Pop3Protocol(encrypted=channel.encrypted)
         self.occupant: Fetch | None = None
 
@@ -110,6 +115,8 @@ class Pop3Dialogue(Dialogue):
         lines: list[str] = []
         while isinstance(event := await self.event(), Line):
             lines.append(event.text)
+            if len(lines) % _BREATH == 0:
+                await anyio.lowlevel.checkpoint()
         assert isinstance(event, End)  # noqa: S101 - a listing has nothing but lines and its end
         if self.transcript is not None:
             noted = "\n".join(lines) if event.verb is Verb.CAPA else f"({len(lines)} lines)"
@@ -167,8 +174,14 @@ class Pop3Dialogue(Dialogue):
 
     async def capabilities(self) -> None:
         """Ask what the server can do; a server that does not know CAPA may do so (RFC 2449 section 5)."""
-        if (await self.ask(self.protocol.capa())).positive:
-            await self.lines()
+        await self.say(self.protocol.capa())
+        await self.learn()
+
+    async def learn(self) -> None:
+        """Read the answer to CAPA; all of it has to come in time, for it is short."""
+        with anyio.fail_after(self.timeout):
+            if (await self.status()).positive:
+                await self.lines()
 
     async def _upgrade(self, context: ssl.SSLContext) -> None:
         capabilities = self.protocol.capabilities

@@ -25,7 +25,7 @@ from mailslot.pop3.limits import (
 )
 from mailslot.pop3.replies import check_beginning, parse_challenge, parse_status
 from mailslot.pop3.states import ANSWERED, LISTINGS, MESSAGES, PERMITTED, State, Verb, hoped
-from mailslot.wire.dots import Unstuffer
+from mailslot.wire.dots import END, Unstuffer
 from mailslot.wire.lines import LineBuffer
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 
@@ -194,14 +194,19 @@ class Pop3Protocol:
         return Line(verb, text)
 
     def _next_octets(self, verb: Verb, unstuffer: Unstuffer) -> Event | None:
-        data = b"" if unstuffer.done else unstuffer.feed(self._buffer.take())
+        data = b"" if unstuffer.done else self._unstuffed(unstuffer)
         if data:
             return Octets(data)
         if not unstuffer.done:
             return None
         self._message = None
-        self._buffer.feed(unstuffer.rest)
         return End(verb)
+
+    def _unstuffed(self, unstuffer: Unstuffer) -> bytes:
+        data = unstuffer.feed(self._buffer.take(END))
+        if unstuffer.done:
+            self._buffer.give_back(len(unstuffer.rest))
+        return data
 
     # What goes out.
 

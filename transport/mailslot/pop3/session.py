@@ -80,7 +80,7 @@ class Pop3Session:
                 with anyio.fail_after(self._dialogue.timeout):
                     await self._dialogue.say(capa + self._protocol.list() + self._protocol.uidl())
                 if capa:
-                    await self._answer()
+                    await self._dialogue.learn()
                 sizes, refused = await self._answer()
                 uids, without = await self._answer()
             else:

@@ -14,7 +14,7 @@ from mailslot.sasl.credentials import OAuth
 from mailslot.sasl.exchange import Step, Verdict
 from mailslot.sasl.sign_in import SignInAgainError, choose, refusal_cause
 from mailslot.sasl.sign_in import sign_in as sign_in_over
-from mailslot.wire.reply import Reply
+from mailslot.wire.reply import Reply, printable
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Pop3Carrier:
     def refusal(self, credentials: Credentials, verdict: Verdict) -> SignInError:
         """Return the error for a refused sign-in."""
         reasons, mask = verdict.reasons, self._dialogue.redactor.mask
-        challenge = None if reasons is None else {mask(key): mask(value) for key, value in reasons.items()}
+        challenge = None if reasons is None else {mask(printable(k)): mask(printable(v)) for k, v in reasons.items()}
         cause, retryable = refusal_cause(credentials, verdict)
         if not retryable:
             cause, retryable = cause_of("sign_in", verdict.reply, cause)

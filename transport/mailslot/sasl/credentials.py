@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from mailslot.errors import InputError
 from mailslot.wire.secret import Secret
@@ -32,6 +32,14 @@ class AccessToken:
                 "The access token is empty or holds characters that no token may hold.",
                 stage="token",
             )
+        if len(text) > MAX_TOKEN:
+            raise InputError(
+                f"The access token has {len(text):,} characters, which is more than any mail server takes.",
+                stage="token",
+                cause="token_too_long",
+            )
+        if expires_at is not None and not isinstance(expires_at, int | float):
+            raise InputError("The end of an access token is given in seconds since the epoch.", stage="token")
         object.__setattr__(self, "value", secret)
         object.__setattr__(self, "expires_at", expires_at)
 
@@ -41,7 +49,7 @@ class TokenSource(Protocol):
     """Anything that can give an access token."""
 
     async def token(self, *, force: bool = False) -> AccessToken:
-        """Give a token that is valid now.
+        """Give a token that is valid now; how long that may take is the source's to bound.
 
         Args:
             force: the last token was refused, so a new one is wanted even if that one has not expired.
@@ -89,7 +97,7 @@ class OAuth:
 
     def __post_init__(self) -> None:
         check_identity(self.user)
-        if self.mechanism not in {None, "XOAUTH2", "OAUTHBEARER"}:
+        if self.mechanism not in (None, "XOAUTH2", "OAUTHBEARER"):
             raise InputError(
                 f"{self.mechanism!r} is not a bearer mechanism; use XOAUTH2 or OAUTHBEARER.",
                 stage="sign_in",
@@ -114,11 +122,30 @@ class Password:
         text = secret.reveal()
         if not isinstance(text, str) or not text or "\0" in text or _holds_half_a_character(text):
             raise InputError("The password is empty, or holds a NUL or half a character.", stage="sign_in")
+        if len(text) > MAX_PASSWORD:
+            raise InputError(f"The password is longer than {MAX_PASSWORD:,} characters.", stage="sign_in")
         object.__setattr__(self, "user", user)
         object.__setattr__(self, "password", secret)
 
 
 Credentials = OAuth | Password
+
+MAX_TOKEN: Final = 16_384
+"""Characters of an access token. SASL responses of 12,288 octets of base64 are what servers have to take (RFC 4954
+section 4); no server is known to take more, and those of known providers have 4,096 at most."""
+
+MAX_PASSWORD: Final = 4_096
+"""Characters of a password."""
+
+
+def check_credentials(auth: object) -> None:
+    """Refuse what nobody can sign in with.
+
+    Raises:
+        InputError: it is neither `OAuth` nor `Password` nor None.
+    """
+    if auth is not None and not isinstance(auth, OAuth | Password):
+        raise InputError(f"auth is a {type(auth).__name__}; it must be OAuth, Password or None.", stage="sign_in")
 
 
 def check_identity(user: str) -> None:

@@ -11,7 +11,6 @@ import idna
 from mailslot.errors import InputError
 from mailslot.smtp.limits import MAX_DOMAIN, MAX_LOCAL_PART, MAX_PATH
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\x80-\x9f\u2028\u2029]")
 # atext of RFC 5321 section 4.1.2 with UTF-8 (RFC 6531 section 3.3); dots anywhere, since some mailboxes have them.
 _ATOMS: Final = re.compile(r"[^\s()<>\[\]:;@\\,\"]+")
 _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -52,8 +51,6 @@ def parse_address(given: str, what: str) -> Address:
     """
     if not isinstance(given, str):
         raise _refuse(given, what, "it is not text")
-    if _CONTROL.search(given):
-        raise _refuse(given, what, "it holds a control character")
     local, at, domain = given.rpartition("@")
     if not at or not local or not domain:
         raise _refuse(given, what, "it is not of the form name@domain")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from mailslot.errors import MailError, NetworkError, RefusedError
+from mailslot.errors import InputError, MailError, NetworkError, RefusedError
 from mailslot.smtp.content import as_content
 from mailslot.smtp.envelope import Envelope
 from mailslot.smtp.transaction import Transaction
@@ -42,7 +42,16 @@ class Submission:
         Raises:
             InputError: an address or the message cannot be used.
         """
-        return Envelope(self.sender, self.recipients, self.delivery), as_content(self.message)
+        try:
+            return Envelope(self.sender, self.recipients, self.delivery), as_content(self.message)
+        except MailError:
+            raise
+        except Exception as error:
+            raise InputError(
+                "The envelope or the message cannot be used.",
+                stage="envelope",
+                detail=f"{type(error).__name__}: {error}",
+            ) from error
 
 
 class Batch:
@@ -84,10 +93,12 @@ class Batch:
 
     async def _next(self) -> tuple[int, Transaction] | None:
         """Return the next message that can be tried, with the number of its result; None after the last."""
-        for submission in self._submissions:
+        while (submission := self._take()) is not None:
             number = len(self._results)
             self._results.append(None)
             try:
+                if not isinstance(submission, Submission):
+                    raise InputError(f"A {type(submission).__name__} is no Submission.", stage="envelope")
                 if self._error is not None or not self._dialogue.alive:
                     raise self._lost()
                 self._dialogue.count_mail()
@@ -99,6 +110,20 @@ class Batch:
             else:
                 return number, transaction
         return None
+
+    def _take(self) -> object | None:
+        """Return the caller's next one; what is under way is not lost where the caller has none to give."""
+        try:
+            return next(self._submissions, None)
+        except Exception as error:  # noqa: BLE001 - the results of the others are worth more
+            failure = InputError(
+                "The messages could not be taken any further.",
+                stage="envelope",
+                detail=f"{type(error).__name__}: {error}",
+            )
+            failure.__cause__ = error
+            self._results.append(failure)
+            return None
 
     # The envelope of each with the end of the one before.
 
@@ -142,7 +167,7 @@ class Batch:
                 group.start_soon(self._launch, send)
                 await self._land(receive)
         except ExceptionGroup as failures:
-            # The caller's own, out of the submissions; it is no fault of two tasks.
+            # Whatever it is, it is no fault of two tasks.
             raise failures.exceptions[0] from None
 
     async def _launch(self, queue: MemoryObjectSendStream[tuple[int, Transaction]]) -> None:

@@ -7,13 +7,16 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from mailslot.errors import InputError
+from mailslot.net.endpoint import check_timeout
 from mailslot.net.establish import establish
 from mailslot.net.tls import context_for
+from mailslot.sasl.credentials import check_credentials
 from mailslot.sasl.sign_in import signed_in
 from mailslot.smtp.dialogue import SmtpDialogue
 from mailslot.smtp.limits import MAX_DOMAIN
 from mailslot.smtp.session import SmtpSession
 from mailslot.smtp.sign_in import sign_in
+from mailslot.wire.redact import Redactor
 
 if TYPE_CHECKING:
     import ssl
@@ -56,12 +59,19 @@ async def connect_smtp(
         InputError: the combination cannot be used, such as credentials without TLS.
         MailError: any step failed; its `stage` says which.
     """
+    check_credentials(auth)
+    check_timeout(timeout)
+    check_timeout(final_timeout)
     context = context_for(endpoint, ssl_context, credentials=auth is not None)
-    if local_name is not None and not re.fullmatch(rf"[!-~]{{1,{MAX_DOMAIN}}}", local_name):
+    if local_name is not None and not (
+        isinstance(local_name, str) and re.fullmatch(rf"[!-~]{{1,{MAX_DOMAIN}}}", local_name)
+    ):
         raise InputError("The local name must be a domain or an address literal.", stage="capabilities")
 
+    redactor = Redactor()
+
     async def greet(channel: Channel) -> SmtpDialogue:
-        dialogue = SmtpDialogue(channel, timeout=timeout, transcript=transcript)
+        dialogue = SmtpDialogue(channel, timeout=timeout, transcript=transcript, redactor=redactor)
         await dialogue.greet(context)
         return dialogue
 

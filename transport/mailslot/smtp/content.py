@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, Protocol, cast, runtime_checkable
 
-from mailslot.errors import InputError, MailError
+from mailslot.errors import InputError
 from mailslot.wire.dots import Canonical
 
 if TYPE_CHECKING:
@@ -16,11 +16,16 @@ if TYPE_CHECKING:
 PIECE: Final = 65_536
 """Octets sent at once."""
 
+_SLACK: Final = 2 * PIECE
+"""Octets that a stream may have too many before it is stopped; its size is compared at its end."""
+
 # Bcc and Resent-Bcc with their folded lines (RFC 5322 section 3.6.3).
 _BLIND: Final = re.compile(rb"^(?:resent-)?bcc[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)", re.IGNORECASE | re.MULTILINE)
 
 # A line end, whatever it is, before an empty line.
 _HEADER_END: Final = re.compile(rb"(?:\r\n|\r(?!\n)|(?<!\r)\n)(?=[\r\n])")
+
+_LOCAL_PART: Final = re.compile(r"[\s<>,;:\"]")
 
 
 @runtime_checkable
@@ -79,15 +84,23 @@ async def read(content: Content) -> AsyncGenerator[bytes]:
     """Return the octets of `content`; whatever goes wrong with them is no fault of the server's.
 
     Raises:
-        InputError: they cannot be read, or another `MailError` of the content's own.
+        InputError: they cannot be read, are no octets, or are more than was said.
     """
-    pieces = content.chunks()
+    pieces: AsyncIterator[object] | None = None
+    left = content.size + _SLACK
     try:
+        pieces = content.chunks()
         async for piece in pieces:
-            yield piece
-    except MailError:
+            if not isinstance(piece, (bytes, bytearray, memoryview)):
+                raise TypeError(f"a piece is a {type(piece).__name__}, not bytes")
+            left -= len(piece)
+            if left < 0:
+                raise ValueError(f"more than the {content.size} octets that were announced")
+            yield bytes(piece)
+    except InputError:
         raise
     except Exception as error:
+        # An error of the library's own too: a message that is being fetched may be refused, and this is not that.
         raise InputError(
             "The message cannot be read.", stage="data", detail=f"{type(error).__name__}: {error}"
         ) from error
@@ -127,24 +140,14 @@ def _flatten(message: StandardMessage) -> bytes:
     from email.policy import SMTP, SMTPUTF8  # noqa: PLC0415
     from io import BytesIO  # noqa: PLC0415
 
-    addresses = "".join(
-        str(value)
-        for name in (
-            "from",
-            "sender",
-            "reply-to",
-            "to",
-            "cc",
-            "resent-from",
-            "resent-to",
-            "resent-cc",
-        )
-        for value in message.get_all(name, [])
-    )
-    international = any(not local.isascii() for local in re.findall(r"([^\s<>,;:\"]+)@", addresses))
-    policy = (SMTPUTF8 if international else SMTP).clone(cte_type="7bit")
     octets = BytesIO()
     try:
+        fields = ("from", "sender", "reply-to", "to", "cc", "resent-from", "resent-to", "resent-cc")
+        addresses = [str(value) for name in fields for value in message.get_all(name, [])]
+        # What stands before an @, back to the blank or bracket that begins it.
+        locals_ = [_LOCAL_PART.split(part)[-1] for text in addresses for part in text.split("@")[:-1]]
+        international = not all(local.isascii() for local in locals_)
+        policy = (SMTPUTF8 if international else SMTP).clone(cte_type="7bit")
         BytesGenerator(octets, mangle_from_=False, policy=policy).flatten(cast("EmailMessage", message))
     except Exception as error:
         raise InputError(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mailslot.errors import Stage
     from mailslot.net.channel import Channel
     from mailslot.smtp.protocol import Event
+    from mailslot.wire.redact import Redactor
     from mailslot.wire.reply import Reply
     from mailslot.wire.transcript import Transcript
 
@@ -41,8 +42,8 @@ class SmtpDialogue(Dialogue):
         protocol: the state machine.
     """
 
-    def __init__(self, channel: Channel, *, timeout: float, transcript: Transcript | None) -> None:
-        super().__init__(channel, timeout=timeout, transcript=transcript)
+    def __init__(self, channel: Channel, *, timeout: float, transcript: Transcript | None, redactor: Redactor) -> None:
+        super().__init__(channel, timeout=timeout, transcript=transcript, redactor=redactor)
         self.protocol = SmtpProtocol(encrypted=channel.encrypted)
         self._mails = 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -39,6 +40,8 @@ class DeliveryStatus:
     envelope_id: str | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.notify, tuple | list) or not all(isinstance(event, str) for event in self.notify):
+            raise InputError("What is to be reported is a tuple of words, such as ('FAILURE',).", stage="envelope")
         events = set(self.notify)
         if len(events) != len(self.notify) or not (events <= {"SUCCESS", "FAILURE", "DELAY"} or events == {"NEVER"}):
             raise InputError(
@@ -46,7 +49,8 @@ class DeliveryStatus:
                 stage="envelope",
             )
         if self.envelope_id is not None and not (
-            self.envelope_id.isascii()
+            isinstance(self.envelope_id, str)
+            and self.envelope_id.isascii()
             and self.envelope_id.isprintable()
             and 1 <= len(xtext(self.envelope_id)) <= MAX_ENVID
         ):
@@ -70,8 +74,10 @@ class Envelope:
         Raises:
             InputError: an address cannot be used, or there is no recipient.
         """
-        if isinstance(recipients, (str, bytes)):
-            raise InputError("The recipients must be a list of addresses, not one text.", stage="envelope")
+        if isinstance(recipients, (str, bytes)) or not isinstance(recipients, Iterable):
+            raise InputError("The recipients must be a list of addresses.", stage="envelope")
+        if delivery is not None and not isinstance(delivery, DeliveryStatus):
+            raise InputError(f"delivery is a {type(delivery).__name__}; it must be a DeliveryStatus.", stage="envelope")
         self.sender: Address = parse_sender(sender)
         unique = {address.wire: address for address in (parse_address(r, "recipient") for r in recipients)}
         self.recipients: list[Address] = list(unique.values())

@@ -54,6 +54,9 @@ _ENDS_GROUP = frozenset(
      Verb.NOOP, Verb.QUIT}
 )  # fmt: skip
 
+# The one reply of 3xx that each command knows (RFC 5321 section 4.2.2, RFC 4954 section 4).
+_ASKS_ON = {Verb.DATA: 354, Verb.AUTH: 334, Verb.RESPONSE: 334}
+
 
 class SmtpProtocol:
     """One session's state.
@@ -128,7 +131,8 @@ class SmtpProtocol:
         if code == 421:
             return State.GONE
         outcome = ANSWERED[self.state, verb]
-        after = outcome.refused if code >= 400 else outcome.more if code >= 300 else outcome.done
+        asks_on = code == _ASKS_ON.get(verb)
+        after = outcome.refused if code >= 400 else outcome.more if asks_on else outcome.done if code < 300 else None
         if after is None:
             raise RemoteProtocolError(f"the reply {code} to {verb.value}")
         return after
@@ -160,6 +164,8 @@ class SmtpProtocol:
         """Ask for TLS. Once it is taken, only `tls_started` can follow (RFC 3207 section 4)."""
         if self.encrypted or "STARTTLS" not in self.capabilities:
             raise LocalProtocolError("STARTTLS where TLS is up or not offered")
+        if len(self._replies):
+            raise RemoteProtocolError("an answer to STARTTLS before it was asked for", cause="tls_injection")
         return self._line(Verb.STARTTLS, "STARTTLS")
 
     def tls_started(self) -> None:

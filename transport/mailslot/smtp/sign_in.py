@@ -14,6 +14,7 @@ from mailslot.sasl.sign_in import sign_in as sign_in_over
 from mailslot.smtp.limits import MAX_INITIAL_RESPONSE
 from mailslot.smtp.refusals import cause_of
 from mailslot.smtp.states import State
+from mailslot.wire.reply import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +87,7 @@ class SmtpCarrier:
     def refusal(self, credentials: Credentials, verdict: Verdict) -> SignInError:
         """Return the error for a refused sign-in."""
         reasons, mask = verdict.reasons, self._dialogue.redactor.mask
-        challenge = None if reasons is None else {mask(key): mask(value) for key, value in reasons.items()}
+        challenge = None if reasons is None else {mask(printable(k)): mask(printable(v)) for k, v in reasons.items()}
         otherwise, retryable = refusal_cause(credentials, verdict)
         cause = otherwise
         if not retryable:
@@ -103,7 +104,6 @@ class SmtpCarrier:
 
     async def _step(self, octets: bytes, noted: str) -> Step:
         reply = await self._dialogue.ask(octets, noted)
-        # Any 3yz asks for more (RFC 5321 section 4.2.1).
         return Step(reply, reply.text if self._dialogue.protocol.state is State.SIGN_IN else None)
 
 

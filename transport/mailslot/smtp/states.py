@@ -43,7 +43,7 @@ class State(Enum):
     CHUNKS = auto()
     """At least one chunk was taken, and not the last (RFC 3030)."""
     SPOILED = auto()
-    """A chunk was refused; only RSET helps (RFC 3030 section 2)."""
+    """A chunk was refused; only RSET leads on (RFC 3030 section 2)."""
     GONE = auto()
     """QUIT was answered, or the server said 421: nothing more can be said."""
 
@@ -83,8 +83,8 @@ PERMITTED: Final[dict[State, frozenset[Verb]]] = {
     S.RECIPIENTS: frozenset({V.RCPT, V.DATA, V.BDAT, V.LAST, V.RSET, V.NOOP, V.QUIT}),
     S.CONTENT: frozenset({V.END}),
     S.UNWANTED: frozenset({V.END}),
-    S.CHUNKS: frozenset({V.BDAT, V.LAST, V.RSET, V.QUIT}),
-    S.SPOILED: frozenset({V.RSET, V.QUIT}),
+    S.CHUNKS: frozenset({V.BDAT, V.LAST, V.RSET, V.NOOP, V.QUIT}),
+    S.SPOILED: frozenset({V.RSET, V.NOOP, V.QUIT}),
     S.GONE: frozenset(),
 }
 
@@ -134,7 +134,7 @@ ANSWERED: Final[dict[tuple[State, Verb], Outcome]] = {
     (S.SENDER, V.LAST): Outcome(None, S.SPOILED),
     (S.SPOILED, V.BDAT): Outcome(S.SPOILED, S.SPOILED),
     (S.SPOILED, V.LAST): Outcome(None, S.SPOILED),
-    **{(state, V.NOOP): _stays(state) for state in (S.CONNECTED, S.READY, S.SENDER, S.RECIPIENTS)},
+    **{(state, V.NOOP): _stays(state) for state in (S.CONNECTED, S.READY, S.SENDER, S.RECIPIENTS, S.CHUNKS, S.SPOILED)},
     **{(state, V.RSET): Outcome(S.READY, None) for state in (S.READY, S.SENDER, S.RECIPIENTS, S.CHUNKS, S.SPOILED)},
     **{
         (state, V.QUIT): Outcome(S.GONE, S.GONE)

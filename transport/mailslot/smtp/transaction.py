@@ -210,8 +210,8 @@ class Transaction:
             answers.extend(await dialogue.answers())
             return answers[-1].reply.positive
 
-        if reset := self._reset():
-            await ask(reset)
+        if (reset := self._reset()) and not await ask(reset):
+            return answers
         if not await ask(self._mail()):
             return answers
         at_once = MAX_GROUP if self._groups else 1
@@ -341,7 +341,8 @@ class Transaction:
         """
         dialogue = self._dialogue
         answers: list[Answer] = []
-        while not answers or (answers[-1].verb is not Verb.LAST and dialogue.alive):
-            answers.append(await dialogue.answer(final_timeout))
+        before_last = 2 + len(self._recipients)
+        while len(answers) <= before_last and dialogue.alive:
+            answers.append(await dialogue.answer(final_timeout if len(answers) == before_last else None))
         await self._judge([answer for answer in answers if answer.verb is not Verb.LAST])
         return self.receipt(answers[-1].reply)

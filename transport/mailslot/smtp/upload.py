@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from mailslot.smtp.states import Verb
+from mailslot.smtp.states import State, Verb
+from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -66,6 +67,9 @@ class Upload:
                     # The server has the message; what goes out behind it may still be on its way.
                     with anyio.move_on_after(self._dialogue.timeout):
                         await self._ended.wait()
+                if answer.reply.positive and not self._out:
+                    # It cannot have what has not left; whether it had enough to deliver, nobody knows.
+                    answer, self._failed = None, RemoteProtocolError("a yes before the message was whole")
             except Exception as error:  # noqa: BLE001 - raised again below, outside of the task group
                 self._failed = self._failed or error
             group.cancel_scope.cancel()
@@ -102,8 +106,10 @@ class Upload:
             # The listening side finds out too, once it has read what the server said last.
             pass
         except Exception as error:  # noqa: BLE001 - raised again by `run`, outside of the task group
-            self._failed = error
-            scope.cancel()
+            refused = isinstance(error, LocalProtocolError) and self._protocol.state in {State.GONE, State.SPOILED}
+            if not refused:
+                self._failed = error
+                scope.cancel()
         finally:
             self._ended.set()
 

@@ -59,9 +59,15 @@ class LineBuffer:
             self._start = self._searched = 0
         return line
 
-    def take(self) -> bytes:
-        """Return all octets that are left and empty the buffer."""
-        data = bytes(self._data[self._start :])
-        self._data.clear()
-        self._start = self._searched = 0
+    def take(self, until: bytes | None = None) -> bytes:
+        """Return the octets up to the first `until` and with it, or all where there is none, and remove them."""
+        found = -1 if until is None else self._data.find(until, self._start)
+        end = len(self._data) if until is None or found < 0 else found + len(until)
+        with memoryview(self._data) as view:
+            data = bytes(view[self._start : end])
+        self._start = self._searched = end
         return data
+
+    def give_back(self, count: int) -> None:
+        """Have the last `count` octets of what was taken last again, before others are fed."""
+        self._start = self._searched = self._start - count

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mailslot.wire.reply import Reply
 
 _GRAM: Final = 12
+_SHORT: Final = 6
 _RUN: Final = re.compile(rf"\S{{{_GRAM},}}")
 
 
@@ -20,33 +21,34 @@ class Redactor:
     """Knows the secrets of one session and masks them in texts.
 
     A server may echo a secret whole, cut, in another case, or in base64 at any of the three alignments. So a
-    word is masked as a whole where it shares twelve characters in a row with any of those forms; a secret that
-    is shorter, or of several words, is masked where it stands exactly.
+    word is masked as a whole where it shares twelve characters in a row with any of those forms, and so is the
+    text where it does without its blanks; a secret that is shorter, or of several words, is masked where it stands.
     """
 
     def __init__(self) -> None:
-        self._exact: list[str] = []
+        self._secrets: set[str] = set()
         self._forms: list[str] = []
+        self._exact: re.Pattern[str] | None = None
         self._grams: set[str] | None = None
 
     def add(self, secret: Secret) -> None:
         """Learn a secret."""
         text = secret.reveal()
-        if not text or text in self._exact:
+        if not text or text in self._secrets:
             return
-        forms = [text, *(_coded(text.encode(), lead) for lead in range(3))]
-        exact = {*self._exact, text, *(form for form in forms if len(form) >= 6)}
-        self._exact = sorted(exact, key=len, reverse=True)
-        self._forms += forms
+        self._secrets.add(text)
+        self._forms += [text, *(_coded(text.encode(), lead) for lead in range(3))]
+        exact = [form for form in self._forms if form in self._secrets or len(form) >= _SHORT]
+        self._exact = re.compile("|".join(map(re.escape, sorted(exact, key=len, reverse=True))), re.IGNORECASE)
         self._grams = None
 
     def mask(self, text: str) -> str:
         """Return `text` with every trace of a known secret replaced by ``•••``."""
-        if not self._exact:
+        if self._exact is None or not text:
             return text
-        for secret in self._exact:
-            text = text.replace(secret, MASK)
-        return _RUN.sub(self._mask_run, text)
+        text = _RUN.sub(self._mask_run, self._exact.sub(MASK, text))
+        # Cut by blanks or over lines; then nothing is left that could be told from it.
+        return MASK if self._holds_gram("".join(text.split())) else text
 
     def masked(self, reply: Reply) -> Reply:
         """Return `reply` with its words masked: the same object where nothing is to be masked."""
@@ -56,16 +58,19 @@ class Redactor:
         return dataclasses.replace(reply, text=text, enhanced=enhanced)
 
     def _mask_run(self, match: re.Match[str]) -> str:
+        return MASK if self._holds_gram(match[0]) else match[0]
+
+    def _holds_gram(self, run: str) -> bool:
+        if len(run) < _GRAM:
+            return False
         if self._grams is None:
             self._grams = {
                 folded[at : at + _GRAM]
                 for folded in map(str.casefold, self._forms)
                 for at in range(len(folded) - _GRAM + 1)
             }
-        run = match[0].casefold()
-        if any(run[at : at + _GRAM] in self._grams for at in range(len(run) - _GRAM + 1)):
-            return MASK
-        return match[0]
+        run = run.casefold()
+        return any(run[at : at + _GRAM] in self._grams for at in range(len(run) - _GRAM + 1))
 
 
 def _coded(octets: bytes, lead: int) -> str:
