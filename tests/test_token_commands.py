@@ -167,6 +167,30 @@ async def test_application_alone_and_its_secret(shell: Shell, provider: Provider
     assert "alice-secret" not in shell.run("show", "fax.pop")
 
 
+async def test_application_with_a_certificate(shell: Shell, provider: Provider) -> None:
+    configure(shell, "print.pop", provider, client_id="certified", scopes="mail.pop", flow="app")
+    pair = provider.certified
+    shell.run("set", "print.pop", "client_secret=-", typed=f"{pair.key}\n{pair.certificate}")
+    shell.run("token", "get", "print.pop")
+    [status] = shell.json("token", "status", "print.pop")
+    assert status["token"] == "Retrieved"
+    assert status["health"]["secret_expires_at"] is not None
+    key = pair.key.splitlines()[1]
+    assert key not in shell.printed
+    assert not any(key.encode() in path.read_bytes() for path in shell.home.rglob("*") if path.is_file())
+
+
+async def test_tokens_from_elsewhere(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("ya29.from-a-file")
+    shell.run("set", "status.pop", f"token_source=file {tmp_path / 'token'}")
+    assert "It gave one just now" in shell.run("token", "get", "status.pop")
+    shell.run("set", "status.pop", "token_source=command /bin/false")
+    assert len(shell.run("token", "get", "status.pop", code=1).strip().splitlines()) == 1
+    shell.run("set", "status.pop", "token_source=nonsense")
+    assert "nonsense" in shell.run("token", "get", "status.pop", code=2)
+    assert "ya29" not in shell.printed
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [

@@ -48,6 +48,8 @@ def test_hosts(host: str, ascii_host: str) -> None:
         "smtp://example.com",
         "[]",
         "[x]",
+        "fe80::1%a b",
+        "fe80::1%\r\n",
         "ü" * 64,
         "ü..b",
         "a\ud800b",

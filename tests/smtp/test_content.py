@@ -53,7 +53,7 @@ messages = st.lists(
 @given(messages)
 def test_blind_copies_leave_whatever_the_line_ends(data: bytes) -> None:
     content = Octets(data)
-    sent = canonical(content._data)
+    sent = canonical(content.data)
     assert content.size == len(sent)
     header, _, body = (b"\r\n" + sent).partition(b"\r\n\r\n")
     assert not re.search(rb"\n(?:resent-)?bcc[ \t]*:", header, re.IGNORECASE)
@@ -120,7 +120,7 @@ async def test_long_octets_come_in_pieces() -> None:
 def test_the_size_is_what_is_sent(data: bytes) -> None:
     content = Octets(b"\r\n" + data)
     stuffer = Stuffer()
-    stuffer.feed(content._data)
+    stuffer.feed(content.data)
     stuffer.finish()
     assert content.size == stuffer.size
 

@@ -11,14 +11,11 @@ import pytest
 from mailslot import (
     ClosedError,
     DeliveryStatus,
-    Endpoint,
     InputError,
     MailError,
     NetworkError,
-    Password,
     RecipientsRefusedError,
     RefusedError,
-    Security,
     ServerError,
     connect_smtp,
 )
@@ -26,7 +23,7 @@ from smtp.servers import GROUP, HELLO, MESSAGE, SENDER, TAKEN, TO, Stream, Wire,
 from wire.test_dots import SMUGGLING, canonical, cut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator
 
 SILENT = "!silence\n"
 
@@ -250,38 +247,6 @@ async def test_two_hundred_recipients_go_out_in_groups() -> None:
     assert list(receipt.refused) == ["r99@example.com", "r199@example.com"]
 
 
-@pytest.mark.parametrize(
-    "answered", ["S: 221 bye", "S: 421 bye", "S: 500 what", "S: nonsense", "!reset", "!silence", "!close"]
-)
-async def test_how_quit_is_answered_changes_nothing(answered: str) -> None:
-    with anyio.fail_after(3):
-        async with session(HELLO + TAKEN + "C: QUIT\n" + answered) as (smtp, _):
-            receipt = await smtp.submit(SENDER, TO, MESSAGE)
-    assert receipt.accepted
-
-
-@pytest.mark.parametrize("ending", ["!close", "!reset"])
-async def test_a_server_that_has_gone_before_quit_changes_nothing(ending: str) -> None:
-    async with session(HELLO + TAKEN + ending) as (smtp, _):
-        receipt = await smtp.submit(SENDER, TO, MESSAGE)
-        await anyio.sleep(0.02)
-    assert receipt.accepted
-
-
-async def test_leaving_by_an_exception_says_nothing() -> None:
-    with pytest.raises(KeyError):
-        async with session(HELLO) as (smtp, _):
-            raise KeyError(smtp)
-
-
-async def test_a_session_that_was_left_is_closed() -> None:
-    async with session(HELLO + "C: QUIT") as (smtp, _):
-        pass
-    assert not smtp.usable
-    with pytest.raises(ClosedError):
-        await smtp.noop()
-
-
 async def test_several_tasks_take_turns() -> None:
     stored: list[bytes] = []
 
@@ -364,6 +329,26 @@ async def test_noop(answer: str) -> None:
         else:
             await smtp.noop()
         assert smtp.usable
+
+
+class Stubborn(Stream):
+    """A long stream that fails when it is given up."""
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 65_534 + b"\r\n"
+        finally:
+            raise OSError("cannot be closed")
+
+
+async def test_a_stream_that_cannot_be_closed_hides_no_answer() -> None:
+    refused = GROUP + "S: 550 no\nS: 503 no\nS: 503 no\n"
+    async with session(HELLO + refused + TAKEN + "C: QUIT") as (smtp, _):
+        with pytest.raises(RefusedError):
+            await smtp.submit(SENDER, TO, Stubborn(size=1_000_000))
+        assert smtp.usable
+        assert (await smtp.submit(SENDER, TO, MESSAGE)).accepted
 
 
 @pytest.mark.parametrize("pipelining", [False, True])
@@ -455,36 +440,3 @@ async def test_delivery_status_is_asked_for_where_it_is_offered() -> None:
     status = DeliveryStatus(("FAILURE", "DELAY"), whole_message=False, envelope_id="7")
     async with session(hello + group + "C: QUIT") as (smtp, _):
         await smtp.submit(SENDER, TO, MESSAGE, delivery=status)
-
-
-CONTEXTLESS: list[tuple[Callable[[Endpoint], Any], str]] = [
-    (lambda endpoint: connect_smtp(endpoint, Password("u", "p")), "without encryption"),
-    (lambda endpoint: connect_smtp(endpoint, local_name="a\r\nMAIL FROM:<>"), "local name"),
-    (lambda endpoint: connect_smtp(endpoint, local_name="ü.example"), "local name"),
-    (lambda endpoint: connect_smtp(endpoint, local_name="a b"), "local name"),
-    (lambda endpoint: connect_smtp(endpoint, local_name=""), "local name"),
-    (lambda endpoint: connect_smtp(endpoint, local_name="x" * 600), "local name"),
-]
-
-
-@pytest.mark.parametrize(("connect", "why"), CONTEXTLESS)
-async def test_what_cannot_be_connected_makes_no_connection(connect: Callable[[Endpoint], Any], why: str) -> None:
-    async def server(_: Wire) -> None:
-        raise AssertionError("a connection was made")
-
-    async with serving(server) as running:
-        with pytest.raises(InputError, match=why):
-            async with connect(Endpoint("localhost", running.endpoint.port, Security.NONE)):
-                pass
-        await anyio.sleep(0.01)
-
-
-@pytest.mark.parametrize("name", ["scanner.example.com", "[192.0.2.7]"])
-async def test_the_local_name_is_said(name: str) -> None:
-    async with session(HELLO.replace("{any}", name) + "C: QUIT", local_name=name):
-        pass
-
-
-async def test_the_local_name_is_our_address_where_none_is_given() -> None:
-    async with session(HELLO.replace("{any}", "[127.0.0.1]") + "C: QUIT"):
-        pass

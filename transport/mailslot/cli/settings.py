@@ -57,7 +57,11 @@ def set_values(
         list[str], typer.Argument(metavar="KEY=VALUE…", help="What to set; KEY= unsets, KEY=- reads standard input.")
     ],
 ) -> None:
-    """Set settings of a slot's record; passwords and client secrets go into the vault."""
+    """Set settings of a slot's record; passwords and client secrets go into the vault.
+
+    client_secret may be a text, a service account's key file, or a private key with its certificate in PEM:
+    mailslot set SLOT client_secret=- < key-and-certificate.pem
+    """
     home: Path = context.obj
     found = find_slot(slot)
     pairs = [assignment.partition("=") for assignment in assignments]

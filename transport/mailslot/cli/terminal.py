@@ -21,6 +21,19 @@ class Terminal:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._ends: float | None = None
+
+    async def count_down(self) -> None:
+        """Show how long a code is still good for, until cancelled; only where a person looks."""
+        if not self._console.is_terminal:
+            return
+        with self._console.status("") as status:
+            while True:
+                left = None if self._ends is None else max(0, math.ceil(self._ends - anyio.current_time()))
+                status.update(
+                    "Working …" if left is None else f"Waiting for the sign-in, {left // 60}:{left % 60:02} left"
+                )
+                await anyio.sleep(1)
 
     async def show_address(self, address: str) -> None:
         """Show an address to open on this machine."""
@@ -29,7 +42,8 @@ class Terminal:
 
     async def show_code(self, code: DeviceCode) -> None:
         """Show the code, the address, and a picture of it for a phone."""
-        minutes = max(1, math.floor((code.expires_at - anyio.current_time()) / 60))
+        self._ends = code.expires_at
+        minutes = max(1, math.ceil((code.expires_at - anyio.current_time()) / 60))
         self._console.print(f"On a phone or computer, open  [bold]{escape(code.verification_uri)}[/bold]")
         self._console.print(f"and enter the code            [bold]{escape(code.user_code)}[/bold]\n")
         if self._console.is_terminal:

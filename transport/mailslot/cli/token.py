@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailslot.oauth.health import Health
+    from mailslot.oauth.renewal import GrantSource
     from mailslot.slots.records import Records
     from mailslot.slots.slot import Slot
 
@@ -66,7 +67,7 @@ async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:
             console.print(f"How to register an application with {error.provider.name}:")
             console.print(escape(error.provider.registration.replace("SLOT", slot.id)), highlight=False, soft_wrap=True)
             raise
-        await source.obtain(Terminal(console))
+        await _obtain(source, Terminal(console), asks=flow.name == "paste")
     console.print(f"[bold]Retrieved[/bold]: the token of {slot.id} is stored.")
     others = [other.id for other in doors(slot.record) if other != slot]
     if others:
@@ -74,6 +75,24 @@ async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:
     _, health = await records.token_state(slot.record, settings, time.time())
     for note in health.notes if health is not None else ():
         console.print(f"[yellow]Note:[/yellow] {escape(note)}")
+
+
+async def _obtain(source: GrantSource, terminal: Terminal, *, asks: bool) -> None:
+    """Obtain a grant, with a countdown unless the keyboard is needed."""
+    if asks:
+        await source.obtain(terminal)
+        return
+    failure: Exception | None = None
+    # Nothing but cancellation may cross the task group: what is raised in one comes out in an exception group.
+    async with anyio.create_task_group() as group:
+        group.start_soon(terminal.count_down)
+        try:
+            await source.obtain(terminal)
+        except Exception as error:  # noqa: BLE001 - raised again below, outside of the task group
+            failure = error
+        group.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 @app.command("delete")

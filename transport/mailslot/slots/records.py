@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final, Literal, cast
 
 from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError, MailError
-from mailslot.oauth.client import Client
+from mailslot.oauth.certificate import certificate_ends
+from mailslot.oauth.client import Certificate, Client
 from mailslot.oauth.flow import Flow
 from mailslot.oauth.health import Facts, health, token_line
 from mailslot.oauth.http import TokenHttp
@@ -20,6 +22,7 @@ from mailslot.slots.slot import PROTOCOLS
 from mailslot.slots.toml_file import SettingsFile
 from mailslot.vault.keys import KeyRing
 from mailslot.vault.vault import Vault
+from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,13 +33,14 @@ if TYPE_CHECKING:
     from mailslot.oauth.providers import Provider
     from mailslot.sasl.credentials import TokenSource
     from mailslot.slots.settings import Settings
-    from mailslot.wire.secret import Secret
 
 TOKEN_SOURCES: Final = "mailslot.token_sources"  # noqa: S105 - a group of entry points
 """The entry points under which flows and token sources are found."""
 
 APP_FLOWS: Final = frozenset({"app", "service_account"})
 """The flows in which the application signs in by itself."""
+
+_PEM: Final = re.compile(r"(-----BEGIN ([A-Z ]+)-----.*?-----END \2-----)", re.DOTALL)
 
 
 class ApplicationMissingError(InputError):
@@ -117,12 +121,14 @@ class Records:
             raise ApplicationMissingError(provider)
         protocol: Literal["smtp", "pop"] = "smtp" if PROTOCOLS[record] == "SMTP" else "pop"
         app = flow is not None and flow.name in APP_FLOWS
+        secret, certificate = _proof(self.vault.read(record, "client_secret"))
         return Client(
             provider=provider,
             client_id=settings.client_id or "",
             account=settings.account,
             scopes=settings.scopes or provider.scopes(protocol, app=app),
-            client_secret=self.vault.read(record, "client_secret"),
+            client_secret=secret,
+            certificate=certificate,
             tenant=settings.tenant,
         )
 
@@ -153,6 +159,7 @@ class Records:
                 scopes=client.scopes,
                 settings=settings_digest(client, flow),
                 renews_alone=flow in APP_FLOWS,
+                secret_expires_at=certificate_ends(client.certificate) if client.certificate else None,
             )
         except MailError:
             # Settings that are not complete say nothing about a token that is there.
@@ -180,6 +187,16 @@ class Records:
         except MailError as error:
             await store.delete()
             return f"The provider was not told: {error}"
+
+
+def _proof(stored: Secret | None) -> tuple[Secret | None, Certificate | None]:
+    """Return how the application proves itself: by a secret, or by a key and its certificate, both in PEM."""
+    text = "" if stored is None else stored.reveal()
+    blocks = {name: block for block, name in _PEM.findall(text)}
+    key = next((block for name, block in blocks.items() if name.endswith("PRIVATE KEY")), None)
+    if key is None or "CERTIFICATE" not in blocks:
+        return stored, None
+    return None, Certificate(Secret(key), blocks["CERTIFICATE"])
 
 
 def provider_of(settings: Settings) -> Provider:

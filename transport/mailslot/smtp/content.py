@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol, cast, runtime_checkable
 
 from mailslot.errors import InputError
@@ -53,21 +54,25 @@ class Content(Protocol):
 
 
 class Octets:
-    """A message that is in memory already; line ends become CRLF and blind copies leave its header."""
+    """A message that is in memory already; line ends become CRLF and blind copies leave its header.
+
+    Attributes:
+        data: the octets, with the line ends that they came with.
+    """
 
     def __init__(self, data: bytes) -> None:
         header, rest = _split(data)
         if re.search(rb"^(?:resent-)?bcc", header, re.IGNORECASE | re.MULTILINE):
             header = _BLIND.sub(b"", header)
             data, rest = header + rest, b""
-        self._data = data
+        self.data = data
         self.eight_bit = not data.isascii()
         self.smtputf8 = not header.isascii()
         self.size = canonical_size(data)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Return the octets in pieces."""
-        for piece in _pieces(self._data):
+        for piece in _pieces(self.data):
             yield piece
 
 
@@ -106,7 +111,9 @@ async def read(content: Content) -> AsyncGenerator[bytes]:
         ) from error
     finally:
         if close := getattr(pieces, "aclose", None):
-            await close()
+            # What is given up has no more to say.
+            with suppress(Exception):
+                await close()
 
 
 def as_content(message: bytes | StandardMessage | Content) -> Content:

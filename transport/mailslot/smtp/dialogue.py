@@ -107,8 +107,10 @@ class SmtpDialogue(Dialogue):
             self.transcript.server(_as_lines(reply))
         if isinstance(event, Farewell):
             raise self.refusal(reply, "server_busy")
-        # A challenge is decoded first; what it says is masked where it is shown.
-        return event if self.protocol.state is State.SIGN_IN else Answer(event.verb, reply)
+        if reply is event.reply or self.protocol.state is State.SIGN_IN:
+            # A challenge is decoded first; what it says is masked where it is shown.
+            return event
+        return Answer(event.verb, reply)
 
     def refusal(
         self,

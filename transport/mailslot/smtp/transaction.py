@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError, MailError, RecipientsRefusedError, RefusedError
-from mailslot.smtp.content import canonical_size, read
+from mailslot.smtp.content import Octets, canonical_size, read
 from mailslot.smtp.limits import MAX_GROUP
 from mailslot.smtp.receipt import Receipt
 from mailslot.smtp.refusals import cause_of
@@ -126,6 +126,10 @@ class Transaction:
         Raises:
             InputError: the content cannot be read, or is not what it says it is.
         """
+        if isinstance(self.content, Octets) and self.content.size <= SMALL:
+            # It was read and measured when it was made.
+            self._head = self.content.data
+            return self
         head = bytearray()
         try:
             async for piece in self._pieces:

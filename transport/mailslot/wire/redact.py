@@ -29,6 +29,7 @@ class Redactor:
         self._secrets: set[str] = set()
         self._forms: list[str] = []
         self._exact: re.Pattern[str] | None = None
+        self._least = 0
         self._grams: set[str] | None = None
 
     def add(self, secret: Secret) -> None:
@@ -39,12 +40,13 @@ class Redactor:
         self._secrets.add(text)
         self._forms += [text, *(_coded(text.encode(), lead) for lead in range(3))]
         exact = [form for form in self._forms if form in self._secrets or len(form) >= _SHORT]
+        self._least = min(_GRAM, *map(len, exact))
         self._exact = re.compile("|".join(map(re.escape, sorted(exact, key=len, reverse=True))), re.IGNORECASE)
         self._grams = None
 
     def mask(self, text: str) -> str:
         """Return `text` with every trace of a known secret replaced by ``•••``."""
-        if self._exact is None or not text:
+        if self._exact is None or len(text) < self._least:
             return text
         text = _RUN.sub(self._mask_run, self._exact.sub(MASK, text))
         # Cut by blanks or over lines; then nothing is left that could be told from it.

@@ -1,0 +1,88 @@
+"""How a session begins and how it is left."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, cast
+
+import anyio
+import pytest
+
+from mailslot import ClosedError, Endpoint, InputError, Password, Security, connect_smtp
+from smtp.servers import HELLO, MESSAGE, SENDER, TAKEN, TO, Wire, serving, session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CONTEXTLESS: list[tuple[Callable[[Endpoint], Any], str]] = [
+    (lambda endpoint: connect_smtp(endpoint, Password("u", "p")), "without encryption"),
+    (lambda endpoint: connect_smtp(endpoint, local_name="a\r\nMAIL FROM:<>"), "local name"),
+    (lambda endpoint: connect_smtp(endpoint, local_name="ü.example"), "local name"),
+    (lambda endpoint: connect_smtp(endpoint, local_name="a b"), "local name"),
+    (lambda endpoint: connect_smtp(endpoint, local_name=""), "local name"),
+    (lambda endpoint: connect_smtp(endpoint, local_name="x" * 600), "local name"),
+    (lambda endpoint: connect_smtp(endpoint, local_name=cast("Any", b"host")), "local name"),
+    (lambda endpoint: connect_smtp(endpoint, timeout=0), "timeout"),
+    (lambda endpoint: connect_smtp(endpoint, timeout=-1), "timeout"),
+    (lambda endpoint: connect_smtp(endpoint, timeout=math.nan), "timeout"),
+    (lambda endpoint: connect_smtp(endpoint, timeout=cast("Any", None)), "timeout"),
+    (lambda endpoint: connect_smtp(endpoint, timeout=cast("Any", "30")), "timeout"),
+    (lambda endpoint: connect_smtp(endpoint, final_timeout=0), "timeout"),
+    (lambda endpoint: connect_smtp(endpoint, ssl_context=cast("Any", "none")), "ssl_context"),
+    (lambda endpoint: connect_smtp(endpoint, cast("Any", "a password")), "OAuth|Password"),
+]
+
+
+@pytest.mark.parametrize(("connect", "why"), CONTEXTLESS)
+async def test_what_cannot_be_connected_makes_no_connection(connect: Callable[[Endpoint], Any], why: str) -> None:
+    async def server(_: Wire) -> None:
+        raise AssertionError("a connection was made")
+
+    async with serving(server) as running:
+        with pytest.raises(InputError, match=why):
+            async with connect(Endpoint("localhost", running.endpoint.port, Security.NONE)):
+                pass
+        await anyio.sleep(0.01)
+
+
+@pytest.mark.parametrize("name", ["scanner.example.com", "[192.0.2.7]"])
+async def test_the_local_name_is_said(name: str) -> None:
+    async with session(HELLO.replace("{any}", name) + "C: QUIT", local_name=name):
+        pass
+
+
+async def test_the_local_name_is_our_address_where_none_is_given() -> None:
+    async with session(HELLO.replace("{any}", "[127.0.0.1]") + "C: QUIT"):
+        pass
+
+
+@pytest.mark.parametrize(
+    "answered", ["S: 221 bye", "S: 421 bye", "S: 500 what", "S: nonsense", "!reset", "!silence", "!close"]
+)
+async def test_how_quit_is_answered_changes_nothing(answered: str) -> None:
+    with anyio.fail_after(3):
+        async with session(HELLO + TAKEN + "C: QUIT\n" + answered) as (smtp, _):
+            receipt = await smtp.submit(SENDER, TO, MESSAGE)
+    assert receipt.accepted
+
+
+@pytest.mark.parametrize("ending", ["!close", "!reset"])
+async def test_a_server_that_has_gone_before_quit_changes_nothing(ending: str) -> None:
+    async with session(HELLO + TAKEN + ending) as (smtp, _):
+        receipt = await smtp.submit(SENDER, TO, MESSAGE)
+        await anyio.sleep(0.02)
+    assert receipt.accepted
+
+
+async def test_leaving_by_an_exception_says_nothing() -> None:
+    with pytest.raises(KeyError):
+        async with session(HELLO) as (smtp, _):
+            raise KeyError(smtp)
+
+
+async def test_a_session_that_was_left_is_closed() -> None:
+    async with session(HELLO + "C: QUIT") as (smtp, _):
+        pass
+    assert not smtp.usable
+    with pytest.raises(ClosedError):
+        await smtp.noop()
