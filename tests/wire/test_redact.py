@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailslot.wire.redact import Redactor
+from mailslot.wire.reply import Reply
 from mailslot.wire.secret import Secret
 
 TOKEN_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
@@ -105,3 +106,26 @@ def test_several_secrets_and_one_within_another() -> None:
     assert masked == "••• and ••• and second-secret"
     redactor.add(Secret("second-secret"))
     assert redactor.mask("first and second-secret") == "••• and •••"
+
+
+@pytest.mark.parametrize("cut", ["{} {}", "{}\n{}", "{} \n {}"])
+def test_a_token_cut_by_blanks_or_over_lines(cut: str) -> None:
+    token = "abcdefghijklmnopqrst"
+    pieces = [token[at : at + 5] for at in range(0, len(token), 5)]
+    masked = knowing(token).mask("no: " + cut.format(" ".join(pieces[:2]), " ".join(pieces[2:])))
+    assert not any(piece in masked for piece in pieces)
+
+
+@pytest.mark.parametrize("said", ["PASSWORT: STRASSE-7", "weiß: STRASSE-7", "straße-7"])
+def test_a_letter_that_is_two_in_the_other_case(said: str) -> None:
+    masked = knowing("straße-7").mask(said)
+    assert "•••" in masked
+    assert "7" not in masked
+
+
+def test_a_reply_is_masked_in_words_and_code() -> None:
+    redactor = knowing("tiger-tiger")
+    plain = Reply(535, "5.7.8", "no", positive=False)
+    assert redactor.masked(plain) is plain
+    echoed = redactor.masked(Reply(None, "TIGER-TIGER", "not tiger-tiger", positive=False))
+    assert echoed == Reply(None, "•••", "not •••", positive=False)

@@ -58,6 +58,19 @@ def test_a_reply_in_words(reply: Reply, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (Reply(535, "5.7.8", " not\nhere ", positive=False), "not here"),
+        (Reply(535, "5.7.8", "", positive=False), "5.7.8"),
+        (Reply(535, None, "\n", positive=False), "535"),
+        (Reply(None, None, "", positive=False), "no reason given"),
+    ],
+)
+def test_the_words_of_a_reply(reply: Reply, words: str) -> None:
+    assert reply.words == words
+
+
+@pytest.mark.parametrize(
     ("octets", "cause"),
     [
         (b"\x15\x03\x01\x00\x02\x02\x46", "tls_port_mismatch"),

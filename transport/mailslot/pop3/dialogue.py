@@ -113,7 +113,7 @@ class Pop3Dialogue(Dialogue):
     async def lines(self) -> list[str]:
         """Return the lines of the listing that has begun; a long one may take long, as long as it gets on."""
         lines: list[str] = []
-        while isinstance(event := await self.event(), Line):
+        while isinstance(event := self.protocol.next_event() or await self.event(), Line):
             lines.append(event.text)
             if len(lines) % _BREATH == 0:
                 await anyio.lowlevel.checkpoint()

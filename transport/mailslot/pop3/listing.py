@@ -43,10 +43,11 @@ def parse_listing(sizes: Iterable[str], uids: Iterable[str]) -> list[Entry]:
 
 
 def _numbered(line: str) -> tuple[int, str]:
-    number, _, rest = line.strip().partition(" ")
-    if not (number.isascii() and number.isdigit() and 0 < len(number) <= 10 and int(number)):
+    word, _, rest = line.strip().partition(" ")
+    number = int(word) if word.isascii() and word.isdigit() and len(word) <= 10 else 0
+    if not number:
         raise RemoteProtocolError(f"a listing's line without a message number: {line[:40]!a}")
-    return int(number), rest.strip()
+    return number, rest.strip()
 
 
 def _size(text: str) -> int:

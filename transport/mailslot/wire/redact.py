@@ -28,7 +28,7 @@ class Redactor:
     def __init__(self) -> None:
         self._secrets: set[str] = set()
         self._forms: list[str] = []
-        self._exact: re.Pattern[str] | None = None
+        self._exact: list[str] = []
         self._least = 0
         self._grams: set[str] | None = None
 
@@ -39,16 +39,19 @@ class Redactor:
             return
         self._secrets.add(text)
         self._forms += [text, *(_coded(text.encode(), lead) for lead in range(3))]
-        exact = [form for form in self._forms if form in self._secrets or len(form) >= _SHORT]
-        self._least = min(_GRAM, *map(len, exact))
-        self._exact = re.compile("|".join(map(re.escape, sorted(exact, key=len, reverse=True))), re.IGNORECASE)
+        exact = {form.casefold() for form in self._forms if form in self._secrets or len(form) >= _SHORT}
+        self._exact = sorted(exact, key=len, reverse=True)
+        self._least = min(_GRAM, len(self._exact[-1]))
         self._grams = None
 
     def mask(self, text: str) -> str:
         """Return `text` with every trace of a known secret replaced by ``•••``."""
-        if self._exact is None or len(text) < self._least:
+        if not self._exact or len(text.casefold()) < self._least:
             return text
-        text = _RUN.sub(self._mask_run, self._exact.sub(MASK, text))
+        text = self._mask_exact(text)
+        if len(text) < _GRAM:
+            return text
+        text = _RUN.sub(self._mask_run, text)
         # Cut by blanks or over lines; then nothing is left that could be told from it.
         return MASK if self._holds_gram("".join(text.split())) else text
 
@@ -58,6 +61,19 @@ class Redactor:
         if text == reply.text and enhanced == reply.enhanced:
             return reply
         return dataclasses.replace(reply, text=text, enhanced=enhanced)
+
+    def _mask_exact(self, text: str) -> str:
+        folded = text.casefold()
+        for form in self._exact:
+            at = folded.find(form)
+            while at >= 0:
+                if len(folded) != len(text):
+                    # A letter that is two in the other case: nobody knows where the secret ends.
+                    return MASK
+                text = text[:at] + MASK + text[at + len(form) :]
+                folded = folded[:at] + MASK + folded[at + len(form) :]
+                at = folded.find(form, at + len(MASK))
+        return text
 
     def _mask_run(self, match: re.Match[str]) -> str:
         return MASK if self._holds_gram(match[0]) else match[0]
