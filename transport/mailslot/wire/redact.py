@@ -39,9 +39,9 @@ class Redactor:
             return
         self._secrets.add(text)
         self._forms += [text, *(_coded(text.encode(), lead) for lead in range(3))]
-        exact = {form.casefold() for form in self._forms if form in self._secrets or len(form) >= _SHORT}
-        self._exact = sorted(exact, key=len, reverse=True)
-        self._least = min(_GRAM, len(self._exact[-1]))
+        exact = [form for form in self._forms if form in self._secrets or len(form) >= _SHORT]
+        self._exact = sorted({form.casefold() for form in exact}, key=len, reverse=True)
+        self._least = min(_GRAM, *map(len, exact))
         self._grams = None
 
     def mask(self, text: str) -> str:
