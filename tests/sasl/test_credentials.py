@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mailslot import AccessToken, InputError, MailError, OAuth, Password, Secret, StaticToken, TokenSource
+from mailslot.sasl.credentials import check_credentials
 
 LONG = "ya29.a0AfH6SMBx-Zq7kPw9"
 
@@ -100,3 +101,28 @@ async def test_a_static_token_is_always_the_same_until_it_is_forgotten() -> None
     with pytest.raises(MailError) as caught:
         await source.token()
     assert (caught.value.stage, caught.value.cause) == ("token", "token_not_retrieved")
+
+
+def test_secrets_that_no_server_takes_are_refused() -> None:
+    assert AccessToken("x" * 16_384).value == "x" * 16_384
+    with pytest.raises(InputError) as long:
+        AccessToken("x" * 16_385)
+    assert long.value.cause == "token_too_long"
+    assert "x" * 20 not in str(long.value)
+    assert Password("user", "x" * 4_096)
+    with pytest.raises(InputError, match="longer than"):
+        Password("user", "x" * 4_097)
+
+
+@pytest.mark.parametrize("soon", ["soon", b"1", [1]])
+def test_an_end_that_is_no_time_is_refused(soon: Any) -> None:
+    with pytest.raises(InputError, match="seconds since the epoch"):
+        AccessToken("token", soon)
+
+
+@pytest.mark.parametrize("auth", ["alice", b"x", 5, ("alice", "secret")])
+def test_what_nobody_signs_in_with_is_refused(auth: object) -> None:
+    check_credentials(None)
+    check_credentials(Password("user", "secret"))
+    with pytest.raises(InputError, match="OAuth, Password or None"):
+        check_credentials(auth)
