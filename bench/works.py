@@ -72,7 +72,7 @@ WORKS = [
     Work("1,000 × 2 KB, a batch", "sink", [*MANY, AIOSMTPLIB, SMTPLIB, SMTPPROTO], _submit(1_000), ratios=SESSIONS),
     Work("1,000 × 2 KB, no TLS", "sink", [*OURS, *MANY, AIOSMTPLIB, SMTPLIB, LIBCURL], _submit(1_000, security="none"),
          ratios=SESSIONS),
-    Work("1,000 structured messages", "sink", [*OURS, AIOSMTPLIB, SMTPLIB], _submit(1_000, source="structured"),
+    Work("1,000 structured messages", "sink", [*OURS, *MANY, AIOSMTPLIB, SMTPLIB], _submit(1_000, source="structured"),
          ratios={"aiosmtplib": 0.25}),
     Work("1,000 × 2 KB, Postfix", "postfix", [*OURS, *MANY, SMTPLIB, LIBCURL, AIOSMTPLIB], _submit(1_000),
          ratios={"smtplib": 1.0, "libcurl": 1.0}),

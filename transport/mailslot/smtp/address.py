@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import idna
@@ -51,6 +52,12 @@ def parse_address(given: str, what: str) -> Address:
     """
     if not isinstance(given, str):
         raise _refuse(given, what, "it is not text")
+    return _parse(given, what)
+
+
+@lru_cache(maxsize=256)
+def _parse(given: str, what: str) -> Address:
+    # Kept, since a device writes to few addresses, again and again.
     local, at, domain = given.rpartition("@")
     if not at or not local or not domain:
         raise _refuse(given, what, "it is not of the form name@domain")
