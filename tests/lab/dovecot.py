@@ -81,13 +81,14 @@ class Dovecot:
 
 
 @contextmanager
-def start_dovecot(folder: Path, provider: Provider, certificate: LeafCert) -> Iterator[Dovecot]:
+def start_dovecot(folder: Path, provider: Provider, certificate: LeafCert, *, more: str = "") -> Iterator[Dovecot]:
     """Run Dovecot, as its own system user where the tests run as root.
 
     Args:
         folder: an empty folder of its own, which that user can reach.
         provider: whose tokens it takes.
         certificate: for ``localhost``.
+        more: settings besides the usual ones.
     """
     root = os.geteuid() == 0
     owner = "dovecot" if root else getpass.getuser()
@@ -105,6 +106,8 @@ def start_dovecot(folder: Path, provider: Provider, certificate: LeafCert) -> It
     folder.mkdir()
     (folder / "server.pem").write_bytes(certificate.private_key_and_cert_chain_pem.bytes())
     write_settings(language(), folder, values)
+    with (folder / "dovecot.conf").open("a") as settings:
+        settings.write(more)
     for user in USERS:
         for kind in ("new", "cur", "tmp"):
             (folder / "mail" / user / kind).mkdir(parents=True)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 import anyio
 import pytest
 
+from child import fork, status
 from mailslot.errors import MailError
 from mailslot.oauth.health import Facts, health
 from mailslot.oauth.http import TokenHttp
@@ -39,23 +40,6 @@ BACKENDS = ("asyncio", "trio")
 CLIENTS = {backend: TokenHttp() for backend in BACKENDS}
 """Made once, since that takes longer than a renewal. None is used in two processes or on two loops."""
 SYSTEM_CALLS = ("open", "write", "fsync", "close", "replace", "unlink")
-
-
-def fork(work: Callable[[], object]) -> int:
-    """Run something in a child; 0 is its status if it ends by itself."""
-    if child := os.fork():
-        return child
-    status = 1
-    try:
-        work()
-        status = 0
-    except BaseException as error:  # noqa: BLE001 - a child must never run on in its parent's place
-        print(f"in the child: {error!r} {getattr(error, 'detail', '')}", file=sys.stderr, flush=True)
-    os._exit(status)
-
-
-def status(child: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 @contextmanager

@@ -85,6 +85,7 @@ class Script:
     alive: bool = True
     heard: list[Any] = field(default_factory=list)
     secrets: list[Secret] = field(default_factory=list)
+    stages: list[str] = field(default_factory=list)
     computed: int = 0
 
     def __post_init__(self) -> None:
@@ -113,6 +114,9 @@ class Script:
 
     async def cancel(self) -> Step:
         return self._step("*")
+
+    def enter(self, stage: str) -> None:
+        self.stages.append(stage)
 
     async def compute(self, work: Any, challenge: bytes) -> bytes:
         self.computed += 1
@@ -336,6 +340,16 @@ class TestSignIn:
             await by(Script([PROMPT, NO]), source)
         assert caught.value is failure
         assert source.asked == [False, True]
+
+    async def test_a_token_without_a_successor_leaves_the_refusal(self) -> None:
+        """Nothing more is known of it than what the server said."""
+        source = Tokens("t1", TokenError("no renewal token", cause="token_not_renewable"))
+        script = Script([PROMPT, reasons("401"), NO])
+        with pytest.raises(SignInError) as caught:
+            await by(script, source)
+        assert caught.value.cause == "token_refused"
+        assert source.asked == [False, True]
+        assert script.stages == ["token", "sign_in", "token"]
 
     @pytest.mark.parametrize(("second", "renewed"), [("one", False), ("two", True)])
     async def test_a_new_connection_is_due_where_the_server_is_gone(self, second: str, renewed: bool) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mailslot import InputError, Security
+from mailslot.slots.records import Records
 from mailslot.slots.settings import KEYS, Settings
 from mailslot.slots.slot import PROTOCOLS, SLOTS, doors, find_slot
 from mailslot.slots.toml_file import SettingsFile
@@ -136,3 +138,10 @@ def test_home_that_is_a_file(tmp_path: Path) -> None:
 
 def test_every_setting_says_what_is_allowed() -> None:
     assert all(key.allowed for key in KEYS.values())
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_tokens_from_elsewhere_are_not_missed(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    settings = replace(Settings(), authentication="oauth2", token_source="file /run/token")
+    assert await records.token_state("smtp", settings, 0.0) == ("Not Retrieved", None)

@@ -69,14 +69,14 @@ async def test_what_it_prints(printed: str | dict[str, object], lifetime: float 
 @pytest.mark.parametrize(
     ("printed", "sentence", "cause"),
     [
-        ("", "no token", "token_not_retrieved"),
-        ("two words", "something other than a token", "token_not_retrieved"),
-        (f"{TOKEN}\n{TOKEN}", "something other than a token", "token_not_retrieved"),
-        ("{", "damaged or cut off", "token_not_retrieved"),
-        ("{}", 'without "access_token"', "token_not_retrieved"),
-        ('{"access_token": 5}', 'without "access_token"', "token_not_retrieved"),
-        (json.dumps({"access_token": TOKEN, "expires_in": -5}), "has expired", "token_update_failed"),
-        (json.dumps({"access_token": TOKEN, "expires_at": 1}), "has expired", "token_update_failed"),
+        ("", "no token", "token_source_failed"),
+        ("two words", "something other than a token", "token_source_failed"),
+        (f"{TOKEN}\n{TOKEN}", "something other than a token", "token_source_failed"),
+        ("{", "damaged or cut off", "token_source_failed"),
+        ("{}", 'without "access_token"', "token_source_failed"),
+        ('{"access_token": 5}', 'without "access_token"', "token_source_failed"),
+        (json.dumps({"access_token": TOKEN, "expires_in": -5}), "has expired", "token_source_failed"),
+        (json.dumps({"access_token": TOKEN, "expires_at": 1}), "has expired", "token_source_failed"),
     ],
 )
 async def test_what_is_no_token(printed: str, sentence: str, cause: str) -> None:
@@ -104,7 +104,7 @@ async def test_it_fails() -> None:
     with pytest.raises(TokenError, match="failed with exit code 3") as refused:
         await ask({"command": python(program)})
     assert refused.value.detail == "cannot reach ••• at host"
-    assert refused.value.cause == "token_not_retrieved"
+    assert refused.value.cause == "token_source_failed"
 
 
 async def test_secrets_that_nobody_knows_are_not_shown_either() -> None:

@@ -21,7 +21,7 @@ async def test_it_always_gives_what_is_there_now(tmp_path: Path) -> None:
     source = file.source({"path": str(path)})
     with pytest.raises(TokenError, match=r"cannot be read: there is no such file\.") as refused:
         await source.token()
-    assert refused.value.cause == "token_not_retrieved"
+    assert refused.value.cause == "token_source_failed"
     path.write_text("first\n")
     assert (await source.token()).value == "first"
     path.write_text("later\n")  # as long, and perhaps at the same time
@@ -47,7 +47,7 @@ async def test_expires_in_counts_from_when_it_was_written(tmp_path: Path) -> Non
     os.utime(path, (written - 700, written - 700))
     with pytest.raises(TokenError, match="has expired") as refused:
         await source.token()
-    assert refused.value.cause == "token_update_failed"
+    assert refused.value.cause == "token_source_failed"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from child import fork, status
 from mailslot import Secret
 from mailslot.vault.keys import KeyRing
 from mailslot.vault.lock import blocking_lock
@@ -28,23 +29,6 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 def value(number: int) -> Secret:
     return Secret(f"{number} secretsecret {LETTERS * (number % 50)}")
-
-
-def fork(work: Callable[[], object]) -> int:
-    """Run something in a child; 0 is its status if it ends by itself."""
-    if child := os.fork():
-        return child
-    status = 1
-    try:
-        work()
-        status = 0
-    except BaseException as error:  # noqa: BLE001 - a child must never run on in its parent's place
-        print(f"in the child: {error!r} {getattr(error, 'detail', '')}", flush=True)
-    os._exit(status)
-
-
-def status(child: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def check(home: Path, *numbers: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from vault import crash
 @pytest.mark.parametrize("proof", [proof.__name__ for proof in crash.PROOFS])
 def test_proof(proof: str, tmp_path: Path) -> None:
     command = [sys.executable, str(Path(crash.__file__)), proof, str(tmp_path)]
-    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    environment = {**os.environ, "PYTHONPATH": str(Path(crash.__file__).parents[1])}
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=environment)
     print(ended.stdout)
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -25,6 +25,7 @@ Stage = Literal[
     "data",
     "transaction",
     "quit",
+    "spool",
 ]
 
 

@@ -107,7 +107,7 @@ class CommandToken:
         return bytes(output)
 
     def _failed(self, what: str, said: str = "") -> TokenError:
-        return TokenError(f"{self._name} {what}.", cause="token_not_retrieved", detail=said)
+        return TokenError(f"{self._name} {what}.", cause="token_source_failed", detail=said)
 
 
 def source(settings: Mapping[str, object]) -> CommandToken:

@@ -40,7 +40,7 @@ class FileToken:
         except OSError as error:
             raise TokenError(
                 f"The file {self._path} with the token cannot be read: {error.strerror}.",
-                cause="token_not_retrieved",
+                cause="token_source_failed",
                 detail=str(error),
             ) from error
         return read_token(text, f"The file {self._path}", written_at=written_at, now=time.time())

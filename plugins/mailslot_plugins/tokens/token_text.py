@@ -45,7 +45,7 @@ def read_token(text: bytes, whose: str, *, written_at: float, now: float) -> Acc
     if expires_at is not None and expires_at <= now:
         raise TokenError(
             f"{whose} gives a token that has expired; the program that renews it has not done so.",
-            cause="token_update_failed",
+            cause="token_source_failed",
         )
     try:
         return AccessToken(token, expires_at)
@@ -54,7 +54,7 @@ def read_token(text: bytes, whose: str, *, written_at: float, now: float) -> Acc
 
 
 def _refused(sentence: str) -> TokenError:
-    return TokenError(sentence, cause="token_not_retrieved")
+    return TokenError(sentence, cause="token_source_failed")
 
 
 def _number(value: object) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -10,17 +11,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import mailslot
-from mailslot.cli import token
+from mailslot.cli import jobs, token
+from mailslot.cli.console import OF_OUTPUT, complain, prepare_streams, unwritten
 from mailslot.cli.home import home_folder
+from mailslot.cli.poll import poll
+from mailslot.cli.received import received
+from mailslot.cli.report import report
+from mailslot.cli.serve import print_metrics, serve
 from mailslot.cli.settings import set_values, show
 from mailslot.cli.slots import slots
+from mailslot.cli.test import run_test
+from mailslot.cli.transfer import export, import_
 from mailslot.errors import InputError, MailError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 COMMANDS = "mailslot.commands"
-"""The entry points under which plugins bring commands of their own; each is a function with typer's annotations."""
+"""The entry points under which plugins bring commands of their own: a function with typer's annotations, or a typer."""
 
 app = typer.Typer(
     name="mailslot",
@@ -55,23 +63,62 @@ def _options(
 app.command("slots")(slots)
 app.command("show")(show)
 app.command("set")(set_values)
+app.command("test")(run_test)
+app.command("export")(export)
+app.command("import")(import_)
+app.command("report")(report)
+app.command("poll")(poll)
+app.command("received")(received)
+app.command("serve")(serve)
+app.command("metrics")(print_metrics)
 app.add_typer(token.app, name="token")
+app.add_typer(jobs.app, name="jobs")
 
 
 def run() -> None:
     """Run the command that the arguments name."""
+    prepare_streams()
+    # What goes wrong is said in one sentence; a command that keeps a log sets one up.
+    for name in ("mailslot", "mailslot_plugins"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
     for entry in entry_points(group=COMMANDS):
         try:
-            app.command(entry.name)(entry.load())
+            command = entry.load()
+            if isinstance(command, typer.Typer):
+                app.add_typer(command, name=entry.name)
+            else:
+                app.command(entry.name)(command)
         except ModuleNotFoundError as error:
             app.command(entry.name)(_missing(entry.name, error.name or "a package"))
+    code: int | str | None = None
+    fault: OSError | None = None
+    try:
+        code = _run()
+    except OSError as error:
+        if error.filename is not None or error.errno not in OF_OUTPUT:
+            raise
+        fault = error
+    fault = unwritten() or fault
+    if fault is not None:
+        code = 1
+        # A reader that has left, such as `head`, has what it wanted.
+        if not isinstance(fault, BrokenPipeError):
+            complain(f"The output cannot be written: {fault.strerror}.")
+    sys.exit(code)
+
+
+def _run() -> int | str | None:
+    """Run the command, and return how it ended."""
     try:
         app()
     except MailError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(2 if isinstance(error, InputError) and error.cause == "invalid_input" else 1)
+        complain(str(error))
+        return 2 if isinstance(error, InputError) and error.cause == "invalid_input" else 1
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
+    except SystemExit as ended:
+        return ended.code
+    return 0
 
 
 def _missing(command: str, package: str) -> Callable[[], None]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
+from mailslot.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -42,9 +44,19 @@ def read_values(texts: Sequence[str]) -> list[str]:
     """Return values from the command line, ``-`` meaning standard input.
 
     One ``-`` takes all of it, such as a key file; several take a line each. A keyboard gives one line, unseen.
+
+    Raises:
+        InputError: it is no text.
     """
+    try:
+        return _read(texts)
+    except UnicodeDecodeError as error:
+        raise InputError("What was entered is not text in the terminal's encoding.", stage="resolve") from error
+
+
+def _read(texts: Sequence[str]) -> list[str]:
     wanted = texts.count("-")
     if wanted and sys.stdin.isatty():
         return [getpass("value: ") if text == "-" else text for text in texts]
-    given = iter([sys.stdin.read().removesuffix("\n")] if wanted == 1 else [])
+    given = iter([sys.stdin.read().removesuffix("\n").removesuffix("\r")] if wanted == 1 else [])
     return [next(given, None) or sys.stdin.readline().rstrip("\r\n") if text == "-" else text for text in texts]

@@ -4,88 +4,150 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.box import HEAVY_HEAD, SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from mailslot.cli.console import make_console
 from mailslot.cli.home import open_records, read_values
+from mailslot.errors import InputError
+from mailslot.slots.section import find_section, section_names
 from mailslot.slots.settings import KEYS, SECRETS
-from mailslot.slots.slot import doors, find_slot
+from mailslot.slots.slot import SLOTS, Slot, doors, find_slot
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
+
+    from mailslot.slots.keys import Key
+    from mailslot.slots.section import Section
 
 SlotName = Annotated[str, typer.Argument(metavar="SLOT", help="A slot's id, such as network.smtp.")]
+PlaceName = Annotated[
+    str, typer.Argument(metavar="SLOT", help="A slot's id, such as network.smtp, or a section, such as device.")
+]
+_WIDE = 110
+"""Columns from which on there is room to say what is allowed."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
-def show(context: typer.Context, slot: SlotName, *, as_json: AsJson = False) -> None:
-    """Show the settings of a slot's record."""
+def show(context: typer.Context, slot: PlaceName, *, as_json: AsJson = False) -> None:
+    """Show the settings of a slot's record, or of a section such as device: what holds, and where it is from."""
+    from mailslot.slots.overview import record_overview, section_overview  # noqa: PLC0415 - cryptography is slow
+
     home: Path = context.obj
-    found = find_slot(slot)
+    found = _find(slot)
     records = open_records(home)
-    settings = records.settings.load()[found.record]
-    secrets = {name: name in records.vault.fields(found.record) for name in SECRETS}
-    values = {key: _shown(getattr(settings, key)) for key in KEYS if found.protocol in KEYS[key].protocols}
-    if as_json:
-        document = {"slot": found.id, "record": found.record, "settings": values, "secrets": secrets}
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    if not isinstance(found, Slot):
+        document = {"section": found.name, **section_overview(records, found)}
+        _print(document, found.keys, found.name, as_json=as_json)
         return
-    table = Table(title=f"{found.id}: {found.path}", title_justify="left")
-    table.add_column("Setting", no_wrap=True)
-    table.add_column("Value", overflow="fold")
-    table.add_column("Allowed", style="dim")
-    for key, value in values.items():
-        table.add_row(key, "" if value is None else escape(_text(value)), KEYS[key].allowed)
-    for name, there in secrets.items():
-        table.add_row(name, "set, in the vault" if there else "", "a text; KEY=- reads it from standard input")
-    console = Console()
-    console.print(table)
+    document = {"slot": found.id, "record": found.record, **record_overview(records, found.record)}
+    _print(document, KEYS, f"{found.id}: {found.path}", as_json=as_json)
     others = [other.id for other in doors(found.record) if other != found]
-    if others:
-        console.print(f"The same settings and token are behind {' and '.join(others)}.")
+    if others and not as_json:
+        make_console().print(f"The same settings and token are behind {' and '.join(others)}.")
 
 
 def set_values(
     context: typer.Context,
-    slot: SlotName,
+    slot: PlaceName,
     assignments: Annotated[
         list[str], typer.Argument(metavar="KEY=VALUE…", help="What to set; KEY= unsets, KEY=- reads standard input.")
     ],
 ) -> None:
-    """Set settings of a slot's record; passwords and client secrets go into the vault.
+    """Set settings of a slot's record, or of a section; passwords and client secrets go into the vault.
 
     client_secret may be a text, a service account's key file, or a private key with its certificate in PEM:
     mailslot set SLOT client_secret=- < key-and-certificate.pem
     """
     home: Path = context.obj
-    found = find_slot(slot)
-    pairs = [assignment.partition("=") for assignment in assignments]
-    for key, equals, _ in pairs:
-        if not equals:
-            raise typer.BadParameter(f"{key!r} is not of the form KEY=VALUE", param_hint="KEY=VALUE")
-    texts = dict(zip([key for key, _, _ in pairs], read_values([text for _, _, text in pairs]), strict=True))
+    found = _find(slot)
+    texts = _texts(assignments)
+    done = make_console()
+    if not isinstance(found, Slot):
+        open_records(home).settings.change_section(found, {key: text or None for key, text in texts.items()})
+        done.print(f"Set {', '.join(texts)} of {found.name}.")
+        return
     secrets = {key: Secret(text) if text else None for key, text in texts.items() if key in SECRETS}
     values = {key: text or None for key, text in texts.items() if key not in SECRETS}
-    open_records(home).change(found.record, values, secrets)
-    done = Console()
-    done.print(f"Set {', '.join([*values, *secrets])} of {found.id}.")
+    if path := values.get("ca_file"):
+        # Whoever reads it later stands in another folder.
+        values["ca_file"] = str(Path(path).expanduser().absolute())
+    changed = open_records(home).change(found.record, values, secrets)
+    done.print(f"Set {', '.join(texts)} of {found.id}.")
+    for note in changed.notes:
+        done.print(escape(note), highlight=False)
     others = [other.id for other in doors(found.record) if other != found]
     if others:
         done.print(f"This holds for {' and '.join(others)} too.")
 
 
-def _shown(value: object) -> object:
-    if isinstance(value, tuple):
-        return list(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - of texts
-    if value is None or isinstance(value, int | str):
-        return value
-    return str(getattr(value, "value", value))
+def _find(name: str) -> Slot | Section:
+    """Return the slot or section with a name.
+
+    Raises:
+        InputError: there is none; the nearest is suggested.
+    """
+    if any(slot.id == name for slot in SLOTS):
+        return find_slot(name)
+    section = find_section(name)
+    if section is not None:
+        return section
+    sections = section_names()
+    near = get_close_matches(name, [*(slot.id for slot in SLOTS), *sections], n=1)
+    if near and near[0] in sections:
+        raise InputError(f"There is no slot and no section {name!r}. Did you mean {near[0]}?", stage="resolve")
+    return find_slot(name)
 
 
-def _text(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - of texts
+def _texts(assignments: list[str]) -> dict[str, str]:
+    """Return what is to be set, by key, with what standard input holds."""
+    pairs = [assignment.partition("=") for assignment in assignments]
+    for key, equals, _ in pairs:
+        if not equals:
+            raise typer.BadParameter(f"{key!r} is not of the form KEY=VALUE", param_hint="KEY=VALUE")
+    names = [key for key, _, _ in pairs]
+    if twice := {key for key in names if names.count(key) > 1}:
+        raise typer.BadParameter(f"{', '.join(sorted(twice))} is given twice", param_hint="KEY=VALUE")
+    texts = dict(zip(names, read_values([text for _, _, text in pairs]), strict=True))
+    for key, _, text in pairs:
+        if text == "-" and not texts[key]:
+            raise InputError(f"Nothing was entered for {key}, and nothing changes; {key}= removes it.", stage="resolve")
+    return texts
+
+
+def _print(document: Mapping[str, Any], keys: Mapping[str, Key], title: str, *, as_json: bool) -> None:
+    from mailslot.slots.overview import as_text  # noqa: PLC0415 - as above
+
+    if as_json:
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        return
+    console = make_console()
+    wide = console.width >= _WIDE
+    table = Table(title=title, title_justify="left", box=HEAVY_HEAD if wide else SIMPLE_HEAD, pad_edge=wide)
+    table.add_column("Setting", no_wrap=True)
+    table.add_column("Value", overflow="fold")
+    if wide:
+        table.add_column("From", style="dim")
+        table.add_column("Allowed", style="dim")
+
+    def add(key: str, value: str, where: str, allowed: str) -> None:
+        if wide:
+            table.add_row(key, value, where, allowed, style="dim" if where else None)
+        else:
+            table.add_row(key, f"{value} ({where})" if where else value, style="dim" if where else None)
+
+    for key, value in document["settings"].items():
+        where = document["from"].get(key, "")
+        add(key, escape(as_text(value)), escape(where), keys[key].allowed)
+    for name, there in document.get("secrets", {}).items():
+        kept = {True: "set, in the vault", False: "", None: "cannot be read"}[there]
+        add(name, kept, "", "a text; KEY=- reads it from standard input")
+    console.print(table)

@@ -6,18 +6,19 @@ import json
 import sys
 import time
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import anyio
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mailslot.cli.console import make_console
 from mailslot.cli.home import open_records
 from mailslot.cli.settings import AsJson, SlotName
 from mailslot.cli.terminal import Terminal
+from mailslot.moments import iso
 from mailslot.slots.slot import SLOTS, doors, find_slot
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:
     from mailslot.oauth.http import TokenHttp  # noqa: PLC0415 - httpx2 takes a while to import
     from mailslot.slots.records import ApplicationMissingError, choose_flow, direct_source  # noqa: PLC0415
 
-    console = Console()
+    console = make_console()
     settings = records.settings.load()[slot.record]
     direct = direct_source(settings)
     if direct is not None:
@@ -115,7 +116,7 @@ def delete(
 
 
 async def _delete(records: Records, slot: Slot) -> None:
-    console = Console()
+    console = make_console()
     said = await records.delete_token(slot.record, records.settings.load()[slot.record])
     console.print(f"[bold]Not Retrieved[/bold]: there is no token of {slot.id} any more.")
     if said:
@@ -142,7 +143,7 @@ def status(
     for row in rows:
         health = row["health"]
         table.add_row(row["slot"], row["token"], *(_cells(health) if health else ("–", "", "", "")))
-    console = Console()
+    console = make_console()
     console.print(table)
     for row in rows:
         for note in row["health"]["notes"] if row["health"] else ():
@@ -173,15 +174,11 @@ async def token_rows(records: Records, slots: Iterable[Slot]) -> list[dict[str, 
 def _as_json(health: Health) -> dict[str, Any]:
     values = asdict(health)
     for key in ("obtained_at", "expires_at", "renewed_at", "secret_expires_at"):
-        values[key] = _iso(values[key])
+        values[key] = iso(values[key])
     if values["failure"] is not None:
         for key in ("at", "retry_at"):
-            values["failure"][key] = _iso(values["failure"][key])
+            values["failure"][key] = iso(values["failure"][key])
     return values
-
-
-def _iso(moment: float | None) -> str | None:
-    return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 
 def _cells(health: dict[str, Any]) -> tuple[str, str, str, str]:

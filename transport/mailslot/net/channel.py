@@ -70,6 +70,11 @@ class Channel:
         except OSError:
             return None
 
+    @property
+    def peer_certificate(self) -> bytes | None:
+        """The server's certificate, in DER, verified or not as the context said; None without TLS."""
+        return self._socket.getpeercert(binary_form=True) if isinstance(self._socket, ssl.SSLSocket) else None
+
     async def send(self, data: bytes | memoryview, deadline: float = math.inf) -> None:
         """Send octets; returns once the system has taken them all.
 

@@ -10,6 +10,7 @@ from mailslot.errors import ClosedError, MailError, NetworkError, RefusedError, 
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from mailslot.net.channel import Channel
@@ -32,7 +33,7 @@ class Dialogue:
     """A dialogue with a mail server over one channel.
 
     Attributes:
-        stage: the step of the dialogue that goes on, for errors.
+        stage: the step of the dialogue that goes on, for errors; whoever wants to watch is told when it changes.
         handed_over: whether a whole message is out and its answer is not in.
         channel: the connection.
         timeout: seconds for each wait.
@@ -41,8 +42,17 @@ class Dialogue:
             may know what the first one was told.
     """
 
-    def __init__(self, channel: Channel, *, timeout: float, transcript: Transcript | None, redactor: Redactor) -> None:
-        self.stage: Stage = "greeting"
+    def __init__(
+        self,
+        channel: Channel,
+        *,
+        timeout: float,
+        transcript: Transcript | None,
+        redactor: Redactor,
+        on_stage: Callable[[Stage], None] | None = None,
+    ) -> None:
+        self._stage: Stage | None = None
+        self._on_stage = on_stage
         self.handed_over = False
         self.channel = channel
         self.timeout = timeout
@@ -50,6 +60,18 @@ class Dialogue:
         self.redactor = redactor
         self._lock = anyio.Lock(fast_acquire=True)
         self._closed = False
+
+    @property
+    def stage(self) -> Stage:
+        """The step that goes on."""
+        return self._stage or "greeting"
+
+    @stage.setter
+    def stage(self, stage: Stage) -> None:
+        if stage != self._stage:
+            self._stage = stage
+            if self._on_stage is not None:
+                self._on_stage(stage)
 
     @property
     def closed(self) -> bool:

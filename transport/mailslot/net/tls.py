@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import ssl
+import stat
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +18,8 @@ from mailslot.net.endpoint import Security
 from mailslot.wire.protocol_error import RemoteProtocolError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mailslot.net.endpoint import Endpoint
 
 # OpenSSL's verification results (openssl-verification-options, "X509_V_ERR_…").
@@ -25,6 +30,8 @@ _CERTIFICATE_CAUSES: Final = {
     64: ("certificate_name_mismatch", "was issued for another address"),
 }
 _UNTRUSTED: Final = ("certificate_untrusted", "is not trusted")
+
+_LARGEST_FILE: Final = 16 * 1024 * 1024
 
 # What OpenSSL calls octets that are no TLS record.
 _PLAIN_TEXT: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"})
@@ -38,6 +45,26 @@ def default_context() -> ssl.SSLContext:
     """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def trusting(ca_file: Path) -> ssl.SSLContext:
+    """Return a context that trusts the authorities of a file in PEM besides the system's, TLS 1.2 or newer.
+
+    Raises:
+        OSError: it is no regular file, cannot be read, or is larger than 16 MiB.
+        ssl.SSLError: there is no certificate in it; this is an `OSError` too.
+    """
+    # Without O_NONBLOCK, opening a named pipe would wait for somebody to write into it.
+    with os.fdopen(os.open(ca_file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no file")
+        octets = file.read(_LARGEST_FILE + 1)
+    if len(octets) > _LARGEST_FILE:
+        raise OSError(errno.EFBIG, f"it is larger than {_LARGEST_FILE} octets")
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(cadata=octets.decode("ascii", "replace"))
     return context
 
 

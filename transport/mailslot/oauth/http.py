@@ -18,6 +18,7 @@ import anyio
 import httpx2
 
 from mailslot.errors import InputError
+from mailslot.net.tls import trusting
 from mailslot.oauth import document, unreachable
 from mailslot.oauth.address import check_address, host_of, is_loopback
 from mailslot.oauth.client_authentication import Proof, prove
@@ -186,18 +187,18 @@ class TokenHttp:
 
 
 def _context(ca_file: Path | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(cafile=ca_file)
-        except OSError as error:
-            raise InputError(
-                f"The file of certificate authorities {str(ca_file)!r} cannot be used.",
-                stage="token",
-                detail=str(error),
-            ) from None
-    return context
+    if ca_file is None:
+        context = ssl.create_default_context()
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        return context
+    try:
+        return trusting(ca_file)
+    except OSError as error:
+        raise InputError(
+            f"The file of certificate authorities {str(ca_file)!r} cannot be used.",
+            stage="token",
+            detail=str(error),
+        ) from None
 
 
 def _client(context: ssl.SSLContext, timeout: float, *, trust_env: bool) -> httpx2.AsyncClient:

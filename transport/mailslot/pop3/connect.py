@@ -17,8 +17,9 @@ from mailslot.wire.redact import Redactor
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
+    from mailslot.errors import Stage
     from mailslot.net.channel import Channel
     from mailslot.net.endpoint import Endpoint
     from mailslot.sasl.credentials import Credentials
@@ -34,6 +35,7 @@ async def connect_pop3(
     ssl_context: ssl.SSLContext | None = None,
     timeout: float = 30.0,
     transcript: Transcript | None = None,
+    on_stage: Callable[[Stage], None] | None = None,
 ) -> AsyncGenerator[Pop3Session]:
     """Connect to a POP3 server, encrypt, sign in, and give a session (RFC 1939, RFC 8314).
 
@@ -46,6 +48,8 @@ async def connect_pop3(
         ssl_context: TLS settings; None for the system's authorities and TLS 1.2 or newer.
         timeout: seconds for each wait for a reply, and for each stretch of a transfer without progress.
         transcript: where the dialogue is noted, without secrets.
+        on_stage: called as each step begins, in the order of the wire: with STARTTLS the capabilities are asked for
+            before TLS and again in it, and a second connection or a second try of a sign-in begins steps anew.
 
     Raises:
         InputError: the combination cannot be used, such as credentials without TLS.
@@ -58,7 +62,7 @@ async def connect_pop3(
     redactor = Redactor()
 
     async def greet(channel: Channel) -> Pop3Dialogue:
-        dialogue = Pop3Dialogue(channel, timeout=timeout, transcript=transcript, redactor=redactor)
+        dialogue = Pop3Dialogue(channel, timeout=timeout, transcript=transcript, redactor=redactor, on_stage=on_stage)
         await dialogue.greet(context)
         return dialogue
 
@@ -67,7 +71,7 @@ async def connect_pop3(
         if auth is not None:
             await sign_in(dialogue, auth, again)
 
-    dialogue = await signed_in(lambda: establish(endpoint, timeout, greet), begin)
+    dialogue = await signed_in(lambda: establish(endpoint, timeout, greet, on_stage), begin)
     session = Pop3Session(dialogue, ask_again=auth is not None)
     try:
         yield session

@@ -16,7 +16,7 @@ from mailslot.pop3.states import State, Verb
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mailslot.errors import Stage
     from mailslot.net.channel import Channel
@@ -45,8 +45,16 @@ class Pop3Dialogue(Dialogue):
         occupant: the fetch that is under way, if any.
     """
 
-    def __init__(self, channel: Channel, *, timeout: float, transcript: Transcript | None, redactor: Redactor) -> None:
-        super().__init__(channel, timeout=timeout, transcript=transcript, redactor=redactor)
+    def __init__(
+        self,
+        channel: Channel,
+        *,
+        timeout: float,
+        transcript: Transcript | None,
+        redactor: Redactor,
+        on_stage: Callable[[Stage], None] | None = None,
+    ) -> None:
+        super().__init__(channel, timeout=timeout, transcript=transcript, redactor=redactor, on_stage=on_stage)
         self.protocol = Pop3Protocol(encrypted=channel.encrypted)
         self.occupant: Fetch | None = None
 
@@ -150,9 +158,9 @@ class Pop3Dialogue(Dialogue):
 
     async def greet(self, context: ssl.SSLContext) -> None:
         """Bring TLS up where it comes first, and wait for the server's greeting."""
-        async with self.turn("greeting"):
-            if self.channel.endpoint.security is Security.TLS:
-                self.stage = "tls"
+        tls_first = self.channel.endpoint.security is Security.TLS
+        async with self.turn("tls" if tls_first else "greeting"):
+            if tls_first:
                 await self._encrypt(context, upgraded=False)
                 self.protocol.encrypted = True
                 self.stage = "greeting"
@@ -168,7 +176,7 @@ class Pop3Dialogue(Dialogue):
             if self.channel.endpoint.security is not Security.STARTTLS:
                 return
             self.stage = "tls"
-            await self._upgrade(context)
+            await self.upgrade(context)
             self.stage = "capabilities"
             await self.capabilities()
 
@@ -183,7 +191,8 @@ class Pop3Dialogue(Dialogue):
             if (await self.status()).positive:
                 await self.lines()
 
-    async def _upgrade(self, context: ssl.SSLContext) -> None:
+    async def upgrade(self, context: ssl.SSLContext) -> None:
+        """Bring TLS up by STLS, in a turn of whoever asks for it."""
         capabilities = self.protocol.capabilities
         if capabilities and "STLS" not in capabilities:
             raise NetworkError(

@@ -54,7 +54,7 @@ def cause_of(stage: Stage, reply: Reply, otherwise: str) -> tuple[str, bool]:
         if (
             stage in row.stages.split()
             and (not row.code or code == row.code or code.startswith(f"{row.code}/"))
-            and (not row.words or re.search(row.words, reply.text, re.IGNORECASE))
+            and (not row.words or re.search(row.words, reply.words, re.IGNORECASE))
         ):
             return row.cause, row.retryable
     return otherwise, False

@@ -20,6 +20,7 @@ from mailslot.wire.secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mailslot.errors import Stage
     from mailslot.pop3.dialogue import Pop3Dialogue
     from mailslot.sasl.credentials import Credentials, Password
 
@@ -61,6 +62,10 @@ class Pop3Carrier:
     def alive(self) -> bool:
         """Whether another AUTH can follow."""
         return self._dialogue.alive
+
+    def enter(self, stage: Stage) -> None:
+        """Note which step begins."""
+        self._dialogue.stage = stage
 
     def keep_secret(self, secret: Secret) -> None:
         """Learn what must be masked."""

@@ -16,7 +16,7 @@ from mailslot.sasl.scram import ScramSha256
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mailslot.errors import SignInError
+    from mailslot.errors import SignInError, Stage
     from mailslot.sasl.credentials import Credentials
     from mailslot.wire.reply import Reply
     from mailslot.wire.secret import Secret
@@ -36,6 +36,10 @@ class Carrier(Protocol):
     @property
     def alive(self) -> bool:
         """Whether another sign-in can be tried on the same connection."""
+        ...
+
+    def enter(self, stage: Stage) -> None:
+        """Note which step begins: ``token`` or ``sign_in``."""
         ...
 
     def keep_secret(self, secret: Secret) -> None:

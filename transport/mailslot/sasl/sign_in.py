@@ -87,14 +87,27 @@ async def sign_in(
         if not verdict.accepted:
             raise carrier.refusal(credentials, verdict)
         return
-    token = again.token if again else await fetch(credentials.source, force=False)
+
+    async def token_of(source: TokenSource, *, force: bool) -> AccessToken:
+        carrier.enter("token")
+        token = await fetch(source, force=force)
+        carrier.enter("sign_in")
+        return token
+
+    token = again.token if again else await token_of(credentials.source, force=False)
     verdict = await exchange(_bearer(mechanism, credentials, token, host, port), carrier)
     if verdict.accepted:
         return
     refusal = carrier.refusal(credentials, verdict)
     if again or not _curable(verdict):
         raise refusal
-    fresh = await fetch(credentials.source, force=True)
+    try:
+        fresh = await token_of(credentials.source, force=True)
+    except TokenError as error:
+        if error.cause != "token_not_renewable":
+            raise
+        # There is no other token, so what the server said of this one stands.
+        raise refusal from error
     retry = SignInAgainError(fresh, refusal, renewed=fresh.value != token.value)
     if not carrier.alive:
         raise retry

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Final, Literal, cast
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
 
 from anyio.to_thread import run_sync
 
@@ -16,8 +17,10 @@ from mailslot.oauth.health import Facts, health, token_line
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.providers import custom, preset, presets
 from mailslot.oauth.renewal import GrantSource, settings_digest
+from mailslot.slots.checks import check_authorities, check_secret
+from mailslot.slots.corrections import MICROSOFT_NOTE, STARTTLS_ON_587, meant, without_port_465
+from mailslot.slots.presets import effective
 from mailslot.slots.record import RecordStore
-from mailslot.slots.settings import SECRETS
 from mailslot.slots.slot import PROTOCOLS
 from mailslot.slots.toml_file import SettingsFile
 from mailslot.vault.keys import KeyRing
@@ -55,6 +58,18 @@ class ApplicationMissingError(InputError):
         self.provider = provider
 
 
+class Changed(NamedTuple):
+    """What a change came to.
+
+    Attributes:
+        settings: the record's settings from now on.
+        notes: what was understood otherwise than it was entered, a sentence each.
+    """
+
+    settings: Settings
+    notes: tuple[str, ...]
+
+
 class Records:
     """The home folder of a device. Everything here blocks for a moment: call it in a thread.
 
@@ -73,28 +88,47 @@ class Records:
         """
         self.home = home
         self.settings = SettingsFile(home)
-        self.vault = Vault(home / "vault", KeyRing.load(home, credentials))
+        self._keys = KeyRing(home, credentials)
+        self.vault = Vault(home / "vault", self._keys)
+
+    def check_key(self) -> None:
+        """Raise where the key to the secrets cannot be used; the settings can be all the same.
+
+        Raises:
+            MailError: cause `token_store_unreadable`.
+        """
+        self._keys.check()
 
     def store(self, record: str) -> RecordStore:
         """Return where a record's grant is kept."""
         return RecordStore(self.vault, record, self.home / "locks" / f"{record}.lock")
 
-    def change(
-        self, record: str, values: Mapping[str, object | None], secrets: Mapping[str, Secret | None]
-    ) -> Settings:
+    def effective(self, record: str) -> Settings:
+        """Return a record's settings with what holds where nothing is set (`mailslot.slots.presets.effective`).
+
+        Raises:
+            InputError: the file cannot be used.
+        """
+        return effective(self.settings.load()[record], PROTOCOLS[record])
+
+    def change(self, record: str, values: Mapping[str, object | None], secrets: Mapping[str, Secret | None]) -> Changed:
         """Change settings and secrets of a record; nothing changes where anything is not allowed.
 
         Raises:
             InputError: a key, a value or the combination is not allowed.
             MailError: the vault cannot be written.
         """
-        for name in secrets:
-            if name not in SECRETS:
-                raise InputError(f"There is no secret {name!r}; there are {' and '.join(SECRETS)}.", stage="resolve")
-        settings = self.settings.check(record, values)
-        if secrets:
-            self.vault.write(record, secrets)
-        return self.settings.change(record, values) if values else settings
+        for name, secret in secrets.items():
+            check_secret(name, secret)
+        protocol = PROTOCOLS[record]
+        understood = meant(values, self.settings.to_change()[record], protocol)
+        values, notes = understood.values, understood.notes
+        if without_port_465(self.settings.check(record, values), protocol):
+            values, notes = {**values, **STARTTLS_ON_587}, (*notes, MICROSOFT_NOTE)
+        if values.get("ca_file"):
+            check_authorities(self.settings.check(record, values).ca_file)
+        first = partial(self.vault.write, record, secrets) if secrets else None
+        return Changed(self.settings.change(record, values, first=first), notes)
 
     def source(self, record: str, settings: Settings, flow: Flow, http: TokenHttp) -> GrantSource:
         """Return the token source of a record.
@@ -141,7 +175,8 @@ class Records:
             now: the time, in seconds since the epoch.
 
         Returns:
-            ``Not Retrieved`` or ``Retrieved``; and None where the record neither has a token nor wants one.
+            ``Not Retrieved`` or ``Retrieved``; and None where the record neither has a token nor wants one, or takes
+            its tokens from somewhere else.
         """
         fault: MailError | None = None
         grant: Grant | None = None
@@ -149,7 +184,8 @@ class Records:
             grant = await self.store(record).load()
         except MailError as error:
             fault = error
-        if grant is None and fault is None and settings.authentication != "oauth2":
+        keeps_one = settings.authentication == "oauth2" and settings.token_source is None
+        if grant is None and fault is None and not keeps_one:
             return token_line(None), None
         try:
             client = await run_sync(self.client, record, settings, find_flow(grant.flow) if grant else None)

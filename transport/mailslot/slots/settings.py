@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final, Literal
 
 from mailslot.errors import InputError
-from mailslot.net.endpoint import Endpoint, Security
-from mailslot.smtp.address import parse_address
+from mailslot.net.endpoint import Security
+from mailslot.oauth.providers import preset
+from mailslot.slots import keys
+from mailslot.slots.keys import Key
+from mailslot.slots.slot import SLOTS, find_slot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from mailslot.slots.slot import Protocol
 
-BOTH: Final[tuple[Protocol, ...]] = ("SMTP", "POP")
-
 SECRETS: Final = ("password", "client_secret")
 """What is set like a setting and kept in the vault."""
+
+POP_SLOTS: Final = ", ".join(slot.id for slot in SLOTS if slot.protocol == "POP")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,114 +56,64 @@ class Settings:
     scopes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """How one key is read.
-
-    Attributes:
-        allowed: what is allowed, for people.
-        parse: returns the value, from text or from what TOML gave; raises `ValueError` where it is not allowed.
-        protocols: in which records it can stand.
-    """
-
-    allowed: str
-    parse: Callable[[object], Any]
-    protocols: tuple[Protocol, ...] = BOTH
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+def _scope(value: object) -> str:
+    found = keys.text(value)
+    if not re.fullmatch(r"[!#-\[\]-~]+", found):  # RFC 6749 section 3.3
         raise ValueError
-    return value.strip()
+    return found
 
 
-def _number(least: int, most: int) -> Callable[[object], int]:
-    def parse(value: object) -> int:
-        number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value.strip()) else value
-        if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= most:
-            raise ValueError
-        return number
-
-    return parse
+def _provider(value: object) -> str:
+    name = keys.text(value).lower()
+    return name if name == "custom" else preset(name).id
 
 
-def _one_of(*choices: str) -> Callable[[object], str]:
-    def parse(value: object) -> str:
-        if not isinstance(value, str) or value.strip().lower() not in choices:
-            raise ValueError
-        return value.strip().lower()
-
-    return parse
-
-
-def _host(value: object) -> str:
-    host = _text(value)
-    try:
-        return Endpoint(host, 1, Security.NONE).host
-    except InputError:
-        raise ValueError from None
-
-
-def _address(value: object) -> str:
-    try:
-        return parse_address(_text(value), "sender").given
-    except InputError:
-        raise ValueError from None
-
-
-def _url(value: object) -> str:
-    url = _text(value)
-    parts = urlsplit(url)
-    loopback = parts.hostname in {"localhost", "127.0.0.1", "::1"}
-    if not parts.hostname or parts.fragment or not (parts.scheme == "https" or (parts.scheme == "http" and loopback)):
+def _pop_slot(value: object) -> str:
+    slot = find_slot(keys.text(value))
+    if slot.protocol != "POP":
         raise ValueError
-    return url
+    return slot.id
 
 
-def _scopes(value: object) -> tuple[str, ...]:
-    words = value.split() if isinstance(value, str) else cast("list[object]", value)
-    if not isinstance(value, str | list) or not words:
-        raise ValueError
-    scopes = tuple(str(word) for word in words)
-    if not all(re.fullmatch(r"[!#-\[\]-~]+", scope) for scope in scopes):
-        raise ValueError
-    return scopes
-
-
-_URL: Final = Key("an https address, or http on a loopback address", _url)
+_URL: Final = Key("an https address, or http on a loopback address", keys.url)
 
 KEYS: Final[Mapping[str, Key]] = {
-    "server": Key("a host name or an IP address", _host),
-    "secondary_server": Key("a host name or an IP address", _host, ("SMTP",)),
-    "port": Key("a number from 1 to 65535", _number(1, 65535)),
-    "security": Key("none, starttls or tls", lambda value: Security(_one_of("none", "starttls", "tls")(value))),
-    "timeout": Key("seconds from 1 to 600", _number(1, 600)),
-    "sender_name": Key("a text on one line", _text, ("SMTP",)),
-    "sender_address": Key("an e-mail address", _address, ("SMTP",)),
+    "server": Key("a host name or an IP address", keys.host),
+    "secondary_server": Key("a host name or an IP address", keys.host, ("SMTP",)),
+    "port": Key("a number from 1 to 65535", keys.number(1, 65535)),
+    "security": Key("none, starttls or tls", lambda value: Security(keys.one_of("none", "starttls", "tls")(value))),
+    "timeout": Key("seconds from 1 to 600", keys.number(1, 600), default=30),
+    "sender_name": Key("a text on one line", keys.text, ("SMTP",)),
+    "sender_address": Key("an e-mail address", keys.address, ("SMTP",)),
     "authentication": Key(
         "none, password, pop_before_smtp (SMTP only) or oauth2",
-        _one_of("none", "password", "pop_before_smtp", "oauth2"),
+        keys.one_of("none", "password", "pop_before_smtp", "oauth2"),
     ),
-    "account": Key("a user name, mostly an e-mail address", _text),
-    "provider": Key("a provider's name, or custom", lambda value: _text(value).lower()),
-    "client_id": Key("the application's id, as the provider gave it", _text),
-    "tenant": Key("a tenant's name or id, as the provider gave it", _text),
-    "flow": Key("browser, device, paste or app", _one_of("browser", "device", "paste", "app")),
-    "token_source": Key("command PROGRAM ARGUMENT…, or file PATH, for tokens that come from elsewhere", _text),
-    "check_interval": Key("minutes from 0 to 1440; 0 checks by hand only", _number(0, 1440), ("POP",)),
-    "ca_file": Key("the path of a file with certificates", lambda value: Path(_text(value))),
-    "after_fetch": Key("delete or keep", _one_of("delete", "keep"), ("POP",)),
-    "first_poll": Key("new or all", _one_of("new", "all"), ("POP",)),
-    "pop_slot": Key("the id of a POP slot", _text, ("SMTP",)),
+    "account": Key("a user name, mostly an e-mail address", keys.text),
+    "provider": Key("custom, or a provider that is known, such as microsoft365, google or outlook", _provider),
+    "client_id": Key("the application's id, as the provider gave it", keys.text),
+    "tenant": Key("a tenant's name or id, as the provider gave it", keys.text),
+    "flow": Key("browser, device, paste or app", keys.one_of("browser", "device", "paste", "app")),
+    "token_source": Key("command PROGRAM ARGUMENT…, or file PATH, for tokens that come from elsewhere", keys.text),
+    "check_interval": Key("minutes from 0 to 1440; 0 checks by hand only", keys.number(0, 1440), ("POP",)),
+    "ca_file": Key("the path of a file with certificates", keys.path),
+    "after_fetch": Key("delete or keep", keys.one_of("delete", "keep"), ("POP",)),
+    "first_poll": Key("new or all", keys.one_of("new", "all"), ("POP",)),
+    "pop_slot": Key(f"the id of a POP slot: {POP_SLOTS}", _pop_slot, ("SMTP",)),
     "issuer": _URL,
     "authorization_endpoint": _URL,
     "token_endpoint": _URL,
     "device_authorization_endpoint": _URL,
     "revocation_endpoint": _URL,
-    "scopes": Key("a list of scopes, or scopes separated by spaces", _scopes),
+    "scopes": Key("a list of scopes, or scopes separated by spaces", keys.list_of(_scope, r"\s+")),
 }
 
 assert {field.name for field in fields(Settings)} == set(KEYS)  # noqa: S101 - one table must not outgrow the other
+
+
+def keys_for(protocol: Protocol) -> dict[str, Key]:
+    """Return what can be set in a record."""
+    return {name: key for name, key in KEYS.items() if protocol in key.protocols}
 
 
 def parse_setting(key: str, value: object, protocol: Protocol) -> object:
@@ -169,29 +121,32 @@ def parse_setting(key: str, value: object, protocol: Protocol) -> object:
 
     Args:
         key: the setting's name.
-        value: text, or what TOML gave.
+        value: text, or what TOML gave; None, which unsets, stays None.
         protocol: what the record is for.
 
     Raises:
         InputError: there is no such setting in such a record, or the value is not allowed.
     """
-    known = KEYS.get(key)
-    if known is None or protocol not in known.protocols:
-        others = ", ".join(name for name, other in KEYS.items() if protocol in other.protocols)
-        raise InputError(f"There is no setting {key!r} for {protocol}. The settings are: {others}.", stage="resolve")
-    try:
-        return known.parse(value)
-    except ValueError:
-        raise InputError(f"The setting {key} is {value!r}; it must be {known.allowed}.", stage="resolve") from None
+    if key in KEYS and protocol not in KEYS[key].protocols:
+        raise InputError(f"There is no setting {key} for {protocol}.", stage="resolve")
+    return keys.parse_value(keys_for(protocol), key, value)
 
 
 def check_combination(settings: Settings, protocol: Protocol) -> None:
     """Refuse settings that cannot stand together.
 
     Raises:
-        InputError: a token or password would be sent without TLS, or POP signs in by POP before SMTP.
+        InputError: a token or password would be sent without TLS, POP signs in by POP before SMTP, or SMTP does so
+            and no POP slot is named.
     """
     if settings.authentication in {"oauth2", "password"} and settings.security is Security.NONE:
         raise InputError("OAuth 2.0 and passwords need encryption: set security to starttls or tls.", stage="sign_in")
-    if protocol == "POP" and settings.authentication == "pop_before_smtp":
+    if settings.authentication != "pop_before_smtp":
+        return
+    if protocol == "POP":
         raise InputError("POP before SMTP is a way to sign in to SMTP, not to POP.", stage="sign_in")
+    if settings.pop_slot is None:
+        raise InputError(
+            f"POP before SMTP needs to know where to sign in before: set pop_slot to one of {POP_SLOTS}.",
+            stage="sign_in",
+        )

@@ -1,46 +1,116 @@
-"""``mailslot.toml``: read with all its faults at once, changed without losing a comment, written atomically."""
+"""``mailslot.toml``: read when it changed, changed without losing a comment, written atomically."""
 
 from __future__ import annotations
 
+import errno
 import os
-import tempfile
-from dataclasses import replace
+import stat
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
-
-import tomlkit
-from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import Table
+from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
-from mailslot.slots.settings import KEYS, Settings, check_combination, parse_setting
+from mailslot.slots.contents import Contents, SettingsFileError, read_contents
+from mailslot.slots.keys import parse_value
+from mailslot.slots.section import find_section
+from mailslot.slots.settings import Settings, check_combination, parse_setting
 from mailslot.slots.slot import PROTOCOLS
+from mailslot.vault import durable
+from mailslot.vault.errors import VaultError
+from mailslot.vault.lock import blocking_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Generator, Iterable
 
-    from tomlkit import TOMLDocument
+    from mailslot.slots.section import Section
 
 NAME: Final = "mailslot.toml"
 
+LARGEST: Final = 1024 * 1024
+"""Octets that the file may have."""
+
+WAIT: Final = 30.0
+"""How long to wait for another process that changes the file, in seconds."""
+
+_SETTLED: Final = 2e9  # nanoseconds: longer than the coarsest clock of a file system that settings lie on
+_BOM: Final = b"\xef\xbb\xbf"
+
+Table = tuple[str, ...]
+Values = dict[str, Any]
+Changes = Mapping[Table, Mapping[str, object | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """The settings that hold.
+
+    Attributes:
+        records: by record.
+        sections: what is set in the other tables, without defaults.
+        fault: why the file as it is now cannot be used; empty where it is what holds.
+    """
+
+    records: Mapping[str, Settings]
+    sections: Mapping[str, Mapping[str, Any]]
+    fault: str = ""
+
 
 class SettingsFile:
-    """The settings of all records in one file of the home folder.
+    """The settings in one file of the home folder. Everything here blocks for a moment: call it in a thread.
 
     Attributes:
         path: the file; it need not exist.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, sections: Iterable[Section] = ()) -> None:
+        """Know where the file is; nothing is read yet.
+
+        Args:
+            home: the folder.
+            sections: tables that are allowed besides those of the device and of the plugins.
+        """
         self.path = home / NAME
+        self._lock = home / "locks" / "settings.lock"
+        self._sections = {section.name: section for section in sections}
+        self._read: tuple[object, Contents | SettingsFileError] | None = None
+        self._good: Contents | None = None
 
     def load(self) -> dict[str, Settings]:
         """Return the settings of every record, those that are not in the file with nothing set.
 
         Raises:
-            InputError: the file cannot be read, or holds something that is not allowed; all of it is named.
+            SettingsFileError: the file cannot be read, or holds something that is not allowed; all of it is named.
         """
-        return _parsed(self._document(), str(self.path))
+        return dict(self._contents().records)
+
+    def current(self) -> InUse:
+        """Return the settings that hold: those in the file, or the last good ones where it is broken now.
+
+        It costs a look at the file's date where nothing has changed.
+
+        Raises:
+            SettingsFileError: it is broken, and was never read when it was not.
+        """
+        try:
+            contents, fault = self._contents(), ""
+        except SettingsFileError as error:
+            if self._good is None:
+                raise
+            contents, fault = self._good, str(error)
+        return InUse(contents.records, contents.sections, fault)
+
+    def section(self, section: Section) -> dict[str, Any]:
+        """Return the settings of a section, with defaults where nothing is set.
+
+        Raises:
+            SettingsFileError: as for `load`.
+        """
+        self._learn(section)
+        return section.filled(self._contents().sections.get(section.name, {}))
 
     def check(self, record: str, values: Mapping[str, object | None]) -> Settings:
         """Return what a record's settings would be after a change, and change nothing.
@@ -48,14 +118,26 @@ class SettingsFile:
         Raises:
             InputError: as for `change`.
         """
-        return self._changed(record, values)[1]
+        changes = self._parsed({("records", record): values})
+        return self._mended(self._contents, changes).records[record]
 
-    def change(self, record: str, values: Mapping[str, object | None]) -> Settings:
+    def to_change(self) -> dict[str, Settings]:
+        """Return what `load` does, also where settings cannot stand together, which a change may mend.
+
+        Raises:
+            SettingsFileError: as for `load`, for anything else that is wrong.
+        """
+        return dict(_known(self._contents)[0].records)
+
+    def change(
+        self, record: str, values: Mapping[str, object | None], *, first: Callable[[], None] | None = None
+    ) -> Settings:
         """Change settings of a record and write the file; nothing changes where anything is not allowed.
 
         Args:
             record: which one.
             values: text or numbers by key; None unsets.
+            first: done once all is checked, before the file is written; where it raises, the file stays as it is.
 
         Returns:
             the record's settings from now on.
@@ -63,102 +145,182 @@ class SettingsFile:
         Raises:
             InputError: a key, a value or the combination is not allowed, or the file cannot be written.
         """
-        document, settings = self._changed(record, values)
-        self._write(tomlkit.dumps(document))
-        return settings
+        return self.edit({("records", record): values}, first=first).records[record]
 
-    def _changed(self, record: str, values: Mapping[str, object | None]) -> tuple[TOMLDocument, Settings]:
-        document = self._document()
-        records: object = document.setdefault("records", tomlkit.table(is_super_table=True))
-        table: object = records.setdefault(record, tomlkit.table()) if isinstance(records, Table) else None
-        if not isinstance(table, Table):
-            _parsed(document, str(self.path))
-            raise _unusable(f"{self.path} has a value where [records.{record}] should be.")
-        for key, value in values.items():
-            if value is None:
-                if key not in KEYS:
-                    parse_setting(key, "", PROTOCOLS[record])
-                cast("dict[str, Any]", table).pop(key, None)
+    def change_section(self, section: Section, values: Mapping[str, object | None]) -> dict[str, Any]:
+        """Change settings of a section as `change` does those of a record, and return them with their defaults."""
+        self._learn(section)
+        return section.filled(self.edit({(section.name,): values}).sections.get(section.name, {}))
+
+    def edit(self, changes: Changes, *, first: Callable[[], None] | None = None) -> Contents:
+        """Change several tables at once: all of them, or nothing.
+
+        Args:
+            changes: values as for `change`, by table: ``("records", "smtp")`` or ``("device",)``.
+            first: as for `change`.
+
+        Returns:
+            what the file holds from now on.
+
+        Raises:
+            InputError: as for `change`.
+        """
+        # Before the lock is made, and the home folder with it.
+        parsed = self._parsed(changes)
+        self._mended(self._contents, parsed)
+        with self._alone():
+            text, newline = self._text()
+            contents = self._mended(partial(self._parse, text), parsed)
+            if first is not None:
+                first()
+            if any(parsed.values()):
+                self._write(self._edited(text, parsed, contents), newline)
+        return contents
+
+    def _parsed(self, changes: Changes) -> dict[Table, Values]:
+        return {table: self._values(table, values) for table, values in changes.items()}
+
+    def _values(self, table: Table, values: Mapping[str, object | None]) -> Values:
+        if table[0] == "records":
+            return {key: parse_setting(key, value, PROTOCOLS[table[1]]) for key, value in values.items()}
+        section = self._find(table[0])
+        return {key: parse_value({} if section is None else section.keys, key, value) for key, value in values.items()}
+
+    def _mended(self, read: Callable[[], Contents], changes: Mapping[Table, Values]) -> Contents:
+        """Return the settings after a change, which leaves nothing wrong that was."""
+        before, fault = _known(read)
+        contents = self._applied(before, changes)
+        if fault is not None:
+            for record, settings in contents.records.items():
+                try:
+                    check_combination(settings, PROTOCOLS[record])
+                except InputError:
+                    raise fault from None
+        return contents
+
+    def _applied(self, contents: Contents, changes: Mapping[Table, Values]) -> Contents:
+        records, sections = dict(contents.records), dict(contents.sections)
+        for table, values in changes.items():
+            if table[0] == "records":
+                records[table[1]] = _record_changed(table[1], records[table[1]], values)
             else:
-                table[key] = _plain(parse_setting(key, value, PROTOCOLS[record]))
-        settings = _parsed(document, str(self.path))[record]
-        check_combination(settings, PROTOCOLS[record])
-        return document, settings
+                merged = {**sections.get(table[0], {}), **values}
+                sections[table[0]] = {key: value for key, value in merged.items() if value is not None}
+        return Contents(records, sections)
 
-    def _document(self) -> TOMLDocument:
+    def _edited(self, text: str, changes: Mapping[Table, Values], expected: Contents) -> str:
+        # tomlkit takes a while to import, and whoever only reads does without it.
+        from mailslot.slots.toml_edit import edited  # noqa: PLC0415
+
+        new = edited(text, changes)
         try:
-            return tomlkit.parse(self.path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return tomlkit.document()
-        except (TOMLKitError, UnicodeDecodeError) as error:
-            raise _unusable(f"{self.path} is not a TOML file: {error}.") from error
-        except OSError as error:
-            raise _unusable(f"{self.path} cannot be read: {error.strerror}.") from error
+            proven = new is not None and _same(self._parse(new), expected)
+        except SettingsFileError:
+            proven = False
+        # It is a person's file: what was done to it is proven before it is written.
+        if new is None or not proven:
+            raise SettingsFileError(
+                f"{self.path} is written in a way that only a person can change: change it by hand."
+            )
+        return new
 
-    def _write(self, text: str) -> None:
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{NAME}.")
-            temporary = Path(name)
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(text)
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(self.path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        except OSError as error:
-            raise _unusable(f"{self.path} cannot be written: {error.strerror}.") from error
-
-
-def _parsed(document: TOMLDocument, path: str) -> dict[str, Settings]:
-    found: dict[str, Settings] = {record: Settings() for record in PROTOCOLS}
-    content = cast("dict[str, object]", document.unwrap())
-    faults = [f"{name!r} is not known; settings stand under [records.NAME]" for name in content if name != "records"]
-    records = content.get("records", {})
-    if not isinstance(records, dict):
-        records = {}
-        faults.append("'records' must be a table")
-    for record, table in cast("dict[str, object]", records).items():
-        if record not in found:
-            faults.append(f"[records.{record}] is not known; the records are {', '.join(found)}")
-        elif not isinstance(table, dict):
-            faults.append(f"records.{record} must be a table")
+    def _contents(self) -> Contents:
+        """Return what the file holds, read anew only where it may have changed."""
+        mark = self._mark()
+        if self._read is not None and mark is not None and self._read[0] == mark:
+            found = self._read[1]
         else:
-            values, wrong = _values(record, cast("dict[str, object]", table))
-            faults += wrong
-            found[record] = replace(Settings(), **values)
-    if faults:
-        raise _unusable(f"{path} has faults: {'; '.join(faults)}.", "\n".join(faults))
-    return found
+            try:
+                found = self._good = self._parse(self._text()[0])
+            except SettingsFileError as error:
+                found = error
+            self._read = (mark, found)
+        if isinstance(found, SettingsFileError):
+            raise SettingsFileError(str(found), faults=found.faults, detail=found.detail, contents=found.contents)
+        return found
 
-
-def _values(record: str, table: dict[str, object]) -> tuple[dict[str, Any], list[str]]:
-    values: dict[str, Any] = {}
-    faults: list[str] = []
-    for key, value in table.items():
+    def _mark(self) -> object | None:
+        """Return what differs once the file was changed; None where a change may still go unseen."""
         try:
-            values[key] = parse_setting(key, value, PROTOCOLS[record])
-        except InputError as error:
-            faults.append(f"in [records.{record}]: {str(error).removesuffix('.')}")
-    return values, faults
+            state = self.path.stat()
+        except OSError as error:
+            return error.errno
+        if abs(time.time_ns() - state.st_mtime_ns) < _SETTLED:
+            return None
+        return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_mode
+
+    def _text(self) -> tuple[str, str]:
+        """Return the file's text, its lines ended by LF, and how they end in the file."""
+        try:
+            octets = (durable.read(self.path, LARGEST, _check_regular) or b"").removeprefix(_BOM)
+        except OSError as error:
+            reason = f"it is larger than {LARGEST} octets" if error.errno == errno.EFBIG else error.strerror
+            raise SettingsFileError(f"{self.path} cannot be read: {reason}.", detail=str(error)) from error
+        try:
+            text = octets.decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = octets.count(b"\n", 0, error.start) + 1
+            raise SettingsFileError(f"{self.path}:{line}: this is not UTF-8.", detail=str(error)) from error
+        return text.replace("\r\n", "\n"), "\r\n" if "\r\n" in text else "\n"
+
+    def _parse(self, text: str) -> Contents:
+        return read_contents(text, str(self.path), self._find)
+
+    def _learn(self, section: Section) -> None:
+        if self._find(section.name) is None:
+            self._sections[section.name] = section
+            self._read = None
+
+    def _find(self, name: str) -> Section | None:
+        return self._sections.get(name) or find_section(name)
+
+    def _write(self, text: str, newline: str) -> None:
+        try:
+            # A link stays one.
+            durable.replace(Path(os.path.realpath(self.path)), text.replace("\n", newline).encode())
+        except OSError as error:
+            raise SettingsFileError(f"{self.path} cannot be written: {error.strerror}.", detail=str(error)) from error
+
+    @contextmanager
+    def _alone(self) -> Generator[None]:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(blocking_lock(self._lock, timeout=WAIT))
+            except VaultError as error:
+                busy = error.cause == "token_store_busy"
+                reason = "another process is changing it" if busy else str(error.__cause__ or error)
+                raise SettingsFileError(f"{self.path} cannot be changed: {reason}.", detail=error.detail) from error
+            yield
 
 
-def _plain(value: object) -> object:
-    """Return a value as TOML holds it."""
-    if isinstance(value, tuple):
-        return list(cast("tuple[object, ...]", value))
-    if isinstance(value, int):
-        return value
-    return str(getattr(value, "value", value))
+def _known(read: Callable[[], Contents]) -> tuple[Contents, SettingsFileError | None]:
+    """Return what a file holds, and what is wrong with it where that can be mended by setting something else."""
+    try:
+        return read(), None
+    except SettingsFileError as error:
+        if error.contents is None:
+            raise
+        return error.contents, error
 
 
-def _unusable(sentence: str, detail: str = "") -> InputError:
-    return InputError(sentence, stage="resolve", cause="not_configured", detail=detail)
+def _record_changed(record: str, settings: Settings, values: Values) -> Settings:
+    unset = Settings()
+    known = {key: getattr(unset, key) if value is None else value for key, value in values.items()}
+    changed = replace(settings, **known)
+    check_combination(changed, PROTOCOLS[record])
+    return changed
+
+
+def _check_regular(state: os.stat_result) -> None:
+    if stat.S_ISDIR(state.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError(errno.EINVAL, "It is no file")
+
+
+def _same(one: Contents, other: Contents) -> bool:
+    return one.records == other.records and _set(one) == _set(other)
+
+
+def _set(contents: Contents) -> dict[str, Mapping[str, Any]]:
+    return {name: values for name, values in contents.sections.items() if values}

@@ -20,8 +20,9 @@ from mailslot.wire.redact import Redactor
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
+    from mailslot.errors import Stage
     from mailslot.net.channel import Channel
     from mailslot.net.endpoint import Endpoint
     from mailslot.sasl.credentials import Credentials
@@ -40,6 +41,7 @@ async def connect_smtp(
     chunking: bool = False,
     local_name: str | None = None,
     transcript: Transcript | None = None,
+    on_stage: Callable[[Stage], None] | None = None,
 ) -> AsyncGenerator[SmtpSession]:
     """Connect to a submission server, encrypt, sign in, and give a session (RFC 6409, RFC 8314).
 
@@ -54,6 +56,8 @@ async def connect_smtp(
         chunking: whether to send by BDAT where the server offers CHUNKING (RFC 3030).
         local_name: what EHLO says: a domain or an address literal; None for our address on the connection.
         transcript: where the dialogue is noted, without secrets.
+        on_stage: called as each step begins, in the order of the wire: with STARTTLS the capabilities are asked for
+            before TLS and again in it, and a second connection or a second try of a sign-in begins steps anew.
 
     Raises:
         InputError: the combination cannot be used, such as credentials without TLS.
@@ -71,7 +75,7 @@ async def connect_smtp(
     redactor = Redactor()
 
     async def greet(channel: Channel) -> SmtpDialogue:
-        dialogue = SmtpDialogue(channel, timeout=timeout, transcript=transcript, redactor=redactor)
+        dialogue = SmtpDialogue(channel, timeout=timeout, transcript=transcript, redactor=redactor, on_stage=on_stage)
         await dialogue.greet(context)
         return dialogue
 
@@ -80,7 +84,7 @@ async def connect_smtp(
         if auth is not None:
             await sign_in(dialogue, auth, again)
 
-    dialogue = await signed_in(lambda: establish(endpoint, timeout, greet), begin)
+    dialogue = await signed_in(lambda: establish(endpoint, timeout, greet, on_stage), begin)
     try:
         yield SmtpSession(dialogue, final_timeout=final_timeout, chunking=chunking)
     except BaseException:

@@ -17,7 +17,7 @@ from mailslot.wire.protocol_error import ProtocolError
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mailslot.errors import Stage
     from mailslot.net.channel import Channel
@@ -42,8 +42,16 @@ class SmtpDialogue(Dialogue):
         protocol: the state machine.
     """
 
-    def __init__(self, channel: Channel, *, timeout: float, transcript: Transcript | None, redactor: Redactor) -> None:
-        super().__init__(channel, timeout=timeout, transcript=transcript, redactor=redactor)
+    def __init__(
+        self,
+        channel: Channel,
+        *,
+        timeout: float,
+        transcript: Transcript | None,
+        redactor: Redactor,
+        on_stage: Callable[[Stage], None] | None = None,
+    ) -> None:
+        super().__init__(channel, timeout=timeout, transcript=transcript, redactor=redactor, on_stage=on_stage)
         self.protocol = SmtpProtocol(encrypted=channel.encrypted)
         self._mails = 0
 
@@ -153,9 +161,9 @@ class SmtpDialogue(Dialogue):
 
     async def greet(self, context: ssl.SSLContext) -> None:
         """Bring TLS up where it comes first, and wait for the server's greeting."""
-        async with self.turn("greeting"):
-            if self.channel.endpoint.security is Security.TLS:
-                self.stage = "tls"
+        tls_first = self.channel.endpoint.security is Security.TLS
+        async with self.turn("tls" if tls_first else "greeting"):
+            if tls_first:
                 await self.channel.start_tls(context, self.timeout, upgraded=False)
                 self._note_tls()
                 self.protocol.encrypted = True
@@ -175,25 +183,27 @@ class SmtpDialogue(Dialogue):
             name: our name; None for our own address as a literal (RFC 5321 section 4.1.3).
             must_extend: whether EHLO is needed; else a server that knows only HELO will do.
         """
-        name = name or _literal(self.channel.local_host)
         starttls = self.channel.endpoint.security is Security.STARTTLS
         async with self.turn("capabilities"):
-            await self._hello(name, must_extend=must_extend or starttls)
+            await self.hello(name, must_extend=must_extend or starttls)
             if not starttls:
                 return
             self.stage = "tls"
-            await self._upgrade(context)
+            await self.upgrade(context)
             self.stage = "capabilities"
-            await self._hello(name, must_extend=True)
+            await self.hello(name, must_extend=True)
 
-    async def _hello(self, name: str, *, must_extend: bool) -> None:
+    async def hello(self, name: str | None, *, must_extend: bool) -> None:
+        """Say EHLO, in a turn of whoever asks for it; `name` and `must_extend` are those of `introduce`."""
+        name = name or _literal(self.channel.local_host)
         reply = await self.ask(self.protocol.ehlo(name))
         if not reply.positive and self.alive and not must_extend and (reply.code or 0) >= 500:
             reply = await self.ask(self.protocol.helo(name))
         if not reply.positive:
             raise self.refusal(reply)
 
-    async def _upgrade(self, context: ssl.SSLContext) -> None:
+    async def upgrade(self, context: ssl.SSLContext) -> None:
+        """Bring TLS up by STARTTLS, in a turn of whoever asks for it."""
         if "STARTTLS" not in self.protocol.capabilities:
             raise NetworkError(
                 f"The mail server {self.channel.endpoint.host} does not offer encryption on port "

@@ -37,29 +37,18 @@ _ROWS: Final = (
     _Row("tls", r"...", "", "tls_not_offered"),
     # Sign-in.
     _Row("sign_in", r"4..", "", "sign_in_temporarily_unavailable"),
-    _Row(
-        "sign_in",
-        r"535",
-        r"5\.7\.139",
-        "smtp_auth_disabled",
-        "SmtpClientAuthentication is disabled",
-    ),
-    _Row(
-        "sign_in",
-        r"535",
-        r"5\.7\.139",
-        "password_no_longer_accepted",
-        "basic authentication is disabled",
-    ),
+    _Row("sign_in", r"53.", "", "smtp_auth_disabled", "SmtpClientAuthentication is disabled"),
+    _Row(_ANY, r"5..", "", "password_no_longer_accepted", "basic authentication is (disabled|not supported)"),
+    _Row("sign_in", r"5..", r"5\.7\.30", "password_no_longer_accepted"),
+    _Row("sign_in", r"535", "", "sign_in_blocked_by_policy", "security defaults policy|did not meet the criteria"),
     _Row("sign_in", r"535", r"5\.7\.139", "sign_in_blocked_by_policy"),
-    _Row(_ANY, r"5..", r"5\.7\.30", "password_no_longer_accepted"),
     _Row("sign_in", r"500", r"5\.5\.6", "token_too_long"),
     _Row("sign_in", r"500|555", r"5\.5\.2", "token_too_long", "too long|goodbye"),
     _Row("sign_in", r"504|502", "", "sign_in_method_not_offered"),
     _Row("sign_in", r"538", "", "tls_required"),
     _Row("sign_in", r"534", r"5\.7\.9", "app_password_required"),
     # The envelope and the message.
-    _Row("envelope data", r"530", r"5\.7\.0", "tls_required", "STARTTLS"),
+    _Row("envelope data", r"530", "", "tls_required", "STARTTLS"),
     _Row("envelope data", r"530", "", "authentication_required"),
     _Row("envelope data", r"552|523", r"5\.2\.2", "mailbox_full"),
     _Row("envelope data", r"4..|5..", r"[45]\.2\.2", "mailbox_full"),
@@ -89,7 +78,7 @@ def cause_of(stage: Stage, reply: Reply, otherwise: str) -> tuple[str, bool]:
             stage in row.stages.split()
             and re.fullmatch(row.code, code)
             and (not row.enhanced or re.fullmatch(row.enhanced, enhanced))
-            and (not row.words or re.search(row.words, reply.text, re.IGNORECASE))
+            and (not row.words or re.search(row.words, reply.words, re.IGNORECASE))
         ):
             return row.cause, code.startswith("4")
     return otherwise, code.startswith("4")

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailslot.smtp.batch import Batch, Submission
+from mailslot.smtp.ending import Ending, NotEndedError
+from mailslot.smtp.envelope import Envelope
+from mailslot.smtp.probe import probe
 from mailslot.smtp.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from email.message import Message as StandardMessage
 
     from mailslot.errors import MailError
@@ -48,6 +51,7 @@ class SmtpSession:
         message: bytes | StandardMessage | Content,
         *,
         delivery: DeliveryStatus | None = None,
+        before_end: Callable[[], Awaitable[None]] | None = None,
     ) -> Receipt:
         """Submit one message.
 
@@ -57,6 +61,9 @@ class SmtpSession:
             message: octets with any line ends, an `email.message.EmailMessage`, or a stream such as
                 `mailslot.message.Message`. A Bcc header is left out.
             delivery: what the server is to report about the delivery, where it offers to (RFC 3461).
+            before_end: awaited once, right before the octets leave that end the message, so that a queue can note
+                on its disk that the message may be out. It is not called where the server refuses before. What
+                it raises is raised, the session is closed, and nothing was delivered.
 
         Returns:
             a receipt: the server answers for the message from now on.
@@ -69,10 +76,13 @@ class SmtpSession:
         """
         submission = Submission(sender, recipients, message, delivery)
         transaction = Transaction(self._dialogue, *submission.checked(), chunking=self._chunking)
-        async with transaction, self._dialogue.turn("envelope"):
-            self._dialogue.count_mail()
-            await transaction.open()
-            return await transaction.finish(None, self._final_timeout)
+        try:
+            async with transaction, self._dialogue.turn("envelope"):
+                self._dialogue.count_mail()
+                await transaction.open()
+                return await transaction.finish(None, self._final_timeout, Ending(before_end))
+        except NotEndedError as error:
+            raise error.reason from None
 
     async def submit_many(self, submissions: Iterable[Submission]) -> list[Receipt | MailError]:
         """Submit several messages with as few round trips as the server allows.
@@ -90,6 +100,20 @@ class SmtpSession:
         return await Batch(
             self._dialogue, submissions, chunking=self._chunking, final_timeout=self._final_timeout
         ).run()
+
+    async def probe(self, sender: str, recipients: Sequence[str]) -> None:
+        """Ask whether a short message would be taken, and send none.
+
+        Args:
+            sender: as for `submit`.
+            recipients: as for `submit`.
+
+        Raises:
+            InputError: an address cannot be used.
+            RefusedError: the server refuses the sender, or every recipient.
+            MailError: anything else.
+        """
+        await probe(self._dialogue, Envelope(sender, recipients, None))
 
     async def noop(self) -> None:
         """Ask the server whether it is still there.

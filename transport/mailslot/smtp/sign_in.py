@@ -19,6 +19,7 @@ from mailslot.wire.reply import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mailslot.errors import Stage
     from mailslot.sasl.credentials import Credentials
     from mailslot.sasl.exchange import Verdict
     from mailslot.smtp.dialogue import SmtpDialogue
@@ -56,6 +57,10 @@ class SmtpCarrier:
     def alive(self) -> bool:
         """Whether another AUTH can follow."""
         return self._dialogue.alive
+
+    def enter(self, stage: Stage) -> None:
+        """Note which step begins."""
+        self._dialogue.stage = stage
 
     def keep_secret(self, secret: Secret) -> None:
         """Learn what must be masked."""

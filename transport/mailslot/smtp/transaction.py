@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError, MailError, RecipientsRefusedError, RefusedError
 from mailslot.smtp.content import Octets, canonical_size, read
+from mailslot.smtp.ending import Ending
 from mailslot.smtp.limits import MAX_GROUP
 from mailslot.smtp.receipt import Receipt
 from mailslot.smtp.refusals import cause_of
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 SMALL: Final = 16_384
 """Octets up to which a message is sent in one piece, and its answer waited for only then. Every system takes as
 many at once (Linux: the default of tcp_wmem)."""
+
+_NOTHING: Final = Ending()
 
 
 class Transaction:
@@ -271,14 +274,18 @@ class Transaction:
 
     # The message.
 
-    async def finish(self, following: Transaction | None, final_timeout: float) -> Receipt:
+    async def finish(
+        self, following: Transaction | None, final_timeout: float, before_end: Ending = _NOTHING
+    ) -> Receipt:
         """Send the message and read the server's last word on it.
 
         Args:
             following: the transaction whose envelope may be sent along with the end of the message.
             final_timeout: seconds to wait for the answer once it is out (RFC 5321 section 4.5.3.2.6).
+            before_end: awaited once the end is the next to go out.
 
         Raises:
+            NotEndedError: `before_end` failed; the session is over, nothing was delivered.
             RefusedError: the server refuses the message.
             InputError: the content is not what it said it was; the session is over, nothing was delivered.
         """
@@ -287,9 +294,10 @@ class Transaction:
         dialogue.note(b"(message of %d octets)" % self.content.size)
         answer = dialogue.overhear()
         if answer is None and len(self._head) > SMALL:
-            answer = await self._upload(following, final_timeout)
+            answer = await self._upload(following, final_timeout, before_end)
         elif answer is None:
             octets = self._end(self._head) + self._follow(following)
+            await before_end()
             dialogue.handed_over = True
             await dialogue.channel.send(octets, dialogue.deadline())
             answer = await dialogue.answer(final_timeout)
@@ -302,8 +310,8 @@ class Transaction:
             raise self._dialogue.refusal(reply, "content_refused", stage="data")
         return Receipt(tuple(self._accepted), self._refused, reply)
 
-    async def _upload(self, following: Transaction | None, final_timeout: float) -> Answer:
-        upload = Upload(self._dialogue, chunked=self._chunked)
+    async def _upload(self, following: Transaction | None, final_timeout: float, before_end: Ending) -> Answer:
+        upload = Upload(self._dialogue, before_end, chunked=self._chunked)
         return await upload.run(self._head, self._pieces, self._end, lambda: self._follow(following), final_timeout)
 
     def _end(self, rest: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from mailslot.smtp.dialogue import SmtpDialogue
+    from mailslot.smtp.ending import Ending
     from mailslot.smtp.protocol import Answer
 
 PIECE: Final = 65_536
@@ -27,10 +29,16 @@ class Upload:
 
     A server may refuse in the middle, and what it says is worth more than the broken pipe that follows. Time is
     measured by progress, so that a slow line is no fault and a dead one is.
+
+    Args:
+        dialogue: the session's.
+        before_end: awaited before the last piece of the message goes out; its time is no fault of the line's.
+        chunked: whether by BDAT.
     """
 
-    def __init__(self, dialogue: SmtpDialogue, *, chunked: bool) -> None:
+    def __init__(self, dialogue: SmtpDialogue, before_end: Ending, *, chunked: bool) -> None:
         self._dialogue = dialogue
+        self._before_end = before_end
         self._protocol = dialogue.protocol
         self._chunked = chunked
         self._progress = 0.0
@@ -124,6 +132,9 @@ class Upload:
         view = memoryview(octets)
         for start in range(0, len(view), PIECE):
             if last and start + PIECE >= len(view):
+                self._progress = math.inf
+                await self._before_end()
+                self._progress = anyio.current_time()
                 self._dialogue.handed_over = True
             await self._dialogue.channel.send(view[start : start + PIECE])
             self._progress = anyio.current_time()

@@ -64,7 +64,7 @@ def replace(path: Path, octets: bytes) -> None:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
         raise
-    _flush(path.parent)
+    flush(path.parent)
 
 
 def remove(path: Path) -> None:
@@ -75,7 +75,16 @@ def remove(path: Path) -> None:
     """
     for each in (_beside(path), path):
         each.unlink(missing_ok=True)
-    _flush(path.parent)
+    flush(path.parent)
+
+
+def stamp(path: Path) -> object:
+    """Return what differs once a file was written or replaced; None where there is none to be seen."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_size, state.st_ino
 
 
 def make_folder(folder: Path) -> None:
@@ -87,14 +96,19 @@ def make_folder(folder: Path) -> None:
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
-        _flush(folder.parent)
+        flush(folder.parent)
 
 
 def _beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.new")
 
 
-def _flush(folder: Path) -> None:
+def flush(folder: Path) -> None:
+    """Put the names in a folder onto the disk.
+
+    Raises:
+        OSError: they could not be.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -19,6 +19,7 @@ _REASONS: Final = {
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "this user has no right to it, so run mailslot as its owner",
     errno.EPERM: "this user has no right to it, so run mailslot as its owner",
+    errno.EIO: "the disk reports a fault",
 }
 
 
@@ -48,7 +49,7 @@ def reading(path: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        raise unreadable(f"{path} cannot be read: {_reason(error)}.", str(error)) from error
+        raise unreadable(f"{path} cannot be read: {reason_of(error)}.", str(error)) from error
 
 
 @contextmanager
@@ -57,8 +58,9 @@ def writing(path: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        raise unwritable(f"{path} cannot be written: {_reason(error)}.", str(error)) from error
+        raise unwritable(f"{path} cannot be written: {reason_of(error)}.", str(error)) from error
 
 
-def _reason(error: OSError) -> str:
+def reason_of(error: OSError) -> str:
+    """Return why a file could not be read or written, as the end of a sentence."""
     return _REASONS.get(error.errno or 0) or error.strerror or type(error).__name__

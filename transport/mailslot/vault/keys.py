@@ -83,8 +83,16 @@ class KeyRing:
             VaultError: `token_store_unreadable`, a file of keys is damaged, open to others or another user's.
         """
         ring = cls(home, credentials)
-        ring._all()
+        ring.check()
         return ring
+
+    def check(self) -> None:
+        """Raise where a file of keys cannot be used.
+
+        Raises:
+            VaultError: as for `load`.
+        """
+        self._all()
 
     def newest(self) -> Key:
         """Return the key to encrypt with; where there is none at all, it is made, and is on the disk.

@@ -1,0 +1,154 @@
+"""``mailslot alert raise``, ``clear`` and ``list``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import anyio
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mailslot.cli.home import open_records
+from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
+from mailslot.moments import iso
+from mailslot_plugins.alerts.kinds import KINDS, find_kind
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from mailslot.service.device import Device
+    from mailslot_plugins.alerts.alarms import Alarms
+    from mailslot_plugins.alerts.board import Incident
+
+app = typer.Typer(help="Alarms: raise one, clear one, see what is open.", no_args_is_help=True)
+
+Kind = Annotated[str, typer.Argument(metavar="KIND", help=f"One of {', '.join(KINDS)}.")]
+
+
+@app.command("raise")
+def raise_(
+    context: typer.Context,
+    kind: Kind,
+    detail: Annotated[str, typer.Option(help="What else there is to say.")] = "",
+    part: Annotated[str, typer.Option(help="Which of several it is about, such as black: each has its own mail.")] = "",
+) -> None:
+    """Say that a condition is there. It is mailed once, however often it is said."""
+    home: Path = context.obj
+    found = find_kind(kind)
+
+    async def work(_: Device, alarms: Alarms) -> str:
+        return await alarms.raise_(found.name, part=part, detail=detail)
+
+    _say(f"Recorded: {found.title}.", anyio.run(_with_alarms, home, work))
+
+
+@app.command("clear")
+def clear(
+    context: typer.Context,
+    kind: Kind,
+    part: Annotated[str | None, typer.Option(help="Which of several; all without it.")] = None,
+) -> None:
+    """Say that a condition is gone."""
+    home: Path = context.obj
+    found = find_kind(kind)
+
+    async def work(_: Device, alarms: Alarms) -> str:
+        return await alarms.clear(found.name, part=part)
+
+    _say(f"Recorded: {found.title} is over.", anyio.run(_with_alarms, home, work))
+
+
+@app.command("list")
+def list_(context: typer.Context, *, as_json: AsJson = False) -> None:
+    """Show the incidents that are open, and what became of their mails."""
+    home: Path = context.obj
+    waits, rows = anyio.run(_with_alarms, home, _rows)
+    if as_json:
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        return
+    console = Console()
+    if not rows:
+        console.print("No alarm is open.")
+        return
+    table = Table()
+    for heading in ("Alarm", "Detail", "Severity", "State", "Since", "Mail"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        since = datetime.fromisoformat(row["since"]).astimezone().strftime("%Y-%m-%d %H:%M")
+        mail = row["mail"]["state"] if row["mail"] else "–"
+        name = row["kind"] + (f" {row['part']}" if row["part"] else "")
+        table.add_row(*map(escape, (name, row["detail"], row["severity"], row["state"], since, mail)))
+    console.print(table)
+    stuck = [row["mail"]["sentence"] for row in rows if row["mail"] and row["mail"]["state"] != "sent"]
+    for sentence in filter(None, dict.fromkeys([waits, *stuck])):
+        console.print(escape(f"Mail waits: {sentence}"), highlight=False)
+
+
+def _say(done: str, waits: str) -> None:
+    sys.stdout.write(f"{done}\n")
+    if waits:
+        sys.stderr.write(f"Mail waits: {waits}\n")
+
+
+async def _with_alarms(home: Path, work: Callable[[Device, Alarms], Awaitable[Any]]) -> Any:  # noqa: ANN401 - what work gives
+    from mailslot.service.device import open_device  # noqa: PLC0415 - httpx2 takes a while to import
+    from mailslot_plugins.alerts.alarms import Alarms  # noqa: PLC0415
+    from mailslot_plugins.alerts.section import SECTION  # noqa: PLC0415
+
+    async with open_device(open_records(home), [SECTION]) as device:
+        return await work(device, Alarms(device))
+
+
+async def _rows(device: Device, alarms: Alarms) -> tuple[str, list[dict[str, Any]]]:
+    """Return why mails wait, and what is open, as JSON holds it; whatever is due by now is accepted first."""
+    waits = await alarms.tell()
+    board = await alarms.board()
+    unsent = {report.incident for mail in board.outbox for report in mail.reports}
+    rows = [
+        {
+            "id": incident.id,
+            "kind": incident.kind,
+            "title": KINDS[incident.kind].title,
+            "part": incident.part,
+            "detail": incident.detail,
+            "severity": incident.severity,
+            "state": _state(incident),
+            "since": iso(incident.since),
+            "gone_since": iso(incident.absent_since),
+            "told_at": iso(incident.told_at),
+            "told": incident.told,
+            "sources": list(incident.sources),
+            "mail": (
+                {"job": None, "state": "waiting", "cause": "not_configured", "sentence": waits}
+                if incident.id in unsent
+                else await _mail(device, incident)
+            ),
+        }
+        for incident in board.incidents
+    ]
+    return waits, rows
+
+
+def _state(incident: Incident) -> str:
+    """Return ``new`` before its mail is due, ``open``, or ``ending`` where it is gone, but not for long enough."""
+    if incident.absent_since is not None:
+        return "ending"
+    return "open" if incident.told else "new"
+
+
+async def _mail(device: Device, incident: Incident) -> dict[str, Any] | None:
+    from mailslot.errors import InputError  # noqa: PLC0415 - as the other imports
+
+    if incident.job is None:
+        return None
+    try:
+        job = await device.spool.job(incident.job)
+    except InputError:  # it ended long ago
+        return None
+    return {"job": job.id, "state": job.state, "cause": job.cause, "sentence": job.sentence}

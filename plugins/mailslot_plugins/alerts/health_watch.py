@@ -1,0 +1,50 @@
+"""The conditions that the tokens themselves are in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from anyio.to_thread import run_sync
+
+from mailslot.slots.slot import doors
+from mailslot_plugins.alerts.board import Observed, Raised
+from mailslot_plugins.alerts.kinds import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mailslot.oauth.health import State
+    from mailslot.slots.records import Records
+
+SOURCE: Final = "token"
+
+_KINDS: Final[Mapping[State, str]] = {
+    "needs_token": "token_needed",
+    "unreadable": "token_needed",
+    "needs_administrator": "administrator_needed",
+}
+
+
+async def watch(records: Records, now: float) -> Observed:
+    """Return which tokens somebody must see to; a record whose tokens come from elsewhere is left out."""
+    conditions: list[Raised] = []
+    for record, settings in (await run_sync(records.settings.load)).items():
+        if settings.authentication != "oauth2" or settings.token_source is not None:
+            continue
+        _, health = await records.token_state(record, settings, now)
+        name = None if health is None else _KINDS.get(health.state)
+        if health is None or name is None:
+            continue
+        kind = KINDS[name]
+        conditions.append(
+            Raised(
+                kind.name,
+                kind.severity,
+                part=doors(record)[0].id,
+                detail=health.sentence,
+                source=SOURCE,
+                debounce=kind.debounce,
+                clear_after=kind.clear_after,
+            )
+        )
+    return Observed(SOURCE, tuple(conditions))

@@ -1,0 +1,84 @@
+"""The table ``[alerts]`` of ``mailslot.toml``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from mailslot.errors import InputError
+from mailslot.slots import keys
+from mailslot.slots.keys import Key
+from mailslot.slots.section import Section
+from mailslot_plugins.alerts import schedule
+from mailslot_plugins.alerts.board import HOUR, Policy
+from mailslot_plugins.alerts.kinds import KINDS, SEVERITIES
+from mailslot_plugins.printers.ipp.client import http_address
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def _schedule(value: object) -> str:
+    text = keys.text(value)
+    schedule.parse_schedule(text)
+    return text
+
+
+def _zone(value: object) -> ZoneInfo:
+    try:
+        return ZoneInfo(keys.text(value))
+    except (ZoneInfoNotFoundError, OSError):
+        raise ValueError from None
+
+
+def _printer(value: object) -> str:
+    uri = keys.text(value)
+    try:
+        http_address(uri)
+    except InputError:
+        raise ValueError from None
+    return uri
+
+
+_ADDRESSES: Final = "e-mail addresses, separated by commas"
+
+SECTION: Final = Section(
+    "alerts",
+    {
+        "recipients": Key(f"{_ADDRESSES}; without them, the device's administrator", keys.list_of(keys.address)),
+        **{f"recipients_{kind}": Key(_ADDRESSES, keys.list_of(keys.address)) for kind in KINDS},
+        "minimum_severity": Key(
+            f"{', '.join(SEVERITIES)}: from which on mails are sent", keys.one_of(*SEVERITIES), default="warning"
+        ),
+        "debounce": Key("seconds from 0 to 86400 that a condition must last", keys.number(0, 86400)),
+        "clear_after": Key("seconds from 0 to 604800 that a condition must be gone", keys.number(0, 604800)),
+        "reminder_hours": Key("hours from 0 to 720; 0 for no reminder", keys.number(0, 720), default=24),
+        "all_clear": Key("true or false: whether the end of an incident is told", keys.flag, default=True),
+        "mails_per_hour": Key(
+            "a number from 1 to 200; what exceeds it goes out together", keys.number(1, 200), default=10
+        ),
+        "schedule": Key(f"when a status mail is sent: {schedule.ALLOWED}", _schedule),
+        "schedule_recipients": Key(f"{_ADDRESSES}; without them, the recipients of alerts", keys.list_of(keys.address)),
+        "timezone": Key("a zone's name, such as Europe/Berlin; without it, the system's", _zone),
+        "printer": Key("the address of a printer to watch, such as ipp://printer.example/ipp/print", _printer),
+        "printer_interval": Key("seconds from 10 to 3600", keys.number(10, 3600), default=60),
+        "printer_ca_file": Key("the path of a file with certificates, for ipps", keys.path),
+    },
+)
+
+
+def policy(values: Mapping[str, Any], administrator: str | None) -> Policy:
+    """Return what the settings say about mails.
+
+    Args:
+        values: the section's values.
+        administrator: who is told where nobody else is named.
+    """
+    everybody: tuple[str, ...] = values["recipients"] or ((administrator,) if administrator else ())
+    return Policy(
+        recipients=lambda kind: values.get(f"recipients_{kind}") or everybody,
+        minimum=values["minimum_severity"],
+        reminder=values["reminder_hours"] * HOUR,
+        all_clear=values["all_clear"],
+        cap=values["mails_per_hour"],
+    )

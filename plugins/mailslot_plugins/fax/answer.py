@@ -1,0 +1,116 @@
+"""What the sender of a fax is told, where that is set, asked for and allowed: once, whatever happens."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+from anyio.to_thread import run_sync
+
+from mailslot.message import Message
+from mailslot.smtp.content import Octets
+from mailslot.spool.job import NOTIFY, NewJob
+from mailslot_plugins.alerts.text import HEADERS
+from mailslot_plugins.alerts.words import one_line
+from mailslot_plugins.fax.receipt import compose_receipt, judge_receipt
+from mailslot_plugins.fax.section import FAX
+from mailslot_plugins.intake.answerable import judge, own_addresses
+from mailslot_plugins.intake.rate import allow
+from mailslot_plugins.sending.account import RECORD, record_settings, sender_of
+
+if TYPE_CHECKING:
+    from mailslot.message import Mailbox
+    from mailslot.service.device import Device
+    from mailslot.smtp.content import Content
+    from mailslot.spool.incoming import Incoming
+    from mailslot_plugins.intake.mail import OpenedMail
+
+PIPELINE: Final = "fax-answers"
+"""The pipeline of the answers; it has no schedule of its own, so that what may have been sent is not sent again."""
+
+EACH, TOGETHER = 20, 100
+"""Answers an hour, to one sender and to all."""
+
+_LIFETIME: Final = 86400.0
+
+
+async def answer(device: Device, mail: Incoming, opened: OpenedMail, error: str) -> None:
+    """Answer a fax by a receipt, or by a mail that says why it was not printed.
+
+    Args:
+        device: the device.
+        mail: the fax.
+        opened: the same, opened.
+        error: why it was not printed; empty where it was.
+
+    Raises:
+        MailError: the answer cannot be accepted now.
+    """
+    settings = device.settings(FAX)
+    own, allowed = await run_sync(own_addresses, device), settings["allowed_senders"]
+    receipt = judge_receipt(opened, own, allowed).address if settings["receipts"] else ""
+    to = receipt or (judge(opened, own, allowed).address if error and settings["answer_failures"] else "")
+    key = _key(opened, mail.digest)
+    # Counted before it is accepted: a crash in between costs a count, never a second answer.
+    if not to or not await _count(device, key, to):
+        return
+    sender = sender_of(device, await record_settings(device))
+    message = await _receipt(device, opened, sender, to, error) if receipt else _reply(opened, sender, to, error)
+    await device.spool.accept(
+        NewJob(
+            pipeline=PIPELINE,
+            via=RECORD,
+            # A receipt comes from the null sender (RFC 8098 section 3), so that nothing ever comes back to it.
+            sender="" if receipt else sender.address,
+            recipients=[to],
+            subject="Fax not printed" if error else "Fax printed",
+            lifetime=_LIFETIME,
+            key=key,
+            notes={NOTIFY: "NEVER"},
+        ),
+        message,
+    )
+
+
+async def _receipt(device: Device, opened: OpenedMail, sender: Mailbox, to: str, error: str) -> Content:
+    account = (await run_sync(device.records.settings.load))["fax-pop"].account or ""
+    octets = compose_receipt(
+        opened,
+        sender=sender.address,
+        mailbox=account if "@" in account else sender.address,
+        to=to,
+        device=device.identity.name,
+        error=error,
+        at=device.now(),
+    )
+    return Octets(octets)
+
+
+def _reply(opened: OpenedMail, sender: Mailbox, to: str, error: str) -> Content:
+    identifiers = (opened.message_id,) if opened.message_id else ()
+    return Message(
+        sender=sender,
+        to=[to],
+        # RFC 3834 section 3.1.5
+        subject=f"Auto: Re: {one_line(opened.subject, 150)}".strip(),
+        text=f"Your fax could not be printed. {error}\n",
+        in_reply_to=opened.message_id or None,
+        references=(*opened.references, *identifiers)[-10:],
+        auto_submitted="auto-replied",
+        headers=HEADERS,
+    )
+
+
+def _key(opened: OpenedMail, digest: str) -> str:
+    """Return the name of the answer: the same mail, though it comes twice, has one answer."""
+    same = f"{opened.message_id}\0{''.join(opened.senders)}" if opened.message_id else digest
+    return hashlib.sha256(same.encode("utf-8", "replace")).hexdigest()
+
+
+async def _count(device: Device, key: str, to: str) -> bool:
+    store = device.store(PIPELINE)
+    before = tuple((str(name), float(at), str(whom)) for name, at, whom in await store.get("answers") or ())
+    answers, refusal = allow(before, key, to, device.now(), each=EACH, together=TOGETHER)
+    if answers != before:
+        await store.put("answers", answers)
+    return not refusal

@@ -1,0 +1,115 @@
+"""``mailslot fax``: documents become an Internet Fax."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import anyio
+import typer
+
+from mailslot.cli.home import open_records
+from mailslot.cli.jobs import as_json_of
+from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
+from mailslot_plugins.sending.outcome import tell
+
+if TYPE_CHECKING:
+    from mailslot.service.device import Device
+    from mailslot.slots.records import Records
+    from mailslot.spool.job import Job
+    from mailslot_plugins.sending.progress import Progress
+
+app = typer.Typer(help="Internet Fax: send documents to fax machines that have a mail address.", no_args_is_help=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    files: list[str]
+    to: list[str]
+    subject: str | None
+    confirm: bool | None
+    wait: bool
+
+
+@app.callback()
+def fax() -> None:
+    """Internet Fax: send documents to fax machines that have a mail address."""
+
+
+@app.command("send")
+def send(
+    context: typer.Context,
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE…", help="PDF, TIFF, JPEG, PNG or text; - is standard input."),
+    ],
+    *,
+    to: Annotated[
+        list[str],
+        typer.Option(metavar="ADDRESS", help="To whom: alice@example.com, or FAX=+12027653000@gateway.example."),
+    ],
+    subject: Annotated[str | None, typer.Option(metavar="S", help="The subject of the mail.")] = None,
+    confirm: Annotated[
+        bool | None,
+        typer.Option(
+            "--confirm/--no-confirm", help="Whether delivery and printing are to be reported; else what is set."
+        ),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="End when the mail server has answered.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send documents as one fax.
+
+    Exits 3 once it is accepted and still to be delivered; with --wait 0 once it is sent, 1 where it failed.
+    """
+    home: Path = context.obj
+    wanted = _Wanted(files, to, subject, confirm, wait)
+    from mailslot_plugins.sending.progress import Progress  # noqa: PLC0415 - rich takes a while to import
+
+    with Progress(quiet=as_json) as progress:
+        job = anyio.run(_send, open_records(home), wanted, progress)
+    if as_json:
+        sys.stdout.write(json.dumps(as_json_of(job), indent=2) + "\n")
+    raise typer.Exit(tell([job], wait=wait, quiet=as_json))
+
+
+async def _send(records: Records, wanted: _Wanted, progress: Progress) -> Job:
+    from mailslot.service.device import open_device  # noqa: PLC0415 - with it come httpx2 and the rest
+    from mailslot_plugins.fax.section import FAX  # noqa: PLC0415 - likewise
+
+    async with open_device(records, [FAX]) as device:
+        job = await _accept(device, wanted, progress)
+        if wanted.wait:
+            from mailslot_plugins.sending.waiting import wait_for  # noqa: PLC0415 - likewise
+
+            progress.waiting("Sending …")
+            job = await wait_for(device, job.id, progress.sent)
+    return job
+
+
+async def _accept(device: Device, wanted: _Wanted, progress: Progress) -> Job:
+    from tempfile import TemporaryDirectory  # noqa: PLC0415 - not needed for --help
+
+    from mailslot_plugins.fax.submission import recipients_of, submit  # noqa: PLC0415 - likewise
+    from mailslot_plugins.scan.sources import from_files  # noqa: PLC0415 - likewise
+    from mailslot_plugins.sending.account import record_settings  # noqa: PLC0415 - likewise
+
+    # All that can be wrong is, before a page is made.
+    settings = await record_settings(device)
+    to = recipients_of(wanted.to)
+    with TemporaryDirectory(prefix="mailslot-fax-") as path:
+        folder = Path(path)
+        documents = await from_files(wanted.files, folder)
+        progress.waiting("Making the pages …")
+        return await submit(
+            device,
+            settings,
+            [document.path.absolute() for document in documents],
+            folder,
+            to=to,
+            subject=wanted.subject,
+            confirm=wanted.confirm,
+        )

@@ -1,0 +1,25 @@
+"""What is forgotten in time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailslot.errors import InputError
+from mailslot_plugins.fax.reception import JOURNAL
+from mailslot_plugins.fax.reports import PIPELINE, give_up_waiting
+
+if TYPE_CHECKING:
+    from mailslot.service.device import Device
+
+
+async def keep_house(device: Device) -> None:
+    """Note which reports are not waited for any more, and forget mails of long ago."""
+    await give_up_waiting(device)
+    store = device.store(PIPELINE)
+    for name in await store.items():
+        if name.startswith(JOURNAL):
+            try:
+                await device.spool.ledger.mail(int(name.removeprefix(JOURNAL)))
+            except InputError:
+                # The ledger has forgotten the mail itself.
+                await store.delete(name)

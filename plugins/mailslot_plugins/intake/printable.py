@@ -1,0 +1,266 @@
+"""Documents looked through for a printer, and turned into what it takes, in the process that may break over them."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import pypdfium2
+from PIL import Image, ImageOps, ImageSequence
+
+from mailslot_plugins.intake.pwg import SYNC, Form, RasterType, write_page
+from mailslot_plugins.intake.refused import Refused
+from mailslot_plugins.intake.text_pages import text_pages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from mailslot_plugins.intake.limits import Limits
+
+POINTS: Final = 72
+MAX_POINTS: Final = 14_400
+"""The longest side of a PDF's page (ISO 32000-1 annex C)."""
+
+MAX_TIFF_OCTETS: Final = 200 << 20
+
+_FORMATS: Final = {"jpeg": "JPEG", "png": "PNG", "gif": "GIF", "tiff": "TIFF"}
+_MEDIA: Final = re.compile(r"[a-z0-9_.-]+_([0-9.]+)x([0-9.]+)(mm|in)")
+_A4: Final = (210 / 25.4, 297 / 25.4)
+
+
+def count_pages(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    """Look through the document ``path`` of a ``kind``; return how many ``pages`` it has, and its ``pixels``."""
+    Image.MAX_IMAGE_PIXELS = limits.pixels
+    path, kind = Path(request["path"]), request["kind"]
+    if kind == "pdf":
+        with _pdf(path, limits) as document:
+            return {"pages": len(document), "pixels": 0}
+    if kind in _FORMATS:
+        sizes = [image.size for image in _frames(path, kind, limits, flat=False)]
+        return {"pages": len(sizes), "pixels": sum(width * height for width, height in sizes)}
+    if kind in {"text", "html"}:
+        return {"pages": sum(1 for _ in _bounded(_sheets(path, kind, _A4, 72, limits), limits)), "pixels": 0}
+    # What only the printer understands counts as one.
+    return {"pages": 1, "pixels": 0}
+
+
+def make_printable(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    """Turn a document into what a printer takes.
+
+    Args:
+        request: ``path`` and ``kind`` of the document; ``into``, a media type; ``as_is``, whether it stays as it is;
+            ``name`` and ``suffix`` of the files to write; ``dpi``; ``color``; ``raster_types``; ``media``, the paper;
+            ``duplex``, the sides to print on; ``back``, how the printer wants the back of a sheet.
+        limits: what it may cost.
+
+    Returns:
+        ``files``, their names, none where it stays as it is, and ``pages``.
+    """
+    Image.MAX_IMAGE_PIXELS = limits.pixels
+    if request["as_is"]:
+        return {"files": [], "pages": count_pages(request, limits)["pages"]}
+    path, kind, dpi = Path(request["path"]), request["kind"], int(request["dpi"])
+    size = media_size(request["media"])
+    pages = (
+        _bounded(_sheets(path, kind, size, dpi, limits), limits)
+        if kind not in _FORMATS
+        else _frames(path, kind, limits)
+    )
+    write = _WRITERS[request["into"]]
+    return write(pages, request, size)
+
+
+def media_size(name: str) -> tuple[float, float]:
+    """Return the size of paper by its name in PWG 5101.1, in inches; that of A4 where the name is of no such form."""
+    found = _MEDIA.fullmatch(name)
+    try:
+        size = (float(found[1]), float(found[2])) if found else (0.0, 0.0)
+    except ValueError:
+        size = (0.0, 0.0)
+    unit = 25.4 if found and found[3] == "mm" else 1.0
+    wide, high = size[0] / unit, size[1] / unit
+    return (wide, high) if 1 <= wide <= 40 and 1 <= high <= 40 else _A4
+
+
+def _bounded(pages: Iterator[Image.Image], limits: Limits) -> Iterator[Image.Image]:
+    for number, page in enumerate(pages):
+        if number >= limits.pages:
+            raise Refused(f"The document has more than {limits.pages} pages.")
+        yield page
+
+
+def _sheets(path: Path, kind: str, size: tuple[float, float], dpi: int, limits: Limits) -> Iterator[Image.Image]:
+    """Return the pages of a document that has no pixels of its own."""
+    if kind == "pdf":
+        yield from _pdf_pages(path, size, dpi, limits)
+    elif kind in {"text", "html"}:
+        yield from text_pages(_text(path, kind), (round(size[0] * dpi), round(size[1] * dpi)), dpi)
+    else:
+        raise Refused("Documents of this kind cannot be converted for the printer.")
+
+
+@contextmanager
+def _pdf(path: Path, limits: Limits) -> Generator[pypdfium2.PdfDocument]:
+    try:
+        document = pypdfium2.PdfDocument(path)
+    except pypdfium2.PdfiumError as error:
+        if "password" in str(error).lower():
+            raise Refused("The PDF is encrypted and needs a password.") from None
+        raise Refused("The PDF cannot be opened; it is damaged.") from None
+    with document:
+        if not len(document):
+            raise Refused("The PDF has no pages.")
+        if len(document) > limits.pages:
+            raise Refused(f"The document has {len(document):,} pages, more than {limits.pages}.")
+        for number in range(len(document)):
+            wide, high = cast("tuple[float, float]", document.get_page_size(number))
+            if not (1 <= wide <= MAX_POINTS and 1 <= high <= MAX_POINTS):
+                raise Refused(f"Page {number + 1} of the PDF has no size that can be printed.")
+        yield document
+
+
+def _pdf_pages(path: Path, size: tuple[float, float], dpi: int, limits: Limits) -> Iterator[Image.Image]:
+    with _pdf(path, limits) as document:
+        for number in range(len(document)):
+            page = document[number]
+            wide, high = page.get_width() / POINTS, page.get_height() / POINTS
+            room = size if (wide <= high) == (size[0] <= size[1]) else (size[1], size[0])
+            # Only what is larger than the paper is made smaller.
+            shrink = min(1.0, room[0] / wide, room[1] / high)
+            render = cast("Callable[..., Any]", page.render)
+            image: Image.Image = render(scale=dpi / POINTS * shrink).to_pil()
+            page.close()
+            yield image.convert("RGB")
+
+
+def _frames(path: Path, kind: str, limits: Limits, *, flat: bool = True) -> Iterator[Image.Image]:
+    """Return the pictures in an image's file, upright and without transparency; of a moving one the first.
+
+    Raises:
+        Refused: it cannot be read, or is too large.
+    """
+    try:
+        with Image.open(path, formats=[_FORMATS[kind]]) as opened:
+            frames = ImageSequence.Iterator(opened) if kind == "tiff" else iter([opened])
+            for number, frame in enumerate(frames):
+                if number >= limits.pages:
+                    raise Refused(f"The document has more than {limits.pages} pages.")
+                if frame.width * frame.height > limits.pixels:
+                    raise Refused(f"The image has more than {limits.pixels:,} pixels.")
+                dpi = frame.info.get("dpi")
+                if flat:
+                    image = _flat(frame)
+                    image.info["dpi"] = dpi
+                    yield image
+                else:
+                    frame.load()
+                    yield frame
+    except Image.DecompressionBombError:
+        raise Refused(f"The image has more than {limits.pixels:,} pixels.") from None
+    except (Refused, MemoryError):
+        raise
+    except Exception as error:
+        # Pillow raises whatever a hostile file makes it stumble over: struct.error, KeyError, SyntaxError, and more.
+        raise Refused(f"The image cannot be read ({type(error).__name__}).") from error
+
+
+def _flat(frame: Image.Image) -> Image.Image:
+    turned = ImageOps.exif_transpose(frame)
+    if turned.mode in {"1", "L", "RGB"} and "transparency" not in turned.info:
+        return turned.copy()
+    if turned.mode in {"I;16", "I;16B", "I", "F"}:
+        return turned.convert("I").point(lambda grey: grey / 256).convert("L")
+    if turned.mode == "CMYK":
+        return turned.convert("RGB")
+    clear = turned.convert("RGBA")
+    white = Image.new("RGB", clear.size, "white")
+    white.paste(clear, mask=clear.getchannel("A"))
+    return white
+
+
+def _text(path: Path, kind: str) -> str:
+    octets = path.read_bytes()
+    try:
+        text = octets.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = octets.decode("latin-1")
+    if kind == "html":
+        from mailslot_plugins.intake.html_text import text_of_html  # noqa: PLC0415 - few documents are HTML
+
+        return text_of_html(text)
+    return text
+
+
+def _shown(image: Image.Image, request: dict[str, Any]) -> Image.Image:
+    return image if request["color"] or image.mode == "1" else image.convert("L")
+
+
+def _placed(image: Image.Image, size: tuple[int, int], dpi: int) -> Image.Image:
+    """Return an image in the middle of a sheet; turned and made smaller where it must be."""
+    own = image.info.get("dpi")
+    if (image.width > image.height) != (size[0] > size[1]) and image.width != image.height:
+        image = image.transpose(Image.Transpose.ROTATE_90)
+    scale = dpi / float(own[0]) if own and float(own[0]) >= 50 else 1.0
+    scale = min(scale, size[0] / image.width, size[1] / image.height)
+    fitted = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    if fitted != image.size:
+        image = (image.convert("L") if image.mode == "1" else image).resize(fitted, Image.Resampling.BOX)
+    sheet = Image.new("RGB" if image.mode == "RGB" else "L", size, "white")
+    sheet.paste(image, ((size[0] - fitted[0]) // 2, (size[1] - fitted[1]) // 2))
+    return sheet
+
+
+def _as_pwg(pages: Iterator[Image.Image], request: dict[str, Any], size: tuple[float, float]) -> dict[str, Any]:
+    dpi = int(request["dpi"])
+    kinds: list[RasterType] = request["raster_types"]
+    best: list[RasterType] = ["srgb_8", "sgray_8", "black_1"] if request["color"] else ["sgray_8", "black_1", "srgb_8"]
+    raster_type: RasterType = min([kind for kind in kinds if best.count(kind)] or best[:1], key=best.index)
+    sides = request["duplex"]
+    form = Form(
+        raster_type,
+        dpi,
+        0,
+        request["media"],
+        duplex=sides != "one-sided",
+        tumble=sides == "two-sided-short-edge",
+        back=request.get("back", "normal"),
+    )
+    name = f"{request['name']}.{request['suffix']}"
+    number = 0
+    with Path(name).open("wb") as file:
+        file.write(SYNC)
+        for number, page in enumerate(pages, start=1):
+            write_page(file, _placed(page, (round(size[0] * dpi), round(size[1] * dpi)), dpi), form, number - 1)
+    return {"files": [name], "pages": number}
+
+
+def _as_jpeg(pages: Iterator[Image.Image], request: dict[str, Any], _size: tuple[float, float]) -> dict[str, Any]:
+    files: list[str] = []
+    for number, page in enumerate(pages):
+        name = f"{request['name']}-{number + 1:03}.{request['suffix']}"
+        shown = _shown(page, request)
+        dots = int(request["dpi"])
+        (shown.convert("L") if shown.mode == "1" else shown).save(name, "JPEG", quality=92, dpi=(dots, dots))
+        files.append(name)
+    return {"files": files, "pages": len(files)}
+
+
+def _as_pdf(pages: Iterator[Image.Image], request: dict[str, Any], size: tuple[float, float]) -> dict[str, Any]:
+    name = f"{request['name']}.{request['suffix']}"
+    number = 0
+    for number, page in enumerate(pages, start=1):
+        shown = _shown(page, request)
+        own = page.info.get("dpi")
+        dots = float(own[0]) if own and float(own[0]) >= 50 else 0.0
+        if request["kind"] in {"text", "html"}:
+            dots = float(request["dpi"])
+        # A picture without a size of its own, or larger than the paper, is as large as the paper.
+        least = max(min(shown.size) / min(size), max(shown.size) / max(size))
+        quality = {} if shown.mode == "1" else {"quality": 92}
+        shown.save(name, "PDF", resolution=max(dots, least), append=number > 1, **quality)
+    return {"files": [name], "pages": number}
+
+
+_WRITERS: Final = {"image/pwg-raster": _as_pwg, "image/jpeg": _as_jpeg, "application/pdf": _as_pdf}

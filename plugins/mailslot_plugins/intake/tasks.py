@@ -1,0 +1,48 @@
+"""What can be done in the process of its own, by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from mailslot_plugins.intake.mime import open_mail
+from mailslot_plugins.intake.refused import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mailslot_plugins.intake.limits import Limits
+
+__all__ = ["TASKS", "Refused"]
+
+
+def _fax(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    from mailslot_plugins.intake.documents import to_fax  # noqa: PLC0415 - Pillow and PDFium take a while to import
+
+    return to_fax(request, limits)
+
+
+def _printable(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    from mailslot_plugins.intake.printable import make_printable  # noqa: PLC0415 - as above
+
+    return make_printable(request, limits)
+
+
+def _count(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    from mailslot_plugins.intake.printable import count_pages  # noqa: PLC0415 - as above
+
+    return count_pages(request, limits)
+
+
+def _received(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    from mailslot_plugins.fax.received import to_pages  # noqa: PLC0415 - as above
+
+    return to_pages(request, limits)
+
+
+TASKS: Final[Mapping[str, Callable[[dict[str, Any], Limits], dict[str, Any]]]] = {
+    "mail": open_mail,
+    "fax": _fax,
+    "received": _received,
+    "printable": _printable,
+    "count": _count,
+}

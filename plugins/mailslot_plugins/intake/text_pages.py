@@ -1,0 +1,91 @@
+"""Text laid out on pages, as images: nothing in it can command a printer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FONTS: Final = ("DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "NotoSans-Regular.ttf")
+"""Fonts with many letters; taken where the system has them."""
+
+_POINTS: Final = 10.5
+_MARGIN: Final = 0.8
+"""Inches that stay white on each side."""
+
+_TAB: Final = 8
+_MOST_LINES: Final = 20_000
+
+
+def text_pages(text: str, size: tuple[int, int], dpi: int) -> Iterator[Image.Image]:
+    """Return pages of mode ``1``, 255 is white.
+
+    Args:
+        text: what stands on them; a form feed begins a new page.
+        size: of a page, in pixels.
+        dpi: pixels an inch.
+    """
+    font = _font(round(_POINTS * dpi / 72))
+    margin = round(_MARGIN * dpi)
+    step = round(_POINTS * 1.3 * dpi / 72)
+    many = max(1, (size[1] - 2 * margin) // step)
+    for lines in _sheets(text, font, size[0] - 2 * margin, many):
+        page = Image.new("L", size, 255)
+        draw = ImageDraw.Draw(page)
+        for number, line in enumerate(lines):
+            draw.text((margin, margin + number * step), line, fill=0, font=font)
+        yield page.point([0] * 150 + [255] * 106).convert("1", dither=Image.Dither.NONE)
+
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def _sheets(text: str, font: Font, width: int, many: int) -> Iterator[list[str]]:
+    sheet: list[str] = []
+    for line in _lines(text, font, width):
+        if line is None or len(sheet) == many:
+            yield sheet
+            sheet = []
+        if line is not None:
+            sheet.append(line)
+    if sheet:
+        yield sheet
+
+
+def _lines(text: str, font: Font, width: int) -> Iterator[str | None]:
+    """Return lines that fit; None where a new page begins."""
+    for number, sheet in enumerate(text.split("\f")):
+        if number:
+            yield None
+        for line in sheet.rstrip().splitlines()[:_MOST_LINES]:
+            shown = "".join(each if each.isprintable() else " " for each in line.rstrip().expandtabs(_TAB))
+            yield from _wrapped(shown, font, width)
+
+
+def _wrapped(line: str, font: Font, width: int) -> Iterator[str]:
+    # A letter is at least a fifth of the font's height wide: more of them than that never fit.
+    most = max(1, width // max(1, round(font.getlength("i"))))
+    while line:
+        low, high = 1, min(len(line), most)
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if font.getlength(line[:middle]) <= width else (low, middle - 1)
+        space = line.rfind(" ", 0, low + 1) if low < len(line) else -1
+        end = space if space > 0 else low
+        yield line[:end]
+        line = line[end:].lstrip(" ") if end < len(line) else ""
+        if not line:
+            return
+    yield ""
+
+
+def _font(size: int) -> Font:
+    for name in _FONTS:
+        try:
+            return ImageFont.truetype(name, size)
+        except OSError:
+            continue
+    return ImageFont.load_default(size=size)

@@ -1,0 +1,1 @@
+"""What answers on the network while the service runs."""

@@ -1,0 +1,65 @@
+"""The table ``[print]`` of ``mailslot.toml``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mailslot.slots import keys
+from mailslot.slots.keys import Key
+from mailslot.slots.section import Section
+from mailslot_plugins.intake.senders import MAX_LISTED, sender_list
+from mailslot_plugins.print.options import NAMES
+from mailslot_plugins.printers.printer import is_address
+
+
+def _printer(value: object) -> str:
+    address = keys.text(value)
+    if not is_address(address):
+        raise ValueError
+    return address
+
+
+SECTION: Final = Section(
+    "print",
+    {
+        "printer": Key("a printer: ipp://HOST/PATH, ipps://HOST/PATH, folder PATH, or command PROGRAM", _printer),
+        "ca_file": Key(
+            "the path of a file with certificates, for ipps; without it, the printer's first certificate is kept",
+            keys.path,
+        ),
+        "allowed_senders": Key(
+            f"addresses or @domains, separated by commas, at most {MAX_LISTED}; without any, nobody may print",
+            sender_list(),
+            default=(),
+        ),
+        "trusted_server": Key(
+            "the name in Authentication-Results of the mail server that checks senders, such as mx.google.com; "
+            "with it, what it has not found genuine is not printed",
+            keys.text,
+        ),
+        "printer_languages": Key(
+            "true or false: whether PostScript, PCL and PJL are printed, which can do anything to a printer",
+            keys.flag,
+            default=False,
+        ),
+        "body": Key(
+            "never, without_attachment or always: when a mail's text is printed",
+            keys.one_of("never", "without_attachment", "always"),
+            default="without_attachment",
+        ),
+        "options": Key(
+            f"those that a mail may set: {', '.join(NAMES)}, or none",
+            keys.list_of(keys.one_of(*NAMES, "none")),
+            default=NAMES,
+        ),
+        "max_attachments": Key("a number from 1 to 100", keys.number(1, 100), default=10),
+        "max_pages": Key(
+            "a number of pages of a mail, copies counted, from 1 to 2000", keys.number(1, 2000), default=200
+        ),
+        "max_copies": Key("a number from 1 to 99", keys.number(1, 99), default=10),
+        "mails_per_hour": Key("a number from 1 to 1000, of one sender", keys.number(1, 1000), default=20),
+        "pages_per_day": Key("a number from 1 to 100000, of one sender", keys.number(1, 100_000), default=500),
+        "wait_hours": Key("hours from 1 to 168 that a mail waits for the printer", keys.number(1, 168), default=24),
+        "reply": Key("true or false: whether senders are told what was not printed", keys.flag, default=True),
+    },
+)

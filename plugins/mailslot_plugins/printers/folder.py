@@ -1,0 +1,84 @@
+"""A printer that is a folder: each document becomes a file in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from anyio.to_thread import run_sync
+
+from mailslot_plugins.printers.formats import SUFFIXES
+from mailslot_plugins.printers.prepare import Wanted, prepare
+from mailslot_plugins.printers.printer import Printed, PrinterError, Readiness
+
+if TYPE_CHECKING:
+    from mailslot_plugins.printers.journal import Attempt
+    from mailslot_plugins.printers.printer import Document, Options
+
+_UNSAFE: Final = re.compile(r"[^\w.() -]+")
+_MAX_TITLE: Final = 80
+
+
+class FolderPrinter:
+    """Puts documents into a folder, each whole or not at all, and once: the token is in the file's name."""
+
+    def __init__(self, folder: Path, options: Options) -> None:
+        self._folder = folder
+        self._options = options
+
+    async def check(self) -> Readiness:
+        """Tell whether the folder is there."""
+        if await run_sync(self._folder.is_dir):
+            return Readiness(ready=True, state="idle")
+        return Readiness(ready=False, state="stopped", reasons=("The folder for printed documents is not there.",))
+
+    async def prepare(self, document: Document, folder: Path) -> list[Document]:
+        """Return the document as a file that programs can open."""
+        return await prepare(document, folder, Wanted(formats=(), limits=self._options.limits))
+
+    async def print(self, document: Document, attempt: Attempt) -> Printed:
+        """Put the document into the folder."""
+        await attempt.reach("begun")
+        try:
+            name = await run_sync(_put, self._folder, document, attempt.token)
+        except OSError as error:
+            raise PrinterError(
+                "The folder for printed documents cannot be written to.",
+                stage="transaction",
+                cause="printer_stopped",
+                retryable=True,
+                detail=str(error),
+            ) from error
+        return Printed(job=name)
+
+    async def resume(self, attempt: Attempt) -> Printed | None:
+        """Return the file that is there."""
+        found = await run_sync(lambda: sorted(self._folder.glob(f"{attempt.token}*")))
+        return Printed(job=found[0].name) if found else None
+
+
+def printer(address: str, options: Options) -> FolderPrinter:
+    """Return the printer that is called ``folder PATH``."""
+    return FolderPrinter(Path(address.partition(" ")[2].strip()), options)
+
+
+def _put(folder: Path, document: Document, token: str) -> str:
+    title = _UNSAFE.sub("_", document.title).strip(" .")[:_MAX_TITLE]
+    suffix = SUFFIXES[document.media_type]
+    title = title[: -len(suffix) - 1] if title.lower().endswith(f".{suffix}") else title
+    name = f"{token} {title}.{suffix}" if title else f"{token}.{suffix}"
+    partial = folder / f".{token}.partial"
+    with document.path.open("rb") as source, partial.open("wb") as target:
+        shutil.copyfileobj(source, target)
+        target.flush()
+        os.fsync(target.fileno())
+    partial.replace(folder / name)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return name

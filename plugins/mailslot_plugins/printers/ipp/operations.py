@@ -1,0 +1,226 @@
+"""The operations that printing takes (RFC 8011 section 4), and what a refusal means."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+from anyio import open_file
+from anyio.to_thread import run_sync
+
+from mailslot.errors import MailError
+from mailslot_plugins.printers.ipp.client import http_address, opening, post
+from mailslot_plugins.printers.ipp.codec import Attribute, Tag, encode
+from mailslot_plugins.printers.ipp.trust import context_for
+from mailslot_plugins.printers.printer import PrinterError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from anyio import AsyncFile
+
+    from mailslot_plugins.printers.ipp.codec import Response, Value
+    from mailslot_plugins.printers.printer import Options
+
+PRINT_JOB: Final = 0x0002
+VALIDATE_JOB: Final = 0x0004
+CREATE_JOB: Final = 0x0005
+SEND_DOCUMENT: Final = 0x0006
+CANCEL_JOB: Final = 0x0008
+GET_JOB_ATTRIBUTES: Final = 0x0009
+GET_JOBS: Final = 0x000A
+GET_PRINTER_ATTRIBUTES: Final = 0x000B
+
+NOT_FOUND: Final = 0x0406
+GONE: Final = 0x0407
+OPERATION_NOT_SUPPORTED: Final = 0x0501
+VERSION_NOT_SUPPORTED: Final = 0x0503
+
+_VERSIONS: Final = ((2, 0), (1, 1))
+_CHUNK: Final = 64 * 1024
+_LONGEST: Final = 3600.0
+"""Seconds that handing over a document may take."""
+
+_UNPRINTABLE: Final[Mapping[int, str]] = {
+    0x0408: "The printer does not take a document of this size.",
+    0x040A: "The printer does not take documents of this format.",
+    0x0410: "The printer cannot read the document.",
+    0x0411: "The printer cannot read the document.",
+    0x0412: "The printer cannot read the document.",
+}
+_LATER: Final[Mapping[int, str]] = {
+    0x0405: "The printer waited too long for the document.",
+    0x0500: "The printer has a fault.",
+    0x0502: "The printer is not in service.",
+    0x0504: "The printer has a fault.",
+    0x0505: "The printer cannot print at the moment.",
+    0x0506: "The printer does not accept documents at the moment.",
+    0x0507: "The printer is busy.",
+    0x050A: "The printer is switched off.",
+}
+_REFUSED: Final[Mapping[int, str]] = {
+    0x0401: "The printer does not let this device print.",
+    0x0402: "The printer wants a sign-in.",
+    0x0403: "The printer does not let this device print.",
+    0x0508: "The printer has cancelled the document.",
+}
+
+
+class IppStatusError(PrinterError):
+    """A printer refused an operation.
+
+    Attributes:
+        status: its code.
+    """
+
+    status: int = 0
+
+
+def refusal(status: int, detail: str = "") -> IppStatusError:
+    """Return what a status code above 0x00ff means (RFC 8011 appendix B)."""
+    retryable = status in _LATER
+    cause = "printer_stopped" if retryable else "printer_refused"
+    sentence = _LATER.get(status) or _REFUSED.get(status, "The printer refused the document.")
+    if status in _UNPRINTABLE:
+        cause, sentence = "document_unprintable", _UNPRINTABLE[status]
+    said = f"IPP status 0x{status:04x}{f', {detail}' if detail else ''}"
+    error = IppStatusError(sentence, stage="transaction", cause=cause, retryable=retryable, detail=said)
+    error.status = status
+    return error
+
+
+class Operations:
+    """Talks to one printer, in the newest version that it understands.
+
+    Every method raises `PrinterError`: `IppStatusError` where the printer refused.
+    """
+
+    def __init__(self, uri: str, options: Options) -> None:
+        self._uri = uri
+        self._address = http_address(uri)
+        self._options = options
+        self._version = 0
+        self._numbers = count(1)
+
+    async def printer(self, names: Sequence[str]) -> Mapping[str, tuple[Value, ...]]:
+        """Return attributes of the printer."""
+        wanted = Attribute(Tag.KEYWORD, "requested-attributes", tuple(names))
+        return (await self.do(GET_PRINTER_ATTRIBUTES, [wanted])).group(Tag.PRINTER)
+
+    async def job(self, number: int, owner: str) -> Mapping[str, tuple[Value, ...]]:
+        """Return attributes of a job."""
+        names = ("job-id", "job-name", "job-state", "job-state-reasons", "number-of-documents", "job-state-message")
+        wanted = [Attribute(Tag.INTEGER, "job-id", (number,)), user(owner), Attribute(Tag.KEYWORD, _WANTED, names)]
+        return (await self.do(GET_JOB_ATTRIBUTES, wanted)).group(Tag.JOB)
+
+    async def find(self, token: str, owner: str) -> int | None:
+        """Return the number of the job whose name begins with a token; None where there is none."""
+        for which in ("not-completed", "completed"):
+            wanted = [
+                user(owner),
+                Attribute(Tag.KEYWORD, "which-jobs", (which,)),
+                Attribute(Tag.KEYWORD, _WANTED, ("job-id", "job-name")),
+            ]
+            for group in (await self.do(GET_JOBS, wanted)).groups:
+                name, number = group.attributes.get("job-name", ("",))[0], group.attributes.get("job-id", (None,))[0]
+                if group.tag == Tag.JOB and str(name).startswith(token) and isinstance(number, int):
+                    return number
+        return None
+
+    async def do(
+        self,
+        operation: int,
+        attributes: Sequence[Attribute] = (),
+        job: Sequence[Attribute] = (),
+        *,
+        document: Path | None = None,
+    ) -> Response:
+        """Do an operation.
+
+        Args:
+            operation: its code.
+            attributes: of the operation, behind those that every request begins with.
+            job: attributes of the job.
+            document: the file that follows.
+        """
+        while True:
+            response = await self._post(operation, attributes, job, document)
+            if response.status == VERSION_NOT_SUPPORTED and self._version + 1 < len(_VERSIONS):
+                self._version += 1
+                continue
+            if response.status >= 0x100:
+                message = response.group(Tag.OPERATION).get("status-message", ("",))[0]
+                raise refusal(response.status, str(message)[:200])
+            return response
+
+    async def _post(
+        self, operation: int, attributes: Sequence[Attribute], job: Sequence[Attribute], document: Path | None
+    ) -> Response:
+        groups = [(Tag.OPERATION, [*opening(self._uri), *attributes])]
+        if job:
+            groups.append((Tag.JOB, list(job)))
+        head = encode(operation, next(self._numbers), groups, version=_VERSIONS[self._version])
+        timeout = self._options.timeout
+        try:
+            context = await context_for(self._address, self._options)
+            if document is None:
+                return await post(self._address, head, context=context, timeout=timeout, within=2 * timeout)
+            size = (await run_sync(document.stat)).st_size
+            async with await open_file(document, "rb") as file:
+                return await post(
+                    self._address,
+                    head,
+                    context=context,
+                    timeout=timeout,
+                    within=_LONGEST,
+                    document=_Pieces(file),
+                    size=size,
+                )
+        except PrinterError:
+            raise
+        except MailError as error:
+            raise _as_printer_error(error) from error
+
+
+_WANTED: Final = "requested-attributes"
+
+
+def user(name: str) -> Attribute:
+    """Return who a request is from."""
+    return Attribute(Tag.NAME, "requesting-user-name", (cut(name, 255) or "mailslot",))
+
+
+def cut(text: str, octets: int) -> str:
+    """Return a text's beginning that has at most so many octets in UTF-8."""
+    return text.encode()[:octets].decode("utf-8", "ignore")
+
+
+def _as_printer_error(error: MailError) -> PrinterError:
+    sentence = str(error)
+    if "certificate verify failed" in error.detail.lower():
+        sentence = "The printer's certificate is not the one that it had before, or nobody trusts it."
+    known = error.cause in {"printer_unreachable", "printer_stopped"}
+    return PrinterError(
+        sentence,
+        stage=error.stage,
+        cause=error.cause if known else "printer_unreachable",
+        retryable=True,
+        detail=error.detail,
+    )
+
+
+class _Pieces:
+    """A file's octets; no generator, which would be left half-way where sending breaks off."""
+
+    def __init__(self, file: AsyncFile[bytes]) -> None:
+        self._file = file
+
+    def __aiter__(self) -> _Pieces:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await self._file.read(_CHUNK)
+        if not piece:
+            raise StopAsyncIteration
+        return piece

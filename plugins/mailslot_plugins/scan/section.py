@@ -1,0 +1,75 @@
+"""What can be set for scan-to-email, under ``[scan]``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, cast
+
+from mailslot.errors import InputError
+from mailslot.slots import keys
+from mailslot.slots.keys import Key
+from mailslot.slots.section import Section
+from mailslot_plugins.scan.names import Pattern
+from mailslot_plugins.sending.recipients import parse_mailboxes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Literal
+
+
+def _pattern(kind: Literal["subject", "file name"]) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        try:
+            return Pattern(keys.text(value), kind).text
+        except InputError:
+            raise ValueError from None
+
+    return parse
+
+
+def _addresses(value: object) -> tuple[str, ...]:
+    if not isinstance(value, str | list):
+        raise ValueError  # noqa: TRY004 - what `Key.parse` raises
+    parts = [keys.text(text) for text in ([value] if isinstance(value, str) else cast("list[object]", value))]
+    try:
+        found = parse_mailboxes(parts)
+    except InputError:
+        raise ValueError from None
+    if not found:
+        raise ValueError
+    return tuple(f'"{each.name}" <{each.address}>' if each.name else each.address for each in found)
+
+
+SCAN: Final = Section(
+    "scan",
+    {
+        "subject": Key(
+            "a text on one line, in which {device}, {date} and so on are filled in",
+            _pattern("subject"),
+            default="Scan from {device}",
+        ),
+        "text": Key("a text on one line", keys.text, default=""),
+        "name": Key(
+            "a file name without its suffix, in which {device}, {date}, {time}, {counter} and so on are filled in; "
+            "unset, files keep their names",
+            _pattern("file name"),
+        ),
+        "oversize": Key(
+            "refuse, or split into several mails that are each complete",
+            keys.one_of("refuse", "split"),
+            default="refuse",
+        ),
+        "max_size": Key("octets of a mail from 10000 to 999999999", keys.number(10_000, 999_999_999)),
+        "max_recipients": Key("a number from 1 to 1000", keys.number(1, 1000), default=100),
+        "lifetime": Key("hours from 1 to 720", keys.number(1, 720), default=24),
+        "folder": Key("the path of a folder whose files become scans", keys.path),
+        "to": Key("one or several e-mail addresses, to which the folder's files go", _addresses, default=()),
+        "after": Key(
+            "delete or move: what happens to a file of the folder once its scan is accepted; moved, it is in the "
+            "folder `done`",
+            keys.one_of("delete", "move"),
+            default="delete",
+        ),
+        "settle": Key("seconds from 1 to 600 for which a file must not change", keys.number(1, 600), default=3),
+    },
+)
+"""The table ``[scan]``."""

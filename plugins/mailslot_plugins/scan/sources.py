@@ -1,0 +1,73 @@
+"""Where documents come from: files, standard input, a scanner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anyio import to_thread
+
+from mailslot.errors import InputError
+from mailslot_plugins.scan.document import SUFFIXES, Document, look_at, look_at_all
+from mailslot_plugins.scan.sane import scan_pages
+from mailslot_plugins.scan.stdin import read_stdin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mailslot_plugins.scan.sane import Format, Scanner
+
+STDIN = "-"
+"""What standard input is called among files."""
+
+
+async def from_files(names: Sequence[str], folder: Path) -> list[Document]:
+    """Return files as documents, in their order.
+
+    Args:
+        names: paths; one may be `STDIN`.
+        folder: where standard input is kept.
+
+    Raises:
+        InputError: some cannot be used; all of them are named.
+    """
+    if names.count(STDIN) > 1:
+        raise InputError("Standard input can be read only once.", stage="data")
+    documents = await to_thread.run_sync(look_at_all, [Path(name) for name in names if name != STDIN])
+    if STDIN in names:
+        documents.insert(names.index(STDIN), await read_stdin(folder))
+    return documents
+
+
+async def from_scanner(
+    scanner: Scanner, encoding: Format, folder: Path, progress: Callable[[int, float], None]
+) -> list[Document]:
+    """Scan; PDF and TIFF become one document, JPEG and PNG one for each page.
+
+    Args:
+        scanner: the scanner.
+        encoding: what to make of the pages.
+        folder: where they are kept.
+        progress: called with the page's number and how much of it is scanned, 0.0 to 1.0.
+
+    Raises:
+        ScannerError: there is no complete scan.
+    """
+    target = folder / f"scan{SUFFIXES[encoding]}"
+    match encoding:
+        case "jpeg" | "png":
+            return await to_thread.run_sync(look_at_all, await scan_pages(scanner, encoding, folder, progress))
+        case "pdf" | "tiff":
+            pages = await scan_pages(scanner, "tiff", folder, progress)
+    from mailslot_plugins.scan.assemble import assemble  # noqa: PLC0415 - Pillow takes a while to import
+
+    try:
+        await to_thread.run_sync(assemble, pages, encoding, target, scanner.resolution)
+    except OSError as error:
+        raise InputError(
+            f"The scan cannot be kept: {error.strerror}. Nothing was sent.",
+            stage="data",
+            cause="spool_full",
+            detail=str(error),
+        ) from error
+    return [await to_thread.run_sync(look_at, target)]

@@ -1,0 +1,47 @@
+"""The account that scans and faxes leave through."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from anyio import to_thread
+
+from mailslot.errors import InputError
+from mailslot.message import Mailbox
+from mailslot.slots.presets import effective
+
+if TYPE_CHECKING:
+    from mailslot.service.device import Device
+    from mailslot.slots.settings import Settings
+
+RECORD: Final = "smtp"
+"""The record."""
+
+HOUR: Final = 3600.0
+"""The seconds of an hour, which `lifetime` is set in."""
+
+
+async def record_settings(device: Device) -> Settings:
+    """Return the settings through which they leave.
+
+    Raises:
+        InputError: cause `not_configured`: the server or the sender is missing.
+    """
+    in_use = await to_thread.run_sync(device.records.settings.current)
+    settings = effective(in_use.records[RECORD], "SMTP")
+    missing = [name for name in ("server", "sender_address") if getattr(settings, name) is None]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise InputError(
+            f"Nothing can be sent yet: {' and '.join(missing)} of network.smtp {verb} not set. "
+            f"mailslot set network.smtp {' '.join(f'{name}=…' for name in missing)}",
+            stage="resolve",
+            cause="not_configured",
+        )
+    return settings
+
+
+def sender_of(device: Device, settings: Settings) -> Mailbox:
+    """Return whom they are from: the account, which may send as nobody else, under the name that is set for it."""
+    name = settings.sender_name or device.identity.name
+    return Mailbox(settings.sender_address or "", " ".join(name.split()), what="sender")

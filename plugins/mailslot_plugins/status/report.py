@@ -1,0 +1,125 @@
+"""What the device says of itself, in the manner of devices: a line for each fact."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from anyio.to_thread import run_sync
+
+from mailslot.errors import MailError
+from mailslot.slots.section import DEVICE
+from mailslot.slots.slot import SLOTS
+from mailslot_plugins.alerts.words import one_line
+from mailslot_plugins.printers.ipp.client import printer_attributes
+from mailslot_plugins.printers.ipp.supplies import COUNTERS, SUPPLY_ATTRIBUTES, counters, supplies
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import tzinfo
+    from pathlib import Path
+
+    from mailslot.service.device import Device
+    from mailslot_plugins.printers.ipp.codec import Value
+    from mailslot_plugins.status.request import Topic
+
+_PRINTER_STATES: Final = {3: "idle", 4: "printing", 5: "stopped"}
+_ATTRIBUTES: Final = ("printer-state", "printer-state-reasons", *SUPPLY_ATTRIBUTES, *COUNTERS)
+
+
+def identity_lines(device: Mapping[str, Any]) -> list[str]:
+    """Return who the device is, from the values of the section ``[device]``."""
+    named = {
+        "DEVICE NAME": device.get("name"),
+        "DEVICE MODEL": device.get("model"),
+        "SERIAL NUMBER": device.get("serial_number"),
+        "LOCATION": device.get("location"),
+    }
+    return [f"{name}: {one_line(str(value), 200)}" for name, value in named.items() if value]
+
+
+async def report(
+    device: Device, topics: Sequence[Topic], *, printer: str | None, ca_file: Path | None, zone: tzinfo | None
+) -> str:
+    """Return what the device says of itself.
+
+    Args:
+        device: the device.
+        topics: what is asked for; who the device is comes first in any case.
+        printer: the address of the printer whose supplies and counters are told; None without one.
+        ca_file: certificate authorities that are trusted besides the system's, for ``ipps``.
+        zone: the zone of its times; None for the system's.
+    """
+    now = datetime.fromtimestamp(device.now(), zone).astimezone(zone)
+    lines = [*identity_lines(device.settings(DEVICE)), f"TIME: {now:%Y-%m-%d %H:%M %z}"]
+    attributes: Mapping[str, tuple[Value, ...]] = {}
+    trouble = "No printer is set up."
+    if printer is not None and set(topics) != {"jobs"}:
+        attributes, trouble = await _ask(printer, ca_file)
+    for topic in topics:
+        lines.append("")
+        if topic == "device":
+            lines += await _device_lines(device)
+            if attributes:
+                lines += _printer_lines(attributes)
+            elif printer is not None:
+                lines.append(f"Printer: {trouble}")
+        elif topic == "supplies":
+            lines += _supply_lines(attributes) if attributes else [f"Supplies: {trouble}"]
+        elif topic == "counters":
+            lines += _counter_lines(attributes) if attributes else [f"Device counter: {trouble}"]
+        else:
+            lines += await _job_lines(device)
+    return "\n".join([*lines, ""])
+
+
+async def _ask(printer: str, ca_file: Path | None) -> tuple[Mapping[str, tuple[Value, ...]], str]:
+    try:
+        return await printer_attributes(printer, _ATTRIBUTES, ca_file=ca_file), ""
+    except MailError as error:
+        return {}, str(error)
+
+
+async def _device_lines(device: Device) -> list[str]:
+    """Return the token lines of the slots that sign in with a token."""
+    lines = ["Mail settings:"]
+    settings = await run_sync(device.records.settings.load)
+    for slot in SLOTS:
+        mine = settings[slot.record]
+        token, health = await device.records.token_state(slot.record, mine, device.now())
+        if mine.token_source is not None:
+            said = "set up"
+        elif mine.authentication == "oauth2" or health is not None:
+            said = f"{token} ({health.state.replace('_', ' ')})" if health is not None else token
+        else:
+            said = "set up" if mine.server or mine.provider else "not set up"
+        lines.append(f"    {slot.id}: {said}")
+    return lines
+
+
+def _printer_lines(attributes: Mapping[str, tuple[Value, ...]]) -> list[str]:
+    state = attributes.get("printer-state", (0,))[0]
+    reasons = [str(reason) for reason in attributes.get("printer-state-reasons", ())[:20] if reason != "none"]
+    said = _PRINTER_STATES.get(state if isinstance(state, int) else 0, "unknown")
+    return [one_line(f"Printer: {said}" + (f" ({', '.join(reasons)})" if reasons else ""), 400)]
+
+
+def _supply_lines(attributes: Mapping[str, tuple[Value, ...]]) -> list[str]:
+    found = supplies(attributes)
+    if not found:
+        return ["Supplies: the printer does not tell them."]
+    levels = ["unknown" if supply.level is None else f"{supply.level} %" for supply in found]
+    return ["Supplies:", *(f"    {one_line(s.name, 60)} = {said}" for s, said in zip(found, levels, strict=True))]
+
+
+def _counter_lines(attributes: Mapping[str, tuple[Value, ...]]) -> list[str]:
+    found = counters(attributes)
+    if not found:
+        return ["Device counter: the printer does not tell it."]
+    return ["Current device counter information:", *(f"    {name} = {count}" for name, count in found.items())]
+
+
+async def _job_lines(device: Device) -> list[str]:
+    counts = await device.spool.counts()
+    there = [f"    {state.replace('_', ' ')} = {count}" for state, count in counts.items() if count]
+    return ["Mail jobs:", *(there or ["    none"])]

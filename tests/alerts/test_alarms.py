@@ -1,0 +1,265 @@
+"""Alarms on a device's disk: recorded, mailed once through the spool, also after the device has stopped anywhere."""
+
+from __future__ import annotations
+
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from alerts.devices import ALERTS, SETTINGS, Clock, device_in, sent
+from mailslot import InputError
+from mailslot.spool.errors import SpoolError
+from mailslot.spool.spool import Spool
+from mailslot.spool.store import Store
+from mailslot_plugins.alerts import health_watch
+from mailslot_plugins.alerts.alarms import Alarms
+from mailslot_plugins.alerts.board import Observed, Raised
+from mailslot_plugins.alerts.pipeline import AlertsPipeline
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lab.printer import Printer
+    from mailslot.service.device import Device
+
+WITH = SETTINGS + ALERTS
+
+
+async def test_a_mail_as_devices_write_it(tmp_path: Path) -> None:
+    async with device_in(tmp_path, WITH + 'timezone = "UTC"\n', Clock()) as device:
+        alarms = Alarms(device)
+        assert await alarms.raise_("toner_low", part="black", detail="5 % are left") == ""
+        assert await alarms.raise_("toner_low", part="black") == ""
+        [mail] = await sent(device)
+        [job] = await device.spool.jobs()
+    assert mail["Auto-Submitted"] == "auto-generated"
+    assert mail["From"] == "copier@example.test"
+    assert mail["To"] == "admin@example.test"
+    assert mail["Subject"] == "[Copier] Toner low: black"
+    assert mail.get_content().splitlines() == [
+        *("DEVICE NAME: Copier", "DEVICE MODEL: BP-1", "SERIAL NUMBER: 0815", "LOCATION: 2nd floor", ""),
+        *("Device has detected:", "", "    Toner low: black", "    5 % are left", ""),
+        *("Severity: warning", "Since: 2027-01-15 08:00 +0000", "What to do: Have a new cartridge at hand."),
+    ]
+    assert (job.pipeline, job.via, job.state) == ("alerts", "alert-smtp", "queued")
+
+
+async def test_the_end_is_told_in_the_same_thread(tmp_path: Path) -> None:
+    clock = Clock()
+    async with device_in(tmp_path, WITH, clock) as device:
+        alarms = Alarms(device)
+        await alarms.raise_("jam")
+        await alarms.clear("jam")
+        clock.now += 60
+        await alarms.tell()
+        notice, end = await sent(device)
+    assert end["Subject"] == "[Copier] Over: Paper jam"
+    assert end["In-Reply-To"] == notice["Message-ID"]
+    assert "Device no longer detects:" in end.get_content()
+
+
+@pytest.mark.parametrize(
+    "evil", ["x\r\nBcc: all@example.test", "x\nSubject: y", "x\u2028y\x00z", "\u202eevil", "x" * 5000]
+)
+async def test_no_text_can_begin_a_line_of_its_own(tmp_path: Path, evil: str) -> None:
+    async with device_in(tmp_path, WITH) as device:
+        # What mailslot.toml refuses may come from a maker's own source.
+        device.settings = _with_evil(device, evil)  # type: ignore[method-assign] - stands for such a source
+        await Alarms(device).raise_("jam", part=evil, detail=evil)
+        [mail] = await sent(device)
+    assert set(mail.keys()) == {
+        *("From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version"),
+        *("X-Auto-Response-Suppress", "Content-Type", "Content-Transfer-Encoding"),
+    }
+    assert str(mail["Subject"]).startswith("[x") or evil.startswith("\u202e")
+    lines = mail.get_content().splitlines()
+    assert not any(line.startswith(("Bcc", "Subject", "y")) for line in lines)
+    assert max(map(len, lines)) < 600
+
+
+def _with_evil(device: Device, evil: str) -> Any:
+    settings = device.settings
+    return lambda section: {
+        **settings(section),
+        **({"location": evil, "name": evil, "model": evil} if section.name == "device" else {}),
+    }
+
+
+async def test_what_exceeds_the_cap_comes_in_one_mail(tmp_path: Path) -> None:
+    clock = Clock()
+    async with device_in(tmp_path, WITH + 'mails_per_hour = 1\ntimezone = "UTC"\n', clock) as device:
+        alarms = Alarms(device)
+        for kind in ("jam", "toner_low", "cover_open"):
+            await alarms.raise_(kind, detail=f"about {kind}")
+        await alarms.clear("cover_open")
+        clock.now += 3600
+        async with device.spool.delivery_lock():
+            job = await device.spool.claim("alert-smtp")
+            assert job is not None
+            await device.spool.fail(job.id, "content_refused", "Refused.")
+        await alarms.tell()
+        await alarms.tell()
+        _, digest = await sent(device)
+    assert digest["Subject"] == "[Copier] 2 alerts"
+    assert digest.get_content().splitlines()[5:] == [
+        "Device has detected 2 conditions:",
+        "",
+        "    Toner low (warning), since 2027-01-15 08:00 +0000",
+        "        about toner_low",
+        "    Cover open (warning), from 2027-01-15 08:00 +0000 until 2027-01-15 08:00 +0000",
+        "        about cover_open",
+    ]
+
+
+@pytest.mark.parametrize("stored", [{}, "x", [], {"seen": 1, "serial": 2, "incidents": [{"colour": "red"}]}])
+async def test_a_board_of_another_version_begins_anew(
+    tmp_path: Path, stored: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with device_in(tmp_path, WITH) as device:
+        await device.store("alerts").put("board", stored)
+        await Alarms(device).raise_("jam")
+        assert len(await sent(device)) == 1
+    assert "begin anew" in caplog.text
+
+
+async def test_while_alert_smtp_is_not_set_up_the_mail_waits(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with device_in(home, ALERTS) as device:
+        alarms = Alarms(device)
+        assert "alert.smtp has no sender address" in await alarms.raise_("jam")
+        assert await device.spool.jobs() == []
+        assert [mail.reports[0].kind for mail in (await alarms.board()).outbox] == ["jam"]
+    async with device_in(home, WITH) as device:
+        assert await Alarms(device).tell() == ""
+        assert len(await sent(device)) == 1
+
+
+async def test_without_recipients_it_says_so_and_the_administrator_is_one(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with device_in(home, SETTINGS) as device:
+        assert "nobody is named" in await Alarms(device).raise_("jam")
+    async with device_in(home, SETTINGS.replace("[device]", '[device]\nadministrator = "boss@example.test"')) as device:
+        assert await Alarms(device).tell() == ""
+        [mail] = await sent(device)
+    assert mail["To"] == "boss@example.test"
+
+
+async def test_recipients_by_kind(tmp_path: Path) -> None:
+    async with device_in(tmp_path, WITH + 'recipients_service_due = "service@example.test"\n') as device:
+        alarms = Alarms(device)
+        await alarms.raise_("service due")
+        await alarms.raise_("media-jam")
+        await alarms.raise_("Paper jam")
+        assert [mail["To"] for mail in await sent(device)] == ["service@example.test", "admin@example.test"]
+
+
+async def test_an_unknown_kind_names_the_nearest(tmp_path: Path) -> None:
+    async with device_in(tmp_path, WITH) as device:
+        with pytest.raises(InputError, match="Did you mean toner_low"):
+            await Alarms(device).raise_("tonr_low")
+
+
+async def test_two_processes_raise_at_once(tmp_path: Path) -> None:
+    async with device_in(tmp_path, WITH) as one, device_in(tmp_path, WITH) as other:
+        async with anyio.create_task_group() as group:
+            for device in (one, other) * 4:
+                group.start_soon(Alarms(device).raise_, "jam")
+                group.start_soon(Alarms(device).raise_, "toner_low")
+        assert sorted(str(mail["Subject"]) for mail in await sent(one)) == ["[Copier] Paper jam", "[Copier] Toner low"]
+
+
+@pytest.mark.parametrize("stops_at", range(8))
+async def test_stopped_at_any_write_it_sends_each_mail_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stops_at: int
+) -> None:
+    """An alarm writes the board, then for each mail the job and the board again; the device stops before one."""
+    home = tmp_path / "home"
+    writes = 0
+
+    def limited(work: Any) -> Any:
+        async def call(*values: Any) -> Any:
+            nonlocal writes
+            writes += 1
+            if writes > stops_at:
+                raise SpoolError("the power is off", cause="spool_unwritable")
+            return await work(*values)
+
+        return call
+
+    observed = Observed("printer", (Raised("jam", "error"), Raised("toner_low", "warning")))
+    async with device_in(home, WITH) as device:
+        with monkeypatch.context() as patch, suppress(SpoolError):
+            patch.setattr(Store, "put", limited(Store.put))
+            patch.setattr(Spool, "accept", limited(Spool.accept))
+            said = await Alarms(device).tell(observed)
+            assert bool(said) == (writes > stops_at)
+    async with device_in(home, WITH) as device:
+        alarms = Alarms(device)
+        await alarms.tell(observed)
+        await alarms.tell(observed)
+        assert sorted(str(mail["Subject"]) for mail in await sent(device)) == [
+            "[Copier] Paper jam",
+            "[Copier] Toner low",
+        ]
+        assert (await alarms.board()).outbox == ()
+
+
+async def test_a_token_that_is_needed_is_an_alarm_and_ends_with_it(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    wanted = '[records.fax-pop]\nauthentication = "oauth2"\nsecurity = "tls"\naccount = "fax@example.test"\n'
+    clock = Clock()
+    async with device_in(home, WITH + wanted, clock) as device:
+        alarms = Alarms(device)
+        await alarms.watched(await health_watch.watch(device.records, clock.now))
+        clock.now += 600
+        await alarms.watched(await health_watch.watch(device.records, clock.now))
+        [mail] = await sent(device)
+    assert mail["Subject"] == "[Copier] Token to be obtained again: fax.pop"
+    async with device_in(home, WITH, clock) as device:
+        alarms = Alarms(device)
+        await alarms.watched(await health_watch.watch(device.records, clock.now))
+        clock.now += 60
+        await alarms.tell()
+        assert (await alarms.board()).incidents == ()
+
+
+async def test_the_pipeline_watches_until_it_is_stopped(tmp_path: Path, printer: Printer) -> None:
+    printer.set_levels(waste=20, black=2)
+    watched = f'debounce = 0\nprinter = "{printer.uri}"\nschedule = "daily 08:00"\n'
+    wanted = '[records.fax-pop]\nauthentication = "oauth2"\nsecurity = "tls"\naccount = "fax@example.test"\n'
+    async with device_in(tmp_path, WITH + watched + wanted) as device:
+        async with anyio.create_task_group() as group:
+            group.start_soon(AlertsPipeline().run, device)
+            with anyio.fail_after(10):
+                async with aclosing(device.spool.changes()) as changes:
+                    async for _ in changes:
+                        if len(await device.spool.jobs()) == 2:
+                            break
+            group.cancel_scope.cancel()
+        mails = await sent(device)
+    assert sorted(str(mail["Subject"]) for mail in mails) == [
+        "[Copier] Token to be obtained again: fax.pop",
+        "[Copier] Toner low",
+    ]
+    assert any("    Black Toner 2 %" in mail.get_content() for mail in mails)
+
+
+async def test_a_watch_that_fails_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed = anyio.Event()
+
+    async def fail(*_: object) -> None:
+        failed.set()
+        raise KeyError("of a plugin's own")
+
+    monkeypatch.setattr("mailslot_plugins.alerts.pipeline.health_watch.watch", fail)
+    async with device_in(tmp_path, WITH) as device, anyio.create_task_group() as group:
+        group.start_soon(AlertsPipeline().run, device)
+        with anyio.fail_after(10):
+            await failed.wait()
+            assert await Alarms(device).raise_("jam") == ""
+        group.cancel_scope.cancel()
+    assert caplog.text.count("One of the watches failed: KeyError") == 1

@@ -1,0 +1,268 @@
+"""What a diagnosis is made of besides the rows: the clock, the token, the facts; and whatever a server may say."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailslot import MailError, NetworkError, RecipientsRefusedError, RefusedError, Reply, Security, SignInError
+from mailslot.diagnosis.catalogue import CAUSES, languages, say
+from mailslot.diagnosis.circumstances import Circumstances
+from mailslot.diagnosis.classify import MAX_WORDS, diagnose
+from mailslot.errors import InputError, Stage, TokenError
+from mailslot.oauth.faults import Kind, TokenServiceError
+from mailslot.oauth.providers import preset
+from mailslot.wire.secret import Secret
+
+KNOWN = Circumstances("SMTP", "smtp.example.com", 587, Security.STARTTLS, "oauth2", account="scanner@example.com")
+
+DAY = 86_400.0
+
+
+def jwt(**claims: Any) -> Secret:
+    def part(members: dict[str, Any]) -> str:
+        return base64.urlsafe_b64encode(json.dumps(members).encode()).decode().rstrip("=")
+
+    return Secret(f"{part({'alg': 'RS256'})}.{part(claims)}.c2lnbmF0dXJl")
+
+
+def refused(cause: str = "token_refused", text: str = "no", code: int = 535, enhanced: str = "5.7.8") -> SignInError:
+    return SignInError("refused", cause=cause, reply=Reply(code, enhanced, text, positive=False))
+
+
+# What passes through.
+
+
+@pytest.mark.parametrize("cause", sorted(set(CAUSES) - {"ok"}))
+def test_what_has_no_reply_passes(cause: str) -> None:
+    error = MailError("It failed.", stage="token", cause=cause)
+    assert diagnose(error, KNOWN).cause == cause
+
+
+def test_what_is_in_doubt_stays_so() -> None:
+    reply = Reply(554, "5.2.0", "SendAsDenied", positive=False)
+    error = MailError("Lost.", stage="data", cause="in_doubt", reply=reply, in_doubt=True)
+    assert diagnose(error, KNOWN).cause == "in_doubt"
+
+
+def test_a_cause_of_nobody_s_is_unknown() -> None:
+    assert diagnose(MailError("It failed.", stage="token", cause="bad_hair_day"), KNOWN).cause == "unknown"
+
+
+# The clock.
+
+
+@pytest.mark.parametrize(
+    ("cause", "skew", "expected"),
+    [
+        ("certificate_not_yet_valid", 0.0, "certificate_not_yet_valid"),
+        ("certificate_not_yet_valid", 299.0, "certificate_not_yet_valid"),
+        ("certificate_not_yet_valid", 301.0, "clock_wrong"),
+        ("certificate_not_yet_valid", -DAY, "certificate_not_yet_valid"),
+        ("certificate_expired", -301.0, "clock_wrong"),
+        ("certificate_expired", DAY, "certificate_expired"),
+        ("certificate_untrusted", DAY, "certificate_untrusted"),
+        ("token_refused", DAY, "token_refused"),
+    ],
+)
+def test_clock_in_the_right_direction(cause: str, skew: float, expected: str) -> None:
+    error = NetworkError("No.", stage="tls", cause=cause)
+    assert diagnose(error, replace(KNOWN, skew=skew)).cause == expected
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "cause"),
+    [
+        (100 * DAY, 200 * DAY, "clock_wrong"),
+        (100 * DAY, 109 * DAY, "certificate_expired"),
+        (None, 150 * DAY, "clock_wrong"),
+    ],
+)
+def test_clock_by_the_certificate_s_dates(begin: float | None, end: float, cause: str) -> None:
+    """The device shows day 300, and true time is day 110: does that make the certificate good?"""
+    error = NetworkError("Expired.", stage="tls", cause="certificate_expired")
+    known = replace(KNOWN, now=300 * DAY, skew=-190 * DAY, valid_from=begin, valid_until=end)
+    assert diagnose(error, known).cause == cause
+
+
+@pytest.mark.parametrize(
+    ("skew", "words"), [(600.0, "10 minutes"), (-3 * 3600.0, "3 hours"), (400 * DAY, "400 days"), (0.0, "wrong.")]
+)
+def test_how_wrong_the_clock_is(skew: float, words: str) -> None:
+    found = diagnose(TokenError("The clock.", cause="clock_wrong"), replace(KNOWN, skew=skew))
+    assert words in say(found).message
+
+
+# The token.
+
+GOOGLE = replace(KNOWN, provider=preset("google"), token=Secret("ya29.cannot-be-read"))
+
+
+@pytest.mark.parametrize(
+    ("scopes", "owner", "cause"),
+    [
+        ((), None, "token_refused"),
+        (("https://mail.google.com/", "openid"), "Scanner@Example.com", "token_refused"),
+        (("openid", "email"), "scanner@example.com", "token_for_other_service"),
+        (("https://mail.google.com/",), "boss@example.com", "account_mismatch"),
+    ],
+)
+def test_a_token_that_cannot_be_read(scopes: tuple[str, ...], owner: str | None, cause: str) -> None:
+    """What the provider said when it gave the token tells instead."""
+    known = replace(GOOGLE, scopes=scopes, owner=owner)
+    error = SignInError(
+        "refused",
+        cause="token_refused",
+        reply=Reply(535, "5.7.8", "Username and Password not accepted.", positive=False),
+        challenge={"status": "400", "schemes": "Bearer", "scope": "https://mail.google.com/"},
+    )
+    assert diagnose(error, known).cause == cause
+
+
+def test_claims_say_nothing_against_words() -> None:
+    """A server that says why is believed, whatever the token says."""
+    token = jwt(aud="https://graph.microsoft.com", upn="boss@example.com", scp="Mail.Read")
+    known = replace(KNOWN, provider=preset("microsoft365"), token=token)
+    for cause in ("smtp_auth_disabled", "sign_in_temporarily_unavailable", "sign_in_blocked_by_policy"):
+        assert diagnose(refused(cause), known).cause == cause
+    assert diagnose(refused("token_refused"), known).cause == "token_for_other_service"
+    assert diagnose(refused("token_refused"), replace(known, provider=None)).cause == "account_mismatch"
+
+
+def test_whose_token_it_is_is_shown() -> None:
+    token = jwt(aud="https://outlook.office.com", upn="boss@example.com", scp="SMTP.Send")
+    known = replace(KNOWN, provider=preset("microsoft365"), token=token)
+    said = say(diagnose(refused(), known))
+    assert said.message == "The token belongs to boss@example.com, and the account is scanner@example.com."
+    assert (said.actor, said.token_helps) == ("operator", True)
+
+
+# Recipients.
+
+
+def test_the_recipient_is_named() -> None:
+    reply = Reply(550, "5.1.1", "No such user", positive=False)
+    error = RecipientsRefusedError("All.", cause="recipient_refused", refused={"a@b.example": reply}, retryable=False)
+    expected = "The mail server refused the recipient a@b.example: No such user"
+    assert say(diagnose(error, KNOWN)).message == expected
+
+
+# Somebody's words.
+
+
+def test_who_said_what() -> None:
+    server = refused("unknown", "Moon in the wrong phase\nask again")
+    assert say(diagnose(server, KNOWN)).message == "The mail server said: Moon in the wrong phase ask again"
+    service = TokenServiceError(
+        "x", cause="unknown", kind=Kind.UNKNOWN, error="invalid_request", error_description="Bad moon."
+    )
+    assert say(diagnose(service, KNOWN)).message == "The token service said: invalid_request: Bad moon."
+    silent = TokenServiceError("x", cause="unknown", kind=Kind.UNKNOWN, status=418)
+    assert say(diagnose(silent, KNOWN)).message == "The token service said: HTTP 418"
+    ours = InputError("The port must be a number.", stage="resolve")
+    assert "The port must be a number." in say(diagnose(ours, KNOWN)).message
+
+
+def test_words_are_cut_and_harmless() -> None:
+    text = "\x1b[31mred\x07\u202e" + "long " * 100
+    message = say(diagnose(refused("unknown", text), KNOWN)).message
+    assert message.isprintable()
+    assert message.endswith("…")
+    assert len(message) <= MAX_WORDS + len("The mail server said: ")
+
+
+ANY = st.text(max_size=300)
+HOSTILE = ANY | st.text(st.sampled_from("{}[]\\\r\n\t\0 a5.-\u202e\ud800"), max_size=300)
+REPLIES = st.builds(
+    Reply,
+    st.none() | st.integers(200, 599),
+    st.none() | st.sampled_from(["5.7.8", "4.2.0", "IN-USE", "AUTH", "SYS/PERM", "", "5.7.606"]) | HOSTILE,
+    HOSTILE,
+    st.booleans(),
+)
+TOKENS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=16, max_size=60)
+
+JWTS = st.dictionaries(
+    st.sampled_from(["aud", "scp", "roles", "upn", "email", "exp", "iss"]),
+    st.none() | ANY | st.integers() | st.lists(ANY, max_size=2) | st.dictionaries(ANY, ANY, max_size=1),
+).map(lambda claims: jwt(**claims))
+
+
+@st.composite
+def errors(draw: st.DrawFn) -> MailError:
+    reply, cause = draw(st.none() | REPLIES), draw(st.sampled_from([*CAUSES, "nonsense", ""]))
+    stage: Stage = draw(st.sampled_from(get_args(Stage)))
+    detail = draw(HOSTILE)
+    if stage == "sign_in" and reply is not None:
+        challenge = draw(st.none() | st.dictionaries(HOSTILE, HOSTILE, max_size=3))
+        return SignInError(draw(HOSTILE), cause=cause, reply=reply, detail=detail, challenge=challenge)
+    return RefusedError(draw(HOSTILE), stage=stage, cause=cause, reply=reply, detail=detail)
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> Circumstances:
+    return Circumstances(
+        draw(st.sampled_from(["SMTP", "POP"])),
+        draw(HOSTILE | st.just("smtp.office365.com")),
+        draw(st.integers()),
+        draw(st.sampled_from(Security)),
+        draw(st.sampled_from(["none", "password", "pop_before_smtp", "oauth2"]) | HOSTILE),
+        account=draw(st.none() | HOSTILE),
+        sender=draw(st.none() | HOSTILE),
+        provider=draw(st.none() | st.sampled_from([preset("google"), preset("microsoft365")])),
+        token=draw(st.none() | TOKENS.map(Secret) | JWTS),
+        scopes=tuple(draw(st.lists(HOSTILE, max_size=2))),
+        owner=draw(st.none() | HOSTILE),
+        skew=draw(st.floats()),
+        now=draw(st.none() | st.floats()),
+        valid_from=draw(st.none() | st.floats()),
+        valid_until=draw(st.none() | st.floats()),
+    )
+
+
+@given(errors(), situations())
+def test_total(error: MailError, known: Circumstances) -> None:
+    found = diagnose(error, known)
+    assert found.cause in CAUSES
+    assert found == diagnose(error, known)
+    for language in languages():
+        said = say(found, language)
+        assert said.message.isprintable()
+        assert said.advice.isprintable()
+    assert all(len(value) <= MAX_WORDS for value in found.facts.values())
+
+
+@given(st.text(st.characters(categories=["L", "Nd"]), min_size=1, max_size=100), st.integers(500, 599))
+def test_unknown_keeps_the_server_s_words(text: str, code: int) -> None:
+    error = RefusedError(text, stage="quit", cause="unknown", reply=Reply(code, None, text, positive=False))
+    assert say(diagnose(error, KNOWN)).message == f"The mail server said: {text}"
+
+
+@given(TOKENS, HOSTILE, HOSTILE, st.sampled_from([*CAUSES, "nonsense"]))
+def test_no_secret_is_said(token: str, before: str, after: str, cause: str) -> None:
+    for echo in (token, token.upper(), base64.b64encode(token.encode()).decode()):
+        text = f"{before} {echo} {after}"
+        error = SignInError(text, cause=cause, reply=Reply(535, "5.7.8", text, positive=False), detail=text)
+        found = diagnose(error, replace(KNOWN, token=Secret(token)))
+        shown = [found.detail, *found.facts.values(), *(say(found, language).message for language in languages())]
+        assert not [one for one in shown if echo.casefold() in one.casefold()]
+
+
+@pytest.mark.parametrize(
+    ("claims", "cause"),
+    [
+        ({"email": "boss@example.com"}, "account_mismatch"),
+        ({"email": "Scanner@example.com"}, "token_refused"),
+        ({"sub": "4711"}, "token_refused"),
+        ({"username": "scanner", "aud": "another"}, "token_refused"),
+    ],
+)
+def test_a_token_at_a_server_of_one_s_own(claims: dict[str, str], cause: str) -> None:
+    """Nothing is known of its audience, but whose token it is tells enough."""
+    assert diagnose(refused(), replace(KNOWN, token=jwt(**claims))).cause == cause

@@ -1,0 +1,70 @@
+"""Every cause that a connection test can meet is reached by one, and its sentence is complete."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from diagnosis.ways import SMTP, WAYS, Way, black_hole, silent_at_the_door
+from mailslot.diagnosis.catalogue import CAUSES, say
+from mailslot.slots import record
+from mailslot_plugins.sandbox import run_sandbox
+
+if TYPE_CHECKING:
+    from diagnosis.device import Device
+    from mailslot_plugins.sandbox import Sandbox
+
+ELSEWHERE = {"connection_timeout": "test_black_hole", "token_store_busy": "test_another_process_renews"}
+"""Causes that need more than a sandbox, and the test below that reaches each."""
+
+OF_JOBS = {
+    *("spool_full", "spool_unwritable", "spool_unreadable", "spool_busy", "output_unwritable"),
+    *("unknown_job", "unknown_mail", "job_state", "mail_state", "expired"),
+    *("printer_unreachable", "printer_stopped", "printer_refused", "document_unprintable"),
+}
+"""Causes of the device's own queue, files and printers, which no connection test touches."""
+
+
+def test_no_cause_is_left_out() -> None:
+    reached = {way.cause for way in WAYS} | set(ELSEWHERE)
+    assert set(CAUSES) - OF_JOBS - reached == set()
+    assert reached <= set(CAUSES)
+    assert all(name in globals() for name in ELSEWHERE.values())
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+async def test_way(device: Device, way: Way) -> None:
+    async with run_sandbox(personality=way.plays) as sandbox:
+        await way.prepare(device, sandbox)
+        result = await device.test(way.slot, send=way.send)
+        assert not sandbox.errors
+    assert (result.diagnosis.cause, result.stage) == (way.cause, way.stage), result
+    assert [stage.name for stage in result.stages if not stage.ok] == ([way.stage] if way.stage else [])
+    assert all(stage.ok is not None for stage in result.stages)
+    said = say(result.diagnosis)
+    assert said.cause == way.cause
+    assert said.message
+    assert "{" not in said.message
+
+
+async def test_black_hole(device: Device, sandbox: Sandbox) -> None:
+    with black_hole() as endpoint:
+        await device.use(SMTP, sandbox, server=endpoint.host, port=endpoint.port)
+        result = await device.test(SMTP)
+    assert (result.diagnosis.cause, result.stage) == ("connection_timeout", "connect")
+
+
+async def test_silent_at_the_door(device: Device, sandbox: Sandbox) -> None:
+    with silent_at_the_door() as endpoint:
+        await device.use(SMTP, sandbox, server=endpoint.host, port=endpoint.port)
+        result = await device.test(SMTP, timeout=0.4)
+    assert (result.diagnosis.cause, result.stage) == ("connection_timeout", "greeting")
+
+
+async def test_another_process_renews(device: Device, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "WAIT", 0.1)
+    await device.use(SMTP, sandbox, left=-10)
+    async with device.records.store("smtp").lock():
+        result = await device.test(SMTP)
+    assert (result.diagnosis.cause, result.stage) == ("token_store_busy", "token")

@@ -1,0 +1,250 @@
+"""What is said of each cause: complete in every language, and never with a gap where a fact is missing."""
+
+from __future__ import annotations
+
+import re
+import string
+from itertools import combinations
+from typing import Any, Final, get_args
+
+import pytest
+
+from mailslot.diagnosis.catalogue import (
+    CAUSES,
+    LANGUAGES,
+    WORDS,
+    Actor,
+    actor_name,
+    actor_of,
+    label,
+    languages,
+    messages,
+    needs,
+    say,
+    texts,
+    token_helps,
+)
+from mailslot.diagnosis.diagnosis import Diagnosis
+
+DESIGN: Final = """
+ok                                                                          -               no
+not_configured                                                              operator        no
+name_not_found connection_refused connection_timeout network_unreachable    network         no
+not_a_mail_server                                                           network         no
+server_busy                                                                 wait            no
+tls_port_mismatch                                                           network         no
+tls_not_offered tls_failed tls_injection                                    network         no
+certificate_expired certificate_not_yet_valid                               network         no
+certificate_name_mismatch certificate_untrusted                             network         no
+clock_wrong                                                                 operator        no
+token_not_retrieved                                                         operator        yes
+token_update_failed                                                         operator        yes
+token_not_renewable                                                         operator        yes
+token_store_unreadable                                                      operator        yes
+token_service_unreachable                                                   network         no
+token_service_busy                                                          wait            no
+consent_missing app_secret_invalid app_secret_expired app_type_wrong        administrator   no
+app_or_tenant_unknown scope_wrong                                           administrator   no
+token_for_other_service                                                     operator        yes
+sign_in_blocked_by_policy                                                   administrator   no
+sign_in_method_not_offered                                                  network         no
+token_refused                                                               operator        yes
+account_mismatch                                                            operator        yes
+mailbox_not_allowed                                                         administrator   no
+smtp_auth_disabled pop_disabled                                             administrator   no
+password_refused password_no_longer_accepted app_password_required          operator        no
+account_locked                                                              administrator   no
+sign_in_temporarily_unavailable                                             wait            no
+token_too_long                                                              administrator   no
+tls_required                                                                operator        no
+authentication_required                                                     operator        no
+mailbox_in_use login_delay                                                  wait            no
+too_many_connections sending_limit_reached                                  wait            no
+sender_refused recipient_refused message_too_large content_refused          operator        no
+mailbox_full sender_blocked                                                 administrator   no
+connection_lost                                                             network         no
+in_doubt                                                                    wait            no
+protocol_error                                                              network         no
+try_again_later                                                             wait            no
+unknown                                                                     administrator   no
+"""
+"""The table of the design, section 7: causes, who must act, whether getting the token again helps."""
+
+ROWS = [
+    (cause, None if actor == "-" else actor, helps == "yes")
+    for *causes, actor, helps in map(str.split, DESIGN.strip().splitlines())
+    for cause in causes
+]
+
+BEYOND = {
+    "invalid_input": ("operator", False),
+    "token_store_unwritable": ("operator", False),
+    "token_source_failed": ("operator", False),
+    "token_store_busy": ("wait", False),
+    "spool_full": ("operator", False),
+    "spool_unwritable": ("operator", False),
+    "spool_unreadable": ("operator", False),
+    "spool_busy": ("wait", False),
+    "output_unwritable": ("operator", False),
+    "unknown_job": ("operator", False),
+    "unknown_mail": ("operator", False),
+    "job_state": ("operator", False),
+    "mail_state": ("operator", False),
+    "expired": ("operator", False),
+    "printer_unreachable": ("network", False),
+    "printer_stopped": ("operator", False),
+    "printer_refused": ("operator", False),
+    "document_unprintable": ("operator", False),
+}
+
+WORD_FOR_WORD: Final = "Token update failed. Please delete the token and obtain it again."
+
+every_language = pytest.mark.parametrize("language", LANGUAGES)
+
+
+def all_texts(language: str) -> list[tuple[str, str, int, str]]:
+    """Cause, ``sentence`` or ``advice``, number and text."""
+    return [
+        (cause, part, number, text)
+        for cause, table in messages(language).items()
+        if cause != WORDS
+        for part in ("sentence", "advice")
+        for number, text in enumerate(texts(table[part]))
+    ]
+
+
+@pytest.mark.parametrize(("cause", "actor", "helps"), ROWS)
+def test_the_design_s_table(cause: str, actor: str | None, helps: bool) -> None:
+    assert (actor_of(cause), token_helps(cause)) == (actor, helps)
+
+
+def test_no_cause_but_those() -> None:
+    assert sorted(CAUSES) == sorted([cause for cause, *_ in ROWS] + list(BEYOND))
+    assert {cause: (actor_of(cause), token_helps(cause)) for cause in BEYOND} == BEYOND
+
+
+@every_language
+def test_every_language_is_complete(language: str) -> None:
+    assert set(messages(language)) == {*CAUSES, WORDS}
+    english = {(cause, part, number): needs(text) for cause, part, number, text in all_texts("en")}
+    found = {(cause, part, number): needs(text) for cause, part, number, text in all_texts(language)}
+    assert found == english
+    keys = {"sentence", "advice"} if language != "en" else {"sentence", "advice", "actor", "token_helps"}
+    assert {cause for cause in CAUSES if set(messages(language)[cause]) - keys} == set()
+    words: Any = messages(language)[WORDS]
+    assert set(words["security"]) == {"none", "starttls", "tls"}
+    assert set(words["actor"]) == set(get_args(Actor))
+    english: Any = messages("en")[WORDS]
+    assert set(words["label"]) == set(english["label"])
+    same = [name for name, text in words["label"].items() if text == english["label"][name]]
+    assert language == "en" or same == []
+    assert all(label(name, language) == text for name, text in words["label"].items())
+
+
+@every_language
+def test_every_text_ends_as_a_sentence_does(language: str) -> None:
+    ends = "。" if language == "ja" else "."
+    wrong = [
+        (cause, text)
+        for cause, _, _, text in all_texts(language)
+        if not text.endswith((ends, "{words}", "{token_words}", "{reason}")) or text != text.strip() or "  " in text
+    ]
+    assert wrong == []
+
+
+def test_no_language_is_another_one() -> None:
+    """Nothing was left in English."""
+    english = {(cause, part, number): text for cause, part, number, text in all_texts("en")}
+    for language in languages()[1:]:
+        same = [key for *key, text in all_texts(language) if english[tuple(key)] == text]
+        assert same == [], language
+
+
+def test_the_last_text_needs_nothing() -> None:
+    lasts = {(cause, part): text for cause, part, _, text in all_texts("en")}
+    assert {key: text for key, text in lasts.items() if needs(text)} == {}
+
+
+def test_word_for_word() -> None:
+    """Where getting the token again helps, and nowhere else."""
+    assert [cause for cause, part, _, text in all_texts("en") if WORD_FOR_WORD in text] == ["token_update_failed"]
+    for facts in ({}, {"account": "a@example.com", "host": "h", "provider": "p"}):
+        assert say(Diagnosis("token_update_failed", facts)).message == WORD_FOR_WORD
+    assert token_helps("token_update_failed")
+
+
+def test_sharp_s_own_german() -> None:
+    """A maker's own panel says it so."""
+    said = say(Diagnosis("token_update_failed"), "de").message
+    assert said == "Token-Update fehlgeschlagen. Bitte löschen Sie das Token und rufen Sie das Token erneut ab."
+
+
+@every_language
+@pytest.mark.parametrize("cause", CAUSES)
+def test_no_gap_whatever_is_missing(cause: str, language: str) -> None:
+    table = messages(language)[cause]
+    wanted = sorted(set().union(*(needs(text) for part in ("sentence", "advice") for text in texts(table[part]))))
+    for size in range(len(wanted) + 1):
+        for known in combinations(wanted, size):
+            said = say(Diagnosis(cause, {name: f"<{name}>" for name in known}), language)
+            for text in (said.message, said.advice):
+                assert text
+                assert not set("{}") & set(text)
+                shown = set(re.findall(r"<(\w+)>", text))
+                assert shown <= set(known)
+            empty = say(Diagnosis(cause, dict.fromkeys(wanted, "")), language)
+            assert not set("{}") & set(empty.message + empty.advice)
+
+
+@every_language
+@pytest.mark.parametrize("cause", CAUSES)
+def test_what_is_known_is_shown(cause: str, language: str) -> None:
+    """With all facts, the first text is said."""
+    first = texts(messages(language)[cause]["sentence"])[0]
+    facts = {name: f"<{name}>" for name in needs(first)}
+    said = say(Diagnosis(cause, facts), language).message
+    assert all(name.startswith("security_") or f"<{name}>" in said for name in facts)
+
+
+def test_no_format_but_the_fact_s_name() -> None:
+    for language in LANGUAGES:
+        for cause, _, _, text in all_texts(language):
+            for _, name, form, conversion in string.Formatter().parse(text):
+                assert not form, cause
+                assert not conversion, cause
+                assert name is None or name.isidentifier(), cause
+
+
+def test_a_server_s_braces_are_words() -> None:
+    said = say(Diagnosis("unknown", {"words": "{host} {0} }{", "host": "h"}))
+    assert said.message == "The mail server said: {host} {0} }{"
+
+
+@every_language
+def test_settings_that_cannot_be_used_are_not_called_incomplete(language: str) -> None:
+    reason = "mailslot.toml has 2 faults:\nmailslot.toml:3: timeout is 0.\nmailslot.toml:4: port is 0."
+    said = say(Diagnosis("not_configured", {"reason": reason}), language).message
+    assert said.endswith("mailslot.toml has 2 faults.")
+    assert said != say(Diagnosis("not_configured"), language).message
+    missing = {"reason": "The mail server is not set.", "missing": "server"}
+    assert "The mail server" not in say(Diagnosis("not_configured", missing), language).message
+
+
+@every_language
+def test_security_in_the_language(language: str) -> None:
+    facts = {"host": "h", "port": "25", "security_now": "tls", "security_right": "none"}
+    said = say(Diagnosis("tls_port_mismatch", facts), language)
+    assert messages(language)[WORDS]["security"]["none"] in said.message
+    assert "SSL/TLS" in said.message
+
+
+def test_unknown_causes_and_languages() -> None:
+    assert say(Diagnosis("never_heard_of", {"words": "x"})).cause == "unknown"
+    assert say(Diagnosis("ok"), "de-AT") == say(Diagnosis("ok"), "de") == say(Diagnosis("ok"), "DE_ch")
+    assert say(Diagnosis("ok"), "tlh") == say(Diagnosis("ok")) == say(Diagnosis("ok"), "")
+
+
+@every_language
+def test_actors_have_names(language: str) -> None:
+    names = [actor_name(actor, language) for actor in get_args(Actor)]
+    assert len(set(names)) == len(names)

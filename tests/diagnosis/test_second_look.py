@@ -1,0 +1,198 @@
+"""What a failed test finds out by looking again: the encryption that works, the certificate, the clock."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from diagnosis.device import SCANNER
+from diagnosis.ways import POP, SMTP, shows_certificate
+from mailslot.diagnosis.certificate import PeerCertificate, _parsed, day
+from mailslot.diagnosis.clock import EARLIEST, skew_by_certificate
+from mailslot_plugins.sandbox import DOVECOT
+
+if TYPE_CHECKING:
+    from trustme import CA
+
+    from diagnosis.device import Device
+    from mailslot_plugins.sandbox import Sandbox
+
+PLAIN = replace(
+    DOVECOT,
+    tls_required=False,
+    smtp=replace(DOVECOT.smtp, offers=DOVECOT.smtp.offers_tls),
+    pop3=replace(DOVECOT.pop3, offers=DOVECOT.pop3.offers_tls),
+)
+
+
+@pytest.mark.parametrize("slot", [SMTP, POP])
+@pytest.mark.parametrize(
+    ("now", "right", "stage"),
+    [("tls", "starttls", "tls"), ("starttls", "tls", "greeting"), ("none", "tls", "greeting")],
+)
+async def test_the_encryption_that_works_is_named(
+    device: Device, sandbox: Sandbox, slot: str, now: str, right: str, stage: str
+) -> None:
+    smtp = slot == SMTP
+    plain, encrypted = (sandbox.smtp, sandbox.smtps) if smtp else (sandbox.pop3, sandbox.pop3s)
+    port = plain.port if right == "starttls" else encrypted.port
+    signing: dict[str, Any] = {"authentication": "none", "keep": False} if now == "none" else {}
+    sender = {"sender_address": SCANNER} if smtp else {}
+    await device.use(slot, sandbox, port=port, security=now, **signing, **sender)
+    result = await device.test(slot, timeout=0.4)
+    assert (result.stage, result.diagnosis.cause) == (stage, "tls_port_mismatch")
+    facts = result.diagnosis.facts
+    assert (facts["security_now"], facts["security_right"]) == (now, right)
+    assert f"port {port} speaks {right}" in result.diagnosis.detail
+    tried = sandbox.dialogues[-1]
+    assert tried.user is None
+    assert "AUTH" not in "\n".join(line for line in tried.transcript.lines if line.startswith("C: "))
+
+
+async def test_the_other_way_is_named_though_its_certificate_is_bad(device: Device, sandbox: Sandbox) -> None:
+    await device.use(SMTP, sandbox, security="tls")
+    sandbox.tls = sandbox.authority.server_context("mail.example.com")
+    result = await device.test(SMTP)
+    assert result.diagnosis.cause == "tls_port_mismatch"
+    assert result.diagnosis.facts["security_right"] == "starttls"
+
+
+@pytest.mark.parametrize("slot", [SMTP, POP])
+@pytest.mark.parametrize("personality", [PLAIN], ids=["plain"])
+async def test_no_encryption_at_all(device: Device, sandbox: Sandbox, slot: str) -> None:
+    port = (sandbox.smtp if slot == SMTP else sandbox.pop3).port
+    await device.use(slot, sandbox, port=port, security="tls")
+    result = await device.test(slot)
+    assert (result.stage, result.diagnosis.cause) == ("tls", "tls_not_offered")
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+@pytest.mark.parametrize("slot", [SMTP, POP])
+async def test_the_certificate_is_named_and_nothing_said_to_its_owner(
+    device: Device, sandbox: Sandbox, slot: str, security: str
+) -> None:
+    smtp = slot == SMTP
+    by_security = {
+        "starttls": sandbox.smtp if smtp else sandbox.pop3,
+        "tls": sandbox.smtps if smtp else sandbox.pop3s,
+    }
+    await device.use(slot, sandbox, port=by_security[security].port, security=security)
+    ends = datetime.now(UTC) + timedelta(days=40)
+    sandbox.tls = sandbox.authority.server_context("mail.example.com", "*.example.org", not_after=ends)
+    result = await device.test(slot)
+    assert (result.stage, result.diagnosis.cause) == ("tls", "certificate_name_mismatch")
+    facts = result.diagnosis.facts
+    assert facts["seen_name"] == "mail.example.com, *.example.org"
+    assert facts["until"] == day(ends.timestamp())
+    assert "O=mailslot sandbox" in result.diagnosis.detail
+    first, look = sandbox.dialogues
+    assert not first.tls
+    assert look.tls
+    after = look.transcript.lines[look.transcript.lines.index("*  TLS is up") + 1 :]
+    assert not [line for line in after if line.startswith("C: ")]
+    assert sandbox.dialogues[-1].user is None
+
+
+async def test_when_it_begins_or_ends(device: Device, sandbox: Sandbox) -> None:
+    await shows_certificate(begins=5, ends=9)(device, sandbox)
+    result = await device.test(SMTP)
+    assert result.diagnosis.cause == "certificate_not_yet_valid"
+    assert result.diagnosis.facts["until"] == day((datetime.now(UTC) + timedelta(days=5)).timestamp())
+
+
+async def test_the_clock_is_blamed_only_where_it_explains_it(device: Device, sandbox: Sandbox) -> None:
+    # By true time, ten days ahead, the certificate has ended too.
+    await shows_certificate(begins=-20, ends=-5, ahead=10)(device, sandbox)
+    assert (await device.test(SMTP)).diagnosis.cause == "certificate_expired"
+
+
+async def test_how_wrong_the_clock_is(device: Device, sandbox: Sandbox) -> None:
+    await shows_certificate(begins=5, ahead=10)(device, sandbox)
+    result = await device.test(SMTP)
+    assert result.diagnosis.cause == "clock_wrong"
+    assert result.diagnosis.facts["days"] == "10"
+    assert "14,400 minutes behind" in result.diagnosis.detail
+
+
+async def test_the_time_is_asked_where_only_the_issuer_is_known(device: Device, sandbox: Sandbox) -> None:
+    await shows_certificate(begins=5, ahead=10)(device, sandbox)
+    device.set(SMTP, token_endpoint=None, authorization_endpoint=None, issuer=sandbox.issuer)
+    assert (await device.test(SMTP)).diagnosis.cause == "clock_wrong"
+
+
+async def test_nobody_can_be_asked_for_the_time(device: Device, sandbox: Sandbox) -> None:
+    await shows_certificate(begins=5, ahead=10)(device, sandbox)
+    device.set(SMTP, token_endpoint=None, authorization_endpoint=None, provider=None)
+    device.set(SMTP, authentication="password", password="open sesame")
+    assert (await device.test(SMTP)).diagnosis.cause == "certificate_not_yet_valid"
+
+
+async def test_a_token_service_that_cannot_be_asked(device: Device, sandbox: Sandbox) -> None:
+    await shows_certificate(begins=5, ahead=10)(device, sandbox)
+    device.set(SMTP, token_endpoint="http://127.0.0.1:1/token")
+    assert (await device.test(SMTP)).diagnosis.cause == "certificate_not_yet_valid"
+
+
+async def test_a_wrong_clock_by_itself_is_a_warning(device: Device, sandbox: Sandbox) -> None:
+    sandbox.provider.ahead = 3600.0
+    await device.use(SMTP, sandbox, left=-10)
+    result = await device.test(SMTP)
+    assert result.ok
+    [warning] = result.warnings
+    assert (warning.cause, warning.facts["minutes"]) == ("clock_wrong", "60")
+    assert result.as_json()["warnings"][0]["cause"] == "clock_wrong"
+
+
+@pytest.mark.parametrize(("ahead", "warned"), [(3600.0, True), (0.0, False)])
+async def test_a_clock_that_was_wrong_is_asked_about_again(
+    device: Device, sandbox: Sandbox, ahead: float, warned: bool
+) -> None:
+    sandbox.provider.ahead = ahead
+    await device.use(SMTP, sandbox, keep=False)
+    await device.keep(SMTP, sandbox.provider.issue(SCANNER).value.reveal(), skew=3600.0)
+    result = await device.test(SMTP)
+    assert result.ok
+    assert bool(result.warnings) is warned
+
+
+async def test_a_refusal_for_the_clock_is_the_cause(device: Device, sandbox: Sandbox) -> None:
+    sandbox.provider.ahead = 86_400.0
+    sandbox.provider.revoke(await device.use(SMTP, sandbox, left=-10))
+    result = await device.test(SMTP)
+    assert (result.stage, result.diagnosis.cause) == ("token", "clock_wrong")
+
+
+CERTIFICATE = PeerCertificate(("a",), "b", own=False, valid_from=EARLIEST + 100, valid_until=EARLIEST + 1e6)
+
+
+@pytest.mark.parametrize(
+    ("now", "shows", "skew"),
+    [
+        # A clock that shows 1970 needs no second opinion.
+        (0.0, "", EARLIEST + 101),
+        (EARLIEST + 50, "", 0.0),
+        (EARLIEST + 50, "early", 51.0),
+        (EARLIEST + 2e6, "", 0.0),
+        (EARLIEST + 2e6, "late", -1e6 - 1),
+        (EARLIEST + 500, "late", 0.0),
+    ],
+)
+def test_two_certificates_tell_of_a_clock(now: float, shows: str, skew: float) -> None:
+    assert skew_by_certificate(CERTIFICATE, shows, now) == skew
+
+
+@pytest.mark.parametrize("octets", [b"", b"\x30\x82", b"x" * 1000])
+def test_a_certificate_that_is_none(octets: bytes) -> None:
+    assert _parsed(octets) is None
+
+
+def test_names_of_a_certificate_are_bounded_and_harmless(ca: CA) -> None:
+    leaf = ca.issue_cert(*[f"host{number}.example.com" for number in range(200)], common_name="\x1b[2J" + "x" * 40)
+    seen = _parsed(ssl.PEM_cert_to_DER_cert(leaf.cert_chain_pems[0].bytes().decode()))
+    assert seen is not None
+    assert len(seen.names) == 8
+    assert str(seen).isprintable()

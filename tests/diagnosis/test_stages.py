@@ -1,0 +1,39 @@
+"""The stages as they are shown."""
+
+from __future__ import annotations
+
+from mailslot.diagnosis.stages import MAX_NOTE, Stages
+
+
+def test_without_a_token_no_sign_in_has_passed() -> None:
+    """The library asks for the token within the sign-in, which a person does not see."""
+    stages = Stages()
+    for name in ("resolve", "connect", "greeting", "capabilities", "tls", "capabilities", "sign_in", "token"):
+        stages.begin(name)
+    stages.fail("token")
+    assert [(stage.name, stage.ok) for stage in stages.results] == [
+        ("resolve", True),
+        ("connect", True),
+        ("tls", True),
+        ("greeting", True),
+        ("capabilities", True),
+        ("token", False),
+    ]
+
+
+def test_a_refused_sign_in_is_shown_as_such() -> None:
+    stages = Stages()
+    for name in ("sign_in", "token", "sign_in"):
+        stages.begin(name)
+    stages.fail("sign_in")
+    assert [(stage.name, stage.ok) for stage in stages.results] == [("token", True), ("sign_in", False)]
+
+
+def test_a_note_is_one_line_that_nobody_can_take_for_another() -> None:
+    """A server's words are in it."""
+    stages = Stages()
+    stages.begin("send")
+    stages.note("250 first\n✓ network.smtp\r\n\x1b[2J" + "x" * 500)
+    note = stages.results[0].note
+    assert note.startswith("250 first ✓ network.smtp �[2J")
+    assert len(note) <= MAX_NOTE

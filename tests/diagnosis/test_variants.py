@@ -1,0 +1,135 @@
+"""The rows are not tied to one string: the same refusals with other hosts, lines, letters, codes and blanks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from diagnosis.played import circumstances, errors_of
+from mailslot.diagnosis.classify import diagnose
+from mailslot.diagnosis.rules import TABLES, Rule, rules
+from transcripts import FIXTURES, parse
+
+if TYPE_CHECKING:
+    import ssl
+
+FOLDERS = {protocol: folder for folder, protocol in TABLES.items()}
+
+LIBRARY: Final = {
+    "exchange-smtp-auth-disabled": "smtp_auth_disabled",
+    "exchange-basic-disabled": "password_no_longer_accepted",
+    "exchange-basic-retired": "password_no_longer_accepted",
+    "exchange-blocked-by-policy": "sign_in_blocked_by_policy",
+    "postfix-tls-first": "tls_required",
+}
+"""Where the library goes by words itself."""
+
+_SMTP: Final = re.compile(r"^S: ([45]\d\d)([- ])(?:(\d\.\d+\.\d+) +)?(.*)$")
+_POP3: Final = re.compile(r"^S: -ERR(?: \[([A-Z/-]+)\])? ?(.*)$")
+_OWN: Final = re.compile(r"\[[\w.]+\]|\S+ - gsmtp")
+
+Change = Callable[[str, str], tuple[str, str]]
+
+
+def other_host(code: str, words: str) -> tuple[str, str]:
+    return code, _OWN.sub("", words).strip() + " [XX1PR02CA0077.eurprd02.prod.outlook.com]"
+
+
+def trailing_id(code: str, words: str) -> tuple[str, str]:
+    return code, _OWN.sub("", words).strip() + " (in reply to c4-20020a05.123 - gsmtp)"
+
+
+def no_host(code: str, words: str) -> tuple[str, str]:
+    return code, _OWN.sub("", words).strip()
+
+
+def capitals(code: str, words: str) -> tuple[str, str]:
+    return code, words.upper()
+
+
+def small_letters(code: str, words: str) -> tuple[str, str]:
+    return code, words.lower()
+
+
+def blanks(code: str, words: str) -> tuple[str, str]:
+    return code, "   ".join(words.split())
+
+
+def lines(code: str, words: str) -> tuple[str, str]:
+    halves = words.split()
+    middle = max(1, len(halves) // 2)
+    return code, " ".join(halves[:middle]) + "\n" + " ".join(halves[middle:])
+
+
+def other_code(code: str, words: str) -> tuple[str, str]:
+    return f"{code[0]}.7.99" if code[:1].isdigit() else "AUTH", words
+
+
+def no_code(code: str, words: str) -> tuple[str, str]:
+    return "", words
+
+
+def other_words(code: str, words: str) -> tuple[str, str]:
+    return code, "Something else entirely"
+
+
+WORDS = [other_host, trailing_id, no_host, capitals, small_letters, blanks]
+
+
+def changes_for(rule: Rule | None, folder: str) -> list[Change]:
+    found: list[Change] = list(WORDS)
+    found += [lines] if folder == "smtp" else []
+    found += [other_code, no_code] if rule is None or rule.enhanced is None else []
+    found += [other_words] if rule is not None and rule.words is None else []
+    return found
+
+
+def varied(text: str, folder: str, change: Change) -> str:
+    """Return a transcript's text with every refusal of the server changed."""
+    written: list[str] = []
+    held: list[str] = []
+    for line in text.split("\n"):
+        smtp, pop3 = _SMTP.match(line), _POP3.match(line)
+        if folder == "smtp" and smtp:
+            held.append(smtp[4])
+            if smtp[2] == " ":
+                code, words = change(smtp[3] or "", " ".join(held))
+                *first, last = [f"{code} {part}".strip() for part in words.split("\n")]
+                written += [f"S: {smtp[1]}-{part}" for part in first] + [f"S: {smtp[1]} {last}"]
+                held = []
+        elif folder == "pop3" and pop3:
+            code, words = change(pop3[1] or "", pop3[2])
+            written.append(f"S: -ERR {f'[{code}] ' if code else ''}{words}")
+        else:
+            written.append(line)
+    return "\n".join(written)
+
+
+CASES = [
+    pytest.param(FOLDERS[rule.protocol], fixture, rule.cause, change, id=f"{fixture}-{change.__name__}")
+    for rule in rules()
+    for fixture in rule.fixtures
+    for change in changes_for(rule, FOLDERS[rule.protocol])
+] + [
+    pytest.param("smtp", fixture, cause, change, id=f"{fixture}-{change.__name__}")
+    for fixture, cause in LIBRARY.items()
+    for change in changes_for(None, "smtp")
+]
+
+
+@pytest.mark.parametrize(("folder", "fixture", "cause", "change"), CASES)
+async def test_variant(
+    folder: str,
+    fixture: str,
+    cause: str,
+    change: Change,
+    client_context: ssl.SSLContext,
+    server_context: ssl.SSLContext,
+) -> None:
+    text = (FIXTURES / folder / f"{fixture}.txt").read_text("utf-8")
+    transcript = parse(fixture, varied(text, folder, change))
+    *_, error = await errors_of(transcript, client_context, server_context)
+    assert diagnose(error, circumstances(transcript)).cause == cause, repr(error)

@@ -1,0 +1,129 @@
+"""A fax machine that is killed at every step, and what must hold afterwards: each fax arrived once, everywhere.
+
+Run by `test_crash` as a process of its own, since it forks: ``python crash.py WHAT FOLDER BACKEND``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+
+from fax.faxes import ALICE, FAX, fax_device, files_in, incoming, letter, pages_of_pdf
+from mailslot.service.pipeline import Done, SetAside
+from mailslot.spool import files
+from mailslot.spool.spool import Spool
+from mailslot.spool.store import Store
+from mailslot_plugins.fax import answer, reception
+from mailslot_plugins.fax.pipeline import pipeline
+from mailslot_plugins.printers import folder as folder_printer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mailslot.service.pipeline import Handled
+
+KILLED = -signal.SIGKILL
+SETTINGS = (
+    'deliver_to = "folder fax; printer folder {place}/out; mail bob@office.test"\n'
+    f'allowed_senders = "{ALICE}"\nreceipts = true'
+)
+ASKED = {"Disposition-Notification-To": ALICE}
+MAILS = {"printed": letter(FAX, fields=ASKED), "not printed": letter(FAX, b"PK\3\4", fields=ASKED)}
+
+
+def handle(place: Path, octets: bytes, backend: str) -> Handled:
+    async def work() -> Handled:
+        async with fax_device(place / "home", SETTINGS.format(place=place)) as device:
+            return await pipeline.handle(incoming(octets, place), device)
+
+    return anyio.run(work, backend=backend)
+
+
+def check(place: Path, what: str, backend: str) -> None:
+    """The fax, or the notice, is in both folders and in a mail, and the receipt was sent: each once."""
+
+    async def jobs() -> list[tuple[str, str]]:
+        async with Spool(place / "home") as spool:
+            return sorted((job.pipeline, job.recipients[0].address) for job in await spool.jobs())
+
+    for folder in (place / "home" / "fax", place / "out"):
+        found = files_in(folder)
+        assert len(found) == 1, found
+        assert len(pages_of_pdf(found[0])) == (2 if what == "printed" else 1)
+    found = anyio.run(jobs, backend=backend)
+    assert found == [("fax", "bob@office.test"), ("fax-answers", ALICE)], found
+
+
+def killed_at_each_step(folder: Path, what: str, backend: str) -> int:
+    """SIGKILL at the n-th of all steps that leave something behind, for every n; returns how many there are."""
+    for step in range(100):
+        place = folder / f"{what} {step}"
+        (place / "out").mkdir(parents=True)
+
+        def work(place: Path = place, step: int = step) -> None:
+            count_down(step)
+            handle(place, MAILS[what], backend)
+
+        ended = status(in_child(work))
+        assert ended in {0, KILLED}, ended
+        said = handle(place, MAILS[what], backend)
+        assert isinstance(said, Done if what == "printed" else SetAside), said
+        check(place, what, backend)
+        if ended == 0:
+            return step
+    raise AssertionError("it does not end")
+
+
+def in_child(work: Callable[[], object]) -> int:
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        work()
+        code = 0
+    except BaseException as error:  # noqa: BLE001 - a child must never run on in its parent's place
+        print(f"in the child: {error!r}", flush=True)
+    os._exit(code)
+
+
+def status(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def count_down(step: int) -> None:
+    """Have this process killed at its `step`-th step."""
+    left = step
+
+    def guard(function: Callable[..., object]) -> Callable[..., object]:
+        def guarded(*arguments: object, **options: object) -> object:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*arguments, **options)
+
+        return guarded
+
+    for owner, name in (
+        (files.NewFile, "keep"),
+        (files.NewFile, "_end"),
+        (Store, "put"),
+        (Spool, "accept"),
+        (Path, "replace"),
+        (folder_printer.os, "fsync"),
+        (reception, "deliver"),
+        (answer, "_count"),
+    ):
+        setattr(owner, name, guard(getattr(owner, name)))
+
+
+if __name__ == "__main__":
+    steps = killed_at_each_step(Path(sys.argv[2]), sys.argv[1], sys.argv[3])
+    assert steps >= 15, steps
+    print(f"killed at {steps} steps")

@@ -1,0 +1,207 @@
+"""Files of faxes and mails that are damaged at random, and what must hold of whatever comes of them.
+
+Run by `test_fuzz` as a process of its own, which ends with the first one that does harm:
+``python fuzz.py tiff|mime SECONDS [SEED [FILE]]``, and the file always holds the last one.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import struct
+import sys
+import time
+import warnings
+from contextlib import chdir
+from email.message import EmailMessage
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from fax.faxes import FAX, fax_file, letter
+from fax.test_reports import dsn, group, mdn
+from mailslot_plugins.fax.profile import STANDARD
+from mailslot_plugins.fax.read import UnreadableFaxError, read_pages
+from mailslot_plugins.intake.limits import Limits
+from mailslot_plugins.intake.mail import as_opened
+from mailslot_plugins.intake.mime import KEPT, open_mail
+from mailslot_plugins.intake.refused import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SLOWEST = 10.0
+"""Seconds that one of them may take."""
+
+NUMBERS = (0, 1, 2, 3, 4, 7, 8, 9, 10, 255, 256, 1728, 65535, 65536, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+TAGS = (254, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 282, 283, 284, 292, 293, 296, 297, 322, 323, 324, 325)
+WORDS = (
+    *(
+        b"\r\n",
+        b"\r\n\r\n",
+        b"--b",
+        b"--b--",
+        b"\0",
+        b"\r",
+        b"\n ",
+        b";",
+        b'"',
+        b"(",
+        b"<",
+        b"=?utf-8?B?",
+        b"?=",
+        b"=\r\n",
+    ),
+    *(
+        b"Content-Type: multipart/mixed; boundary=b\r\n",
+        b"Content-Type: message/rfc822\r\n",
+        b"=?x?Q?=FF?=",
+        b"\xff\xfe",
+    ),
+    *(b"Content-Transfer-Encoding: base64\r\n", b"Content-Transfer-Encoding: x-uuencode\r\n", b"charset*0*=x''%FF"),
+    *(b"Content-Disposition: attachment; filename*=utf-8''..%2F..%2Fetc%2Fpasswd\r\n", b"Message-ID: <", b"boundary="),
+    *(
+        b"charset=",
+        b"charset=utf-7",
+        b"charset=idna",
+        b"charset=rot13",
+        b"From: a@b, ",
+        b"name*1*=",
+        b"begin 644 x\r\n",
+    ),
+)
+
+
+def tiffs() -> list[bytes]:
+    """Files of every form that is read."""
+    page = Image.new("1", (1728, 120), 255)
+    page.paste(0, (100, 20, 600, 60))
+    found = [fax_file(page, page, coding=coding) for coding in ("MH", "MR", "MMR")]
+    found.append(fax_file(page, resolution=STANDARD))
+    for options in ({"compression": name} for name in ("raw", "group3", "group4", "packbits", "tiff_lzw", "jpeg")):
+        file = io.BytesIO()
+        (page.convert("L") if options["compression"] == "jpeg" else page).save(file, "TIFF", **options)
+        found.append(file.getvalue())
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(file, "TIFF", save_all=True, append_images=[Image.new("RGBA", (9, 9))])
+    return [*found, file.getvalue()]
+
+
+def mails() -> list[bytes]:
+    """Mails of every form that is read."""
+    rich = EmailMessage()
+    rich["From"], rich["Subject"] = "Ä Ö <a@b.test>", "Grüße " * 20
+    rich.set_content("plain ä\n")
+    rich.add_alternative("<p>rich &amp; ä</p>", subtype="html")
+    inner = EmailMessage()
+    inner["Subject"] = "inner"
+    inner.set_content("x")
+    rich.add_attachment(inner)
+    rich.add_attachment("text ä", filename="ü.txt")
+    return [letter(FAX[:3000], text="Hello"), rich.as_bytes(), dsn(group("delivered"), returned="<1@x>"), mdn("a/b; c")]
+
+
+def damaged(octets: bytes, chance: random.Random, change: Callable[[bytearray, random.Random], None]) -> bytes:
+    """Return octets with a few changes."""
+    data = bytearray(octets)
+    for _ in range(chance.choice((1, 1, 2, 3, 8))):
+        kind = chance.randrange(6)
+        at = chance.randrange(len(data) + 1)
+        if kind == 0 and data:
+            data[at % len(data)] ^= 1 << chance.randrange(8)
+        elif kind == 1:
+            del data[at : at + chance.choice((1, 2, 16, 500))]
+        elif kind == 2:
+            start = chance.randrange(len(data) + 1)
+            data[at:at] = data[start : start + chance.choice((1, 4, 12, 300))]
+        elif kind == 3 and chance.random() < 0.2:
+            del data[at:]
+        else:
+            change(data, chance)
+    return bytes(data)
+
+
+def change_field(data: bytearray, chance: random.Random) -> None:
+    """Change the type, the number or the value of some tag."""
+    tag = struct.pack("<H", chance.choice(TAGS))
+    places = [at for at in range(8, len(data) - 12) if data[at : at + 2] == tag]
+    if places:
+        at = chance.choice(places)
+        form, offset = chance.choice((("<H", 2), ("<I", 4), ("<I", 8), ("<H", 0)))
+        number = chance.choice((*NUMBERS, *TAGS, chance.randrange(2**32)))
+        struct.pack_into(form, data, at + offset, number % (2**16 if form == "<H" else 2**32))
+
+
+def add_word(data: bytearray, chance: random.Random) -> None:
+    """Put something in that means something."""
+    at = chance.randrange(len(data) + 1)
+    data[at:at] = chance.choice(WORDS) * chance.choice((1, 1, 1, 2, 50))
+
+
+def check_sentence(error: Exception) -> None:
+    """It can be shown to a person."""
+    said = str(error)
+    assert said.isprintable(), repr(said)
+    assert 10 < len(said) < 1000
+
+
+def check_tiff(octets: bytes) -> None:
+    """It is read, or it is said why not."""
+    try:
+        for number, page in enumerate(read_pages(octets)):
+            assert page.image.mode == "1"
+            assert 50 <= page.x <= 2400
+            assert 50 <= page.y <= 2400
+            if number > 50:
+                break
+    except UnreadableFaxError as error:
+        check_sentence(error)
+
+
+def check_mail(octets: bytes) -> None:
+    """It is taken apart, or it is said why not; nothing of it is anywhere else."""
+    limits = Limits()
+    with TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as name, chdir(name):  # noqa: PTH112
+        folder = Path(name)
+        (folder / "mail").write_bytes(octets)
+        try:
+            mail = as_opened(open_mail({"path": "mail"}, limits), folder)
+        except Refused as error:
+            check_sentence(error)
+            return
+        assert {path.name for path in folder.iterdir()} == {"mail", *(part.path.name for part in mail.parts)}
+        assert all(part.size == part.path.stat().st_size for part in mail.parts)
+        assert all(part.name.isprintable() and "/" not in part.name for part in mail.parts)
+        assert len(mail.text) <= limits.text
+        assert {field for field, _ in mail.fields} <= KEPT
+
+
+def main(what: str, seconds: float, seed: int) -> None:
+    chance = random.Random(seed)
+    seeds, change, check = {
+        "tiff": (tiffs(), change_field, check_tiff),
+        "mime": (mails(), add_word, check_mail),
+    }[what]
+    Image.MAX_IMAGE_PIXELS = Limits().pixels
+    warnings.simplefilter("ignore")
+    for octets in seeds:
+        check(octets)
+    ends, count = time.monotonic() + seconds, 0
+    last = Path(sys.argv[4]) if len(sys.argv) > 4 else None
+    while time.monotonic() < ends:
+        octets = damaged(chance.choice(seeds), chance, change)
+        if last is not None:
+            last.write_bytes(octets)
+        began = time.process_time()
+        check(octets)
+        took = time.process_time() - began
+        assert took < SLOWEST, f"{took:.1f} s"
+        count += 1
+    print(f"{count} with seed {seed}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else random.randrange(2**32))

@@ -1,0 +1,30 @@
+"""Damaged faxes and mails, as many as there is time for: ten seconds each, or ``MAILSLOT_FUZZ_SECONDS``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+SECONDS = float(os.environ.get("MAILSLOT_FUZZ_SECONDS", "10"))
+
+
+@pytest.mark.parametrize("what", ["tiff", "mime"])
+def test_damaged(what: str, tmp_path: Path) -> None:
+    seed = os.urandom(4).hex()
+    command = [sys.executable, str(TESTS / "intake" / "fuzz.py"), what, str(SECONDS), str(int(seed, 16))]
+    last = tmp_path / "last"
+    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    # libtiff writes a line for every damaged one.
+    ran = subprocess.run(
+        [*command, str(last)], capture_output=True, text=True, timeout=SECONDS + 60, check=False, env=environment
+    )
+    said = (
+        f"ended with {ran.returncode}, seed {int(seed, 16)}, the last file is {last}\n{ran.stdout}{ran.stderr[-3000:]}"
+    )
+    assert ran.returncode == 0, said
+    assert int(ran.stdout.split()[0]) > 10 * SECONDS, said

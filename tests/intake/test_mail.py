@@ -1,0 +1,230 @@
+"""Mail as people send it, and as hostile senders do, taken apart in a process of its own."""
+
+from __future__ import annotations
+
+import base64
+import random
+import time
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from mailslot_plugins.intake.limits import Limits
+from mailslot_plugins.intake.mail import OpenedMail, open_mail
+from mailslot_plugins.intake.process import IntakeError
+
+SCAN = (Path(__file__).parents[2] / "fixtures" / "scan" / "page.pdf").read_bytes()
+
+Opener = Any
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Opener:
+    async def open_(octets: bytes, limits: Limits | None = None) -> OpenedMail:
+        path = tmp_path / "mail"
+        path.write_bytes(octets)
+        folder = tmp_path / "parts"
+        folder.mkdir(exist_ok=True)
+        return await open_mail(path, folder, limits)
+
+    return open_
+
+
+def letter() -> EmailMessage:
+    message = EmailMessage()
+    message["Return-Path"] = "<alice@example.com>"
+    message["From"] = "Alice Müller <alice@example.com>"
+    message["Subject"] = "Grüße aus 東京"
+    message["Message-ID"] = "<1@example.com>"
+    message.set_content("Please print this.\n")
+    return message
+
+
+def nested(depth: int) -> bytes:
+    inner = "Content-Type: text/plain\n\nx"
+    for level in range(depth):
+        inner = f"Content-Type: multipart/mixed; boundary=b{level}\n\n--b{level}\n{inner}\n--b{level}--\n"
+    return inner.encode()
+
+
+def with_part(octets: bytes, declared: str = "application/pdf", name: str = "scan.pdf") -> bytes:
+    message = letter()
+    kind, _, subkind = declared.partition("/")
+    message.add_attachment(octets, maintype=kind, subtype=subkind, filename=name)
+    return message.as_bytes()
+
+
+async def test_a_letter_with_a_scan(opened: Opener) -> None:
+    mail = await opened(with_part(SCAN))
+    assert mail.senders == ("alice@example.com",)
+    assert mail.return_paths == ("alice@example.com",)
+    assert mail.subject == "Grüße aus 東京"
+    assert mail.message_id == "<1@example.com>"
+    assert mail.text.strip() == "Please print this."
+    [part] = mail.parts
+    assert (part.kind, part.declared, part.name, part.size) == ("pdf", "application/pdf", "scan.pdf", len(SCAN))
+    assert part.path.read_bytes() == SCAN
+    assert mail.flaws == ()
+
+
+async def test_html_alone_becomes_text(opened: Opener) -> None:
+    message = letter()
+    message.set_content(
+        "<html><head><title>no</title><style>p{}</style></head><body><p>One &amp; <b>two</b></p>"
+        "<script>alert(1)</script><img src='http://example.com/x.png'>three<br>four</body></html>",
+        subtype="html",
+    )
+    mail = await opened(message.as_bytes())
+    assert mail.text.split("\n") == ["One & two", "three", "four"]
+
+
+async def test_the_plain_alternative_is_taken(opened: Opener) -> None:
+    message = letter()
+    message.add_alternative("<p>rich</p>", subtype="html")
+    mail = await opened(message.as_bytes())
+    assert mail.text.strip() == "Please print this."
+    assert mail.parts == ()
+
+
+@pytest.mark.parametrize(
+    ("octets", "kind"),
+    [
+        (b"%PDF-1.4\n", "pdf"),
+        (b"junk\n%PDF-1.4\n", "pdf"),
+        (b"\x1b%-12345X@PJL\n%PDF-1.4\n", "pjl"),
+        (b"x\x1b%-12345X@PJL\n%PDF-1.4\n", "other"),
+        (b"%!PS-Adobe-3.0\n%PDF-1.4\n", "postscript"),
+        (b"\x04%!PS", "postscript"),
+        (b"hello \x1b%-12345X@PJL SET", "pjl"),
+        (b"hello\n%!PS", "pjl"),
+        (b"II*\0\x08\0\0\0", "tiff"),
+        (b"\xff\xd8\xff\xe0", "jpeg"),
+        (b"plain text\r\n", "text"),
+        ("Grüße".encode(), "text"),
+        (b"<!DOCTYPE html><p>", "html"),
+        (b"MZ\0\0", "other"),
+        (b"PK\x03\x04\0", "other"),
+        (b"", "text"),
+    ],
+)
+async def test_content_decides_what_it_is(opened: Opener, octets: bytes, kind: str) -> None:
+    mail = await opened(with_part(octets, "image/jpeg", "photo.jpg"))
+    [part] = mail.parts
+    assert part.kind == kind
+    assert part.declared == "image/jpeg"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("..\\..\\boot.ini", "boot.ini"),
+        (".bashrc", "bashrc"),
+        ("invoice\u202efdp.exe", "invoice fdp.exe"),
+        ("a:b*c?.pdf", "a b c .pdf"),
+        ("x" * 500 + ".pdf", "x" * 120),
+        ("..", ""),
+    ],
+)
+async def test_names_are_for_people_only(opened: Opener, name: str, shown: str) -> None:
+    mail = await opened(with_part(SCAN, name=name))
+    [part] = mail.parts
+    assert part.name == shown
+    assert part.path.name == "000.bin"
+
+
+@pytest.mark.parametrize(
+    ("octets", "says"),
+    [
+        (nested(12), "more than 10 levels"),
+        (nested(5000), "nested too deeply"),
+        (b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * 50_000 + b"--b--", "more than 100 parts"),
+        (b"X: " + b"a" * 5_000_000 + b"\n\nx", "header has more than"),
+        (b"X: a\n" * 20_000 + b"\nx", "too many lines"),
+        (b"Content-Type: message/partial; id=a; number=1; total=2\n\nx", "a piece of a larger one"),
+        (b"Content-Type: multipart/encrypted; boundary=b\n\n--b\n\nx\n--b--", "encrypted"),
+        (
+            b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: application/pdf\n"
+            b"Content-Transfer-Encoding: base64\n\n" + b"!?" * 1000 + b"\n--b--",
+            "not in base64",
+        ),
+    ],
+)
+async def test_set_aside_with_its_reason(opened: Opener, octets: bytes, says: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(IntakeError, match=says):
+        await opened(octets)
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"From: " + b",".join(b"a%d@example.com" % number for number in range(12_000)) + b"\n\nx",
+        b"Subject: " + b" ".join([b"=?utf-8?q?x?="] * 15_000) + b"\n\nx",
+        b"From: " + b"(" * 200_000 + b"\n\nx",
+        b"From: " + b'"' * 9999 + b"\n\nx",
+        b"Content-Type: text/plain; charset=nobody-knows\n\n\xff\xfe",
+        b"Content-Type: text/plain; " + b"; ".join(b"a*%d=x" % number for number in range(10_000)) + b"\n\nx",
+        b"Content-Type: multipart/mixed\n\nno boundary",
+        b"Content-Type: multipart/mixed; boundary=b\nContent-Type: text/plain\n\n--b\n\nx\n--b--",
+        b"Content-Transfer-Encoding: quoted-printable\n\n=\n=\n=",
+        b"From: a@b\r\rSubject: x\r\r\r\rtext",
+        b"",
+        b"\0" * 1000,
+        bytes(range(256)) * 500,
+    ],
+)
+async def test_odd_but_opened(opened: Opener, octets: bytes) -> None:
+    began = time.monotonic()
+    mail = await opened(octets)
+    assert len(mail.senders) <= 50
+    assert time.monotonic() - began < 20
+
+
+async def test_too_much_memory_is_a_reason(opened: Opener) -> None:
+    body = base64.encodebytes(bytes(60_000_000))
+    octets = b"Content-Type: application/pdf\nContent-Transfer-Encoding: base64\n\n" + body
+    with pytest.raises(IntakeError, match=r"memory|broke down"):
+        await opened(octets, Limits(memory=150 << 20))
+
+
+async def test_too_large_a_file_is_a_reason(opened: Opener) -> None:
+    with pytest.raises(IntakeError, match="large"):
+        await opened(with_part(SCAN), Limits(written=100_000))
+
+
+async def test_too_long_is_a_reason_and_ends_it(opened: Opener) -> None:
+    octets = b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * 3_000_000 + b"--b--"
+    began = time.monotonic()
+    with pytest.raises(IntakeError, match="too long"):
+        await opened(octets, Limits(seconds=1, memory=4 << 30))
+    assert time.monotonic() - began < 10
+
+
+async def test_cancellation_ends_it(opened: Opener) -> None:
+    octets = b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * 3_000_000 + b"--b--"
+    began = time.monotonic()
+    with anyio.move_on_after(0.5) as scope:
+        await opened(octets, Limits(memory=4 << 30))
+    assert scope.cancelled_caught
+    assert time.monotonic() - began < 5
+
+
+async def test_garbage_of_all_kinds(opened: Opener) -> None:
+    """Mails with octets changed at random are opened or set aside, and nothing else happens."""
+    chance = random.Random(11)
+    whole = with_part(SCAN[:3000])
+    for _ in range(25):
+        octets = bytearray(whole)
+        for _ in range(chance.randrange(1, 40)):
+            octets[chance.randrange(len(octets))] = chance.randrange(256)
+        try:
+            mail = await opened(bytes(octets))
+        except IntakeError as error:
+            assert str(error).endswith(".")  # noqa: PT017 - either of two outcomes is right
+        else:
+            assert all(part.path.exists() for part in mail.parts)

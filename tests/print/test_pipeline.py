@@ -1,0 +1,278 @@
+"""Mails printed into a folder: what comes out, what does not and why, and who is told."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+from mailslot.service.handling import handle_waiting
+from mailslot_plugins.print.pipeline import pipeline
+from print.letters import ALICE, RECORD, SCAN, device_in, handled, letter, scan, sent
+
+if TYPE_CHECKING:
+    from email.message import EmailMessage
+    from pathlib import Path
+
+
+def picture(kind: str = "PNG", size: tuple[int, int] = (300, 300)) -> bytes:
+    octets = io.BytesIO()
+    Image.effect_noise(size, 90).save(octets, kind)
+    return octets.getvalue()
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+def titles(out: Path) -> list[str]:
+    return sorted(path.name.partition(" ")[2] for path in out.iterdir())
+
+
+def contents(out: Path) -> list[bytes]:
+    return [path.read_bytes() for path in out.iterdir()]
+
+
+async def test_all_attachments_come_out_as_they_are(tmp_path: Path, out: Path) -> None:
+    mail = letter(scan(), ("photo.jpg", picture("JPEG"), "image/jpeg"), ("note.txt", b"Hello", "text/plain"), text="x")
+    async with device_in(tmp_path / "home", f"folder {out}") as device:
+        [found] = await handled(device, mail)
+        assert (found.outcome, found.note) == ("done", "3 documents were printed.")
+        assert await sent(device) == []
+        assert not list((device.home / "print").iterdir())
+    assert titles(out) == ["note.txt.pdf", "photo.jpg", "scan.pdf"]
+    assert SCAN in contents(out)
+
+
+@pytest.mark.parametrize(
+    ("body", "attached", "expected"),
+    [
+        ("never", True, ["scan.pdf"]),
+        ("without_attachment", True, ["scan.pdf"]),
+        ("without_attachment", False, ["text of the mail.pdf"]),
+        ("always", True, ["scan.pdf", "text of the mail.pdf"]),
+    ],
+)
+async def test_when_the_text_is_printed(
+    body: str, attached: bool, expected: list[str], tmp_path: Path, out: Path
+) -> None:
+    mail = letter(*([scan()] if attached else []), text="Dear printer,\n\nplease.")
+    async with device_in(tmp_path / "home", f"folder {out}", f'body = "{body}"') as device:
+        [found] = await handled(device, mail)
+    assert found.outcome == "done"
+    assert titles(out) == expected
+
+
+async def test_nothing_to_print_is_told_once(tmp_path: Path, out: Path) -> None:
+    async with device_in(tmp_path / "home", f"folder {out}") as device:
+        [found] = await handled(device, letter())
+        assert found.outcome == "set aside"
+        assert found.note == "The mail: It holds nothing that can be printed. (answered by job 1)"
+        [answer] = await sent(device)
+        await device.spool.ledger.retry(found.mail.id)
+        [again] = await handle_waiting(device, RECORD, pipeline)
+        assert again.note == found.note
+        assert len(await device.spool.jobs()) == 1
+    assert answer["To"] == ALICE
+    assert answer["Subject"] == "Auto: Re: Please print"
+    assert answer["Auto-Submitted"] == "auto-replied"
+    assert answer["In-Reply-To"] == "<1@example.com>"
+    assert "Copier could not print:" in answer.get_content()
+
+
+async def test_the_rest_goes_on_and_one_answer_tells_of_all_that_did_not(tmp_path: Path, out: Path) -> None:
+    mail = letter(
+        ("broken.pdf", b"%PDF-1.7\nnothing", "application/pdf"),
+        scan(),
+        ("evil.pdf", b"%!PS-Adobe-3.0\nshowpage", "application/pdf"),
+        ("lies.png", b"\x1b%-12345X@PJL SET SERVICEMODE=ON\r\n", "image/png"),
+        ("tool.exe", b"MZ\0\1\2", "application/pdf"),
+        ("empty.pdf", b"", "application/pdf"),
+    )
+    async with device_in(tmp_path / "home", f"folder {out}") as device:
+        [found] = await handled(device, mail)
+        [answer] = await sent(device)
+    assert found.outcome == "done"
+    assert found.note.startswith("1 document was printed, not broken.pdf: The PDF cannot be opened; it is damaged.;")
+    assert answer.get_content().splitlines()[2:] == [
+        "broken.pdf: The PDF cannot be opened; it is damaged.",
+        "evil.pdf: PostScript is not printed here.",
+        "lies.png: PJL is not printed here.",
+        "tool.exe: It is of no kind that can be printed.",
+        "empty.pdf: It is empty.",
+    ]
+    assert titles(out) == ["scan.pdf"]
+
+
+async def test_languages_of_printers_where_an_administrator_wants_them(tmp_path: Path, out: Path) -> None:
+    mail = letter(("a.ps", b"%!PS-Adobe-3.0\nshowpage", "application/postscript"))
+    async with device_in(tmp_path / "home", f"folder {out}", "printer_languages = true") as device:
+        [found] = await handled(device, mail)
+    assert found.outcome == "done"
+    assert titles(out) == ["a.ps"]
+
+
+async def test_logos_and_invitations_are_left_alone(tmp_path: Path, out: Path) -> None:
+    mail = letter(scan(), ("meeting.ics", b"BEGIN:VCALENDAR\n", "text/calendar"))
+    mail.add_attachment(
+        picture(size=(20, 20)), maintype="image", subtype="png", cid="<logo@x>", disposition="inline", filename="x.png"
+    )
+    async with device_in(tmp_path / "home", f"folder {out}") as device:
+        [found] = await handled(device, mail)
+    assert found.note == "1 document was printed."
+    assert titles(out) == ["scan.pdf"]
+
+
+def without(mail: EmailMessage, name: str, value: str | None = None) -> EmailMessage:
+    del mail[name]
+    if value is not None:
+        mail[name] = value
+    return mail
+
+
+async def test_who_may_not_print(tmp_path: Path, out: Path) -> None:
+    def changed(name: str, value: str | None, number: int) -> EmailMessage:
+        return without(letter(scan(), number=number), name, value)
+
+    mails = [
+        changed("From", "Bob <bob@example.com>", 1),
+        changed("From", '"alice@example.com" <eve@evil.example>', 2),
+        changed("From", "alice@example.com, eve@evil.example", 3),
+        changed("From", "eve@sub.office.example", 4),
+        changed("From", "аlice@example.com", 5),
+        changed("From", "printer@example.com", 6),
+        changed("Sender", "eve@evil.example", 7),
+        changed("Auto-Submitted", "auto-replied", 8),
+        changed("Return-Path", "<>", 9),
+        changed("List-Id", "<all.example.com>", 10),
+        changed("From", None, 11),
+        changed("From", "group: alice@example.com;, eve@evil.example", 12),
+    ]
+    async with device_in(tmp_path / "home", f"folder {out}") as device:
+        found = await handled(device, *mails)
+        assert await device.spool.jobs() == []
+    assert [each.outcome for each in found] == ["set aside"] * len(mails)
+    assert [each.note for each in found[:4]] == [
+        "Not printed, since bob@example.com is not an allowed sender.",
+        "Not printed, since eve@evil.example is not an allowed sender.",
+        "Not printed, since it has not one sender.",
+        "Not printed, since eve@sub.office.example is not an allowed sender.",
+    ]
+    assert titles(out) == []
+
+
+async def test_a_domain_may_print_and_its_answer_goes_to_nobody_else(tmp_path: Path, out: Path) -> None:
+    mail = without(letter(("x.exe", b"MZ\0", "application/pdf")), "From", "carol@Office.example")
+    async with device_in(tmp_path / "home", f"folder {out}") as device:
+        [found] = await handled(device, without(mail, "Return-Path", "<eve@evil.example>"))
+        assert "not answered: eve@evil.example is not an allowed sender" in found.note
+        assert await device.spool.jobs() == []
+
+
+async def test_what_a_trusted_server_has_not_found_genuine(tmp_path: Path, out: Path) -> None:
+    def signed(number: int, *values: str) -> bytes:
+        fields = "".join(f"Authentication-Results: {value}\n" for value in values)
+        return fields.encode() + letter(scan(), number=number).as_bytes()
+
+    genuine = "mx.example.net; dmarc=pass (p=none) header.from=example.com"
+    mails = [
+        signed(1, genuine),
+        signed(2),
+        signed(3, "mx.example.net; dmarc=fail header.from=example.com", genuine),
+        signed(4, "mx.example.net; dmarc=pass header.from=evil.example"),
+        signed(5, genuine.replace("mx.", "evil.")),
+        signed(6, "mx.example.net; spf=pass smtp.mailfrom=alice@example.com"),
+    ]
+    async with device_in(tmp_path / "home", f"folder {out}", 'trusted_server = "mx.example.net"') as device:
+        found = await handled(device, *mails)
+        assert await device.spool.jobs() == []
+    assert [each.outcome for each in found] == ["done", *["set aside"] * 4, "done"]
+    assert found[1].note == "Not printed, since mx.example.net has not checked who sent it."
+    assert found[3].note == "Not printed, since mx.example.net has not found it to be from example.com."
+
+
+async def test_limits_of_pages_and_mails(tmp_path: Path, out: Path) -> None:
+    more = "max_pages = 3\nmails_per_hour = 3\npages_per_day = 5"
+    async with device_in(tmp_path / "home", f"folder {out}", more) as device:
+        [found] = await handled(device, letter(scan("a"), scan("b"), subject="x #print copies=2"))
+        assert found.note.startswith("1 document was printed, not b: The mail has more than 3 pages, copies counted.")
+        [found] = await handled(device, letter(scan(), scan(), scan(), number=2))
+        assert found.outcome == "done"
+        [found] = await handled(device, letter(scan(), number=3))
+        assert found.note.startswith("scan.pdf: alice@example.com may print 5 pages a day.")
+        [found] = await handled(device, letter(scan(), subject="other", number=4))
+        assert found.outcome == "set aside"
+
+
+async def test_options_reach_a_command(tmp_path: Path, out: Path) -> None:
+    script = tmp_path / "print"
+    script.write_text(f'#!/bin/sh\nenv | grep MAILSLOT | sort > "{out}/said"\ncp "$1" "{out}/document"\n')
+    script.chmod(0o755)
+    mail = letter(scan(), subject="Plan #print copies=2 duplex=short", text="#print colour=mono media=a4 tray=9\nHi")
+    async with device_in(tmp_path / "home", f"command {script}") as device:
+        [found] = await handled(device, mail)
+    assert found.note == "1 document was printed. The option tray=9 is not known."
+    said = dict(line.split("=", 1) for line in (out / "said").read_text().splitlines())
+    assert said.pop("MAILSLOT_TOKEN").startswith("mail-")
+    assert said == {
+        "MAILSLOT_COLOR": "monochrome",
+        "MAILSLOT_COPIES": "2",
+        "MAILSLOT_MEDIA": "iso_a4_210x297mm",
+        "MAILSLOT_OWNER": ALICE,
+        "MAILSLOT_SIDES": "two-sided-short-edge",
+        "MAILSLOT_TITLE": "scan.pdf",
+        "MAILSLOT_TYPE": "application/pdf",
+    }
+    assert (out / "document").read_bytes() == SCAN
+
+
+async def test_a_command_that_cannot_now_and_one_that_will_not(tmp_path: Path, out: Path) -> None:
+    for status, outcome in ((75, "later"), (1, "set aside")):
+        script = tmp_path / f"print{status}"
+        script.write_text(f"#!/bin/sh\nexit {status}\n")
+        script.chmod(0o755)
+        async with device_in(tmp_path / str(status), f"command {script}") as device:
+            [found] = await handled(device, letter(scan()))
+        assert found.outcome == outcome
+
+
+async def test_what_waits_too_long_is_told(tmp_path: Path, out: Path) -> None:
+    moment = [1_800_000_000.0]
+    gone = out.rename(tmp_path / "elsewhere")  # noqa: ASYNC240 - of a test
+    async with device_in(tmp_path / "home", f"folder {out}", "wait_hours = 2", lambda: moment[0]) as device:
+        [found] = await handled(device, letter(scan()))
+        assert (found.outcome, found.note) == ("later", "The folder for printed documents is not there.")
+        moment[0] += 7000
+        [found] = await handled(device)
+        assert found.outcome == "later"
+        moment[0] += 300
+        [found] = await handled(device)
+        assert found.outcome == "set aside"
+        [answer] = await sent(device)
+        assert "The folder for printed documents is not there." in answer.get_content()
+        # A person has it printed after all.
+        gone.rename(out)
+        await device.spool.ledger.retry(found.mail.id)
+        [found] = await handled(device)
+        assert found.note == "1 document was printed."
+    assert titles(out) == ["scan.pdf"]
+
+
+async def test_without_a_printer_mail_waits(tmp_path: Path) -> None:
+    async with device_in(tmp_path / "home", "teapot x") as device:
+        [found] = await handled(device, letter(scan()))
+    assert found.outcome == "later"
+
+
+async def test_what_is_remembered_of_done_mails_is_little(tmp_path: Path, out: Path) -> None:
+    async with device_in(tmp_path / "home", f"folder {out}") as device:
+        await handled(device, letter(scan(), number=1), letter(scan(), number=2), letter(scan(), number=3))
+        kept = {key: value for key, value in (await device.store("print").items()).items() if key.startswith("mail:")}
+    assert json.dumps(kept["mail:1"]) == '{"from": "alice@example.com", "subject": "Please print", "pages": 1}'
+    assert len(kept) == 3

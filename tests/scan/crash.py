@@ -1,0 +1,147 @@
+"""A watcher of a folder that is killed, and what must hold afterwards: each file is one scan, and none is lost.
+
+Run by `test_crash` as a process of its own, since it forks: ``python crash.py PROOF FOLDER BACKEND``.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+from papers import tiff
+
+from child import fork, status
+from mailslot.service.device import open_device
+from mailslot.slots.records import Records
+from mailslot.spool import files
+from mailslot.spool.spool import Spool
+from mailslot.spool.store import Store
+from mailslot_plugins.scan import watcher
+from mailslot_plugins.scan.section import SCAN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mailslot.spool.job import Job
+
+KILLED = -signal.SIGKILL
+
+
+def prepare(folder: Path, count: int) -> Path:
+    """A home whose folder ``in`` holds scans; every second is so large that it takes three mails."""
+    home = folder / "home"
+    records = Records(home)
+    records.change("smtp", {"server": "127.0.0.1", "sender_address": "scanner@example.com"}, {})
+    values = {"folder": "in", "to": "alice@example.com", "subject": "{name} {counter}", "oversize": "split"}
+    records.settings.change_section(SCAN, {**values, "max_size": 60_000})
+    (home / "in").mkdir()
+    for number in range(count):
+        path = tiff(home / "in" / f"{number}.tif", 5 if number % 2 else 1, compression="raw")
+        moment = time.time() - 1000 + number
+        os.utime(path, (moment, moment))
+    return home
+
+
+async def look(home: Path, times: int = 1) -> None:
+    async with open_device(Records(home), [SCAN]) as device:
+        looking = watcher.Watcher(device)
+        for _ in range(times):
+            await looking.look()
+
+
+async def jobs(home: Path) -> list[Job]:
+    async with Spool(home) as spool:
+        return await spool.jobs(most=1000)
+
+
+def check(home: Path, count: int, backend: str) -> None:
+    """Every file is away, and was mailed whole and once."""
+    left = sorted(path.name for folder in ("in", "scan") for path in (home / folder).iterdir())
+    assert left == [], left
+    subjects = sorted(job.subject for job in anyio.run(jobs, home, backend=backend))
+    whole = [subject for subject in subjects if "(" not in subject]
+    parts = [subject for subject in subjects if "(" in subject]
+    assert len(whole) == count - count // 2, subjects
+    assert len({subject.split()[0] for subject in whole}) == len(whole), subjects
+    assert len(parts) == len(set(parts)) == 3 * (count // 2), subjects
+
+
+def killed_at_each_step(folder: Path, backend: str) -> None:
+    """SIGKILL at the n-th of all steps that leave something on the disk, for every n."""
+    reached = 0
+    for step in range(200):
+        place = folder / str(step)
+        place.mkdir()
+        home = prepare(place, 2)
+
+        def work(home: Path = home, step: int = step) -> None:
+            count_down(step)
+            anyio.run(look, home, backend=backend)
+
+        ended = status(fork(work))
+        assert ended in {0, KILLED}, ended
+        after = status(fork(lambda home=home: anyio.run(look, home, 2, backend=backend)))  # type: ignore[misc]
+        assert after == 0, after
+        check(home, 2, backend)
+        if ended == 0:
+            break
+        reached += 1
+    assert reached >= 20, reached
+    print(f"killed at {reached} steps")
+
+
+def count_down(step: int) -> None:
+    """Have this process killed at its `step`-th step."""
+    left = step
+
+    def guard(function: Callable[..., object]) -> Callable[..., object]:
+        def guarded(*arguments: object, **options: object) -> object:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*arguments, **options)
+
+        return guarded
+
+    for owner, name in (
+        (files.NewFile, "write"),
+        (files.NewFile, "keep"),
+        (files.NewFile, "_end"),
+        (Store, "put"),
+        (Store, "delete"),
+        (Spool, "accept"),
+        (watcher, "put_away"),
+        (watcher, "compose"),
+        (watcher, "submit"),
+        (Path, "unlink"),
+    ):
+        setattr(owner, name, guard(getattr(owner, name)))
+
+
+def killed_at_random_times(folder: Path, backend: str, rounds: int = 25) -> None:
+    """SIGKILL whenever it pleases, again and again, until nothing is left to do."""
+    home = prepare(folder, 30)
+    chance = random.Random(4)
+    kills = 0
+    for _ in range(rounds):
+        child = fork(lambda: anyio.run(look, home, 1, backend=backend))
+        time.sleep(chance.uniform(0.02, 0.3))
+        os.kill(child, signal.SIGKILL)
+        kills += status(child) == KILLED
+    assert status(fork(lambda: anyio.run(look, home, 2, backend=backend))) == 0
+    check(home, 30, backend)
+    print(f"killed {kills} times")
+
+
+PROOFS = (killed_at_each_step, killed_at_random_times)
+
+if __name__ == "__main__":
+    proof = next(proof for proof in PROOFS if proof.__name__ == sys.argv[1])
+    proof(Path(sys.argv[2]), sys.argv[3])

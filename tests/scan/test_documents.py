@@ -1,0 +1,129 @@
+"""What a file is told to be before a page of it is read, and what it must not become afterwards."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailslot.errors import InputError
+from mailslot_plugins.scan.compose import compose
+from mailslot_plugins.scan.document import ChangedError, look_at, look_at_all
+from mailslot_plugins.scan.submission import submit
+from scan.papers import letter_to_alice, pdf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mailslot.service.device import Device
+
+LOOK = (
+    "import sys; from pathlib import Path;"
+    "from mailslot_plugins.scan.document import look_at; look_at(Path(sys.argv[1]))"
+)
+
+
+@pytest.mark.parametrize(
+    ("head", "name", "kind", "suffix"),
+    [
+        (b"%PDF-1.4", "a.pdf", "pdf", ".pdf"),
+        (b"junk\n%PDF-1.7", "SCAN0001", "pdf", ".pdf"),
+        (b"II*\0", "a.TIFF", "tiff", ".TIFF"),
+        (b"MM\0*", "a.pdf", "tiff", ".tif"),
+        (b"\xff\xd8\xff\xe0", "a.jpeg", "jpeg", ".jpeg"),
+        (b"\x89PNG\r\n\x1a\n", "a", "png", ".png"),
+        (b"hello", "notes.docx", "other", ".docx"),
+    ],
+)
+def test_kinds(tmp_path: Path, head: bytes, name: str, kind: str, suffix: str) -> None:
+    (tmp_path / name).write_bytes(head)
+    document = look_at(tmp_path / name)
+    assert (document.kind, document.suffix) == (kind, suffix)
+
+
+def test_every_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "good").write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError) as caught:
+        look_at_all([tmp_path / name for name in ("empty", "folder", "good", "gone", "pipe", "link", "good/x")])
+    said = str(caught.value)
+    for part in ("'empty' is empty", "'folder' is a folder", "'gone' does not exist", "'pipe' is no file", "'link'"):
+        assert part in said
+    assert "'good'" not in said
+    assert said.endswith("Nothing was sent.")
+
+
+def test_unreadable_file() -> None:
+    # What only its owner may read, whoever runs the tests.
+    path = Path("/etc/shadow")
+    ran = subprocess.run(
+        [sys.executable, "-c", LOOK, path],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+        user="nobody" if os.geteuid() == 0 else None,
+        timeout=60,
+        check=False,
+    )
+    assert "The file 'shadow' may not be read by this program." in ran.stderr
+
+
+def grow(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+def rewrite(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, 10)
+
+
+@pytest.mark.parametrize("change", [grow, rewrite, cut, Path.unlink])
+async def test_a_file_that_changes_is_not_mailed(
+    device: Device, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    path = pdf(tmp_path / "a.pdf", 2)
+    letter = await letter_to_alice(device, [look_at(path)])
+    [mail] = await compose(letter, None, tmp_path, may_split=False)
+    change(path)
+    with pytest.raises(InputError):
+        await submit(device.spool, letter, [mail], lifetime=60)
+    assert await device.spool.jobs() == []
+
+
+async def test_a_file_that_grows_while_it_is_read(device: Device, tmp_path: Path) -> None:
+    path = tmp_path / "large.bin"
+    path.write_bytes(os.urandom(3_000_000))
+    letter = await letter_to_alice(device, [look_at(path)])
+    [mail] = await compose(letter, None, tmp_path, may_split=False)
+    seen: list[int] = []
+
+    def progress(octets: int) -> None:
+        if not seen:
+            grow(path)
+        seen.append(octets)
+
+    with pytest.raises(InputError, match="changed"):
+        await submit(device.spool, letter, [mail], lifetime=60, progress=progress)
+    assert len(seen) > 1
+    assert await device.spool.jobs() == []
+
+
+async def test_a_file_that_is_rewritten_while_it_is_read(device: Device, tmp_path: Path) -> None:
+    path = tmp_path / "large.bin"
+    path.write_bytes(os.urandom(3_000_000))
+    letter = await letter_to_alice(device, [look_at(path)])
+    [mail] = await compose(letter, None, tmp_path, may_split=False)
+    with pytest.raises(ChangedError):
+        await submit(device.spool, letter, [mail], lifetime=60, progress=lambda _: rewrite(path))
+    assert await device.spool.jobs() == []

@@ -1,0 +1,284 @@
+"""A watched folder in operation: every file becomes one scan, and those that cannot are set aside."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailslot.slots.records import Records
+from mailslot.spool.errors import SpoolError
+from mailslot.spool.spool import Spool
+from mailslot_plugins.scan import watcher as watcher_
+from mailslot_plugins.scan.watcher import PAUSE, TROUBLE, Watcher
+from scan.papers import attached, mails, pdf, pdf_pages
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mailslot.service.device import Device
+
+SetScan = Callable[..., None]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, set_scan: SetScan) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    set_scan(folder=str(folder), to="alice@example.com", subject="{name} {counter}")
+    return folder
+
+
+@pytest.fixture
+async def watcher(folder: Path, device: Device) -> Watcher:
+    return Watcher(device)
+
+
+def put(folder: Path, name: str, octets: bytes = b"%PDF-1.4 scan", age: float = 60.0) -> Path:
+    """Put a file into the folder as a scanner leaves it, written a while ago."""
+    path = folder / name
+    path.write_bytes(octets)
+    settled(path, age)
+    return path
+
+
+def settled(path: Path, age: float = 60.0) -> None:
+    moment = path.stat().st_mtime - age
+    os.utime(path, (moment, moment))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def reasons(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text().strip() for path in (folder / "failed").glob("*.txt")}
+
+
+async def test_files_become_scans(watcher: Watcher, device: Device, folder: Path) -> None:
+    put(folder, "a.pdf", age=90)
+    put(folder, "b.txt", b"text")
+    assert await watcher.look() == PAUSE
+    found = await mails(device)
+    assert [mail["Subject"] for mail in found] == ["a 1", "b 2"]
+    assert next(attached(mail) for mail in found) == {"a.pdf": b"%PDF-1.4 scan"}
+    assert names(folder) == []
+    await watcher.look()
+    assert len(await device.spool.jobs()) == 2
+    assert list(await device.store("scan").items()) == ["counter"]
+
+
+async def test_files_are_moved_where_that_is_set(
+    watcher: Watcher, device: Device, folder: Path, set_scan: SetScan
+) -> None:
+    set_scan(after="move")
+    await device.refresh()
+    path = put(folder, "a.pdf")
+    await watcher.look()
+    assert (folder / "done" / "a.pdf").exists()
+    # Whoever puts it back wants it mailed again.
+    (folder / "done" / "a.pdf").rename(path)
+    await watcher.look()
+    assert len(await device.spool.jobs()) == 2
+
+
+@pytest.mark.parametrize("step", ["submit", "put_away", "delete"])
+async def test_a_stop_at_any_step_mails_it_once(
+    watcher: Watcher, device: Device, folder: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """What is true of SIGKILL, in one process: the step that follows never happens."""
+
+    class Stopped(BaseException):
+        pass
+
+    def stop(*_: object, **__: object) -> None:
+        raise Stopped
+
+    put(folder, "a.pdf")
+    with monkeypatch.context() as patch:
+        if step == "delete":
+            patch.setattr("mailslot.spool.store.Store.delete", stop)
+        else:
+            patch.setattr(watcher_, step, stop)
+        with pytest.raises(Stopped):
+            await watcher.look()
+    assert await Watcher(device).look() == PAUSE
+    [job] = await device.spool.jobs()
+    assert job.subject == "a 1"
+    assert names(folder) == []
+    assert list(await device.store("scan").items()) == ["counter"]
+
+
+async def test_what_cannot_be_mailed_is_set_aside_and_the_rest_goes_on(
+    watcher: Watcher, device: Device, folder: Path
+) -> None:
+    (folder / "link.pdf").symlink_to("/etc/hostname")
+    os.mkfifo(folder / "pipe")
+    huge = put(folder, "huge.jpg", b"\xff\xd8\xff")
+    os.truncate(huge, 100_000_000)
+    settled(huge)
+    put(folder, "good.pdf")
+    await watcher.look()
+    assert [mail["Subject"] for mail in await mails(device)] == ["good 2"]
+    found = reasons(folder)
+    assert found["link.pdf.txt"] == "'link.pdf' is a link, and links are not followed."
+    assert "pipe.txt" in found
+    assert "100.0 MB and would be a mail of 136" in found["huge.jpg.txt"]
+    assert (folder / "failed" / "huge.jpg").stat().st_size == 100_000_000
+    assert names(folder) == ["failed"]
+    assert list(await device.store("scan").items()) == ["counter"]
+
+
+async def test_a_large_one_is_split(
+    watcher: Watcher, device: Device, folder: Path, tmp_path: Path, set_scan: SetScan
+) -> None:
+    set_scan(oversize="split", max_size=60_000)
+    await device.refresh()
+    settled(pdf(folder / "a.pdf", 9, filler=9_000))
+    await watcher.look()
+    found = await mails(device)
+    assert [mail["Subject"] for mail in found] == [f"a 1 ({n}/{len(found)})" for n in range(1, len(found) + 1)]
+    pages = 0
+    for mail in found:
+        [octets] = attached(mail).values()
+        (tmp_path / "part.pdf").write_bytes(octets)
+        pages += pdf_pages(tmp_path / "part.pdf")
+    assert pages == 9
+
+
+async def test_a_stop_between_parts_goes_on_with_the_same_parts(
+    watcher: Watcher, device: Device, folder: Path, set_scan: SetScan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_scan(oversize="split", max_size=60_000)
+    await device.refresh()
+    settled(pdf(folder / "a.pdf", 9, filler=9_000))
+    accept = Spool.accept
+
+    async def full(self: Spool, *arguments: object) -> object:
+        if await self.jobs():
+            raise SpoolError("The spool is full.", cause="spool_full", retryable=True)
+        return await accept(self, *arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "accept", full)
+        assert await watcher.look() == TROUBLE
+    assert len(await device.spool.jobs()) == 1
+    assert (folder / "a.pdf").exists()
+    # The limit has changed meanwhile: the parts must be those of before.
+    set_scan(max_size=30_000, subject="other")
+    await device.refresh()
+    assert await watcher.look() == PAUSE
+    subjects = [mail["Subject"] for mail in await mails(device)]
+    assert subjects == [f"a 1 ({n}/{len(subjects)})" for n in range(1, len(subjects) + 1)]
+    assert names(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("record", "section", "says"),
+    [
+        ({"server": None}, {}, "server of network.smtp is not set"),
+        ({}, {"to": None}, "Nobody is to receive them"),
+        ({}, {"to": "a@example.com, b@example.com", "max_recipients": 1}, "2 recipients, and at most 1"),
+    ],
+)
+async def test_files_wait_where_the_settings_are_at_fault(
+    watcher: Watcher,
+    device: Device,
+    home: Path,
+    folder: Path,
+    set_scan: SetScan,
+    caplog: pytest.LogCaptureFixture,
+    record: dict[str, object],
+    section: dict[str, object],
+    says: str,
+) -> None:
+    Records(home).change("smtp", record, {})
+    set_scan(**section)
+    await device.refresh()
+    path = put(folder, "a.pdf")
+    assert await watcher.look() == TROUBLE
+    assert await watcher.look() == TROUBLE
+    assert [message for message in caplog.messages if says in message] == caplog.messages
+    assert len(caplog.messages) == 1
+    assert path.exists()
+    Records(home).change("smtp", {"server": "127.0.0.1"}, {})
+    set_scan(to="alice@example.com", max_recipients=None)
+    await device.refresh()
+    assert await watcher.look() == PAUSE
+    assert not path.exists()
+    assert len(await device.spool.jobs()) == 1
+
+
+async def test_a_share_that_goes_away(
+    watcher: Watcher, device: Device, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    put(folder, "a.pdf")
+    os.rename(folder, f"{folder}-away")  # noqa: PTH104 - of no loop's concern
+    assert await watcher.look() == TROUBLE
+    assert await watcher.look() == TROUBLE
+    assert caplog.messages == [f"The folder {folder} cannot be used: No such file or directory."]
+    os.rename(f"{folder}-away", folder)  # noqa: PTH104 - of no loop's concern
+    assert await watcher.look() == PAUSE
+    assert caplog.messages[-1] == f"The folder {folder} is looked after again."
+    assert len(await device.spool.jobs()) == 1
+
+
+async def test_a_file_that_cannot_be_put_away_is_not_mailed_again(
+    watcher: Watcher, device: Device, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = put(folder, "a.pdf")
+    monkeypatch.setattr(watcher_, "put_away", refuse)
+    for look in (watcher.look, watcher.look, Watcher(device).look):
+        assert await look() == PAUSE
+    assert path.exists()
+    assert len(await device.spool.jobs()) == 1
+    assert "'a.pdf' was mailed but cannot be deleted: Permission denied." in caplog.messages[0]
+    monkeypatch.undo()
+    assert await Watcher(device).look() == PAUSE
+    assert not path.exists()
+    assert len(await device.spool.jobs()) == 1
+
+
+async def test_a_file_that_vanishes_or_changes_is_no_fault(
+    watcher: Watcher, device: Device, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    print_of = watcher_.fingerprint
+    gone, grown = put(folder, "gone.pdf"), put(folder, "grown.pdf")
+
+    def meddle(found: object) -> str:
+        said = print_of(found)  # type: ignore[arg-type]
+        gone.unlink(missing_ok=True)
+        grown.write_bytes(b"%PDF more")
+        return said
+
+    monkeypatch.setattr(watcher_, "fingerprint", meddle)
+    assert await watcher.look() == PAUSE
+    monkeypatch.undo()
+    assert await device.spool.jobs() == []
+    assert not (folder / "failed").exists()
+    assert caplog.messages == []
+    settled(grown)
+    await watcher.look()
+    assert await watcher.look() == PAUSE
+
+
+async def test_nothing_is_watched_where_nothing_is_set(device: Device) -> None:
+    assert await Watcher(device).look() == PAUSE
+
+
+async def test_a_folder_of_the_home(device: Device, home: Path, set_scan: SetScan) -> None:
+    set_scan(folder="scans", to="alice@example.com")
+    await device.refresh()
+    (home / "scans").mkdir()
+    put(home / "scans", "a.pdf")
+    await Watcher(device).look()
+    assert len(await device.spool.jobs()) == 1
+    shutil.rmtree(home / "scans")

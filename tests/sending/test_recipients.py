@@ -1,0 +1,59 @@
+"""Lists of addresses as people write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailslot.errors import InputError
+from mailslot_plugins.sending.recipients import once, parse_mailbox, parse_mailboxes
+
+
+def read(*texts: str) -> list[tuple[str, str]]:
+    return [(each.name, each.address) for each in parse_mailboxes(texts)]
+
+
+@pytest.mark.parametrize(
+    ("texts", "found"),
+    [
+        (["a@example.com"], [("", "a@example.com")]),
+        (["a@example.com, b@example.com;c@example.com"], [("", f"{n}@example.com") for n in "abc"]),
+        ([" a@example.com ", "", "a@EXAMPLE.com,"], [("", "a@example.com")]),
+        (["A@example.com", "a@example.com"], [("", "A@example.com"), ("", "a@example.com")]),
+        (
+            ['"Doe, Jane; Dr." <j@example.com>, b@example.com'],
+            [("Doe, Jane; Dr.", "j@example.com"), ("", "b@example.com")],
+        ),
+        (["Zoë <z@example.com>"], [("Zoë", "z@example.com")]),
+        ([r'"a \"b\"" <a@example.com>'], [('a "b"', "a@example.com")]),
+        (["bøb@example.com"], [("", "bøb@example.com")]),
+    ],
+)
+def test_lists(texts: list[str], found: list[tuple[str, str]]) -> None:
+    assert read(*texts) == found
+
+
+def test_all_bad_ones_are_named() -> None:
+    with pytest.raises(InputError) as caught:
+        parse_mailboxes(["good@example.com, bad, a b@example.com", "c@", "d@example.com\r\nBcc: e@example.com"])
+    said = str(caught.value)
+    assert said.startswith("These 4 addresses cannot be used: 'bad' (it is not of the form name@domain); ")
+    for bad in ("'a b@example.com'", "'c@'", r"\r\nBcc"):
+        assert bad in said
+    assert "good" not in said
+    assert said.endswith("Nothing was sent.")
+    assert "\n" not in said
+
+
+def test_one_bad_one() -> None:
+    with pytest.raises(InputError, match=r"^This address cannot be used: 'bad'"):
+        parse_mailboxes(["bad"])
+
+
+def test_nobody_gets_it_twice() -> None:
+    to, cc = once(parse_mailboxes(["a@example.com"]), parse_mailboxes(["A <a@example.com>, b@example.com"]))
+    assert [each.address for each in (*to, *cc)] == ["a@example.com", "b@example.com"]
+
+
+def test_a_name_cannot_end_a_line() -> None:
+    with pytest.raises(InputError):
+        parse_mailbox("Evil\r\nBcc: x@example.com <a@example.com>")

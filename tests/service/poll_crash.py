@@ -1,0 +1,272 @@
+"""A process that is killed while it polls, at every step and at random times; then mailbox and ledger are checked.
+
+Run by `test_poller_crash` as a process of its own, since it forks: ``python poll_crash.py PROOF FOLDER BACKEND``. The
+mail server is the sandbox in a process that lives through all of it. It plays Gmail: what was retrieved is gone after
+QUIT, whether or not the device has it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from contextlib import suppress
+from dataclasses import replace
+from multiprocessing import Pipe
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import anyio
+import anyio.to_thread
+
+from child import fork, status
+from mailslot.message import Message
+from mailslot.pop3.session import Pop3Session
+from mailslot.service import plan, poller
+from mailslot.service.device import open_device
+from mailslot.service.pipeline import Done
+from mailslot.service.poller import poll_once
+from mailslot.slots.records import Records
+from mailslot.spool.job import NewJob
+from mailslot.spool.ledger import Ledger
+from mailslot.spool.receiving import Receiving
+from mailslot_plugins.sandbox import GMAIL, run_sandbox
+from service.maildrop import RECORD, USER, mail, pop_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from multiprocessing.connection import Connection
+
+    from mailslot.service.device import Device
+    from mailslot.service.pipeline import Handled
+    from mailslot.spool.incoming import Incoming
+
+BACKEND = sys.argv[3] if len(sys.argv) > 3 else "asyncio"
+IMPATIENT = replace(GMAIL, pop3=replace(GMAIL.pop3, offers_signed_in=("TOP", "UIDL")))
+"""Gmail, but for the five minutes that it wants between two sign-ins."""
+
+OVER = "over"
+"""How the subject of a mail begins that is too large to be fetched."""
+
+
+class Server:
+    """The sandbox, in a process of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self._pipe, theirs = Pipe()
+        self.process = os.fork()
+        if not self.process:
+            self._pipe.close()
+            with suppress(EOFError):
+                anyio.run(serve, home, theirs)
+            os._exit(0)
+        theirs.close()
+        self._pipe.recv()
+
+    def add(self, *names: str) -> None:
+        self._pipe.send(names)
+        self._pipe.recv()
+
+    def listing(self) -> list[str]:
+        self._pipe.send(())
+        return list(self._pipe.recv())
+
+
+async def serve(home: Path, pipe: Connection) -> None:
+    async with run_sandbox(personality=IMPATIENT) as sandbox:
+        settings = {**pop_settings(sandbox, home), "timeout": 20}
+        await anyio.to_thread.run_sync(lambda: Records(home).change(RECORD, settings, {}))
+        maildrop = sandbox.maildrops[USER]
+        pipe.send(True)
+        while True:
+            for name in await anyio.to_thread.run_sync(pipe.recv):
+                maildrop.add(mail(name, size=500_000 if name.startswith(OVER) else 100_000))
+            pipe.send([subject(each.content) for each in maildrop.messages])
+            assert not sandbox.errors
+
+
+def subject(octets: bytes) -> str:
+    return next(line for line in octets.decode().splitlines() if line.startswith("Subject: "))[9:]
+
+
+class Answering:
+    """A pipeline that answers each mail; its key keeps a second answer from one that was answered before a crash."""
+
+    name, section, polls = "answering", None, RECORD
+
+    async def handle(self, mail: Incoming, device: Device) -> Handled:
+        step("handle begun")
+        assert mail.path is not None
+        name = subject(mail.path.read_bytes())
+        answer = Message(sender="a@example.com", to=["b@example.com"], subject=name, text=name)
+        new = NewJob("answering", "smtp", "a@example.com", ["b@example.com"], subject=name, key=mail.digest)
+        await device.spool.accept(new, answer)
+        step("handle ended")
+        return Done()
+
+    async def run(self, device: Device) -> None:
+        return
+
+
+async def poll(home: Path) -> None:
+    """Poll until all of it is done; the server needs a moment to notice that a killed client is gone."""
+    async with open_device(Records(home)) as device:
+        with anyio.fail_after(30):
+            while True:
+                report = await poll_once(device, RECORD, Answering(), wait=10)
+                if report.cause != "mailbox_in_use":
+                    assert report.ok, (report.cause, report.sentence)
+                    return
+                await anyio.sleep(0.01)
+
+
+async def check(home: Path, listed: list[str], names: list[str], *, ended: bool) -> None:
+    """See that each mail is on the server or in the spool, and that none was answered twice."""
+    async with open_device(Records(home)) as device:
+        assert device.spool.found == 0
+        answered = [job.subject for job in await device.spool.jobs(most=100_000)]
+        assert len(set(answered)) == len(answered), "answered twice"
+        mails = await device.spool.ledger.mails(RECORD, most=100_000)
+        waiting = [subject(mail.path.read_bytes()) for mail in mails if mail.path is not None]
+        assert len(set(waiting)) == len(waiting), "fetched twice"
+        for name in names:
+            assert name in listed or name in waiting or name in answered, f"{name} is gone"
+        for mail in mails:
+            assert mail.state != "set_aside" or mail.path is None, mail.reason
+        if ended:
+            async with device.spool.delivery_lock():
+                await device.spool.recover()
+            assert sorted(answered) == sorted(name for name in names if not name.startswith(OVER))
+            assert sorted(listed) == sorted(name for name in names if name.startswith(OVER))
+            assert waiting == []
+            assert not list((home / "spool").glob("*.mail*"))
+
+
+killing: list[Any] = ["nowhere", 0]
+
+
+def step(name: str) -> None:
+    """Come to a step; the process is killed at the one that `killing` names."""
+    if killing[0] == name:
+        killing[1] -= 1
+        if killing[1] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stepping(owner: type, method: str, name: str) -> None:
+    """Make a method come to two steps: before it, and after it."""
+    real = getattr(owner, method)
+
+    async def called(*arguments: Any, **options: Any) -> Any:
+        step(f"{name} begun")
+        result = await real(*arguments, **options)
+        step(f"{name} ended")
+        return result
+
+    setattr(owner, method, called)
+
+
+STEPS = (
+    (Pop3Session, "listing", "listing"),
+    (Pop3Session, "delete", "DELE"),
+    (Pop3Session, "leave", "QUIT"),
+    (Ledger, "begin", "first poll"),
+    (Ledger, "fetching", "RETR"),
+    (Ledger, "refuse", "TOP"),
+    (Ledger, "mark_deleted", "deletion noted"),
+    (Ledger, "forget", "forgetting"),
+    (Ledger, "take", "handling noted"),
+    (Ledger, "done", "done"),
+    (Receiving, "write", "piece"),
+    (Receiving, "keep", "recording"),
+)
+MOMENTS = [f"{name} {moment}" for *_, name in STEPS for moment in ("begun", "ended")] + ["handle begun", "handle ended"]
+
+
+def run(work: Callable[..., Awaitable[None]], *arguments: Any, **options: Any) -> Callable[[], None]:
+    async def main() -> None:
+        await work(*arguments, **options)
+
+    return lambda: anyio.run(main, backend=BACKEND)
+
+
+def doomed(home: Path, moment: str, number: int) -> None:
+    for each in STEPS:
+        stepping(*each)
+    killing[:] = [moment, number]
+    run(poll, home)()
+
+
+def killed_at_every_step(folder: Path, server: Server) -> None:
+    """A poll of three mails, and one too large, is broken off at each of its steps."""
+    names: list[str] = []
+    kills = 0
+    for round_, (moment, number) in enumerate((moment, number) for moment in MOMENTS for number in (1, 2)):
+        new = [f"{round_}-{n}" for n in range(3)] + [f"{OVER}-{round_}"] * moment.startswith("TOP")
+        names += new
+        server.add(*new)
+        ended = status(fork(lambda moment=moment, number=number: doomed(folder, moment, number)))
+        assert ended in {0, -signal.SIGKILL}, (moment, ended)
+        # There is only one first poll, and these mails are refused one a poll.
+        assert ended or moment.startswith(("first poll", "TOP")), moment
+        kills += ended != 0
+        assert status(fork(run(check, folder, server.listing(), names, ended=False))) == 0, moment
+    print(f"{kills} kills, {len(names)} mails")
+    assert kills >= 45
+    finish(folder, server, names)
+
+
+def killed_at_random_times(folder: Path, server: Server, wanted: int = 24) -> None:
+    """Polls are broken off whenever it may be, one after the other."""
+    names: list[str] = []
+    kills, longest = 0, 0.0
+    for round_ in range(4 * wanted):
+        new = [f"{round_}-{n}" for n in range(random.randint(1, 4))]
+        names += new
+        server.add(*new)
+        began = time.monotonic()
+        child = fork(run(poll, folder))
+        if round_:
+            time.sleep(random.uniform(0, longest))
+            os.kill(child, signal.SIGKILL)
+        ended = status(child)
+        assert ended in {0, -signal.SIGKILL}
+        kills += ended != 0
+        # How long a poll takes depends on the machine, and on what else it does.
+        longest = max(longest, time.monotonic() - began) if ended == 0 else longest * 0.98
+        assert status(fork(run(check, folder, server.listing(), names, ended=False))) == 0
+        if kills == wanted:
+            break
+    print(f"{kills} kills, {len(names)} mails")
+    assert kills == wanted
+    finish(folder, server, names)
+
+
+def finish(folder: Path, server: Server, names: list[str]) -> None:
+    assert status(fork(run(poll, folder))) == 0
+    assert status(fork(run(check, folder, server.listing(), names, ended=True))) == 0
+
+
+PROOFS = (killed_at_every_step, killed_at_random_times)
+
+
+def main(name: str, folder: str, _backend: str) -> NoReturn:
+    proof = next(proof for proof in PROOFS if proof.__name__ == name)
+    seed = time.time_ns()
+    print(f"seed {seed}", flush=True)
+    random.seed(seed)
+    plan._BATCH_MAILS = 2
+    poller.MOST_MAIL_OCTETS = 400_000
+    server = Server(Path(folder))
+    try:
+        proof(Path(folder), server)
+    finally:
+        os.kill(server.process, signal.SIGKILL)
+        os.waitpid(server.process, 0)
+    sys.exit()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,331 @@
+"""One job through one session: what each answer makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailslot.message import Message
+from mailslot.spool.recovery import Recovery
+from mailslot_plugins.sandbox import Fault, Sandbox, run_sandbox
+from service.outbox import ALICE, OPEN, SENDER, FastClocks, outbox, received
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from mailslot_plugins.sandbox.personality import Personality
+    from service.outbox import Outbox
+
+    Office = Callable[..., AbstractAsyncContextManager[tuple[Outbox, Sandbox]]]
+
+BOB, CAROL = "bob@example.com", "carol@example.com"
+
+
+@pytest.fixture(scope="module")
+async def running() -> AsyncIterator[Sandbox]:
+    """A sandbox for all tests of this module."""
+    async with run_sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def office(running: Sandbox) -> Office:
+    """Opens a device that sends to it."""
+    return partial(outbox, sandbox=running)
+
+
+def offering(*more: str) -> Personality:
+    """The sandbox, which offers more."""
+    return replace(OPEN, smtp=replace(OPEN.smtp, offers=(*OPEN.smtp.offers, *more)))
+
+
+class Counting(dict[str, str]):
+    """Rules that know who was asked about."""
+
+    def __init__(self, rules: dict[str, str]) -> None:
+        super().__init__(rules)
+        self.asked: list[str] = []
+
+    def get(self, key: str, default: str | None = None) -> str | None:  # type: ignore[override]  # enough here
+        self.asked.append(key)
+        return super().get(key) or default
+
+
+async def test_a_job_is_sent_and_its_octets_are_those_that_were_accepted(office: Office, tmp_path: Path) -> None:
+    content = Message(sender=SENDER, to=[ALICE], subject="A page", text=".\n..\nEnd")
+    frozen = b"".join([piece async for piece in content.chunks()])
+    async with office(tmp_path) as (box, sandbox):
+        job = await box.accept(content=content)
+        await box.deliver_due()
+        job = await box.job(job)
+        assert (job.state, job.cause, job.attempts, job.doubts) == ("sent", None, 1, 0)
+        assert job.recipients[0].state == "accepted"
+        assert job.reply.startswith("250 ")
+        assert [each.content for each in sandbox.submissions] == [frozen]
+        assert not sandbox.flaws
+
+
+@pytest.mark.parametrize(
+    ("where", "reply", "state", "cause"),
+    [
+        ("senders", "451 4.3.0 try later", "deferred", "try_again_later"),
+        (
+            "senders",
+            "550 5.7.60 SMTP; Client does not have permissions to send as this sender",
+            "failed",
+            "sender_refused",
+        ),
+        ("senders", "530 5.7.0 Authentication required", "held", "authentication_required"),
+        ("senders", "550 5.1.8 Access denied, bad outbound sender", "held", "sender_blocked"),
+        ("recipients", "450 4.2.0 Greylisted", "deferred", "try_again_later"),
+        ("recipients", "452 4.2.2 Mailbox full", "deferred", "mailbox_full"),
+        ("recipients", "552 5.2.2 Mailbox full", "deferred", "mailbox_full"),
+        ("recipients", "550 5.1.1 No such user", "failed", "recipient_refused"),
+        ("content", "451 4.7.1 Come back", "deferred", "try_again_later"),
+        ("content", "554 5.6.0 Virus", "failed", "content_refused"),
+        ("content", "552 5.3.4 Too large", "failed", "message_too_large"),
+    ],
+)
+async def test_a_refusal(office: Office, tmp_path: Path, where: str, reply: str, state: str, cause: str) -> None:
+    async with office(tmp_path) as (box, sandbox):
+        if where == "content":
+            sandbox.rules.content = reply
+        else:
+            getattr(sandbox.rules, where)[SENDER if where == "senders" else ALICE] = reply
+        job = await box.accept()
+        await box.deliver_due()
+        job = await box.job(job)
+        assert (job.state, job.cause) == (state, cause)
+        assert reply[:3] in job.reply or reply[:3] in job.recipients[0].reply
+        assert job.sentence
+        assert job.doubts == 0
+        assert (job.next_attempt is not None) is (state == "deferred")
+        assert not sandbox.submissions
+
+
+async def test_one_is_taken_one_is_refused_one_is_asked_again(office: Office, tmp_path: Path) -> None:
+    async with office(tmp_path) as (box, sandbox):
+        sandbox.rules.recipients = {BOB: "550 5.1.1 No such user", CAROL: "450 4.2.0 Greylisted"}
+        job = await box.accept(ALICE, BOB, CAROL)
+        await box.deliver_due()
+        job = await box.job(job)
+        assert (job.state, job.cause, job.waiting) == ("deferred", "try_again_later", (CAROL,))
+        assert [each.state for each in job.recipients] == ["accepted", "refused", "waiting"]
+        sandbox.rules.recipients.pop(CAROL)
+        await box.spool.release("smtp")
+        await box.deliver_due()
+        job = await box.job(job)
+        assert (job.state, job.cause, job.attempts) == ("sent", "recipient_refused", 2)
+        assert [to for _, to in received(sandbox)] == [(ALICE,), (CAROL,)]
+
+
+@pytest.mark.parametrize("offers", [["LIMITS RCPTMAX=100"], []], ids=["told", "not told"])
+async def test_300_recipients_in_further_transactions(office: Office, tmp_path: Path, offers: list[str]) -> None:
+    people = [f"user{number}@example.com" for number in range(300)]
+    async with office(tmp_path, personality=offering(*offers)) as (box, sandbox):
+        rules = Counting({people[5]: "450 4.2.0 Greylisted", people[250]: "550 5.1.1 No such user"})
+        sandbox.rules.recipients = rules
+        job = await box.accept(*people)
+        await box.deliver_due()
+        job = await box.job(job)
+        assert [len(to) for _, to in received(sandbox)] == [99, 100, 99]
+        assert sorted(address for _, to in received(sandbox) for address in to) == sorted(
+            address for address in people if address not in {people[5], people[250]}
+        )
+        # The one that was put off was not asked again in the meantime.
+        assert rules.asked.count(people[5]) == 1
+        assert (job.state, job.waiting, job.attempts) == ("deferred", (people[5],), 1)
+        assert "421" not in sandbox.transcript
+        assert len(sandbox.dialogues) == 1
+
+
+@pytest.mark.parametrize(
+    "extra", ["452 4.5.3 Too many recipients", "452 Too many", "552 5.5.3 Too many", "552 no more"]
+)
+async def test_a_server_that_takes_fewer_than_it_says(office: Office, tmp_path: Path, extra: str) -> None:
+    """The limit is learned, and the rest goes at once (RFC 5321 section 4.5.3.1.10)."""
+    people = [f"user{number}@example.com" for number in range(25)]
+    async with office(tmp_path) as (box, sandbox):
+        words = extra.encode() + b"\r\n"
+        sandbox.faults += [Fault("RCPT", nth, act=False, replace=words) for nth in range(11, 26)]
+        job = await box.accept(*people)
+        await box.deliver_due()
+        assert [len(to) for _, to in received(sandbox)] == [10, 10, 5]
+        job = await box.job(job)
+        assert (job.state, job.attempts) == ("sent", 1)
+
+
+async def test_not_one_of_many_is_taken_for_too_many(office: Office, tmp_path: Path) -> None:
+    """A server that refuses the first recipient so has another reason; it is not asked in a circle."""
+    async with office(tmp_path) as (box, sandbox):
+        sandbox.rules.recipients = dict.fromkeys([ALICE, BOB], "452 4.5.3 Too many recipients")
+        job = await box.accept(ALICE, BOB)
+        await box.deliver_due()
+        assert (await box.job(job)).state == "deferred"
+        assert sandbox.transcript.count("MAIL FROM") == 1
+
+
+async def test_a_server_that_takes_so_many_messages_a_session(office: Office, tmp_path: Path) -> None:
+    async with office(tmp_path, personality=offering("LIMITS MAILMAX=3")) as (box, sandbox):
+        for number in range(8):
+            await box.accept(text=str(number))
+        await box.deliver_due()
+        assert [subject for subject, _ in received(sandbox)] == [str(number) for number in range(8)]
+        assert [str(each).count("MAIL FROM") for each in sandbox.dialogues] == [3, 3, 2]
+        assert "421" not in sandbox.transcript
+
+
+async def test_a_server_that_takes_so_many_domains_a_session(office: Office, tmp_path: Path) -> None:
+    people = [f"user@{name}.example" for name in "abcde"]
+    async with office(tmp_path, personality=offering("LIMITS RCPTDOMAINMAX=2")) as (box, sandbox):
+        job = await box.accept(*people)
+        await box.deliver_due()
+        assert (await box.job(job)).state == "sent"
+        assert [len(to) for _, to in received(sandbox)] == [2, 2, 1]
+        assert len(sandbox.dialogues) == 3
+
+
+async def test_two_spellings_of_one_address(office: Office, tmp_path: Path) -> None:
+    async with office(tmp_path) as (box, sandbox):
+        job = await box.accept("alice@example.com", "alice@EXAMPLE.com")
+        await box.deliver_due()
+        job = await box.job(job)
+        assert job.state == "sent"
+        assert {each.state for each in job.recipients} == {"accepted"}
+        assert len(sandbox.submissions) == 1
+
+
+MOMENTS = ["greeting", "EHLO", "MAIL", "RCPT", "DATA", "content"]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("what", ["close", "reset", "421", "nonsense"])
+async def test_a_loss_before_the_end_is_no_doubt(office: Office, tmp_path: Path, moment: str, what: str) -> None:
+    async with office(tmp_path) as (box, sandbox):
+        says = {"421": b"421 4.3.2 closing\r\n", "nonsense": b"What?\r\n"}.get(what)
+        sandbox.faults.append(Fault(moment, act=False, replace=says, ending="reset" if what == "reset" else "close"))
+        job = await box.accept(text="x" * 300_000)
+        await box.deliver_due()
+        job = await box.job(job)
+        assert (job.state, job.attempts, job.doubts) == ("deferred", 1, 0)
+        assert job.cause in {"connection_lost", "server_busy", "protocol_error", "not_a_mail_server"}
+        sandbox.faults.clear()
+        await box.spool.release("smtp")
+        box.restart()
+        await box.deliver_due()
+        assert (await box.job(job)).state == "sent"
+        assert len(sandbox.submissions) == 1
+
+
+@pytest.mark.parametrize("act", [True, False], ids=["delivered", "not delivered"])
+@pytest.mark.parametrize("size", [10, 300_000])
+@pytest.mark.parametrize(("pipeline", "again"), [("scan", True), ("alerts", False)])
+async def test_a_loss_after_the_end_is_a_doubt(
+    office: Office, tmp_path: Path, size: int, pipeline: str, again: bool, act: bool
+) -> None:
+    clocks = FastClocks()
+    async with office(tmp_path, clocks) as (box, sandbox):
+        sandbox.faults.append(Fault("message", connection=1, act=act, keep=0 if act else None, ending="close"))
+        job = await box.accept(text="x" * size, pipeline=pipeline)
+        await box.deliver_due()
+        job = await box.job(job)
+        assert (job.state, job.cause, job.doubts, job.next_attempt) == ("in_doubt", "in_doubt", 1, None)
+        assert "may arrive twice" in job.sentence
+        taken = len(sandbox.submissions)
+        box.restart()
+        await box.deliver_due()
+        assert (await box.job(job)).state == "in_doubt"
+    clocks.speed = 3000
+    async with office(tmp_path, clocks) as (box, sandbox), box.delivering():
+        if not again:
+            await box.until(await box.accept(text="another"), "sent")
+            await box.device.sleep(1200)
+            assert (await box.job(job)).state == "in_doubt"
+            assert len(sandbox.submissions) == 1
+            return
+        job = await box.until(job, "sent")
+        assert (job.cause, job.doubts) == ("in_doubt", 1)
+        assert "may arrive twice" in job.sentence
+        assert len(sandbox.submissions) == 1
+        assert taken == act
+
+
+async def test_a_second_doubt_is_left_to_a_person(office: Office, tmp_path: Path) -> None:
+    clocks = FastClocks(3000)
+    async with office(tmp_path, clocks) as (box, sandbox):
+        sandbox.faults.append(Fault("message", keep=0, ending="close"))
+        job = await box.accept()
+        async with box.delivering():
+            await box.until_true(lambda: len(sandbox.submissions) == 2)
+            await box.device.sleep(3600)
+            job = await box.job(job)
+            assert (job.state, job.doubts) == ("in_doubt", 2)
+            assert len(sandbox.submissions) == 2
+            sandbox.faults.clear()
+            await box.spool.retry(job.id)
+            job = await box.until(job, "sent")
+            assert "may arrive twice" in job.sentence
+            identities = {each.content for each in sandbox.submissions}
+            assert len(identities) == 1
+
+
+async def test_a_session_that_the_server_ended_while_it_was_idle_costs_no_attempt(
+    office: Office, tmp_path: Path
+) -> None:
+    async with office(tmp_path) as (box, sandbox):
+        # The second message of the first connection meets a farewell.
+        sandbox.faults.append(Fault("MAIL", 2, connection=1, act=False, replace=b"421 4.4.2 idle\r\n", ending="close"))
+        first, second = await box.accept(text="1"), await box.accept(text="2")
+        await box.deliver_due()
+        assert [(await box.job(job)).attempts for job in (first, second)] == [1, 1]
+        assert [(await box.job(job)).state for job in (first, second)] == ["sent", "sent"]
+        assert len(sandbox.dialogues) == 2
+
+
+async def test_a_message_that_has_gone_fails_alone(office: Office, tmp_path: Path) -> None:
+    async with office(tmp_path) as (box, sandbox):
+        lost, kept = await box.accept(text="lost" * 10), await box.accept(text="kept")
+        # `recover` finds what is missing at the start; this one is cut while the worker runs.
+        path = next(file for file in (tmp_path / "spool").glob("*.job") if b"lost" in file.read_bytes())
+        async with box.spool.delivery_lock():
+            await box.spool.recover()
+        path.write_bytes(path.read_bytes()[:-10])
+        box.spool.recover = _nothing  # type: ignore[method-assign, assignment]  # it would find out before
+        await box.deliver_due()
+        assert (await box.job(kept)).state == "sent"
+        job = await box.job(lost)
+        assert job.state == "failed", job
+        assert job.sentence
+        assert len(sandbox.submissions) == 1
+
+
+async def test_a_job_whose_recipients_all_have_their_answer_is_not_tried_for_ever(
+    office: Office, tmp_path: Path
+) -> None:
+    async with office(tmp_path) as (box, sandbox):
+        job = await box.accept()
+        answered = '[["alice@example.com", "accepted", "250 ok", null]]'
+        await box.spool._database.write(lambda database: database.execute("UPDATE jobs SET recipients = ?", [answered]))
+        await box.deliver_due()
+        assert (await box.job(job)).state == "sent"
+        assert not sandbox.submissions
+
+
+async def _nothing() -> Recovery:
+    return Recovery()
+
+
+async def test_how_far_it_is(office: Office, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    async with office(tmp_path) as (box, _sandbox):
+        job = await box.accept(text="x" * 1_000_000)
+        job = await box.worker.deliver(job.id, lambda sent, size: told.append((sent, size)))
+        assert job.state == "sent"
+    assert told == sorted(told)
+    assert len(told) > 3
+    assert told[-1] == (job.size, job.size)

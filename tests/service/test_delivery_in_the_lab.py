@@ -1,0 +1,152 @@
+"""The worker with Postfix and Dovecot, and a token from oidc-provider, as in an office."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from anyio.to_thread import run_sync
+
+from mailslot.message import Message
+from mailslot.slots.records import Records
+from mailslot.spool.job import NewJob
+from service.outbox import FastClocks, opened
+from test_token_commands import Shell
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    import trustme
+
+    from lab.dovecot import Dovecot
+    from lab.postfix import Postfix
+    from lab.provider import Provider
+    from mailslot.spool.job import Job
+    from service.outbox import Outbox
+
+ALICE, BOB = "alice@example.test", "bob@example.test"
+
+
+class Office:
+    """A device in the lab; its settings and its token come by the commands that people type."""
+
+    def __init__(self, shell: Shell, provider: Provider, postfix: Postfix, ca: Path) -> None:
+        self.shell = shell
+        known = {
+            "server": "localhost",
+            "port": postfix.submission.port,
+            "security": "starttls",
+            "ca_file": ca,
+            "authentication": "oauth2",
+            "provider": "custom",
+            "issuer": provider.issuer,
+            "client_id": "alice",
+            "flow": "app",
+            "scopes": "mail.pop mail.send",
+            "account": ALICE,
+            "sender_address": ALICE,
+            "timeout": 10,
+        }
+        shell.run("set", "network.smtp", *(f"{key}={value}" for key, value in known.items()))
+        shell.run("set", "network.smtp", "client_secret=-", typed="alice-secret\n")
+
+    async def get_token(self) -> None:
+        await run_sync(self.shell.run, "token", "get", "network.smtp")
+
+    async def delete_token(self) -> None:
+        await run_sync(self.shell.run, "token", "delete", "network.smtp", "--yes")
+
+    @asynccontextmanager
+    async def open(self, **options: Any) -> AsyncIterator[Outbox]:
+        async with opened(await run_sync(Records, self.shell.home), FastClocks(), **options) as box:
+            yield box
+
+
+@pytest.fixture
+def office(tmp_path: Path, provider: Provider, postfix: Postfix, dovecot: Dovecot, ca: trustme.CA) -> Office:
+    for user in (ALICE, BOB):
+        dovecot.empty(user)
+    (tmp_path / "ca.pem").write_bytes(ca.cert_pem.bytes())
+    return Office(Shell(tmp_path / "home"), provider, postfix, tmp_path / "ca.pem")
+
+
+async def scan(box: Outbox, *to: str, subject: str = "A page", sender: str = ALICE, size: int = 100) -> Job:
+    message = Message(sender=sender, to=list(to), subject=subject, text="x" * size)
+    return await box.spool.accept(NewJob("scan", "smtp", sender, to, subject), message)
+
+
+async def arrived(dovecot: Dovecot, user: str, number: int = 1) -> list[bytes]:
+    with anyio.fail_after(10):
+        while len(found := dovecot.messages(user)) < number:  # noqa: ASYNC110 - it is another process
+            await anyio.sleep(0.02)
+    return found
+
+
+async def test_a_scan_waits_for_its_token_and_arrives(office: Office, dovecot: Dovecot) -> None:
+    async with office.open() as box, box.delivering():
+        job = await box.until(await scan(box, ALICE, BOB, size=300_000), "held")
+        assert job.cause == "token_not_retrieved"
+        await office.get_token()
+        job = await box.until(job, "sent")
+        assert {each.state for each in job.recipients} == {"accepted"}
+        for user in (ALICE, BOB):
+            [mail] = await arrived(dovecot, user)
+            assert b"Subject: A page" in mail
+            assert mail.count(b"x") >= 300_000
+        # The token goes away while the service runs, and comes again.
+        await office.delete_token()
+        job = await box.until(await scan(box, ALICE, subject="Another"), "held")
+        await office.get_token()
+        await box.until(job, "sent")
+        await arrived(dovecot, ALICE, 2)
+
+
+async def test_postfix_refuses_one_and_puts_one_off(office: Office, dovecot: Dovecot) -> None:
+    await office.get_token()
+    async with office.open() as box:
+        job = await scan(box, ALICE, "nobody@example.test", "later@example.test")
+        await box.deliver_due()
+        job = await box.job(job)
+        assert (job.state, job.waiting) == ("deferred", ("later@example.test",))
+        by_address = {each.address: each for each in job.recipients}
+        assert by_address[ALICE].state == "accepted"
+        refused = by_address["nobody@example.test"]
+        assert (refused.state, refused.reply[:3], refused.cause) == ("refused", "554", "recipient_refused")
+        assert job.cause == "try_again_later"
+        await arrived(dovecot, ALICE)
+        # Nobody gets it twice for the sake of those who wait.
+        await box.spool.release("smtp")
+        await box.deliver_due()
+        await anyio.sleep(0.3)
+        assert len(dovecot.messages(ALICE)) == 1
+
+
+async def test_postfix_refuses_the_sender_and_the_size(office: Office, postfix: Postfix) -> None:
+    await office.get_token()
+    async with office.open() as box:
+        foreign = await scan(box, ALICE, sender=BOB)
+        large = await scan(box, ALICE, size=postfix.size_limit + 1)
+        good = await scan(box, ALICE)
+        await box.deliver_due()
+        assert [(await box.job(job)).state for job in (foreign, large, good)] == ["failed", "failed", "sent"]
+        job = await box.job(large)
+        assert job.cause == "message_too_large"
+        job = await box.job(foreign)
+        assert job.cause in {"sender_refused", "recipient_refused"}
+
+
+async def test_many_jobs_take_one_session(office: Office, postfix: Postfix, dovecot: Dovecot) -> None:
+    await office.get_token()
+    async with office.open() as box:
+        before = postfix.log_text().count("sasl_username=alice")
+        connects = postfix.log_text().count(": connect from")
+        for number in range(25):
+            await scan(box, ALICE, subject=str(number))
+        await box.deliver_due()
+        assert await box.spool.counts() == {**dict.fromkeys(await box.spool.counts(), 0), "sent": 25}
+        await arrived(dovecot, ALICE, 25)
+        assert postfix.log_text().count(": connect from") - connects == 1
+        assert postfix.log_text().count("sasl_username=alice") - before == 25

@@ -1,0 +1,276 @@
+"""A poll: what is fetched, deleted, kept, passed over and handed on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailslot.diagnosis.catalogue import say
+from mailslot.diagnosis.connection_test import test_connection as connection_test
+from mailslot.errors import MailError
+from mailslot.service import poller
+from mailslot.slots.slot import find_slot
+from mailslot.spool.errors import full
+from mailslot.spool.files import NewFile
+from mailslot_plugins.sandbox import DOVECOT, EXCHANGE, GMAIL, Fault
+from service.maildrop import RECORD, mail, postbox
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mailslot_plugins.sandbox.personality import Personality
+
+personalities = pytest.mark.parametrize("personality", [DOVECOT, EXCHANGE, GMAIL], ids=lambda each: each.name)
+
+
+@personalities
+async def test_what_came_is_fetched_deleted_and_handled_once(tmp_path: Path, personality: Personality) -> None:
+    async with postbox(tmp_path, personality) as box:
+        box.add("one", "two", "three")
+        report = await box.poll()
+        assert (report.ok, report.listed, report.fetched, report.deleted) == (True, 3, 3, 3)
+        assert box.keeper.subjects == ["one", "two", "three"]
+        first = report.handled[0]
+        assert (first.outcome, first.note, first.subject) == ("done", "kept one", "one")
+        assert first.sender == "Alice <alice@example.com>"
+        assert box.maildrop.messages == []
+        box.clocks.set(400)
+        assert (await box.poll()).handled == []
+        assert not box.sandbox.flaws
+        assert [mail.state for mail in await box.device.spool.ledger.mails()] == ["done"] * 3
+        assert not list((tmp_path / "spool").glob("*.mail"))
+
+
+async def test_a_mail_is_deleted_only_once_it_is_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with postbox(tmp_path) as box:
+        box.add("one", "two")
+        ledger = box.device.spool.ledger
+        told = ledger.mark_deleted
+        safe: list[str] = []
+
+        async def mark_deleted(record: str, uids: list[str]) -> None:
+            safe.extend(mail.state for mail in await ledger.mails())
+            await told(record, uids)
+
+        monkeypatch.setattr(ledger, "mark_deleted", mark_deleted)
+        await box.poll()
+        assert safe == ["fetched", "fetched"]
+        assert box.verbs == [["LIST", "UIDL", "RETR", "RETR", "DELE", "DELE", "QUIT"]]
+
+
+async def test_quit_commits_deletions_every_twenty_messages(tmp_path: Path) -> None:
+    async with postbox(tmp_path) as box:
+        box.add(*(f"mail {number}" for number in range(45)))
+        report = await box.poll()
+        assert (report.fetched, report.deleted, report.left) == (45, 45, 0)
+        assert [verbs.count("DELE") for verbs in box.verbs] == [20, 20, 5]
+        assert [verbs[-1] for verbs in box.verbs] == ["QUIT"] * 3
+        assert len(set(box.keeper.subjects)) == 45
+
+
+async def test_large_mails_are_committed_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailslot.service.plan._BATCH_OCTETS", 100_000)
+    async with postbox(tmp_path) as box:
+        box.add("one", "two", "three", size=60_000)
+        assert (await box.poll()).fetched == 3
+        assert [verbs.count("DELE") for verbs in box.verbs] == [1, 1, 1]
+
+
+async def test_what_is_kept_on_the_server_is_handled_once(tmp_path: Path) -> None:
+    async with postbox(tmp_path, after_fetch="keep") as box:
+        box.add("one", "two")
+        assert (await box.poll()).deleted == 0
+        box.add("three")
+        report = await box.poll()
+        assert (report.fetched, report.deleted, report.listed) == (1, 0, 3)
+        assert box.keeper.subjects == ["one", "two", "three"]
+        assert len(box.maildrop.messages) == 3
+        assert not any("DELE" in verbs for verbs in box.verbs)
+
+
+async def test_mail_that_was_kept_is_deleted_once_the_setting_says_so(tmp_path: Path) -> None:
+    async with postbox(tmp_path, after_fetch="keep") as box:
+        box.add("one", "two")
+        await box.poll()
+        box.set(after_fetch="delete")
+        assert (await box.poll()).deleted == 2
+        assert box.maildrop.messages == []
+        assert box.keeper.subjects == ["one", "two"]
+
+
+async def test_the_first_poll_only_notes_what_is_there(tmp_path: Path) -> None:
+    async with postbox(tmp_path, first_poll="new") as box:
+        box.add("old", "older")
+        report = await box.poll()
+        assert (report.fetched, report.deleted, report.passed_over) == (0, 0, 2)
+        box.add("new")
+        report = await box.poll()
+        assert (report.fetched, report.deleted, report.passed_over) == (1, 1, 2)
+        assert box.keeper.subjects == ["new"]
+        assert len(box.maildrop.messages) == 2
+
+
+async def test_another_mailbox_is_polled_for_the_first_time(tmp_path: Path) -> None:
+    """Unique-ids of one mailbox mean nothing in another one; those of the sandbox are alike."""
+    async with postbox(tmp_path, first_poll="new") as box:
+        await box.poll()
+        box.add("one")
+        await box.poll()
+        other = box.sandbox.maildrops["alice@example.com"]
+        other.add(mail("there before"))
+        box.sign_in("alice@example.com")
+        assert (await box.poll()).passed_over == 1
+        other.add(mail("new there"))
+        assert (await box.poll()).fetched == 1
+        assert box.keeper.subjects == ["one", "new there"]
+        assert [b"there before" in each.content for each in other.messages] == [True]
+
+
+async def test_a_quit_whose_answer_is_lost_makes_nothing_twice(tmp_path: Path) -> None:
+    async with postbox(tmp_path) as box:
+        box.add("one", "two")
+        box.sandbox.faults.append(Fault("QUIT", act=False, ending="close"))
+        report = await box.poll()
+        assert (report.ok, report.cause, report.retryable) == (False, "connection_lost", True)
+        assert box.keeper.subjects == ["one", "two"]
+        assert len(box.maildrop.messages) == 2
+        box.sandbox.faults.clear()
+        report = await box.poll()
+        assert (report.fetched, report.deleted, report.handled) == (0, 2, [])
+        assert box.maildrop.messages == []
+
+
+@personalities
+@pytest.mark.parametrize("keep", [0, 1, 40, 20_000])
+async def test_a_line_that_breaks_in_a_mail_loses_nothing(tmp_path: Path, personality: Personality, keep: int) -> None:
+    async with postbox(tmp_path, personality) as box:
+        box.add("one", "two", "three", size=100_000)
+        box.sandbox.faults.append(Fault("RETR", 2, keep=keep, ending="reset"))
+        report = await box.poll()
+        assert (report.ok, report.cause) == (False, "connection_lost")
+        assert box.keeper.subjects == ["one"]
+        assert len(box.maildrop.messages) == 3, "without QUIT nothing is gone"
+        assert box.verbs[0][-1] != "QUIT"
+        box.sandbox.faults.clear()
+        box.clocks.set(400)
+        assert (await box.poll()).fetched == 2
+        assert sorted(box.keeper.subjects) == ["one", "three", "two"]
+        assert box.maildrop.messages == []
+
+
+async def test_a_full_disk_ends_the_session_without_quit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gmail takes a mail out of the maildrop once it was retrieved and QUIT was said."""
+    async with postbox(tmp_path, GMAIL) as box:
+        box.add("one", "two", size=600_000)
+        real, writes = NewFile.write, 0
+
+        def write(self: NewFile, data: bytes) -> None:
+            nonlocal writes
+            writes += 1
+            if writes == 5:
+                raise full("The disk is full.")
+            real(self, data)
+
+        monkeypatch.setattr("mailslot.spool.files.NewFile.write", write)
+        report = await box.poll()
+        assert (report.cause, report.sentence) == ("spool_full", "The disk is full.")
+        assert box.verbs[0][-1] != "QUIT"
+        assert len(box.maildrop.messages) == 2
+        monkeypatch.undo()
+        box.clocks.set(400)
+        await box.poll()
+        assert sorted(box.keeper.subjects) == ["one", "two"]
+
+
+async def test_the_mailbox_is_in_use(tmp_path: Path) -> None:
+    async with postbox(tmp_path) as box:
+        box.add("one")
+        box.maildrop.locked = True
+        report = await box.poll()
+        assert (report.cause, report.retryable) == ("mailbox_in_use", True)
+        box.maildrop.locked = False
+        assert (await box.poll()).fetched == 1
+
+
+async def test_another_process_polls_the_same_record(tmp_path: Path) -> None:
+    async with postbox(tmp_path) as box, box.device.spool.ledger.polling(RECORD):
+        with pytest.raises(MailError, match="polling this mailbox") as caught:
+            await box.poll()
+        assert caught.value.cause == "spool_busy"
+
+
+async def test_nothing_is_set_up(tmp_path: Path) -> None:
+    async with postbox(tmp_path) as box:
+        box.set(server=None)
+        report = await box.poll()
+        assert (report.cause, report.sentence) == ("not_configured", "The mail server is not set.")
+
+
+async def test_how_to_sign_in_is_not_set(tmp_path: Path) -> None:
+    async with postbox(tmp_path) as box:
+        box.set(authentication=None)
+        report = await box.poll()
+        assert report.cause == "not_configured"
+        assert "set authentication to oauth2 or password" in report.sentence
+
+
+async def test_the_words_are_those_of_the_connection_test(tmp_path: Path) -> None:
+    async with postbox(tmp_path) as box:
+        (tmp_path / "token").write_text("an-old-token-that-is-none")
+        report = await box.poll()
+        tested = await connection_test(box.device.accesses, find_slot("status.pop"))
+        assert report.cause == tested.diagnosis.cause == "token_refused"
+        assert report.sentence == say(tested.diagnosis).message
+
+
+async def test_the_server_does_not_give_one_mail(tmp_path: Path) -> None:
+    async with postbox(tmp_path) as box:
+        box.add("one", "bad", "three")
+        box.sandbox.faults.append(Fault("RETR", 2, act=False, replace=b"-ERR [SYS/TEMP] Not now\r\n"))
+        report = await box.poll()
+        assert (report.ok, report.fetched) == (True, 2)
+        assert "does not give mail 2" in report.notes[0]
+        box.sandbox.faults[0] = Fault("RETR", 0, act=False, replace=b"-ERR Never\r\n")
+        await box.poll()
+        await box.poll()
+        report = await box.poll()
+        assert report.refused == 1
+        assert "could not be fetched in 3 tries; it stays on the server" in report.notes[0]
+        box.add("four")
+        box.sandbox.faults.clear()
+        assert (await box.poll()).fetched == 1
+        assert box.keeper.subjects == ["one", "three", "four"]
+        assert len(box.maildrop.messages) == 1
+        assert (await box.poll(again=True)).fetched == 1
+        assert box.keeper.subjects[-1] == "bad"
+        assert box.maildrop.messages == []
+
+
+async def test_a_mail_over_the_bound_is_looked_at_and_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "MOST_MAIL_OCTETS", 50_000)
+    async with postbox(tmp_path) as box:
+        box.add("small")
+        box.add("enormous", size=200_000)
+        box.add("small too")
+        report = await box.poll()
+        assert (report.fetched, report.refused) == (2, 1)
+        assert "Alice <alice@example.com>, subject enormous" in report.notes[0]
+        assert box.verbs[0] == ["LIST", "UIDL", "TOP", "RETR", "RETR", "DELE", "DELE", "QUIT"]
+        assert len(box.maildrop.messages) == 1
+        report = await box.poll()
+        assert (report.notes, box.verbs[1]) == ([], ["LIST", "UIDL", "QUIT"])
+
+
+async def test_a_mail_longer_than_the_server_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "MOST_MAIL_OCTETS", 50_000)
+    async with postbox(tmp_path, GMAIL) as box:
+        box.add("endless", size=2_000_000)
+        box.add("small")
+        listing = b"+OK\r\n1 10\r\n2 10\r\n.\r\n"
+        box.sandbox.faults.append(Fault("LIST", replace=listing, connection=1))
+        report = await box.poll()
+        assert report.refused == 1
+        assert box.verbs[0][-1] != "QUIT"
+        assert len(box.maildrop.messages) == 1
+        assert box.keeper.subjects == ["small"]

@@ -1,0 +1,178 @@
+"""What a pipeline makes of a mail, and what becomes of one that it cannot handle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from mailslot.service.glance import glance
+from mailslot.service.handling import handle_waiting, next_due
+from mailslot.service.log import described
+from mailslot.service.pipeline import Done, Later, SetAside
+from mailslot.spool.errors import full
+from service.maildrop import RECORD, postbox
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mailslot.service.pipeline import Handled
+    from mailslot.spool.incoming import Incoming
+
+
+async def test_a_mail_that_fails_is_set_aside_after_three_tries(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried = []
+
+    async def answer(mail: Incoming, subject: str) -> Handled:
+        tried.append(subject)
+        if subject == "poison":
+            raise ValueError("the password is hunter2")
+        return Done()
+
+    async with postbox(tmp_path) as box:
+        box.keeper.answer = answer
+        box.add("poison", "two")
+        report = await box.poll()
+        assert [each.outcome for each in report.handled] == ["later", "done"]
+        assert await handle_waiting(box.device, RECORD, box.keeper) == []
+        for seconds in (61, 601):
+            due = await next_due(box.device, RECORD)
+            assert due is not None
+            assert seconds - 3 < due < seconds
+            box.clocks.set(seconds)
+            [handling] = await handle_waiting(box.device, RECORD, box.keeper)
+        assert handling.outcome == "set aside"
+        assert "It could not be handled in 3 tries: ValueError, raised at" in handling.note
+        assert tried == ["poison", "two", "poison", "poison"]
+        assert "hunter2" not in caplog.text
+        [mail] = await box.device.spool.ledger.mails(states={"set_aside"})
+        assert mail.path is not None
+        assert b"poison" in mail.path.read_bytes()
+        assert await next_due(box.device, RECORD) is None
+        box.keeper.answer = None
+        assert [each.outcome for each in (await box.poll(again=True)).handled] == ["done"]
+
+
+async def test_later_is_no_try(tmp_path: Path) -> None:
+    async def answer(mail: Incoming, subject: str) -> Handled:
+        assert mail.tries == 1
+        return Later(30, "The printer is off.")
+
+    async with postbox(tmp_path) as box:
+        box.keeper.answer = answer
+        box.add("one")
+        await box.poll()
+        for _ in range(5):
+            box.clocks.set(31)
+            [handling] = await handle_waiting(box.device, RECORD, box.keeper)
+            assert (handling.outcome, handling.note) == ("later", "The printer is off.")
+        box.keeper.answer = None
+        box.clocks.set(31)
+        assert [each.outcome for each in await handle_waiting(box.device, RECORD, box.keeper)] == ["done"]
+
+
+async def test_a_full_disk_is_no_fault_of_the_mail(tmp_path: Path) -> None:
+    async def answer(mail: Incoming, subject: str) -> Handled:
+        raise full("The disk is full.")
+
+    async with postbox(tmp_path) as box:
+        box.keeper.answer = answer
+        box.add("one")
+        await box.poll()
+        for _ in range(5):
+            box.clocks.set(301)
+            [handling] = await handle_waiting(box.device, RECORD, box.keeper)
+            assert (handling.outcome, handling.note) == ("later", "The disk is full.")
+
+
+async def test_a_pipeline_sets_a_mail_aside(tmp_path: Path) -> None:
+    async def answer(mail: Incoming, subject: str) -> Handled:
+        return SetAside("It holds no pages.")
+
+    async with postbox(tmp_path) as box:
+        box.keeper.answer = answer
+        box.add("one")
+        report = await box.poll()
+        assert [(each.outcome, each.note) for each in report.handled] == [("set aside", "It holds no pages.")]
+        assert box.maildrop.messages == []
+
+
+async def test_a_device_that_stops_amid_a_mail_counts_no_try(tmp_path: Path) -> None:
+    begun = anyio.Event()
+
+    async def answer(mail: Incoming, subject: str) -> Handled:
+        begun.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with postbox(tmp_path) as box:
+        box.keeper.answer = answer
+        box.add("one")
+        for _ in range(4):
+            begun = anyio.Event()
+            async with anyio.create_task_group() as group:
+                group.start_soon(box.poll)
+                await begun.wait()
+                group.cancel_scope.cancel()
+        [mail] = await box.device.spool.ledger.mails()
+        assert (mail.state, mail.tries) == ("fetched", 0)
+        box.keeper.answer = None
+        await box.poll()
+        assert box.keeper.subjects == ["one"]
+
+
+async def test_a_mail_that_ends_the_process_is_set_aside(tmp_path: Path) -> None:
+    async with postbox(tmp_path) as box:
+        box.add("one")
+        box.keeper.answer = _stop
+        await box.poll()
+        [mail] = await box.device.spool.ledger.mails()
+        for _ in range(3):
+            await box.device.spool.ledger.take(mail.id)
+        box.keeper.answer = None
+        box.clocks.set(31)
+        [handling] = await handle_waiting(box.device, RECORD, box.keeper)
+        assert (handling.outcome, handling.note) == ("set aside", "Handling it has broken off 3 times.")
+        assert box.keeper.subjects == []
+
+
+async def _stop(mail: Incoming, subject: str) -> Handled:
+    return Later(30, "Not now.")
+
+
+@pytest.mark.parametrize(
+    ("octets", "sender", "subject"),
+    [
+        (
+            b"From: =?utf-8?q?J=C3=B6rg?= <j@example.com>\r\nSubject: a\r\n b\r\n\r\nSubject: c",
+            "Jörg <j@example.com>",
+            "a b",
+        ),
+        (b"Subject: " + b"x" * 100_000, "", "x" * 119 + "…"),
+        (b"Subject: =?utf-9?q?a?=\x1b[31m\r\n", "", "=?utf-9?q?a?= [31m"),
+        (b"\xff\xfe\x00", "", ""),
+        (b"", "", ""),
+    ],
+)
+def test_a_glance_at_any_header(octets: bytes, sender: str, subject: str) -> None:
+    found = glance(octets)
+    assert (found.sender, found.subject) == (sender, subject)
+
+
+@pytest.mark.parametrize(
+    "date", ["", "yesterday", "Tue, 99 Nov 2026 10:00:00 +0000", "Tue, 24 Nov 99999 10:00:00 +0000", "\x00", "1" * 5000]
+)
+def test_a_date_that_is_none(date: str) -> None:
+    assert glance(f"Date: {date}\r\n\r\n".encode()).came_at is None
+
+
+def test_what_a_log_says_of_an_error_that_is_not_ours() -> None:
+    with pytest.raises(KeyError) as caught:
+        raise KeyError("secret-token")
+    said = described(caught.value)
+    assert said.startswith("KeyError, raised at test_poller_handling.py:")
+    assert "secret-token" not in said
+    assert described(FileNotFoundError(2, "No such file", "/secret")) == "FileNotFoundError: No such file"

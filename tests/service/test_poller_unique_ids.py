@@ -1,0 +1,197 @@
+"""Unique-ids that are missing, borne by several or given anew; and servers that do not want to be asked often."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailslot.pop3.listing import Entry
+from mailslot.service import poller
+from mailslot.service.plan import make_plan
+from mailslot.spool.incoming import Known
+from mailslot_plugins.sandbox import DOVECOT, GMAIL, Fault
+from service.maildrop import mail, postbox
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mailslot_plugins.sandbox.maildrop import Maildrop
+
+NO_UIDL = Fault("UIDL", act=False, replace=b"-ERR Unknown command\r\n")
+
+
+def renumber(maildrop: Maildrop, prefix: str) -> None:
+    """Give all mails new unique-ids, as a server does that was moved."""
+    maildrop.messages = [replace(message, uid=f"{prefix}{message.uid}") for message in maildrop.messages]
+
+
+async def test_new_unique_ids_for_known_mails_make_nothing_twice(tmp_path: Path) -> None:
+    async with postbox(tmp_path, after_fetch="keep") as box:
+        box.add("one", "two")
+        await box.poll()
+        renumber(box.maildrop, "new-")
+        box.add("three")
+        report = await box.poll()
+        assert (report.fetched, report.copies) == (1, 2)
+        assert box.keeper.subjects == ["one", "two", "three"]
+        assert (await box.poll()).copies == 0
+
+
+async def test_new_unique_ids_do_not_make_old_mails_new(tmp_path: Path) -> None:
+    """What was passed over at the first poll was never read; only its date tells that it is old."""
+    async with postbox(tmp_path, first_poll="new") as box:
+        box.add("old", "older")
+        await box.poll()
+        renumber(box.maildrop, "new-")
+        box.maildrop.add(mail("new").replace(b"Tue, 24 Nov 2026", b"Thu, 24 Nov 2050"))
+        report = await box.poll()
+        assert (report.fetched, report.passed_over) == (1, 2)
+        assert "new unique-ids" in report.notes[0]
+        assert box.keeper.subjects == ["new"]
+        report = await box.poll()
+        assert (report.fetched, report.passed_over, report.notes) == (0, 2, [])
+
+
+async def test_one_unique_id_for_copies(tmp_path: Path) -> None:
+    """RFC 1939 section 7 allows it."""
+    async with postbox(tmp_path) as box:
+        for _ in range(3):
+            box.maildrop.add(mail("one"), uid="same")
+        report = await box.poll()
+        assert (report.fetched, report.copies, report.deleted) == (1, 2, 3)
+        assert box.keeper.subjects == ["one"]
+        assert box.maildrop.messages == []
+
+
+async def test_one_unique_id_for_different_mails(tmp_path: Path) -> None:
+    async with postbox(tmp_path) as box:
+        for name in ("one", "two", "three"):
+            box.maildrop.add(mail(name), uid="same")
+        assert (await box.poll()).fetched == 3
+        assert sorted(box.keeper.subjects) == ["one", "three", "two"]
+        for name in ("four", "one"):
+            box.maildrop.add(mail(name), uid="same")
+        report = await box.poll()
+        assert (report.fetched, report.copies) == (1, 1)
+        assert box.keeper.subjects[-1] == "four"
+        assert box.maildrop.messages == []
+
+
+async def test_no_unique_ids_at_all(tmp_path: Path) -> None:
+    async with postbox(tmp_path) as box:
+        box.sandbox.faults.append(NO_UIDL)
+        box.add("one", "two")
+        assert (await box.poll()).deleted == 2
+        box.maildrop.add(mail("one"))
+        box.add("three")
+        report = await box.poll()
+        assert (report.fetched, report.copies) == (1, 1)
+        assert box.keeper.subjects == ["one", "two", "three"]
+        assert box.maildrop.messages == []
+
+
+async def test_too_large_and_without_a_unique_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger cannot note it, and the listing does not tell its size: it is fetched once a poll, not for ever."""
+    monkeypatch.setattr(poller, "MOST_MAIL_OCTETS", 50_000)
+    async with postbox(tmp_path) as box:
+        box.add("one")
+        box.add("endless", size=200_000)
+        box.add("two")
+        box.sandbox.faults += [NO_UIDL, Fault("LIST", replace=b"+OK\r\n1 10\r\n2 10\r\n3 10\r\n.\r\n")]
+        with anyio.fail_after(20):
+            report = await box.poll()
+        assert (report.fetched, report.refused, report.left) == (2, 1, 0)
+        assert box.keeper.subjects == ["one", "two"]
+        assert [message.content for message in box.maildrop.messages] == [mail("endless", 200_000)]
+        assert len(box.sandbox.dialogues) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "setting"),
+    [({"after_fetch": "keep"}, "after_fetch to delete"), ({"first_poll": "new"}, "first_poll to all")],
+)
+async def test_without_unique_ids_what_cannot_be_done_is_refused(
+    tmp_path: Path, settings: dict[str, str], setting: str
+) -> None:
+    async with postbox(tmp_path, **settings) as box:
+        box.sandbox.faults.append(NO_UIDL)
+        box.add("one")
+        report = await box.poll()
+        assert report.cause == "not_configured"
+        assert setting in report.sentence
+        assert len(box.maildrop.messages) == 1
+        assert box.keeper.subjects == []
+
+
+async def test_the_server_tells_how_often_it_may_be_asked(tmp_path: Path) -> None:
+    """Gmail says LOGIN-DELAY 300: one session fetches all, and the next poll is refused here, not there."""
+    async with postbox(tmp_path, GMAIL) as box:
+        box.add(*(f"mail {number}" for number in range(30)))
+        report = await box.poll()
+        assert (report.fetched, report.pause) == (30, 305)
+        assert len(box.sandbox.dialogues) == 1
+        report = await box.poll()
+        assert (report.cause, report.retryable) == ("login_delay", True)
+        assert 300 < report.pause <= 305
+        assert len(box.sandbox.dialogues) == 1, "it was not even asked"
+        box.clocks.set(-1000)
+        assert (await box.poll()).ok, "a clock that was set back does not keep the device from polling"
+        box.clocks.set(400)
+        assert (await box.poll()).ok
+
+
+async def test_the_server_never_told_and_refuses(tmp_path: Path) -> None:
+    async with postbox(tmp_path, replace(DOVECOT, login_delay=60)) as box:
+        box.add(*(f"mail {number}" for number in range(30)))
+        report = await box.poll()
+        assert (report.fetched, report.deleted, report.cause) == (20, 20, "login_delay")
+        assert report.pause >= 60
+        assert len(box.keeper.subjects) == 20
+        assert len(box.maildrop.messages) == 10
+
+
+entries = st.lists(st.tuples(st.sampled_from(["", "a", "b", "c", "d"]), st.integers(0, 3000)), max_size=12).map(
+    lambda found: [Entry(number, uid, size) for number, (uid, size) in enumerate(found, 1)]
+)
+known = st.dictionaries(
+    st.sampled_from(["a", "b", "c", "d"]),
+    st.builds(
+        Known,
+        uid=st.just(""),
+        mail=st.none(),
+        state=st.sampled_from(["fetched", "done", "set_aside", "passed_over", None]),
+        tries=st.integers(0, 4),
+        deleted=st.booleans(),
+    ),
+)
+
+
+@given(entries, known, st.booleans(), st.booleans())
+def test_a_plan_deletes_only_what_is_safe(
+    listed: list[Entry], ledger: dict[str, Known], deletes: bool, again: bool
+) -> None:
+    plan = make_plan(listed, ledger, deletes=deletes, most=2000, again=again)
+    wanted = [entry.number for group in plan.wanted for entry in group]
+    parts = [*wanted, *(entry.number for part in (plan.safe, plan.refused, plan.passed_over) for entry in part)]
+    assert len(parts) == len(set(parts))
+    assert set(parts) <= {entry.number for entry in listed}
+    uids = [entry.uid for entry in listed]
+    for entry in plan.safe:
+        assert deletes
+        assert ledger[entry.uid].state in {"fetched", "done"}
+        assert uids.count(entry.uid) == 1
+    for entry in listed:
+        state = ledger[entry.uid].state if entry.uid in ledger else None
+        if state == "passed_over" and entry.uid:
+            assert entry.number not in wanted
+        if entry.size <= 2000 and (not entry.uid or entry.uid not in ledger):
+            assert entry.number in wanted
+    batches: list[int] = []
+    while plan.wanted:
+        batches += [entry.number for entry in plan.next_batch(long=False)]
+    assert batches == wanted

@@ -1,0 +1,234 @@
+"""The tables and clocks behind delivery, each by itself: schedules, verdicts, limits, a clock that is set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailslot.diagnosis.catalogue import CAUSES, say
+from mailslot.diagnosis.diagnosis import Diagnosis
+from mailslot.errors import InputError, MailError, NetworkError, RefusedError, SignInError, TokenError
+from mailslot.oauth.providers import Limits, preset
+from mailslot.service.limits import Allowance
+from mailslot.service.schedule import OTHERS, SCHEDULES, schedule_of
+from mailslot.service.verdict import NEEDS_SOMEBODY, PASSES, judge
+from mailslot.service.wall_clock import WallClock
+from mailslot.spool.spool import Spool
+from mailslot.wire.reply import Reply
+from service.outbox import FastClocks
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from mailslot.service.verdict import Fate
+
+DAY = 86_400.0
+
+
+# Schedules.
+
+
+@pytest.mark.parametrize("name", [*SCHEDULES, "another"])
+def test_a_schedule(name: str) -> None:
+    schedule = schedule_of(name)
+    pauses = [schedule.pause(attempt, lambda: 0.5) for attempt in range(1, 40)]
+    assert pauses == sorted(pauses)
+    assert pauses[0] <= 60
+    # Two tries in the first hour, then every two or three hours at least (RFC 5321 section 4.5.4.1).
+    assert sum(pauses[:2]) <= 3600
+    assert pauses[-1] <= 3 * 3600
+    assert schedule.pause(1, lambda: 0.0) == pytest.approx(pauses[0] * 0.8)
+    assert schedule.pause(1, lambda: 1.0) == pytest.approx(pauses[0] * 1.2)
+    assert schedule.pause(0, lambda: 0.5) == pauses[0]
+
+
+def test_who_is_sent_again_after_a_doubt() -> None:
+    """A page may come twice; an alarm or an answer may not."""
+    assert {name for name, schedule in SCHEDULES.items() if schedule.doubt} == {"scan", "fax"}
+    assert all(schedule.doubt is None or schedule.doubt >= 600 for schedule in SCHEDULES.values())
+    assert OTHERS.doubt is None
+
+
+# Verdicts.
+
+
+def said(cause: str, error: MailError) -> Fate:
+    return judge(error, say(Diagnosis(cause))).fate
+
+
+def test_every_cause_of_the_catalogue_at_a_sign_in_leaves_the_jobs_alone() -> None:
+    """Whatever is wrong with the record, its jobs are kept."""
+    for cause in CAUSES:
+        for retryable in (True, False):
+            error = SignInError("No.", cause=cause, reply=Reply(535, None, "no", positive=False), retryable=retryable)
+            assert said(cause, error) in {"hold", "rest"}, cause
+    assert not NEEDS_SOMEBODY & PASSES
+    assert set(CAUSES) >= NEEDS_SOMEBODY | PASSES
+
+
+def test_whose_fault_it_is_decides() -> None:
+    """What the catalogue calls the network's or a matter of waiting passes; what wants somebody at work is held."""
+    for cause in NEEDS_SOMEBODY:
+        assert say(Diagnosis(cause)).actor not in {"wait", None}, cause
+    for cause in CAUSES:
+        # A clock is set right by a person, but of what fails meanwhile nobody says when.
+        of_a_job = cause in {"in_doubt", "try_again_later"} or cause.startswith("spool_")
+        if say(Diagnosis(cause)).actor == "wait" and not of_a_job:
+            assert cause in PASSES, cause
+
+
+@pytest.mark.parametrize(
+    ("error", "fate"),
+    [
+        (NetworkError("lost", stage="data", cause="in_doubt", in_doubt=True, retryable=True), "doubt"),
+        (NetworkError("lost", stage="data", cause="connection_lost", retryable=True), "rest"),
+        (NetworkError("no", stage="tls", cause="certificate_untrusted"), "rest"),
+        (TokenError("no", cause="token_update_failed"), "hold"),
+        (TokenError("no", cause="unknown"), "hold"),
+        (TokenError("later", cause="unknown", retryable=True), "rest"),
+        (InputError("not set", stage="resolve", cause="not_configured"), "hold"),
+        (InputError("gone", stage="data"), "fail"),
+        (MailError("too large", stage="envelope", cause="message_too_large"), "fail"),
+        (RefusedError("no", stage="envelope", cause="try_again_later", retryable=True), "rest"),
+        (RefusedError("no", stage="data", cause="try_again_later", retryable=True), "defer"),
+        (RefusedError("no", stage="data", cause="content_refused"), "fail"),
+        (RefusedError("no", stage="data", cause="mailbox_full"), "defer"),
+        (RefusedError("no", stage="data", cause="mailbox_not_allowed", retryable=True), "hold"),
+        (RefusedError("no", stage="greeting", cause="unknown"), "rest"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else f"{value.stage}-{value.cause}",
+)
+def test_a_verdict(error: MailError, fate: Fate) -> None:
+    assert said(error.cause, error) == fate
+
+
+# Limits.
+
+EXCHANGE = preset("microsoft365").limits
+
+
+@pytest.fixture
+async def spool(tmp_path: Path) -> AsyncIterator[Spool]:
+    async with Spool(tmp_path) as spool:
+        yield spool
+
+
+async def test_thirty_messages_a_minute(spool: Spool) -> None:
+    assert (EXCHANGE.messages_per_minute, EXCHANGE.recipients_per_day, EXCHANGE.connections) == (30, 10_000, 3)
+    allowance = Allowance(EXCHANGE, spool.store("delivery"), "a")
+    for second in range(30):
+        assert allowance.wait(1000.0 + second) == 0.0
+        await allowance.count(1000.0 + second, 1)
+    assert allowance.wait(1030.0) == pytest.approx(30.0)
+    assert allowance.wait(1060.0) == 0.0
+
+
+async def test_recipients_a_day_are_known_after_a_restart(spool: Spool) -> None:
+    store = spool.store("delivery")
+    allowance = Allowance(EXCHANGE, store, "a")
+    now = 1_000_000.0
+    for hour in range(20):
+        await allowance.count(now + 3600 * hour, 490)
+    now += 3600 * 19
+    assert allowance.room(now) == 200
+    another = Allowance(EXCHANGE, store, "a")
+    await another.load(now)
+    assert another.room(now) == 200
+    await another.count(now, 200)
+    assert another.room(now) == 0
+    wait = another.wait(now)
+    # The first 490 are a day old then.
+    assert 4 * 3600 < wait <= 5 * 3600 + 600
+    assert another.wait(now + wait) == 0.0
+    assert another.room(now + wait) == 490
+    assert Allowance(EXCHANGE, store, "b").room(now) == 10_000
+
+
+async def test_a_crash_forgets_no_more_than_the_last_seconds(spool: Spool) -> None:
+    store = spool.store("delivery")
+    allowance = Allowance(EXCHANGE, store, "a")
+    for second in range(100):
+        await allowance.count(1000.0 + second, 1)
+    another = Allowance(EXCHANGE, store, "a")
+    await another.load(1100.0)
+    left = another.room(1100.0)
+    assert left is not None
+    assert 9_900 <= left <= 9_906
+
+
+async def test_counts_stay_small(spool: Spool) -> None:
+    store = spool.store("delivery")
+    allowance = Allowance(EXCHANGE, store, "a")
+    for bucket in range(400):
+        await allowance.count(600.0 * bucket, 1)
+    await allowance.save(600.0 * 400)
+    [kept] = (await store.items()).values()
+    assert len(kept["day"]) <= 146
+    assert len(kept["minute"]) <= 30
+
+
+async def test_messages_a_day(spool: Spool) -> None:
+    allowance = Allowance(Limits(messages_per_day=3), spool.store("delivery"), "a")
+    for _ in range(3):
+        assert allowance.wait(0.0) == 0.0
+        await allowance.count(0.0, 5)
+    assert allowance.wait(0.0) == DAY + 600
+    assert allowance.room(0.0) is None
+
+
+async def test_counts_go_along_with_a_clock_that_is_set(spool: Spool) -> None:
+    allowance = Allowance(EXCHANGE, spool.store("delivery"), "a")
+    for _ in range(30):
+        await allowance.count(1000.0, 1)
+    allowance.clock_set(1e9)
+    assert allowance.wait(1e9 + 1000) == pytest.approx(60.0)
+    allowance.clock_set(-1e9)
+    assert allowance.wait(1000.0) == pytest.approx(60.0)
+
+
+async def test_without_limits_nothing_is_kept(spool: Spool) -> None:
+    allowance = Allowance(Limits(), spool.store("delivery"), "a")
+    await allowance.load(0.0)
+    for _ in range(1000):
+        await allowance.count(0.0, 1000)
+    assert (allowance.wait(0.0), allowance.room(0.0)) == (0.0, None)
+    assert await spool.store("delivery").items() == {}
+
+
+# The wall clock.
+
+
+def test_a_clock_that_is_set() -> None:
+    clocks = FastClocks(0)
+    watched = WallClock(clocks.clocks)
+    assert watched.was_set() == 0.0
+    clocks.set(30)
+    assert watched.was_set() == 0.0
+    clocks.set(31)
+    assert watched.was_set() == pytest.approx(61)
+    assert watched.was_set() == 0.0
+    clocks.set(-1e9)
+    assert watched.was_set() == pytest.approx(-1e9)
+    clocks.set(1e9)
+    assert watched.was_set() == pytest.approx(1e9)
+
+
+def test_a_clock_that_was_set_back_while_the_device_was_off() -> None:
+    clocks = FastClocks(0)
+    watched = WallClock(clocks.clocks, clocks.wall() + 1e9)
+    assert watched.was_set() == pytest.approx(-1e9)
+    assert watched.was_set() == 0.0
+    assert WallClock(clocks.clocks, clocks.wall() - 1e9).was_set() == 0.0
+
+
+def test_time_that_a_device_was_off_does_not_count_at_once() -> None:
+    clocks = FastClocks(0)
+    last = clocks.wall()
+    clocks.set(3 * DAY)
+    watched = WallClock(clocks.clocks, last)
+    watched.was_set()
+    assert watched.for_expiry(3600) == pytest.approx(last)
+    assert watched.for_expiry(0) == clocks.wall()
+    assert WallClock(clocks.clocks).for_expiry(3600) == clocks.wall()

@@ -1,0 +1,219 @@
+"""``mailslot serve``: from ready to stopped, through kills, settings that change and disks that fill."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+import httpx2
+import pytest
+
+from lab.fixtures import need
+from lab.process import free_ports
+from mailslot.message import Message
+from mailslot.slots.records import Records
+from mailslot.spool.job import NewJob
+from mailslot.spool.spool import Spool
+from mailslot_plugins.sandbox import Fault, run_sandbox
+from service.maildrop import RECORD, USER, mail, pop_settings
+from service.outbox import ALICE, OPEN, SENDER, sandbox_settings
+from service.served import mailslot, serving
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+    from mailslot_plugins.sandbox import Sandbox
+
+BACKENDS = ["asyncio", "trio"]
+
+
+@pytest.fixture(scope="module", params=["asyncio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """The tests' own; the service's is an argument."""
+    return str(request.param)
+
+
+@asynccontextmanager
+async def office(home: Path, **settings: object) -> AsyncIterator[Sandbox]:
+    """A sandbox, and a home that is set up for it; the mailbox is polled once a minute, and at the start."""
+    async with run_sandbox(personality=OPEN) as sandbox:
+        records = Records(home)
+        records.change("smtp", sandbox_settings(sandbox), {})
+        records.change(RECORD, {**pop_settings(sandbox, home), "check_interval": 1, **settings}, {})
+        yield sandbox
+        assert not sandbox.errors
+
+
+async def accept(home: Path, subject: str) -> int:
+    async with Spool(home) as spool:
+        message = Message(sender=SENDER, to=[ALICE], subject=subject, text="Hello.")
+        return (await spool.accept(NewJob("scan", "smtp", SENDER, [ALICE], subject), message)).id
+
+
+async def until_sent(home: Path, job_id: int) -> None:
+    async with Spool(home) as spool:
+        with anyio.fail_after(20):
+            async for job in spool.watch(job_id):
+                if job.state == "sent":
+                    return
+
+
+async def until_true(test: Callable[[], bool]) -> None:
+    with anyio.fail_after(20):
+        while not test():  # noqa: ASYNC110 - it is another process
+            await anyio.sleep(0.02)
+
+
+async def until_empty(sandbox: Sandbox) -> None:
+    await until_true(lambda: not sandbox.maildrops[USER].messages)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_delivers_and_polls_until_it_is_told_to_stop(tmp_path: Path, backend: str, number: int) -> None:
+    async with office(tmp_path) as sandbox:
+        sandbox.maildrops[USER].add(mail("one"))
+        early = await accept(tmp_path, "early")
+        async with serving(tmp_path, "--backend", backend, WATCHDOG_USEC="400000") as service:
+            await until_sent(tmp_path, early)
+            await until_sent(tmp_path, await accept(tmp_path, "late"))
+            await until_empty(sandbox)
+            line = await service.until(lambda line: "mail" in line)
+            assert (line["record"], line["pipeline"]) == (RECORD, "status")
+            await service.until(lambda line: line.get("job") == early)
+            assert await service.stop(number) == 0
+            told = service.hear()
+            assert told.count("READY=1") == told.count("STOPPING=1") == 1
+            assert told.count("WATCHDOG=1") >= 2
+            assert any(line.startswith("STATUS=") for line in told)
+            assert [line["level"] for line in service.lines if line["level"] == "error"] == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+async def test_it_stops_amid_a_transaction_that_does_not_end(tmp_path: Path, backend: str) -> None:
+    async with office(tmp_path, check_interval=0) as sandbox:
+        sandbox.faults.append(Fault("RCPT", delay=60))
+        job_id = await accept(tmp_path, "stuck")
+        async with serving(tmp_path, "--backend", backend) as service:
+            await until_true(lambda: "MAIL" in sandbox.transcript)
+            assert await service.stop() == 0
+        sandbox.faults.clear()
+        async with serving(tmp_path, "--backend", backend):
+            await until_sent(tmp_path, job_id)
+        assert len(sandbox.submissions) == 1
+
+
+async def test_killed_and_started_again(tmp_path: Path) -> None:
+    async with office(tmp_path) as sandbox:
+        async with serving(tmp_path) as service:
+            service.process.kill()
+            await service.process.wait()
+        sandbox.maildrops[USER].add(mail("one"))
+        job_id = await accept(tmp_path, "one")
+        async with serving(tmp_path) as service:
+            await until_sent(tmp_path, job_id)
+            await until_empty(sandbox)
+            assert await service.stop() == 0
+        assert len(sandbox.submissions) == 1
+
+
+async def test_one_service_for_a_home(tmp_path: Path) -> None:
+    async with office(tmp_path), serving(tmp_path) as service:
+        code, _, said = await mailslot(tmp_path, "serve", "--log", "plain")
+        assert code == 1
+        assert said.splitlines()[-1] == f"Another process of mailslot serves {tmp_path} already."
+        assert await service.stop() == 0
+
+
+async def test_settings_that_are_changed_by_hand(tmp_path: Path) -> None:
+    async with office(tmp_path, check_interval=0) as sandbox, serving(tmp_path) as service:
+        sandbox.maildrops[USER].add(mail("one"))
+        file = tmp_path / "mailslot.toml"
+        text = file.read_text()
+        file.write_text(text.replace("check_interval = 0", "check_interval = = 1"))
+        line = await service.said("The settings that were read before are kept")
+        assert "mailslot.toml" in line["message"]
+        job_id = await accept(tmp_path, "one")
+        await until_sent(tmp_path, job_id)
+        file.write_text(text.replace("check_interval = 0", "check_interval = 1"))
+        await service.said("The settings were read anew")
+        await until_empty(sandbox)
+        assert await service.stop() == 0
+
+
+async def test_broken_settings_at_the_start(tmp_path: Path) -> None:
+    async with office(tmp_path):
+        file = tmp_path / "mailslot.toml"
+        file.write_text(file.read_text() + '\n[nonsense]\na = 1\n[records.smtp2]\nport = "x"\n')
+        code, out, said = await mailslot(tmp_path, "serve", "--log", "json")
+        assert code == 1
+        assert out == ""
+        assert "mailslot.toml:" in said.splitlines()[-1]
+        assert "[records.smtp2]" in said.splitlines()[-1]
+        assert "Traceback" not in said
+
+
+@contextmanager
+def disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
+    """A file system of its own; what is given can change its size."""
+
+    def mount(options: str) -> bool:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        return not subprocess.run(command, check=False, capture_output=True).returncode
+
+    folder.mkdir()
+    need("a small disk", mount(f"size={size},mode=0700"), "needs root on Debian")
+    try:
+        yield lambda size: need("a small disk", mount(f"remount,size={size}"), "needs root on Debian")
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+async def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
+    """The spool wants 64 MB to stay free, so that a disk of 60 MB is full, and one of 200 MB is not."""
+    home = tmp_path / "home"
+    with disk(home, "60m") as resize:
+        async with office(home) as sandbox, serving(home) as service:
+            sandbox.maildrops[USER].add(mail("one"))
+            code, out, said = await mailslot(home, "poll", "status.pop")
+            assert (code, out) == (1, "")
+            assert "must stay free" in said
+            assert len(sandbox.maildrops[USER].messages) == 1
+            resize("200m")
+            code, out, said = await mailslot(home, "poll", "status.pop")
+            assert (code, said) == (0, "")
+            assert "1 fetched, 1 deleted there" in out
+            assert sandbox.maildrops[USER].messages == []
+            assert await service.stop() == 0
+
+
+async def test_what_answers_on_the_network(tmp_path: Path) -> None:
+    [port] = free_ports(1)
+    async with office(tmp_path) as sandbox:
+        sandbox.maildrops[USER].add(mail("one"))
+        for backend in BACKENDS:
+            async with serving(tmp_path, "--listen", str(port), "--backend", backend) as service:
+                await until_sent(tmp_path, await accept(tmp_path, "one"))
+                await until_empty(sandbox)
+                async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+                    health = await client.get("/healthz")
+                    assert (health.status_code, health.json()) == (200, {"status": "ok"})
+                    answer = await client.get("/metrics")
+                    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+                    assert 'mailslot_jobs{pipeline="scan",state="sent"}' in answer.text
+                    assert (await client.get("/")).status_code == 404
+                    assert (await client.post("/metrics")).status_code == 405
+                code, _, said = await mailslot(tmp_path / "other", "serve", "--listen", f"127.0.0.1:{port}")
+                assert (code, said) == (1, f"127.0.0.1:{port} cannot be listened to: Address already in use.\n")
+                assert await service.stop() == 0
+
+
+async def test_an_address_that_is_none(tmp_path: Path) -> None:
+    for address in ("here", "127.0.0.1:", ":99999", "127.0.0.1:http"):
+        code, _, said = await mailslot(tmp_path, "serve", "--listen", address)
+        assert code == 2, address
+        assert said.startswith(f"{address!r} is not of the form HOST:PORT")

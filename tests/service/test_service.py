@@ -1,0 +1,207 @@
+"""The service within: tasks that fail, what the service manager is told, and how lines are logged."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import sys
+from contextlib import suppress
+from io import StringIO
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from mailslot.service.log import JsonLines, PlainLines, set_up
+from mailslot.service.service import Service
+from mailslot.service.systemd import ServiceManager
+from mailslot.spool.errors import SpoolError
+from service.maildrop import Keeper
+from service.outbox import FastClocks, opened, outbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mailslot.service.device import Device
+
+
+async def run(service: Service, stop: anyio.Event) -> None:
+    with anyio.fail_after(20):
+        await service.run(stop.wait)
+
+
+async def test_a_task_that_fails_takes_no_other_down(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    began: list[float] = []
+
+    async def failing() -> None:
+        began.append(device.steady())
+        if len(began) < 5:
+            raise ValueError("the token is hunter2")
+        stop.set()
+
+    async with outbox(tmp_path, FastClocks(100)) as (box, _):
+        device = box.device
+        job = await box.accept()
+        stop = anyio.Event()
+        service = Service(device, [], ServiceManager(), more=[("failing", failing)], worker=box.worker)
+        await run(service, stop)
+        pauses = [later - sooner for sooner, later in pairwise(began)]
+        assert all(pause >= least for pause, least in zip(pauses, (1, 2, 4, 8), strict=True))
+        assert (await box.job(job)).state == "sent"
+        failures = [record for record in caplog.records if getattr(record, "task", None) == "failing"]
+        assert len(failures) == 4
+        assert "hunter2" not in caplog.text
+
+
+class Working(Keeper):
+    """A pipeline with work beside its mail, which fails once."""
+
+    def __init__(self, stop: anyio.Event) -> None:
+        super().__init__(polls="smtp")
+        self.runs = 0
+        self._stop = stop
+
+    async def run(self, device: Device) -> None:
+        self.runs += 1
+        if self.runs == 1:
+            raise RuntimeError
+        self._stop.set()
+        await anyio.sleep_forever()
+
+
+async def test_a_pipeline_works_and_one_that_polls_what_is_no_pop_record_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with outbox(tmp_path, FastClocks(100)) as (box, _):
+        stop = anyio.Event()
+        pipeline = Working(stop)
+        await run(Service(box.device, [pipeline], ServiceManager(), worker=box.worker), stop)
+        assert pipeline.runs == 2
+        assert "wants to poll smtp, which is no POP record" in caplog.text
+
+
+async def test_one_service_for_a_home(tmp_path: Path) -> None:
+    async with outbox(tmp_path) as (box, _), anyio.create_task_group() as group:
+        stop, ready = anyio.Event(), anyio.Event()
+        group.start_soon(Service(box.device, [], ServiceManager()).run, stop.wait, ready.set)
+        await ready.wait()
+        async with opened(box.device.records) as other:
+            with pytest.raises(SpoolError, match=r"serves .* already") as caught:
+                await Service(other.device, [], ServiceManager()).run(anyio.sleep_forever)
+        assert caught.value.cause == "spool_busy"
+        stop.set()
+
+
+@pytest.fixture
+def manager() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as listener:
+        listener.bind("\0mailslot-test-manager")
+        yield listener
+
+
+def heard(manager: socket.socket) -> list[str]:
+    found = []
+    with suppress(BlockingIOError):
+        while True:
+            found.append(manager.recv(1000).decode())
+    return found
+
+
+def test_what_the_service_manager_is_told(manager: socket.socket) -> None:
+    told = ServiceManager.of({"NOTIFY_SOCKET": "@mailslot-test-manager"}, 7)
+    told.ready()
+    told.status("1 job waits")
+    told.status("1 job waits")
+    told.status("2 jobs wait")
+    told.stopping()
+    assert heard(manager) == ["READY=1", "STATUS=1 job waits", "STATUS=2 jobs wait", "STOPPING=1"]
+
+
+@pytest.mark.parametrize(
+    ("pause", "process", "kept"),
+    [("20000", "7", True), ("20000", "8", False), ("20000", None, True), ("x", "7", False)],
+)
+async def test_the_watchdog_is_told_twice_in_its_period(
+    manager: socket.socket, pause: str, process: str | None, kept: bool
+) -> None:
+    environment = {"NOTIFY_SOCKET": "@mailslot-test-manager", "WATCHDOG_USEC": pause}
+    if process is not None:
+        environment["WATCHDOG_PID"] = process
+    with anyio.move_on_after(0.2) as scope:
+        await ServiceManager.of(environment, 7).keep_watchdog()
+    assert scope.cancelled_caught is kept
+    assert (len(heard(manager)) > 3) is kept
+
+
+async def test_nobody_listens() -> None:
+    for address in ("", "@mailslot-nobody", "/nowhere/at/all"):
+        ServiceManager(address, 0.01).ready()
+
+
+def record_of(message: str, *arguments: object, level: int = logging.INFO, **extra: object) -> logging.LogRecord:
+    made = logging.LogRecord("mailslot.x", level, "x.py", 1, message, arguments, None)
+    made.__dict__.update(extra)
+    return made
+
+
+def test_a_line_for_machines() -> None:
+    line = json.loads(JsonLines().format(record_of("Sent to %s\nnow", "ä", job=7, record="smtp", other=1)))
+    assert (line["message"], line["job"], line["record"], line["level"]) == ("Sent to ä now", 7, "smtp", "info")
+    assert "other" not in line
+    assert line["time"].endswith("+00:00")
+
+
+def test_a_line_for_people() -> None:
+    line = PlainLines().format(record_of("Sent", level=logging.WARNING, job=7, cause=None))
+    assert line.endswith("warning: Sent  (job=7)")
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl",
+        "ya29.a0AfH6SMBx-_1234567",
+        "1//0gLu8Abcdefghijklmnopqrs",
+    ],
+)
+def test_what_looks_like_a_token_is_masked(secret: str) -> None:
+    for formatter in (JsonLines(), PlainLines()):
+        line = formatter.format(record_of("The server said %s.", secret))
+        assert secret not in line
+        assert "•••" in line
+
+
+def test_an_error_is_told_without_its_words_and_without_a_traceback() -> None:
+    made = record_of("It failed", level=logging.ERROR)
+    try:
+        raise ValueError("hunter2")
+    except ValueError:
+        made.exc_info = sys.exc_info()
+    line = JsonLines().format(made)
+    assert "hunter2" not in line
+    assert "Traceback" not in line
+    assert json.loads(line)["message"].startswith("It failed (ValueError, raised at test_service.py:")
+
+
+def test_set_up_writes_ours_and_of_others_what_is_amiss() -> None:
+    root = logging.getLogger()
+    before = (
+        root.handlers,
+        root.level,
+        {name: logging.getLogger(name).level for name in ("mailslot", "mailslot_plugins")},
+    )
+    stream = StringIO()
+    try:
+        set_up(stream, plain=False)
+        logging.getLogger("mailslot.x").info("ours")
+        logging.getLogger("httpx2").info("POST https://example.com/?code=secret")
+        logging.getLogger("httpx2").warning("amiss")
+    finally:
+        root.handlers, level, levels = before
+        root.setLevel(level)
+        for name, each in levels.items():
+            logging.getLogger(name).setLevel(each)
+    assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["ours", "amiss"]

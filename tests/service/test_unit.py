@@ -1,0 +1,28 @@
+"""The unit for systemd: what systemd itself says of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from lab.fixtures import need
+
+UNIT = Path(__file__).parents[2] / "docs" / "mailslot.service"
+
+
+def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+    need("systemd-analyze", shutil.which("systemd-analyze") is not None and os.geteuid() == 0, "needs root on Debian")
+    unit = tmp_path / "mailslot.service"
+    unit.write_text(UNIT.read_text().replace("/usr/bin/mailslot", sys.executable))
+    done = subprocess.run(["systemd-analyze", "verify", unit], check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_the_unit_runs_is_a_command() -> None:
+    [command] = re.findall(r"^ExecStart=/usr/bin/mailslot (.+)$", UNIT.read_text(), re.MULTILINE)
+    assert command.split() == ["serve", "--listen", "127.0.0.1:8025"]
+    assert "LoadCredentialEncrypted=mailslot.key:" in UNIT.read_text()

@@ -1,0 +1,349 @@
+"""The worker over hours and days, on clocks that run fast and are set; what it does when it is told to stop."""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+import tracemalloc
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from mailslot.errors import InputError
+from mailslot.service.delivery import Delivery
+from mailslot.spool.errors import SpoolError
+from mailslot.spool.limits import Limits
+from mailslot.spool.spool import Spool
+from mailslot_plugins.sandbox import Fault, Sandbox, run_sandbox
+from service.outbox import OPEN, FastClocks, opened, outbox, received, sandbox_settings, set_up
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from mailslot.spool.job import Job
+    from service.outbox import Outbox
+
+    Office = Callable[..., AbstractAsyncContextManager[tuple[Outbox, Sandbox]]]
+
+HOUR, DAY = 3600.0, 86_400.0
+REFUSED = {"server": "127.0.0.1", "port": 1, "security": "none", "sender_address": "scanner@example.com"}
+
+
+@pytest.fixture(scope="module")
+async def running() -> AsyncIterator[Sandbox]:
+    """A sandbox for all tests of this module."""
+    async with run_sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def office(running: Sandbox) -> Office:
+    """Opens a device that sends to it."""
+    return partial(outbox, sandbox=running)
+
+
+async def test_a_server_that_is_down_for_the_length_of_a_schedule(tmp_path: Path) -> None:
+    """All jobs are given up at their time, each with the reason; none before."""
+    clocks = FastClocks(40_000)
+    async with opened(set_up(tmp_path, REFUSED), clocks) as box:
+        jobs = [await box.accept(text=str(number)) for number in range(50)]
+        alarm = await box.accept(pipeline="alerts", lifetime=30 * DAY)
+        async with box.delivering():
+            for accepted in jobs:
+                job = await box.until(accepted, "failed", seconds=40)
+                assert job.cause == "connection_refused"
+                assert "24 hours" in job.sentence
+                assert DAY <= job.changed_at - job.created_at < 2 * DAY
+            assert (await box.job(alarm)).state in {"deferred", "queued", "sending"}
+            counted = [(await box.job(job)).attempts for job in jobs]
+        # As many attempts as the schedule has for one job, and few for the others: one stands for all.
+        assert sum(counted) < 50 * 6
+
+
+async def test_a_server_that_comes_back(tmp_path: Path) -> None:
+    clocks = FastClocks(10_000)
+    async with run_sandbox(personality=OPEN) as sandbox:
+        async with opened(set_up(tmp_path, REFUSED), clocks) as box, box.delivering():
+            jobs = [await box.accept(text=str(number)) for number in range(20)]
+            await box.until(jobs[-1], "deferred")
+            await box.device.sleep(4 * HOUR)
+            assert {job.state for job in await box.spool.jobs()} <= {"deferred", "sending", "queued"}
+            box.device.records.change("smtp", sandbox_settings(sandbox), {})
+            for job in jobs:
+                assert (await box.until(job, "sent")).cause is None
+        assert len(sandbox.submissions) == 20
+
+
+@pytest.mark.parametrize("seconds", [400 * DAY, -400 * DAY, 30 * DAY, -2 * HOUR])
+async def test_a_clock_that_is_set_neither_stalls_jobs_nor_ends_them(
+    office: Office, tmp_path: Path, seconds: float
+) -> None:
+    clocks = FastClocks(2000)
+    async with office(tmp_path, clocks) as (box, sandbox):
+        sandbox.rules.content = "451 4.7.1 Come back"
+        jobs = [await box.accept(text=str(number)) for number in range(10)]
+        async with box.delivering():
+            for job in jobs:
+                await box.until(job, "deferred")
+            clocks.set(seconds)
+            await box.device.sleep(10 * 60)
+            found = [await box.job(job) for job in jobs]
+            assert {job.state for job in found} <= {"deferred", "sending", "queued", "in_doubt"}
+            for job in found:
+                assert job.expires_at is not None
+                assert 23 * HOUR < job.expires_at - clocks.wall() < 24 * HOUR
+            new = await box.accept(text="new")
+            sandbox.rules.content = None
+            for job in [*jobs, new]:
+                await box.until(job, "sent", seconds=30)
+        assert len(sandbox.submissions) == 11
+
+
+@pytest.mark.parametrize("days", [-10_000, 3])
+async def test_a_clock_that_was_set_while_the_device_was_off(office: Office, tmp_path: Path, days: int) -> None:
+    clocks = FastClocks(600)
+    async with office(tmp_path, clocks) as (box, sandbox):
+        sandbox.rules.content = "451 4.7.1 Come back"
+        job = await box.accept()
+        async with box.delivering():
+            await box.until(job, "deferred")
+    clocks.set(days * DAY)
+    async with office(tmp_path, clocks) as (box, sandbox), box.delivering():
+        job = await box.until(job, "sent")
+        assert job.attempts >= 2
+
+
+async def test_many_messages_a_minute_wait_for_the_next(tmp_path: Path) -> None:
+    clocks = FastClocks(150)
+    async with run_sandbox(personality=OPEN) as sandbox:
+        records = set_up(tmp_path, {**sandbox_settings(sandbox), "provider": "microsoft365"})
+        async with opened(records, clocks) as box, box.delivering():
+            began = clocks.steady()
+            for number in range(70):
+                last = await box.accept(text=str(number))
+            await box.until(last, "sent")
+            assert clocks.steady() - began >= 120
+            assert {job.attempts for job in await box.spool.jobs()} == {1}
+        assert len({subject for subject, _ in received(sandbox)}) == 70
+
+
+async def test_recipients_beyond_a_day_wait_for_the_next(tmp_path: Path) -> None:
+    clocks = FastClocks(40_000)
+    async with run_sandbox(personality=OPEN) as sandbox:
+        records = set_up(tmp_path, {**sandbox_settings(sandbox), "provider": "microsoft365"})
+        async with opened(records, clocks) as box, box.delivering():
+            store = box.device.store("delivery")
+            await store.put("sent nobody at localhost", {"minute": [], "day": [[clocks.wall(), 100, 9_950]]})
+            job = await box.accept(*(f"user{number}@example.com" for number in range(80)), lifetime=3 * DAY)
+            await box.until_true(lambda: len(sandbox.submissions) == 1)
+            job = await box.until(job, "deferred")
+            assert (job.cause, len(job.waiting)) == ("sending_limit_reached", 30)
+            began = clocks.steady()
+            await box.until(job, "sent", seconds=40)
+            assert clocks.steady() - began > 23 * HOUR
+        assert [len(to) for _, to in received(sandbox)] == [50, 30]
+
+
+# Stopping.
+
+
+async def test_a_transaction_that_goes_on_is_finished(office: Office, tmp_path: Path) -> None:
+    async with office(tmp_path) as (box, sandbox):
+        sandbox.faults.append(Fault("message", delay=0.5))
+        jobs = [await box.accept(text=str(number)) for number in range(3)]
+        async with box.delivering():
+            await box.until(jobs[0], "in_doubt")
+        assert [(await box.job(job)).state for job in jobs] == ["sent", "queued", "queued"]
+        assert len(sandbox.submissions) == 1
+
+
+@pytest.mark.parametrize(
+    ("moment", "state"),
+    [("greeting", "queued"), ("MAIL", "queued"), ("content", "in_doubt"), ("message", "in_doubt")],
+)
+@pytest.mark.parametrize("how", ["stop", "cancel"])
+async def test_one_that_does_not_end_is_broken_off(
+    office: Office, tmp_path: Path, moment: str, state: str, how: str
+) -> None:
+    async with office(tmp_path, grace=0.3) as (box, sandbox):
+        box.device.records.change("smtp", {"timeout": 60}, {})
+        sandbox.faults.append(Fault(moment, delay=math.inf))
+        job = await box.accept()
+        began = anyio.current_time()
+        async with anyio.create_task_group() as group:
+            group.start_soon(box.worker.run)
+            await box.until_true(lambda: sandbox.dialogues)
+            await box.until(job, "in_doubt" if state == "in_doubt" else "sending")
+            await anyio.sleep(0.1)
+            if how == "stop":
+                await box.worker.stop()
+            else:
+                group.cancel_scope.cancel()
+        assert anyio.current_time() - began < 5
+        job = await box.job(job)
+        assert job.state == state
+        assert job.attempts == (0 if state == "queued" else 1)
+        # The lock is free again.
+        async with box.spool.delivery_lock():
+            pass
+
+
+async def test_it_stops_at_once_where_nothing_goes_on(office: Office, tmp_path: Path) -> None:
+    async with office(tmp_path) as (box, _sandbox):
+        await box.accept()
+        async with box.delivering():
+            await box.until_true(lambda: _sandbox.submissions)
+            began = anyio.current_time()
+        assert anyio.current_time() - began < 2
+
+
+# One process at a time.
+
+
+async def test_only_one_delivers(office: Office, tmp_path: Path) -> None:
+    async with office(tmp_path) as (box, sandbox), Spool(tmp_path) as other:
+        job = await box.accept()
+        async with other.delivery_lock():
+            with pytest.raises(SpoolError) as caught:
+                await box.worker.deliver(job.id)
+            assert caught.value.cause == "spool_busy"
+            with pytest.raises(SpoolError):
+                await box.deliver_due()
+            assert not sandbox.submissions
+        assert (await box.worker.deliver(job.id)).state == "sent"
+
+
+async def test_the_service_waits_for_a_scan_that_delivers_itself(office: Office, tmp_path: Path) -> None:
+    async with office(tmp_path) as (box, _sandbox), Spool(tmp_path) as other:
+        job = await box.accept()
+        async with anyio.create_task_group() as group:
+            async with other.delivery_lock():
+                group.start_soon(box.worker.run)
+                await anyio.sleep(0.2)
+                assert (await box.job(job)).state == "queued"
+            await box.until(job, "sent")
+            await box.worker.stop()
+
+
+async def test_one_job_by_itself(office: Office, tmp_path: Path) -> None:
+    async with office(tmp_path) as (box, sandbox):
+        older, job = await box.accept(text="older"), await box.accept(text="this one")
+        assert (await box.worker.deliver(job.id)).state == "sent"
+        assert (await box.job(older)).state == "queued"
+        assert (await box.worker.deliver(job.id)).state == "sent"
+        assert len(sandbox.submissions) == 1
+        sandbox.rules.content = "451 4.7.1 Come back"
+        assert (await box.worker.deliver(older.id)).state == "deferred"
+        # Due or not.
+        sandbox.rules.content = None
+        assert (await box.worker.deliver(older.id)).state == "sent"
+        with pytest.raises(InputError):
+            await box.worker.deliver(99)
+
+
+async def test_a_job_of_another_kind_is_left_alone(office: Office, tmp_path: Path) -> None:
+    async with office(tmp_path) as (box, _sandbox):
+        job = await box.accept(via="printer:office")
+        await box.deliver_due()
+        assert (await box.worker.deliver(job.id)).state == "queued"
+
+
+# Faults of our own.
+
+
+async def test_a_full_disk_at_the_end_of_a_message_hands_nothing_over(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with office(tmp_path, FastClocks(60)) as (box, sandbox):
+        job = await box.accept()
+        spool, full = box.spool, [True, True]
+        doubt, settle = spool.doubt, spool.settle
+
+        async def no_room(job_id: int) -> object:
+            if full[0]:
+                raise SpoolError("The disk is full.", cause="spool_full", retryable=True)
+            return await doubt(job_id)
+
+        async def no_room_for_the_answer(job_id: int, **answers: object) -> object:
+            if full[1]:
+                full[1] = False
+                raise SpoolError("The disk is full.", cause="spool_full", retryable=True)
+            return await settle(job_id, **answers)  # type: ignore[arg-type]  # they are settle's
+
+        monkeypatch.setattr(spool, "doubt", no_room)
+        monkeypatch.setattr(spool, "settle", no_room_for_the_answer)
+        async with box.delivering():
+            job = await box.until(job, "deferred")
+            assert job.cause == "spool_full"
+            assert not sandbox.submissions
+            full[0] = False
+            await box.until(job, "sent")
+        assert len(sandbox.submissions) == 1
+
+
+async def test_a_fault_of_ours_with_one_job_does_not_stop_the_others(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with office(tmp_path, FastClocks(60)) as (box, _sandbox):
+        bad, good = await box.accept(text="bad"), await box.accept(text="good")
+        submit = Delivery._submit
+
+        async def fail(self: Delivery, job: object, *rest: object) -> object:
+            if job.id == bad.id:  # type: ignore[attr-defined]  # it is a job
+                raise ZeroDivisionError
+            return await submit(self, job, *rest)  # type: ignore[arg-type]  # they are submit's
+
+        monkeypatch.setattr(Delivery, "_submit", fail)
+        async with box.delivering():
+            await box.until(good, "sent")
+            job = await box.until(bad, "deferred")
+            assert job.cause == "unknown"
+            assert "log" in job.sentence
+
+
+# Many.
+
+
+async def test_ten_thousand_jobs_take_no_more_memory_than_ten(office: Office, tmp_path: Path) -> None:
+    async with office(tmp_path) as (box, sandbox):
+        job = await box.accept()
+        await _multiply(box.spool, tmp_path / "spool", job, Limits().jobs)
+        assert (await box.spool.counts())["queued"] == 10_000
+        async with box.delivering():
+            await box.until_true(lambda: len(sandbox.submissions) > 50)
+            tracemalloc.start()
+            try:
+                gc.collect()
+                begun, before = len(sandbox.submissions), tracemalloc.get_traced_memory()[0]
+                await box.until_true(lambda: len(sandbox.submissions) > begun + 150, seconds=60)
+                gc.collect()
+                grown = tracemalloc.get_traced_memory()[0] - before
+                # The sandbox keeps what it took; nobody else keeps anything.
+                kept = sum(len(each.content) + 3_000 for each in sandbox.submissions[begun:])
+            finally:
+                tracemalloc.stop()
+        assert grown - kept < 1_000_000, (grown, kept)
+
+
+async def _multiply(spool: Spool, folder: Path, job: Job, times: int) -> None:
+    """Make one job into many, whose files share their octets: accepting as many takes half a minute."""
+    [name] = [name for name in os.listdir(folder) if name.endswith(".job")]  # noqa: PTH208 - in one directory
+    columns = (
+        "state, via, pipeline, next_attempt, changed_at, created_at, expires_at, lifetime, attempts, doubts, start, "
+        "size, eight_bit, smtputf8, cause, message_id, sender, subject, sentence, reply, notes, recipients"
+    )
+
+    def work(connection: sqlite3.Connection) -> None:
+        for number in range(1, times):
+            copy = f"{number}-{name}"
+            os.link(folder / name, folder / copy)
+            query = f"INSERT INTO jobs (file, {columns}) SELECT ?, {columns} FROM jobs WHERE id = ?"
+            connection.execute(query, (copy, job.id))
+
+    await spool._database.write(work)

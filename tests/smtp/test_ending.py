@@ -1,0 +1,220 @@
+"""What is done right before the end of a message goes out: once, in time, and never for nothing."""
+
+from __future__ import annotations
+
+import re
+
+import anyio
+import pytest
+
+from mailslot import InputError, MailError, RefusedError, connect_smtp
+from smtp.servers import SENDER, TO, Stream, Wire, long, serving
+
+SMALL = b"Subject: x\r\n\r\nHello.\r\n"
+# The last one ends on a piece's border, the one before has a last chunk of several pieces.
+SIZES = [0, 0.02, 0.25, 1]
+
+
+def message(megabytes: float) -> Stream:
+    return long(megabytes) if megabytes >= 0.1 else Stream(SMALL * (1 + int(megabytes * 1_000_000) // len(SMALL)))
+
+
+class Hook:
+    """Counts its calls, and does what it is told to."""
+
+    def __init__(self, error: Exception | None = None, pause: float = 0.0) -> None:
+        self.calls = 0
+        self._error = error
+        self._pause = pause
+
+    async def __call__(self) -> None:
+        self.calls += 1
+        await anyio.sleep(self._pause)
+        if self._error is not None:
+            raise self._error
+
+
+async def take(wire: Wire, *, chunking: bool) -> bool:
+    """Take a message; tell whether all of it came."""
+    if not chunking:
+        while not re.search(rb"(?:^|\r\n)\.\r\n$", bytes(wire.received)):
+            wire.received += await wire.octets()
+        return True
+    last = False
+    while not last:
+        _, size, *end = (await wire.line()).split()
+        left, last = int(size), bool(end)
+        while left:
+            octets = await wire.octets(min(left, 65_536))
+            wire.received += octets
+            left -= len(octets)
+        if not last:
+            await wire.say("250 ok")
+    return True
+
+
+@pytest.mark.parametrize("chunking", [False, True])
+@pytest.mark.parametrize("megabytes", SIZES)
+async def test_it_is_done_once_while_the_server_cannot_have_the_message(megabytes: float, chunking: bool) -> None:
+    whole = False
+    seen: list[tuple[bool, int]] = []
+
+    async def server(wire: Wire) -> None:
+        nonlocal whole
+        await wire.greet("PIPELINING", "CHUNKING")
+        await wire.lines(2 if chunking else 3)
+        await wire.say("250 ok", "250 ok", *[] if chunking else ["354 go"])
+        whole = await take(wire, chunking=chunking)
+        await wire.say("250 ok")
+        await wire.gone()
+
+    content = message(megabytes)
+    async with (
+        serving(server) as running,
+        connect_smtp(running.endpoint, timeout=5, chunking=chunking) as smtp,
+    ):
+
+        async def look() -> None:
+            # What has left may still be on its way; all but the last piece has.
+            with anyio.move_on_after(10):
+                while len(running.wires[0].received) < content.size - 2 * 65_536:  # noqa: ASYNC110 - the server only counts
+                    await anyio.sleep(0.01)
+            await anyio.sleep(0.05)
+            seen.append((whole, len(running.wires[0].received)))
+
+        receipt = await smtp.submit(SENDER, TO, content, before_end=look)
+    assert receipt.accepted == tuple(TO)
+    assert whole
+    [(was_whole, received)] = seen
+    assert not was_whole
+    assert content.size - received <= 2 * 65_536
+
+
+@pytest.mark.parametrize("at", ["MAIL", "RCPT", "DATA"])
+@pytest.mark.parametrize("pipelining", [False, True])
+async def test_it_is_not_done_where_the_server_refuses_before(at: str, pipelining: bool) -> None:
+    hook = Hook()
+
+    async def server(wire: Wire) -> None:
+        await wire.greet(*["PIPELINING"] if pipelining else [])
+        refused = False
+        while (line := await wire.line()) != "QUIT":
+            refused = refused or line.startswith(at)
+            await wire.say("451 not now" if refused else "354 go" if line == "DATA" else "250 ok")
+
+    async with serving(server) as running, connect_smtp(running.endpoint, timeout=5) as smtp:
+        with pytest.raises(RefusedError):
+            await smtp.submit(SENDER, TO, SMALL, before_end=hook)
+        assert smtp.usable
+    assert hook.calls == 0
+
+
+@pytest.mark.parametrize("chunking", [False, True])
+async def test_it_is_not_done_where_the_server_refuses_in_the_middle(chunking: bool) -> None:
+    hook = Hook()
+
+    async def server(wire: Wire) -> None:
+        await wire.greet("PIPELINING", "CHUNKING")
+        await wire.lines(2 if chunking else 3)
+        await wire.say("250 ok", "250 ok", *[] if chunking else ["354 go"])
+        await wire.octets()
+        await wire.say("552 5.3.4 too large")
+        await wire.gone()
+
+    async with serving(server) as running, connect_smtp(running.endpoint, timeout=5, chunking=chunking) as smtp:
+        with pytest.raises(RefusedError):
+            await smtp.submit(SENDER, TO, long(20), before_end=hook)
+    assert hook.calls == 0
+
+
+@pytest.mark.parametrize("size", [10, -10])
+@pytest.mark.parametrize("megabytes", SIZES)
+async def test_it_is_not_done_where_the_message_is_another(megabytes: float, size: int) -> None:
+    hook = Hook()
+    content = message(megabytes)
+    content.size += size
+
+    async def server(wire: Wire) -> None:
+        await wire.greet("PIPELINING")
+        await wire.lines(3)
+        await wire.say("250 ok", "250 ok", "354 go")
+        await wire.gone()
+
+    async with serving(server) as running, connect_smtp(running.endpoint, timeout=5) as smtp:
+        with pytest.raises(InputError):
+            await smtp.submit(SENDER, TO, content, before_end=hook)
+    assert hook.calls == 0
+
+
+@pytest.mark.parametrize("chunking", [False, True])
+@pytest.mark.parametrize("megabytes", SIZES)
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "no space left on device"),
+        EOFError("ours"),
+        TimeoutError("ours"),
+        ValueError("ours"),
+        MailError("The spool cannot be written.", stage="data", cause="unknown"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_what_it_raises_is_raised_and_nothing_was_handed_over(
+    error: Exception, megabytes: float, chunking: bool
+) -> None:
+    hook = Hook(error)
+    content = message(megabytes)
+
+    async def server(wire: Wire) -> None:
+        await wire.greet("PIPELINING", "CHUNKING")
+        await wire.lines(2 if chunking else 3)
+        await wire.say("250 ok", "250 ok", *[] if chunking else ["354 go"])
+        wire.received += await wire.gone()
+
+    async with serving(server) as running, connect_smtp(running.endpoint, timeout=5, chunking=chunking) as smtp:
+        with pytest.raises(type(error)) as caught:
+            await smtp.submit(SENDER, TO, content, before_end=hook)
+        assert caught.value is error
+        assert not getattr(error, "in_doubt", False)
+        assert not smtp.usable
+    assert hook.calls == 1
+    received = bytes(running.wires[0].received)
+    assert not received.endswith(b"\r\n.\r\n")
+    assert len(received) < content.size
+
+
+@pytest.mark.parametrize("megabytes", [0, 1])
+async def test_its_time_is_no_fault_of_the_servers(megabytes: float) -> None:
+    hook = Hook(pause=0.5)
+
+    async def server(wire: Wire) -> None:
+        await wire.greet("PIPELINING")
+        await wire.envelope()
+        await wire.message()
+        await wire.say("250 ok")
+        await wire.gone()
+
+    async with serving(server) as running, connect_smtp(running.endpoint, timeout=0.2, final_timeout=5) as smtp:
+        assert (await smtp.submit(SENDER, TO, message(megabytes), before_end=hook)).reply.code == 250
+    assert hook.calls == 1
+
+
+@pytest.mark.parametrize("megabytes", [0, 1])
+async def test_a_cancellation_in_it_hands_nothing_over(megabytes: float) -> None:
+    async def server(wire: Wire) -> None:
+        await wire.greet("PIPELINING")
+        await wire.envelope()
+        wire.received += await wire.gone()
+
+    content = message(megabytes)
+    async with serving(server) as running, connect_smtp(running.endpoint, timeout=5) as smtp:
+        with anyio.CancelScope() as scope:
+
+            async def give_up() -> None:
+                scope.cancel()
+                await anyio.sleep(5)
+
+            await smtp.submit(SENDER, TO, content, before_end=give_up)
+        assert scope.cancelled_caught
+        assert not smtp.usable
+    assert len(running.wires[0].received) < content.size

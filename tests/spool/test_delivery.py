@@ -1,0 +1,262 @@
+"""Claimed once, in doubt before it can be, and what people may ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailslot import InputError
+from mailslot.spool.errors import SpoolError
+from mailslot.spool.job import Refusal
+from mailslot.spool.spool import Spool
+from spool.conftest import NOON, Clock, files, message, new
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+async def delivering(spool: Spool) -> AsyncIterator[None]:
+    async with spool.delivery_lock():
+        yield
+
+
+async def test_the_oldest_first_of_each_record(spool: Spool) -> None:
+    for via in ("smtp", "alert-smtp", "smtp"):
+        await spool.accept(new(via=via), message())
+    first, second = await spool.claim("smtp"), await spool.claim("smtp")
+    assert first is not None
+    assert second is not None
+    assert (first.id, first.state, first.attempts) == (1, "sending", 1)
+    assert second.id == 3
+    assert await spool.claim("smtp") is None
+    assert await spool.due() == {"alert-smtp": 0.0}
+    third = await spool.claim("alert-smtp")
+    assert third is not None
+    assert third.id == 2
+    assert await spool.due() == {}
+
+
+async def test_a_deferred_job_is_due_later(spool: Spool, clock: Clock) -> None:
+    job = await spool.accept(new(), message())
+    await spool.claim("smtp")
+    job = await spool.defer(job.id, NOON + 300, "server_busy", "The server is busy.", "421 busy")
+    assert (job.state, job.next_attempt, job.cause, job.sentence, job.reply) == (
+        "deferred",
+        NOON + 300,
+        "server_busy",
+        "The server is busy.",
+        "421 busy",
+    )
+    assert await spool.due() == {"smtp": NOON + 300}
+    assert await spool.claim("smtp", NOON + 299) is None
+    claimed = await spool.claim("smtp", NOON + 300)
+    assert claimed is not None
+    assert (claimed.attempts, claimed.next_attempt) == (2, None)
+
+
+async def test_a_clock_that_was_set_back_delays_nothing(spool: Spool, clock: Clock) -> None:
+    job = await spool.accept(new(), message())
+    await spool.claim("smtp")
+    await spool.defer(job.id, NOON + 300, "server_busy", "")
+    clock.now = NOON - 1e9
+    assert await spool.claim("smtp") is not None
+
+
+async def test_only_who_delivers_may_claim(home: Path, spool: Spool, clock: Clock) -> None:
+    async with Spool(home, clock=clock) as other:
+        with pytest.raises(RuntimeError):
+            await other.claim("smtp")
+        with pytest.raises(RuntimeError):
+            await other.recover()
+        with pytest.raises(SpoolError, match="Another process of mailslot is delivering") as caught:
+            async with other.delivery_lock(timeout=0.02):
+                raise AssertionError
+        assert caught.value.cause == "spool_busy"
+        assert caught.value.retryable
+
+
+async def test_sent(spool: Spool, home: Path) -> None:
+    job = await spool.accept(new("a@example.com", "b@example.com"), message())
+    await spool.claim("smtp")
+    job = await spool.doubt(job.id)
+    assert (job.state, job.cause, job.doubts) == ("in_doubt", "in_doubt", 1)
+    assert "may arrive twice" in job.sentence
+    job = await spool.settle(job.id, accepted=["a@example.com", "b@example.com"], reply="250 2.0.0 ok")
+    assert (job.state, job.cause, job.sentence, job.reply, job.doubts) == ("sent", None, "", "250 2.0.0 ok", 0)
+    assert files(home) == []
+    with pytest.raises(InputError, match="was sent"):
+        await spool.retry(job.id)
+    with pytest.raises(SpoolError, match="not kept any more"):
+        [_ async for _ in spool.content(job).chunks()]
+
+
+async def test_some_are_refused(spool: Spool) -> None:
+    job = await spool.accept(new("a@example.com", "b@example.com", "c@example.com"), message())
+    await spool.claim("smtp")
+    await spool.doubt(job.id)
+    job = await spool.settle(
+        job.id,
+        accepted=["a@example.com"],
+        refused={"b@example.com": Refusal("550 5.1.1 nobody")},
+        reply="250 ok",
+        until=NOON + 60,
+        cause="try_again_later",
+        sentence="Greylisted.",
+    )
+    assert (job.state, job.next_attempt, job.cause, job.waiting) == (
+        "deferred",
+        NOON + 60,
+        "try_again_later",
+        ("c@example.com",),
+    )
+    await spool.claim("smtp", NOON + 60)
+    job = await spool.settle(job.id, accepted=["c@example.com"], reply="250 ok")
+    assert job.state == "sent"
+    assert job.cause == "recipient_refused"
+    assert job.sentence == "1 of 3 recipients refused: b@example.com (550 5.1.1 nobody)."
+
+
+async def test_more_than_a_transaction_takes(spool: Spool) -> None:
+    job = await spool.accept(new(*[f"{n}@example.com" for n in range(5)]), message())
+    for start in (0, 2):
+        await spool.claim("smtp")
+        job = await spool.settle(job.id, accepted=[f"{n}@example.com" for n in (start, start + 1)])
+        assert job.state == "queued"
+    await spool.claim("smtp")
+    assert (await spool.settle(job.id, accepted=["4@example.com"])).state == "sent"
+
+
+async def test_all_are_refused(spool: Spool, home: Path) -> None:
+    job = await spool.accept(new(), message())
+    await spool.claim("smtp")
+    job = await spool.settle(job.id, refused={"to@example.com": Refusal("552 full", "mailbox_full")})
+    assert (job.state, job.cause) == ("failed", "mailbox_full")
+    assert len(files(home)) == 1
+    job = await spool.retry(job.id)
+    assert (job.state, job.attempts, job.waiting, job.cause) == ("queued", 0, ("to@example.com",), None)
+
+
+async def test_requeued(spool: Spool) -> None:
+    job = await spool.accept(new(), message())
+    await spool.claim("smtp")
+    job = await spool.requeue(job.id)
+    assert (job.state, job.attempts) == ("queued", 0)
+
+
+async def test_held_until_the_record_works_again(spool: Spool) -> None:
+    held, deferred, other = [await spool.accept(new(via=via), message()) for via in ("smtp", "smtp", "alert-smtp")]
+    await spool.claim("smtp")
+    await spool.hold(held.id, "token_update_failed", "Obtain the token again.")
+    await spool.claim("smtp")
+    await spool.defer(deferred.id, NOON + 9999, "server_busy", "")
+    await spool.hold(other.id, "token_update_failed", "")
+    assert await spool.claim("smtp", NOON + 9998) is None
+    assert await spool.release("smtp") == 2
+    assert [(await spool.job(n)).state for n in (1, 2, 3)] == ["queued", "queued", "held"]
+    assert (await spool.job(held.id)).sentence == "Obtain the token again."
+    assert await spool.release("smtp") == 0
+
+
+async def test_time_stands_still_for_a_job_that_is_held(spool: Spool, clock: Clock) -> None:
+    job = await spool.accept(new(lifetime=60.0), message())
+    await spool.hold(job.id, "token_update_failed", "")
+    clock.now += 1000
+    await spool.prune()
+    await spool.release("smtp")
+    assert (await spool.job(job.id)).expires_at == NOON + 1060
+
+
+async def test_one_attempt_on_behalf_of_all(spool: Spool, clock: Clock) -> None:
+    for _ in range(4):
+        await spool.accept(new(), message())
+    await spool.defer(1, NOON + 500, "mailbox_full", "")
+    await spool.claim("smtp")
+    assert await spool.suspend("smtp", "connection_refused", "Nobody is there.", until=NOON + 60) == 2
+    jobs = await spool.jobs()
+    assert [job.state for job in jobs] == ["deferred", "deferred", "sending", "deferred"]
+    assert [job.next_attempt for job in jobs] == [NOON + 60, NOON + 60, None, NOON + 500]
+    assert await spool.suspend("smtp", "token_update_failed", "Obtain the token again.") == 3
+    assert [job.state for job in await spool.jobs()] == ["held", "held", "sending", "held"]
+    assert await spool.suspend("alert-smtp", "token_update_failed", "") == 0
+
+
+async def test_a_clock_that_was_set_forth_ends_nothing(spool: Spool, clock: Clock) -> None:
+    await spool.accept(new(lifetime=60.0), message())
+    await spool.claim("smtp")
+    await spool.defer(1, NOON + 30, "server_busy", "")
+    clock.now += 1e8
+    await spool.clock_set(1e8)
+    await spool.prune()
+    job = await spool.job(1)
+    assert (job.state, job.next_attempt, job.expires_at) == ("deferred", NOON + 1e8 + 30, NOON + 1e8 + 60)
+
+
+async def test_cancelled(spool: Spool, home: Path) -> None:
+    job = await spool.accept(new(), message())
+    assert (await spool.cancel(job.id)).state == "cancelled"
+    assert files(home) == []
+    assert await spool.claim("smtp") is None
+    for call in (spool.cancel, spool.retry, spool.doubt):
+        with pytest.raises(InputError, match="was cancelled"):
+            await call(job.id)
+
+
+async def test_too_late_to_cancel(spool: Spool) -> None:
+    job = await spool.accept(new(), message())
+    await spool.claim("smtp")
+    with pytest.raises(InputError, match="being sent at this moment"):
+        await spool.cancel(job.id)
+    await spool.doubt(job.id)
+    with pytest.raises(InputError, match="nobody can know"):
+        await spool.cancel(job.id)
+    assert (await spool.job(job.id)).state == "in_doubt"
+
+
+async def test_sent_again_as_a_person_asks(spool: Spool, clock: Clock) -> None:
+    job = await spool.accept(new("a@example.com", "b@example.com", lifetime=60.0), message())
+    await spool.claim("smtp")
+    await spool.doubt(job.id)
+    await spool.settle(job.id, accepted=["a@example.com"])
+    await spool.claim("smtp")
+    await spool.doubt(job.id)
+    assert await spool.claim("smtp") is None
+    clock.now += 1000
+    job = await spool.retry(job.id)
+    assert (job.state, job.waiting, job.expires_at, job.doubts) == ("queued", ("b@example.com",), clock.now + 60, 1)
+
+
+async def test_a_message_that_is_gone_cannot_be_sent_again(spool: Spool, home: Path) -> None:
+    job = await spool.accept(new(), message())
+    await spool.fail(job.id, "content_refused", "No.")
+    (home / "spool" / files(home)[0]).unlink()
+    with pytest.raises(InputError, match="not kept any more"):
+        await spool.retry(job.id)
+    assert (await spool.job(job.id)).state == "failed"
+
+
+async def test_no_such_job(spool: Spool) -> None:
+    for call in (spool.job, spool.cancel, spool.retry, spool.doubt, spool.settle, spool.requeue):
+        with pytest.raises(InputError, match=r"^There is no job 17\.$") as caught:
+            await call(17)
+        assert caught.value.cause == "unknown_job"
+
+
+async def test_lists(spool: Spool) -> None:
+    for n in range(6):
+        await spool.accept(new(pipeline="fax" if n % 2 else "scan"), message())
+    await spool.cancel(2)
+    assert [job.id for job in await spool.jobs()] == [6, 5, 4, 3, 2, 1]
+    assert [job.id for job in await spool.jobs(most=2)] == [6, 5]
+    assert [job.id for job in await spool.jobs(most=2, before=5)] == [4, 3]
+    assert [job.id for job in await spool.jobs(pipeline="fax", states=["queued"])] == [6, 4]
+    assert await spool.jobs(states=[]) == []
+    assert await spool.tally() == [
+        ("fax", "cancelled", 1, NOON),
+        ("fax", "queued", 2, NOON),
+        ("scan", "queued", 3, NOON),
+    ]
+    counts = await spool.counts()
+    assert (counts["queued"], counts["cancelled"], counts["sent"]) == (5, 1, 0)

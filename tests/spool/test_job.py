@@ -1,0 +1,150 @@
+"""The table of transitions, and what answers make of a job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailslot import InputError
+from mailslot.spool.job import STATES, TRANSITIONS, UNFINISHED, Event, Job, Recipient, Refusal, State, after
+from mailslot.spool.settlement import Answers, again, settled
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EVENTS: tuple[Event, ...] = get_args(Event)
+ADDRESSES = [f"{name}@example.com" for name in "abcdef"]
+
+
+def job(recipients: Sequence[Recipient], state: State = "in_doubt") -> Job:
+    return Job(
+        id=1,
+        pipeline="scan",
+        via="smtp",
+        state=state,
+        sender="s@example.com",
+        recipients=tuple(recipients),
+        subject="",
+        size=1,
+        created_at=0.0,
+        changed_at=0.0,
+        attempts=1,
+        doubts=1,
+        next_attempt=None,
+        expires_at=None,
+        cause=None,
+        sentence="",
+        reply="",
+        message_id="",
+        notes={},
+        eight_bit=False,
+        smtputf8=False,
+    )
+
+
+def reachable(start: State, *, without: frozenset[Event] = frozenset()) -> set[State]:
+    seen, ahead = set[State](), [start]
+    while ahead:
+        state = ahead.pop()
+        if state not in seen:
+            seen.add(state)
+            ahead += [to for event, to in TRANSITIONS[state].items() if event not in without]
+    return seen
+
+
+def test_every_state_and_event_stands_in_the_table() -> None:
+    assert set(TRANSITIONS) == set(STATES) == set(get_args(State))
+    assert {event for events in TRANSITIONS.values() for event in events} == set(EVENTS)
+    assert reachable("queued") == set(STATES)
+
+
+def test_what_must_never_be() -> None:
+    for state, events in TRANSITIONS.items():
+        for event, to in events.items():
+            # Nothing is sent that no session had, and nothing in doubt is tried again but as somebody says.
+            assert to != "sent" or state in {"sending", "in_doubt"}
+            assert to != "sending" or event == "claim"
+            assert not (state == "in_doubt" and event in {"claim", "requeue", "release", "cancel"})
+            assert not (state == "sending" and event == "cancel")
+    assert not TRANSITIONS["sent"]
+    assert not TRANSITIONS["cancelled"]
+    people = frozenset[Event]({"retry"})
+    for state in ("sent", "failed", "cancelled"):
+        assert reachable(state, without=people) == {state}
+    for state in UNFINISHED:
+        assert reachable(state) & {"sent", "failed", "cancelled"}
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("event", EVENTS)
+def test_what_is_not_in_the_table_is_refused_in_words(state: State, event: Event) -> None:
+    if event in TRANSITIONS[state]:
+        assert after(event, state, 7) == TRANSITIONS[state][event]
+        return
+    with pytest.raises(InputError, match=r"^Job 7 [a-z ,:]+\.$") as caught:
+        after(event, state, 7)
+    assert caught.value.cause == "job_state"
+    assert caught.value.stage == "spool"
+
+
+def test_who_cannot_be_called_back_is_told_why() -> None:
+    with pytest.raises(InputError, match="is being sent at this moment and cannot be cancelled"):
+        after("cancel", "sending", 1)
+    with pytest.raises(InputError, match="whose answer never came: nobody can know"):
+        after("cancel", "in_doubt", 1)
+    with pytest.raises(InputError, match="Job 1 was sent and cannot be cancelled"):
+        after("cancel", "sent", 1)
+
+
+recipients = st.lists(st.sampled_from(ADDRESSES), min_size=1, unique=True).flatmap(
+    lambda addresses: st.tuples(
+        *[
+            st.sampled_from(["waiting", "accepted", "refused"]).map(lambda s, a=a: Recipient(a, s, f"was {s}"))
+            for a in addresses
+        ]
+    )
+)
+
+
+@given(
+    recipients,
+    st.sets(st.sampled_from(ADDRESSES)),
+    st.dictionaries(st.sampled_from(ADDRESSES), st.builds(Refusal, st.just("550 no"))),
+    st.none() | st.just(100.0),
+)
+def test_answers(
+    before: tuple[Recipient, ...], accepted: set[str], refused: dict[str, Refusal], until: float | None
+) -> None:
+    event, old_job, new = settled(job(before), Answers(accepted, refused, "250 ok", until))
+    assert old_job == job(before)
+    assert new.doubts == 0
+    for old, now in zip(before, new.recipients, strict=True):
+        if old.state != "waiting":
+            assert now == old
+        elif old.address in accepted:
+            assert (now.state, now.reply) == ("accepted", "250 ok")
+        elif old.address in refused:
+            assert (now.state, now.reply, now.cause) == ("refused", "550 no", "recipient_refused")
+        else:
+            assert now == old
+    if new.waiting:
+        assert event == ("continue" if until is None else "defer")
+        assert new.next_attempt == until
+    else:
+        assert event == ("deliver" if any(each.state == "accepted" for each in new.recipients) else "fail")
+        refusals = [each for each in new.recipients if each.state == "refused"]
+        assert bool(new.sentence) == bool(refusals)
+        assert all(each.address in new.sentence for each in refusals[:5])
+
+
+@given(recipients)
+def test_sent_again(before: tuple[Recipient, ...]) -> None:
+    new = again(job(before, "failed"))
+    assert new.attempts == 0
+    for old, now in zip(before, new.recipients, strict=True):
+        assert (now.state == "accepted") == (old.state == "accepted")
+        if old.state == "refused":
+            assert (now.state == "refused") == any(each.state == "waiting" for each in before)

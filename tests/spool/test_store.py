@@ -1,0 +1,40 @@
+"""The small memory of a pipeline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailslot import InputError
+from mailslot.spool.spool import Spool
+from mailslot.spool.store import LONGEST
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def test_values(spool: Spool, home: Path) -> None:
+    store = spool.store("alerts")
+    assert await store.get("a") is None
+    assert await store.get("a", 5) == 5
+    await store.put("a", {"since": 1.5, "kinds": ["jam"]})
+    await store.put("b", None)
+    await store.put("a", [1])
+    assert await store.get("b", 5) is None
+    assert await store.items() == {"a": [1], "b": None}
+    assert await spool.store("status").items() == {}
+    await spool.store("status").delete("a")
+    async with Spool(home) as other:
+        assert await other.store("alerts").get("a") == [1]
+        await other.store("alerts").delete("a")
+    assert await store.items() == {"b": None}
+
+
+@pytest.mark.parametrize("value", [object(), float("nan"), "x" * LONGEST, {1, 2}])
+async def test_what_cannot_be_kept(spool: Spool, value: object) -> None:
+    store = spool.store("alerts")
+    await store.put("a", 1)
+    with pytest.raises(InputError, match="The value of a"):
+        await store.put("a", value)
+    assert await store.get("a") == 1

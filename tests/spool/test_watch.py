@@ -1,0 +1,53 @@
+"""Whoever waits for a job learns of it, whichever process changed it."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import anyio
+
+from mailslot.spool.spool import Spool
+from spool.conftest import Clock, message, new
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def test_a_job_is_watched_from_another_process(spool: Spool, home: Path, clock: Clock) -> None:
+    job = await spool.accept(new(), message())
+    states: list[str] = []
+    turn = anyio.Event()
+
+    async def watch() -> None:
+        nonlocal turn
+        async with Spool(home, clock=clock) as other, aclosing(other.watch(job.id)) as seen:
+            async for each in seen:
+                states.append(each.state)
+                turn.set()
+                if each.state == "sent":
+                    return
+
+    async with anyio.create_task_group() as group, spool.delivery_lock():
+        group.start_soon(watch)
+        with anyio.fail_after(10):
+            for step in (
+                lambda: spool.claim("smtp"),
+                lambda: spool.doubt(job.id),
+                lambda: spool.settle(job.id, accepted=["to@example.com"]),
+            ):
+                await turn.wait()
+                turn = anyio.Event()
+                await step()
+    assert states == ["queued", "sending", "in_doubt", "sent"]
+
+
+async def test_changes(spool: Spool) -> None:
+    async with aclosing(spool.changes()) as changes:
+        await anext(changes)
+        await spool.accept(new(), message())
+        with anyio.fail_after(10):
+            await anext(changes)
+        with anyio.move_on_after(0.5) as scope:
+            await anext(changes)
+        assert scope.cancelled_caught

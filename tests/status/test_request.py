@@ -1,0 +1,58 @@
+"""What a mail asks for, in every form that devices understand."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailslot_plugins.status.request import ALL, Request, parse_request
+
+
+@pytest.mark.parametrize(
+    ("subject", "lines", "topics"),
+    [
+        ("status", [], ["device"]),
+        ("STATUS", [], ["device"]),
+        ("Status.", [], ["device"]),
+        ("Re: status supplies", [], ["supplies"]),
+        ("RE: AW: Re[2]: Status   Counters, JOBS", [], ["counters", "jobs"]),
+        ("status all", ["status jobs"], [*ALL]),
+        ("", ["", "  status all  ", "-- ", "Alice"], [*ALL]),
+        ("hello", ["Status jobs"], ["jobs"]),
+        ("", ["> status all", "status jobs"], ["jobs"]),
+        ("devicestatus?request=sysconfig", [], ["device"]),
+        ("DeviceStatus?format=text&REQUEST=supply&lang=en", [], ["supplies"]),
+        ("devicestatus?request=status", [], ["device", "jobs"]),
+        ("anything", ["#Password geheim", "#Status", "#Status"], [*ALL]),
+        ("anything", ["Hello,", "#networkinfo\t"], ["device"]),
+    ],
+)
+def test_understood(subject: str, lines: list[str], topics: list[str]) -> None:
+    assert parse_request(subject, lines) == Request(tuple(topics))  # type: ignore[arg-type] - as they are written
+
+
+@pytest.mark.parametrize(
+    ("subject", "lines", "request_"),
+    [
+        ("", [], Request()),
+        ("status toner", [], Request((), ("toner",))),
+        ("status jobs toner", [], Request(("jobs",), ("toner",))),
+        ("devicestatus?request=reboot", [], Request((), ("request=reboot",))),
+        ("devicestatus?x", [], Request((), ("request=",))),
+        ("x", ["#SetMsgAddr evil@example.test", "#Status"], Request(ALL, ("#setmsgaddr",))),
+        ("x", ["#Password geheim"], Request()),
+        ("x", ["#"], Request((), ("#",))),
+        ("Lunch?", ["At noon?"], Request((), ("Lunch?",))),
+        ("statuses", [], Request((), ("statuses",))),
+    ],
+)
+def test_not_understood(subject: str, lines: list[str], request_: Request) -> None:
+    assert parse_request(subject, lines) == request_
+
+
+@given(st.text(), st.lists(st.text()))
+def test_it_never_fails_and_repeats_little(subject: str, lines: list[str]) -> None:
+    request = parse_request(subject, lines)
+    assert set(request.topics) <= set(ALL)
+    assert sum(map(len, request.unknown)) < 1000

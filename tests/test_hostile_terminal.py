@@ -1,0 +1,102 @@
+"""Terminals that cannot be written to, that know no letters but ASCII's, or that are not there: never a traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CODE = "import sys; sys.argv[0] = 'mailslot'; from mailslot.cli import main; main()"
+USUAL = ("server=localhost", "port=1", "sender_address=a@b.example")
+COMMAND = [sys.executable, "-c", CODE]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "MAILSLOT_HOME": str(tmp_path / "home"), "COLUMNS": "100"}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full device is Linux's")
+@pytest.mark.parametrize("arguments", [["slots"], ["show", "network.smtp"], ["export"], ["slots", "--json"]])
+def test_a_full_disk(environment: dict[str, str], arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment
+        )
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines() == ["The output cannot be written: No space left on device."]
+
+
+@pytest.mark.parametrize("arguments", [["slots"], ["show", "network.smtp", "--json"], ["export"]])
+def test_a_reader_that_has_left(environment: dict[str, str], arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    ran = subprocess.run(
+        [*COMMAND, *arguments], stdout=writing, stderr=subprocess.PIPE, text=True, check=False, env=environment
+    )
+    os.close(writing)
+    assert ran.returncode == 1
+    assert ran.stderr == ""
+
+
+@pytest.mark.parametrize("closing", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [("slots", 0), ("set device name=x", 0), ("show nonsense", 2), ("import -", 1), ("token delete fax.pop", 2)],
+)
+def test_streams_that_are_not_there(environment: dict[str, str], closing: str, arguments: str, code: int) -> None:
+    line = f'exec "$0" -c "$1" {arguments} {closing}'
+    ran = subprocess.run(
+        ["sh", "-c", line, sys.executable, CODE],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert ran.returncode == code, ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_that_knows_few_letters(environment: dict[str, str], encoding: str) -> None:
+    environment |= {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    for arguments, says, code in (
+        (
+            [
+                "set",
+                "network.smtp",
+                "sender_name=Büro 日本",
+                "server=localhost",
+                "port=1",
+                "sender_address=a@b.example",
+            ],
+            "",
+            0,
+        ),
+        (["slots"], "network.smtp", 0),
+        (["show", "network.smtp"], "B", 0),
+        (["test", "network.smtp", "--language", "ja"], "network.smtp", 1),
+        (["export"], "sender_name", 0),
+    ):
+        ran = subprocess.run([*COMMAND, *arguments], capture_output=True, check=False, env=environment)
+        assert ran.returncode == code, ran.stderr
+        assert says in ran.stdout.decode(encoding)
+        assert b"Traceback" not in ran.stderr
+        # A pass and a failure still differ.
+        assert arguments[0] != "test" or b" x " in ran.stdout
+
+
+def test_what_is_typed_is_no_text(environment: dict[str, str]) -> None:
+    ran = subprocess.run(
+        [*COMMAND, "set", "fax.pop", "password=-"],
+        input=b"\xff\xfe\n",
+        capture_output=True,
+        check=False,
+        env=environment,
+    )
+    assert ran.returncode == 2
+    assert b"Traceback" not in ran.stderr

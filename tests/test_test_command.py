@@ -1,0 +1,234 @@
+"""``mailslot test`` as an administrator types it, and what ``mailslot slots`` remembers of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+import pytest
+
+from diagnosis.device import SCANNER, Device
+from diagnosis.ways import POP, SMTP, black_hole
+from mailslot.diagnosis.stages import STAGES
+from mailslot_plugins.sandbox import Fault, run_sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from mailslot_plugins.sandbox import Sandbox
+
+CODE = "import sys; sys.argv[0] = 'mailslot'; from mailslot.cli import main; main()"
+COMMAND = [sys.executable, "-W", "error", "-c", CODE]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The command is a process of its own, so one is enough for the sandbox."""
+    return "asyncio"
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Device:
+    return Device(tmp_path / "home")
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with run_sandbox() as running:
+        yield running
+
+
+class Shell:
+    """Runs the command, and keeps all that it printed."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self.environment = {**os.environ, "MAILSLOT_HOME": str(device.home), "COLUMNS": "120", "TERM": "xterm"}
+
+    async def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        run = partial(
+            subprocess.run, [*COMMAND, *arguments], capture_output=True, text=True, timeout=60, env=self.environment
+        )
+        ran = await anyio.to_thread.run_sync(run)
+        assert ran.returncode == code, ran.stdout + ran.stderr
+        assert "Traceback" not in ran.stderr
+        assert "\x1b" not in ran.stdout + ran.stderr
+        for secret in self.device.secrets:
+            assert secret not in ran.stdout + ran.stderr
+        return ran
+
+    async def json(self, *arguments: str, code: int = 0) -> Any:
+        ran = await self.run(*arguments, "--json", code=code)
+        assert ran.stderr == ""
+        return json.loads(ran.stdout)
+
+
+@pytest.fixture
+def shell(device: Device) -> Shell:
+    return Shell(device)
+
+
+async def test_it_works(shell: Shell, sandbox: Sandbox) -> None:
+    await shell.device.use(SMTP, sandbox)
+    ran = await shell.run("test", SMTP)
+    assert ran.stderr == ""
+    assert "The connection works." in ran.stdout
+    assert re.findall(r"(\w+) +✓ +[0-9,]+ ms", ran.stdout) == [*STAGES[:-1]]
+    assert "C: " not in ran.stdout
+    assert not sandbox.submissions
+
+
+async def test_json(shell: Shell, sandbox: Sandbox) -> None:
+    await shell.device.use(SMTP, sandbox)
+    [found] = await shell.json("test", SMTP, "--send")
+    assert (found["slot"], found["ok"], found["stage"], found["cause"]) == (SMTP, True, None, "ok")
+    assert [stage["name"] for stage in found["stages"]] == [*STAGES]
+    assert all(stage["ok"] is True and isinstance(stage["seconds"], float) for stage in found["stages"])
+    assert (found["actor"], found["token_helps"]) == (None, False)
+    [submission] = sandbox.submissions
+    assert submission.recipients[0].address == SCANNER
+
+
+async def test_it_fails(shell: Shell, sandbox: Sandbox) -> None:
+    await shell.device.use(SMTP, sandbox, valid=False)
+    sandbox.provider.clients.clear()
+    ran = await shell.run("test", SMTP, code=1)
+    sentence = ran.stderr.strip()
+    assert "\n" not in sentence
+    out = ran.stdout
+    assert sentence in out
+    assert out.index("Who must act:") < out.index("Get Token:") < out.index("What was said")
+    assert "C: AUTH OAUTHBEARER" in out
+    assert "•••" in out
+    assert re.search(r"token +✗", out)
+    [found] = await shell.json("test", SMTP, code=1)
+    assert found["message"] == sentence
+    assert found["stage"] == "token"
+    assert any(line.startswith("C: AUTH") for line in found["transcript"])
+
+
+async def test_doors_to_one_record_are_tested_once(shell: Shell, sandbox: Sandbox) -> None:
+    await shell.device.use(SMTP, sandbox)
+    await shell.device.use(POP, sandbox)
+    found = await shell.json("test", "network.quick", POP, "install.quick", "network.quick")
+    assert [result["slot"] for result in found] == ["network.quick", POP, "install.quick"]
+    assert all(result["ok"] for result in found)
+    assert sorted(dialogue.protocol for dialogue in sandbox.dialogues) == ["pop3", "smtp"]
+
+
+async def test_several_side_by_side(shell: Shell, sandbox: Sandbox) -> None:
+    with black_hole() as endpoint:
+        slots = [SMTP, "alert.smtp", POP, "print.pop", "status.pop"]
+        for slot in slots:
+            await shell.device.use(slot, sandbox, server=endpoint.host, port=endpoint.port, timeout=2)
+        begun = time.monotonic()
+        ran = await shell.run("test", *slots, code=1)
+        assert time.monotonic() - begun < 8
+    assert [line.partition(": ")[0] for line in ran.stderr.splitlines()] == slots
+
+
+async def test_a_language(shell: Shell, device: Device) -> None:
+    english = await shell.json("test", SMTP, code=1)
+    german = await shell.json("test", SMTP, "--language", "de", code=1)
+    assert english[0]["cause"] == german[0]["cause"] == "not_configured"
+    assert english[0]["message"] != german[0]["message"]
+    (device.home / "mailslot.toml").write_text('[device]\nlanguage = "de"\n')
+    assert (await shell.json("test", SMTP, code=1))[0]["message"] == german[0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "SLOT"),
+        (["network.smpt"], "Did you mean network.smtp?"),
+        ([SMTP, "no.such"], "no.such"),
+        ([SMTP, "--language", "tlh"], "tlh"),
+        ([SMTP, "--sendd"], "--sendd"),
+    ],
+)
+async def test_wrong_usage(shell: Shell, arguments: list[str], says: str) -> None:
+    ran = await shell.run("test", *arguments, code=2)
+    assert says in ran.stderr
+    assert ran.stdout == ""
+    assert not (shell.device.home / "history").exists()
+
+
+async def test_a_home_that_cannot_be_written_to(shell: Shell, device: Device) -> None:
+    device.home.mkdir()
+    (device.home / "history").write_text("a file where a folder should be")
+    [found] = await shell.json("test", SMTP, code=1)
+    assert found["cause"] == "not_configured"
+
+
+async def test_slots_remember(shell: Shell, sandbox: Sandbox) -> None:
+    await shell.device.use(SMTP, sandbox)
+    assert {row["slot"]: row["last_test"] for row in await shell.json("slots")}[SMTP] is None
+    await shell.run("test", "install.quick")
+    worked = (await shell.json("slots"))[0]["last_test"]
+    assert (worked["ok"], worked["stage"], worked["cause"]) == (True, None, "ok")
+    assert worked["at"] == worked["worked_at"]
+    shell.device.set(SMTP, server="mail.invalid")
+    await shell.run("test", SMTP, code=1)
+    rows = {row["slot"]: row["last_test"] for row in await shell.json("slots")}
+    assert rows[SMTP] == rows["install.quick"]
+    assert (rows[SMTP]["ok"], rows[SMTP]["stage"], rows[SMTP]["cause"]) == (False, "resolve", "name_not_found")
+    assert rows[SMTP]["worked_at"] == worked["at"]
+    assert rows[POP] is None
+    shown = (await shell.run("slots")).stdout
+    assert "worked until" in " ".join(shown.replace("│", " ").split())
+
+
+async def test_live_progress_on_a_terminal(shell: Shell, sandbox: Sandbox) -> None:
+    await shell.device.use(SMTP, sandbox)
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(  # noqa: ASYNC220 - starting it blocks for no time that matters here
+        [*COMMAND, "test", SMTP], stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, env=shell.environment
+    ) as running:
+        os.close(theirs)
+
+        def read() -> bytes:
+            seen = b""
+            try:
+                while octets := os.read(ours, 65536):
+                    seen += octets
+            except OSError:
+                # Linux says so where the other side is closed.
+                pass
+            os.close(ours)
+            return seen
+
+        seen = (await anyio.to_thread.run_sync(read)).decode()
+        _, errors = running.communicate()
+    assert running.returncode == 0, errors
+    assert errors == b""
+    assert "\x1b" in seen
+    assert seen.count("sign_in") > 1
+    assert "The connection works." in seen
+
+
+async def test_the_labels_speak_the_language_too(shell: Shell, sandbox: Sandbox) -> None:
+    await shell.device.use(SMTP, sandbox)
+    assert "Es wurde nichts gesendet." in (await shell.run("test", SMTP, "--language", "de")).stdout
+    await shell.device.use(SMTP, sandbox, valid=False)
+    sandbox.provider.clients.clear()
+    said = (await shell.run("test", SMTP, "--language", "de", code=1)).stdout
+    rows = re.findall(r"^(Zuständig|Token abrufen|Einzelheiten): +(?=\S)", said, re.MULTILINE)
+    assert rows == ["Zuständig", "Token abrufen", "Einzelheiten"]
+    assert "Who must act" not in said
+    assert "Get Token" not in said
+    assert "What was said" not in said
+
+
+async def test_no_pictures_out_of_words(shell: Shell, sandbox: Sandbox) -> None:
+    sandbox.faults.append(Fault("sign_in", act=False, replace=b"535 5.7.8 :skull: no\r\n"))
+    await shell.device.use(SMTP, sandbox)
+    assert ":skull:" in (await shell.run("test", SMTP, code=1)).stdout

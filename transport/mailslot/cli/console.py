@@ -1,0 +1,64 @@
+"""The terminal that a command writes to: one that can be written to in some way, whatever it is."""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TextIO, cast
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_PLAINLY: Final = "mailslot.plainly"
+_PLAIN: Final = str.maketrans({"✓": "ok", "✗": "x", "–": "-", "…": "...", "•": "*", "→": "->", "’": "'"})
+
+
+OF_OUTPUT: Final = frozenset({errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT})
+"""Why standard output cannot be written; what the library itself writes or sends fails as a `MailError`."""
+
+
+def make_console(*, soft_wrap: bool = False) -> Console:
+    """Return a console on standard output that shows words as they are: ``:a:`` is part of an address, no picture."""
+    from rich.console import Console  # noqa: PLC0415 - `--json` does without it
+
+    return Console(emoji=False, soft_wrap=soft_wrap)
+
+
+def prepare_streams() -> None:
+    """Let every stream be there, and take letters that the terminal does not know by something like them."""
+    codecs.register_error(_PLAINLY, _plainly)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        # Python knows no stream where whoever started the program closed its descriptor.
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - it stays open
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # what stands in for a stream in a test may be none
+            stream.reconfigure(errors=_PLAINLY)  # type: ignore[union-attr] # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] - as above
+
+
+def unwritten() -> OSError | None:
+    """Return why not all that was printed could be written, and forget it; None where all of it was."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python writes what is left once more at its end, and would fail then.
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return error
+    return None
+
+
+def complain(sentence: str) -> None:
+    """Put a sentence on standard error, if there is anybody to read it."""
+    with suppress(OSError):
+        cast("TextIO", sys.stderr).write(f"{sentence}\n")
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    said = error.object[error.start : error.end].translate(_PLAIN)
+    return "".join(letter if letter.isascii() else "?" for letter in said), error.end

@@ -1,0 +1,207 @@
+"""``mailslot jobs``: the queue, the story of a job, and what a person can do about it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import anyio
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from mailslot.cli.console import make_console
+from mailslot.cli.settings import AsJson
+from mailslot.moments import iso, local
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from mailslot.spool.job import Job
+    from mailslot.spool.spool import Spool
+
+T = TypeVar("T")
+
+app = typer.Typer(help="The queue: what waits, what was sent, what failed and why.")
+
+
+class StateName(StrEnum):
+    """A job's state; typer takes no list of `Literal`."""
+
+    QUEUED = "queued"
+    SENDING = "sending"
+    SENT = "sent"
+    DEFERRED = "deferred"
+    IN_DOUBT = "in_doubt"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    HELD = "held"
+
+
+Number = Annotated[int, typer.Argument(metavar="ID", help="A job's number, as jobs shows it.")]
+
+_COLOURS = {"sent": "green", "failed": "red", "held": "yellow", "deferred": "yellow", "in_doubt": "magenta"}
+
+
+@app.callback(invoke_without_command=True)
+def jobs(
+    context: typer.Context,
+    *,
+    as_json: AsJson = False,
+    state: Annotated[list[StateName] | None, typer.Option(help="Only jobs in this state; may be repeated.")] = None,
+    pipeline: Annotated[str | None, typer.Option(help="Only jobs of this pipeline, such as scan.")] = None,
+    most: Annotated[int, typer.Option(min=1, max=10_000, help="How many, the newest first.")] = 100,
+) -> None:
+    """List jobs, the newest first."""
+    if context.invoked_subcommand is not None:
+        return
+
+    async def listed(spool: Spool) -> list[Job]:
+        return await spool.jobs(states=[each.value for each in state or ()] or None, pipeline=pipeline, most=most)
+
+    found = _with_spool(context, listed)
+    if as_json:
+        sys.stdout.write(json.dumps([as_json_of(job) for job in found], indent=2) + "\n")
+        return
+    console = make_console()
+    if not found:
+        console.print("There are no jobs.")
+        return
+    table = Table(padding=(0, 1, 0, 0))
+    for heading in ("ID", "Pipeline", "State", "To", "Subject", "Accepted", "Tries", "Next try"):
+        wraps = heading in {"To", "Subject"}
+        table.add_column(
+            heading,
+            overflow="fold",
+            no_wrap=not wraps,
+            ratio=1 if wraps else None,
+            justify="right" if heading in {"ID", "Tries"} else "left",
+        )
+    for job in found:
+        table.add_row(
+            str(job.id),
+            escape(job.pipeline),
+            _state(job),
+            escape(_addresses(job)),
+            escape(job.subject),
+            _short(job.created_at),
+            str(job.attempts),
+            _short(job.next_attempt),
+        )
+    console.print(table)
+    for job in found:
+        if job.sentence and job.state not in {"sent", "cancelled"}:
+            console.print(f"{job.id}: {escape(job.sentence)}", highlight=False)
+
+
+@app.command("show")
+def show(context: typer.Context, number: Number, *, as_json: AsJson = False) -> None:
+    """Show a job's story: who gets it, what the server said, how often it was tried, and when it is tried next."""
+    job = _with_spool(context, lambda spool: spool.job(number))
+    if as_json:
+        sys.stdout.write(json.dumps(as_json_of(job), indent=2) + "\n")
+        return
+    console = make_console()
+    console.print(f"[bold]Job {job.id}[/bold]: {escape(job.subject or 'without a subject')}", highlight=False)
+    story = Table.grid(padding=(0, 2))
+    for name, value in _story(job):
+        if value:
+            story.add_row(name, value)
+    console.print(story)
+    table = Table()
+    for heading in ("Recipient", "State", "What the server said"):
+        table.add_column(heading, overflow="fold")
+    for each in job.recipients:
+        table.add_row(escape(each.address), each.state, escape(each.reply))
+    console.print(table)
+
+
+@app.command("retry")
+def retry(context: typer.Context, number: Number) -> None:
+    """Have a job sent again that has failed, is held, waits for its next try or is in doubt."""
+    job = _with_spool(context, lambda spool: spool.retry(number))
+    make_console().print(f"Job {job.id} is sent again, to {escape(_addresses(job))}.", highlight=False)
+
+
+@app.command("cancel")
+def cancel(context: typer.Context, number: Number) -> None:
+    """Have a job not sent."""
+    job = _with_spool(context, lambda spool: spool.cancel(number))
+    make_console().print(f"Job {job.id} is cancelled.", highlight=False)
+
+
+def as_json_of(job: Job) -> dict[str, Any]:
+    """Return what is told of a job, as JSON holds it; times are in ISO 8601."""
+    return {
+        "id": job.id,
+        "pipeline": job.pipeline,
+        "via": job.via,
+        "state": job.state,
+        "sender": job.sender,
+        "recipients": [each.address for each in job.recipients],
+        "delivery": [
+            {"address": each.address, "state": each.state, "reply": each.reply, "cause": each.cause}
+            for each in job.recipients
+        ],
+        "subject": job.subject,
+        "size": job.size,
+        "message_id": job.message_id,
+        "cause": job.cause,
+        "message": job.sentence,
+        "reply": job.reply,
+        "attempts": job.attempts,
+        "created_at": iso(job.created_at),
+        "changed_at": iso(job.changed_at),
+        "next_attempt": iso(job.next_attempt),
+        "expires_at": iso(job.expires_at),
+        "notes": dict(job.notes),
+    }
+
+
+def _with_spool(context: typer.Context, work: Callable[[Spool], Awaitable[T]]) -> T:
+    from mailslot.spool.spool import Spool  # noqa: PLC0415 - sqlite takes a moment to import
+
+    home: Path = context.obj
+
+    async def main() -> T:
+        async with Spool(home) as spool:
+            return await work(spool)
+
+    return anyio.run(main)
+
+
+def _story(job: Job) -> list[tuple[str, str]]:
+    return [
+        ("State", _state(job)),
+        ("Why", escape(job.sentence)),
+        ("The server said", escape(job.reply)),
+        ("Pipeline", escape(f"{job.pipeline}, through {job.via}")),
+        ("From", escape(job.sender or "nobody (the null sender)")),
+        ("Octets", f"{job.size:,}"),
+        ("Message-ID", escape(job.message_id)),
+        ("Accepted", local(job.created_at)),
+        ("Last change", local(job.changed_at)),
+        ("Tries", str(job.attempts)),
+        ("Next try", local(job.next_attempt)),
+        ("Given up", local(job.expires_at) if job.state not in {"sent", "failed", "cancelled"} else ""),
+        *((escape(name.replace("_", " ").capitalize()), escape(value)) for name, value in job.notes.items()),
+    ]
+
+
+def _state(job: Job) -> str:
+    colour = _COLOURS.get(job.state)
+    word = job.state.replace("_", " ")
+    return f"[{colour}]{word}[/{colour}]" if colour else word
+
+
+def _addresses(job: Job) -> str:
+    addresses = [each.address for each in job.recipients]
+    return ", ".join(addresses[:3]) + (f" and {len(addresses) - 3} more" if len(addresses) > 3 else "")
+
+
+def _short(moment: float | None) -> str:
+    return "" if moment is None else datetime.fromtimestamp(moment, UTC).astimezone().strftime("%m-%d %H:%M")

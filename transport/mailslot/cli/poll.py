@@ -1,0 +1,121 @@
+"""``mailslot poll``: poll now, once, and hand the mail to its pipeline."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import anyio
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from mailslot.cli.console import make_console
+from mailslot.cli.home import open_records
+from mailslot.cli.settings import AsJson, SlotName
+from mailslot.errors import InputError
+from mailslot.slots.slot import find_slot
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mailslot.service.poll_report import PollReport
+    from mailslot.slots.records import Records
+    from mailslot.slots.slot import Slot
+
+_WAIT = 30.0
+"""Seconds to wait for a service that polls the same slot at this moment."""
+
+_COLOURS = {"done": "green", "set aside": "red", "later": "yellow"}
+
+
+def poll(
+    context: typer.Context,
+    slot: SlotName,
+    *,
+    as_json: AsJson = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also try again what was set aside or could not be fetched.")
+    ] = False,
+) -> None:
+    """Poll a slot now, once: fetch what is new, and have it handled."""
+    home: Path = context.obj
+    found = find_slot(slot)
+    if found.protocol != "POP":
+        raise InputError(f"{found.id} sends mail; only a POP slot can be polled.", stage="resolve")
+    report = anyio.run(_poll, open_records(home), found, again)
+    if as_json:
+        sys.stdout.write(json.dumps(_as_json(found, report), indent=2) + "\n")
+    else:
+        _show(report)
+    if not report.ok:
+        sys.stderr.write(f"{report.sentence}\n")
+        raise typer.Exit(1)
+
+
+async def _poll(records: Records, slot: Slot, again: bool) -> PollReport:  # noqa: FBT001 - anyio.run takes no names
+    from mailslot.service.device import open_device  # noqa: PLC0415 - the service takes a while to import
+    from mailslot.service.pipeline import find_pipelines, pollers  # noqa: PLC0415
+    from mailslot.service.poller import poll_once  # noqa: PLC0415
+
+    pipeline = pollers(find_pipelines()).get(slot.record)
+    if pipeline is None:
+        raise InputError(
+            f"No pipeline that handles the mail of {slot.id} is installed.", stage="resolve", cause="not_configured"
+        )
+    sections = () if pipeline.section is None else (pipeline.section,)
+    async with open_device(records, sections) as device:
+        return await poll_once(device, slot.record, pipeline, again=again, wait=_WAIT)
+
+
+def _show(report: PollReport) -> None:
+    console = make_console()
+    if report.handled:
+        table = Table()
+        for heading in ("Mail", "From", "Subject", "Octets", "What became of it"):
+            table.add_column(heading, overflow="fold", justify="right" if heading in {"Mail", "Octets"} else "left")
+        for each in report.handled:
+            colour = _COLOURS[each.outcome]
+            said = f"[{colour}]{each.outcome}[/{colour}]" + (f": {escape(each.note)}" if each.note else "")
+            table.add_row(str(each.mail.id), escape(each.sender), escape(each.subject), f"{each.mail.size:,}", said)
+        console.print(table)
+    if report.ok:
+        console.print(escape(_summary(report)), highlight=False)
+    for note in report.notes:
+        console.print(f"[yellow]Note:[/yellow] {escape(note)}", highlight=False)
+
+
+def _summary(report: PollReport) -> str:
+    said = [f"The server lists {report.listed}", f"{report.fetched} fetched", f"{report.deleted} deleted there"]
+    for number, words in (
+        (report.copies, "known already"),
+        (report.passed_over, "from before the first poll"),
+        (report.refused, "not fetched"),
+        (report.left, "left for the next poll"),
+    ):
+        if number:
+            said.append(f"{number} {words}")
+    return ", ".join(said) + "."
+
+
+def _as_json(slot: Slot, report: PollReport) -> dict[str, Any]:
+    return {
+        "slot": slot.id,
+        "record": slot.record,
+        **report.summary(),
+        "message": report.sentence,
+        "notes": report.notes,
+        "handled": [
+            {
+                "mail": each.mail.id,
+                "uid": each.mail.uid,
+                "size": each.mail.size,
+                "sender": each.sender,
+                "subject": each.subject,
+                "outcome": each.outcome.replace(" ", "_"),
+                "note": each.note,
+            }
+            for each in report.handled
+        ],
+    }

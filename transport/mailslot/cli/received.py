@@ -1,0 +1,123 @@
+"""``mailslot received``: the mail that was fetched, and what became of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import anyio
+import anyio.to_thread
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from mailslot.cli.console import make_console
+from mailslot.cli.settings import AsJson
+from mailslot.moments import iso, local
+
+if TYPE_CHECKING:
+    from mailslot.spool.incoming import Incoming
+
+
+class StateName(StrEnum):
+    """A mail's state; typer takes no list of `Literal`."""
+
+    FETCHED = "fetched"
+    DONE = "done"
+    SET_ASIDE = "set_aside"
+
+
+_COLOURS = {"done": "green", "fetched": "yellow", "set_aside": "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A mail that was fetched.
+
+    Attributes:
+        mail: what the ledger knows of it.
+        sender: its From, from its file or, once that is gone, as its pipeline has noted it; may be empty.
+        subject: its Subject, likewise.
+        pages: how many pages its pipeline has counted in it; None where it has not.
+    """
+
+    mail: Incoming
+    sender: str
+    subject: str
+    pages: int | None
+
+
+def received(
+    context: typer.Context,
+    *,
+    as_json: AsJson = False,
+    record: Annotated[str | None, typer.Option(help="Only mail of this record, such as print-pop.")] = None,
+    state: Annotated[list[StateName] | None, typer.Option(help="Only mail in this state; may be repeated.")] = None,
+    most: Annotated[int, typer.Option(min=1, max=10_000, help="How many, the newest first.")] = 100,
+) -> None:
+    """List the mail that was fetched, the newest first, and what became of each."""
+    states = [each.value for each in state or ()]
+    home: Path = context.obj
+    found = anyio.run(_found, home, record, states, most)
+    if as_json:
+        sys.stdout.write(json.dumps([_as_json(each) for each in found], indent=2) + "\n")
+        return
+    console = make_console()
+    if not found:
+        console.print("No mail was received.")
+        return
+    table = Table()
+    for heading in ("ID", "Record", "State", "From", "Subject", "Pages", "Received", "What became of it"):
+        table.add_column(heading, overflow="fold", justify="right" if heading in {"ID", "Pages"} else "left")
+    for each in found:
+        table.add_row(
+            str(each.mail.id),
+            each.mail.record,
+            f"[{_COLOURS[each.mail.state]}]{each.mail.state.replace('_', ' ')}[/]",
+            escape(each.sender),
+            escape(each.subject),
+            "" if each.pages is None else str(each.pages),
+            local(each.mail.fetched_at),
+            escape(each.mail.reason),
+        )
+    console.print(table)
+
+
+async def _found(home: Path, record: str | None, states: list[Any], most: int) -> list[Received]:
+    from mailslot.service.glance import glance_at  # noqa: PLC0415 - the parsers of the standard library take a moment
+    from mailslot.spool.spool import Spool  # noqa: PLC0415 - sqlite takes a moment to import
+
+    async with Spool(home) as spool:
+        mails = await spool.ledger.mails(record, states=states or None, most=most)
+        found: list[Received] = []
+        for mail in mails:
+            noted: dict[str, Any] = await spool.store(mail.record.partition("-")[0]).get(f"mail:{mail.id}", {})
+            if mail.path is None:
+                sender, subject = str(noted.get("from", "")), str(noted.get("subject", ""))
+            else:
+                glance = await anyio.to_thread.run_sync(glance_at, mail.path)
+                sender, subject = glance.sender, glance.subject
+            found.append(Received(mail, sender, subject, noted.get("pages")))
+    return found
+
+
+def _as_json(received: Received) -> dict[str, Any]:
+    mail = received.mail
+    return {
+        "id": mail.id,
+        "record": mail.record,
+        "uid": mail.uid,
+        "state": mail.state,
+        "from": received.sender,
+        "subject": received.subject,
+        "size": mail.size,
+        "pages": received.pages,
+        "tries": mail.tries,
+        "received_at": iso(mail.fetched_at),
+        "due_at": iso(mail.due_at),
+        "reason": mail.reason,
+    }

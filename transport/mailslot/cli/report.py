@@ -1,0 +1,29 @@
+"""``mailslot report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+import typer
+from rich.markup import escape
+
+from mailslot.cli.console import make_console
+from mailslot.cli.home import open_records
+from mailslot.cli.output import check_output, write_output
+
+
+def report(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The zip file to write.")],
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+) -> None:
+    """Write what support wants to know into a zip file: settings, slots, the last tests, without any secret."""
+    from mailslot.diagnosis.report import make_report  # noqa: PLC0415 - cryptography takes a while to import
+
+    home: Path = context.obj
+    check_output(file, force=force)
+    write_output(file, anyio.run(make_report, open_records(home)), force=force)
+    make_console().print(f"The report is in {escape(str(file))}. Accounts are in it; secrets are not.", soft_wrap=True)

@@ -1,0 +1,124 @@
+"""``mailslot serve`` and ``mailslot metrics``: the service, and its state as numbers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import anyio
+import typer
+
+from mailslot.cli.home import open_records
+from mailslot.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from mailslot.service.device import Device
+    from mailslot.service.panel import Panel
+    from mailslot.service.systemd import ServiceManager
+    from mailslot.slots.records import Records
+
+_LATEST = 9.5
+"""Seconds after which the process ends whatever still goes on; every state on the disk stands a crash."""
+
+
+def serve(
+    context: typer.Context,
+    *,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="Answer /metrics and /healthz here; PORT alone is on this machine only."
+        ),
+    ] = None,
+    backend: Annotated[Literal["asyncio", "trio"], typer.Option(help="The event loop.")] = "asyncio",
+    log: Annotated[
+        Literal["json", "plain"] | None, typer.Option(help="How to log; plain on a terminal, else JSON lines.")
+    ] = None,
+) -> None:
+    """Deliver, poll, watch and renew until stopped; one service for each home folder."""
+    from mailslot.service.log import set_up  # noqa: PLC0415 - the service takes a while to import
+    from mailslot.service.panel import find_panel  # noqa: PLC0415
+    from mailslot.service.systemd import ServiceManager  # noqa: PLC0415
+
+    home: Path = context.obj
+    set_up(sys.stderr, plain=sys.stderr.isatty() if log is None else log == "plain")
+    manager = ServiceManager.of(os.environ, os.getpid())
+    panel_of = find_panel() if listen is not None else None
+    listener = _listener(listen) if listen is not None else None
+    records = open_records(home)
+    try:
+        anyio.run(_serve, records, manager, panel_of, listener, backend=backend)
+    except ModuleNotFoundError as error:
+        if error.name != "trio":
+            raise
+        raise InputError("--backend trio needs trio: pip install 'mailslot[trio]'.", stage="resolve") from None
+
+
+async def _serve(
+    records: Records,
+    manager: ServiceManager,
+    panel_of: Callable[[Device], Panel] | None,
+    listener: socket.socket | None,
+) -> None:
+    from mailslot.service.device import open_device  # noqa: PLC0415
+    from mailslot.service.pipeline import find_pipelines  # noqa: PLC0415
+    from mailslot.service.service import Service, signalled  # noqa: PLC0415
+
+    pipelines = find_pipelines()
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async with open_device(records, [each.section for each in pipelines if each.section is not None]) as device:
+            more: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+            if panel_of is not None and listener is not None:
+                more.append(("panel", partial(panel_of(device).serve, listener)))
+            service = Service(device, pipelines, manager, more=more)
+            await service.run(partial(signalled, device, signals, _end_in_any_case))
+
+
+def _end_in_any_case() -> None:
+    """See that the process ends in time, even if something in a thread hangs."""
+    timer = threading.Timer(_LATEST, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
+
+
+def _listener(address: str) -> socket.socket:
+    """Return a socket that listens where the person said.
+
+    Raises:
+        InputError: that is no address, or it cannot be listened to.
+    """
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
+    if not (port.isascii() and port.isdigit() and int(port) < 65536):
+        raise InputError(f"{address!r} is not of the form HOST:PORT.", stage="resolve")
+    try:
+        family = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, int(port)), family=family)
+    except OSError as error:
+        # What socket.create_server says names the address once more.
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise InputError(
+            f"{address} cannot be listened to: {why}.", stage="connect", cause="not_configured", detail=str(error)
+        ) from error
+
+
+def print_metrics(context: typer.Context) -> None:
+    """Print the state of the device in Prometheus' text format."""
+    from mailslot.service.device import open_device  # noqa: PLC0415
+    from mailslot.service.metrics import metrics  # noqa: PLC0415
+
+    home: Path = context.obj
+
+    async def main() -> str:
+        async with open_device(open_records(home)) as device:
+            return await metrics(device)
+
+    sys.stdout.write(anyio.run(main))

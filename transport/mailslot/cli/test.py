@@ -1,0 +1,207 @@
+"""``mailslot test``: connection tests side by side, and what is to be done where one fails."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import anyio
+import typer
+from rich.cells import cell_len, set_cell_size
+from rich.live import Live
+from rich.markup import escape
+from rich.spinner import Spinner
+from rich.table import Table
+
+from mailslot.cli.console import make_console
+from mailslot.cli.home import open_records
+from mailslot.cli.settings import AsJson
+from mailslot.diagnosis.stages import STAGES
+from mailslot.slots.slot import SLOTS, doors, find_slot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from rich.console import RenderableType
+
+    from mailslot.diagnosis.result import TestResult
+    from mailslot.diagnosis.stages import StageResult
+    from mailslot.slots.records import Records
+    from mailslot.slots.slot import Slot
+
+_LABELS = (
+    *("who_must_act", "get_token", "helps", "helps_not", "detail", "note", "and", "said"),
+    *("proof_send", "proof_smtp", "proof_pop"),
+)
+_MARKS = {True: "[green]✓[/green]", False: "[red]✗[/red]"}
+
+
+def run_test(
+    context: typer.Context,
+    slots: Annotated[list[str], typer.Argument(metavar="SLOT…", help="Ids of slots, such as network.smtp.")],
+    *,
+    as_json: AsJson = False,
+    send: Annotated[bool, typer.Option("--send", help="Also mail a test message to the slot's own address.")] = False,
+    language: Annotated[
+        str | None, typer.Option(help="What to say it in: en, de, fr, es or ja; else the device's language.")
+    ] = None,
+) -> None:
+    """Test the connection of slots: stage by stage, and why it fails and who must act where it does.
+
+    Nothing is read and nothing deleted; nothing is sent without --send.
+    """
+    home: Path = context.obj
+    found = list({slot.id: slot for slot in map(find_slot, slots)}.values())
+    records = open_records(home)
+    language = _language(records, language)
+    progress = _Progress([slot for slot in found if slot == _first(slot, found)])
+    console = make_console(soft_wrap=True)
+    quiet = as_json or not console.is_terminal
+    with (
+        nullcontext()
+        if quiet
+        else Live(console=console, get_renderable=progress.render, transient=True, refresh_per_second=10)
+    ):
+        results = anyio.run(_test_all, records, found, send, progress.hear)
+    if as_json:
+        sys.stdout.write(json.dumps([result.as_json(language) for result in results], indent=2) + "\n")
+    else:
+        for result in results:
+            console.print(_report(result, language), highlight=False)
+        _complain(results, language)
+    if not all(result.ok for result in results):
+        raise typer.Exit(1)
+
+
+async def _test_all(
+    records: Records,
+    slots: Sequence[Slot],
+    send: bool,  # noqa: FBT001 - anyio.run passes by position
+    hear: Callable[[str, StageResult], None],
+) -> list[TestResult]:
+    """Test all records side by side, each once; its slots share the result."""
+    from mailslot.diagnosis.connection_test import test_connection  # noqa: PLC0415 - httpx2 takes a while to import
+    from mailslot.slots.access import Accesses  # noqa: PLC0415 - likewise
+
+    by_record: dict[str, TestResult] = {}
+
+    async def run(slot: Slot) -> None:
+        by_record[slot.record] = await test_connection(
+            accesses, slot, send=send, on_stage=lambda stage: hear(slot.record, stage)
+        )
+
+    async with Accesses(records) as accesses, anyio.create_task_group() as group:
+        for slot in slots:
+            if slot == _first(slot, slots):
+                group.start_soon(run, slot)
+    return [replace(by_record[slot.record], slot=slot.id) for slot in slots]
+
+
+def _first(slot: Slot, slots: Sequence[Slot]) -> Slot:
+    """Return the first of `slots` that is a door to the same record."""
+    return next(other for other in slots if other.record == slot.record)
+
+
+def _language(records: Records, asked: str | None) -> str:
+    from mailslot.diagnosis.catalogue import languages  # noqa: PLC0415 - only where something is said
+    from mailslot.errors import MailError  # noqa: PLC0415 - likewise
+    from mailslot.slots.section import DEVICE  # noqa: PLC0415 - likewise
+
+    if asked is not None:
+        if asked not in languages():
+            raise typer.BadParameter(f"{asked!r} is none of {', '.join(languages())}", param_hint="--language")
+        return asked
+    try:
+        return str(records.settings.section(DEVICE)["language"])
+    except MailError:
+        # The test says what is wrong with the file.
+        return "en"
+
+
+class _Progress:
+    """What is shown while tests go on: a row for each stage, a column for each record."""
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self._slots = slots
+        self._spinner = Spinner("dots")
+        self._stages: dict[tuple[str, str], StageResult] = {}
+
+    def hear(self, record: str, stage: StageResult) -> None:
+        """Hear of a stage of a test."""
+        self._stages[record, stage.name] = stage
+
+    def render(self) -> RenderableType:
+        """Return the table as it is now."""
+        table = Table(box=None, padding=(0, 3, 0, 0))
+        table.add_column("")
+        for slot in self._slots:
+            table.add_column(slot.id, no_wrap=True)
+        reached = {name for _, name in self._stages}
+        for name in (name for name in STAGES if name in reached):
+            table.add_row(name, *(self._cell(slot.record, name) for slot in self._slots))
+        return table
+
+    def _cell(self, record: str, name: str) -> RenderableType:
+        stage = self._stages.get((record, name))
+        if stage is None:
+            return ""
+        return self._spinner if stage.ok is None else f"{_MARKS[stage.ok]} {_time(stage.seconds)}"
+
+
+def _report(result: TestResult, language: str) -> str:
+    """Return what an administrator reads of a test: what to do first, what was said last."""
+    from mailslot.diagnosis.catalogue import actor_name, label, say  # noqa: PLC0415 - only where something is said
+
+    said = say(result.diagnosis, language)
+    slot = next(slot for slot in SLOTS if slot.id == result.slot)
+    others = [other.id for other in doors(slot.record) if other != slot]
+    labels = {name: label(name, language) for name in _LABELS}
+    same = f" [dim]({labels['and']} {', '.join(others)})[/dim]" if others else ""
+    parts = [f"\n{_MARKS[result.ok]} [bold]{slot.id}[/bold]{same}", *map(_line, result.stages)]
+    parts.append(f"[bold]{escape(said.message)}[/bold]")
+    if result.ok:
+        parts.append(labels[_proof(slot, result)])
+    else:
+        parts.append(escape(said.advice))
+        rows = {"who_must_act": "" if said.actor is None else actor_name(said.actor, language)}
+        rows |= {"get_token": labels["helps" if said.token_helps else "helps_not"], "detail": result.diagnosis.detail}
+        room = max(cell_len(labels[name]) for name in rows) + 1
+        for name, text in rows.items():
+            if text:
+                parts.append(f"{set_cell_size(f'{labels[name]}:', room)}  {escape(text)}")
+    for warning in result.warnings:
+        also = say(warning, language)
+        parts.append(f"[yellow]{labels['note']}:[/yellow] {escape(also.message)} {escape(also.advice)}")
+    if result.transcript and not result.ok:
+        parts.append(f"[dim]{labels['said']}[/dim]")
+        parts += [f"[dim]  {escape(line)}[/dim]" for line in result.transcript]
+    return "\n".join(parts)
+
+
+def _line(stage: StageResult) -> str:
+    return f"  {stage.name:<12}  {_MARKS[bool(stage.ok)]}  {_time(stage.seconds):>8}  {escape(stage.note)}".rstrip()
+
+
+def _proof(slot: Slot, result: TestResult) -> str:
+    """Return which label says what a test that passed proves."""
+    if any(stage.name == "send" for stage in result.stages):
+        return "proof_send"
+    return "proof_smtp" if slot.protocol == "SMTP" else "proof_pop"
+
+
+def _complain(results: Sequence[TestResult], language: str) -> None:
+    """Put the sentence of each failed test on standard error."""
+    from mailslot.diagnosis.catalogue import say  # noqa: PLC0415 - only where something is said
+
+    for result in results:
+        if not result.ok:
+            slot = f"{result.slot}: " if len(results) > 1 else ""
+            sys.stderr.write(f"{slot}{say(result.diagnosis, language).message}\n")
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1000:,.0f} ms" if seconds < 10 else f"{seconds:.0f} s"

@@ -1,0 +1,106 @@
+"""From an error to its one cause: by stage, code, enhanced code, challenge, token, provider and, last, words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mailslot.diagnosis.catalogue import CAUSES
+from mailslot.diagnosis.diagnosis import Diagnosis
+from mailslot.diagnosis.rules import rule_for
+from mailslot.diagnosis.token import provider_of
+from mailslot.errors import MailError, RecipientsRefusedError
+from mailslot.oauth.claims import look_into
+from mailslot.oauth.faults import MAX_SKEW, TokenServiceError
+from mailslot.wire.redact import Redactor
+from mailslot.wire.reply import printable
+
+if TYPE_CHECKING:
+    from mailslot.diagnosis.circumstances import Circumstances
+
+MAX_WORDS: Final = 160
+"""Characters of somebody else's words in a sentence."""
+
+MAX_DETAIL: Final = 1000
+"""Characters of the detail."""
+
+
+def diagnose(error: MailError, circumstances: Circumstances) -> Diagnosis:
+    """Return what an error means under the circumstances.
+
+    Pure and total: the same error gives the same diagnosis, nothing is asked, and nothing is raised.
+    """
+    redactor = Redactor()
+    if circumstances.token:
+        redactor.add(circumstances.token)
+    cause = _cause(error, circumstances)
+    facts = {
+        name: shown
+        for name, value in _facts(error, circumstances).items()
+        if value and (shown := _cut(redactor.mask(_line(value)), MAX_WORDS))
+    }
+    return Diagnosis(cause, facts, _cut(redactor.mask(_line(error.detail)), MAX_DETAIL))
+
+
+def _cause(error: MailError, circumstances: Circumstances) -> str:
+    if error.in_doubt:
+        return error.cause
+    if _clock_explains(error.cause, circumstances):
+        return "clock_wrong"
+    rule = rule_for(error, circumstances)
+    cause = error.cause if rule is None else rule.cause
+    return cause if cause in CAUSES else "unknown"
+
+
+def _clock_explains(cause: str, circumstances: Circumstances) -> bool:
+    """Whether the certificate is good by true time; without its dates, whether the clock is wrong in that direction."""
+    behind = {"certificate_not_yet_valid": 1, "certificate_expired": -1}.get(cause, 0)
+    skew, now = circumstances.skew, circumstances.now
+    if behind * skew <= MAX_SKEW:
+        return False
+    begin, end = circumstances.valid_from, circumstances.valid_until
+    if now is None:
+        return True
+    # The skew may have been told by that very certificate, and be no more than what it takes.
+    true = now + skew
+    return (begin is None or begin <= true + MAX_SKEW) and (end is None or true - MAX_SKEW <= end)
+
+
+def _facts(error: MailError, circumstances: Circumstances) -> dict[str, str | None]:
+    provider = provider_of(circumstances)
+    claims = look_into(circumstances.token)
+    facts: dict[str, str | None] = {
+        "host": circumstances.host,
+        "port": str(circumstances.port),
+        "account": circumstances.account,
+        "sender": circumstances.sender,
+        "provider": None if provider is None or provider.id == "custom" else provider.name,
+        "owner": circumstances.owner or (None if claims is None else claims.user(circumstances.account or "")),
+        "security_now": circumstances.security.value,
+        **_wrong_by(circumstances.skew),
+    }
+    if error.reply is not None and not error.reply.positive:
+        facts["words"] = error.reply.words
+    elif isinstance(error, TokenServiceError):
+        said = ": ".join(filter(None, (error.error, error.error_description)))
+        facts["token_words"] = said or (None if error.status is None else f"HTTP {error.status}")
+    else:
+        facts["reason"] = str(error)
+    if isinstance(error, RecipientsRefusedError):
+        facts["recipient"] = next(iter(error.refused))
+    return facts
+
+
+def _wrong_by(skew: float) -> dict[str, str | None]:
+    """How wrong the clock is, in the unit that suits."""
+    for name, seconds in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if abs(skew) >= 2 * seconds:
+            return {name: f"{abs(skew) / seconds:.0f}"}
+    return {}
+
+
+def _line(text: str) -> str:
+    return printable(" ".join(text.split()))
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"

@@ -1,0 +1,239 @@
+"""What support wants to know of a device, as documents of JSON's kinds; what cannot be read becomes a note."""
+
+from __future__ import annotations
+
+import platform
+import re
+import ssl
+import sys
+import time
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from anyio.to_thread import run_sync
+
+from mailslot.diagnosis.catalogue import say
+from mailslot.diagnosis.diagnosis import Diagnosis
+from mailslot.diagnosis.history import History
+from mailslot.diagnosis.scrub import pieces
+from mailslot.errors import MailError
+from mailslot.moments import iso
+from mailslot.oauth.claims import look_into
+from mailslot.slots.overview import record_overview, section_overview
+from mailslot.slots.section import find_section, section_names
+from mailslot.slots.settings import SECRETS
+from mailslot.slots.slot import PROTOCOLS, SLOTS
+from mailslot.spool.spool import Spool
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mailslot.oauth.grant import Grant
+    from mailslot.slots.records import Records
+    from mailslot.wire.secret import Secret
+
+_REQUIREMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SET: Final = "set, and left out here"
+
+
+class Evidence:
+    """Gathers what a report holds.
+
+    Attributes:
+        notes: what could not be read, a sentence each.
+        secrets: every secret of the device that could be read.
+
+    Args:
+        records: the device's settings and secrets.
+        now: the time, in seconds since the epoch.
+    """
+
+    def __init__(self, records: Records, now: float) -> None:
+        self._records = records
+        self._now = now
+        self._grants: dict[str, Grant] = {}
+        self._of_key: list[str] = []
+        self.notes: list[str] = []
+        self.secrets: list[Secret] = []
+
+    async def documents(self) -> dict[str, Any]:
+        """Return what the files of a report hold, by name; texts are lists of lines."""
+        try:
+            await run_sync(self._records.check_key)
+        except MailError as error:
+            self._of_key.append(str(error))
+            self.notes.append(f"The passwords and tokens could not be read: {error}")
+        for record in PROTOCOLS:
+            await self._learn(record)
+        found: dict[str, Any] = {
+            "versions.json": await self._part("versions", run_sync, versions),
+            "settings.json": await self._part("settings", run_sync, self._settings),
+            "slots.json": await self._part("slots", self._slots),
+            "tokens.json": {record: self._token(grant) for record, grant in self._grants.items()},
+            "tests.json": await self._part("connection tests", self._tests),
+            "queue.json": await self._part("queue", self._queue),
+        }
+        transcripts: dict[str, list[str]] = await self._part("transcripts", self._transcripts) or {}
+        found |= {f"transcripts/{record}.txt": lines for record, lines in transcripts.items()}
+        return {name: document for name, document in found.items() if document not in (None, {}, [])}
+
+    async def _part(self, what: str, gather: Callable[..., Awaitable[Any]], *arguments: object) -> Any:  # noqa: ANN401
+        try:
+            return await gather(*arguments)
+        except Exception as error:  # noqa: BLE001 - a report is for what is broken, and is written whatever is
+            said = str(error) if isinstance(error, MailError) else type(error).__name__
+            # The key keeps every secret from being read, and is spoken of once.
+            if said not in self._of_key:
+                self.notes.append(f"The {what} could not be read: {said}")
+            return None
+
+    async def _learn(self, record: str) -> None:
+        """Take in what must not be in the report, and the grant."""
+        for field in SECRETS:
+            secret = await self._part(f"{field} of {record}", run_sync, self._records.vault.read, record, field)
+            if secret is not None:
+                self.secrets += pieces(secret)
+        grant: Grant | None = await self._part(f"token of {record}", self._records.store(record).load)
+        if grant is not None:
+            self._grants[record] = grant
+            tokens = (grant.access_token, grant.refresh_token, grant.previous_refresh_token)
+            self.secrets += [token for token in tokens if token is not None]
+
+    def _settings(self) -> dict[str, Any]:
+        in_use = self._records.settings.current()
+        if in_use.fault:
+            self.notes.append(in_use.fault)
+        records = {record: record_overview(self._records, record) for record in PROTOCOLS}
+        for overview in records.values():
+            overview["settings"] = {key: _open(key, value) for key, value in overview["settings"].items()}
+        sections: dict[str, Any] = {}
+        for name in section_names():
+            section = find_section(name)
+            if section is not None:
+                overview = section_overview(self._records, section)
+                private = {key for key, known in section.keys.items() if known.private}
+                overview["settings"] = {
+                    key: _SET if value is not None and key in private else _open(key, value)
+                    for key, value in overview["settings"].items()
+                }
+                sections[name] = overview
+        return {"records": records, "sections": sections}
+
+    async def _slots(self) -> list[dict[str, Any]]:
+        all_settings = await run_sync(self._records.settings.load)
+        rows: list[dict[str, Any]] = []
+        for slot in SLOTS:
+            token, health = await self._records.token_state(slot.record, all_settings[slot.record], self._now)
+            row = {"slot": slot.id, "path": slot.path, "record": slot.record, "protocol": slot.protocol}
+            rows.append({**row, "token": token, "health": None if health is None else _dated(asdict(health))})
+        return rows
+
+    def _token(self, grant: Grant) -> dict[str, Any]:
+        """Return what a token says of itself, without anything that it could be used with."""
+        claims = look_into(grant.access_token)
+        account = (grant.account or "").casefold()
+        return {
+            "flow": grant.flow,
+            "obtained_at": iso(grant.obtained_at),
+            "renewed_at": iso(grant.renewed_at),
+            "expires_at": iso(grant.expires_at),
+            "scopes": list(grant.scopes),
+            "clock_of_the_provider_is_ahead_by_seconds": grant.skew,
+            "renewals_forced_by_a_mail_server": grant.forced,
+            "access_token_characters": None if grant.access_token is None else len(grant.access_token),
+            "renewal_token": grant.refresh_token is not None,
+            "claims": None
+            if claims is None
+            else {
+                "issuer": claims.issuer,
+                "audience": list(claims.audience),
+                "scopes": list(claims.scopes),
+                "roles": list(claims.roles),
+                "tenant": claims.tenant,
+                "application": claims.application,
+                "not_before": iso(claims.not_before),
+                "expires_at": iso(claims.expires_at),
+                "names_the_account": account in map(str.casefold, claims.users) if claims.users else None,
+            },
+        }
+
+    async def _transcripts(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for record in PROTOCOLS:
+            for one in await History(self._records.home).last(record, 1):
+                if one.transcript:
+                    found[record] = [f"{one.slot}, {iso(one.at)}", "", *one.transcript]
+        return found
+
+    async def _tests(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for record in PROTOCOLS:
+            past = await History(self._records.home).last(record)
+            if past:
+                found[record] = [
+                    {
+                        "at": iso(one.at),
+                        "slot": one.slot,
+                        "ok": one.ok,
+                        "stage": one.stage,
+                        "cause": one.cause,
+                        "message": say(Diagnosis(one.cause, one.facts, one.detail)).message,
+                        "detail": one.detail,
+                        "seconds": one.seconds,
+                    }
+                    for one in past
+                ]
+        return found
+
+    async def _queue(self) -> dict[str, Any] | None:
+        if not await run_sync((self._records.home / "spool").is_dir):
+            return None
+        async with Spool(self._records.home) as spool:
+            return {"jobs": dict(await spool.counts())}
+
+
+def versions() -> dict[str, Any]:
+    """Return which software this is, and when and where it runs."""
+    names = {match[0] for line in requires("mailslot") or () if (match := _REQUIREMENT.match(line))}
+    return {
+        "mailslot": version("mailslot"),
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "openssl": ssl.OPENSSL_VERSION,
+        "system": platform.platform(),
+        "machine": platform.machine(),
+        "byte_order": sys.byteorder,
+        "file_names": sys.getfilesystemencoding(),
+        "time": iso(time.time()),
+        "time_zone": time.strftime("%Z %z"),
+        "packages": {name: found for name in sorted(names - {"mailslot"}) if (found := _version(name))},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _open(key: str, value: object) -> object:
+    """Return a setting without what somebody may have put into it that is a secret."""
+    if not isinstance(value, str):
+        return value
+    if key == "token_source":
+        return f"{value.partition(' ')[0]} …"
+    if "://" in value:
+        parts = urlsplit(value)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" + ("?…" if parts.query else "")
+    return value
+
+
+def _dated(values: dict[str, Any]) -> dict[str, Any]:
+    """Return values with every time in ISO 8601."""
+    return {
+        key: _dated(value) if isinstance(value, dict) else iso(value) if key == "at" or key.endswith("_at") else value  # pyright: ignore[reportUnknownArgumentType] - of the same kind
+        for key, value in values.items()
+    }

@@ -1,0 +1,41 @@
+"""Where port and encryption do not match: the encryption that the server does speak on this port."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+
+from mailslot.errors import MailError
+from mailslot.net.endpoint import Endpoint, Security
+from mailslot.pop3.connect import connect_pop3
+from mailslot.smtp.connect import connect_smtp
+
+if TYPE_CHECKING:
+    from mailslot.slots.access import Access
+
+
+async def other_way(access: Access, timeout: float) -> Security | None:
+    """Try TLS where it was not spoken first, and STARTTLS where it was; nobody signs in.
+
+    Args:
+        access: how it was tried; nothing secret of it is used.
+        timeout: seconds for each step; all of it takes three times as long at most.
+
+    Returns:
+        what the server speaks: `Security.NONE` where it knows no encryption on this port. None where it does not
+        speak the other way either.
+    """
+    first = access.endpoint.security is Security.TLS
+    endpoint = Endpoint(access.endpoint.host, access.endpoint.port, Security.STARTTLS if first else Security.TLS)
+    connected = connect_smtp if access.protocol == "SMTP" else connect_pop3
+    with anyio.move_on_after(3 * timeout):
+        try:
+            async with connected(endpoint, None, ssl_context=access.context, timeout=timeout):
+                return endpoint.security
+        except MailError as error:
+            # By then it has shown that it speaks TLS there.
+            if error.cause.startswith("certificate_"):
+                return endpoint.security
+            return Security.NONE if error.cause == "tls_not_offered" else None
+    return None

@@ -1,0 +1,64 @@
+"""What a refused token says of itself, as far as that tells why it was refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+from mailslot.oauth.claims import look_into, mismatch, missing_scopes
+from mailslot.oauth.providers import presets
+
+if TYPE_CHECKING:
+    from mailslot.diagnosis.circumstances import Circumstances
+    from mailslot.oauth.providers import Protocol, Provider, Service
+
+Reading = Literal["another service", "no permission", "another user", "application"]
+
+READINGS: Final[tuple[str, ...]] = get_args(Reading)
+
+_BY_CAUSE: Final[dict[str, Reading]] = {
+    "token_for_other_service": "another service",
+    "consent_missing": "no permission",
+    "account_mismatch": "another user",
+}
+
+
+def provider_of(circumstances: Circumstances) -> Provider | None:
+    """Return the account's provider: the one that is set, else the one whose server it is."""
+    if circumstances.provider is not None:
+        return circumstances.provider
+    host = circumstances.host.rstrip(".").casefold()
+    for provider in presets().values():
+        for service in (provider.smtp, provider.pop):
+            if service is not None and any(host == server.host for server in service.servers):
+                return provider
+    return None
+
+
+def read_token(circumstances: Circumstances) -> Reading | None:
+    """Return what is wrong with the token, or that it is an application's own; None where nothing can be told."""
+    token, provider = circumstances.token, provider_of(circumstances)
+    protocol: Protocol = "smtp" if circumstances.protocol == "SMTP" else "pop"
+    service = None if provider is None else provider.service(protocol)
+    if token is None:
+        return None
+    account = circumstances.account or ""
+    claims = look_into(token)
+    if service is None:
+        # Of one's own server only that is known of which no server makes an exception.
+        names = () if claims is None else tuple(name.casefold() for name in claims.users if "@" in name)
+        return "another user" if "@" in account and names and account.casefold() not in names else None
+    if claims is None:
+        return _read_grant(circumstances, service)
+    found = mismatch(token, account=account, service=service, scopes=service.scopes)
+    if found is not None:
+        return _BY_CAUSE.get(found.cause)
+    return "application" if not claims.scopes and (claims.roles or not claims.users) else None
+
+
+def _read_grant(circumstances: Circumstances, service: Service) -> Reading | None:
+    """Nobody but its audience can read the token: what the provider said when it gave it has to do."""
+    if circumstances.scopes and missing_scopes(service.scopes, circumstances.scopes):
+        return "another service"
+    owner, account = circumstances.owner or "", circumstances.account or ""
+    differ = "@" in owner and "@" in account and owner.casefold() != account.casefold()
+    return "another user" if differ else None

@@ -1,0 +1,1 @@
+"""What runs for as long as the device does: delivery, polling, renewal, and what a pipeline is."""

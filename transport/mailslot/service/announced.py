@@ -1,0 +1,39 @@
+"""What a mail server said last of the largest message that it takes, kept for those who compose the next one."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from mailslot.spool.errors import SpoolError
+
+if TYPE_CHECKING:
+    from mailslot.spool.spool import Spool
+
+_STORE: Final = "servers"
+
+
+async def remember_size(spool: Spool, record: str, server: str | None, size: int | None) -> None:
+    """Keep it, as far as the disk lets us: nothing depends on it but a better sentence.
+
+    Args:
+        spool: where it is kept.
+        record: the record whose server it is.
+        server: the server that is set there, so that it is known when that becomes another.
+        size: the octets of its SIZE (RFC 1870 section 4); None for no limit that it told.
+    """
+    known = {"server": server, "size": size or 0}
+    store = spool.store(_STORE)
+    with suppress(SpoolError):
+        if await store.get(record) != known:
+            await store.put(record, known)
+
+
+async def announced_size(spool: Spool, record: str, server: str | None) -> int | None:
+    """Return the octets that the server takes, 0 where it told no limit; None where it has not been heard.
+
+    Raises:
+        SpoolError: it cannot be read.
+    """
+    known = await spool.store(_STORE).get(record)
+    return known["size"] if known is not None and known["server"] == server else None

@@ -1,0 +1,28 @@
+"""What is known besides the error that a session ended with, so that its cause is that of the connection test."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from mailslot.diagnosis.circumstances import Circumstances
+from mailslot.errors import MailError
+
+if TYPE_CHECKING:
+    from mailslot.service.device import Device
+    from mailslot.slots.access import Access
+
+
+async def circumstances_of(device: Device, access: Access) -> Circumstances:
+    """Return what is known of a record.
+
+    Args:
+        device: the device.
+        access: how the session was opened.
+    """
+    grant = None
+    if access.settings.authentication == "oauth2":
+        # Where the grant cannot be read, the error that is to be explained says so.
+        with suppress(MailError):
+            grant = await device.records.store(access.record).load()
+    return Circumstances.of(access, grant, device.now())

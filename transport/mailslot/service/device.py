@@ -1,0 +1,186 @@
+"""The device as a pipeline sees it: its settings, its ways to the mail servers, its spool, its clocks."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import anyio
+from anyio.to_thread import run_sync
+
+from mailslot.errors import InputError
+from mailslot.oauth.timing import Clocks
+from mailslot.slots.access import Accesses
+from mailslot.slots.section import DEVICE
+from mailslot.spool.spool import Spool
+from mailslot.vault import durable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterable, Mapping
+    from pathlib import Path
+
+    from mailslot.slots.records import Records
+    from mailslot.slots.section import Section
+    from mailslot.spool.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the device says of itself; empty where nobody has set it.
+
+    Attributes:
+        name: what people call it.
+        model: what its maker calls it.
+        serial_number: its serial number.
+        location: where it stands.
+        language: of what it writes: en, de, fr, es or ja.
+    """
+
+    name: str
+    model: str
+    serial_number: str
+    location: str
+    language: str
+
+
+class Device:
+    """What all tasks of one process share; made by `open_device`.
+
+    Attributes:
+        records: settings and secrets.
+        accesses: the ways to the mail servers.
+        spool: the queue, the ledger and the pipelines' memory.
+        clocks: wall and steady clock.
+    """
+
+    def __init__(
+        self, records: Records, accesses: Accesses, spool: Spool, *, clocks: Clocks | None = None, speed: float = 1.0
+    ) -> None:
+        """Put a device together.
+
+        Args:
+            records: settings and secrets.
+            accesses: open.
+            spool: open.
+            clocks: its clocks; None for the machine's.
+            speed: how much faster than the machine's they run, which only tests want.
+        """
+        self.records = records
+        self.accesses = accesses
+        self.spool = spool
+        self.clocks = clocks or Clocks()
+        self._speed = speed
+        self._sections: dict[str, tuple[Section, Mapping[str, Any]]] = {}
+        self._seen: object = None
+        self._changed = anyio.Event()
+
+    @property
+    def home(self) -> Path:
+        """The folder that holds all of it."""
+        return self.records.home
+
+    def now(self) -> float:
+        """Return the time by the wall clock, in seconds since 1970; it may be wrong, and may jump."""
+        return self.clocks.wall()
+
+    def steady(self) -> float:
+        """Return seconds on a clock that nobody sets, for intervals."""
+        return self.clocks.steady()
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep for so many seconds of the device's clocks."""
+        await anyio.sleep(max(0.0, seconds) / self._speed)
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep for so many seconds of the device's clocks, or until the settings are others."""
+        with anyio.move_on_after(max(0.0, seconds) / self._speed):
+            await self._changed.wait()
+
+    def settings(self, section: Section) -> Mapping[str, Any]:
+        """Return what is set in a section, with defaults; as the file was when it was last looked at.
+
+        Raises:
+            InputError: nothing was read of it yet, and the file cannot be used.
+        """
+        if section.name not in self._sections:
+            self._sections[section.name] = (section, self.records.settings.section(section))
+        return self._sections[section.name][1]
+
+    @property
+    def identity(self) -> Identity:
+        """What the device says of itself."""
+        said = cast("Mapping[str, str | None]", self.settings(DEVICE))
+        return Identity(
+            name=said["name"] or "",
+            model=said["model"] or "",
+            serial_number=said["serial_number"] or "",
+            location=said["location"] or "",
+            language=said["language"] or "en",
+        )
+
+    def store(self, name: str) -> Store:
+        """Return the memory of a pipeline.
+
+        Args:
+            name: whose; a pipeline uses its own name.
+        """
+        return self.spool.store(name)
+
+    async def refresh(self, sections: Iterable[Section] = ()) -> bool:
+        """Read the sections anew if the file has changed; a broken one leaves all as it was, and the log says so.
+
+        Args:
+            sections: what to read besides those that were asked for before.
+
+        Returns:
+            whether the settings are others now.
+        """
+        changed = await run_sync(self._refresh, tuple(sections))
+        if changed:
+            self._changed.set()
+            self._changed = anyio.Event()
+        return changed
+
+    def _refresh(self, more: tuple[Section, ...]) -> bool:
+        seen = durable.stamp(self.records.settings.path)
+        wanted = {section.name: section for section, _ in self._sections.values()} | {each.name: each for each in more}
+        if seen == self._seen and wanted.keys() == self._sections.keys():
+            return False
+        changed, self._seen = seen != self._seen, seen
+        try:
+            self._sections = {
+                name: (section, self.records.settings.section(section)) for name, section in wanted.items()
+            }
+        except InputError as error:
+            logger.error("The settings that were read before are kept: %s", error)  # noqa: TRY400 - a person's slip
+            return False
+        return changed
+
+
+@asynccontextmanager
+async def open_device(
+    records: Records, sections: Iterable[Section] = (), *, clocks: Clocks | None = None, speed: float = 1.0
+) -> AsyncGenerator[Device]:
+    """Open a device's spool and its ways to the servers, and close them at the end.
+
+    Args:
+        records: its settings and secrets.
+        sections: the sections that will be asked for; any other is read when it first is.
+        clocks: its clocks; None for the machine's.
+        speed: how much faster than the machine's they run, which only tests want.
+
+    Raises:
+        InputError: the settings cannot be used.
+        MailError: the spool cannot be opened.
+    """
+    wanted = {section.name: section for section in (DEVICE, *sections)}
+    await run_sync(records.settings.load)
+    clocks = clocks or Clocks()
+    async with Spool(records.home, clock=clocks.wall) as spool, Accesses(records) as accesses:
+        device = Device(records, accesses, spool, clocks=clocks, speed=speed)
+        await device.refresh(wanted.values())
+        yield device

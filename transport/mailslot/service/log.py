@@ -1,0 +1,100 @@
+"""Lines for a log: JSON for machines, or a line as people read it; what they speak of stands beside the words.
+
+``logger.info("Delivered", extra={"job": 7})`` becomes ``{"time": …, "level": "info", "message": "Delivered",
+"job": 7}``. No traceback is written: of an error that is not ours only its kind and place are told, since its words
+may quote what nobody may see.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mailslot.errors import MailError
+from mailslot.wire.secret import MASK
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+MEANING: Final = (
+    "slot", "record", "pipeline", "task", "job", "mail", "cause", "state", "attempts", "seconds", "messages"
+)  # fmt: skip
+"""What a line may speak of, by the names that it has in a record's ``extra``."""
+
+# Three parts of base64url (RFC 7519), Google's access and renewal tokens, and a bearer header.
+_TOKEN_LIKE: Final = re.compile(
+    r"eyJ[\w-]{10,}\.[\w-]{10,}(?:\.[\w-]*)*|\bya29\.[\w.-]{10,}|\b1//[\w-]{20,}|(?<=[Bb]earer )[\w.~+/-]{8,}=*"
+)
+
+
+class JsonLines(logging.Formatter):
+    """A JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a record as one line."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": _words(record),
+        }
+        line |= _meaning(record)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class PlainLines(logging.Formatter):
+    """A line as people read it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a record as one line."""
+        time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        level = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
+        meaning = " ".join(f"{name}={value}" for name, value in _meaning(record).items() if value is not None)
+        return f"{time} {level}{_words(record)}" + (f"  ({meaning})" if meaning else "")
+
+
+def set_up(stream: TextIO, *, plain: bool) -> None:
+    """Write what the library and the plugins log to a stream, and of others only what is amiss.
+
+    Args:
+        stream: where the lines go.
+        plain: for people; else JSON.
+    """
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(PlainLines() if plain else JsonLines())
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    for name in ("mailslot", "mailslot_plugins"):
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
+def described(error: BaseException) -> str:
+    """Return what a log may say of an error: the sentence of one of ours, else its kind and where it was raised."""
+    if isinstance(error, MailError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{type(error).__name__}: {error.strerror or type(error).__name__}"
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    places = ", called at ".join(
+        f"{Path(frame.filename).name}:{frame.lineno} ({frame.name})" for frame in reversed(frames)
+    )
+    return f"{type(error).__name__}, raised at {places}" if places else type(error).__name__
+
+
+def _words(record: logging.LogRecord) -> str:
+    words = record.getMessage()
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        words = f"{words} ({described(error)})"
+    # One record is one line, whatever was put into it.
+    return _TOKEN_LIKE.sub(MASK, " ".join(words.split()))
+
+
+def _meaning(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in MEANING if hasattr(record, name)}

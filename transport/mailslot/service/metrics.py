@@ -1,0 +1,139 @@
+"""The state of a device as numbers, in Prometheus' text format (version 0.0.4).
+
+All of it is read from the disk, so that any process can tell it, whether or not the service runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from anyio.to_thread import run_sync
+
+from mailslot.diagnosis.history import History
+from mailslot.errors import MailError
+from mailslot.oauth.renewal import GrantSource
+from mailslot.service.poller import STORE
+from mailslot.slots.slot import PROTOCOLS
+from mailslot.spool.job import STATES, UNFINISHED
+
+if TYPE_CHECKING:
+    from mailslot.service.device import Device
+    from mailslot.slots.settings import Settings
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(slots=True)
+class _Family:
+    """One metric and its samples."""
+
+    name: str
+    kind: str
+    help: str
+    samples: list[tuple[dict[str, str], float]] = field(default_factory=list[tuple[dict[str, str], float]])
+
+    def add(self, value: float | bool, **labels: str) -> None:  # noqa: FBT001 - a sample is a number
+        self.samples.append((labels, float(value)))
+
+    def lines(self) -> list[str]:
+        found = [f"# HELP mailslot_{self.name} {self.help}", f"# TYPE mailslot_{self.name} {self.kind}"]
+        for labels, value in self.samples:
+            said = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
+            found.append(
+                f"mailslot_{self.name}{{{said}}} {_number(value)}" if said else f"mailslot_{self.name} {_number(value)}"
+            )
+        return found
+
+
+async def metrics(device: Device) -> str:
+    """Return the state of a device.
+
+    Raises:
+        MailError: the spool cannot be read.
+    """
+    families = [*await _jobs(device), *await _mails(device), *await _polls(device), *await _records(device)]
+    return "".join(f"{line}\n" for family in families if family.samples for line in family.lines())
+
+
+async def _jobs(device: Device) -> list[_Family]:
+    jobs = _Family("jobs", "gauge", "Jobs by pipeline and state; those that have ended as long as they are remembered.")
+    oldest = _Family("oldest_waiting_job_seconds", "gauge", "Age of the oldest job that has not ended, by pipeline.")
+    tally = await device.spool.tally()
+    accepted: dict[str, float] = {}
+    for pipeline in dict.fromkeys(row[0] for row in tally):
+        counts = {state: count for name, state, count, _ in tally if name == pipeline}
+        for state in STATES:
+            jobs.add(counts.get(state, 0), pipeline=pipeline, state=state)
+    for pipeline, state, _, at in tally:
+        if state in UNFINISHED:
+            accepted[pipeline] = min(at, accepted.get(pipeline, at))
+    for pipeline, at in accepted.items():
+        oldest.add(max(device.now() - at, 0.0), pipeline=pipeline)
+    return [jobs, oldest]
+
+
+async def _mails(device: Device) -> list[_Family]:
+    mails = _Family("fetched_mails", "gauge", "Mails that were fetched, by record and state.")
+    for record, state, count in await device.spool.ledger.tally():
+        mails.add(count, record=record, state=state)
+    return [mails]
+
+
+async def _polls(device: Device) -> list[_Family]:
+    at = _Family("last_poll_timestamp_seconds", "gauge", "When a record was polled last.")
+    ok = _Family("last_poll_ok", "gauge", "Whether that poll went well.")
+    left = _Family("last_poll_left", "gauge", "Mails that were still to be fetched after it.")
+    for key, last in (await device.store(STORE).items()).items():
+        if key in PROTOCOLS:
+            at.add(last["at"], record=key)
+            ok.add(last["ok"], record=key, cause=last["cause"] or "")
+            left.add(last["left"], record=key)
+    return [at, ok, left]
+
+
+async def _records(device: Device) -> list[_Family]:
+    token = _Family("token_retrieved", "gauge", "Whether there is a token, for records that keep one here.")
+    expires = _Family("token_expires_timestamp_seconds", "gauge", "When the access token ends; it is renewed before.")
+    health = _Family("token_health", "gauge", "How the token is doing: 1 for the state that holds.")
+    unsaved = _Family("token_unsaved", "gauge", "Whether the newest token is in the memory of this process only.")
+    at = _Family("last_test_timestamp_seconds", "gauge", "When a record's connection was tested last.")
+    ok = _Family("last_test_ok", "gauge", "Whether that test was passed.")
+    history = History(device.home)
+    for record, settings in (await _settings(device)).items():
+        if settings.authentication == "oauth2" and settings.token_source is None:
+            line, state = await device.records.token_state(record, settings, device.now())
+            token.add(line == "Retrieved", record=record)
+            if state is not None:
+                health.add(1, record=record, state=state.state, cause=state.cause or "")
+                if state.expires_at is not None:
+                    expires.add(state.expires_at, record=record)
+            unsaved.add(await _is_unsaved(device, record), record=record)
+        for past in await history.last(record, 1):
+            at.add(past.at, record=record)
+            ok.add(past.ok, record=record, cause="" if past.ok else past.cause)
+    return [token, expires, health, unsaved, at, ok]
+
+
+async def _settings(device: Device) -> dict[str, Settings]:
+    """Return all settings; none where the file cannot be used, so that the rest can be told."""
+    try:
+        return dict(await run_sync(device.records.settings.load))
+    except MailError:
+        return {}
+
+
+async def _is_unsaved(device: Device, record: str) -> bool:
+    try:
+        source = (await device.accesses.of(record)).source
+    except MailError:
+        return False
+    return isinstance(source, GrantSource) and source.fault is not None
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value.is_integer() else f"{value:.3f}"

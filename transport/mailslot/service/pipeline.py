@@ -1,0 +1,115 @@
+"""What a pipeline is: it handles the mail of one record, and works beside that while the service runs.
+
+Pipelines are found under the entry points ``mailslot.pipelines``, each an object without state of its own. Whatever a
+pipeline has to remember goes into `Device.store`, and whatever it sends into `Device.spool`.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Protocol, cast
+
+from mailslot.slots.section import PIPELINES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mailslot.service.device import Device
+    from mailslot.slots.section import Section
+    from mailslot.spool.incoming import Incoming
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The mail is handled for good.
+
+    Attributes:
+        note: what was made of it, for people; such as ``"answered"``.
+    """
+
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """The mail cannot be handled, now or later; its file is kept for a person.
+
+    Attributes:
+        reason: why, in one sentence.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The mail is to be handled later; through no fault of its own, so that it does not count as a try.
+
+    Attributes:
+        seconds: not before so many have passed.
+        why: what it waits for, in one sentence.
+    """
+
+    seconds: float
+    why: str
+
+
+Handled = Done | SetAside | Later
+
+
+class Pipeline(Protocol):
+    """Scan-to-email, Internet Fax, e-mail print, alerts, e-mail status, or one that a plugin brings."""
+
+    @property
+    def name(self) -> str:
+        """Its name in jobs, logs and commands, such as ``"status"``."""
+        ...
+
+    @property
+    def section(self) -> Section | None:
+        """Its table of ``mailslot.toml``; None without one."""
+        ...
+
+    @property
+    def polls(self) -> str | None:
+        """The record whose mail it handles, such as ``"status-pop"``; None for none."""
+        ...
+
+    async def handle(self, mail: Incoming, device: Device) -> Handled:
+        """Handle a mail that is safe in the spool.
+
+        It may be called again for the same mail where the device stopped in the middle: what must not happen twice
+        is kept from it by a key, such as `mailslot.spool.job.NewJob.key` with the mail's number.
+
+        Raises:
+            Exception: anything; the mail is tried again later, and set aside after three tries.
+        """
+        ...
+
+    async def run(self, device: Device) -> None:
+        """Work beside the polling until cancelled, such as on a watched folder or a schedule; or return at once.
+
+        Raises:
+            Exception: anything; it is logged, and this is called again after a pause.
+        """
+        ...
+
+
+def find_pipelines() -> list[Pipeline]:
+    """Return the pipelines that are installed; one whose packages are missing is left out, and the log says so."""
+    found: list[Pipeline] = []
+    for entry in sorted(entry_points(group=PIPELINES), key=lambda entry: entry.name):
+        try:
+            found.append(cast("Pipeline", entry.load()))
+        except Exception as error:  # noqa: BLE001 - a plugin is somebody else's, and may fail in any way
+            logger.warning("The pipeline %s is left out, since it cannot be loaded: %s", entry.name, error)
+    return found
+
+
+def pollers(pipelines: Iterable[Pipeline]) -> dict[str, Pipeline]:
+    """Return for each record that is polled the pipeline that handles its mail."""
+    return {pipeline.polls: pipeline for pipeline in pipelines if pipeline.polls is not None}

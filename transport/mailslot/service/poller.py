@@ -1,0 +1,315 @@
+"""A poll: mail is fetched into the spool, safely, before the server may forget it, and then handled from there.
+
+The order is what makes it safe. A mail's octets and its row in the ledger are on the disk before DELE is sent, and a
+session in which a mail was retrieved that is not on the disk ends without QUIT: some servers, such as Gmail's, take a
+mail out of the maildrop once it was retrieved and QUIT was said. Killed at any moment, each mail is on the server or
+in the spool, and the ledger knows which have been handled.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from mailslot.diagnosis.catalogue import say
+from mailslot.diagnosis.classify import diagnose
+from mailslot.diagnosis.diagnosis import Diagnosis
+from mailslot.errors import MailError, RefusedError
+from mailslot.service.circumstances import circumstances_of
+from mailslot.service.glance import MOST_OCTETS, glance
+from mailslot.service.handling import handle_waiting
+from mailslot.service.plan import TRIES, make_plan
+from mailslot.service.poll_report import PollReport
+from mailslot.slots.access import NotConfiguredError, open_pop3
+from mailslot.spool.errors import SpoolError
+from mailslot.spool.limits import megabytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailslot.pop3.listing import Entry
+    from mailslot.pop3.session import Pop3Session
+    from mailslot.service.device import Device
+    from mailslot.service.glance import Glance
+    from mailslot.service.pipeline import Pipeline
+    from mailslot.service.plan import Plan
+    from mailslot.slots.access import Access
+
+MOST_MAIL_OCTETS: Final = 100_000_000
+"""Octets of the largest mail that is fetched."""
+
+STORE: Final = "polling"
+"""The memory where the last poll of each record is kept, under the record's name."""
+
+_MARGIN: Final = 5.0
+"""Seconds that are added to what a server wants to have between two sign-ins, since its clock is not ours."""
+
+_UNTOLD_DELAY: Final = 60.0
+"""Seconds after which a server is asked again that refused with LOGIN-DELAY and never said how long it is."""
+
+logger = logging.getLogger(__name__)
+
+
+async def poll_once(
+    device: Device, record: str, pipeline: Pipeline, *, again: bool = False, wait: float = 0.0
+) -> PollReport:
+    """Fetch what is new in a record's maildrop, and have it handled.
+
+    Args:
+        device: the device.
+        record: a POP record.
+        pipeline: what handles its mail.
+        again: whether mail that was set aside, or that could not be fetched, is tried again.
+        wait: how long to wait for another process that polls the same record, in seconds.
+
+    Returns:
+        what came of it, failures too.
+
+    Raises:
+        SpoolError: `spool_busy`, another process polls this record; or the spool cannot be used at all.
+    """
+    async with device.spool.ledger.polling(record, timeout=wait):
+        poll = _Poll(device, record, pipeline, again=again)
+        await poll.run()
+        if poll.asked:
+            await device.store(STORE).put(record, poll.report.summary())
+    return poll.report
+
+
+class _Poll:
+    """One poll on its way."""
+
+    def __init__(self, device: Device, record: str, pipeline: Pipeline, *, again: bool) -> None:
+        self.report = PollReport(record, device.now())
+        self._device = device
+        self._record = record
+        self._pipeline = pipeline
+        self._again = again
+        self._ledger = device.spool.ledger
+        self._access: Access | None = None
+        self._too_long: set[Entry] = set()
+        """Mails without a unique-id that turned out to be too large: by that they are known, in this poll, again."""
+        self.asked = False
+        """Whether the server was asked, or could not be for want of settings."""
+
+    async def run(self) -> None:
+        """Do it; what goes wrong is in the report."""
+        try:
+            if self._again:
+                await self._take_up()
+            await self._keep_distance()
+            self.asked = True
+            self._access = await self._device.accesses.of(self._record)
+            if self._access.auth is None:
+                raise NotConfiguredError(
+                    "authentication",
+                    "How to sign in is not set: set authentication to oauth2 or password.",
+                    stage="sign_in",
+                )
+            await self._note_mailbox(self._access)
+            more = True
+            while more:
+                try:
+                    more = await self._session(self._access)
+                except _LongerThanListedError:
+                    more = True
+                await self._handle()
+        except MailError as error:
+            await self._fail(error)
+            await self._handle()
+
+    async def _handle(self) -> None:
+        self.report.handled += await handle_waiting(self._device, self._record, self._pipeline)
+
+    async def _take_up(self) -> None:
+        for mail in await self._ledger.mails(self._record, states={"set_aside"}, most=1000):
+            if mail.path is not None:
+                await self._ledger.retry(mail.id)
+
+    async def _keep_distance(self) -> None:
+        """See that the server does not mind being asked; other processes may have asked it, too.
+
+        Raises:
+            RefusedError: `login_delay`, too little time has passed.
+        """
+        last = await self._device.store(STORE).get(self._record, {})
+        passed, pause = self._device.now() - last.get("at", 0.0), last.get("pause", 0.0)
+        if 0 <= passed < pause:
+            self.report.pause = pause - passed
+            self.report.at = last["at"]
+            raise RefusedError(
+                f"The mail server wants {pause:.0f} seconds between two sign-ins; {self.report.pause:.0f} are left.",
+                stage="sign_in",
+                cause="login_delay",
+                retryable=True,
+            )
+
+    async def _note_mailbox(self, access: Access) -> None:
+        """Begin anew where the record's mailbox is another one than before: its unique-ids mean other mails."""
+        mailbox = f"{access.settings.account or ''} at {access.endpoint.host}"
+        known = await self._device.store(STORE).get(f"{self._record} mailbox")
+        if known == mailbox:
+            return
+        if known is not None:
+            await self._ledger.leave(self._record)
+        await self._device.store(STORE).put(f"{self._record} mailbox", mailbox)
+
+    async def _session(self, access: Access) -> bool:
+        """Fetch one batch; return whether there is more for another session."""
+        deletes = access.settings.after_fetch == "delete"
+        async with open_pop3(access) as pop:
+            entries = await pop.listing()
+            delay = pop.capabilities.login_delay or 0
+            self.report.listed = len(entries)
+            self.report.pause = delay + _MARGIN if delay else 0.0
+            self._check_unique_ids(entries, deletes=deletes)
+            if not await self._ledger.begun(self._record):
+                await self._begin(access, entries)
+            known = await self._ledger.known(self._record)
+            plan = make_plan(entries, known, deletes=deletes, most=MOST_MAIL_OCTETS, again=self._again)
+            self.report.passed_over = len(plan.passed_over)
+            if plan.renumbered:
+                await self._pass_over_renumbered(pop, plan)
+            for entry in plan.refused:
+                await self._refuse(pop, entry)
+            batch = plan.next_batch(long=delay > 0)
+            safe = [entry for entry in batch if await self._fetch(pop, entry)]
+            if deletes:
+                await self._delete(pop, [*plan.safe, *safe])
+            await self._ledger.forget(self._record, [entry.uid for entry in entries])
+            self.report.left = sum(map(len, plan.wanted))
+        self._again = False
+        return self.report.left > 0 and not delay
+
+    def _check_unique_ids(self, entries: Sequence[Entry], *, deletes: bool) -> None:
+        if not deletes and not all(entry.uid for entry in entries):
+            raise NotConfiguredError(
+                "after_fetch",
+                "The server gives mails no unique-ids, so that those left there would be handled again: set "
+                "after_fetch to delete.",
+                stage="transaction",
+            )
+
+    async def _begin(self, access: Access, entries: Sequence[Entry]) -> None:
+        """Note the first poll, which fetches everything or only notes what is there."""
+        lost = await self._ledger.lost()
+        if access.settings.first_poll == "all" and not lost:
+            await self._ledger.begin(self._record)
+            return
+        if not all(entry.uid for entry in entries):
+            raise NotConfiguredError(
+                "first_poll",
+                "The server gives mails no unique-ids, so that old ones cannot be told from new ones: set "
+                "first_poll to all.",
+                stage="transaction",
+            )
+        await self._device.store(STORE).put(f"{self._record} begun", self._device.now())
+        await self._ledger.begin(self._record, [entry.uid for entry in entries])
+        if lost:
+            self._note(
+                "The list of the mail that was fetched before is lost, so that mail on the server is not fetched."
+            )
+
+    async def _pass_over_renumbered(self, pop: Pop3Session, plan: Plan) -> None:
+        """Pass over again, by their dates, the mails that were there before the first poll."""
+        begun = await self._device.store(STORE).get(f"{self._record} begun")
+        if begun is None:
+            return
+        self._note("The server seems to have given all mails new unique-ids; old mails are told by their dates.")
+        old: list[Entry] = []
+        for entry in [entry for group in plan.wanted for entry in group]:
+            came_at = (await self._glance(pop, entry)).came_at
+            if came_at is not None and came_at < begun:
+                old.append(entry)
+        await self._ledger.begin(self._record, [entry.uid for entry in old])
+        self.report.passed_over += len(old)
+        left = [[entry for entry in group if entry not in old] for group in plan.wanted]
+        plan.wanted = [group for group in left if group]
+
+    async def _refuse(self, pop: Pop3Session, entry: Entry) -> None:
+        """Note that a mail is not fetched, and say so; a look at its header tells people which one."""
+        if entry.size > MOST_MAIL_OCTETS:
+            why = f"It has {megabytes(entry.size)}, and no more than {megabytes(MOST_MAIL_OCTETS)} are fetched"
+            why = f"{why} ({await self._glance(pop, entry)})"
+        else:
+            why = f"It could not be fetched in {TRIES} tries"
+        await self._set_aside_there(entry, why)
+
+    async def _set_aside_there(self, entry: Entry, why: str) -> None:
+        sentence = f"{why}; it stays on the server."
+        # Without a unique-id it would be noted anew at each poll.
+        if entry.uid:
+            await self._ledger.refuse(self._record, entry.uid, entry.size, sentence)
+        self.report.refused += 1
+        self._note(f"A mail is not fetched: {sentence}")
+
+    async def _glance(self, pop: Pop3Session, entry: Entry) -> Glance:
+        header = bytearray()
+        try:
+            async for piece in pop.top(entry):
+                if len(header) < MOST_OCTETS:
+                    header += piece
+        except RefusedError as error:
+            logger.info("The server shows no header: %s", error, extra=self._extra)
+        return glance(bytes(header))
+
+    async def _fetch(self, pop: Pop3Session, entry: Entry) -> bool:
+        """Fetch a mail; return whether it is safe. What goes wrong after its first octet ends the session."""
+        octets = 0
+        if entry in self._too_long:
+            return False
+        try:
+            async with self._ledger.receive(self._record, entry.uid, entry.size) as file:
+                await self._ledger.fetching(self._record, entry.uid)
+                async for piece in pop.retrieve(entry):
+                    octets += len(piece)
+                    if octets > MOST_MAIL_OCTETS:
+                        raise _LongerThanListedError
+                    await file.write(piece)
+        except RefusedError as error:
+            self._note(f"The server does not give mail {entry.number}: {error}")
+            return False
+        except _LongerThanListedError:
+            await self._set_aside_there(entry, f"It has more than {megabytes(MOST_MAIL_OCTETS)}")
+            if not entry.uid:
+                self._too_long.add(entry)
+            raise
+        if file.mail is not None and file.mail.state == "set_aside" and self._again:
+            await self._ledger.retry(file.mail.id)
+        self.report.fetched += not file.duplicate
+        self.report.copies += file.duplicate
+        return True
+
+    async def _delete(self, pop: Pop3Session, entries: Sequence[Entry]) -> None:
+        if not entries:
+            return
+        try:
+            await pop.delete(*entries)
+        except RefusedError as error:
+            self._note(f"The server does not delete a mail: {error}")
+        await self._ledger.mark_deleted(self._record, [entry.uid for entry in entries if entry.uid])
+        self.report.deleted += len(entries)
+
+    async def _fail(self, error: MailError) -> None:
+        report = self.report
+        report.cause, report.retryable, report.sentence = error.cause, error.retryable, str(error)
+        if isinstance(error, NotConfiguredError):
+            report.diagnosis = Diagnosis(error.cause, {"missing": error.missing, "reason": str(error)})
+        elif self._access is not None and not isinstance(error, SpoolError):
+            report.diagnosis = diagnose(error, await circumstances_of(self._device, self._access))
+            report.cause, report.sentence = report.diagnosis.cause, say(report.diagnosis).message
+        if error.cause == "login_delay" and self.asked:
+            report.pause = max(report.pause, _UNTOLD_DELAY)
+        logger.warning("Poll failed: %s", report.sentence, extra={**self._extra, "cause": report.cause})
+
+    def _note(self, sentence: str) -> None:
+        self.report.notes.append(sentence)
+        logger.warning("%s", sentence, extra=self._extra)
+
+    @property
+    def _extra(self) -> dict[str, str]:
+        return {"record": self._record, "pipeline": self._pipeline.name}
+
+
+class _LongerThanListedError(Exception):
+    """A mail turned out to be larger than any that is fetched; the session must end without QUIT."""

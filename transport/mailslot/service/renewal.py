@@ -1,0 +1,47 @@
+"""Keeps the tokens of all records alive, also of those that nobody uses for a while."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from mailslot.errors import InputError, MailError
+from mailslot.oauth.renewal import GrantSource
+from mailslot.slots.slot import PROTOCOLS
+
+if TYPE_CHECKING:
+    from mailslot.service.device import Device
+
+_HOUR: Final = 3600.0
+
+logger = logging.getLogger(__name__)
+
+
+async def keep_tokens(device: Device) -> None:
+    """Look after all tokens once an hour, and whenever the settings have changed, until cancelled."""
+    while True:
+        for record in PROTOCOLS:
+            await look_after(device, record)
+        await device.pause(_HOUR)
+
+
+async def look_after(device: Device, record: str) -> None:
+    """Renew a record's token where that is due, and say so where its newest one cannot be kept.
+
+    What goes wrong is logged, and tried again at the next hour.
+    """
+    extra = {"record": record}
+    try:
+        source = (await device.accesses.of(record)).source
+        if not isinstance(source, GrantSource):
+            return
+        if await source.keep_alive():
+            logger.info("The token was renewed, since it was not used for a while", extra=extra)
+    except InputError:
+        # It is not set up; whoever uses it is told.
+        return
+    except MailError as error:
+        logger.warning("The token could not be looked after: %s", error, extra={**extra, "cause": error.cause})
+        return
+    if source.fault is not None:
+        logger.error("The newest token is in memory only: %s", source.fault, extra=extra)

@@ -1,0 +1,171 @@
+"""The service: delivery, polling, the pipelines' own work and the renewal of tokens, until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from mailslot.errors import MailError
+from mailslot.service.log import described
+from mailslot.service.pipeline import pollers
+from mailslot.service.polling import Polling
+from mailslot.service.renewal import keep_tokens
+from mailslot.service.worker import GRACE, Worker
+from mailslot.slots.slot import PROTOCOLS
+from mailslot.spool.locks import exclusive
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+
+    from mailslot.service.device import Device
+    from mailslot.service.pipeline import Pipeline
+    from mailslot.service.systemd import ServiceManager
+
+    Work = Callable[[], Awaitable[None]]
+
+_LOOK: Final = 2.0
+"""Seconds between two looks at the file of settings, by the machine's clock."""
+
+_FIRST_PAUSE: Final = 1.0
+_LONGEST_PAUSE: Final = 300.0
+_STEADY: Final = 600.0
+"""Seconds after which a task that fails has worked well, so that it is started again soon."""
+
+logger = logging.getLogger(__name__)
+
+
+class Service:
+    """The service of one home folder.
+
+    Args:
+        device: the device.
+        pipelines: what works on it.
+        manager: the service manager that is told.
+        more: further tasks by their names, such as the panel.
+        worker: what delivers; None for one of its own.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        pipelines: Sequence[Pipeline],
+        manager: ServiceManager,
+        *,
+        more: Iterable[tuple[str, Work]] = (),
+        worker: Worker | None = None,
+    ) -> None:
+        self._device = device
+        self._pipelines = pipelines
+        self._manager = manager
+        self._more = tuple(more)
+        self._worker = worker or Worker(device)
+        self._delivered = anyio.Event()
+
+    async def run(self, stopped: Callable[[], Awaitable[None]], ready: Callable[[], None] = lambda: None) -> None:
+        """Run until `stopped` returns, and then stop within ten seconds.
+
+        Args:
+            stopped: returns once the service is to stop; `signalled` is one.
+            ready: called once everything has been started.
+
+        Raises:
+            SpoolError: `spool_busy`, another process serves this home folder.
+        """
+        home = self._device.home
+        sentence = f"Another process of mailslot serves {home} already."
+        async with (
+            exclusive(home / "locks" / "service.lock", sentence, timeout=0),
+            anyio.create_task_group() as group,
+        ):
+            for name, work in self._tasks():
+                group.start_soon(self._keep, name, work)
+            self._manager.ready()
+            logger.info("The service is ready")
+            ready()
+            await stopped()
+            self._manager.stopping()
+            logger.info("The service stops")
+            await self._worker.stop()
+            with anyio.move_on_after(GRACE + 0.5):
+                await self._delivered.wait()
+            group.cancel_scope.cancel()
+        logger.info("The service has stopped")
+
+    def _tasks(self) -> list[tuple[str, Work]]:
+        tasks: list[tuple[str, Work]] = [
+            ("watchdog", self._manager.keep_watchdog),
+            ("settings", self._watch_settings),
+            ("delivery", self._deliver),
+            ("tokens", partial(keep_tokens, self._device)),
+            ("status", self._tell_status),
+        ]
+        for record, pipeline in pollers(self._pipelines).items():
+            if PROTOCOLS.get(record) != "POP":
+                logger.error("The pipeline %s wants to poll %s, which is no POP record", pipeline.name, record)
+                continue
+            tasks.append((f"polling {record}", Polling(self._device, record, pipeline).run))
+        tasks += [(f"pipeline {each.name}", partial(each.run, self._device)) for each in self._pipelines]
+        return [*tasks, *self._more]
+
+    async def _keep(self, name: str, work: Work) -> None:
+        """Run a task until it returns; one that fails takes no other down, and is started again after a pause."""
+        pause = _FIRST_PAUSE
+        while True:
+            began = self._device.steady()
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others must go on
+                if self._device.steady() - began > _STEADY:
+                    pause = _FIRST_PAUSE
+                logger.error(  # noqa: TRY400 - a traceback is for nobody who reads this
+                    "The task failed, and is started again in %d seconds: %s",
+                    pause,
+                    described(error),
+                    extra={"task": name, "cause": error.cause if isinstance(error, MailError) else None},
+                )
+            else:
+                return
+            await self._device.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _deliver(self) -> None:
+        await self._worker.run()
+        self._delivered.set()
+
+    async def _watch_settings(self) -> None:
+        sections = [pipeline.section for pipeline in self._pipelines if pipeline.section is not None]
+        await self._device.refresh(sections)
+        while True:
+            await anyio.sleep(_LOOK)
+            if await self._device.refresh():
+                logger.info("The settings were read anew")
+
+    async def _tell_status(self) -> None:
+        if not self._manager.present:
+            return
+        while True:
+            counts = await self._device.spool.counts()
+            waiting = sum(counts[state] for state in ("queued", "sending", "deferred", "in_doubt"))
+            self._manager.status(f"{waiting} jobs wait, {counts['held']} need somebody, {counts['failed']} have failed")
+            await anyio.sleep(10 * _LOOK)
+
+
+async def signalled(
+    device: Device, signals: AsyncIterator[signal.Signals], stopping: Callable[[], None] = lambda: None
+) -> None:
+    """Return at the first signal that ends a service; SIGHUP has the settings read anew.
+
+    Args:
+        device: the device.
+        signals: from `anyio.open_signal_receiver`.
+        stopping: called at once when that signal comes.
+    """
+    async for number in signals:
+        if number != signal.SIGHUP:
+            stopping()
+            return
+        await device.refresh()

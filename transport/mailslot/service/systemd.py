@@ -1,0 +1,76 @@
+"""What the service manager is told: sd_notify(3), by datagrams to the socket that it named in ``NOTIFY_SOCKET``."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import TYPE_CHECKING
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+logger = logging.getLogger(__name__)
+
+
+class ServiceManager:
+    """The service manager, if there is one; without one everything here does nothing.
+
+    Args:
+        address: the path of its socket, or ``@NAME`` for an abstract one; empty without a service manager.
+        watchdog: the seconds within which it wants to hear that the service lives; None where it does not.
+    """
+
+    def __init__(self, address: str = "", watchdog: float | None = None) -> None:
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self._watchdog = watchdog
+        self._status = ""
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str], process: int) -> ServiceManager:
+        """Return the service manager that the environment names (sd_notify(3), sd_watchdog_enabled(3)).
+
+        Args:
+            environment: the process's environment.
+            process: its number; a watchdog may be meant for another one.
+        """
+        address, pause = environment.get("NOTIFY_SOCKET", ""), environment.get("WATCHDOG_USEC", "")
+        meant = environment.get("WATCHDOG_PID") in {None, "", str(process)}
+        watched = meant and pause.isascii() and pause.isdigit() and int(pause) > 0
+        return cls(address, int(pause) / 1_000_000 if watched else None)
+
+    @property
+    def present(self) -> bool:
+        """Whether there is one."""
+        return bool(self._address)
+
+    def ready(self) -> None:
+        """Say that everything runs."""
+        self._notify("READY=1")
+
+    def stopping(self) -> None:
+        """Say that the service is about to end."""
+        self._notify("STOPPING=1")
+
+    def status(self, text: str) -> None:
+        """Say in one line what the service is doing; only where that has changed."""
+        if text != self._status:
+            self._status = text
+            self._notify(f"STATUS={text}")
+
+    async def keep_watchdog(self) -> None:
+        """Say twice in each period that the event loop turns, until cancelled; return at once where nobody watches."""
+        while self._watchdog is not None:
+            self._notify("WATCHDOG=1")
+            await anyio.sleep(self._watchdog / 2)
+
+    def _notify(self, message: str) -> None:
+        if not self._address:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as channel:
+                channel.sendto(message.encode(), self._address)
+        except OSError as error:
+            # The service must not fail because nobody listens.
+            logger.debug("The service manager was not told %s: %s", message, error)

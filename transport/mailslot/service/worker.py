@@ -1,0 +1,240 @@
+"""Delivers what is in the spool: one line for each record that sends, one process at a time."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from contextlib import aclosing, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from mailslot.errors import InputError, MailError
+from mailslot.service.accounts import Accounts
+from mailslot.service.line import Line
+from mailslot.service.schedule import schedule_of
+from mailslot.service.wall_clock import WallClock
+from mailslot.slots.slot import PROTOCOLS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mailslot.service.device import Device
+    from mailslot.spool.job import Job
+
+GRACE: Final = 8.0
+"""Seconds that a transaction may still take once the worker is to stop; they are the machine's."""
+
+STORE: Final = "delivery"
+"""Where the worker remembers what was sent, and when it was last up."""
+
+_TICK: Final = 1.0
+_MINUTE: Final = 60.0
+_SETTLED: Final = 3600.0
+"""Seconds after the start from which on the wall clock is believed to have been right while the device was off."""
+_BREATH: Final = 0.05
+"""Seconds between two looks at what is due, so that a burst of changes is looked at once."""
+
+logger = logging.getLogger(__name__)
+
+
+class Worker:
+    """The delivery of a device.
+
+    Args:
+        device: the device.
+        final_timeout: seconds to wait for the answer to a whole message.
+        grace: seconds that a transaction may still take after `stop`.
+        chance: gives a number from 0 to 1, for the jitter of schedules.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        final_timeout: float = 600.0,
+        grace: float = GRACE,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._device = device
+        self._spool = device.spool
+        self._grace = grace
+        self._store = device.store(STORE)
+        self._accounts = Accounts(self._store, device.now)
+        make = partial(Line, device, accounts=self._accounts, final_timeout=final_timeout, chance=chance)
+        self._lines = {record: make(record) for record, protocol in PROTOCOLS.items() if protocol == "SMTP"}
+        self._clock: WallClock | None = None
+        self._moved = 0.0
+        self._setting_clock = anyio.Lock()
+        self._stopping = anyio.Event()
+        self._look = anyio.Event()
+
+    async def run(self) -> None:
+        """Deliver until `stop`, or until cancelled; waits until no other process delivers.
+
+        Raises:
+            SpoolError: the spool cannot be put in order at the start.
+        """
+        async with self._spool.delivery_lock(timeout=math.inf):
+            await self._begin()
+            for record in self._lines:
+                # What was held may have been seen to while nobody looked; the first one shows it.
+                await self._spool.release(record)
+            try:
+                async with anyio.create_task_group() as group:
+                    for task in (self._listen, self._tick, self._scout, self._keep_house):
+                        group.start_soon(self._unfailing, task)
+                    await self._work_until_stopped()
+                    group.cancel_scope.cancel()
+            finally:
+                await self._end()
+
+    async def stop(self) -> None:
+        """Have `run` return within ten seconds; a transaction that goes on is finished if it can be."""
+        self._stopping.set()
+
+    async def deliver_due(self) -> None:
+        """Deliver what is due now, and return.
+
+        Raises:
+            SpoolError: `spool_busy`, another process delivers; or the spool cannot be used.
+        """
+        async with self._spool.delivery_lock():
+            await self._begin()
+            try:
+                for line in self._lines.values():
+                    line.due_at = 0.0
+                    await line.drain()
+            finally:
+                await self._end()
+
+    async def deliver(self, job_id: int, progress: Callable[[int, int], None] | None = None) -> Job:
+        """Try one job now, due or not.
+
+        Args:
+            job_id: the job.
+            progress: told, again and again, how many octets of how many are out.
+
+        Returns:
+            the job as it is then.
+
+        Raises:
+            InputError: there is no such job.
+            SpoolError: `spool_busy`, another process delivers, and will deliver this one too; or the spool cannot be
+                used.
+        """
+        async with self._spool.delivery_lock():
+            await self._begin()
+            try:
+                job = await self._spool.job(job_id)
+                line = self._lines.get(job.via)
+                if line is not None:
+                    await line.deliver(job_id, *() if progress is None else (progress,))
+            finally:
+                await self._end()
+            return await self._spool.job(job_id)
+
+    # At the beginning and the end.
+
+    async def _begin(self) -> None:
+        found = await self._spool.recover()
+        for job_id in found.requeued:
+            logger.info("Delivery was broken off before anything left, and begins again", extra={"job": job_id})
+        for job_id in found.failed:
+            logger.error("The message of a job is gone from the spool", extra={"job": job_id})
+        if self._clock is None:
+            self._clock = WallClock(self._device.clocks, await self._store.get("seen"))
+        await self._check_clock()
+
+    async def _end(self) -> None:
+        with anyio.move_on_after(1, shield=True), suppress(MailError):
+            await self._accounts.save()
+            await self._store.put("seen", self._device.now())
+
+    async def _work_until_stopped(self) -> None:
+        """Run the lines; after `stop`, give each time to finish what it is at."""
+        async with anyio.create_task_group() as group:
+            for line in self._lines.values():
+                group.start_soon(line.work)
+            await self._stopping.wait()
+            for line in self._lines.values():
+                line.stop()
+            # Ends at once where no line has anything to finish.
+            group.cancel_scope.deadline = anyio.current_time() + self._grace
+
+    # Beside the lines.
+
+    async def _unfailing(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run a task that must not end before the worker does."""
+        while True:
+            try:
+                await task()
+            except MailError as error:
+                logger.warning("The spool cannot be used, and is tried again: %s", error, extra={"cause": error.cause})
+            except Exception:
+                # What goes on beside the lines must not end them.
+                logger.exception("A part of delivery has failed, and begins again")
+            await self._device.sleep(_TICK)
+
+    async def _listen(self) -> None:
+        async with aclosing(self._spool.changes()) as changes:
+            async for _ in changes:
+                self._look.set()
+
+    async def _tick(self) -> None:
+        while True:
+            await self._device.sleep(_TICK)
+            await self._check_clock()
+            self._look.set()
+
+    async def _scout(self) -> None:
+        """Tell each line what is due."""
+        while True:
+            await self._look.wait()
+            self._look = anyio.Event()
+            due = await self._spool.due()
+            for via, line in self._lines.items():
+                line.due_at = due.get(via)
+                line.nudge()
+            await anyio.sleep(_BREATH)
+
+    async def _keep_house(self) -> None:
+        """Once a minute: give up what is too old, take up what was in doubt, remember that the device is up."""
+        while True:
+            await self._check_clock()
+            assert self._clock is not None  # noqa: S101 - since `_begin`
+            await self._spool.prune(self._clock.for_expiry(_SETTLED))
+            await self._take_up_doubts()
+            await self._store.put("seen", self._device.now())
+            await self._device.sleep(_MINUTE)
+
+    async def _check_clock(self) -> None:
+        assert self._clock is not None  # noqa: S101 - since `_begin`
+        # Nobody may look at what is too old before all jobs know of it.
+        async with self._setting_clock:
+            moved = self._clock.was_set()
+            if moved:
+                logger.warning("The clock was set by %d seconds; jobs keep their time", moved, extra={"seconds": moved})
+                self._accounts.clock_set(moved)
+                self._moved += moved
+            if self._moved:
+                await self._spool.clock_set(self._moved)
+                self._moved = 0.0
+
+    async def _take_up_doubts(self) -> None:
+        """Submit once more what has been in doubt for a while, where its pipeline wants that.
+
+        RFC 5321 section 3.8 has a connection that is lost treated like a temporary refusal, so that a message may
+        arrive twice rather than not at all. A second doubt is left to a person.
+        """
+        now = self._device.now()
+        under_way = {line.job.id for line in self._lines.values() if line.job is not None}
+        for job in await self._spool.jobs(states={"in_doubt"}, most=1000):
+            wait = schedule_of(job.pipeline).doubt
+            if wait is None or job.doubts != 1 or job.id in under_way or now < job.changed_at + wait:
+                continue
+            logger.info("A job has been in doubt for a while, and is sent again", extra={"job": job.id})
+            with suppress(InputError):  # its message is gone, or a person was quicker
+                await self._spool.retry(job.id)

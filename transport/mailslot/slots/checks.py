@@ -1,0 +1,58 @@
+"""What is refused when it is set, since it could only fail later: a secret that is none, authorities that are none."""
+
+from __future__ import annotations
+
+import errno
+import ssl
+from typing import TYPE_CHECKING
+
+from mailslot.errors import InputError
+from mailslot.net.tls import trusting
+from mailslot.slots.settings import SECRETS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mailslot.wire.secret import Secret
+
+
+def check_secret(name: str, secret: Secret | None) -> None:
+    """Refuse what can be no such secret, before it is kept.
+
+    Raises:
+        InputError: there is no secret of this name, or it is empty, no text, or has characters that no server takes.
+    """
+    if name not in SECRETS:
+        raise InputError(f"There is no secret {name!r}; there are {' and '.join(SECRETS)}.", stage="resolve")
+    text = None if secret is None else secret.reveal()
+    if text == "":
+        raise InputError(f"The {name} is empty: {name}= removes the one that is set.", stage="resolve")
+    if text is not None and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise InputError(f"The {name} is not text in the terminal's encoding.", stage="resolve")
+    # A client's secret may be a file of several lines.
+    if text is not None and ("\0" in text or (name == "password" and {"\r", "\n"} & set(text))):
+        raise InputError(f"The {name} holds a line break or a NUL, which no server takes.", stage="resolve")
+
+
+def check_authorities(ca_file: Path | None) -> None:
+    """Refuse a file of certificate authorities that nothing could be verified with.
+
+    Raises:
+        InputError: it is no regular file, cannot be read, or holds no certificate.
+    """
+    if ca_file is None:
+        return
+    try:
+        trusting(ca_file)
+    except OSError as error:
+        reason = {
+            errno.ENOENT: "there is no such file",
+            errno.EISDIR: "it is a folder",
+        }.get(0 if isinstance(error, ssl.SSLError) else error.errno or 0)
+        if reason is None:
+            reason = "there is no certificate in PEM in it" if isinstance(error, ssl.SSLError) else str(error.strerror)
+        raise InputError(
+            f"The file of certificate authorities {str(ca_file)!r} cannot be used: {reason}.",
+            stage="resolve",
+            detail=str(error),
+        ) from None

@@ -1,0 +1,172 @@
+"""How one key of ``mailslot.toml`` is read, and the kinds of values that there are."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import urlsplit
+
+from mailslot.errors import InputError
+from mailslot.net.endpoint import Endpoint, Security
+from mailslot.smtp.address import parse_address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from mailslot.slots.slot import Protocol
+
+BOTH: Final[tuple[Protocol, ...]] = ("SMTP", "POP")
+
+_CREDENTIALS: Final = re.compile(r"(?<=://)[^/@]*(?=@)")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """How one key is read.
+
+    Attributes:
+        allowed: what is allowed, for people.
+        parse: returns the value, from text or from what TOML gave; raises `ValueError` where it is not allowed.
+        protocols: in which records it can stand.
+        default: its value where it is not set.
+        private: whether who knows the value could use it, such as a webhook's address: it is neither exported nor
+            put into a report.
+    """
+
+    allowed: str
+    parse: Callable[[object], Any]
+    protocols: tuple[Protocol, ...] = BOTH
+    default: Any = None
+    private: bool = False
+
+
+def text(value: object) -> str:
+    """Return a text on one line."""
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise ValueError
+    return value.strip()
+
+
+def flag(value: object) -> bool:
+    """Return yes or no, from ``true`` and ``false`` or what people say for them."""
+    if isinstance(value, bool):
+        return value
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word not in {"true", "yes", "on", "false", "no", "off"}:
+        raise ValueError
+    return word in {"true", "yes", "on"}
+
+
+def number(least: int, most: int) -> Callable[[object], int]:
+    """Return what reads a whole number within bounds."""
+
+    def parse(value: object) -> int:
+        found = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value.strip()) else value
+        if not isinstance(found, int) or isinstance(found, bool) or not least <= found <= most:
+            raise ValueError
+        return found
+
+    return parse
+
+
+def one_of(*choices: str) -> Callable[[object], str]:
+    """Return what reads one of several words, in any case."""
+
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or value.strip().lower() not in choices:
+            raise ValueError
+        return value.strip().lower()
+
+    return parse
+
+
+def host(value: object) -> str:
+    """Return a host name or an IP address."""
+    name = text(value)
+    try:
+        return Endpoint(name, 1, Security.NONE).host
+    except InputError:
+        raise ValueError from None
+
+
+def address(value: object) -> str:
+    """Return an e-mail address."""
+    try:
+        return parse_address(text(value), "sender").given
+    except InputError:
+        raise ValueError from None
+
+
+def list_of(parse: Callable[[object], str], separators: str = r"[\s,;]+") -> Callable[[object], tuple[str, ...]]:
+    """Return what reads a list, or a text with separators; nothing twice, and at least one."""
+
+    def parse_list(value: object) -> tuple[str, ...]:
+        parts = [part for part in re.split(separators, value) if part] if isinstance(value, str) else value
+        if not isinstance(parts, list) or not parts:
+            raise ValueError
+        return tuple(dict.fromkeys(parse(part) for part in cast("list[object]", parts)))
+
+    return parse_list
+
+
+def url(value: object) -> str:
+    """Return an https address, or an http one on a loopback address."""
+    found = text(value)
+    parts = urlsplit(found)
+    loopback = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+    if not parts.hostname or parts.fragment or not (parts.scheme == "https" or (parts.scheme == "http" and loopback)):
+        raise ValueError
+    return found
+
+
+def path(value: object) -> Path:
+    """Return the path of a file or folder."""
+    return Path(text(value))
+
+
+def parse_value(known: Mapping[str, Key], key: str, value: object) -> Any:  # noqa: ANN401 - whatever the key holds
+    """Return a value as it is used.
+
+    Args:
+        known: the keys that there are.
+        key: which one.
+        value: text, or what TOML gave; None, which unsets, stays None.
+
+    Raises:
+        InputError: there is no such key, or the value is not allowed.
+    """
+    if key not in known:
+        hint = nearest(key, known) or f" The settings are: {', '.join(known)}."
+        raise InputError(f"There is no setting {shown(key)}.{hint}", stage="resolve")
+    try:
+        return None if value is None else known[key].parse(value)
+    except ValueError:
+        raise InputError(
+            f"The setting {key} is {shown(value)}; it must be {known[key].allowed}.", stage="resolve"
+        ) from None
+
+
+def plain(value: object) -> Any:  # noqa: ANN401 - whatever JSON and TOML hold
+    """Return a setting's value as JSON and TOML hold it; None, which TOML does not know, stays None."""
+    if isinstance(value, tuple | list):
+        return [plain(one) for one in cast("tuple[object, ...]", value)]
+    if value is None or isinstance(value, int | float | str):
+        return value
+    return str(getattr(value, "value", value))
+
+
+def shown(value: object) -> str:
+    """Return a value as it is quoted in a sentence: on one line, short, and without a password in an address."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    said = _CREDENTIALS.sub("…", repr(value))
+    return said if len(said) <= 80 else f"{said[:79]}…"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return a hint at the name that was probably meant, ``" Did you mean port?"``; empty where none is near."""
+    near = get_close_matches(word.lower().replace("-", "_"), list(known), n=1, cutoff=0.6)
+    return f" Did you mean {near[0]}?" if near else ""

@@ -1,0 +1,79 @@
+"""The settings as they are shown: what holds, where it is from, and of secrets only whether they are there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from mailslot.errors import InputError, MailError
+from mailslot.slots.keys import plain
+from mailslot.slots.presets import effective, origins
+from mailslot.slots.records import APP_FLOWS, provider_of
+from mailslot.slots.settings import SECRETS, keys_for
+from mailslot.slots.slot import PROTOCOLS
+
+if TYPE_CHECKING:
+    from mailslot.slots.records import Records
+    from mailslot.slots.section import Section
+    from mailslot.slots.settings import Settings
+    from mailslot.slots.slot import Protocol
+
+
+def record_overview(records: Records, record: str) -> dict[str, Any]:
+    """Return a record's settings as JSON holds them.
+
+    Returns:
+        ``settings``: what holds, by key; ``from``: where a value is from that is not in the file, by key, such as
+        ``"Google"``; ``secrets``: whether each is set, None where that cannot be read.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
+    settings, protocol = records.settings.load()[record], PROTOCOLS[record]
+    holds, where = effective(settings, protocol), origins(settings, protocol)
+    values = {key: plain(getattr(holds, key)) for key in keys_for(protocol)}
+    scopes = _preset_scopes(settings, protocol)
+    if scopes:
+        values["scopes"], where["scopes"] = scopes
+    try:
+        kept = records.vault.fields(record)
+    except MailError:
+        kept = None
+    return {
+        "settings": values,
+        "from": where,
+        "secrets": {name: None if kept is None else name in kept for name in SECRETS},
+    }
+
+
+def section_overview(records: Records, section: Section) -> dict[str, Any]:
+    """Return a section's settings as JSON holds them: ``settings`` and ``from``, as for `record_overview`.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
+    values = records.settings.section(section)
+    given = records.settings.current().sections.get(section.name, {})
+    where = {key: "default" for key, value in values.items() if key not in given and value not in {None, ()}}
+    return {"settings": {key: plain(value) for key, value in values.items()}, "from": where}
+
+
+def as_text(value: object) -> str:
+    """Return what `mailslot.slots.keys.plain` gave as people read it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return " ".join(map(str, cast("list[object]", value)))
+    return "" if value is None else str(value)
+
+
+def _preset_scopes(settings: Settings, protocol: Protocol) -> tuple[list[str], str] | None:
+    """Return what is asked for where the settings do not say, and who says so."""
+    if settings.scopes or settings.authentication != "oauth2":
+        return None
+    try:
+        provider = provider_of(settings)
+        flow = settings.flow or provider.flows[0]
+        scopes = provider.scopes("smtp" if protocol == "SMTP" else "pop", app=flow in APP_FLOWS)
+    except InputError:
+        return None
+    return (list(scopes), provider.name) if scopes else None

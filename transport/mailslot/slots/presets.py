@@ -1,0 +1,105 @@
+"""What holds where nothing is set: a provider's preset, then what the port and the encryption imply."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from mailslot.errors import InputError
+from mailslot.net.endpoint import Security
+from mailslot.oauth.providers import preset
+from mailslot.slots import keys
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mailslot.net.endpoint import Endpoint
+    from mailslot.oauth.providers import Provider
+    from mailslot.slots.settings import Settings
+    from mailslot.slots.slot import Protocol
+
+# RFC 8314 sections 3.2 and 3.3 (465, 995), RFC 6409 section 3.1 (587), RFC 5321 (25), RFC 1939 (110).
+_PORTS: Final[Mapping[Protocol, Mapping[Security, int]]] = {
+    "SMTP": {Security.STARTTLS: 587, Security.TLS: 465, Security.NONE: 25},
+    "POP": {Security.TLS: 995, Security.STARTTLS: 110, Security.NONE: 110},
+}
+_USUAL: Final[Mapping[Protocol, Security]] = {"SMTP": Security.STARTTLS, "POP": Security.TLS}
+_IMPLIED: Final[Mapping[int, Security]] = {465: Security.TLS, 995: Security.TLS, 110: Security.STARTTLS}
+
+
+def effective(settings: Settings, protocol: Protocol) -> Settings:
+    """Return settings with what holds where nothing is set; nothing is written for it.
+
+    Filled are ``server``, ``port``, ``security`` and, for SMTP, ``sender_address`` from an account that is an
+    address. ``server`` stays None where neither it nor a provider that is known is set.
+
+    Args:
+        settings: as they stand in the file.
+        protocol: what the record is for.
+    """
+    return replace(settings, **{key: value for key, (value, _) in _filled(settings, protocol).items()})
+
+
+def origins(settings: Settings, protocol: Protocol) -> dict[str, str]:
+    """Return for each setting that `effective` fills where its value is from, for people, such as ``"Google"``."""
+    return {key: origin for key, (_, origin) in _filled(settings, protocol).items()}
+
+
+def preset_of(settings: Settings) -> Provider | None:
+    """Return the provider that the settings name, None where they name none, one of their own or an unknown one."""
+    if settings.provider in {None, "custom"}:
+        return None
+    try:
+        return preset(settings.provider or "")
+    except InputError:
+        return None
+
+
+def implied_port(protocol: Protocol, security: Security) -> int:
+    """Return the port that goes with an encryption."""
+    return _PORTS[protocol][security]
+
+
+def _filled(settings: Settings, protocol: Protocol) -> dict[str, tuple[Any, str]]:
+    found: dict[str, tuple[Any, str]] = {}
+    provider = preset_of(settings)
+    server, port, security = settings.server, settings.port, settings.security
+    offered = _offered(settings, provider, protocol)
+    if provider is not None and offered is not None:
+        if server is None:
+            found["server"] = (offered.host, provider.name)
+        if port in {None, offered.port} and security in {None, offered.security}:
+            if port is None:
+                found["port"] = (offered.port, provider.name)
+            if security is None:
+                found["security"] = (offered.security, provider.name)
+            port, security = offered.port, offered.security
+    if security is None:
+        implied = None if port is None else _IMPLIED.get(port)
+        security = implied or _USUAL[protocol]
+        found["security"] = (security, "the port" if implied else "default")
+    if port is None:
+        found["port"] = (_PORTS[protocol][security], "default" if settings.security is None else "the encryption")
+    return found | _sender(settings, protocol)
+
+
+def _sender(settings: Settings, protocol: Protocol) -> dict[str, tuple[Any, str]]:
+    if protocol == "SMTP" and settings.sender_address is None and settings.account is not None:
+        with suppress(ValueError):
+            return {"sender_address": (keys.address(settings.account), "the account")}
+    return {}
+
+
+def _offered(settings: Settings, provider: Provider | None, protocol: Protocol) -> Endpoint | None:
+    """Return the provider's server that fits best to what is set; None where another server is set."""
+    name: Literal["smtp", "pop"] = "smtp" if protocol == "SMTP" else "pop"
+    service = None if provider is None else provider.service(name)
+    own = settings.server and settings.server.casefold().removesuffix(".")
+    servers = [] if service is None else [each for each in service.servers if own in {None, each.host}]
+
+    def fits(endpoint: Endpoint) -> int:
+        given = ((settings.port, endpoint.port), (settings.security, endpoint.security))
+        return sum(mine == theirs for mine, theirs in given)
+
+    return max(servers, key=fits, default=None)

@@ -1,0 +1,78 @@
+"""A TOML document changed where it has to be, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any, cast
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from mailslot.slots.keys import plain
+from mailslot.slots.toml_layout import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Table = tuple[str, ...]
+
+
+def edited(text: str, changes: Mapping[Table, Mapping[str, Any]]) -> str | None:
+    """Return a document with values set and unset.
+
+    tomlkit changes and removes what is there. What is new is put in by its line, since tomlkit would put it behind
+    the comment that stands above the next table.
+
+    Args:
+        text: the document, its lines ended by LF.
+        changes: values by table and key; None unsets.
+
+    Returns:
+        the document; None where it is one that cannot be changed so. Whoever calls reads it to see what it holds.
+    """
+    try:
+        for table, values in changes.items():
+            text = _with_table(text, table, values)
+    except (TOMLKitError, ValueError, RecursionError):
+        return None
+    return text
+
+
+def statement(key: str, value: object) -> str:
+    """Return ``KEY = VALUE``."""
+    return f"{key} = {tomlkit.item(plain(value)).as_string()}"
+
+
+def _with_table(text: str, table: Table, values: Mapping[str, Any]) -> str:
+    document = tomlkit.parse(text)
+    there = _find(document, table)
+    new: list[str] = []
+    for key, value in values.items():
+        if value is None:
+            if there is not None:
+                there.pop(key, None)
+        elif there is not None and (key in there or table not in layout(text).ends):
+            there[key] = plain(value)
+        else:
+            new.append(statement(key, value))
+    changed = tomlkit.dumps(document)
+    return _with_lines(changed, table, new) if new else changed
+
+
+def _find(document: object, table: Table) -> MutableMapping[str, Any] | None:
+    found = document
+    for name in table:
+        if not isinstance(found, MutableMapping):
+            return None
+        found = cast("MutableMapping[str, Any]", found).get(name)
+    return cast("MutableMapping[str, Any]", found) if isinstance(found, MutableMapping) else None
+
+
+def _with_lines(text: str, table: Table, new: list[str]) -> str:
+    """Put lines behind the last one of a table, or with a header at the end."""
+    lines = text.split("\n")
+    end = layout(text).ends.get(table)
+    if end is not None:
+        return "\n".join([*lines[:end], *new, *lines[end:]])
+    above = f"{text.rstrip()}\n\n" if text.strip() else ""
+    return above + "\n".join([f"[{'.'.join(table)}]", *new, ""])

@@ -1,0 +1,1 @@
+"""The durable queue, the ledger of mail already fetched, and the small memory of the pipelines."""

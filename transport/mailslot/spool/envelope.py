@@ -1,0 +1,108 @@
+"""The line before the message in a job's file: all that is needed to make the job's row anew."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from mailslot.errors import InputError
+from mailslot.spool.job import NewJob
+
+if TYPE_CHECKING:
+    from mailslot.spool.limits import Limits
+
+LONGEST: Final = 4 * 1024 * 1024
+"""Octets of the line, with its end."""
+
+_LONGEST_TEXT: Final = 1000
+_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A job as it was accepted.
+
+    Attributes:
+        new: what the pipeline gave.
+        size: the message's octets.
+        eight_bit: whether it holds octets over 127.
+        smtputf8: whether its header does.
+        created_at: when it was accepted.
+        lifetime: the seconds after which it is given up.
+        length: the octets of this line in the file.
+    """
+
+    new: NewJob
+    size: int
+    eight_bit: bool
+    smtputf8: bool
+    created_at: float
+    lifetime: float
+    length: int = 0
+
+    def line(self) -> bytes:
+        """Return the line, with its end.
+
+        Raises:
+            InputError: it is too long, as by its subject or notes.
+        """
+        new = self.new
+        values = {
+            "version": _VERSION,
+            "pipeline": new.pipeline,
+            "via": new.via,
+            "sender": new.sender,
+            "recipients": list(new.recipients),
+            "subject": new.subject,
+            "key": new.key,
+            "notes": dict(new.notes),
+            "message_id": new.message_id,
+            "size": self.size,
+            "eight_bit": self.eight_bit,
+            "smtputf8": self.smtputf8,
+            "created_at": self.created_at,
+            "lifetime": self.lifetime,
+        }
+        line = json.dumps(values).encode("ascii") + b"\n"
+        if len(line) > LONGEST:
+            raise InputError("The job's envelope is too long.", stage="spool", detail=f"{len(line)} octets")
+        return line
+
+
+def parse(line: bytes) -> Envelope:
+    """Return what a line says.
+
+    Raises:
+        ValueError: it is none of ours.
+    """
+    try:
+        values = json.loads(line)
+        if values.pop("version") != _VERSION or not line.endswith(b"\n"):
+            raise ValueError("another version, or cut short")
+        mine = {name: values.pop(name) for name in ("size", "eight_bit", "smtputf8", "created_at", "lifetime")}
+        return Envelope(NewJob(**values), **mine, length=len(line))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def check(new: NewJob, limits: Limits) -> NewJob:
+    """Return `new` with each recipient once and a lifetime.
+
+    Raises:
+        InputError: it cannot become a job.
+    """
+    if isinstance(new.recipients, str) or not new.recipients:
+        raise InputError("The message has no recipient.", stage="spool")
+    recipients = tuple(dict.fromkeys(new.recipients))
+    if len(recipients) > limits.recipients:
+        raise InputError(
+            f"The message has {len(recipients)} recipients; at most {limits.recipients} are possible.", stage="spool"
+        )
+    for text in (new.sender, *recipients, new.message_id, new.pipeline, new.via, new.key or ""):
+        if len(text) > _LONGEST_TEXT or not text.isprintable():
+            raise InputError(f"{text[:80]!r} cannot stand in an envelope.", stage="spool")
+    if new.lifetime is not None and not new.lifetime > 0:
+        raise InputError("The lifetime of a job must be more than 0 seconds.", stage="spool")
+    lifetime = min(new.lifetime or limits.lifetime, limits.lifetime)
+    return replace(new, recipients=recipients, lifetime=lifetime, notes=dict(new.notes))

@@ -1,0 +1,113 @@
+"""What goes wrong with the spool, each in one sentence that says what to do."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from mailslot.errors import MailError
+from mailslot.vault.errors import reason_of
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+# https://www.sqlite.org/rescode.html
+_DATABASE_REASONS: Final = {
+    sqlite3.SQLITE_READONLY: "the file system is read-only, or this user has no right to it",
+    sqlite3.SQLITE_PERM: "this user has no right to it, so run mailslot as its owner",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
+    sqlite3.SQLITE_IOERR: "the disk reports a fault, or is full",
+}
+_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+class SpoolError(MailError):
+    """The spool could not be read, written or entered; what was accepted before is unharmed.
+
+    Its cause is `spool_full`, `spool_unwritable`, `spool_unreadable` or `spool_busy`.
+    """
+
+    def __init__(self, message: str, *, cause: str, retryable: bool = False, detail: str = "") -> None:
+        super().__init__(message, stage="spool", cause=cause, retryable=retryable, detail=detail)
+
+
+def full(message: str, detail: str = "") -> SpoolError:
+    """Return the error for what there is no room for."""
+    return SpoolError(message, cause="spool_full", retryable=True, detail=detail)
+
+
+def unreadable(message: str, detail: str = "") -> SpoolError:
+    """Return the error for what is there and cannot be used."""
+    return SpoolError(message, cause="spool_unreadable", detail=detail)
+
+
+def busy(message: str, detail: str = "") -> SpoolError:
+    """Return the error for what another process holds."""
+    return SpoolError(message, cause="spool_busy", retryable=True, detail=detail)
+
+
+@contextmanager
+def writing(path: Path) -> Generator[None]:
+    """Turn an `OSError` on the way of writing `path` into `spool_full` or `spool_unwritable`."""
+    try:
+        yield
+    except OSError as error:
+        sentence = f"{path} cannot be written: {reason_of(error)}."
+        if error.errno in _FULL:
+            raise full(sentence, str(error)) from error
+        raise SpoolError(sentence, cause="spool_unwritable", detail=str(error)) from error
+
+
+@contextmanager
+def reading(path: Path) -> Generator[None]:
+    """Turn an `OSError` on the way of reading `path` into `spool_unreadable`."""
+    try:
+        yield
+    except OSError as error:
+        raise unreadable(f"{path} cannot be read: {reason_of(error)}.", str(error)) from error
+
+
+@contextmanager
+def using(path: Path) -> Generator[None]:
+    """Turn an error of the database at `path` into one with a cause."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _database_error(path, error) from error
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Tell whether the database's file is no sound database."""
+    return _code(error) in _DAMAGED
+
+
+def damaged(path: Path, detail: str) -> SpoolError:
+    """Return the error for a database that is not sound and cannot be replaced now."""
+    return unreadable(
+        f"The list of jobs in {path} is damaged. Stop every mailslot on this device and start it again: "
+        "it then makes a new list from the messages, which are all kept.",
+        detail,
+    )
+
+
+def _database_error(path: Path, error: sqlite3.Error) -> SpoolError:
+    code, detail = _code(error), f"{getattr(error, 'sqlite_errorname', type(error).__name__)}: {error}"
+    if code in _DAMAGED:
+        return damaged(path, detail)
+    if code in _BUSY:
+        return busy(f"{path} is in use by another process of mailslot, which does not finish.", detail)
+    if code == sqlite3.SQLITE_FULL:
+        return full(f"{path} cannot be written: the disk is full.", detail)
+    reason = _DATABASE_REASONS.get(code, "the database refuses it")
+    return SpoolError(f"{path} cannot be written: {reason}.", cause="spool_unwritable", detail=detail)
+
+
+def _code(error: sqlite3.Error) -> int:
+    # The low octet is the primary code; the others say more.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

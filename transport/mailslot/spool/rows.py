@@ -1,0 +1,236 @@
+"""Jobs as rows of the database; each function belongs into a transaction."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mailslot.errors import InputError
+from mailslot.spool.job import STATES, UNFINISHED, Job, NewJob, Recipient, State
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Collection, Mapping
+
+    from mailslot.spool.envelope import Envelope
+
+
+def marks(values: Collection[object]) -> str:
+    """Return as many question marks as there are values."""
+    return ",".join("?" * len(values))
+
+
+def whole(text: str) -> str:
+    """Return a text with a mark for each half of a surrogate pair, which the database does not take."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def insert(connection: sqlite3.Connection, envelope: Envelope, *, file: str, now: float) -> int:
+    """Add a job, `queued`; return its number."""
+    new = envelope.new
+    cursor = connection.execute(
+        "INSERT INTO jobs (state, via, pipeline, changed_at, created_at, expires_at, lifetime, attempts, doubts, file, "
+        "start, size, eight_bit, smtputf8, message_id, sender, subject, sentence, reply, notes, recipients) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?)",
+        (
+            "queued",
+            new.via,
+            new.pipeline,
+            now,
+            envelope.created_at,
+            envelope.created_at + envelope.lifetime,
+            envelope.lifetime,
+            file,
+            envelope.length,
+            envelope.size,
+            envelope.eight_bit,
+            envelope.smtputf8,
+            new.message_id,
+            new.sender,
+            whole(new.subject),
+            json.dumps(dict(new.notes)),
+            _recipients_text([Recipient(address) for address in new.recipients]),
+        ),
+    )
+    assert cursor.lastrowid is not None  # noqa: S101 - an INSERT has one
+    if new.key is not None:
+        connection.execute(
+            "INSERT OR REPLACE INTO keys (pipeline, key, job, at) VALUES (?, ?, ?, ?)",
+            (new.pipeline, new.key, cursor.lastrowid, now),
+        )
+    return cursor.lastrowid
+
+
+def load(connection: sqlite3.Connection, job_id: int) -> Job:
+    """Return a job.
+
+    Raises:
+        InputError: there is none.
+    """
+    row = connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    if row is None:
+        raise InputError(f"There is no job {job_id}.", stage="spool", cause="unknown_job")
+    return job_of(row)
+
+
+def newest(
+    connection: sqlite3.Connection,
+    states: Collection[State] | None,
+    pipeline: str | None,
+    most: int,
+    before: int | None,
+) -> list[Job]:
+    """Return the newest jobs, newest first."""
+    # Of any state is not the same as of every state: the former is read backwards by number, the latter sorted.
+    query, values = "SELECT * FROM jobs WHERE true", list[object]()
+    if states is not None:
+        query += f" AND state IN ({marks(states)})"
+        values += states
+    for condition, value in (("pipeline = ?", pipeline), ("id < ?", before)):
+        if value is not None:
+            query += f" AND {condition}"
+            values.append(value)
+    return [job_of(row) for row in connection.execute(f"{query} ORDER BY id DESC LIMIT ?", [*values, most])]
+
+
+def counts(connection: sqlite3.Connection) -> Mapping[State, int]:
+    """Return how many jobs are in each state."""
+    found = dict(connection.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
+    return {state: found.get(state, 0) for state in STATES}
+
+
+def due(connection: sqlite3.Connection) -> Mapping[str, float]:
+    """Return when the first job of each record is due, of those that wait for an attempt; 0.0 for now."""
+    query = (
+        "SELECT via, min(CASE state WHEN 'queued' THEN 0.0 ELSE next_attempt END) FROM jobs "
+        "WHERE state IN ('queued', 'deferred') GROUP BY via"
+    )
+    return dict(connection.execute(query).fetchall())
+
+
+def file_of(connection: sqlite3.Connection, job_id: int) -> tuple[str | None, int]:
+    """Return the name of a job's file, None where it has none any more, and where the message begins in it."""
+    row = connection.execute("SELECT file, start FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    return (None, 0) if row is None else (row["file"], row["start"])
+
+
+def lifetime(connection: sqlite3.Connection, job_id: int) -> float:
+    """Return the seconds after which a job is given up."""
+    return float(connection.execute("SELECT lifetime FROM jobs WHERE id = ?", (job_id,)).fetchone()[0])
+
+
+def store(connection: sqlite3.Connection, job: Job) -> None:
+    """Write what can change of a job."""
+    connection.execute(
+        "UPDATE jobs SET state = ?, changed_at = ?, attempts = ?, doubts = ?, next_attempt = ?, expires_at = ?, "
+        "cause = ?, sentence = ?, reply = ?, recipients = ? WHERE id = ?",
+        (
+            job.state,
+            job.changed_at,
+            job.attempts,
+            job.doubts,
+            job.next_attempt,
+            job.expires_at,
+            job.cause,
+            whole(job.sentence),
+            whole(job.reply),
+            _recipients_text(job.recipients),
+            job.id,
+        ),
+    )
+
+
+def annotate(connection: sqlite3.Connection, job: Job, notes: Mapping[str, str]) -> Job:
+    """Write the notes of a job; return it."""
+    connection.execute("UPDATE jobs SET notes = ? WHERE id = ?", (json.dumps(dict(notes)), job.id))
+    return replace(job, notes=notes)
+
+
+def by_key(connection: sqlite3.Connection, new: NewJob) -> Job | None:
+    """Return the job that was accepted with the key of `new`; None where there was none.
+
+    Of a job whose row is gone, what is known is its number and how it ended.
+    """
+    row = connection.execute(
+        "SELECT job, state, at FROM keys WHERE pipeline = ? AND key = ?", (new.pipeline, new.key)
+    ).fetchone()
+    if row is None:
+        return None
+    if row["state"] is None:
+        return load(connection, row["job"])
+    return Job(
+        id=row["job"],
+        pipeline=new.pipeline,
+        via=new.via,
+        state=_state(row["state"]),
+        sender=new.sender,
+        recipients=(),
+        subject=new.subject,
+        size=0,
+        created_at=row["at"],
+        changed_at=row["at"],
+        attempts=0,
+        doubts=0,
+        next_attempt=None,
+        expires_at=None,
+        cause=None,
+        sentence="",
+        reply="",
+        message_id=new.message_id,
+        notes={},
+        eight_bit=False,
+        smtputf8=False,
+    )
+
+
+def count_unfinished(connection: sqlite3.Connection) -> int:
+    """Return how many jobs have not ended."""
+    query = f"SELECT count(*) FROM jobs WHERE state IN ({marks(UNFINISHED)})"  # noqa: S608 - question marks
+    return int(connection.execute(query, [*UNFINISHED]).fetchone()[0])
+
+
+def octets_kept(connection: sqlite3.Connection) -> int:
+    """Return how many octets all files hold, jobs' and mails'."""
+    query = (
+        "SELECT (SELECT total(size) FROM jobs WHERE file IS NOT NULL)"
+        " + (SELECT total(size) FROM mails WHERE file IS NOT NULL)"
+    )
+    return int(connection.execute(query).fetchone()[0])
+
+
+def job_of(row: sqlite3.Row) -> Job:
+    """Return a row of ``jobs`` as a job."""
+    recipients: list[list[Any]] = json.loads(row["recipients"])
+    notes: Mapping[str, str] = json.loads(row["notes"])
+    return Job(
+        id=row["id"],
+        pipeline=row["pipeline"],
+        via=row["via"],
+        state=_state(row["state"]),
+        sender=row["sender"],
+        recipients=tuple([Recipient(*each) for each in recipients]),
+        subject=row["subject"],
+        size=row["size"],
+        created_at=row["created_at"],
+        changed_at=row["changed_at"],
+        attempts=row["attempts"],
+        doubts=row["doubts"],
+        next_attempt=row["next_attempt"],
+        expires_at=row["expires_at"],
+        cause=row["cause"],
+        sentence=row["sentence"],
+        reply=row["reply"],
+        message_id=row["message_id"],
+        notes=notes,
+        eight_bit=bool(row["eight_bit"]),
+        smtputf8=bool(row["smtputf8"]),
+    )
+
+
+def _state(text: str) -> State:
+    return STATES[STATES.index(text)]
+
+
+def _recipients_text(recipients: Collection[Recipient]) -> str:
+    return json.dumps([[each.address, each.state, each.reply, each.cause] for each in recipients])

@@ -1,0 +1,87 @@
+"""The tables of the database, as a list of steps from each version to the next. A step once released stays as it is."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        # What is asked for often stands before what may be long. `file` is NULL once the job has no more use for it.
+        """CREATE TABLE jobs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            state TEXT NOT NULL,
+            via TEXT NOT NULL,
+            pipeline TEXT NOT NULL,
+            next_attempt REAL,
+            changed_at REAL NOT NULL,
+            created_at REAL NOT NULL,
+            expires_at REAL,
+            lifetime REAL NOT NULL,
+            attempts INTEGER NOT NULL,
+            doubts INTEGER NOT NULL,
+            file TEXT UNIQUE,
+            start INTEGER NOT NULL,
+            size INTEGER NOT NULL,
+            eight_bit INTEGER NOT NULL,
+            smtputf8 INTEGER NOT NULL,
+            cause TEXT,
+            message_id TEXT NOT NULL,
+            sender TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            sentence TEXT NOT NULL,
+            reply TEXT NOT NULL,
+            notes TEXT NOT NULL,
+            recipients TEXT NOT NULL
+        )""",
+        "CREATE INDEX jobs_by_state ON jobs (state, changed_at)",
+        "CREATE INDEX jobs_due ON jobs (via, id) WHERE state IN ('queued', 'deferred')",
+        "CREATE INDEX jobs_files ON jobs (file, size) WHERE file IS NOT NULL",
+        # No foreign key: keys outlive their jobs, and `state` is then what the job ended as.
+        """CREATE TABLE keys (
+            pipeline TEXT NOT NULL,
+            key TEXT NOT NULL,
+            job INTEGER NOT NULL,
+            state TEXT,
+            at REAL NOT NULL,
+            PRIMARY KEY (pipeline, key)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX keys_by_job ON keys (job)",
+        """CREATE TABLE mails (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            record TEXT NOT NULL,
+            uid TEXT NOT NULL,
+            state TEXT NOT NULL,
+            tries INTEGER NOT NULL,
+            due_at REAL,
+            fetched_at REAL NOT NULL,
+            changed_at REAL NOT NULL,
+            file TEXT UNIQUE,
+            size INTEGER NOT NULL,
+            digest TEXT NOT NULL,
+            reason TEXT NOT NULL
+        )""",
+        "CREATE INDEX mails_by_digest ON mails (record, digest)",
+        "CREATE INDEX mails_by_state ON mails (record, state)",
+        "CREATE INDEX mails_files ON mails (file, size) WHERE file IS NOT NULL",
+        """CREATE TABLE uids (
+            record TEXT NOT NULL,
+            uid TEXT NOT NULL,
+            mail INTEGER REFERENCES mails (id),
+            passed_over INTEGER NOT NULL,
+            tries INTEGER NOT NULL,
+            deleted INTEGER NOT NULL,
+            seen_at REAL NOT NULL,
+            PRIMARY KEY (record, uid)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX uids_by_mail ON uids (mail)",
+        "CREATE TABLE maildrops (record TEXT PRIMARY KEY, begun_at REAL NOT NULL) WITHOUT ROWID",
+        """CREATE TABLE memory (
+            store TEXT NOT NULL,
+            key TEXT NOT NULL,
+            value TEXT NOT NULL,
+            PRIMARY KEY (store, key)
+        ) WITHOUT ROWID""",
+        # When the database had to be made anew; nothing here where it never was.
+        "CREATE TABLE losses (at REAL NOT NULL)",
+    ),
+)

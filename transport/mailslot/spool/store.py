@@ -1,0 +1,82 @@
+"""The small memory of a pipeline: named values, each change on the disk once it returns."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from mailslot.errors import InputError
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from mailslot.spool.database import Database
+
+LONGEST: Final = 1_000_000
+"""Characters of a value, written as JSON."""
+
+
+class Store:
+    """The values of one name; each is whatever JSON can hold.
+
+    Every method may raise `mailslot.spool.errors.SpoolError`.
+
+    Args:
+        database: the spool's database.
+        name: whose values these are, such as ``"alerts"``.
+    """
+
+    def __init__(self, database: Database, name: str) -> None:
+        self._database = database
+        self._name = name
+
+    async def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401 - any JSON
+        """Return a value, or `default` where there is none."""
+
+        def work(connection: sqlite3.Connection) -> str | None:
+            row = connection.execute(
+                "SELECT value FROM memory WHERE store = ? AND key = ?", (self._name, key)
+            ).fetchone()
+            return None if row is None else row["value"]
+
+        text = await self._database.read(work)
+        return default if text is None else json.loads(text)
+
+    async def put(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON
+        """Set a value.
+
+        Raises:
+            InputError: it cannot be written as JSON, or is too long.
+        """
+        try:
+            text = json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"The value of {key} cannot be kept.", stage="spool", detail=str(error)) from error
+        if len(text) > LONGEST:
+            raise InputError(f"The value of {key} is too long to be kept.", stage="spool", detail=f"{len(text)}")
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "INSERT INTO memory (store, key, value) VALUES (?, ?, ?) "
+                "ON CONFLICT (store, key) DO UPDATE SET value = excluded.value",
+                (self._name, key, text),
+            )
+
+        await self._database.write(work)
+
+    async def delete(self, key: str) -> None:
+        """Forget a value; one that is not there is no error."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM memory WHERE store = ? AND key = ?", (self._name, key))
+
+        await self._database.write(work)
+
+    async def items(self) -> dict[str, Any]:
+        """Return all values."""
+
+        def work(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+            rows = connection.execute("SELECT key, value FROM memory WHERE store = ? ORDER BY key", (self._name,))
+            return [(row["key"], row["value"]) for row in rows]
+
+        return {key: json.loads(text) for key, text in await self._database.read(work)}
