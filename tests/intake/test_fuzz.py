@@ -1,4 +1,4 @@
-"""Damaged faxes and mails, as many as there is time for: ten seconds each, or ``MAILSLOT_FUZZ_SECONDS``."""
+"""Damaged faxes and mails, as many as there is time for: the same for half a minute each, others with more time."""
 
 from __future__ import annotations
 
@@ -10,18 +10,25 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-SECONDS = float(os.environ.get("MAILSLOT_FUZZ_SECONDS", "10"))
+SECONDS = float(os.environ.get("MAILSLOT_FUZZ_SECONDS", "30"))
 
 
 @pytest.mark.parametrize("what", ["tiff", "mime"])
 def test_damaged(what: str, tmp_path: Path) -> None:
-    seed = os.urandom(4).hex()
+    # A run that anybody may start must not fail by chance; a run that was asked for looks for what is new.
+    seed = os.urandom(4).hex() if "MAILSLOT_FUZZ_SECONDS" in os.environ else "20261124"
     command = [sys.executable, str(TESTS / "intake" / "fuzz.py"), what, str(SECONDS), str(int(seed, 16))]
     last = tmp_path / "last"
     environment = {**os.environ, "PYTHONPATH": str(TESTS)}
     # libtiff writes a line for every damaged one.
     ran = subprocess.run(
-        [*command, str(last)], capture_output=True, text=True, timeout=SECONDS + 60, check=False, env=environment
+        [*command, str(last)],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS + 60,
+        check=False,
+        env=environment,
+        cwd=tmp_path,
     )
     said = (
         f"ended with {ran.returncode}, seed {int(seed, 16)}, the last file is {last}\n{ran.stdout}{ran.stderr[-3000:]}"

@@ -6,18 +6,18 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
-from lab.fixtures import need
+import pytest
 
 UNIT = Path(__file__).parents[2] / "docs" / "mailslot.service"
 
 
 def test_systemd_understands_the_unit(tmp_path: Path) -> None:
-    need("systemd-analyze", shutil.which("systemd-analyze") is not None and os.geteuid() == 0, "needs root on Debian")
+    if shutil.which("systemd-analyze") is None or os.geteuid() != 0:
+        pytest.skip("systemd is not on this machine, or asks for root")
     unit = tmp_path / "mailslot.service"
-    unit.write_text(UNIT.read_text().replace("/usr/bin/mailslot", sys.executable))
+    unit.write_text(UNIT.read_text().replace("/usr/bin/mailslot", "/bin/true"))
     done = subprocess.run(["systemd-analyze", "verify", unit], check=False, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
 
