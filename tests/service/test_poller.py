@@ -127,12 +127,26 @@ async def test_another_mailbox_is_polled_for_the_first_time(tmp_path: Path) -> N
         assert [b"there before" in each.content for each in other.messages] == [True]
 
 
+async def test_what_the_server_does_not_delete_is_not_told_as_deleted(tmp_path: Path) -> None:
+    async with postbox(tmp_path) as box:
+        box.add("one", "two", "three")
+        box.sandbox.faults.append(Fault("DELE", 2, act=False, replace=b"-ERR no\r\n"))
+        report = await box.poll()
+        assert (report.ok, report.fetched, report.deleted) == (True, 3, 2)
+        assert [note for note in report.notes if "does not delete 1 of 3 mails" in note]
+        known = await box.device.spool.ledger.known(RECORD)
+        assert sorted(each.deleted for each in known.values()) == [False, True, True]
+        box.sandbox.faults.clear()
+        report = await box.poll()
+        assert (report.fetched, report.deleted, box.maildrop.messages) == (0, 1, [])
+
+
 async def test_a_quit_whose_answer_is_lost_makes_nothing_twice(tmp_path: Path) -> None:
     async with postbox(tmp_path) as box:
         box.add("one", "two")
         box.sandbox.faults.append(Fault("QUIT", act=False, ending="close"))
         report = await box.poll()
-        assert (report.ok, report.cause, report.retryable) == (False, "connection_lost", True)
+        assert (report.ok, report.cause, report.retryable, report.deleted) == (False, "connection_lost", True, 0)
         assert box.keeper.subjects == ["one", "two"]
         assert len(box.maildrop.messages) == 2
         box.sandbox.faults.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mailslot.errors import (
     ClosedError,
+    DeletionsRefusedError,
     InputError,
     MailError,
     NetworkError,
@@ -30,6 +31,7 @@ from mailslot.wire.transcript import Transcript
 __all__ = [
     "AccessToken",
     "ClosedError",
+    "DeletionsRefusedError",
     "DeliveryStatus",
     "Endpoint",
     "Entry",

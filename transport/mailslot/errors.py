@@ -112,6 +112,25 @@ class RecipientsRefusedError(RefusedError):
         self.refused = dict(refused)
 
 
+class DeletionsRefusedError(RefusedError):
+    """The POP3 server refused to mark messages as deleted; the others that were named are marked (RFC 1939 section 5).
+
+    Attributes:
+        refused: the server's answer by message number; `reply` is the first of them.
+    """
+
+    def __init__(self, first: RefusedError, refused: Mapping[int, Reply]) -> None:
+        super().__init__(
+            str(first),
+            stage=first.stage,
+            cause=first.cause,
+            reply=first.reply,
+            retryable=first.retryable,
+            detail=first.detail,
+        )
+        self.refused = dict(refused)
+
+
 class SignInError(RefusedError):
     """The server refused the sign-in.
 

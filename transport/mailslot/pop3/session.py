@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from mailslot.errors import ClosedError, InputError, MailError, NetworkError, RefusedError
+from mailslot.errors import ClosedError, DeletionsRefusedError, InputError, MailError, NetworkError
 from mailslot.pop3.limits import MAX_DIGITS
 from mailslot.pop3.listing import Entry, parse_listing
 from mailslot.pop3.retrieval import Fetch, Retrieval, Single
@@ -148,21 +148,23 @@ class Pop3Session:
             entries: which messages; the commands go out together where the server offers PIPELINING.
 
         Raises:
-            RefusedError: the server refused one, the first of which is named; the others are marked.
+            DeletionsRefusedError: the server refused some, the first of which is named; the others are marked.
             MailError: the session broke; nothing is deleted.
         """
         async with self._dialogue.turn("transaction"):
             await self._dialogue.occupy(None)
             at_once = 100 if "PIPELINING" in self.capabilities else 1
-            refusal: RefusedError | None = None
+            refused: dict[int, Reply] = {}
             for start in range(0, len(entries), at_once):
-                refused = await self._mark(entries[start : start + at_once])
-                refusal = refusal or refused
-            if refusal is not None:
-                raise refusal
+                refused |= await self._mark(entries[start : start + at_once])
+            if refused:
+                number, reply = next(iter(refused.items()))
+                first = self._dialogue.refusal(reply, f"does not delete message {number}")
+                raise DeletionsRefusedError(first, refused)
 
-    async def _mark(self, entries: Sequence[Entry]) -> RefusedError | None:
-        refusal: RefusedError | None = None
+    async def _mark(self, entries: Sequence[Entry]) -> dict[int, Reply]:
+        """Mark messages in one group; return what the server said of those that it does not mark."""
+        refused: dict[int, Reply] = {}
         with anyio.fail_after(self._dialogue.timeout):
             await self._dialogue.say(b"".join(self._protocol.dele(entry.number) for entry in entries))
         for entry in entries:
@@ -170,8 +172,8 @@ class Pop3Session:
             if reply.positive:
                 self._deleted += 1
             else:
-                refusal = refusal or self._dialogue.refusal(reply, f"does not delete message {entry.number}")
-        return refusal
+                refused[entry.number] = reply
+        return refused
 
     async def noop(self) -> None:
         """Ask the server whether it is still there.

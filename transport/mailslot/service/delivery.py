@@ -121,7 +121,7 @@ class Delivery:
         spool: Spool,
         now: Callable[[], float],
         chance: Callable[[], float],
-        words: Callable[[MailError, str], Awaitable[Said]],
+        words: Callable[[MailError], Awaitable[Said]],
         persist: Callable[[Callable[[], Awaitable[Job]]], Awaitable[Job]],
     ) -> None:
         self._spool = spool
@@ -240,14 +240,14 @@ class Delivery:
             return Trouble("defer", "try_again_later", f"The mail server said nothing about {address}.")
         cause, retryable = cause_of("envelope", reply, "recipient_refused")
         error = RecipientsRefusedError(str(reply), cause=cause, refused={address: reply}, retryable=retryable)
-        trouble = judge(error, await self._words(error, address))
+        trouble = judge(error, await self._words(error))
         # It is this recipient's, whatever it is, since others may have been accepted.
         fate = trouble.fate if trouble.fate in {"fail", "defer"} else "defer" if retryable else "fail"
         return Trouble(fate, trouble.cause, trouble.sentence, trouble.reply)
 
     async def _trouble(self, job: Job, error: MailError) -> Trouble:
         """Note why a transaction failed; the record's part of it is the caller's."""
-        trouble = judge(error, await self._words(error, ""))
+        trouble = judge(error, await self._words(error))
         if isinstance(error, SpoolError):
             trouble = Trouble("rest", error.cause, str(error))
         logger.warning(

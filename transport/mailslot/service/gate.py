@@ -11,10 +11,10 @@ from mailslot.errors import MailError
 from mailslot.oauth.grant import Grant
 from mailslot.slots.record import FIELD
 from mailslot.slots.slot import find_slot
+from mailslot.vault.durable import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from mailslot.service.verdict import Trouble
     from mailslot.slots.records import Records
@@ -107,7 +107,7 @@ class Watch:
     def __init__(self, records: Records, record: str) -> None:
         self._records = records
         self._record = record
-        self._stamp: object = None
+        self._stamps: object = None
         self._state: object = None
         self._works = True
 
@@ -116,10 +116,10 @@ class Watch:
         return await run_sync(self._changed)
 
     def _changed(self) -> bool:
-        stamp = [_stat(self._records.home / name) for name in ("mailslot.toml", "vault", "key")]
-        if stamp == self._stamp:
+        stamps = [stamp(self._records.home / name) for name in ("mailslot.toml", "vault", "key")]
+        if stamps == self._stamps:
             return False
-        self._stamp = stamp
+        self._stamps = stamps
         try:
             state, works = self._read()
         except MailError:
@@ -146,11 +146,3 @@ class Watch:
             return "unreadable", False
         obtained = None if grant is None else grant.obtained_at
         return (obtained, *passwords), grant is None or grant.failure is None
-
-
-def _stat(path: Path) -> object:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino, found.st_size

@@ -264,10 +264,10 @@ class Line:
     async def _lost(self) -> Trouble:
         """Return what a doubt about one job is to the others."""
         error = NetworkError("The connection was lost.", stage="data", cause="connection_lost", retryable=True)
-        return judge(error, await self._words(error, ""))
+        return judge(error, await self._words(error))
 
     async def _not_opened(self, job: Job, error: MailError) -> None:
-        trouble = judge(error, await self._words(error, ""))
+        trouble = judge(error, await self._words(error))
         logger.warning(
             "%s",
             trouble.sentence,
@@ -320,12 +320,9 @@ class Line:
                 )
             await self._device.sleep(_PAUSE_AFTER_FAULT)
 
-    async def _words(self, error: MailError, recipient: str) -> Said:
+    async def _words(self, error: MailError) -> Said:
         """Return what an error means, in words."""
-        diagnosis = diagnose(error, await self._circumstances())
-        if recipient:
-            diagnosis = type(diagnosis)(diagnosis.cause, {**diagnosis.facts, "recipient": recipient}, diagnosis.detail)
-        return say(diagnosis)
+        return say(diagnose(error, await self._circumstances()))
 
     async def _circumstances(self) -> Circumstances:
         if self._access is None:

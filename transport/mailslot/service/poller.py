@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from mailslot.diagnosis.catalogue import say
 from mailslot.diagnosis.classify import diagnose
 from mailslot.diagnosis.diagnosis import Diagnosis
-from mailslot.errors import MailError, RefusedError
+from mailslot.errors import DeletionsRefusedError, MailError, RefusedError
 from mailslot.service.circumstances import circumstances_of
 from mailslot.service.glance import MOST_OCTETS, glance
 from mailslot.service.handling import handle_waiting
@@ -157,6 +157,7 @@ class _Poll:
     async def _session(self, access: Access) -> bool:
         """Fetch one batch; return whether there is more for another session."""
         deletes = access.settings.after_fetch == "delete"
+        deleted = 0
         async with open_pop3(access) as pop:
             entries = await pop.listing()
             delay = pop.capabilities.login_delay or 0
@@ -175,9 +176,11 @@ class _Poll:
             batch = plan.next_batch(long=delay > 0)
             safe = [entry for entry in batch if await self._fetch(pop, entry)]
             if deletes:
-                await self._delete(pop, [*plan.safe, *safe])
+                deleted = await self._delete(pop, [*plan.safe, *safe])
             await self._ledger.forget(self._record, [entry.uid for entry in entries])
             self.report.left = sum(map(len, plan.wanted))
+        # Only a QUIT that was answered deletes (RFC 1939 section 6).
+        self.report.deleted += deleted
         self._again = False
         return self.report.left > 0 and not delay
 
@@ -280,15 +283,18 @@ class _Poll:
         self.report.copies += file.duplicate
         return True
 
-    async def _delete(self, pop: Pop3Session, entries: Sequence[Entry]) -> None:
+    async def _delete(self, pop: Pop3Session, entries: Sequence[Entry]) -> int:
+        """Have mails deleted at the end of the session; return how many the server has marked."""
         if not entries:
-            return
+            return 0
+        marked = list(entries)
         try:
             await pop.delete(*entries)
-        except RefusedError as error:
-            self._note(f"The server does not delete a mail: {error}")
-        await self._ledger.mark_deleted(self._record, [entry.uid for entry in entries if entry.uid])
-        self.report.deleted += len(entries)
+        except DeletionsRefusedError as error:
+            marked = [entry for entry in entries if entry.number not in error.refused]
+            self._note(f"The server does not delete {len(error.refused)} of {len(entries)} mails: {error}")
+        await self._ledger.mark_deleted(self._record, [entry.uid for entry in marked if entry.uid])
+        return len(marked)
 
     async def _fail(self, error: MailError) -> None:
         report = self.report
