@@ -118,7 +118,7 @@ def count_down(step: int) -> None:
         (Path, "replace"),
         (folder_printer.os, "fsync"),
         (reception, "deliver"),
-        (answer, "_count"),
+        (answer, "count_answer"),
     ):
         setattr(owner, name, guard(getattr(owner, name)))
 

@@ -27,7 +27,7 @@ from mailslot_plugins.alerts.kept import as_json, from_json, lasting
 from mailslot_plugins.alerts.kinds import find_kind
 from mailslot_plugins.alerts.section import SECTION, policy
 from mailslot_plugins.alerts.text import compose
-from mailslot_plugins.alerts.words import one_line
+from mailslot_plugins.intake.words import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable

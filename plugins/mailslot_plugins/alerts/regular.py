@@ -10,8 +10,8 @@ from mailslot.spool.job import NewJob
 from mailslot_plugins.alerts.alarms import LIFETIME, PIPELINE, RECORD, sender_of
 from mailslot_plugins.alerts.schedule import parse_schedule, turn
 from mailslot_plugins.alerts.section import SECTION
-from mailslot_plugins.alerts.text import HEADERS
-from mailslot_plugins.alerts.words import one_line
+from mailslot_plugins.intake.answers import HEADERS
+from mailslot_plugins.intake.words import one_line
 from mailslot_plugins.status.report import report
 from mailslot_plugins.status.request import ALL
 

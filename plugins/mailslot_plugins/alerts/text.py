@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.message import Mailbox, Message
 from mailslot_plugins.alerts.kinds import KINDS
-from mailslot_plugins.alerts.words import one_line
+from mailslot_plugins.intake.answers import HEADERS
+from mailslot_plugins.intake.words import one_line
 from mailslot_plugins.status.report import identity_lines
 
 if TYPE_CHECKING:
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from mailslot_plugins.alerts.board import Mail, Report
-
-HEADERS: Final = (("X-Auto-Response-Suppress", "All"),)
-"""Keeps Exchange from answering (MS-OXCMAIL section 2.1.3.2.20); others go by Auto-Submitted."""
 
 _BEFORE: Final = {"notice": "", "reminder": "Still: ", "all_clear": "Over: "}
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Final
 
 from anyio.to_thread import run_sync
 
-from mailslot.message import Message
 from mailslot.smtp.content import Octets
 from mailslot.spool.job import NOTIFY, NewJob
-from mailslot_plugins.alerts.text import HEADERS
-from mailslot_plugins.alerts.words import one_line
 from mailslot_plugins.fax.receipt import compose_receipt, judge_receipt
 from mailslot_plugins.fax.section import FAX
 from mailslot_plugins.intake.answerable import judge, own_addresses
-from mailslot_plugins.intake.rate import allow
+from mailslot_plugins.intake.answers import answer_key, count_answer, reply_to
 from mailslot_plugins.sending.account import RECORD, record_settings, sender_of
 
 if TYPE_CHECKING:
@@ -50,12 +46,15 @@ async def answer(device: Device, mail: Incoming, opened: OpenedMail, error: str)
     own, allowed = await run_sync(own_addresses, device), settings["allowed_senders"]
     receipt = judge_receipt(opened, own, allowed).address if settings["receipts"] else ""
     to = receipt or (judge(opened, own, allowed).address if error and settings["answer_failures"] else "")
-    key = _key(opened, mail.digest)
-    # Counted before it is accepted: a crash in between costs a count, never a second answer.
-    if not to or not await _count(device, key, to):
+    key = answer_key(opened, mail.digest)
+    if not to or await count_answer(device, PIPELINE, key, to, each=EACH, together=TOGETHER):
         return
     sender = sender_of(device, await record_settings(device))
-    message = await _receipt(device, opened, sender, to, error) if receipt else _reply(opened, sender, to, error)
+    message: Content = (
+        await _receipt(device, opened, sender, to, error)
+        if receipt
+        else reply_to(opened, sender, to, f"Your fax could not be printed. {error}\n")
+    )
     await device.spool.accept(
         NewJob(
             pipeline=PIPELINE,
@@ -84,33 +83,3 @@ async def _receipt(device: Device, opened: OpenedMail, sender: Mailbox, to: str,
         at=device.now(),
     )
     return Octets(octets)
-
-
-def _reply(opened: OpenedMail, sender: Mailbox, to: str, error: str) -> Content:
-    identifiers = (opened.message_id,) if opened.message_id else ()
-    return Message(
-        sender=sender,
-        to=[to],
-        # RFC 3834 section 3.1.5
-        subject=f"Auto: Re: {one_line(opened.subject, 150)}".strip(),
-        text=f"Your fax could not be printed. {error}\n",
-        in_reply_to=opened.message_id or None,
-        references=(*opened.references, *identifiers)[-10:],
-        auto_submitted="auto-replied",
-        headers=HEADERS,
-    )
-
-
-def _key(opened: OpenedMail, digest: str) -> str:
-    """Return the name of the answer: the same mail, though it comes twice, has one answer."""
-    same = f"{opened.message_id}\0{''.join(opened.senders)}" if opened.message_id else digest
-    return hashlib.sha256(same.encode("utf-8", "replace")).hexdigest()
-
-
-async def _count(device: Device, key: str, to: str) -> bool:
-    store = device.store(PIPELINE)
-    before = tuple((str(name), float(at), str(whom)) for name, at, whom in await store.get("answers") or ())
-    answers, refusal = allow(before, key, to, device.now(), each=EACH, together=TOGETHER)
-    if answers != before:
-        await store.put("answers", answers)
-    return not refusal

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
 from mailslot.service.pipeline import Done, Later, SetAside
-from mailslot_plugins.alerts.words import one_line
 from mailslot_plugins.fax.answer import answer
 from mailslot_plugins.fax.destinations import Outcome, Sheets, deliver
 from mailslot_plugins.fax.reports import PIPELINE, take
@@ -20,6 +19,7 @@ from mailslot_plugins.intake.limits import Limits
 from mailslot_plugins.intake.mail import open_mail
 from mailslot_plugins.intake.process import IntakeError, run_task
 from mailslot_plugins.intake.senders import is_allowed
+from mailslot_plugins.intake.words import one_line
 from mailslot_plugins.printers.journal import Journal
 
 if TYPE_CHECKING:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Final
 
 from anyio.to_thread import run_sync
 
-from mailslot.errors import InputError, MailError
-from mailslot.message import Mailbox, Message
-from mailslot.slots.presets import effective
+from mailslot.errors import InputError
 from mailslot.spool.job import NewJob
-from mailslot_plugins.alerts.text import HEADERS
-from mailslot_plugins.alerts.words import one_line
 from mailslot_plugins.intake.answerable import judge, own_addresses
-from mailslot_plugins.intake.rate import allow
+from mailslot_plugins.intake.answers import answer_key, count_answer, reply_to
+from mailslot_plugins.intake.words import one_line
 from mailslot_plugins.print.section import SECTION
+from mailslot_plugins.sending.account import RECORD, record_settings, sender_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +21,9 @@ if TYPE_CHECKING:
     from mailslot.spool.incoming import Incoming
     from mailslot_plugins.intake.mail import OpenedMail
 
-RECORD: Final = "smtp"
-STORE: Final = "print-answers"
+PIPELINE: Final = "print"
+"""The pipeline of the answers, and whose memory counts them."""
+
 LIFETIME: Final = 86_400.0
 
 _EACH: Final = 6
@@ -54,27 +52,16 @@ async def answer(device: Device, mail: Incoming, opened: OpenedMail, failed: Seq
     judged = judge(opened, await run_sync(own_addresses, device), values["allowed_senders"])
     if judged.refusal:
         return f"not answered: {judged.refusal}"
-    key = _key(opened, mail.digest)
-    # Counted before the answer is accepted: a crash in between costs a count, never a second answer.
-    if refusal := await _count(device, key, judged.address):
+    key = answer_key(opened, mail.digest)
+    if refusal := await count_answer(device, PIPELINE, key, judged.address, each=_EACH, together=_TOGETHER):
         return f"not answered: {refusal}"
     try:
-        sender = await _sender(device)
+        sender = sender_of(device, await record_settings(device))
     except InputError as error:
         return f"not answered: {error}"
-    message = Message(
-        sender=sender,
-        to=[judged.address],
-        # RFC 3834 section 3.1.5
-        subject=f"Auto: Re: {one_line(opened.subject, 150)}".strip(),
-        text=_text(device, failed),
-        in_reply_to=opened.message_id or None,
-        references=(*opened.references, *((opened.message_id,) if opened.message_id else ()))[-10:],
-        auto_submitted="auto-replied",
-        headers=HEADERS,
-    )
+    message = reply_to(opened, sender, judged.address, _text(device, failed))
     new = NewJob(
-        pipeline="print",
+        pipeline=PIPELINE,
         via=RECORD,
         sender=sender.address,
         recipients=[judged.address],
@@ -92,29 +79,3 @@ def _text(device: Device, failed: Sequence[tuple[str, str]]) -> str:
     name = device.identity.name
     head = f"{name} could not print:" if name else "This printer could not print:"
     return "\n".join([head, "", *lines, ""])
-
-
-async def _count(device: Device, key: str, address: str) -> str:
-    store = device.store(STORE)
-    stored = await store.get("answers")
-    before = tuple((str(name), float(at), str(to)) for name, at, to in stored or ())
-    answers, refusal = allow(before, key, address, device.now(), each=_EACH, together=_TOGETHER)
-    if answers != before:
-        await store.put("answers", answers)
-    return refusal
-
-
-async def _sender(device: Device) -> Mailbox:
-    try:
-        settings = effective((await run_sync(device.records.settings.load))[RECORD], "SMTP")
-    except MailError as error:
-        raise InputError(str(error), stage="envelope", cause="not_configured") from error
-    if settings.sender_address is None:
-        raise InputError("network.smtp has no sender address", stage="envelope", cause="not_configured")
-    return Mailbox(settings.sender_address, settings.sender_name or "")
-
-
-def _key(opened: OpenedMail, digest: str) -> str:
-    """Return the name of the answer: the same mail, though it comes twice, has one answer."""
-    same = f"{opened.message_id}\0{''.join(opened.senders)}" if opened.message_id else digest
-    return f"print:{hashlib.sha256(same.encode('utf-8', 'replace')).hexdigest()}"

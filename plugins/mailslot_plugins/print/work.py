@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 from anyio.to_thread import run_sync
 
 from mailslot.service.pipeline import Done, Later, SetAside
-from mailslot_plugins.alerts.words import one_line
 from mailslot_plugins.intake.answerable import own_addresses
 from mailslot_plugins.intake.mail import open_mail
 from mailslot_plugins.intake.process import IntakeError, run_task
+from mailslot_plugins.intake.words import one_line
 from mailslot_plugins.print.authorise import why_not_allowed
 from mailslot_plugins.print.choose import choose
 from mailslot_plugins.print.options import Wishes, read_wishes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,24 +10,22 @@ from typing import TYPE_CHECKING, Final
 from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
-from mailslot.message import Message
 from mailslot.service.pipeline import Done, Later, SetAside
 from mailslot.slots.section import DEVICE
 from mailslot.spool.job import NewJob
 from mailslot_plugins.alerts.alarms import RECORD, sender_of
 from mailslot_plugins.alerts.section import SECTION as ALERTS
-from mailslot_plugins.alerts.text import HEADERS
-from mailslot_plugins.alerts.words import one_line
 from mailslot_plugins.intake.answerable import judge, own_addresses
+from mailslot_plugins.intake.answers import answer_key, count_answer, reply_to
 from mailslot_plugins.intake.mail import open_mail
 from mailslot_plugins.intake.process import IntakeError
-from mailslot_plugins.intake.rate import allow
+from mailslot_plugins.intake.words import one_line
 from mailslot_plugins.status.report import identity_lines, report
 from mailslot_plugins.status.request import HELP, parse_request
 from mailslot_plugins.status.section import SECTION
 
 if TYPE_CHECKING:
-    from mailslot.message import Mailbox
+    from mailslot.message import Mailbox, Message
     from mailslot.service.device import Device
     from mailslot.spool.incoming import Incoming
     from mailslot_plugins.intake.mail import OpenedMail
@@ -60,9 +57,15 @@ class StatusPipeline:
         judged = judge(asked, await run_sync(own_addresses, device), values["allowed_senders"])
         if judged.refusal:
             return Done(f"not answered: {judged.refusal}")
-        key = _key(asked, mail.digest)
-        # Counted before the answer is accepted: a crash in between costs a count, never a second answer.
-        refusal = await self._count(device, key, judged.address)
+        key = answer_key(asked, mail.digest)
+        refusal = await count_answer(
+            device,
+            self.name,
+            key,
+            judged.address,
+            each=values["answers_per_sender"],
+            together=values["answers_per_hour"],
+        )
         if refusal:
             return Done(f"not answered: {refusal}")
         try:
@@ -87,29 +90,6 @@ class StatusPipeline:
     async def run(self, device: Device) -> None:
         """Do nothing beside the polling."""
 
-    async def _count(self, device: Device, key: str, address: str) -> str:
-        values = device.settings(SECTION)
-        store = device.store(self.name)
-        stored = await store.get("answers")
-        before = tuple((str(name), float(at), str(to)) for name, at, to in stored or ())
-        answers, refusal = allow(
-            before,
-            key,
-            address,
-            device.now(),
-            each=values["answers_per_sender"],
-            together=values["answers_per_hour"],
-        )
-        if answers != before:
-            await store.put("answers", answers)
-        return refusal
-
-
-def _key(asked: OpenedMail, digest: str) -> str:
-    """Return the name of the answer: the same mail, though it comes twice, has one answer."""
-    same = f"{asked.message_id}\0{''.join(asked.senders)}" if asked.message_id else digest
-    return f"status:{hashlib.sha256(same.encode('utf-8', 'replace')).hexdigest()}"
-
 
 async def _answer(device: Device, asked: OpenedMail, sender: Mailbox, to: str) -> Message:
     """Return the answer to a request."""
@@ -130,18 +110,7 @@ async def _answer(device: Device, asked: OpenedMail, sender: Mailbox, to: str) -
         text += f"\nNot understood: {one_line(', '.join(request.unknown), 200)}\n"
     if request.unknown or not request.topics:
         text += f"\n{HELP}"
-    identifiers = (asked.message_id,) if asked.message_id else ()
-    return Message(
-        sender=sender,
-        to=[to],
-        # RFC 3834 section 3.1.5
-        subject=f"Auto: Re: {one_line(asked.subject, 150)}".strip(),
-        text=text,
-        in_reply_to=asked.message_id or None,
-        references=(*asked.references, *identifiers)[-10:],
-        auto_submitted="auto-replied",
-        headers=HEADERS,
-    )
+    return reply_to(asked, sender, to, text)
 
 
 pipeline: Final = StatusPipeline()
