@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 
 def fork(work: Callable[[], object]) -> int:
@@ -28,3 +29,26 @@ def fork(work: Callable[[], object]) -> int:
 def status(child: int) -> int:
     """Wait for a child; return how it ended, less than 0 for a signal."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def die_at(step: int, moments: Iterable[tuple[object, str]]) -> None:
+    """Have this process killed at the `step`-th call, counted from 0, of any of some functions.
+
+    Args:
+        step: which call.
+        moments: the functions, each as its owner, a class or a module, and its name.
+    """
+    left = step
+
+    def guard(function: Callable[..., object]) -> Callable[..., object]:
+        def guarded(*arguments: object, **options: object) -> object:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*arguments, **options)
+
+        return guarded
+
+    for owner, name in moments:
+        setattr(owner, name, guard(getattr(owner, name)))

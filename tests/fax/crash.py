@@ -5,7 +5,6 @@ Run by `test_crash` as a process of its own, since it forks: ``python crash.py W
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from child import die_at, fork, status
 from fax.faxes import ALICE, FAX, fax_device, files_in, incoming, letter, pages_of_pdf
 from mailslot.service.pipeline import Done, SetAside
 from mailslot.spool import files
@@ -23,8 +23,6 @@ from mailslot_plugins.fax.pipeline import pipeline
 from mailslot_plugins.printers import folder as folder_printer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mailslot.service.pipeline import Handled
 
 KILLED = -signal.SIGKILL
@@ -66,10 +64,10 @@ def killed_at_each_step(folder: Path, what: str, backend: str) -> int:
         (place / "out").mkdir(parents=True)
 
         def work(place: Path = place, step: int = step) -> None:
-            count_down(step)
+            die_at(step, MOMENTS)
             handle(place, MAILS[what], backend)
 
-        ended = status(in_child(work))
+        ended = status(fork(work))
         assert ended in {0, KILLED}, ended
         said = handle(place, MAILS[what], backend)
         assert isinstance(said, Done if what == "printed" else SetAside), said
@@ -79,48 +77,16 @@ def killed_at_each_step(folder: Path, what: str, backend: str) -> int:
     raise AssertionError("it does not end")
 
 
-def in_child(work: Callable[[], object]) -> int:
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        work()
-        code = 0
-    except BaseException as error:  # noqa: BLE001 - a child must never run on in its parent's place
-        print(f"in the child: {error!r}", flush=True)
-    os._exit(code)
-
-
-def status(child: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def count_down(step: int) -> None:
-    """Have this process killed at its `step`-th step."""
-    left = step
-
-    def guard(function: Callable[..., object]) -> Callable[..., object]:
-        def guarded(*arguments: object, **options: object) -> object:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*arguments, **options)
-
-        return guarded
-
-    for owner, name in (
-        (files.NewFile, "keep"),
-        (files.NewFile, "_end"),
-        (Store, "put"),
-        (Spool, "accept"),
-        (Path, "replace"),
-        (folder_printer.os, "fsync"),
-        (reception, "deliver"),
-        (answer, "count_answer"),
-    ):
-        setattr(owner, name, guard(getattr(owner, name)))
+MOMENTS = (
+    (files.NewFile, "keep"),
+    (files.NewFile, "_end"),
+    (Store, "put"),
+    (Spool, "accept"),
+    (Path, "replace"),
+    (folder_printer.os, "fsync"),
+    (reception, "deliver"),
+    (answer, "count_answer"),
+)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import anyio
 from papers import tiff
 
-from child import fork, status
+from child import die_at, fork, status
 from mailslot.service.device import open_device
 from mailslot.slots.records import Records
 from mailslot.spool import files
@@ -26,8 +26,6 @@ from mailslot_plugins.scan import watcher
 from mailslot_plugins.scan.section import SCAN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mailslot.spool.job import Job
 
 KILLED = -signal.SIGKILL
@@ -81,7 +79,7 @@ def killed_at_each_step(folder: Path, backend: str) -> None:
         home = prepare(place, 2)
 
         def work(home: Path = home, step: int = step) -> None:
-            count_down(step)
+            die_at(step, MOMENTS)
             anyio.run(look, home, backend=backend)
 
         ended = status(fork(work))
@@ -96,33 +94,18 @@ def killed_at_each_step(folder: Path, backend: str) -> None:
     print(f"killed at {reached} steps")
 
 
-def count_down(step: int) -> None:
-    """Have this process killed at its `step`-th step."""
-    left = step
-
-    def guard(function: Callable[..., object]) -> Callable[..., object]:
-        def guarded(*arguments: object, **options: object) -> object:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*arguments, **options)
-
-        return guarded
-
-    for owner, name in (
-        (files.NewFile, "write"),
-        (files.NewFile, "keep"),
-        (files.NewFile, "_end"),
-        (Store, "put"),
-        (Store, "delete"),
-        (Spool, "accept"),
-        (watcher, "put_away"),
-        (watcher, "compose"),
-        (watcher, "submit"),
-        (Path, "unlink"),
-    ):
-        setattr(owner, name, guard(getattr(owner, name)))
+MOMENTS = (
+    (files.NewFile, "write"),
+    (files.NewFile, "keep"),
+    (files.NewFile, "_end"),
+    (Store, "put"),
+    (Store, "delete"),
+    (Spool, "accept"),
+    (watcher, "put_away"),
+    (watcher, "compose"),
+    (watcher, "submit"),
+    (Path, "unlink"),
+)
 
 
 def killed_at_random_times(folder: Path, backend: str, rounds: int = 25) -> None:

@@ -9,10 +9,11 @@ import io
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import pypdfium2
-from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
 
 from mailslot_plugins.fax.profile import WIDTH, Resolution
 from mailslot_plugins.fax.read import UnreadableFaxError, read_pages
+from mailslot_plugins.intake.fonts import load_font
 from mailslot_plugins.intake.kinds import LOOKED_AT, kind_of
 from mailslot_plugins.intake.text_pages import text_pages
 
@@ -35,9 +36,6 @@ _GREYS: Final = 0.06
 
 
 _CONTRAST: Final = [min(255, max(0, round((grey - 32) * 255 / 176))) for grey in range(256)]
-
-_FONTS: Final = ("DejaVuSans.ttf", "NotoSans-Regular.ttf")
-"""Fonts with more letters than the one that Pillow brings; taken where the system has them."""
 
 
 def pages_of(data: bytes, resolution: Resolution, max_pages: int) -> Iterator[Image.Image]:
@@ -168,7 +166,7 @@ def with_header(image: Image.Image, resolution: Resolution, left: str, right: st
     dots = round(_BAND * 204)
     band = Image.new("L", (WIDTH, dots), 255)
     draw = ImageDraw.Draw(band)
-    font = _font(dots - 6)
+    font = load_font(dots - 6)
     reserved = WIDTH - 40 - round(draw.textlength(right, font=font))
     while left and draw.textlength(left, font=font) > reserved - 60:
         left = left[:-1]
@@ -180,12 +178,3 @@ def with_header(image: Image.Image, resolution: Resolution, left: str, right: st
     page.paste(line, (0, 0))
     page.paste(image, (0, lines))
     return page
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    for name in _FONTS:
-        try:
-            return ImageFont.truetype(name, size)
-        except OSError:
-            continue
-    return ImageFont.load_default(size=size)

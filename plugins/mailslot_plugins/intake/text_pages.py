@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from mailslot_plugins.intake.fonts import load_font
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_FONTS: Final = ("DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "NotoSans-Regular.ttf")
-"""Fonts with many letters; taken where the system has them."""
+    from mailslot_plugins.intake.fonts import Font
 
 _POINTS: Final = 10.5
 _MARGIN: Final = 0.8
@@ -28,7 +29,7 @@ def text_pages(text: str, size: tuple[int, int], dpi: int) -> Iterator[Image.Ima
         size: of a page, in pixels.
         dpi: pixels an inch.
     """
-    font = _font(round(_POINTS * dpi / 72))
+    font = load_font(round(_POINTS * dpi / 72))
     margin = round(_MARGIN * dpi)
     step = round(_POINTS * 1.3 * dpi / 72)
     many = max(1, (size[1] - 2 * margin) // step)
@@ -38,9 +39,6 @@ def text_pages(text: str, size: tuple[int, int], dpi: int) -> Iterator[Image.Ima
         for number, line in enumerate(lines):
             draw.text((margin, margin + number * step), line, fill=0, font=font)
         yield page.point([0] * 150 + [255] * 106).convert("1", dither=Image.Dither.NONE)
-
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def _sheets(text: str, font: Font, width: int, many: int) -> Iterator[list[str]]:
@@ -80,12 +78,3 @@ def _wrapped(line: str, font: Font, width: int) -> Iterator[str]:
         if not line:
             return
     yield ""
-
-
-def _font(size: int) -> Font:
-    for name in _FONTS:
-        try:
-            return ImageFont.truetype(name, size)
-        except OSError:
-            continue
-    return ImageFont.load_default(size=size)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio.abc import Listener, SocketAttribute, SocketStream
-from hypercorn.config import Config, Sockets
 
 from mailslot.net.endpoint import Endpoint, Security
 from mailslot.wire.secret import Secret
@@ -26,12 +23,11 @@ from mailslot_plugins.sandbox.pop3 import Pop3Session
 from mailslot_plugins.sandbox.provider import Provider
 from mailslot_plugins.sandbox.smtp import SmtpSession
 from mailslot_plugins.sandbox.token_service import TokenService
+from mailslot_plugins.web.server import OneSocket, answer
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator, Mapping
-
-    from starlette.types import Receive, Scope, Send
 
 _LOOPBACK: Final = "127.0.0.1"
 _GRACE: Final = 0.2
@@ -155,39 +151,8 @@ async def _serve(office: PostOffice, protocol: str, tls: bool, stream: SocketStr
         await connection.aclose(ending.ending)
 
 
-class _WebConfig(Config):
-    """Hypercorn's settings: one socket, no log, no farewell longer than need be."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__()
-        self._socket = sock
-        self.errorlog = None
-        self.include_date_header = False  # the provider's clock may be wrong
-        self.graceful_timeout = _GRACE
-
-    def create_sockets(self) -> Sockets:
-        return Sockets([], [self._socket], [])
-
-
 async def _serve_web(service: TokenService, sock: socket.socket, stop: anyio.Event) -> None:
-    """Serve the provider until `stop`; a cancellation waits for that, since hypercorn bears none."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        backend = import_module("hypercorn.trio")
-    else:
-        backend = import_module("hypercorn.asyncio")
-    with anyio.CancelScope(shield=True) as cancel:
-
-        async def stopped() -> None:
-            await stop.wait()
-            # From Python 3.12.1 on, asyncio's server waits for its clients, and hypercorn for that.
-            cancel.deadline = anyio.current_time() + 2 * _GRACE
-
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            # The task that hypercorn keeps for a lifespan would not survive that deadline in silence.
-            if scope["type"] == "lifespan":
-                raise NotImplementedError
-            await service.app(scope, receive, send)
-
-        await backend.serve(app, _WebConfig(sock), shutdown_trigger=stopped)
+    """Serve the provider until `stop`."""
+    settings = OneSocket(sock, _GRACE)
+    settings.include_date_header = False  # the provider's clock may be wrong
+    await answer(service.app, settings, stop)

@@ -1,0 +1,1 @@
+"""The web server that the panel and the sandbox share."""
