@@ -80,6 +80,21 @@ async def test_a_service_writes_it_without_anybody_asking_for_a_token(home: Path
         assert device.asked == 1
 
 
+async def test_settings_change_while_the_disk_is_full(home: Path, service: Service) -> None:
+    """The source that comes in its place writes what the former one could not."""
+    async with running(home, service) as device:
+        await device.sign_in(age=7200)
+        with largest_file(10):
+            given = await device.token()
+            former, device.source = device.source, device.another()
+            device.source.take_over(former)
+            assert device.source.fault is not None
+        assert await device.token() == given
+        assert device.source.fault is None
+        assert (await device.grant()).access_token == given
+        assert (device.asked, service.state.reused) == (1, 0)
+
+
 async def test_a_read_only_disk(small_home: Path, service: Service) -> None:
     """Nobody can hold a lock there, so nobody may renew; what lasts is used."""
     async with running(small_home, service) as device:

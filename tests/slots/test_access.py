@@ -9,9 +9,11 @@ import pytest
 
 from diagnosis.device import SCANNER, Device
 from mailslot import InputError, MailError, NetworkError, OAuth, Password, Security
+from mailslot.oauth.renewal import GrantSource
 from mailslot.slots.access import Accesses, NotConfiguredError, open_pop3, open_smtp
 from mailslot.slots.records import Records
 from mailslot_plugins.sandbox import run_sandbox
+from vault.conftest import largest_file
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -60,6 +62,22 @@ async def test_one_source_for_all_that_is_the_same(device: Device, sandbox: Sand
         second = (await accesses.of("smtp")).source
         device.set(SMTP, client_id="another")
         assert (await accesses.of("smtp")).source is not second
+
+
+async def test_a_token_that_is_in_memory_only_outlives_a_change_of_settings(device: Device, sandbox: Sandbox) -> None:
+    await device.use(SMTP, sandbox)
+    async with Accesses(device.records) as accesses:
+        first = (await accesses.of("smtp")).source
+        assert isinstance(first, GrantSource)
+        with largest_file(10):
+            renewed = await first.token(force=True)
+        assert first.fault is not None
+        device.set("install.quick", timeout=2)
+        second = (await accesses.of("smtp")).source
+        assert isinstance(second, GrantSource)
+        assert second is not first
+        assert (await second.token()).value == renewed.value
+        assert second.fault is None
 
 
 async def test_a_token_that_comes_later_is_used(device: Device, sandbox: Sandbox) -> None:

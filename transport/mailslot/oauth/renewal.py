@@ -119,6 +119,13 @@ class GrantSource:
         """Why the newest grant is in memory only; None where it is on the disk."""
         return None if self._unsaved is None else self._unsaved.error
 
+    def take_over(self, former: GrantSource) -> None:
+        """Take the place of another source of the same record, whose settings were others.
+
+        What that one has renewed and could not write is in its memory alone; it is written by this one.
+        """
+        self._unsaved = former._unsaved
+
     async def token(self, *, force: bool = False) -> AccessToken:
         """Give the access token; renewed first where it ends soon, or where it was refused.
 

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
+import anyio
 from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError, TokenError
@@ -34,6 +35,7 @@ class Sources:
         self._https: dict[tuple[Path | None, int], TokenHttp] = {}
         self._kept: dict[str, tuple[object, TokenSource]] = {}
         self._stack = AsyncExitStack()
+        self._making = anyio.Lock()
 
     async def aclose(self) -> None:
         """Close all connections to token services."""
@@ -69,10 +71,11 @@ class Sources:
             InputError: the file of certificate authorities, or the proxy, cannot be used.
         """
         key = (settings.ca_file, settings.timeout)
-        if key not in self._https:
-            make = partial(TokenHttp, ca_file=settings.ca_file, timeout=float(settings.timeout))
-            self._https[key] = await self._stack.enter_async_context(await run_sync(make))
-        return self._https[key]
+        async with self._making:
+            if key not in self._https:
+                make = partial(TokenHttp, ca_file=settings.ca_file, timeout=float(settings.timeout))
+                self._https[key] = await self._stack.enter_async_context(await run_sync(make))
+            return self._https[key]
 
     def skew(self, settings: Settings) -> float:
         """Return `TokenHttp.skew` of that client; 0.0 where it has asked nobody yet."""
@@ -81,10 +84,13 @@ class Sources:
 
     async def _once(self, record: str, key: object, make: Callable[[], TokenSource | None]) -> TokenSource:
         """Return the source that was made for the same settings before, or make one."""
-        before, source = self._kept.get(record, (None, None))
+        before, former = self._kept.get(record, (None, None))
+        source = former
         if source is None or before != key:
             source = await run_sync(make)
             assert source is not None  # noqa: S101 - `direct_source` makes one where `token_source` is set
+            if isinstance(source, GrantSource) and isinstance(former, GrantSource):
+                source.take_over(former)
             self._kept[record] = (key, source)
         return source
 
