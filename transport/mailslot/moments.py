@@ -18,3 +18,8 @@ def iso(moment: float | None) -> str | None:
 def local(moment: float | None) -> str:
     """Return seconds since the epoch as the wall clock shows them here; empty for None."""
     return "" if moment is None else datetime.fromtimestamp(moment, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def short(moment: float | None) -> str:
+    """Return the same without year and seconds, for a column of a table; empty for None."""
+    return "" if moment is None else datetime.fromtimestamp(moment, UTC).astimezone().strftime("%m-%d %H:%M")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -15,7 +14,7 @@ from rich.table import Table
 
 from mailslot.cli.console import make_console
 from mailslot.cli.settings import AsJson
-from mailslot.moments import iso, local
+from mailslot.moments import iso, local, short
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -88,9 +87,9 @@ def jobs(
             _state(job),
             escape(_addresses(job)),
             escape(job.subject),
-            _short(job.created_at),
+            short(job.created_at),
             str(job.attempts),
-            _short(job.next_attempt),
+            short(job.next_attempt),
         )
     console.print(table)
     for job in found:
@@ -201,7 +200,3 @@ def _state(job: Job) -> str:
 def _addresses(job: Job) -> str:
     addresses = [each.address for each in job.recipients]
     return ", ".join(addresses[:3]) + (f" and {len(addresses) - 3} more" if len(addresses) > 3 else "")
-
-
-def _short(moment: float | None) -> str:
-    return "" if moment is None else datetime.fromtimestamp(moment, UTC).astimezone().strftime("%m-%d %H:%M")

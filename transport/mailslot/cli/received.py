@@ -17,7 +17,7 @@ from rich.table import Table
 
 from mailslot.cli.console import make_console
 from mailslot.cli.settings import AsJson
-from mailslot.moments import iso, local
+from mailslot.moments import iso, short
 
 if TYPE_CHECKING:
     from mailslot.spool.incoming import Incoming
@@ -70,9 +70,16 @@ def received(
     if not found:
         console.print("No mail was received.")
         return
-    table = Table()
+    table = Table(padding=(0, 1, 0, 0))
     for heading in ("ID", "Record", "State", "From", "Subject", "Pages", "Received", "What became of it"):
-        table.add_column(heading, overflow="fold", justify="right" if heading in {"ID", "Pages"} else "left")
+        wraps = heading in {"From", "Subject", "What became of it"}
+        table.add_column(
+            heading,
+            overflow="fold",
+            no_wrap=not wraps,
+            ratio=1 if wraps else None,
+            justify="right" if heading in {"ID", "Pages"} else "left",
+        )
     for each in found:
         table.add_row(
             str(each.mail.id),
@@ -81,7 +88,7 @@ def received(
             escape(each.sender),
             escape(each.subject),
             "" if each.pages is None else str(each.pages),
-            local(each.mail.fetched_at),
+            short(each.mail.fetched_at),
             escape(each.mail.reason),
         )
     console.print(table)

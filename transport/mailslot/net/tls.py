@@ -20,6 +20,7 @@ from mailslot.wire.protocol_error import RemoteProtocolError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mailslot.errors import Stage
     from mailslot.net.endpoint import Endpoint
 
 # OpenSSL's verification results (openssl-verification-options, "X509_V_ERR_…").
@@ -30,6 +31,8 @@ _CERTIFICATE_CAUSES: Final = {
     64: ("certificate_name_mismatch", "was issued for another address"),
 }
 _UNTRUSTED: Final = ("certificate_untrusted", "is not trusted")
+
+_FILE_REASONS: Final = {errno.ENOENT: "there is no such file", errno.EISDIR: "it is a folder"}
 
 _LARGEST_FILE: Final = 16 * 1024 * 1024
 
@@ -48,13 +51,33 @@ def default_context() -> ssl.SSLContext:
     return context
 
 
-def trusting(ca_file: Path) -> ssl.SSLContext:
+def trusting(ca_file: Path, *, stage: Stage = "tls", cause: str = "not_configured") -> ssl.SSLContext:
     """Return a context that trusts the authorities of a file in PEM besides the system's, TLS 1.2 or newer.
 
+    Args:
+        ca_file: the file.
+        stage: that of the error.
+        cause: likewise.
+
     Raises:
-        OSError: it is no regular file, cannot be read, or is larger than 16 MiB.
-        ssl.SSLError: there is no certificate in it; this is an `OSError` too.
+        InputError: it is no regular file, cannot be read, is larger than 16 MiB, or holds no certificate.
     """
+    try:
+        return _trusting(ca_file)
+    except OSError as error:
+        if isinstance(error, ssl.SSLError):
+            reason = "there is no certificate in PEM in it"
+        else:
+            reason = _FILE_REASONS.get(error.errno or 0) or error.strerror or type(error).__name__
+        raise InputError(
+            f"The file of certificate authorities {str(ca_file)!r} cannot be used: {reason}.",
+            stage=stage,
+            cause=cause,
+            detail=str(error),
+        ) from None
+
+
+def _trusting(ca_file: Path) -> ssl.SSLContext:
     # Without O_NONBLOCK, opening a named pipe would wait for somebody to write into it.
     with os.fdopen(os.open(ca_file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):

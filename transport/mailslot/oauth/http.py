@@ -191,14 +191,7 @@ def _context(ca_file: Path | None) -> ssl.SSLContext:
         context = ssl.create_default_context()
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         return context
-    try:
-        return trusting(ca_file)
-    except OSError as error:
-        raise InputError(
-            f"The file of certificate authorities {str(ca_file)!r} cannot be used.",
-            stage="token",
-            detail=str(error),
-        ) from None
+    return trusting(ca_file, stage="token")
 
 
 def _client(context: ssl.SSLContext, timeout: float, *, trust_env: bool) -> httpx2.AsyncClient:

@@ -268,15 +268,7 @@ def _trusting(ca_file: Path) -> ssl.SSLContext:
 @lru_cache(maxsize=len(PROTOCOLS))
 def _context(ca_file: Path, _file: object) -> ssl.SSLContext:
     # Reading the system's authorities takes 20 ms, so it is done again only where the file has changed.
-    try:
-        return trusting(ca_file)
-    except OSError as error:
-        raise InputError(
-            f"The file of certificate authorities {str(ca_file)!r} cannot be used.",
-            stage="tls",
-            cause="not_configured",
-            detail=str(error),
-        ) from None
+    return trusting(ca_file)
 
 
 def _provider(settings: Settings) -> Provider | None:

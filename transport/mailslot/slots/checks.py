@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import ssl
 from typing import TYPE_CHECKING
 
 from mailslot.errors import InputError
@@ -40,19 +38,5 @@ def check_authorities(ca_file: Path | None) -> None:
     Raises:
         InputError: it is no regular file, cannot be read, or holds no certificate.
     """
-    if ca_file is None:
-        return
-    try:
-        trusting(ca_file)
-    except OSError as error:
-        reason = {
-            errno.ENOENT: "there is no such file",
-            errno.EISDIR: "it is a folder",
-        }.get(0 if isinstance(error, ssl.SSLError) else error.errno or 0)
-        if reason is None:
-            reason = "there is no certificate in PEM in it" if isinstance(error, ssl.SSLError) else str(error.strerror)
-        raise InputError(
-            f"The file of certificate authorities {str(ca_file)!r} cannot be used: {reason}.",
-            stage="resolve",
-            detail=str(error),
-        ) from None
+    if ca_file is not None:
+        trusting(ca_file, stage="resolve", cause="invalid_input")

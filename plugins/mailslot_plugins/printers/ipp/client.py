@@ -11,6 +11,7 @@ import httpx2
 from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError, NetworkError, RefusedError, ServerError
+from mailslot.net.tls import trusting
 from mailslot_plugins.printers.ipp.codec import MAX_OCTETS, Attribute, Tag, decode, encode
 
 if TYPE_CHECKING:
@@ -56,15 +57,7 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext:
     Raises:
         InputError: the file cannot be used.
     """
-    context = ssl.create_default_context()
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(cafile=ca_file)
-        except OSError as error:
-            raise InputError(
-                f"The file of certificate authorities {str(ca_file)!r} cannot be used.", stage="tls", detail=str(error)
-            ) from None
-    return context
+    return ssl.create_default_context() if ca_file is None else trusting(ca_file)
 
 
 async def printer_attributes(
