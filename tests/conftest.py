@@ -6,8 +6,24 @@ import ssl
 
 import pytest
 import trustme
+from hypothesis import settings
 
 pytest_plugins = ["lab.fixtures"]
+
+# How long an example takes is up to what else the machine does.
+settings.register_profile("mailslot", deadline=None)
+settings.load_profile("mailslot")
+
+LONG = frozenset(
+    f"test_{name}.py" for name in ("crash", "fuzz", "poller_crash", "processes", "serve", "transcripts", "variants")
+)
+"""Files that take longest; begun first, none of them is what all wait for in the end."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first."""
+    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 @pytest.fixture(scope="module", params=["asyncio", "trio"])

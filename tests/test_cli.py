@@ -5,14 +5,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+PAGE = str(Path(__file__).parents[1] / "fixtures" / "scan" / "page.pdf")
 
 
 def mailslot(*arguments: str) -> subprocess.CompletedProcess[str]:
     code = "import sys; sys.argv[0] = 'mailslot'; from mailslot.cli import main; main()"
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -47,6 +55,31 @@ def test_wrong_usage(arguments: list[str], says: str) -> None:
     assert ran.returncode == 2
     assert says in ran.stderr
     assert ran.stdout == ""
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["jobs"], 0),
+        (["metrics"], 0),
+        (["alert", "list"], 0),
+        (["report", "report.zip"], 0),
+        (["poll", "status.pop"], 1),
+        (["scan", PAGE, "--to", "alice@example.com"], 3),
+        (["fax", "send", PAGE, "--to", "alice@example.com"], 3),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else None,
+)
+def test_each_starts_by_itself(
+    arguments: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elsewhere commands are forked from a process in which whatever one of them forgets to load is there."""
+    (tmp_path / "mailslot.toml").write_text('records.smtp = {server = "localhost", sender_address = "a@example.com"}')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MAILSLOT_HOME", str(tmp_path))
+    ran = mailslot(*arguments)
+    assert ran.returncode == code, ran.stderr
     assert "Traceback" not in ran.stderr
 
 

@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import mailslot.net.tls
 from mailslot import MailError, NetworkError
 from mailslot_plugins.sandbox import run_sandbox
+from pages import ROOT, run_python
 
 if TYPE_CHECKING:
     import pytest
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def examples(**endpoints: int) -> dict[str, Any]:
-    """Run the README's Python, with its servers' names and ports replaced by the sandbox's."""
-    code = "\n".join(re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL))
-    for server, port in endpoints.items():
-        code, count = re.subn(rf'"{server}\.example\.com", [0-9]+', f'"localhost", {port}', code)
-        assert count == 1
-    names: dict[str, Any] = {}
-    exec(compile(code, "README.md", "exec"), names)
-    return names
 
 
 async def test_examples(monkeypatch: pytest.MonkeyPatch) -> None:
     async with run_sandbox() as sandbox:
         monkeypatch.setattr(mailslot.net.tls, "default_context", sandbox.client_context)
-        names = examples(smtp=sandbox.smtp.port, pop=sandbox.pop3s.port)
+        names = run_python(README, "README.md", smtp=sandbox.smtp.port, pop=sandbox.pop3s.port)
         page = ROOT / "fixtures" / "scan" / "page.pdf"
         scanner, alice = (sandbox.provider.issue(f"{name}@example.com").value for name in ("scanner", "alice"))
         said = await names["send_scan"](str(page), scanner)
@@ -46,7 +34,7 @@ async def test_examples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_report_of_a_network_failure() -> None:
-    names = examples(smtp=1, pop=1)
+    names = run_python(README, "README.md", smtp=1, pop=1)
 
     async def work() -> None:
         raise NetworkError("No answer.", stage="connect", cause="connection_timeout", retryable=True)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
-import subprocess
-import sys
 import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
 
+from typed import mailslot
+
 if TYPE_CHECKING:
     from pathlib import Path
-
-CODE = "import sys; sys.argv[0] = 'mailslot'; from mailslot.cli import main; main()"
 
 
 class Shell:
@@ -30,15 +27,7 @@ class Shell:
         return self.home / "mailslot.toml"
 
     def run(self, *arguments: str, code: int = 0, typed: str = "", columns: int = 200) -> str:
-        ran = subprocess.run(
-            [sys.executable, "-W", "error", "-c", CODE, *arguments],
-            capture_output=True,
-            text=True,
-            input=typed,
-            timeout=60,
-            check=False,
-            env={**os.environ, "MAILSLOT_HOME": str(self.home), "COLUMNS": str(columns)},
-        )
+        ran = mailslot(*arguments, typed=typed, MAILSLOT_HOME=str(self.home), COLUMNS=str(columns))
         assert ran.returncode == code, ran.stdout + ran.stderr
         assert "Traceback" not in ran.stderr
         assert not (code and ran.stdout)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
 
-from test_settings_commands import CODE, Shell
+from test_settings_commands import Shell
+from typed import mailslot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,14 +18,7 @@ if TYPE_CHECKING:
 
 def failed(shell: Shell, *arguments: str) -> str:
     """Run what fails with something on both streams, and return all that was said."""
-    ran = subprocess.run(
-        [sys.executable, "-W", "error", "-c", CODE, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-        env={**os.environ, "MAILSLOT_HOME": str(shell.home)},
-    )
+    ran = mailslot(*arguments, MAILSLOT_HOME=str(shell.home))
     assert ran.returncode == 1, ran.stderr
     assert "Traceback" not in ran.stderr
     return ran.stdout + ran.stderr

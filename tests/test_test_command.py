@@ -19,6 +19,7 @@ from diagnosis.device import SCANNER, Device
 from diagnosis.ways import POP, SMTP, black_hole
 from mailslot.diagnosis.stages import STAGES
 from mailslot_plugins.sandbox import Fault, run_sandbox
+from typed import mailslot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -55,10 +56,7 @@ class Shell:
         self.environment = {**os.environ, "MAILSLOT_HOME": str(device.home), "COLUMNS": "120", "TERM": "xterm"}
 
     async def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        run = partial(
-            subprocess.run, [*COMMAND, *arguments], capture_output=True, text=True, timeout=60, env=self.environment
-        )
-        ran = await anyio.to_thread.run_sync(run)
+        ran = await anyio.to_thread.run_sync(partial(mailslot, *arguments, **self.environment))
         assert ran.returncode == code, ran.stdout + ran.stderr
         assert "Traceback" not in ran.stderr
         assert "\x1b" not in ran.stdout + ran.stderr

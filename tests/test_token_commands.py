@@ -18,6 +18,7 @@ from mailslot import OAuth, StaticToken, connect_pop3
 from mailslot.oauth.flow import DeviceCode
 from mailslot.slots.records import Records
 from tokens.people import InChromium
+from typed import mailslot
 
 if TYPE_CHECKING:
     import ssl
@@ -40,15 +41,7 @@ class Shell:
         self.printed = ""
 
     def run(self, *arguments: str, code: int = 0, typed: str = "") -> str:
-        ran = subprocess.run(
-            [sys.executable, "-W", "error", "-c", CODE, *arguments],
-            capture_output=True,
-            text=True,
-            input=typed,
-            timeout=60,
-            check=False,
-            env={**os.environ, "MAILSLOT_HOME": str(self.home), "COLUMNS": "200"},
-        )
+        ran = mailslot(*arguments, typed=typed, MAILSLOT_HOME=str(self.home), COLUMNS="200")
         self.printed += ran.stdout + ran.stderr
         assert ran.returncode == code, ran.stdout + ran.stderr
         assert "Traceback" not in ran.stderr
@@ -186,7 +179,10 @@ async def test_tokens_from_elsewhere(shell: Shell, tmp_path: Path) -> None:
     assert "It gave one just now" in shell.run("token", "get", "status.pop")
     shell.run("set", "status.pop", "token_source=command /bin/false")
     assert len(shell.run("token", "get", "status.pop", code=1).strip().splitlines()) == 1
-    shell.run("set", "status.pop", "token_source=nonsense")
+    assert "nonsense" in shell.run("set", "status.pop", "token_source=nonsense", code=2)
+    # A file that was edited by hand is read all the same.
+    file = shell.home / "mailslot.toml"
+    file.write_text(file.read_text().replace("command /bin/false", "nonsense"))
     assert "nonsense" in shell.run("token", "get", "status.pop", code=2)
     assert "ya29" not in shell.printed
 

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+import typed
 from alerts.devices import ALERTS, SETTINGS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-CODE = "import sys; sys.argv[0] = 'mailslot'; from mailslot.cli import main; main()"
-
 
 def mailslot(home: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
-    ran = subprocess.run(
-        [sys.executable, "-W", "error", "-c", CODE, "--home", str(home), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "COLUMNS": "200"},
-    )
+    ran = typed.mailslot("--home", home, *arguments, COLUMNS="200")
     assert ran.returncode == code, ran.stderr
     assert "Traceback" not in ran.stderr
     return ran.stdout, ran.stderr

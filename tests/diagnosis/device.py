@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailslot import Secret
 from mailslot.diagnosis import connection_test
+from mailslot.oauth.address import origin_of
 from mailslot.oauth.grant import Grant
 from mailslot.slots.access import Accesses
 from mailslot.slots.records import Records
@@ -58,7 +59,7 @@ class Device:
         known = {key: None if value is None else str(value) for key, value in values.items()}
         secrets = {key: Secret(known.pop(key)) for key in ("password", "client_secret") if known.get(key)}
         self.secrets += [secret.reveal() for secret in secrets.values()]
-        self.records.change(find_slot(slot).record, known, secrets)
+        self.records.change(find_slot(slot).record, known, secrets, keep_secrets=True)
 
     def point_to(self, slot: str, endpoint: Endpoint, **values: Any) -> None:
         """Set where a slot's server is."""
@@ -78,7 +79,8 @@ class Device:
     ) -> None:
         """Keep a token as if somebody had obtained it two hours ago."""
         self.secrets += [token, *([renewal] if renewal else [])]
-        now = time.time()
+        settings = self.records.settings.to_change()[find_slot(slot).record]
+        now, endpoint = time.time(), settings.token_endpoint or settings.issuer
         grant = Grant(
             flow="browser",
             access_token=Secret(token),
@@ -89,6 +91,7 @@ class Device:
             renewed_at=now - 7200,
             account=account,
             skew=skew,
+            token_origin=None if endpoint is None else origin_of(endpoint),
         )
         await self.records.store(find_slot(slot).record).save(grant)
 

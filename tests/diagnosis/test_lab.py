@@ -15,7 +15,8 @@ from lab.dovecot import start_dovecot
 from lab.postfix import start_postfix
 from lab.provider import start_provider
 from lab.users import PASSWORD
-from mailslot.slots.access import Accesses, open_pop3
+from mailslot.slots.access import Accesses
+from mailslot.slots.maildrop import open_maildrop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -219,6 +220,6 @@ async def test_another_session_reads(
     async with in_thread(start_dovecot(lab_folder / f"busy-{id(office)}", provider, certificate, more=more)) as busy:
         token = provider.token()
         assert (await office.test(POP, busy.pop3s, token)).ok
-        async with Accesses(office.device.records) as accesses, open_pop3(await accesses.of("fax-pop")):
+        async with Accesses(office.device.records) as accesses, open_maildrop(await accesses.of("fax-pop")):
             result = await office.test(POP, busy.pop3s, token)
     assert found(result) == ("sign_in", cause)

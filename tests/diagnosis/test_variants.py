@@ -76,6 +76,12 @@ def other_words(code: str, words: str) -> tuple[str, str]:
     return code, "Something else entirely"
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """What is said is told apart alike on either loop; `test_rules` has each of these dialogues on both."""
+    return "asyncio"
+
+
 WORDS = [other_host, trailing_id, no_host, capitals, small_letters, blanks]
 
 

@@ -18,12 +18,12 @@ import pytest
 from fax.faxes import SETTINGS
 from mailslot.spool.spool import Spool
 from mailslot_plugins.fax.read import read_pages
+from typed import mailslot
 
 if TYPE_CHECKING:
     from mailslot.spool.job import Job
 
 Send = Callable[..., subprocess.CompletedProcess[str]]
-CODE = "import sys; sys.argv[0] = 'mailslot'; from mailslot.cli import main; main()"
 PAGE = Path(__file__).parents[2] / "fixtures" / "scan" / "page.pdf"
 
 
@@ -38,9 +38,7 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def send(home: Path) -> Send:
     def run(*arguments: object, given: bytes = b"") -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-W", "error", "-c", CODE, "--home", str(home), "fax", "send", *map(str, arguments)]
-        ran = subprocess.run(command, input=given, capture_output=True, timeout=60, check=False)
-        return subprocess.CompletedProcess(command, ran.returncode, ran.stdout.decode(), ran.stderr.decode())
+        return mailslot("--home", home, "fax", "send", *arguments, typed=given)
 
     return run
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -22,8 +20,10 @@ from mailslot_plugins.fax.pipeline import pipeline
 from mailslot_plugins.fax.read import read_pages
 from mailslot_plugins.fax.section import FAX
 from mailslot_plugins.intake.process import run_task
+from typed import mailslot
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from mailslot.spool.job import Job
 
 DAEMON, ALICE = "daemon@example.test", "alice@example.test"
-CODE = "import sys; sys.argv[0] = 'mailslot'; from mailslot.cli import main; main()"
 
 
 class Machines:
@@ -83,10 +82,7 @@ def machines(tmp_path: Path, postfix: Postfix, dovecot: Dovecot, provider: Provi
 
 
 async def fax_send(home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "-c", CODE, "--home", str(home), "fax", "send", *map(str, arguments)]
-    return await anyio.to_thread.run_sync(
-        lambda: subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    )
+    return await anyio.to_thread.run_sync(lambda: mailslot("--home", home, "fax", "send", *arguments))
 
 
 async def poll(home: Path) -> PollReport:
@@ -190,7 +186,7 @@ async def test_the_story_of_a_fax_is_shown(machines: Machines, tmp_path: Path) -
     assert ran.returncode == 0, ran.stderr
     await machines.arrive(DAEMON)
     await poll(sender)
-    command = [sys.executable, "-c", CODE, "--home", str(sender), "jobs", "show", "1"]
-    shown = await anyio.to_thread.run_sync(lambda: subprocess.run(command, capture_output=True, text=True, check=True))
+    shown = await anyio.to_thread.run_sync(lambda: mailslot("--home", sender, "jobs", "show", "1"))
+    assert shown.returncode == 0, shown.stderr
     assert "Confirmation" in shown.stdout
     assert "delivered: 2.0.0" in shown.stdout

@@ -12,6 +12,7 @@ from alerts.devices import sent
 from fax.faxes import ALICE, COPIER, FAX, PAGES, fax_device, fax_file, files_in, incoming, letter, pages_of_pdf, same
 from fax.pages import text_page
 from mailslot.service.pipeline import Done, Later, SetAside
+from mailslot_plugins.fax import section
 from mailslot_plugins.fax.pipeline import pipeline
 from mailslot_plugins.fax.profile import STANDARD
 from mailslot_plugins.fax.read import read_pages
@@ -119,7 +120,7 @@ LINE = fax_file(Image.new("1", (1728, 1), 255))
 @pytest.mark.parametrize(
     ("octets", "why"),
     [
-        (letter(fax_file(*[Image.new("1", (1728, 1), 255)] * 201)), "It has more than 200 pages."),
+        (letter(fax_file(*[Image.new("1", (1728, 1), 255)] * 21)), "It has more than 20 pages."),
         (letter(grown(LINE, length=2**31, rows=2**31)), "cannot be"),
         (letter(grown(LINE, width=40_000, length=40_000)), "its size, 40000 × 40000, cannot be"),
         (letter(FAX, b"II*\0\x08\0\0\0garbage"), "'fax1.tif' cannot be printed. Page 1"),
@@ -131,7 +132,7 @@ LINE = fax_file(Image.new("1", (1728, 1), 255))
     ids=["pages", "length", "size", "second broken", "profile J", "profile M", "zip", "empty"],
 )
 async def test_what_cannot_be_printed_has_a_notice(tmp_path: Path, octets: bytes, why: str) -> None:
-    async with fax_device(tmp_path / "home", "receipts = true\nanswer_failures = true") as device:
+    async with fax_device(tmp_path / "home", "receipts = true\nanswer_failures = true\nmax_pages = 20") as device:
         mail = incoming(octets, tmp_path)
         for _ in range(2):
             said = await pipeline.handle(mail, device)
@@ -143,6 +144,10 @@ async def test_what_cannot_be_printed_has_a_notice(tmp_path: Path, octets: bytes
     [notice] = files_in(tmp_path / "home" / "fax")
     assert "Fax not printed" in notice.name
     assert len(pages_of_pdf(notice)) == 1
+
+
+def test_how_many_pages_there_may_be_unless_it_is_said() -> None:
+    assert section.FAX.filled({})["max_pages"] == 200
 
 
 async def test_a_mail_that_cannot_be_opened(tmp_path: Path) -> None:

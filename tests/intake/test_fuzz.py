@@ -1,4 +1,4 @@
-"""Damaged faxes and mails, as many as there is time for: the same for half a minute each, others with more time."""
+"""Damaged faxes and mails, as many as there is time for: the same for ten seconds each, others with more time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-SECONDS = float(os.environ.get("MAILSLOT_FUZZ_SECONDS", "30"))
+SECONDS = float(os.environ.get("MAILSLOT_FUZZ_SECONDS", "10"))
 
 
 @pytest.mark.parametrize("what", ["tiff", "mime"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from mailslot_plugins.intake.limits import Limits
@@ -212,6 +213,21 @@ async def test_cancellation_ends_it(opened: Opener) -> None:
         await opened(octets, Limits(memory=4 << 30))
     assert scope.cancelled_caught
     assert time.monotonic() - began < 5
+
+
+async def test_cancellation_while_it_starts_ends_it(opened: Opener) -> None:
+    before = children()
+    for steps in range(12):
+        async with anyio.create_task_group() as group:
+            group.start_soon(opened, bytes(letter()))
+            for _ in range(steps):
+                await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+        assert children() == before, steps
+
+
+def children() -> set[str]:
+    return {pid for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()}
 
 
 async def test_garbage_of_all_kinds(opened: Opener) -> None:

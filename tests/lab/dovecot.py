@@ -1,4 +1,4 @@
-"""Dovecot: POP3 with both TLS modes, and the SASL server that Postfix asks."""
+"""Dovecot: POP3 and IMAP with both TLS modes, and the SASL server that Postfix asks."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ class Dovecot:
         pop3: where POP3 is spoken, with STLS.
         pop3s: where POP3 is spoken over TLS.
         plain: where POP3 is spoken, without TLS.
+        imap: where IMAP is spoken, with STARTTLS.
+        imaps: where IMAP is spoken over TLS.
         sasl: the socket where Postfix asks who may sign in.
         mail: the folder of all maildirs.
         owner: the system user that owns the maildirs.
@@ -45,6 +47,8 @@ class Dovecot:
     pop3: Endpoint
     pop3s: Endpoint
     plain: Endpoint
+    imap: Endpoint
+    imaps: Endpoint
     sasl: Path
     mail: Path
     owner: str
@@ -92,13 +96,15 @@ def start_dovecot(folder: Path, provider: Provider, certificate: LeafCert, *, mo
     """
     root = os.geteuid() == 0
     owner = "dovecot" if root else getpass.getuser()
-    pop3, pop3s = free_ports(2)
+    pop3, pop3s, imap, imaps = free_ports(4)
     values = {
         "folder": folder,
         "user": owner,
         "password": PASSWORD,
         "pop3": pop3,
         "pop3s": pop3s,
+        "imap": imap,
+        "imaps": imaps,
         "issuer": provider.issuer,
         "address": provider.issuer.removeprefix("http://"),
         "keys": provider.keys,
@@ -116,11 +122,13 @@ def start_dovecot(folder: Path, provider: Provider, certificate: LeafCert, *, mo
             shutil.chown(path, owner, owner)
     log = folder / "dovecot.log"
     command: list[str | Path] = [BINARY, "-F", "-c", folder / "dovecot.conf"]
-    with running(command, ports=[pop3, pop3s], log=log, user=owner if root else None):
+    with running(command, ports=[pop3, pop3s, imap, imaps], log=log, user=owner if root else None):
         yield Dovecot(
             pop3=Endpoint("localhost", pop3, Security.STARTTLS),
             pop3s=Endpoint("localhost", pop3s, Security.TLS),
             plain=Endpoint("localhost", pop3, Security.NONE),
+            imap=Endpoint("localhost", imap, Security.STARTTLS),
+            imaps=Endpoint("localhost", imaps, Security.TLS),
             sasl=folder / "run" / "postfix",
             mail=folder / "mail",
             owner=owner,

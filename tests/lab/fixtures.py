@@ -108,14 +108,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was left out, and write it into the file that ``script/test`` reads at its end."""
+    """Say what was left out, and add it to the file that ``script/test`` reads at its end."""
     lines = left_out(terminalreporter.getreports("skipped"))
     if lines:
         terminalreporter.section("left out")
         for line in lines:
             terminalreporter.line(line)
     if note := os.environ.get("MAILSLOT_LEFT_OUT"):
-        Path(note).write_text("".join(f"{line}\n" for line in lines))
+        with Path(note).open("a") as file:
+            file.writelines(f"{line}\n" for line in lines)
 
 
 def left_out(reports: list[pytest.TestReport]) -> list[str]:

@@ -26,6 +26,7 @@ from child import fork, status
 from mailslot.errors import MailError
 from mailslot.oauth.health import Facts, health
 from mailslot.oauth.http import TokenHttp
+from mailslot.oauth.origin import bound
 from mailslot.oauth.renewal import GrantSource
 from renewal import device
 from renewal.service import Service, State, fingerprint
@@ -64,7 +65,8 @@ def begin(home: Path, url: str, **settings: object) -> Grant:
     """Obtain a grant whose access token has ended; the service is set as said."""
     with urllib.request.urlopen(f"{url}/begin", json.dumps(settings).encode()) as answer:
         access, refresh = json.load(answer)["tokens"]
-    grant = device.stale(device.grant((access, refresh), time.time()), time.time())
+    obtained = bound(device.grant((access, refresh), time.time()), device.client(url).provider)
+    grant = device.stale(obtained, time.time())
     anyio.run(device.store(home).save, grant)
     return grant
 

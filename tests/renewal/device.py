@@ -14,6 +14,7 @@ from mailslot.errors import MailError
 from mailslot.oauth.client import Client
 from mailslot.oauth.grant import Grant
 from mailslot.oauth.http import TokenHttp
+from mailslot.oauth.origin import bound
 from mailslot.oauth.providers import Endpoints, Provider
 from mailslot.oauth.renewal import GrantSource
 from mailslot.oauth.timing import Clocks
@@ -144,8 +145,12 @@ class Device:
         """Keep a grant whose access token was issued some time ago; returns that."""
         access, refresh = self.service.begin()
         tokens = (access, refresh if renewable else None)
-        await self.store.save(grant(tokens, self.clocks.wall, lifetime=lifetime, age=age))
+        await self.store.save(self.obtained(grant(tokens, self.clocks.wall, lifetime=lifetime, age=age)))
         return access
+
+    def obtained(self, of: Grant) -> Grant:
+        """The same grant, obtained from the service."""
+        return bound(of, self.client.provider)
 
     async def token(self, *, force: bool = False) -> str:
         """Give the token, which the service accepts."""

@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from mailslot.oauth import attempts, renewal
+from mailslot.oauth.origin import bound
 from renewal import device as devices
 from renewal.device import SignedIn, running
 from renewal.service import Said
@@ -203,6 +204,8 @@ async def test_an_unreachable_service(home: Path, service: Service) -> None:
         error = await device.refuse("token_service_unreachable")
         assert error.retryable
         assert (await device.refuse("token_service_unreachable", force=True)).retryable
+        # It was there all along, and is reached again.
+        await device.store.save(bound(await device.grant(), good.provider))
         device.client = good
         device.restart()
         await device.token()

@@ -325,6 +325,7 @@ async def test_a_grant_of_another_version(home: Path, service: Service) -> None:
 async def test_a_discovered_provider(home: Path, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where only the issuer is known, its endpoints are asked for before the first renewal, and once."""
     async with running(home, service) as device:
+        await device.sign_in(age=7200)
         known = device.client.provider
         unknown = replace(known, endpoints=replace(known.endpoints, token="", issuer=service.url))
         device.client = replace(device.client, provider=unknown)
@@ -336,7 +337,6 @@ async def test_a_discovered_provider(home: Path, service: Service, monkeypatch: 
 
         monkeypatch.setattr("mailslot.oauth.renewal.complete", complete)
         device.restart()
-        await device.sign_in(age=7200)
         await device.token()
         device.clocks.pass_by(3000)
         await device.token()

@@ -18,6 +18,7 @@ from mailslot.cli import main
 from mailslot.slots.records import Records
 from mailslot.spool.spool import Spool
 from scan.papers import ACCOUNT, pdf
+from typed import mailslot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,15 +26,12 @@ if TYPE_CHECKING:
     from mailslot.spool.job import Job
 
 Scan = Callable[..., subprocess.CompletedProcess[str]]
-CODE = "import sys; sys.argv[0] = 'mailslot'; from mailslot.cli import main; main()"
 
 
 @pytest.fixture
 def scan(home: Path) -> Scan:
     def run(*arguments: object, given: bytes = b"") -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-W", "error", "-c", CODE, "--home", str(home), "scan", *map(str, arguments)]
-        ran = subprocess.run(command, input=given, capture_output=True, timeout=60, check=False)
-        return subprocess.CompletedProcess(command, ran.returncode, ran.stdout.decode(), ran.stderr.decode())
+        return mailslot("--home", home, "scan", *arguments, typed=given)
 
     return run
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+import typed
 from lab.process import wait_until
 from mailslot.service.device import open_device
 from mailslot.service.worker import Worker
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from lab.provider import Provider
 
 DAEMON, ALICE = "daemon@example.test", "alice@example.test"
-CODE = "import sys; sys.argv[0] = 'mailslot'; from mailslot.cli import main; main()"
 
 
 @pytest.fixture
@@ -59,9 +59,7 @@ def office(tmp_path: Path, ca: trustme.CA, provider: Provider, dovecot: Dovecot,
 
 
 def mailslot(home: Path, *arguments: object, given: bytes = b"") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "-c", CODE, "--home", str(home), *map(str, arguments)]
-    ran = subprocess.run(command, input=given, capture_output=True, timeout=60, check=False)
-    return subprocess.CompletedProcess(command, ran.returncode, ran.stdout.decode(), ran.stderr.decode())
+    return typed.mailslot("--home", home, *arguments, typed=given)
 
 
 def arrived(dovecot: Dovecot, number: int) -> list[EmailMessage]:

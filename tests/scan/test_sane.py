@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 from PIL import Image
 
@@ -138,6 +139,16 @@ async def test_a_cancelled_scan_leaves_no_process(tmp_path: Path) -> None:
         assert running(tmp_path)
         group.cancel_scope.cancel()
     assert not running(tmp_path)
+
+
+async def test_one_that_is_cancelled_while_it_starts_leaves_no_process_either(tmp_path: Path) -> None:
+    for steps in range(12):
+        async with anyio.create_task_group() as group:
+            group.start_soon(from_scanner, SLOW, "pdf", tmp_path, nothing)
+            for _ in range(steps):
+                await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+        assert not running(tmp_path), steps
 
 
 async def test_a_silent_scanner_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,7 @@ async def get_token(sandbox: Sandbox, records: Records, *, lifetime: float = 360
         obtained_at=now,
         renewed_at=now,
         account=SENDER,
+        token_origin=sandbox.issuer,
     )
     await Records(records.home).store("smtp").save(grant)
     return renewal
@@ -155,7 +156,7 @@ async def test_what_is_not_set_up_is_held_until_it_is(tmp_path: Path) -> None:
             job = await box.until(await box.accept(), "held")
             assert job.cause == "not_configured"
             assert job.sentence
-            Records(tmp_path).change("smtp", settings, {})
+            Records(tmp_path).change("smtp", settings, {}, keep_secrets=True)
             await box.until(job, "sent")
 
 

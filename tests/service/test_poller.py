@@ -10,6 +10,7 @@ from mailslot.diagnosis.catalogue import say
 from mailslot.diagnosis.connection_test import test_connection as connection_test
 from mailslot.errors import MailError
 from mailslot.service import poller
+from mailslot.service.pipeline import Later
 from mailslot.slots.slot import find_slot
 from mailslot.spool.errors import full
 from mailslot.spool.files import NewFile
@@ -288,3 +289,25 @@ async def test_a_mail_longer_than_the_server_said(tmp_path: Path, monkeypatch: p
         assert box.verbs[0][-1] != "QUIT"
         assert len(box.maildrop.messages) == 1
         assert box.keeper.subjects == ["small"]
+
+
+async def test_a_maildrop_that_fails_in_a_way_of_its_own_keeps_no_mail_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def later(_mail: object, _subject: str) -> Later:
+        return Later(1.0, "not yet")
+
+    def broken(_access: object) -> None:
+        raise KeyError("hunter2")
+
+    async with postbox(tmp_path) as box:
+        box.add("one")
+        box.keeper.answer = later
+        assert (await box.poll()).fetched == 1
+        box.keeper.answer = None
+        box.clocks.set(400)
+        monkeypatch.setattr(poller, "open_maildrop", broken)
+        report = await box.poll()
+        assert (report.ok, report.retryable, box.keeper.subjects) == (False, True, ["one"])
+        assert "KeyError, raised at" in report.sentence
+        assert "hunter2" not in report.sentence

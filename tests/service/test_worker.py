@@ -139,12 +139,12 @@ async def test_recipients_beyond_a_day_wait_for_the_next(tmp_path: Path) -> None
         records = set_up(tmp_path, {**sandbox_settings(sandbox), "provider": "microsoft365"})
         async with opened(records, clocks) as box, box.delivering():
             store = box.device.store("delivery")
+            began = clocks.steady()
             await store.put("sent nobody at localhost", {"minute": [], "day": [[clocks.wall(), 100, 9_950]]})
             job = await box.accept(*(f"user{number}@example.com" for number in range(80)), lifetime=3 * DAY)
             await box.until_true(lambda: len(sandbox.submissions) == 1)
             job = await box.until(job, "deferred")
             assert (job.cause, len(job.waiting)) == ("sending_limit_reached", 30)
-            began = clocks.steady()
             await box.until(job, "sent", seconds=40)
             assert clocks.steady() - began > 23 * HOUR
         assert [len(to) for _, to in received(sandbox)] == [50, 30]
@@ -305,6 +305,28 @@ async def test_a_fault_of_ours_with_one_job_does_not_stop_the_others(
             job = await box.until(bad, "deferred")
             assert job.cause == "unknown"
             assert "log" in job.sentence
+
+
+async def test_a_fault_once_a_message_is_out_does_not_send_it_again(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's submitter, say, has handed it over and then fails in a way of its own."""
+    async with office(tmp_path, FastClocks(60)) as (box, sandbox):
+        bad, good = await box.accept(text="bad"), await box.accept(text="good")
+        submit, before = Delivery._submit, len(sandbox.submissions)
+
+        async def fail(self: Delivery, job: object, *rest: object) -> object:
+            answer = await submit(self, job, *rest)  # type: ignore[arg-type]  # they are submit's
+            if job.id == bad.id:  # type: ignore[attr-defined]  # it is a job
+                raise ZeroDivisionError
+            return answer
+
+        monkeypatch.setattr(Delivery, "_submit", fail)
+        async with box.delivering():
+            await box.until(good, "sent")
+            job = await box.spool.job(bad.id)
+            assert (job.state, job.doubts) == ("in_doubt", 1)
+        assert len(sandbox.submissions) == before + 2
 
 
 # Many.

@@ -10,7 +10,8 @@ import pytest
 from diagnosis.device import SCANNER, Device
 from mailslot import InputError, MailError, NetworkError, OAuth, Password, Security
 from mailslot.oauth.renewal import GrantSource
-from mailslot.slots.access import Accesses, NotConfiguredError, open_pop3, open_smtp
+from mailslot.slots.access import Accesses, NotConfiguredError, open_smtp
+from mailslot.slots.maildrop import open_maildrop
 from mailslot.slots.records import Records
 from mailslot_plugins.sandbox import run_sandbox
 from vault.conftest import largest_file
@@ -48,7 +49,7 @@ async def test_sessions(device: Device, sandbox: Sandbox) -> None:
         async with open_smtp(access, on_stage=stages.append) as smtp:
             await smtp.submit(SCANNER, [SCANNER], b"Subject: a\r\n\r\nb\r\n")
         assert stages[0] == "resolve"
-        async with open_pop3(await accesses.of("fax-pop")) as pop:
+        async with open_maildrop(await accesses.of("fax-pop")) as pop:
             assert (await pop.stat())[0] == 1
 
 

@@ -87,6 +87,13 @@ def test_what_was_set_before_makes_way(records: Records) -> None:
     )
 
 
+@pytest.mark.parametrize("unset", [{"security": None}, {"port": None}, {"port": None, "security": None}])
+def test_what_is_unset_at_once_contradicts_nothing(records: Records, unset: dict[str, None]) -> None:
+    records.change("smtp", {"port": "587", "security": "starttls"}, {})
+    changed = records.change("smtp", {"server": "smtps://mail.example.com", **unset}, {})
+    assert (changed.settings.port, changed.settings.security) == (465, Security.TLS)
+
+
 def test_secondary_server(records: Records) -> None:
     changed = records.change("smtp", {"secondary_server": "smtp://backup.example.com:587/"}, {})
     assert changed.settings.secondary_server == "backup.example.com"

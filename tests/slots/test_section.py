@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailslot.slots import section as module
+from mailslot import registry
 from mailslot.slots.contents import SettingsFileError
 from mailslot.slots.keys import Key, flag, list_of, number, text
 from mailslot.slots.section import DEVICE, Section, find_section, section_names
@@ -49,12 +49,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (site / "telex_plugin.py").write_text(PLUGIN)
     (site / "telex_broken.py").write_text("raise SystemError('broken on purpose')")
     monkeypatch.syspath_prepend(str(site))
-    caches = (module._all_sections, module._load)
-    for cache in caches:
-        cache.cache_clear()
     yield
-    for cache in caches:
-        cache.cache_clear()
     sys.modules.pop("telex_plugin", None)
 
 
@@ -91,7 +86,7 @@ def test_a_broken_plugin_breaks_nothing(tmp_path: Path) -> None:
 
 
 def test_plugins_are_loaded_for_their_own_table_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_load", pytest.fail)
+    monkeypatch.setattr(registry, "load", pytest.fail)
     file = SettingsFile(tmp_path)
     file.path.write_text("[records.smtp]\nport = 25\n[device]\nname = 'x'\n")
     assert file.section(DEVICE)["name"] == "x"

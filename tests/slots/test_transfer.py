@@ -132,6 +132,12 @@ def test_names_to_leave_out_are_checked(records: Records) -> None:
     assert "[records.fax-pop]" not in exported(records, "records.fax-pop")
 
 
+def test_what_is_not_set_can_be_left_out(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    records.change("smtp", {"account": "scan@example.com"}, {})
+    assert "scan@" not in exported(records, "account", "sender_address", "device", "serial_number", "records.fax-pop")
+
+
 @given(
     st.fixed_dictionaries(
         {},

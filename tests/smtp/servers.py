@@ -99,7 +99,9 @@ class Wire:
     async def message(self, end: bytes = b"\r\n.\r\n") -> bytes:
         """Take a message up to and with its end; what follows stays."""
         message = bytearray(b"\r\n")
-        while (at := message.find(end)) < 0:
+        seen = 0
+        while (at := message.find(end, seen)) < 0:
+            seen = max(len(message) - len(end), 0)
             message += await self.octets()
         self._heard[:0] = message[at + len(end) :]
         self.received += message[2 : at + len(end)]

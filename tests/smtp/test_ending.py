@@ -218,3 +218,27 @@ async def test_a_cancellation_in_it_hands_nothing_over(megabytes: float) -> None
         assert scope.cancelled_caught
         assert not smtp.usable
     assert len(running.wires[0].received) < content.size
+
+
+@pytest.mark.parametrize("megabytes", [0, 1])
+async def test_a_connection_that_breaks_meanwhile_leaves_no_doubt(megabytes: float) -> None:
+    """The system takes nothing for it any more, so the end is not out."""
+    broken = anyio.Event()
+
+    async def server(wire: Wire) -> None:
+        await wire.greet("PIPELINING")
+        await wire.envelope()
+        await ending.wait()
+        await wire.reset()
+        broken.set()
+
+    async def before_end() -> None:
+        ending.set()
+        await broken.wait()
+        await anyio.sleep(0.05)
+
+    ending = anyio.Event()
+    async with serving(server) as running, connect_smtp(running.endpoint, timeout=5) as smtp:
+        with pytest.raises(MailError) as caught:
+            await smtp.submit(SENDER, TO, message(megabytes), before_end=before_end)
+    assert (caught.value.cause, caught.value.in_doubt, caught.value.retryable) == ("connection_lost", False, True)

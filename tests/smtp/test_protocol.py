@@ -154,7 +154,9 @@ def test_a_reply_in_several_lines_before_the_handshake_is_no_injection() -> None
 
 def test_an_answer_before_anything_was_asked() -> None:
     core = ready("PIPELINING")
+    assert core.unread == 0
     core.receive(b"2")
+    assert core.unread == 1
     with pytest.raises(RemoteProtocolError, match="before anything was asked"):
         core.noop()
     assert core.unanswered == 0

@@ -240,6 +240,7 @@ async def test_a_stream_that_is_not_what_it_said_is_never_completed(
     make: Callable[[Stream], Stream], why: str, chunking: bool
 ) -> None:
     content = make(long(1))
+    heard = anyio.Event()
 
     async def server(wire: Wire) -> None:
         await wire.greet(*CAPABILITIES)
@@ -249,6 +250,7 @@ async def test_a_stream_that_is_not_what_it_said_is_never_completed(
         else:
             await wire.envelope()
         wire.received += await wire.gone()
+        heard.set()
 
     async with serving(server) as running, connected(running, chunking=chunking) as smtp:
         with pytest.raises(InputError, match=why) as caught:
@@ -257,7 +259,8 @@ async def test_a_stream_that_is_not_what_it_said_is_never_completed(
         assert not caught.value.in_doubt
         assert not caught.value.retryable
         assert not smtp.usable
-        await anyio.sleep(0.05)
+        with anyio.fail_after(5):
+            await heard.wait()
         received = bytes(running.wires[0].received)
     assert len(received) > 500_000 or chunking
     assert b"\r\n.\r\n" not in received

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import tomllib
-from importlib import import_module
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,11 @@ FLOWS = {"browser", "paste", "device", "app", "service_account"}
 
 
 def load(name: str) -> Any:
-    module, _, attribute = TABLE[name].partition(":")
-    return getattr(import_module(module), attribute)
+    return EntryPoint(name, TABLE[name], "mailslot.token_sources").load()
 
 
 def test_all_are_there() -> None:
-    assert set(TABLE) == FLOWS | {"command", "file", "static"}
+    assert set(TABLE) == FLOWS | {"command", "file", "static", "msal"}
 
 
 @pytest.mark.parametrize("name", sorted(FLOWS))

@@ -69,10 +69,16 @@ class InputError(MailError, ValueError):
     """The caller's fault: an address, name, message or setting that cannot be used.
 
     Raised before an octet leaves. Its cause is `invalid_input` unless a better one exists.
+
+    Attributes:
+        key: the setting or secret that it is about, such as ``"port"``; empty where it is about none, or not told.
     """
 
-    def __init__(self, message: str, *, stage: Stage, cause: str = "invalid_input", detail: str = "") -> None:
+    def __init__(
+        self, message: str, *, stage: Stage, cause: str = "invalid_input", detail: str = "", key: str = ""
+    ) -> None:
         super().__init__(message, stage=stage, cause=cause, detail=detail)
+        self.key = key
 
 
 class ClosedError(MailError):

@@ -15,7 +15,6 @@ from rich.table import Table
 
 from mailslot.cli.home import open_records
 from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
-from mailslot.moments import iso
 from mailslot_plugins.alerts.kinds import KINDS, find_kind
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
     from mailslot.service.device import Device
     from mailslot_plugins.alerts.alarms import Alarms
-    from mailslot_plugins.alerts.board import Incident
 
 app = typer.Typer(help="Alarms: raise one, clear one, see what is open.", no_args_is_help=True)
 
@@ -67,8 +65,10 @@ def clear(
 @app.command("list")
 def list_(context: typer.Context, *, as_json: AsJson = False) -> None:
     """Show the incidents that are open, and what became of their mails."""
+    from mailslot_plugins.alerts.incident_rows import incident_rows  # noqa: PLC0415 - as below
+
     home: Path = context.obj
-    waits, rows = anyio.run(_with_alarms, home, _rows)
+    waits, rows = anyio.run(_with_alarms, home, incident_rows)
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
         return
@@ -103,52 +103,3 @@ async def _with_alarms(home: Path, work: Callable[[Device, Alarms], Awaitable[An
 
     async with open_device(open_records(home), [SECTION]) as device:
         return await work(device, Alarms(device))
-
-
-async def _rows(device: Device, alarms: Alarms) -> tuple[str, list[dict[str, Any]]]:
-    """Return why mails wait, and what is open, as JSON holds it; whatever is due by now is accepted first."""
-    waits = await alarms.tell()
-    board = await alarms.board()
-    unsent = {report.incident for mail in board.outbox for report in mail.reports}
-    rows = [
-        {
-            "id": incident.id,
-            "kind": incident.kind,
-            "title": KINDS[incident.kind].title,
-            "part": incident.part,
-            "detail": incident.detail,
-            "severity": incident.severity,
-            "state": _state(incident),
-            "since": iso(incident.since),
-            "gone_since": iso(incident.absent_since),
-            "told_at": iso(incident.told_at),
-            "told": incident.told,
-            "sources": list(incident.sources),
-            "mail": (
-                {"job": None, "state": "waiting", "cause": "not_configured", "sentence": waits}
-                if incident.id in unsent
-                else await _mail(device, incident)
-            ),
-        }
-        for incident in board.incidents
-    ]
-    return waits, rows
-
-
-def _state(incident: Incident) -> str:
-    """Return ``new`` before its mail is due, ``open``, or ``ending`` where it is gone, but not for long enough."""
-    if incident.absent_since is not None:
-        return "ending"
-    return "open" if incident.told else "new"
-
-
-async def _mail(device: Device, incident: Incident) -> dict[str, Any] | None:
-    from mailslot.errors import InputError  # noqa: PLC0415 - as the other imports
-
-    if incident.job is None:
-        return None
-    try:
-        job = await device.spool.job(incident.job)
-    except InputError:  # it ended long ago
-        return None
-    return {"job": job.id, "state": job.state, "cause": job.cause, "sentence": job.sentence}

@@ -12,8 +12,8 @@ import anyio
 import typer
 
 from mailslot.cli.home import open_records
-from mailslot.cli.jobs import as_json_of
 from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
+from mailslot.service.documents import job_document
 from mailslot_plugins.sending.outcome import tell
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def send(
     with Progress(quiet=as_json) as progress:
         job = anyio.run(_send, open_records(home), wanted, progress)
     if as_json:
-        sys.stdout.write(json.dumps(as_json_of(job), indent=2) + "\n")
+        sys.stdout.write(json.dumps(job_document(job), indent=2) + "\n")
     raise typer.Exit(tell([job], wait=wait, quiet=as_json))
 
 

@@ -113,7 +113,7 @@ async def _print(device: Device, sheets: Sheets, way: str, where: str, journal: 
         printer, kind = _Folder(path, Options()), settings["format"]
     else:
         options = Options(ca_file=settings["ca_file"], pins=StoredPins(device.store("printers")))
-        printer = find_printer(where, options)
+        printer = await run_sync(find_printer, where, options)
     document = Document(path=sheets.file(kind), kind=kind, title=sheets.title, owner=sheets.owner)
     await print_document(printer, document, sheets.folder, journal, f"{sheets.name} {way} {where}")
 

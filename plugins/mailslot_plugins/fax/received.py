@@ -13,6 +13,7 @@ from mailslot_plugins.fax.read import UnreadableFaxError, read_pages
 from mailslot_plugins.fax.render import DPI, SHEET, pages_of
 from mailslot_plugins.intake.refused import Refused
 from mailslot_plugins.intake.text_pages import text_pages
+from mailslot_plugins.intake.thumbnail import write_thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,8 @@ Sheet = tuple[Image.Image, float, float]
 
 def to_pages(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
     """Write the pages of texts and documents as ``NAME.tif``, in MMR, and as ``NAME.pdf`` with the same pixels.
+
+    Beside them goes ``NAME.png``, a small picture of the first page.
 
     Args:
         request: ``texts``, which come first; ``documents``, each with ``path``, ``kind`` and ``name``; ``name``, of
@@ -47,6 +50,10 @@ def to_pages(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
             image.save(file, format="TIFF", compression="group4", dpi=(x, y))
             file.newFrame()
             image.save(pdf, format="PDF", append=number > 1, dpi=(x, y))
+            if number == 1:
+                # Pixels of a coarse fax are twice as high as they are wide.
+                upright = image.convert("L").resize((image.width, round(image.height * x / y)))
+                write_thumbnail(upright, Path(f"{request['name']}.png"))
     if not number:
         raise Refused("There is nothing in it to be printed.")
     return {"pages": number}

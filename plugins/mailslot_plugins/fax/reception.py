@@ -19,6 +19,7 @@ from mailslot_plugins.intake.limits import Limits
 from mailslot_plugins.intake.mail import open_mail
 from mailslot_plugins.intake.process import IntakeError, run_task
 from mailslot_plugins.intake.senders import is_allowed
+from mailslot_plugins.intake.thumbnails import Thumbnails
 from mailslot_plugins.intake.words import one_line
 from mailslot_plugins.printers.journal import Journal
 
@@ -106,6 +107,8 @@ class _Reception:
         outcome = await self._deliver("fax", f"Fax from {self._sender or 'nobody'} {when}")
         if outcome.later:
             return Later(_AGAIN, outcome.later)
+        if self._settings["thumbnails"]:
+            await self._keep_thumbnail()
         if outcome.failed:
             await self._end(outcome.failed)
             return SetAside(outcome.failed)
@@ -155,6 +158,13 @@ class _Reception:
         request = {"name": name, "texts": texts, "documents": documents}
         made = await run_task("received", request, self._folder, Limits(pages=self._settings["max_pages"]))
         self._pages = int(made["pages"])
+
+    async def _keep_thumbnail(self) -> None:
+        try:
+            await Thumbnails(self._device.home).keep(self._mail, self._folder / "fax.png")
+        except OSError as error:
+            # A fax does not wait for its picture.
+            logger.info("There is no picture of mail %d: %s", self._mail.id, error)
 
     async def _deliver(self, name: str, title: str) -> Outcome:
         opened = self._opened

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
 from mailslot.slots import keys
@@ -10,7 +10,10 @@ from mailslot.slots.keys import Key
 from mailslot.slots.section import Section
 from mailslot.smtp.address import parse_address
 from mailslot_plugins.intake.senders import MAX_LISTED, sender_list
-from mailslot_plugins.printers.printer import is_address
+from mailslot_plugins.printers.printer import is_address, used_printers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def _destination(value: object) -> str:
@@ -25,6 +28,11 @@ def _destination(value: object) -> str:
     elif way not in {"folder", "printer"} or not where or (way == "printer" and not is_address(where)):
         raise ValueError
     return f"{way} {where}"
+
+
+def _used_printers(destinations: Iterable[str]) -> list[tuple[str, str]]:
+    ways = [destination.partition(" ") for destination in destinations]
+    return [each for way, _, where in ways if way == "printer" for each in used_printers(where)]
 
 
 FAX: Final = Section(
@@ -47,6 +55,7 @@ FAX: Final = Section(
             "folder PATH, printer ADDRESS or mail ADDRESS, several with semicolons between: where received faxes go",
             keys.list_of(_destination, r"\s*;\s*"),
             default=("folder fax",),
+            plugins=_used_printers,
         ),
         "ca_file": Key(
             "the path of a file with certificates, for printers by ipps; without it, their first certificate is kept",
@@ -73,6 +82,9 @@ FAX: Final = Section(
             "on or off: whether senders in allowed_senders are told that a fax could not be printed",
             keys.flag,
             default=False,
+        ),
+        "thumbnails": Key(
+            "true or false: whether a small picture of the first page is kept for the panel", keys.flag, default=True
         ),
     },
 )

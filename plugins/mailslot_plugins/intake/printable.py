@@ -63,13 +63,26 @@ def make_printable(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
         return {"files": [], "pages": count_pages(request, limits)["pages"]}
     path, kind, dpi = Path(request["path"]), request["kind"], int(request["dpi"])
     size = media_size(request["media"])
-    pages = (
-        _bounded(_sheets(path, kind, size, dpi, limits), limits)
-        if kind not in _FORMATS
-        else _frames(path, kind, limits)
-    )
     write = _WRITERS[request["into"]]
-    return write(pages, request, size)
+    return write(pages_of(path, kind, size, dpi, limits), request, size)
+
+
+def pages_of(path: Path, kind: str, size: tuple[float, float], dpi: int, limits: Limits) -> Iterator[Image.Image]:
+    """Return a document's pages; those of an image are its own pixels.
+
+    Args:
+        path: the document.
+        kind: what it is.
+        size: of the paper, in inches.
+        dpi: pixels an inch, for what has none of its own.
+        limits: what it may cost.
+
+    Raises:
+        Refused: it cannot be read, or has too many pages.
+    """
+    if kind in _FORMATS:
+        return _frames(path, kind, limits)
+    return _bounded(_sheets(path, kind, size, dpi, limits), limits)
 
 
 def media_size(name: str) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import anyio
 
 from mailslot_plugins.intake.limits import Limits
+from mailslot_plugins.programs.start import start_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +52,7 @@ async def run_task(task: str, request: Mapping[str, Any], folder: Path, limits: 
     asked = json.dumps({"task": task, "request": request, "limits": limits.as_json()}).encode()
     answer = bytearray()
     complaint = bytearray()
-    process = await anyio.open_process(
+    process = await start_program(
         [sys.executable, "-P", "-m", "mailslot_plugins.intake.child"],
         stdin=PIPE,
         stdout=PIPE,

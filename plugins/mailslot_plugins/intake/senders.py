@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from mailslot.slots import keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
 MAX_LISTED: Final = 50
 """Entries of a list, as many as devices have."""
@@ -30,21 +30,13 @@ def parse_sender(value: object) -> str:
     return keys.address(text)
 
 
-def sender_list(most: int = MAX_LISTED) -> Callable[[object], tuple[str, ...]]:
+def sender_list(most: int = MAX_LISTED) -> keys.Parser:
     """Return what reads a setting that is a list of senders.
 
     Args:
         most: how many entries it may have.
     """
-    parse = keys.list_of(parse_sender)
-
-    def parse_list(value: object) -> tuple[str, ...]:
-        found = parse(value)
-        if len(found) > most:
-            raise ValueError
-        return found
-
-    return parse_list
+    return keys.list_of(parse_sender, most=most)
 
 
 def is_allowed(address: str, allowed: Collection[str]) -> bool:

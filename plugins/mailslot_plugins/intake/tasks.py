@@ -39,10 +39,17 @@ def _received(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
     return to_pages(request, limits)
 
 
+def _thumbnail(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    from mailslot_plugins.intake.thumbnail import to_thumbnail  # noqa: PLC0415 - as above
+
+    return to_thumbnail(request, limits)
+
+
 TASKS: Final[Mapping[str, Callable[[dict[str, Any], Limits], dict[str, Any]]]] = {
     "mail": open_mail,
     "fax": _fax,
     "received": _received,
     "printable": _printable,
     "count": _count,
+    "thumbnail": _thumbnail,
 }

@@ -1,31 +1,85 @@
-"""The application: the device's state for a monitoring system, and nothing else yet."""
+"""The panel: the pages of a device, and what answers on its address."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from importlib import import_module
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import anyio
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
 
 from mailslot.errors import MailError
-from mailslot.service.metrics import CONTENT_TYPE, metrics
-from mailslot_plugins.panel.server import serve
+from mailslot_plugins.panel.problem import problem
+from mailslot_plugins.panel.render import render, text
+from mailslot_plugins.panel.section import PANEL
+from mailslot_plugins.panel.security.guard import middleware
+from mailslot_plugins.panel.security.paths import API
+from mailslot_plugins.panel.security.security import Security
+from mailslot_plugins.panel.server import announcement, serve
+from mailslot_plugins.panel.token.callback import Answers
+from mailslot_plugins.panel.words import Speaking
+from mailslot_plugins.panel.work import Work
 
 if TYPE_CHECKING:
     import socket
 
     from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
 
     from mailslot.service.device import Device
+    from mailslot.slots.section import Section
 
-_LONGEST = 5.0
-"""Seconds within which a device that is well answers."""
+PAGES: Final = (
+    "first_start",
+    "sign_in",
+    "home",
+    "slots",
+    "token",
+    "connection_test",
+    "jobs",
+    "received",
+    "alerts",
+    "sections",
+    "administration",
+    "preferences",
+    "monitoring",
+    "api",
+)
+"""The folders whose module ``page`` has ``routes``."""
+
+logger = logging.getLogger(__name__)
 
 
-class Panel(Starlette):
-    """The application, which also knows how to answer on a socket: `mailslot.service.panel.Panel`."""
+class Panel:
+    """The panel of a device, which knows how to answer on a socket: `mailslot.service.panel.Panel`.
+
+    Args:
+        device: the device.
+
+    Attributes:
+        section: its table in ``mailslot.toml``.
+    """
+
+    section: ClassVar[Section] = PANEL
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._security = Security(device)
+
+    async def announce(self, listener: socket.socket, *, terminal: bool) -> list[str]:
+        """Return what whoever starts the service should know, a sentence each: where it is, and how to claim it.
+
+        Args:
+            listener: the socket of `serve`.
+            terminal: whether only that person reads it, rather than a log.
+        """
+        return await announcement(self._device, self._security, listener, terminal=terminal)
 
     async def serve(self, listener: socket.socket) -> None:
         """Answer until cancelled.
@@ -33,27 +87,68 @@ class Panel(Starlette):
         Args:
             listener: a TCP socket that listens; it stays open for another call.
         """
-        await serve(self, listener)
+        work = Work()
+        failure: Exception | None = None
 
-
-def app_for(device: Device) -> Panel:
-    """Return the application of a device: ``GET /metrics`` and ``GET /healthz``."""
-    one_at_a_time = anyio.Lock()
-
-    async def show_metrics(_request: Request) -> Response:
-        async with one_at_a_time:
+        async def answer() -> None:
+            nonlocal failure
             try:
-                return Response(await metrics(device), media_type=CONTENT_TYPE)
-            except MailError as error:
-                return Response(f"# {error}\n", status_code=503, media_type=CONTENT_TYPE)
+                await serve(self._device, self._security, application(self._device, work, self._security), listener)
+            except Exception as error:  # noqa: BLE001 - raised again below, outside of the task group
+                failure = error
+            group.cancel_scope.cancel()
 
-    async def show_health(_request: Request) -> Response:
-        try:
-            with anyio.fail_after(_LONGEST):
-                await device.spool.counts()
-        except (MailError, TimeoutError) as error:
-            said = str(error) or f"The spool has not answered within {_LONGEST:g} seconds."
-            return JSONResponse({"status": "failing", "message": said}, status_code=503)
-        return JSONResponse({"status": "ok"})
+        async with anyio.create_task_group() as group:
+            group.start_soon(work.run)
+            await answer()
+        if failure is not None:
+            raise failure
 
-    return Panel(routes=[Route("/metrics", show_metrics), Route("/healthz", show_health)])
+
+def application(device: Device, work: Work, security: Security) -> Starlette:
+    """Return what answers requests.
+
+    Args:
+        device: the device.
+        work: what outlives a request.
+        security: what guards it.
+    """
+    static = StaticFiles(packages=[("mailslot_plugins.panel", "static")])
+    routes: list[BaseRoute] = [Mount("/static", static, name="static")]
+    for page in PAGES:
+        routes += import_module(f"mailslot_plugins.panel.{page}.page").routes
+    app = Starlette(
+        routes=routes,
+        middleware=[
+            Middleware(Answers),
+            Middleware(Speaking, otherwise=lambda: device.identity.language),
+            *middleware(security),
+        ],
+        exception_handlers={HTTPException: _show_trouble, MailError: _show_error, Exception: _show_failure},
+    )
+    app.state.device = device
+    app.state.work = work
+    return app
+
+
+async def _show_trouble(request: Request, error: Exception) -> Response:
+    """Answer where there is no such page, or it may not be asked that way."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    key = "trouble_not_found" if status in {404, 405} else "trouble_other"
+    sentence, headers = text(request, "layout", key), error.headers if isinstance(error, HTTPException) else None
+    if request.scope["path"].startswith(API):
+        return problem(status, sentence, headers=headers)
+    page = render(request, "layout/trouble.html", status, sentence=sentence)
+    page.headers.update(headers or {})
+    return page
+
+
+async def _show_error(request: Request, error: Exception) -> Response:
+    """Answer where something could not be done, in its own sentence."""
+    return render(request, "layout/trouble.html", 503, sentence=str(error))
+
+
+async def _show_failure(request: Request, error: Exception) -> Response:
+    """Answer where we have failed ourselves; the log says how."""
+    logger.error("A page of the panel has failed.", exc_info=error)
+    return render(request, "layout/trouble.html", 500, sentence=text(request, "layout", "trouble_other"))

@@ -40,7 +40,7 @@ class PrintPipeline:
             return SetAside("Its file is gone.")
         values = device.settings(SECTION)
         try:
-            printer = self.printer(device)
+            printer = await self.printer(device)
         except InputError as error:
             return Later(_UNSET, str(error))
         await self._forget(device, mail.id)
@@ -63,7 +63,7 @@ class PrintPipeline:
     async def run(self, device: Device) -> None:
         """Do nothing beside the polling."""
 
-    def printer(self, device: Device) -> Printer:
+    async def printer(self, device: Device) -> Printer:
         """Return the printer that is set.
 
         Raises:
@@ -73,7 +73,7 @@ class PrintPipeline:
         if values["printer"] is None:
             raise InputError("No printer is set up: mailslot set print printer=ipp://…", stage="resolve")
         pins = StoredPins(device.store("printers"))
-        return find_printer(values["printer"], Options(ca_file=values["ca_file"], pins=pins))
+        return await run_sync(find_printer, values["printer"], Options(ca_file=values["ca_file"], pins=pins))
 
     async def _forget(self, device: Device, current: int) -> None:
         """Keep of mails that are done what people may want to know of them, and nothing of those that are forgotten."""

@@ -9,7 +9,7 @@ from mailslot.slots.keys import Key
 from mailslot.slots.section import Section
 from mailslot_plugins.intake.senders import MAX_LISTED, sender_list
 from mailslot_plugins.print.options import NAMES
-from mailslot_plugins.printers.printer import is_address
+from mailslot_plugins.printers.printer import is_address, used_printers
 
 
 def _printer(value: object) -> str:
@@ -22,7 +22,11 @@ def _printer(value: object) -> str:
 SECTION: Final = Section(
     "print",
     {
-        "printer": Key("a printer: ipp://HOST/PATH, ipps://HOST/PATH, folder PATH, or command PROGRAM", _printer),
+        "printer": Key(
+            "a printer: ipp://HOST/PATH, ipps://HOST/PATH, folder PATH, or command PROGRAM",
+            _printer,
+            plugins=used_printers,
+        ),
         "ca_file": Key(
             "the path of a file with certificates, for ipps; without it, the printer's first certificate is kept",
             keys.path,
@@ -61,5 +65,8 @@ SECTION: Final = Section(
         "pages_per_day": Key("a number from 1 to 100000, of one sender", keys.number(1, 100_000), default=500),
         "wait_hours": Key("hours from 1 to 168 that a mail waits for the printer", keys.number(1, 168), default=24),
         "reply": Key("true or false: whether senders are told what was not printed", keys.flag, default=True),
+        "thumbnails": Key(
+            "true or false: whether a small picture of the first page is kept for the panel", keys.flag, default=True
+        ),
     },
 )

@@ -11,6 +11,7 @@ from mailslot.service.pipeline import Done, Later, SetAside
 from mailslot_plugins.intake.answerable import own_addresses
 from mailslot_plugins.intake.mail import open_mail
 from mailslot_plugins.intake.process import IntakeError, run_task
+from mailslot_plugins.intake.thumbnails import Thumbnails
 from mailslot_plugins.intake.words import one_line
 from mailslot_plugins.print.authorise import why_not_allowed
 from mailslot_plugins.print.choose import choose
@@ -128,6 +129,9 @@ class Work:
             else:
                 printed += 1
                 notes += [note] if note else []
+                if printed == 1 and self._values["thumbnails"]:
+                    path = await self._file(each, wishes)
+                    await Thumbnails(self._device.home).make(self._mail, path, each.kind, self._folder)
         return await self._end(opened, printed, failed, notes)
 
     async def _print_one(self, number: int, chosen: Chosen, opened: OpenedMail, wishes: Wishes) -> str:

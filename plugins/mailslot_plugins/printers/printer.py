@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from mailslot.errors import InputError, MailError
+from mailslot.registry import Group
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from mailslot_plugins.intake.kinds import Kind
     from mailslot_plugins.intake.limits import Limits
     from mailslot_plugins.printers.journal import Attempt
-
-PRINTERS: Final = "mailslot.printers"
 
 Sides = Literal["one-sided", "two-sided-long-edge", "two-sided-short-edge"]
 Color = Literal["color", "monochrome"]
@@ -168,25 +166,38 @@ class Printer(Protocol):
         ...
 
 
+PRINTERS: Final[Group[Callable[[str, Options], Printer]]] = Group("mailslot.printers", noun="printer", check=callable)
+"""What makes a printer of an address, by the word that the address begins with."""
+
+
 def is_address(text: str) -> bool:
     """Whether a text has the form of a printer's address."""
     return _ADDRESS.fullmatch(text) is not None
 
 
-def find_printer(address: str, options: Options) -> Printer:
-    """Return the printer at an address.
-
-    Raises:
-        InputError: nothing that is installed knows such printers, or the address is none.
-    """
+def kind_of(address: str) -> str:
+    """Return the name of the entry point that an address belongs to; empty where it is no address."""
     found = _ADDRESS.fullmatch(address)
     name = found[1] if found else ""
-    entries = [entry for entry in entry_points(group=PRINTERS) if entry.name == _ALIASES.get(name, name)]
-    if not entries:
+    return _ALIASES.get(name, name)
+
+
+def used_printers(address: str) -> list[tuple[str, str]]:
+    """Return which plugin an address puts to use, as `mailslot.slots.keys.Key.plugins` wants it."""
+    return [(PRINTERS.name, kind_of(address))]
+
+
+def find_printer(address: str, options: Options) -> Printer:
+    """Return the printer at an address. Its module is imported: a coroutine has it done in a thread.
+
+    Raises:
+        InputError: nothing that is installed knows such printers, or it cannot be loaded, or the address is none.
+    """
+    name = kind_of(address)
+    if name not in PRINTERS.names():
         raise InputError(
             f"{address[:80]!r} names no printer; a printer is such as ipp://printer.example/ipp/print, ipps://… or "
             "folder /srv/print.",
             stage="resolve",
         )
-    factory = cast("Callable[[str, Options], Printer]", entries[0].load())
-    return factory(address, options)
+    return PRINTERS.find(name)(address, options)

@@ -68,8 +68,10 @@ def demo(
     if not all(step.ok for step in steps):
         sys.exit("The demo did not go as it should; the rows marked with ✗ say where.")
     if not once:
+        from mailslot_plugins.sandbox.open_house import stay  # noqa: PLC0415 - the panel takes a while to import
+
         try:
-            anyio.run(_stay, backend=backend)
+            anyio.run(stay, scanned_page(), backend=backend)
         except KeyboardInterrupt:
             sys.stdout.write("\n")
 
@@ -163,23 +165,6 @@ def _table(service: str, steps: list[Step]) -> Table:
         mark = "[green]✓[/green]" if step.ok else "[red]✗[/red]"
         table.add_row(step.what, mark, escape(step.came), f"{step.seconds * 1000:.0f}")
     return table
-
-
-async def _stay() -> None:
-    """Leave a sandbox running for those who want to try a client of their own."""
-    async with run_sandbox() as sandbox, anyio.TemporaryDirectory(prefix="mailslot-demo-") as folder:
-        authority = Path(folder) / "ca.pem"
-        await anyio.Path(authority).write_bytes(sandbox.ca_pem)
-        token = Path(folder) / "token"
-        token.touch(mode=0o600)
-        await anyio.Path(token).write_text(sandbox.provider.issue(ADDRESS).value.reveal())
-        console = Console()
-        console.print("\nThe sandbox runs until you press Ctrl-C.")
-        for endpoint in (sandbox.smtp, sandbox.smtps, sandbox.pop3, sandbox.pop3s):
-            console.print(f"  {endpoint}", highlight=False)
-        console.print(f"  certificate authority: {authority}", highlight=False)
-        console.print(f"  a token for {ADDRESS}: {token}", highlight=False)
-        await anyio.sleep_forever()
 
 
 def scanned_page() -> Path:

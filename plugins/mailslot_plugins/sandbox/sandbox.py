@@ -23,7 +23,7 @@ from mailslot_plugins.sandbox.pop3 import Pop3Session
 from mailslot_plugins.sandbox.provider import Provider
 from mailslot_plugins.sandbox.smtp import SmtpSession
 from mailslot_plugins.sandbox.token_service import TokenService
-from mailslot_plugins.web.server import OneSocket, answer
+from mailslot_plugins.sandbox.web_server import OneSocket, answer
 
 if TYPE_CHECKING:
     import ssl

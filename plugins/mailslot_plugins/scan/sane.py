@@ -13,6 +13,7 @@ import anyio
 from anyio import to_thread
 
 from mailslot.errors import MailError
+from mailslot_plugins.programs.start import start_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -168,7 +169,7 @@ class _Run:
     async def run(self, command: Sequence[str], *, keep: bool = False) -> int:
         """Run it to its end; returns the exit code. It is stopped where we are cancelled or it falls silent."""
         try:
-            process = await anyio.open_process(command, stdin=subprocess.DEVNULL)
+            process = await start_program(command, stdin=subprocess.DEVNULL)
         except OSError as error:
             raise ScannerError(f"{PROGRAM} cannot be run: {error.strerror}.", "scanner_failed") from error
         failure: ScannerError | None = None

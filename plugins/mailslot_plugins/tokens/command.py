@@ -16,6 +16,7 @@ import anyio
 from mailslot.errors import InputError, TokenError
 from mailslot.wire.redact import Redactor
 from mailslot.wire.secret import MASK, Secret
+from mailslot_plugins.programs.start import start_program
 from mailslot_plugins.tokens.token_text import MAX_TEXT, read_token
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class CommandToken:
 
     async def _run(self) -> bytes:
         try:
-            process = await anyio.open_process(
+            process = await start_program(
                 self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

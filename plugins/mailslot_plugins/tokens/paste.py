@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
 import anyio
@@ -29,8 +29,19 @@ _DYNAMIC_PORTS: Final = range(49_152, 65_536)  # RFC 6335 section 6
 _WRAPPING: Final = "\"'`<>()[]“”„‚‘’«»"
 
 
+Fault = Literal["incomplete", "no_end", "other_attempt", "other_address"]
+
+
 class UnusableError(ValueError):
-    """What was pasted is not what is needed; the text says so to the person."""
+    """What was pasted is not what is needed; the text says so to the person.
+
+    Attributes:
+        fault: what is wrong with it, for those who say it in other words.
+    """
+
+    def __init__(self, fault: Fault, sentence: str) -> None:
+        super().__init__(sentence)
+        self.fault = fault
 
 
 @dataclass(frozen=True)
@@ -54,13 +65,22 @@ class PasteFlow(RenewedByRefreshToken):
             TokenError: there is no token; with its cause.
         """
         client.provider.check_flow(self.name)
-        attempt = Attempt(client, f"http://{client.provider.quirks.loopback_host}:{secrets.choice(_DYNAMIC_PORTS)}")
+        attempt = Attempt(client, nowhere(client.provider.quirks.loopback_host))
         code: Secret | None = None
         with anyio.move_on_after(self.within):
             code = await _ask(attempt, person)
         if code is None:
             raise not_in_time(self.within)
         return new_grant(self.name, client, http, await attempt.redeem(code, http))
+
+
+def nowhere(host: str) -> str:
+    """Return an address to be sent back to where, as good as certainly, nobody listens.
+
+    Args:
+        host: what the provider calls loopback.
+    """
+    return f"http://{host}:{secrets.choice(_DYNAMIC_PORTS)}"
 
 
 async def _ask(attempt: Attempt, person: Person) -> Secret:
@@ -94,13 +114,14 @@ def read_pasted(pasted: str, attempt: Attempt) -> dict[str, str]:
         if parameters and ("code" in parameters or "error" in parameters):
             break
     else:
-        raise UnusableError(f"That is not the whole address. {_wanted(attempt)}")
+        raise UnusableError("incomplete", f"That is not the whole address. {_wanted(attempt)}")
     if not parameters.get("state"):
-        raise UnusableError(f"The end of that address is missing. {_wanted(attempt)}")
+        raise UnusableError("no_end", f"The end of that address is missing. {_wanted(attempt)}")
     if not attempt.is_answered_by(parameters):
         raise UnusableError(
+            "other_attempt",
             "That address belongs to another attempt. Open the address shown last, sign in there, and paste what "
-            "comes of it."
+            "comes of it.",
         )
     return parameters
 
@@ -119,8 +140,9 @@ def _query_and_fragment(text: str, redirect_uri: str) -> tuple[str, str]:
         parts = urlsplit("")
     if (parts.scheme, parts.netloc.lower(), parts.path.strip("/")) != (ours.scheme, ours.netloc, ""):
         raise UnusableError(
+            "other_address",
             f"That is another address. The one that is needed begins with {redirect_uri}; it is where "
-            "the browser goes after the sign-in, and where it finds nothing."
+            "the browser goes after the sign-in, and where it finds nothing.",
         )
     return parts.query, parts.fragment
 

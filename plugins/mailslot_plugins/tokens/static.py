@@ -2,26 +2,67 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from mailslot.errors import InputError
-from mailslot.sasl.credentials import StaticToken
+from anyio.to_thread import run_sync
+
+from mailslot.errors import InputError, TokenError
+from mailslot.sasl.credentials import AccessToken, StaticToken
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from mailslot.sasl.credentials import TokenSource
 
 
-def source(settings: Mapping[str, object]) -> StaticToken:
+class KeptToken:
+    """Gives the token that was set as a slot's ``client_secret``, and is kept among its secrets.
+
+    Args:
+        read: returns it, None where none is set; it blocks.
+    """
+
+    def __init__(self, read: Callable[[], Secret | None]) -> None:
+        self._read = read
+
+    async def token(self, *, force: bool = False) -> AccessToken:  # noqa: ARG002 - there is no other
+        """Give the token that is set now.
+
+        Raises:
+            TokenError: none is set.
+            MailError: it cannot be read, or is no token.
+        """
+        kept = await run_sync(self._read)
+        if kept is None:
+            raise TokenError(
+                "The token source static needs the token itself: set client_secret=-, and paste it.",
+                cause="token_source_failed",
+            )
+        return AccessToken(kept.reveal().strip())
+
+    async def forget(self) -> None:
+        """Do nothing: what was set stays until it is set otherwise."""
+
+
+def source(settings: Mapping[str, object]) -> TokenSource:
     """Return the source for its settings.
 
     Args:
-        settings: ``token``, text or a `Secret`.
+        settings: ``token``, text or a `Secret`; without it the one that ``secret`` returns, which
+            ``token_source = "static"`` gives the slot's ``client_secret`` by.
 
     Raises:
-        InputError: it is missing, or no token.
+        InputError: it is missing, or no token, or stands in the settings, where anybody can read it.
     """
-    token = settings.get("token")
-    if not isinstance(token, str | Secret):
+    token, read = settings.get("token"), settings.get("secret")
+    if settings.get("static"):
+        raise InputError(
+            "A token does not belong into the settings: set token_source=static and client_secret=- to paste it.",
+            stage="token",
+        )
+    if isinstance(token, str | Secret):
+        return StaticToken(token)
+    if not callable(read):
         raise InputError("The token source static needs token, the token itself.", stage="token")
-    return StaticToken(token)
+    return KeptToken(cast("Callable[[], Secret | None]", read))

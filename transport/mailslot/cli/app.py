@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 import mailslot
 from mailslot.cli import jobs, token
+from mailslot.cli.commands import Commands
 from mailslot.cli.console import OF_OUTPUT, complain, prepare_streams, unwritten
 from mailslot.cli.home import home_folder
+from mailslot.cli.plugins import plugins
 from mailslot.cli.poll import poll
 from mailslot.cli.received import received
 from mailslot.cli.report import report
@@ -22,16 +23,12 @@ from mailslot.cli.settings import set_values, show
 from mailslot.cli.slots import slots
 from mailslot.cli.test import run_test
 from mailslot.cli.transfer import export, import_
+from mailslot.entry_points import own_extra_for
 from mailslot.errors import InputError, MailError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-COMMANDS = "mailslot.commands"
-"""The entry points under which plugins bring commands of their own: a function with typer's annotations, or a typer."""
 
 app = typer.Typer(
     name="mailslot",
+    cls=Commands,
     help="The mail side of a scanner, fax machine or printer, with OAuth 2.0 done right.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -67,6 +64,7 @@ app.command("test")(run_test)
 app.command("export")(export)
 app.command("import")(import_)
 app.command("report")(report)
+app.command("plugins")(plugins)
 app.command("poll")(poll)
 app.command("received")(received)
 app.command("serve")(serve)
@@ -81,23 +79,16 @@ def run() -> None:
     # What goes wrong is said in one sentence; a command that keeps a log sets one up.
     for name in ("mailslot", "mailslot_plugins"):
         logging.getLogger(name).addHandler(logging.NullHandler())
-    for entry in entry_points(group=COMMANDS):
-        try:
-            command = entry.load()
-            if isinstance(command, typer.Typer):
-                app.add_typer(command, name=entry.name)
-            else:
-                app.command(entry.name)(command)
-        except ModuleNotFoundError as error:
-            app.command(entry.name)(_missing(entry.name, error.name or "a package"))
     code: int | str | None = None
     fault: OSError | None = None
     try:
         code = _run()
     except OSError as error:
         if error.filename is not None or error.errno not in OF_OUTPUT:
-            raise
-        fault = error
+            complain(_fault(error))
+            code = 1
+        else:
+            fault = error
     fault = unwritten() or fault
     if fault is not None:
         code = 1
@@ -118,12 +109,18 @@ def _run() -> int | str | None:
         return 130
     except SystemExit as ended:
         return ended.code
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a plugin is somebody else's, and may fail in any way
+        complain(_fault(error))
+        return 1
     return 0
 
 
-def _missing(command: str, package: str) -> Callable[[], None]:
-    def say() -> None:
-        sys.exit(f"mailslot {command} needs {package}: pip install 'mailslot[all]'")
+def _fault(error: Exception) -> str:
+    """Return what a person is told of a fault that only whoever made the program can mend, or of a missing package."""
+    if isinstance(error, ModuleNotFoundError) and (extra := own_extra_for(error.name or "")):
+        return f"This needs {error.name}: pip install '{extra}'."
+    from mailslot.service.log import described  # noqa: PLC0415 - it is hardly ever needed
 
-    say.__doc__ = f"Needs {package}: pip install 'mailslot[all]'"
-    return say
+    return f"It did not work because of a fault of mailslot, or of a plugin: {described(error)}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import anyio
 import typer
@@ -14,7 +14,8 @@ from rich.table import Table
 
 from mailslot.cli.console import make_console
 from mailslot.cli.settings import AsJson
-from mailslot.moments import iso, local, short
+from mailslot.moments import local, short
+from mailslot.service.documents import job_document
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -64,7 +65,7 @@ def jobs(
 
     found = _with_spool(context, listed)
     if as_json:
-        sys.stdout.write(json.dumps([as_json_of(job) for job in found], indent=2) + "\n")
+        sys.stdout.write(json.dumps([job_document(job) for job in found], indent=2) + "\n")
         return
     console = make_console()
     if not found:
@@ -102,7 +103,7 @@ def show(context: typer.Context, number: Number, *, as_json: AsJson = False) -> 
     """Show a job's story: who gets it, what the server said, how often it was tried, and when it is tried next."""
     job = _with_spool(context, lambda spool: spool.job(number))
     if as_json:
-        sys.stdout.write(json.dumps(as_json_of(job), indent=2) + "\n")
+        sys.stdout.write(json.dumps(job_document(job), indent=2) + "\n")
         return
     console = make_console()
     console.print(f"[bold]Job {job.id}[/bold]: {escape(job.subject or 'without a subject')}", highlight=False)
@@ -131,34 +132,6 @@ def cancel(context: typer.Context, number: Number) -> None:
     """Have a job not sent."""
     job = _with_spool(context, lambda spool: spool.cancel(number))
     make_console().print(f"Job {job.id} is cancelled.", highlight=False)
-
-
-def as_json_of(job: Job) -> dict[str, Any]:
-    """Return what is told of a job, as JSON holds it; times are in ISO 8601."""
-    return {
-        "id": job.id,
-        "pipeline": job.pipeline,
-        "via": job.via,
-        "state": job.state,
-        "sender": job.sender,
-        "recipients": [each.address for each in job.recipients],
-        "delivery": [
-            {"address": each.address, "state": each.state, "reply": each.reply, "cause": each.cause}
-            for each in job.recipients
-        ],
-        "subject": job.subject,
-        "size": job.size,
-        "message_id": job.message_id,
-        "cause": job.cause,
-        "message": job.sentence,
-        "reply": job.reply,
-        "attempts": job.attempts,
-        "created_at": iso(job.created_at),
-        "changed_at": iso(job.changed_at),
-        "next_attempt": iso(job.next_attempt),
-        "expires_at": iso(job.expires_at),
-        "notes": dict(job.notes),
-    }
 
 
 def _with_spool(context: typer.Context, work: Callable[[Spool], Awaitable[T]]) -> T:

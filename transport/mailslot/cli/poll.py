@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import typer
@@ -15,14 +15,15 @@ from mailslot.cli.console import make_console
 from mailslot.cli.home import open_records
 from mailslot.cli.settings import AsJson, SlotName
 from mailslot.errors import InputError
+from mailslot.service.documents import poll_document
 from mailslot.slots.slot import find_slot
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mailslot.service.pipeline import Pipeline
     from mailslot.service.poll_report import PollReport
     from mailslot.slots.records import Records
-    from mailslot.slots.slot import Slot
 
 _WAIT = 30.0
 """Seconds to wait for a service that polls the same slot at this moment."""
@@ -44,9 +45,16 @@ def poll(
     found = find_slot(slot)
     if found.protocol != "POP":
         raise InputError(f"{found.id} sends mail; only a POP slot can be polled.", stage="resolve")
-    report = anyio.run(_poll, open_records(home), found, again)
+    from mailslot.service.pipeline import find_pipelines, pollers  # noqa: PLC0415 - the service is slow to import
+
+    pipeline = pollers(find_pipelines()).get(found.record)
+    if pipeline is None:
+        raise InputError(
+            f"No pipeline that handles the mail of {found.id} is installed.", stage="resolve", cause="not_configured"
+        )
+    report = anyio.run(_poll, open_records(home), found.record, pipeline, again)
     if as_json:
-        sys.stdout.write(json.dumps(_as_json(found, report), indent=2) + "\n")
+        sys.stdout.write(json.dumps(poll_document(found, report), indent=2) + "\n")
     else:
         _show(report)
     if not report.ok:
@@ -54,19 +62,18 @@ def poll(
         raise typer.Exit(1)
 
 
-async def _poll(records: Records, slot: Slot, again: bool) -> PollReport:  # noqa: FBT001 - anyio.run takes no names
-    from mailslot.service.device import open_device  # noqa: PLC0415 - the service takes a while to import
-    from mailslot.service.pipeline import find_pipelines, pollers  # noqa: PLC0415
+async def _poll(
+    records: Records,
+    record: str,
+    pipeline: Pipeline,
+    again: bool,  # noqa: FBT001 - anyio.run takes no names
+) -> PollReport:
+    from mailslot.service.device import open_device  # noqa: PLC0415 - as above
     from mailslot.service.poller import poll_once  # noqa: PLC0415
 
-    pipeline = pollers(find_pipelines()).get(slot.record)
-    if pipeline is None:
-        raise InputError(
-            f"No pipeline that handles the mail of {slot.id} is installed.", stage="resolve", cause="not_configured"
-        )
     sections = () if pipeline.section is None else (pipeline.section,)
     async with open_device(records, sections) as device:
-        return await poll_once(device, slot.record, pipeline, again=again, wait=_WAIT)
+        return await poll_once(device, record, pipeline, again=again, wait=_WAIT)
 
 
 def _show(report: PollReport) -> None:
@@ -97,25 +104,3 @@ def _summary(report: PollReport) -> str:
         if number:
             said.append(f"{number} {words}")
     return ", ".join(said) + "."
-
-
-def _as_json(slot: Slot, report: PollReport) -> dict[str, Any]:
-    return {
-        "slot": slot.id,
-        "record": slot.record,
-        **report.summary(),
-        "message": report.sentence,
-        "notes": report.notes,
-        "handled": [
-            {
-                "mail": each.mail.id,
-                "uid": each.mail.uid,
-                "size": each.mail.size,
-                "sender": each.sender,
-                "subject": each.subject,
-                "outcome": each.outcome.replace(" ", "_"),
-                "note": each.note,
-            }
-            for each in report.handled
-        ],
-    }

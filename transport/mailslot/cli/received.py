@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
-import anyio.to_thread
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from mailslot.cli.console import make_console
 from mailslot.cli.settings import AsJson
-from mailslot.moments import iso, short
+from mailslot.moments import short
+from mailslot.service.documents import mail_document
 
 if TYPE_CHECKING:
-    from mailslot.spool.incoming import Incoming
+    from mailslot.service.received import Received
 
 
 class StateName(StrEnum):
@@ -32,23 +31,6 @@ class StateName(StrEnum):
 
 
 _COLOURS = {"done": "green", "fetched": "yellow", "set_aside": "red"}
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A mail that was fetched.
-
-    Attributes:
-        mail: what the ledger knows of it.
-        sender: its From, from its file or, once that is gone, as its pipeline has noted it; may be empty.
-        subject: its Subject, likewise.
-        pages: how many pages its pipeline has counted in it; None where it has not.
-    """
-
-    mail: Incoming
-    sender: str
-    subject: str
-    pages: int | None
 
 
 def received(
@@ -64,7 +46,7 @@ def received(
     home: Path = context.obj
     found = anyio.run(_found, home, record, states, most)
     if as_json:
-        sys.stdout.write(json.dumps([_as_json(each) for each in found], indent=2) + "\n")
+        sys.stdout.write(json.dumps([mail_document(each) for each in found], indent=2) + "\n")
         return
     console = make_console()
     if not found:
@@ -95,36 +77,8 @@ def received(
 
 
 async def _found(home: Path, record: str | None, states: list[Any], most: int) -> list[Received]:
-    from mailslot.service.glance import glance_at  # noqa: PLC0415 - the parsers of the standard library take a moment
+    from mailslot.service.received import received as found  # noqa: PLC0415 - the parsers of mail take a moment
     from mailslot.spool.spool import Spool  # noqa: PLC0415 - sqlite takes a moment to import
 
     async with Spool(home) as spool:
-        mails = await spool.ledger.mails(record, states=states or None, most=most)
-        found: list[Received] = []
-        for mail in mails:
-            noted: dict[str, Any] = await spool.store(mail.record.partition("-")[0]).get(f"mail:{mail.id}", {})
-            if mail.path is None:
-                sender, subject = str(noted.get("from", "")), str(noted.get("subject", ""))
-            else:
-                glance = await anyio.to_thread.run_sync(glance_at, mail.path)
-                sender, subject = glance.sender, glance.subject
-            found.append(Received(mail, sender, subject, noted.get("pages")))
-    return found
-
-
-def _as_json(received: Received) -> dict[str, Any]:
-    mail = received.mail
-    return {
-        "id": mail.id,
-        "record": mail.record,
-        "uid": mail.uid,
-        "state": mail.state,
-        "from": received.sender,
-        "subject": received.subject,
-        "size": mail.size,
-        "pages": received.pages,
-        "tries": mail.tries,
-        "received_at": iso(mail.fetched_at),
-        "due_at": iso(mail.due_at),
-        "reason": mail.reason,
-    }
+        return await found(spool, record, states=states or None, most=most)

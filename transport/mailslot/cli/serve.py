@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
 
     from mailslot.service.device import Device
     from mailslot.service.panel import Panel
+    from mailslot.service.pipeline import Pipeline
     from mailslot.service.systemd import ServiceManager
     from mailslot.slots.records import Records
+
+logger = logging.getLogger(__name__)
 
 _LATEST = 9.5
 """Seconds after which the process ends whatever still goes on; every state on the disk stands a crash."""
@@ -35,7 +39,7 @@ def serve(
     listen: Annotated[
         str | None,
         typer.Option(
-            metavar="HOST:PORT", help="Answer /metrics and /healthz here; PORT alone is on this machine only."
+            metavar="HOST:PORT", help="Show the panel here: PORT alone on this machine only, anything else by https."
         ),
     ] = None,
     backend: Annotated[Literal["asyncio", "trio"], typer.Option(help="The event loop.")] = "asyncio",
@@ -46,16 +50,18 @@ def serve(
     """Deliver, poll, watch and renew until stopped; one service for each home folder."""
     from mailslot.service.log import set_up  # noqa: PLC0415 - the service takes a while to import
     from mailslot.service.panel import find_panel  # noqa: PLC0415
+    from mailslot.service.pipeline import find_pipelines  # noqa: PLC0415
     from mailslot.service.systemd import ServiceManager  # noqa: PLC0415
 
     home: Path = context.obj
     set_up(sys.stderr, plain=sys.stderr.isatty() if log is None else log == "plain")
     manager = ServiceManager.of(os.environ, os.getpid())
     panel_of = find_panel() if listen is not None else None
+    pipelines = find_pipelines()
     listener = _listener(listen) if listen is not None else None
     records = open_records(home)
     try:
-        anyio.run(_serve, records, manager, panel_of, listener, backend=backend)
+        anyio.run(_serve, records, pipelines, manager, panel_of, listener, backend=backend)
     except ModuleNotFoundError as error:
         if error.name != "trio":
             raise
@@ -64,22 +70,33 @@ def serve(
 
 async def _serve(
     records: Records,
+    pipelines: list[Pipeline],
     manager: ServiceManager,
     panel_of: Callable[[Device], Panel] | None,
     listener: socket.socket | None,
 ) -> None:
     from mailslot.service.device import open_device  # noqa: PLC0415
-    from mailslot.service.pipeline import find_pipelines  # noqa: PLC0415
     from mailslot.service.service import Service, signalled  # noqa: PLC0415
 
-    pipelines = find_pipelines()
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with open_device(records, [each.section for each in pipelines if each.section is not None]) as device:
             more: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+            said: list[str] = []
             if panel_of is not None and listener is not None:
-                more.append(("panel", partial(panel_of(device).serve, listener)))
+                panel = panel_of(device)
+                said = await panel.announce(listener, terminal=sys.stderr.isatty())
+                more.append(("panel", partial(panel.serve, listener)))
             service = Service(device, pipelines, manager, more=more)
-            await service.run(partial(signalled, device, signals, _end_in_any_case))
+            await service.run(partial(signalled, device, signals, _end_in_any_case), partial(_tell, said))
+
+
+def _tell(sentences: list[str]) -> None:
+    """Say something to whoever started the service: on a terminal not by the log, which others may read."""
+    for sentence in sentences:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"{sentence}\n")
+        else:
+            logger.info(sentence)
 
 
 def _end_in_any_case() -> None:

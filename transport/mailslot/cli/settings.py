@@ -80,7 +80,7 @@ def set_values(
     if path := values.get("ca_file"):
         # Whoever reads it later stands in another folder.
         values["ca_file"] = str(Path(path).expanduser().absolute())
-    changed = open_records(home).change(found.record, values, secrets)
+    changed = open_records(home).change(found.record, values, secrets, keep_secrets=True)
     done.print(f"Set {', '.join(texts)} of {found.id}.")
     for note in changed.notes:
         done.print(escape(note), highlight=False)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import anyio
 import typer
+from anyio.to_thread import run_sync
 from rich.markup import escape
 from rich.table import Table
 
@@ -18,14 +18,12 @@ from mailslot.cli.console import make_console
 from mailslot.cli.home import open_records
 from mailslot.cli.settings import AsJson, SlotName
 from mailslot.cli.terminal import Terminal
-from mailslot.moments import iso
+from mailslot.service.documents import token_rows
 from mailslot.slots.slot import SLOTS, doors, find_slot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
-    from mailslot.oauth.health import Health
     from mailslot.oauth.renewal import GrantSource
     from mailslot.slots.records import Records
     from mailslot.slots.slot import Slot
@@ -51,16 +49,18 @@ def get(
 
 async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:
     from mailslot.oauth.http import TokenHttp  # noqa: PLC0415 - httpx2 takes a while to import
-    from mailslot.slots.records import ApplicationMissingError, choose_flow, direct_source  # noqa: PLC0415
+    from mailslot.slots.direct import direct_source  # noqa: PLC0415
+    from mailslot.slots.flows import choose_flow  # noqa: PLC0415
+    from mailslot.slots.records import ApplicationMissingError  # noqa: PLC0415
 
     console = make_console()
-    settings = records.settings.load()[slot.record]
-    direct = direct_source(settings)
+    settings = (await run_sync(records.settings.load))[slot.record]
+    direct = await run_sync(direct_source, records, slot.record, settings)
     if direct is not None:
         await direct.token()
         console.print(f"{slot.id} takes its tokens from: {escape(settings.token_source or '')}. It gave one just now.")
         return
-    flow = choose_flow(settings, flow_name)
+    flow = await run_sync(choose_flow, settings, flow_name)
     async with TokenHttp(ca_file=settings.ca_file) as http:
         try:
             source = records.source(slot.record, settings, flow, http)
@@ -117,10 +117,10 @@ def delete(
 
 async def _delete(records: Records, slot: Slot) -> None:
     console = make_console()
-    said = await records.delete_token(slot.record, records.settings.load()[slot.record])
+    settings = await run_sync(records.settings.load)
+    revocation = await records.delete_token(slot.record, settings[slot.record])
     console.print(f"[bold]Not Retrieved[/bold]: there is no token of {slot.id} any more.")
-    if said:
-        console.print(escape(said))
+    console.print(escape(revocation.sentence))
 
 
 @app.command("status")
@@ -148,37 +148,6 @@ def status(
     for row in rows:
         for note in row["health"]["notes"] if row["health"] else ():
             console.print(f"{row['slot']}: {escape(note)}", highlight=False)
-
-
-async def token_rows(records: Records, slots: Iterable[Slot]) -> list[dict[str, Any]]:
-    """Return what is to be told of each slot's token, as JSON holds it; times are in ISO 8601."""
-    settings = records.settings.load()
-    now = time.time()
-    rows: list[dict[str, Any]] = []
-    for slot in slots:
-        token, health = await records.token_state(slot.record, settings[slot.record], now)
-        rows.append(
-            {
-                "slot": slot.id,
-                "path": slot.path,
-                "record": slot.record,
-                "protocol": slot.protocol,
-                "authentication": settings[slot.record].authentication,
-                "token": token,
-                "health": None if health is None else _as_json(health),
-            }
-        )
-    return rows
-
-
-def _as_json(health: Health) -> dict[str, Any]:
-    values = asdict(health)
-    for key in ("obtained_at", "expires_at", "renewed_at", "secret_expires_at"):
-        values[key] = iso(values[key])
-    if values["failure"] is not None:
-        for key in ("at", "retry_at"):
-            values["failure"][key] = iso(values["failure"][key])
-    return values
 
 
 def _cells(health: dict[str, Any]) -> tuple[str, str, str, str]:

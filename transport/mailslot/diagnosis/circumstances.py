@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from mailslot.slots.presets import service_of
+
 if TYPE_CHECKING:
     from mailslot.net.endpoint import Security
     from mailslot.oauth.grant import Grant
+    from mailslot.oauth.providers import Protocol as Service
     from mailslot.oauth.providers import Provider
     from mailslot.slots.access import Access
     from mailslot.wire.secret import Secret
@@ -18,7 +21,7 @@ class Circumstances:
     """What is known besides the error.
 
     Attributes:
-        protocol: what was spoken.
+        protocol: what the slot is for.
         host: the mail server's name, as it was set.
         port: its port.
         security: how the connection was to be encrypted.
@@ -34,6 +37,7 @@ class Circumstances:
         now: this device's time, in seconds since the epoch; None where it does not matter.
         valid_from: when the server's certificate begins to be valid, likewise; None where it was not seen.
         valid_until: when it ends, likewise.
+        spoken: which of a provider's services was used; None for the protocol's own.
     """
 
     protocol: Literal["SMTP", "POP"]
@@ -52,6 +56,12 @@ class Circumstances:
     now: float | None = None
     valid_from: float | None = None
     valid_until: float | None = None
+    spoken: Service | None = None
+
+    @property
+    def service(self) -> Service:
+        """Which of a provider's services was used."""
+        return self.spoken or ("smtp" if self.protocol == "SMTP" else "pop")
 
     @classmethod
     def of(cls, access: Access, grant: Grant | None, now: float) -> Circumstances:
@@ -77,4 +87,5 @@ class Circumstances:
             fresh=grant is not None and grant.forced > 0,
             skew=0.0 if grant is None else grant.skew,
             now=now,
+            spoken=service_of(access.settings, access.protocol),
         )

@@ -26,22 +26,21 @@ from mailslot.message.message import Message
 from mailslot.net.endpoint import Security
 from mailslot.oauth.renewal import GrantSource
 from mailslot.sasl.credentials import OAuth, Password
-from mailslot.slots.access import NotConfiguredError, open_pop3, open_smtp, sign_in_by_pop_first
-from mailslot.smtp.session import SmtpSession
+from mailslot.slots.access import NotConfiguredError, open_smtp, sign_in_by_pop_first
+from mailslot.slots.maildrop import open_maildrop
 from mailslot.wire.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractAsyncContextManager
 
     from mailslot.diagnosis.stages import StageResult
     from mailslot.errors import Stage
     from mailslot.oauth.grant import Grant
-    from mailslot.pop3.session import Pop3Session
     from mailslot.sasl.credentials import AccessToken, TokenSource
     from mailslot.slots.access import Access, Accesses
     from mailslot.slots.settings import Settings
     from mailslot.slots.slot import Slot
+    from mailslot.slots.submitter import SubmissionSession
     from mailslot.wire.secret import Secret
 
 GRACE: Final = 1.0
@@ -214,34 +213,36 @@ class _Test:
         return found
 
     async def _talk(self, access: Access, *, send: bool) -> None:
-        opened: AbstractAsyncContextManager[SmtpSession | Pop3Session]
         if access.protocol == "SMTP":
             wait = 2 * access.timeout
-            opened = open_smtp(access, final_timeout=wait, transcript=self.transcript, on_stage=self._entered)
-        else:
-            opened = open_pop3(access, transcript=self.transcript, on_stage=self._entered)
-        async with opened as session:
+            async with open_smtp(
+                access, final_timeout=wait, transcript=self.transcript, on_stage=self._entered
+            ) as submission:
+                self._begin("probe")
+                await self._offer(submission, access, send=send)
+            return
+        async with open_maildrop(access, transcript=self.transcript, on_stage=self._entered) as maildrop:
             self._begin("probe")
-            if not isinstance(session, SmtpSession):
-                if access.auth is None:
-                    # RFC 1939 section 3: there is nothing to be had from a maildrop before.
-                    raise MailError(
-                        "Mail is fetched by whoever signs in, and this slot does not.",
-                        stage="sign_in",
-                        cause="authentication_required",
-                    )
-                messages, octets = await session.stat()
-                self.stages.note(f"{messages:,} messages, {octets:,} octets")
-                return
-            address = access.settings.sender_address or ""
-            await session.probe(address, [address])
-            self.stages.note(f"{address} is taken as sender and recipient")
-            if send:
-                self._begin("send")
-                self._sending = True
-                receipt = await session.submit(address, [address], _message(self.slot, access.settings))
-                reply = Scrubber(self._used).scrub(str(receipt.reply))
-                self.stages.note(f"taken for delivery to {address}: {reply}")
+            if access.auth is None:
+                # RFC 1939 section 3: there is nothing to be had from a maildrop before.
+                raise MailError(
+                    "Mail is fetched by whoever signs in, and this slot does not.",
+                    stage="sign_in",
+                    cause="authentication_required",
+                )
+            messages, octets = await maildrop.stat()
+            self.stages.note(f"{messages:,} messages" + ("" if octets is None else f", {octets:,} octets"))
+
+    async def _offer(self, submission: SubmissionSession, access: Access, *, send: bool) -> None:
+        address = access.settings.sender_address or ""
+        await submission.probe(address, [address])
+        self.stages.note(f"{address} is taken as sender and recipient")
+        if send:
+            self._begin("send")
+            self._sending = True
+            receipt = await submission.submit(address, [address], _message(self.slot, access.settings))
+            reply = Scrubber(self._used).scrub(str(receipt.reply))
+            self.stages.note(f"taken for delivery to {address}: {reply}")
 
     def _entered(self, stage: Stage) -> None:
         """Hear of a step of the dialogue."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
 
 from mailslot.errors import MailError
 from mailslot.net.endpoint import Endpoint, Security
-from mailslot.pop3.connect import connect_pop3
+from mailslot.slots.maildrop import open_maildrop
 from mailslot.smtp.connect import connect_smtp
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from mailslot.slots.access import Access
 
 
@@ -28,10 +31,14 @@ async def other_way(access: Access, timeout: float) -> Security | None:
     """
     first = access.endpoint.security is Security.TLS
     endpoint = Endpoint(access.endpoint.host, access.endpoint.port, Security.STARTTLS if first else Security.TLS)
-    connected = connect_smtp if access.protocol == "SMTP" else connect_pop3
+    connected: AbstractAsyncContextManager[object]
+    if access.protocol == "SMTP":
+        connected = connect_smtp(endpoint, None, ssl_context=access.context, timeout=timeout)
+    else:
+        connected = open_maildrop(replace(access, endpoint=endpoint, auth=None, source=None, timeout=timeout))
     with anyio.move_on_after(3 * timeout):
         try:
-            async with connected(endpoint, None, ssl_context=access.context, timeout=timeout):
+            async with connected:
                 return endpoint.security
         except MailError as error:
             # By then it has shown that it speaks TLS there.

@@ -9,7 +9,7 @@ from mailslot.oauth.providers import presets
 
 if TYPE_CHECKING:
     from mailslot.diagnosis.circumstances import Circumstances
-    from mailslot.oauth.providers import Protocol, Provider, Service
+    from mailslot.oauth.providers import Provider, Service
 
 Reading = Literal["another service", "no permission", "another user", "application"]
 
@@ -28,7 +28,7 @@ def provider_of(circumstances: Circumstances) -> Provider | None:
         return circumstances.provider
     host = circumstances.host.rstrip(".").casefold()
     for provider in presets().values():
-        for service in (provider.smtp, provider.pop):
+        for service in (provider.smtp, provider.pop, provider.imap):
             if service is not None and any(host == server.host for server in service.servers):
                 return provider
     return None
@@ -37,8 +37,7 @@ def provider_of(circumstances: Circumstances) -> Provider | None:
 def read_token(circumstances: Circumstances) -> Reading | None:
     """Return what is wrong with the token, or that it is an application's own; None where nothing can be told."""
     token, provider = circumstances.token, provider_of(circumstances)
-    protocol: Protocol = "smtp" if circumstances.protocol == "SMTP" else "pop"
-    service = None if provider is None else provider.service(protocol)
+    service = None if provider is None else provider.service(circumstances.service)
     if token is None:
         return None
     account = circumstances.account or ""

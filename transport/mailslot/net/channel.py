@@ -14,6 +14,7 @@ import anyio.lowlevel
 from mailslot.net.tls import start_tls
 
 if TYPE_CHECKING:
+    from asyncio.trsock import TransportSocket
     from collections.abc import Awaitable, Callable
 
     from mailslot.net.endpoint import Endpoint
@@ -165,21 +166,27 @@ class Channel:
         self._socket = await start_tls(self._socket, self.endpoint, context, timeout, upgraded=upgraded)
 
     def progressed(self) -> bool:
-        """Tell whether the server's system has acknowledged more octets since the last call.
-
-        A piece may be long on its way over a slow line though it moves; only the system sees that. Where it
-        does not tell (anywhere but on Linux), nothing has progressed.
-        """
-        if not hasattr(socket, "TCP_INFO"):
-            return False
-        info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size)
-        if len(info) < _BYTES_ACKED.size:
-            return False
-        before, (self._acknowledged,) = self._acknowledged, _BYTES_ACKED.unpack(info)
+        """Tell whether the server's system has acknowledged more octets since the last call (see `acknowledged`)."""
+        before, self._acknowledged = self._acknowledged, acknowledged(self._socket)
         return before is not None and self._acknowledged != before
+
+    def detach(self) -> socket.socket:
+        """Give the connection away; this channel is closed from then on."""
+        return socket.socket(fileno=self._socket.detach())
 
     def close(self) -> None:
         """Close at once; waits for nothing and may be called again."""
         if self._socket.fileno() >= 0:
             anyio.notify_closing(self._socket)
             self._socket.close()
+
+
+def acknowledged(connected: socket.socket | TransportSocket) -> int | None:
+    """Return how many octets the server's system has acknowledged; None where ours does not tell, as only Linux does.
+
+    A piece may be long on its way over a slow line though it moves; only the system sees that.
+    """
+    if not hasattr(socket, "TCP_INFO"):
+        return None
+    info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size)
+    return int(_BYTES_ACKED.unpack(info)[0]) if len(info) == _BYTES_ACKED.size else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 import anyio
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from mailslot.net.channel import Channel
+    from mailslot.net.endpoint import Endpoint
     from mailslot.wire.redact import Redactor
     from mailslot.wire.transcript import Transcript
 
@@ -29,7 +29,28 @@ _WHEN: Final[dict[Stage, str]] = {
 }
 
 
-class Dialogue:
+class Line(Protocol):
+    """What every dialogue needs of its connection, whoever made it: `mailslot.net.channel.Channel`, or another."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it leads."""
+        ...
+
+    @property
+    def local_host(self) -> str:
+        """Our own IP address on it."""
+        ...
+
+    def close(self) -> None:
+        """Close at once; waits for nothing and may be called again."""
+        ...
+
+
+L = TypeVar("L", bound=Line)
+
+
+class Dialogue(Generic[L]):
     """A dialogue with a mail server over one channel.
 
     Attributes:
@@ -44,7 +65,7 @@ class Dialogue:
 
     def __init__(
         self,
-        channel: Channel,
+        channel: L,
         *,
         timeout: float,
         transcript: Transcript | None,
@@ -165,7 +186,7 @@ class Turn:
 
     __slots__ = ("_dialogue", "_lock", "_stage")
 
-    def __init__(self, dialogue: Dialogue, stage: Stage, lock: anyio.Lock) -> None:
+    def __init__(self, dialogue: Dialogue[Any], stage: Stage, lock: anyio.Lock) -> None:
         self._dialogue = dialogue
         self._stage: Stage = stage
         self._lock = lock

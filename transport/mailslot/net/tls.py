@@ -155,17 +155,28 @@ async def start_tls(
     except BaseException as error:
         (encrypted or connected).close()
         if isinstance(error, OSError):
-            raise _failed(error, endpoint, upgraded=upgraded) from error
+            raise tls_failure(error, endpoint, upgraded=upgraded) from error
         raise
-    version = encrypted.version()
-    if version not in {"TLSv1.2", "TLSv1.3"}:
+    try:
+        check_version(encrypted.version(), endpoint)
+    except NetworkError:
         encrypted.close()
+        raise
+    return encrypted
+
+
+def check_version(version: str | None, endpoint: Endpoint) -> None:
+    """Refuse what is older than TLS 1.2, which a caller's context may have let pass.
+
+    Raises:
+        NetworkError: stage `tls`.
+    """
+    if version not in {"TLSv1.2", "TLSv1.3"}:
         raise NetworkError(
             f"The mail server {endpoint.host} speaks only {version}, which is too old to be safe.",
             stage="tls",
             cause="tls_failed",
         )
-    return encrypted
 
 
 def _has_octets(connected: socket.socket) -> bool:
@@ -187,7 +198,8 @@ async def _shake_hands(encrypted: ssl.SSLSocket) -> None:
             return
 
 
-def _failed(error: BaseException, endpoint: Endpoint, *, upgraded: bool) -> NetworkError:
+def tls_failure(error: BaseException, endpoint: Endpoint, *, upgraded: bool) -> NetworkError:
+    """Return what `error`, raised by a handshake, is to the caller; `upgraded` as for `start_tls`."""
     host = endpoint.host
     detail = str(error) or type(error).__name__
     if isinstance(error, TimeoutError):

@@ -42,6 +42,14 @@ def host_of(address: str) -> str:
     return urlsplit(address).netloc
 
 
+def origin_of(address: str) -> str:
+    """Return scheme, host and port of an address that was checked, so that texts can be compared (RFC 6454, 6.2)."""
+    parts = urlsplit(address)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    usual = {"https": 443, "http": 80}.get(parts.scheme)
+    return f"{parts.scheme}://{host}" + ("" if parts.port in {None, usual} else f":{parts.port}")
+
+
 def _reason(address: str, *, issuer: bool) -> str:
     if not address:
         return "it is empty"

@@ -157,8 +157,18 @@ TEXTS: Final[tuple[tuple[str, str, Meaning], ...]] = (
         "the oauth client was not found",
         Meaning("app_or_tenant_unknown", _C, "tarickb/sasl-xoauth2 issue 95"),
     ),
+    (
+        "invalid_request",
+        "identity not found",
+        Meaning("app_or_tenant_unknown", _C, "a virtual machine of Azure's: Azure/azure-sdk-for-net issue 37278"),
+    ),
+    (
+        "invalid_scope",  # MSAL's word for whatever App Service refuses
+        "managed identity found for specified",
+        Meaning("app_or_tenant_unknown", _C, "Azure App Service: Azure-Samples/azure-search-openai-demo issue 2148"),
+    ),
 )
-"""What a text of Google's adds."""
+"""What a text of Google's, or of Azure's on its own machines, adds."""
 
 _NUMBER: Final = re.compile(r"\bAADSTS(\d{5,8})\b")
 # What Google says of an assertion's times (google-api-php-client issues 1429 and 1501), and Entra (AADSTS500133).

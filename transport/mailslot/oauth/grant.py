@@ -51,6 +51,9 @@ class Grant:
         settings: a digest of the settings that a renewal depends on; a failure counts for them alone.
         failure: why the last renewal failed; None where it worked.
         forced: how many of the latest renewals there were because a mail server had refused the access token.
+        token_origin: scheme, host and port of the token endpoint that gave it (`mailslot.oauth.origin`); None in a
+            grant from before they were kept.
+        revocation_origin: the same of the revocation endpoint that was known then; None where none was.
     """
 
     flow: str
@@ -67,6 +70,8 @@ class Grant:
     settings: str = ""
     failure: Failure | None = None
     forced: int = 0
+    token_origin: str | None = None
+    revocation_origin: str | None = None
 
     def to_secret(self) -> Secret:
         """Return the grant as JSON, to be kept in the vault only."""

@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from mailslot.oauth.claims import missing_scopes
 from mailslot.oauth.faults import MAX_SKEW
+from mailslot.oauth.grant import Failure
+from mailslot.oauth.origin import why_not_renewed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mailslot.errors import MailError
-    from mailslot.oauth.grant import Failure, Grant
+    from mailslot.oauth.grant import Grant
     from mailslot.oauth.providers import Provider
 
 State = Literal["ok", "expiring", "needs_token", "needs_administrator", "unreadable"]
+
+Topic = Literal["another_user", "fewer_permissions", "no_renewal", "unused", "testing", "secret_ends", "clock"]
+"""What a note can be about."""
 
 DAY: Final = 86400.0
 
@@ -74,6 +79,7 @@ class Health:
         renewal_days_left: days until the renewal token dies if nobody uses it; None where it does not, or not known.
         secret_expires_at: when the application's secret ends; None where it was not entered.
         notes: what else should be known, a sentence each.
+        topics: what each of the notes is about, for those who say it in other words.
     """
 
     state: State
@@ -88,6 +94,7 @@ class Health:
     renewal_days_left: float | None = None
     secret_expires_at: float | None = None
     notes: tuple[str, ...] = ()
+    topics: tuple[Topic, ...] = ()
 
 
 def token_line(grant: Grant | None) -> Literal["Not Retrieved", "Retrieved"]:
@@ -118,7 +125,8 @@ def health(
             secret_expires_at=facts.secret_expires_at,
         )
     left = _renewal_days_left(grant, facts, provider, now)
-    state, cause, sentence = _judge(grant, facts, now, left, fault)
+    state, cause, sentence = _judge(grant, facts, provider, now, left, fault)
+    noted = tuple(_notes(grant, facts, provider, now, left))
     return Health(
         state,
         cause,
@@ -131,18 +139,19 @@ def health(
         failure=grant.failure,
         renewal_days_left=left,
         secret_expires_at=facts.secret_expires_at,
-        notes=tuple(_notes(grant, facts, provider, now, left)),
+        notes=tuple(note for _, note in noted),
+        topics=tuple(topic for topic, _ in noted),
     )
 
 
 def _judge(
-    grant: Grant, facts: Facts, now: float, left: float | None, fault: MailError | None
+    grant: Grant, facts: Facts, provider: Provider, now: float, left: float | None, fault: MailError | None
 ) -> tuple[State, str | None, str]:
     """Return the state, its cause and its sentence; the worst first."""
     state: State
     if fault is not None:
         return "needs_administrator", fault.cause, str(fault)
-    failure = grant.failure if facts.settings in {None, grant.settings} else None
+    failure = _failure(grant, facts, provider, now)
     if failure is not None and failure.retry_at is None:
         state = "needs_token" if failure.cause in _OBTAIN_AGAIN else "needs_administrator"
         return state, failure.cause, failure.sentence
@@ -156,33 +165,39 @@ def _judge(
     return "ok", None, ""
 
 
-def _notes(grant: Grant, facts: Facts, provider: Provider, now: float, left: float | None) -> Iterator[str]:
+def _failure(grant: Grant, facts: Facts, provider: Provider, now: float) -> Failure | None:
+    """Return why a renewal under these settings failed, or would; None where nothing is known against it."""
+    refusal = None if facts.settings is None else why_not_renewed(grant, provider)
+    if refusal is not None:
+        return Failure(refusal.cause, str(refusal), refusal.detail, now, None)
+    return grant.failure if facts.settings in {None, grant.settings} else None
+
+
+def _notes(
+    grant: Grant, facts: Facts, provider: Provider, now: float, left: float | None
+) -> Iterator[tuple[Topic, str]]:
     if facts.account and grant.account and grant.account.casefold() != facts.account.casefold():
-        yield f"{grant.account} signed in, while the account is {facts.account}."
+        yield "another_user", f"{grant.account} signed in, while the account is {facts.account}."
     missing = missing_scopes(facts.scopes, grant.scopes)
     if missing:
-        yield f"Fewer permissions were granted than asked for: {', '.join(missing)} is missing."
+        yield "fewer_permissions", f"Fewer permissions were granted than asked for: {', '.join(missing)} is missing."
     if _not_renewable(grant, facts):
-        yield "No renewal token came with the token, so it must be obtained again when it expires."
+        yield "no_renewal", "No renewal token came with the token, so it must be obtained again when it expires."
     if left is not None and left <= NOTICE:
-        yield (
-            f"{provider.name} ends sign-ins that nobody uses: "
-            + (f"{left:.0f} days are left." if left > 0 else "this one may have ended.")
-        )
+        rest = f"{left:.0f} days are left." if left > 0 else "this one may have ended."
+        yield "unused", f"{provider.name} ends sign-ins that nobody uses: {rest}"
     if _looks_like_testing(grant, provider):
-        yield (
+        said = (
             f"The sign-in ended after about {provider.quirks.testing_days:.0f} days. {provider.name} does that to "
             "applications in Testing: publish the application, or make it internal, and obtain the token again."
         )
+        yield "testing", said
     days = _days(facts.secret_expires_at, now)
     if days <= NOTICE:
-        yield (
-            f"The application's secret expires in {days:.0f} days."
-            if days > 0
-            else ("By the date that was entered, the application's secret has expired.")
-        )
+        ends = f"The application's secret expires in {days:.0f} days."
+        yield "secret_ends", ends if days > 0 else "By the date that was entered, the application's secret has expired."
     if abs(grant.skew) > MAX_SKEW:
-        yield f"This device's clock differs by {abs(grant.skew) / 60:.0f} minutes from {provider.name}'s."
+        yield "clock", f"This device's clock differs by {abs(grant.skew) / 60:.0f} minutes from {provider.name}'s."
 
 
 def _not_renewable(grant: Grant, facts: Facts) -> bool:

@@ -119,6 +119,7 @@ def _provider(name: str, values: Mapping[str, Any]) -> Provider:
         endpoints=_endpoints(table.table("endpoints")),
         smtp=_service(table.table("smtp")),
         pop=_service(table.table("pop")),
+        imap=_service(table.table("imap")),
         flows=table.texts("flows"),
         refused_flows=table.mapping("refused_flows"),
         tenant=table.optional_text("tenant"),
@@ -201,7 +202,7 @@ def _quirks(table: _Table) -> Quirks:
 
 def _facts(values: Mapping[str, Any]) -> set[str]:
     """Return the names of all facts that want a source."""
-    groups = {"endpoints", "smtp", "pop", "limits", "quirks"}
+    groups = {"endpoints", "smtp", "pop", "imap", "limits", "quirks"}
     inner = {f"{group}.{key}" for group in groups & set(values) for key in values[group]}
     return inner | (set(values) & {"flows", "refused_flows", "registration", "tenant"})
 

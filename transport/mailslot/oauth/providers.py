@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from mailslot.net.endpoint import Endpoint
 
-Protocol = Literal["smtp", "pop"]
+Protocol = Literal["smtp", "pop", "imap"]
 ClientAuthentication = Literal["client_secret_basic", "client_secret_post"]
 
 _TENANT: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
@@ -124,6 +124,7 @@ class Provider:
         endpoints: where it answers; they may hold ``{tenant}`` until `at_tenant`.
         smtp: submission; None where it has none.
         pop: POP3; None where it has none.
+        imap: IMAP; None where it has none.
         flows: names of the flows that it allows; the best first.
         refused_flows: the others, and why not, in one sentence.
         tenant: the tenant; before `at_tenant` the one where none is set. None where it knows no tenants.
@@ -139,6 +140,7 @@ class Provider:
     endpoints: Endpoints
     smtp: Service | None = None
     pop: Service | None = None
+    imap: Service | None = None
     flows: tuple[str, ...] = ()
     refused_flows: Mapping[str, str] = field(default_factory=dict[str, str])
     tenant: str | None = None
@@ -155,7 +157,7 @@ class Provider:
 
     def service(self, protocol: Protocol) -> Service | None:
         """Return what it offers for a protocol."""
-        return self.smtp if protocol == "smtp" else self.pop
+        return {"smtp": self.smtp, "pop": self.pop, "imap": self.imap}[protocol]
 
     def scopes(self, protocol: Protocol, *, app: bool = False) -> tuple[str, ...]:
         """Return what to ask for: for a person who signs in, or for the application by itself.
@@ -304,6 +306,7 @@ def custom(
         ),
         smtp=service,
         pop=service,
+        imap=service,
         flows=("browser", "device", "paste", "app"),
         refused_flows={"service_account": "Service accounts of this kind are Google's alone; use the flow app."},
         registration=_REGISTRATION,

@@ -22,6 +22,7 @@ from mailslot.oauth.attempts import with_either
 from mailslot.oauth.discovery import complete
 from mailslot.oauth.faults import Kind, TokenServiceError
 from mailslot.oauth.grant import Failure, Grant
+from mailslot.oauth.origin import bound, judged, why_not_renewed
 from mailslot.oauth.revocation import Revocation, revoke
 from mailslot.oauth.shelter import sheltered
 from mailslot.oauth.timing import (
@@ -185,7 +186,7 @@ class GrantSource:
         """
         client = await self._known_client()
         grant = await self._flow.obtain(client, self._http, person)
-        return await sheltered(partial(self._begin, replace(grant, settings=self._settings)))
+        return await sheltered(partial(self._begin, replace(bound(grant, client.provider), settings=self._settings)))
 
     async def forget(self) -> None:
         """Delete the grant here, and tell the provider; see `delete`."""
@@ -205,7 +206,8 @@ class GrantSource:
                 stored = await self._load()
                 if stored is None:
                     return Revocation(told=False, sentence="There was no token.")
-                return await revoke(self._newest(stored), await self._known_client(), self._http)
+                grant = judged(self._newest(stored), self._settings)
+                return await revoke(grant, await self._known_client(), self._http)
             except MailError as error:
                 return Revocation(told=False, sentence=f"The provider was not told: {error}")
             finally:
@@ -267,6 +269,7 @@ class GrantSource:
                 self._unsaved = None
         if not self._is_due(grant, refused):
             return grant
+        grant = judged(grant, self._settings)
         forced = refused is not None and grant.access_token == refused
         return await self._renew(grant, replace(grant, forced=grant.forced + 1 if forced else 0))
 
@@ -289,7 +292,9 @@ class GrantSource:
         renewed: Grant | None = None
         with anyio.move_on_after(_LONGEST_ATTEMPT):
             client = await self._known_client()
-            renewed = await self._flow.renew(client, self._http, asked)
+            if (refusal := why_not_renewed(asked, client.provider)) is not None:
+                raise refusal
+            renewed = bound(await self._flow.renew(client, self._http, asked), client.provider)
         if renewed is None:
             raise TokenServiceError(
                 f"The token service did not finish its answer within {_LONGEST_ATTEMPT:.0f} seconds.",
@@ -308,6 +313,8 @@ class GrantSource:
             settings=self._settings,
             failure=None,
             forced=asked.forced,
+            # What the settings name by now for giving it up was not known when it was given.
+            revocation_origin=asked.revocation_origin,
         )
         self._note(renewed, Timing.since(issued, seconds, self._chance()))
         await self._keep(renewed)

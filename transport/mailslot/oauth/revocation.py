@@ -9,6 +9,7 @@ import anyio
 
 from mailslot.errors import MailError
 from mailslot.oauth.faults import classify
+from mailslot.oauth.origin import why_not_revoked
 
 if TYPE_CHECKING:
     from mailslot.oauth.client import Client
@@ -35,6 +36,8 @@ class Revocation:
 async def revoke(grant: Grant, client: Client, http: TokenHttp) -> Revocation:
     """Tell the provider that a grant is given up: its renewal tokens first, then its access token.
 
+    Another service than the one that gave it, or was known for giving it up then, is not told.
+
     Providers end what came of a renewal token with it (RFC 7009 section 2.1), so the first answer counts.
     """
     name = client.provider.name
@@ -44,6 +47,8 @@ async def revoke(grant: Grant, client: Client, http: TokenHttp) -> Revocation:
             told=False,
             sentence=f"{name} has no way to be told. Remove the application's access in the account there.",
         )
+    if why_not := why_not_revoked(grant, client.provider):
+        return Revocation(told=False, sentence=why_not)
     tokens = [
         ("refresh_token", grant.refresh_token),
         ("refresh_token", grant.previous_refresh_token),

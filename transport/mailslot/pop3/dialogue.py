@@ -8,6 +8,7 @@ import anyio
 import anyio.lowlevel
 
 from mailslot.errors import NetworkError, RefusedError
+from mailslot.net.channel import Channel
 from mailslot.net.dialogue import Dialogue
 from mailslot.net.endpoint import Security
 from mailslot.pop3.protocol import Answer, Challenge, End, Line, Octets, Pop3Protocol
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mailslot.errors import Stage
-    from mailslot.net.channel import Channel
     from mailslot.pop3.protocol import Event
     from mailslot.pop3.retrieval import Fetch
     from mailslot.wire.redact import Redactor
@@ -37,7 +37,7 @@ _REFUSED: Final[Mapping[Stage, str]] = {
 }
 
 
-class Pop3Dialogue(Dialogue):
+class Pop3Dialogue(Dialogue[Channel]):
     """The line-by-line side of a session.
 
     Attributes:

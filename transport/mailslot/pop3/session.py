@@ -50,6 +50,11 @@ class Pop3Session:
         """Whether the session can go on."""
         return self._dialogue.alive
 
+    @property
+    def login_delay(self) -> float:
+        """Seconds that the server wants between two sign-ins (RFC 2449 section 6.6); 0.0 where it does not say."""
+        return float(self.capabilities.login_delay or 0)
+
     async def stat(self) -> tuple[int, int]:
         """Return how many messages there are, and how many octets.
 

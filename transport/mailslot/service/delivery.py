@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from mailslot.diagnosis.catalogue import Said
     from mailslot.service.limits import Allowance
+    from mailslot.slots.submitter import SubmissionSession
     from mailslot.smtp.content import Content
-    from mailslot.smtp.session import SmtpSession
     from mailslot.spool.job import Job
     from mailslot.spool.spool import Spool
     from mailslot.wire.reply import Reply
@@ -57,7 +57,7 @@ class Use:
         most_recipients: how many a transaction may have, as far as the server has shown.
     """
 
-    session: SmtpSession
+    session: SubmissionSession
     mails: int = 0
     domains: set[str] = field(default_factory=set[str])
     most_recipients: int = MOST_RECIPIENTS
@@ -173,7 +173,7 @@ class Delivery:
             return Outcome("trouble", await self._trouble(job, answer))
 
     async def _submit(
-        self, job: Job, session: SmtpSession, recipients: Sequence[str], content: Content
+        self, job: Job, session: SubmissionSession, recipients: Sequence[str], content: Content
     ) -> _Answers | MailError:
         async def before_end() -> None:
             await self._spool.doubt(job.id)

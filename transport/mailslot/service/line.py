@@ -242,7 +242,7 @@ class Line:
                         await self._persist(partial(self._spool.requeue, next_job.id))
                         return
         except Exception as error:
-            if self.job is not None and not isinstance(error, MailError):
+            if self.job is not None and not isinstance(error, MailError) and not await self._is_out(self.job):
                 # A fault of ours that one job meets must not keep the others waiting.
                 await self._delivery.apply(self.job, Trouble("defer", "unknown", _OUR_FAULT))
             raise
@@ -295,6 +295,10 @@ class Line:
         if self.gate.open() or always:
             await self._spool.release(self.via)
             self.due_at = 0.0
+
+    async def _is_out(self, job: Job) -> bool:
+        """Whether the end of a job's message may have left: then it is in doubt, and not sent again by itself."""
+        return (await self._spool.job(job.id)).state == "in_doubt"
 
     async def _put_in_order(self) -> None:
         """Give back a job of which nothing left; one that may have left is in doubt, and the disk says so."""

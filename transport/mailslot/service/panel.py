@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol
 
 from mailslot.errors import InputError
+from mailslot.registry import Group
 
 if TYPE_CHECKING:
     import socket
@@ -13,12 +13,18 @@ if TYPE_CHECKING:
 
     from mailslot.service.device import Device
 
-PANELS: Final = "mailslot.panels"
-"""The entry points under which it is found, by the name ``panel``."""
-
 
 class Panel(Protocol):
     """What answers."""
+
+    async def announce(self, listener: socket.socket, *, terminal: bool) -> list[str]:
+        """Return what whoever starts the service should know, a sentence each: where it is, and how to claim it.
+
+        Args:
+            listener: the socket of `serve`.
+            terminal: whether only that person reads it, rather than a log.
+        """
+        ...
 
     async def serve(self, listener: socket.socket) -> None:
         """Answer until cancelled.
@@ -29,15 +35,16 @@ class Panel(Protocol):
         ...
 
 
+PANELS: Final[Group[Callable[[Device], Panel]]] = Group("mailslot.panels", noun="panel", check=callable)
+"""What makes the panel of a device, by the name ``panel``."""
+
+
 def find_panel() -> Callable[[Device], Panel]:
     """Return what makes the panel of a device.
 
     Raises:
-        InputError: none is installed, or its packages are missing.
+        InputError: none is installed, or it cannot be loaded, such as where its packages are missing.
     """
-    for entry in entry_points(group=PANELS, name="panel"):
-        try:
-            return cast("Callable[[Device], Panel]", entry.load())
-        except ModuleNotFoundError as error:
-            raise InputError(f"--listen needs {error.name}: pip install 'mailslot[panel]'.", stage="resolve") from error
-    raise InputError("There is nothing installed that could answer on the network.", stage="resolve")
+    if "panel" not in PANELS.names():
+        raise InputError("There is nothing installed that could answer on the network.", stage="resolve")
+    return PANELS.find("panel")

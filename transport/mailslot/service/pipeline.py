@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
-from mailslot.slots.section import PIPELINES
+from mailslot.entry_points import OWN, origin
+from mailslot.registry import Group
+from mailslot.slots.section import PIPELINES, Section
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mailslot.service.device import Device
-    from mailslot.slots.section import Section
     from mailslot.spool.incoming import Incoming
 
 logger = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ class Later:
 Handled = Done | SetAside | Later
 
 
+@runtime_checkable
 class Pipeline(Protocol):
     """Scan-to-email, Internet Fax, e-mail print, alerts, e-mail status, or one that a plugin brings."""
 
@@ -99,17 +100,42 @@ class Pipeline(Protocol):
         ...
 
 
+def _is_pipeline(found: object) -> bool:
+    return (
+        isinstance(found, Pipeline)
+        and not isinstance(found, type)
+        and isinstance(found.name, str)
+        and isinstance(found.section, Section | None)
+        and isinstance(found.polls, str | None)
+    )
+
+
+PLUGINS: Final = Group[Pipeline](PIPELINES, noun="pipeline", check=_is_pipeline)
+"""The pipelines that are installed."""
+
+
 def find_pipelines() -> list[Pipeline]:
-    """Return the pipelines that are installed; one whose packages are missing is left out, and the log says so."""
-    found: list[Pipeline] = []
-    for entry in sorted(entry_points(group=PIPELINES), key=lambda entry: entry.name):
-        try:
-            found.append(cast("Pipeline", entry.load()))
-        except Exception as error:  # noqa: BLE001 - a plugin is somebody else's, and may fail in any way
-            logger.warning("The pipeline %s is left out, since it cannot be loaded: %s", entry.name, error)
-    return found
+    """Return the pipelines that are installed, our own first; the log says which cannot be loaded, and is left out.
+
+    Their modules are imported: call it before there is an event loop, or in a thread.
+    """
+    loaded = PLUGINS.load_all()
+    for error in loaded.failed.values():
+        logger.warning("A pipeline is left out. %s (%s)", error, error.detail)
+    own = {entry.name for entry in PLUGINS.entries() if origin(entry).name == OWN}
+    return [loaded.found[name] for name in sorted(loaded.found, key=lambda name: (name not in own, name))]
 
 
 def pollers(pipelines: Iterable[Pipeline]) -> dict[str, Pipeline]:
-    """Return for each record that is polled the pipeline that handles its mail."""
-    return {pipeline.polls: pipeline for pipeline in pipelines if pipeline.polls is not None}
+    """Return for each record that is polled the pipeline that handles its mail: of several, the last.
+
+    So somebody else's takes the place of ours, which is why they install it.
+    """
+    found: dict[str, Pipeline] = {}
+    for pipeline in pipelines:
+        if pipeline.polls is not None:
+            if pipeline.polls in found:
+                before = found[pipeline.polls].name
+                logger.info("The mail of %s goes to %s, and not to %s", pipeline.polls, pipeline.name, before)
+            found[pipeline.polls] = pipeline
+    return found

@@ -1,9 +1,9 @@
 """A poll: mail is fetched into the spool, safely, before the server may forget it, and then handled from there.
 
-The order is what makes it safe. A mail's octets and its row in the ledger are on the disk before DELE is sent, and a
-session in which a mail was retrieved that is not on the disk ends without QUIT: some servers, such as Gmail's, take a
-mail out of the maildrop once it was retrieved and QUIT was said. Killed at any moment, each mail is on the server or
-in the spool, and the ledger knows which have been handled.
+The order is what makes it safe. A mail's octets and its row in the ledger are on the disk before it is marked to be
+deleted, and a session in which a mail was retrieved that is not on the disk is not left normally, over POP3 without
+QUIT: some servers, such as Gmail's, take a mail out of the maildrop once it was retrieved and QUIT was said. Killed at
+any moment, each mail is on the server or in the spool, and the ledger knows which have been handled.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from mailslot.errors import DeletionsRefusedError, MailError, RefusedError
 from mailslot.service.circumstances import circumstances_of
 from mailslot.service.glance import MOST_OCTETS, glance
 from mailslot.service.handling import handle_waiting
+from mailslot.service.log import described
 from mailslot.service.plan import TRIES, make_plan
 from mailslot.service.poll_report import PollReport
-from mailslot.slots.access import NotConfiguredError, open_pop3
+from mailslot.slots.access import NotConfiguredError
+from mailslot.slots.maildrop import maildrop_of, open_maildrop
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.limits import megabytes
 
@@ -28,12 +30,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mailslot.pop3.listing import Entry
-    from mailslot.pop3.session import Pop3Session
     from mailslot.service.device import Device
     from mailslot.service.glance import Glance
     from mailslot.service.pipeline import Pipeline
     from mailslot.service.plan import Plan
     from mailslot.slots.access import Access
+    from mailslot.slots.maildrop import MaildropSession
 
 MOST_MAIL_OCTETS: Final = 100_000_000
 """Octets of the largest mail that is fetched."""
@@ -114,8 +116,8 @@ class _Poll:
                 except _LongerThanListedError:
                     more = True
                 await self._handle()
-        except MailError as error:
-            await self._fail(error)
+        except Exception as error:  # noqa: BLE001 - a maildrop may be a plugin's, and what is safe is handled all the same
+            await self._fail(error if isinstance(error, MailError) else _fault(error))
             await self._handle()
 
     async def _handle(self) -> None:
@@ -146,7 +148,10 @@ class _Poll:
 
     async def _note_mailbox(self, access: Access) -> None:
         """Begin anew where the record's mailbox is another one than before: its unique-ids mean other mails."""
+        maildrop, options = await maildrop_of(access.settings)
         mailbox = f"{access.settings.account or ''} at {access.endpoint.host}"
+        if access.settings.maildrop != "pop3":
+            mailbox = f"{mailbox}, {access.settings.maildrop} {maildrop.place(options)}".rstrip()
         known = await self._device.store(STORE).get(f"{self._record} mailbox")
         if known == mailbox:
             return
@@ -158,9 +163,9 @@ class _Poll:
         """Fetch one batch; return whether there is more for another session."""
         deletes = access.settings.after_fetch == "delete"
         deleted = 0
-        async with open_pop3(access) as pop:
-            entries = await pop.listing()
-            delay = pop.capabilities.login_delay or 0
+        async with open_maildrop(access) as maildrop:
+            entries = await maildrop.listing()
+            delay = maildrop.login_delay
             self.report.listed = len(entries)
             self.report.pause = delay + _MARGIN if delay else 0.0
             self._check_unique_ids(entries, deletes=deletes)
@@ -170,16 +175,16 @@ class _Poll:
             plan = make_plan(entries, known, deletes=deletes, most=MOST_MAIL_OCTETS, again=self._again)
             self.report.passed_over = len(plan.passed_over)
             if plan.renumbered:
-                await self._pass_over_renumbered(pop, plan)
+                await self._pass_over_renumbered(maildrop, plan)
             for entry in plan.refused:
-                await self._refuse(pop, entry)
+                await self._refuse(maildrop, entry)
             batch = plan.next_batch(long=delay > 0)
-            safe = [entry for entry in batch if await self._fetch(pop, entry)]
+            safe = [entry for entry in batch if await self._fetch(maildrop, entry)]
             if deletes:
-                deleted = await self._delete(pop, [*plan.safe, *safe])
+                deleted = await self._delete(maildrop, [*plan.safe, *safe])
             await self._ledger.forget(self._record, [entry.uid for entry in entries])
             self.report.left = sum(map(len, plan.wanted))
-        # Only a QUIT that was answered deletes (RFC 1939 section 6).
+        # Only a session that was left normally deletes, such as by a QUIT that was answered (RFC 1939 section 6).
         self.report.deleted += deleted
         self._again = False
         return self.report.left > 0 and not delay
@@ -213,27 +218,27 @@ class _Poll:
                 "The list of the mail that was fetched before is lost, so that mail on the server is not fetched."
             )
 
-    async def _pass_over_renumbered(self, pop: Pop3Session, plan: Plan) -> None:
+    async def _pass_over_renumbered(self, maildrop: MaildropSession, plan: Plan) -> None:
         """Pass over again, by their dates, the mails that were there before the first poll."""
         begun = await self._device.store(STORE).get(f"{self._record} begun")
         if begun is None:
             return
         self._note("The server seems to have given all mails new unique-ids; old mails are told by their dates.")
-        old: list[Entry] = []
+        old: set[Entry] = set()
         for entry in [entry for group in plan.wanted for entry in group]:
-            came_at = (await self._glance(pop, entry)).came_at
+            came_at = (await self._glance(maildrop, entry)).came_at
             if came_at is not None and came_at < begun:
-                old.append(entry)
+                old.add(entry)
         await self._ledger.begin(self._record, [entry.uid for entry in old])
         self.report.passed_over += len(old)
         left = [[entry for entry in group if entry not in old] for group in plan.wanted]
         plan.wanted = [group for group in left if group]
 
-    async def _refuse(self, pop: Pop3Session, entry: Entry) -> None:
+    async def _refuse(self, maildrop: MaildropSession, entry: Entry) -> None:
         """Note that a mail is not fetched, and say so; a look at its header tells people which one."""
         if entry.size > MOST_MAIL_OCTETS:
             why = f"It has {megabytes(entry.size)}, and no more than {megabytes(MOST_MAIL_OCTETS)} are fetched"
-            why = f"{why} ({await self._glance(pop, entry)})"
+            why = f"{why} ({await self._glance(maildrop, entry)})"
         else:
             why = f"It could not be fetched in {TRIES} tries"
         await self._set_aside_there(entry, why)
@@ -246,17 +251,17 @@ class _Poll:
         self.report.refused += 1
         self._note(f"A mail is not fetched: {sentence}")
 
-    async def _glance(self, pop: Pop3Session, entry: Entry) -> Glance:
+    async def _glance(self, maildrop: MaildropSession, entry: Entry) -> Glance:
         header = bytearray()
         try:
-            async for piece in pop.top(entry):
+            async for piece in maildrop.top(entry):
                 if len(header) < MOST_OCTETS:
                     header += piece
         except RefusedError as error:
             logger.info("The server shows no header: %s", error, extra=self._extra)
         return glance(bytes(header))
 
-    async def _fetch(self, pop: Pop3Session, entry: Entry) -> bool:
+    async def _fetch(self, maildrop: MaildropSession, entry: Entry) -> bool:
         """Fetch a mail; return whether it is safe. What goes wrong after its first octet ends the session."""
         octets = 0
         if entry in self._too_long:
@@ -264,7 +269,7 @@ class _Poll:
         try:
             async with self._ledger.receive(self._record, entry.uid, entry.size) as file:
                 await self._ledger.fetching(self._record, entry.uid)
-                async for piece in pop.retrieve(entry):
+                async for piece in maildrop.retrieve(entry):
                     octets += len(piece)
                     if octets > MOST_MAIL_OCTETS:
                         raise _LongerThanListedError
@@ -283,13 +288,13 @@ class _Poll:
         self.report.copies += file.duplicate
         return True
 
-    async def _delete(self, pop: Pop3Session, entries: Sequence[Entry]) -> int:
+    async def _delete(self, maildrop: MaildropSession, entries: Sequence[Entry]) -> int:
         """Have mails deleted at the end of the session; return how many the server has marked."""
         if not entries:
             return 0
         marked = list(entries)
         try:
-            await pop.delete(*entries)
+            await maildrop.delete(*entries)
         except DeletionsRefusedError as error:
             marked = [entry for entry in entries if entry.number not in error.refused]
             self._note(f"The server does not delete {len(error.refused)} of {len(entries)} mails: {error}")
@@ -315,6 +320,11 @@ class _Poll:
     @property
     def _extra(self) -> dict[str, str]:
         return {"record": self._record, "pipeline": self._pipeline.name}
+
+
+def _fault(error: Exception) -> MailError:
+    sentence = f"a fault of mailslot, or of a plugin: {described(error)}"
+    return MailError(sentence, stage="transaction", cause="unknown", retryable=True)
 
 
 class _LongerThanListedError(Exception):

@@ -1,13 +1,17 @@
-"""Polls a record for as long as the service runs: at its interval, on a clock that nobody sets."""
+"""Polls a record for as long as the service runs: at its interval, on a clock that nobody sets, and when mail comes."""
 
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Final
+
+import anyio
 
 from mailslot.errors import InputError, MailError
 from mailslot.service.handling import handle_waiting, next_due
 from mailslot.service.poller import poll_once
+from mailslot.slots.maildrop import PushingMaildrop, maildrop_of
 from mailslot.spool.errors import SpoolError
 
 if TYPE_CHECKING:
@@ -20,6 +24,17 @@ _FIRST_PAUSE: Final = 60.0
 """Seconds after a failure that may pass by itself; twice as many after each further one, up to the interval."""
 
 _BUSY_PAUSE: Final = 15.0
+_LEAST_PAUSE: Final = 2.0
+"""Seconds between two polls that the server calls for; what comes in between is fetched by the next one."""
+
+_FIRST_WATCH_PAUSE: Final = 5.0
+"""Seconds after which a watch that broke off is resumed; twice as many after each further one, up to 15 minutes, and a
+minute at least where it does not pass by itself: a new token is no change of the settings."""
+_LONGEST_WATCH_PAUSE: Final = 900.0
+
+_STEADY_WATCH: Final = 600.0
+"""Seconds after which a watch has worked well."""
+
 _LONGEST_WAIT: Final = 3600.0
 
 logger = logging.getLogger(__name__)
@@ -42,6 +57,8 @@ class Polling:
         self._polled: float | None = None
         self._due: float | None = None
         self._failures = 0
+        self._called = False
+        self._sleep = anyio.CancelScope()
 
     async def run(self) -> None:
         """Poll, and have handled what waits, until cancelled.
@@ -52,7 +69,7 @@ class Polling:
         while True:
             await self._look_up_interval()
             try:
-                if self._due is not None and self._device.steady() >= self._due:
+                if self._wait_for_poll() == 0:
                     await self._poll()
                 else:
                     await self._handle()
@@ -62,7 +79,53 @@ class Polling:
                 # Another process polls this record; what it does need not be done here.
                 logger.info("%s", error, extra={"record": self._record})
                 await self._device.pause(_BUSY_PAUSE)
-            await self._device.pause(await self._wait())
+            with anyio.CancelScope() as self._sleep:
+                await self._device.pause(await self._wait())
+
+    async def watch(self) -> None:
+        """Have the maildrop tell of new mail, where it can and may, and poll then, until cancelled."""
+        pause = _FIRST_WATCH_PAUSE
+        while True:
+            began = self._device.steady()
+            try:
+                await self._watch_once()
+            except InputError:
+                # Polls say what is not set; a token that is missing is no setting.
+                await self._device.pause(_LONGEST_WATCH_PAUSE)
+            except MailError as error:
+                logger.warning(
+                    "New mail is not told of: %s", error, extra={"record": self._record, "cause": error.cause}
+                )
+                if self._device.steady() - began >= _STEADY_WATCH:
+                    pause = _FIRST_WATCH_PAUSE
+                await self._device.pause(pause if error.retryable else max(pause, _FIRST_PAUSE))
+                pause = min(2 * pause, _LONGEST_WATCH_PAUSE)
+
+    async def _watch_once(self) -> None:
+        """Watch until the settings are others; one that does not tell of mail is left alone until then."""
+        access = await self._device.accesses.of(self._record)
+        maildrop, options = await maildrop_of(access.settings)
+        failure: MailError | None = None
+        async with anyio.create_task_group() as group:
+
+            async def end_with_the_settings() -> None:
+                await self._device.pause(math.inf)
+                group.cancel_scope.cancel()
+
+            group.start_soon(end_with_the_settings)
+            try:
+                if access.auth is not None and isinstance(maildrop, PushingMaildrop):
+                    await maildrop.watch(access, options, self._call)
+            except MailError as error:
+                failure = error
+                group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    def _call(self) -> None:
+        """Have a poll begin soon."""
+        self._called = True
+        self._sleep.cancel()
 
     async def _look_up_interval(self) -> None:
         """See how often to poll; what is not set up is not polled, until its settings change."""
@@ -87,13 +150,19 @@ class Polling:
 
     async def _poll(self) -> None:
         began = self._device.steady()
-        report = await poll_once(self._device, self._record, self._pipeline)
+        called, self._called = self._called, False
+        try:
+            report = await poll_once(self._device, self._record, self._pipeline)
+        except SpoolError:
+            self._called = self._called or called
+            raise
         self._polled = began
         self._failures = 0 if report.ok else self._failures + 1
-        self._due = began + self._pause_after(report)
+        pause = self._pause_after(report)
+        self._due = began + pause if pause < math.inf else None
 
     def _pause_after(self, report: PollReport) -> float:
-        pause = self._interval
+        pause = self._interval or math.inf
         if report.ok and report.left:
             pause = 0.0
         elif report.retryable:
@@ -108,5 +177,11 @@ class Polling:
     async def _wait(self) -> float:
         """Return how long nothing is to be done."""
         due = await next_due(self._device, self._record)
-        poll = None if self._due is None else max(self._due - self._device.steady(), 0.0)
-        return min(each for each in (due, poll, _LONGEST_WAIT) if each is not None)
+        return min(each for each in (due, self._wait_for_poll(), _LONGEST_WAIT) if each is not None)
+
+    def _wait_for_poll(self) -> float | None:
+        """Return in how many seconds to poll; None where nothing is due."""
+        moments = [] if self._due is None else [self._due]
+        if self._called:
+            moments.append(0.0 if self._polled is None else self._polled + _LEAST_PAUSE)
+        return max(min(moments) - self._device.steady(), 0.0) if moments else None

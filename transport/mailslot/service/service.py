@@ -107,7 +107,8 @@ class Service:
             if PROTOCOLS.get(record) != "POP":
                 logger.error("The pipeline %s wants to poll %s, which is no POP record", pipeline.name, record)
                 continue
-            tasks.append((f"polling {record}", Polling(self._device, record, pipeline).run))
+            polling = Polling(self._device, record, pipeline)
+            tasks += [(f"polling {record}", polling.run), (f"watching {record}", polling.watch)]
         tasks += [(f"pipeline {each.name}", partial(each.run, self._device)) for each in self._pipelines]
         return [*tasks, *self._more]
 

@@ -14,13 +14,13 @@ from anyio.to_thread import run_sync
 from mailslot.errors import InputError, NetworkError
 from mailslot.net.endpoint import Endpoint
 from mailslot.net.tls import trusting
-from mailslot.pop3.connect import connect_pop3
 from mailslot.sasl.credentials import OAuth, Password
+from mailslot.slots.flows import provider_of
+from mailslot.slots.maildrop import open_maildrop
 from mailslot.slots.presets import effective
-from mailslot.slots.records import provider_of
 from mailslot.slots.slot import PROTOCOLS, find_slot
 from mailslot.slots.sources import Sources
-from mailslot.smtp.connect import connect_smtp
+from mailslot.slots.submitter import submitter_of
 from mailslot.vault import durable
 
 if TYPE_CHECKING:
@@ -32,12 +32,11 @@ if TYPE_CHECKING:
 
     from mailslot.errors import Stage
     from mailslot.oauth.providers import Provider
-    from mailslot.pop3.session import Pop3Session
     from mailslot.sasl.credentials import Credentials, TokenSource
     from mailslot.slots.records import Records
     from mailslot.slots.settings import Settings
     from mailslot.slots.slot import Protocol
-    from mailslot.smtp.session import SmtpSession
+    from mailslot.slots.submitter import SubmissionSession
     from mailslot.wire.transcript import Transcript
 
 _UNREACHED: Final[frozenset[Stage]] = frozenset({"resolve", "connect"})
@@ -134,8 +133,10 @@ class Accesses:
     async def _access(self, record: str, all_settings: Mapping[str, Settings]) -> Access:
         protocol = PROTOCOLS[record]
         settings = effective(all_settings[record], protocol)
-        if settings.server is None or settings.port is None or settings.security is None:
+        if settings.server is None or settings.security is None:
             raise NotConfiguredError("server", "The mail server is not set.")
+        if settings.port is None:
+            raise NotConfiguredError("port", "The mail server's port is not set.")
         if protocol == "SMTP" and settings.sender_address is None:
             raise NotConfiguredError("sender_address", "The sender's address is not set.")
         endpoint = Endpoint(settings.server, settings.port, settings.security)
@@ -180,10 +181,10 @@ async def sign_in_by_pop_first(access: Access, *, transcript: Transcript | None 
     """Sign in by POP, and leave, where that has to come before SMTP.
 
     Raises:
-        MailError: as `open_pop3` does.
+        MailError: as `mailslot.slots.maildrop.open_maildrop` does.
     """
     if access.pop_before is not None:
-        async with open_pop3(access.pop_before, transcript=transcript):
+        async with open_maildrop(access.pop_before, transcript=transcript):
             pass
 
 
@@ -195,8 +196,8 @@ async def open_smtp(
     final_timeout: float = 600.0,
     transcript: Transcript | None = None,
     on_stage: Callable[[Stage], None] | None = None,
-) -> AsyncGenerator[SmtpSession]:
-    """Open a session to submit mail with, after POP where that has to come first.
+) -> AsyncGenerator[SubmissionSession]:
+    """Open a session to submit mail with, by the record's submitter, after POP where that has to come first.
 
     Args:
         access: of an SMTP record.
@@ -206,12 +207,14 @@ async def open_smtp(
         on_stage: likewise.
 
     Raises:
+        InputError: the submitter is not installed, or cannot be used.
         MailError: as `mailslot.connect_smtp` does; of two servers that cannot be reached, the first one's.
     """
+    submitter = await submitter_of(access.settings)
     await sign_in_by_pop_first(access, transcript=transcript)
 
-    def opened(endpoint: Endpoint) -> AbstractAsyncContextManager[SmtpSession]:
-        return connect_smtp(
+    def opened(endpoint: Endpoint) -> AbstractAsyncContextManager[SubmissionSession]:
+        return submitter(
             endpoint,
             access.auth,
             ssl_context=access.context,
@@ -235,29 +238,6 @@ async def open_smtp(
             except NetworkError as second:
                 raise error if second.stage in _UNREACHED else second from None
         yield session
-
-
-def open_pop3(
-    access: Access, *, transcript: Transcript | None = None, on_stage: Callable[[Stage], None] | None = None
-) -> AbstractAsyncContextManager[Pop3Session]:
-    """Open a session with a maildrop, for ``async with``.
-
-    Args:
-        access: of a POP record.
-        transcript: as for `mailslot.connect_pop3`.
-        on_stage: likewise.
-
-    Raises:
-        MailError: on entering, as `mailslot.connect_pop3` does.
-    """
-    return connect_pop3(
-        access.endpoint,
-        access.auth,
-        ssl_context=access.context,
-        timeout=access.timeout,
-        transcript=transcript,
-        on_stage=on_stage,
-    )
 
 
 def _trusting(ca_file: Path) -> ssl.SSLContext:

@@ -24,12 +24,12 @@ def check_secret(name: str, secret: Secret | None) -> None:
         raise InputError(f"There is no secret {name!r}; there are {' and '.join(SECRETS)}.", stage="resolve")
     text = None if secret is None else secret.reveal()
     if text == "":
-        raise InputError(f"The {name} is empty: {name}= removes the one that is set.", stage="resolve")
+        raise InputError(f"The {name} is empty: {name}= removes the one that is set.", stage="resolve", key=name)
     if text is not None and any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise InputError(f"The {name} is not text in the terminal's encoding.", stage="resolve")
+        raise InputError(f"The {name} is not text in the terminal's encoding.", stage="resolve", key=name)
     # A client's secret may be a file of several lines.
     if text is not None and ("\0" in text or (name == "password" and {"\r", "\n"} & set(text))):
-        raise InputError(f"The {name} holds a line break or a NUL, which no server takes.", stage="resolve")
+        raise InputError(f"The {name} holds a line break or a NUL, which no server takes.", stage="resolve", key=name)
 
 
 def check_authorities(ca_file: Path | None) -> None:
@@ -39,4 +39,8 @@ def check_authorities(ca_file: Path | None) -> None:
         InputError: it is no regular file, cannot be read, or holds no certificate.
     """
     if ca_file is not None:
-        trusting(ca_file, stage="resolve", cause="invalid_input")
+        try:
+            trusting(ca_file, stage="resolve", cause="invalid_input")
+        except InputError as error:
+            error.key = "ca_file"
+            raise

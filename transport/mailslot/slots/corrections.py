@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mailslot.errors import InputError
 from mailslot.net.endpoint import Security
-from mailslot.slots.presets import effective, implied_port
+from mailslot.slots.presets import effective, implied_port, service_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from mailslot.slots.slot import Protocol
 
 Values = dict[str, object | None]
+Spoken = Literal["SMTP", "POP", "IMAP"]
 
 # "pops" and "smtps" are what people write for RFC 8314's implicit TLS; the plain schemes say nothing about it.
-_SCHEMES: Final[Mapping[str, tuple[Protocol | None, Security | None]]] = {
+_SCHEMES: Final[Mapping[str, tuple[Spoken | None, Security | None]]] = {
     "smtp": ("SMTP", None),
     "submission": ("SMTP", None),
     "smtps": ("SMTP", Security.TLS),
@@ -29,10 +30,17 @@ _SCHEMES: Final[Mapping[str, tuple[Protocol | None, Security | None]]] = {
     "pop3": ("POP", None),
     "pops": ("POP", Security.TLS),
     "pop3s": ("POP", Security.TLS),
+    "imap": ("IMAP", None),
+    "imaps": ("IMAP", Security.TLS),
     "ssl": (None, Security.TLS),
     "tls": (None, Security.TLS),
 }
-_SPEAKS: Final[Mapping[int, Security]] = {465: Security.TLS, 587: Security.STARTTLS, 995: Security.TLS}
+_SPEAKS: Final[Mapping[int, Security]] = {
+    465: Security.TLS,
+    587: Security.STARTTLS,
+    995: Security.TLS,
+    993: Security.TLS,
+}
 _ADDRESS: Final = re.compile(r"(?:([a-z][a-z0-9+.-]*)://)?([^/?#]*)(?:[/?#].*)?", re.IGNORECASE)
 _HOST: Final = re.compile(r"(\[[^\]]*\]|[^:]*)(?::([0-9]{0,5}))?")
 _AROUND: Final = " \t,;<>\"'"
@@ -71,12 +79,14 @@ def meant(values: Mapping[str, object | None], settings: Settings, protocol: Pro
     """
     found: Values = dict(values)
     notes: list[str] = []
+    if "maildrop" in values:
+        settings = replace(settings, maildrop=str(values["maildrop"] or "pop3").strip().lower())
     if isinstance(entered := values.get("server"), str):
         found |= _server(entered, values, settings, protocol)
         if found["server"] != entered.strip():
             notes.append(_understood(entered, {key: found[key] for key in found if found[key] != values.get(key)}))
     if isinstance(entered := values.get("secondary_server"), str):
-        found["secondary_server"] = _secondary(entered, protocol)
+        found["secondary_server"] = _taken_apart(entered, settings, protocol, "secondary_server")[0]
         if found["secondary_server"] != entered.strip():
             what = _understood(entered, {"secondary_server": found["secondary_server"]})
             notes.append(f"{what} The secondary server has the same port and encryption as the primary one.")
@@ -101,30 +111,30 @@ MICROSOFT_NOTE: Final = (
 
 
 def _server(entered: str, values: Mapping[str, object | None], settings: Settings, protocol: Protocol) -> Values:
-    host, port, security = _taken_apart(entered, protocol)
+    host, port, security = _taken_apart(entered, settings, protocol, "server")
     found: Values = {"server": host}
     if port is None and security is None:
         return found
     security = security or (_SPEAKS.get(port) if port is not None else None)
-    if "security" not in values:
+    unset: dict[str, Any] = {key: None for key in ("port", "security") if key in values and values[key] is None}
+    settings = replace(settings, **unset)
+    if values.get("security") is None:
         if security is not None and security is not effective(settings, protocol).security:
             found["security"] = security.value
     elif security is not None and str(values["security"]).strip().lower() != security.value:
         raise _contradiction(entered, "security", values["security"])
-    if "port" not in values:
+    if values.get("port") is None:
         if port is None and security is not None:
-            port = implied_port(protocol, security)
+            port = implied_port(settings, protocol, security)
         found["port"] = port
     elif port is not None and str(values["port"]).strip() != str(port):
         raise _contradiction(entered, "port", values["port"])
     return found
 
 
-def _secondary(entered: str, protocol: Protocol) -> str:
-    return _taken_apart(entered, protocol)[0]
-
-
-def _taken_apart(entered: str, protocol: Protocol) -> tuple[str, int | None, Security | None]:
+def _taken_apart(
+    entered: str, settings: Settings, protocol: Protocol, key: str
+) -> tuple[str, int | None, Security | None]:
     """Return the host, and the port and the encryption as far as they are told."""
     text = entered.strip(_AROUND)
     if _is_literal(text):
@@ -134,12 +144,18 @@ def _taken_apart(entered: str, protocol: Protocol) -> tuple[str, int | None, Sec
         return entered, None, None
     scheme, rest = (match[1] or "").lower(), match[2].strip(_AROUND)
     if scheme and scheme not in _SCHEMES:
-        raise InputError(f"{scheme}:// is the address of no mail server; enter its name alone.", stage="resolve")
+        raise InputError(
+            f"{scheme}:// is the address of no mail server; enter its name alone.", stage="resolve", key=key
+        )
     if "@" in rest:
-        raise InputError("A server's name has no @ in it; a user name belongs into account.", stage="resolve")
+        raise InputError("A server's name has no @ in it; a user name belongs into account.", stage="resolve", key=key)
     speaks, security = _SCHEMES.get(scheme, (None, None))
-    if speaks not in {None, protocol}:
-        raise InputError(f"{scheme}:// stands for {speaks} servers, and this slot is for {protocol}.", stage="resolve")
+    wanted = (service_of(settings, protocol) or settings.maildrop).upper()
+    if speaks not in {None, wanted}:
+        hint = " Set maildrop to imap, too." if (speaks, protocol) == ("IMAP", "POP") else ""
+        raise InputError(
+            f"{scheme}:// stands for {speaks} servers, and this slot is for {wanted}.{hint}", stage="resolve", key=key
+        )
     parts = None if _is_literal(rest) else _HOST.fullmatch(rest)
     if parts is None:
         return rest, None, security
@@ -161,4 +177,4 @@ def _understood(entered: str, found: Mapping[str, object | None]) -> str:
 
 
 def _contradiction(entered: str, key: str, value: object) -> InputError:
-    return InputError(f"{entered.strip()} and {key}={value} contradict each other.", stage="resolve")
+    return InputError(f"{entered.strip()} and {key}={value} contradict each other.", stage="resolve", key="server")

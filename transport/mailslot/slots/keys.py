@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 BOTH: Final[tuple[Protocol, ...]] = ("SMTP", "POP")
 
+LONGEST: Final = 1000
+"""Characters of a text; no setting needs as many."""
+
+_TEXT: Final = {"type": "string", "minLength": 1, "maxLength": LONGEST}
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@]*(?=@)")
 
 
@@ -32,8 +36,11 @@ class Key:
         parse: returns the value, from text or from what TOML gave; raises `ValueError` where it is not allowed.
         protocols: in which records it can stand.
         default: its value where it is not set.
+        plugins: what plugins a value puts to use, as pairs of their group and name; None where no value does.
         private: whether who knows the value could use it, such as a webhook's address: it is neither exported nor
             put into a report.
+        local: whether only somebody with a login on this device may set it, since it gives away files of this device,
+            or keeps it from starting.
     """
 
     allowed: str
@@ -41,17 +48,35 @@ class Key:
     protocols: tuple[Protocol, ...] = BOTH
     default: Any = None
     private: bool = False
+    plugins: Callable[[Any], Iterable[tuple[str, str]]] | None = None
+    local: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Parser:
+    """What reads a value, as `Key.parse`, and can say in JSON Schema what it reads.
+
+    Attributes:
+        parse: reads it.
+        schema: of what JSON holds; text that stands for a number or a list is read besides.
+    """
+
+    parse: Callable[[object], Any]
+    schema: Mapping[str, Any]
+
+    def __call__(self, value: object) -> Any:  # noqa: ANN401 - whatever the key holds
+        """Return the value."""
+        return self.parse(value)
 
 
 def text(value: object) -> str:
     """Return a text on one line."""
-    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > LONGEST:
         raise ValueError
     return value.strip()
 
 
-def flag(value: object) -> bool:
-    """Return yes or no, from ``true`` and ``false`` or what people say for them."""
+def _flag(value: object) -> bool:
     if isinstance(value, bool):
         return value
     word = value.strip().lower() if isinstance(value, str) else ""
@@ -60,7 +85,11 @@ def flag(value: object) -> bool:
     return word in {"true", "yes", "on"}
 
 
-def number(least: int, most: int) -> Callable[[object], int]:
+flag: Final = Parser(_flag, {"type": "boolean"})
+"""Reads yes or no, from ``true`` and ``false`` or what people say for them."""
+
+
+def number(least: int, most: int) -> Parser:
     """Return what reads a whole number within bounds."""
 
     def parse(value: object) -> int:
@@ -69,18 +98,18 @@ def number(least: int, most: int) -> Callable[[object], int]:
             raise ValueError
         return found
 
-    return parse
+    return Parser(parse, {"type": "integer", "minimum": least, "maximum": most})
 
 
-def one_of(*choices: str) -> Callable[[object], str]:
-    """Return what reads one of several words, in any case."""
+def one_of(*choices: str, into: Callable[[str], Any] = str) -> Parser:
+    """Return what reads one of several words, in any case, and makes `into` of it."""
 
-    def parse(value: object) -> str:
+    def parse(value: object) -> Any:  # noqa: ANN401 - whatever `into` makes
         if not isinstance(value, str) or value.strip().lower() not in choices:
             raise ValueError
-        return value.strip().lower()
+        return into(value.strip().lower())
 
-    return parse
+    return Parser(parse, {"enum": list(choices)})
 
 
 def host(value: object) -> str:
@@ -100,16 +129,23 @@ def address(value: object) -> str:
         raise ValueError from None
 
 
-def list_of(parse: Callable[[object], str], separators: str = r"[\s,;]+") -> Callable[[object], tuple[str, ...]]:
-    """Return what reads a list, or a text with separators; nothing twice, and at least one."""
+def list_of(parse: Callable[[object], str], separators: str = r"[\s,;]+", most: int | None = None) -> Parser:
+    """Return what reads a list, or a text with separators; nothing twice, at least one, and at most so many."""
+    bound = {} if most is None else {"maxItems": most}
 
     def parse_list(value: object) -> tuple[str, ...]:
         parts = [part for part in re.split(separators, value) if part] if isinstance(value, str) else value
         if not isinstance(parts, list) or not parts:
             raise ValueError
-        return tuple(dict.fromkeys(parse(part) for part in cast("list[object]", parts)))
+        found = tuple(dict.fromkeys(parse(part) for part in cast("list[object]", parts)))
+        if most is not None and len(found) > most:
+            raise ValueError
+        return found
 
-    return parse_list
+    return Parser(
+        parse_list,
+        {"type": "array", "items": parse.schema if isinstance(parse, Parser) else _TEXT, "minItems": 1} | bound,
+    )
 
 
 def url(value: object) -> str:
@@ -127,6 +163,36 @@ def path(value: object) -> Path:
     return Path(text(value))
 
 
+def schema(key: Key) -> dict[str, Any]:
+    """Return the JSON Schema of a key's values; what a schema cannot say, its description does."""
+    known = key.parse.schema if isinstance(key.parse, Parser) else _like(key.default)
+    return {**known, "description": key.allowed}
+
+
+def _like(value: object) -> Mapping[str, Any]:
+    if isinstance(value, bool):
+        return {"type": "boolean"}
+    if isinstance(value, int):
+        return {"type": "integer"}
+    return {"type": "array", "items": _TEXT} if isinstance(value, tuple) else _TEXT
+
+
+def names_plugin(group: str) -> Callable[[str], list[tuple[str, str]]]:
+    """Return `Key.plugins` for a text whose first word is the name of an entry point in a group."""
+    return lambda value: [(group, value.partition(" ")[0])]
+
+
+def runs_a_program(key: Key, value: object) -> bool:
+    """Whether a value would have this device run a program, which only somebody with a login on it may set.
+
+    Args:
+        key: which key it is of.
+        value: it, as `Key.parse` gave it; None for none.
+    """
+    uses = () if value is None or key.plugins is None else key.plugins(value)
+    return any(name == "command" for _, name in uses)
+
+
 def parse_value(known: Mapping[str, Key], key: str, value: object) -> Any:  # noqa: ANN401 - whatever the key holds
     """Return a value as it is used.
 
@@ -140,12 +206,12 @@ def parse_value(known: Mapping[str, Key], key: str, value: object) -> Any:  # no
     """
     if key not in known:
         hint = nearest(key, known) or f" The settings are: {', '.join(known)}."
-        raise InputError(f"There is no setting {shown(key)}.{hint}", stage="resolve")
+        raise InputError(f"There is no setting {shown(key)}.{hint}", stage="resolve", key=key)
     try:
         return None if value is None else known[key].parse(value)
     except ValueError:
         raise InputError(
-            f"The setting {key} is {shown(value)}; it must be {known[key].allowed}.", stage="resolve"
+            f"The setting {key} is {shown(value)}; it must be {known[key].allowed}.", stage="resolve", key=key
         ) from None
 
 

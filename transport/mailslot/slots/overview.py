@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from mailslot.errors import InputError, MailError
+from mailslot.slots.flows import APP_FLOWS, provider_of
 from mailslot.slots.keys import plain
-from mailslot.slots.presets import effective, origins
-from mailslot.slots.records import APP_FLOWS, provider_of
+from mailslot.slots.presets import effective, origins, service_of
 from mailslot.slots.settings import SECRETS, keys_for
 from mailslot.slots.slot import PROTOCOLS
 
@@ -28,21 +28,27 @@ def record_overview(records: Records, record: str) -> dict[str, Any]:
     Raises:
         InputError: the file cannot be used.
     """
-    settings, protocol = records.settings.load()[record], PROTOCOLS[record]
+    values, where = settings_overview(records.settings.load()[record], PROTOCOLS[record])
+    return {"settings": values, "from": where, "secrets": secrets_overview(records, record)}
+
+
+def settings_overview(settings: Settings, protocol: Protocol) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return settings, of a file or not, as ``settings`` and ``from`` of `record_overview`."""
     holds, where = effective(settings, protocol), origins(settings, protocol)
     values = {key: plain(getattr(holds, key)) for key in keys_for(protocol)}
     scopes = _preset_scopes(settings, protocol)
     if scopes:
         values["scopes"], where["scopes"] = scopes
+    return values, where
+
+
+def secrets_overview(records: Records, record: str) -> dict[str, bool | None]:
+    """Return of each secret of a record whether it is set; None where that cannot be read."""
     try:
         kept = records.vault.fields(record)
     except MailError:
         kept = None
-    return {
-        "settings": values,
-        "from": where,
-        "secrets": {name: None if kept is None else name in kept for name in SECRETS},
-    }
+    return {name: None if kept is None else name in kept for name in SECRETS}
 
 
 def section_overview(records: Records, section: Section) -> dict[str, Any]:
@@ -73,7 +79,8 @@ def _preset_scopes(settings: Settings, protocol: Protocol) -> tuple[list[str], s
     try:
         provider = provider_of(settings)
         flow = settings.flow or provider.flows[0]
-        scopes = provider.scopes("smtp" if protocol == "SMTP" else "pop", app=flow in APP_FLOWS)
+        service = service_of(settings, protocol)
+        scopes = provider.scopes(service, app=flow in APP_FLOWS) if service else ()
     except InputError:
         return None
     return (list(scopes), provider.name) if scopes else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
 from mailslot.net.endpoint import Security
@@ -15,17 +15,28 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mailslot.net.endpoint import Endpoint
+    from mailslot.oauth.providers import Protocol as Service
     from mailslot.oauth.providers import Provider
     from mailslot.slots.settings import Settings
     from mailslot.slots.slot import Protocol
 
-# RFC 8314 sections 3.2 and 3.3 (465, 995), RFC 6409 section 3.1 (587), RFC 5321 (25), RFC 1939 (110).
-_PORTS: Final[Mapping[Protocol, Mapping[Security, int]]] = {
-    "SMTP": {Security.STARTTLS: 587, Security.TLS: 465, Security.NONE: 25},
-    "POP": {Security.TLS: 995, Security.STARTTLS: 110, Security.NONE: 110},
+# RFC 8314 sections 3.2 and 3.3 (465, 995, 993), RFC 6409 section 3.1 (587), RFC 5321 (25), RFC 1939 (110),
+# RFC 9051 section 2.1 (143).
+_PORTS: Final[Mapping[Service, Mapping[Security, int]]] = {
+    "smtp": {Security.STARTTLS: 587, Security.TLS: 465, Security.NONE: 25},
+    "pop": {Security.TLS: 995, Security.STARTTLS: 110, Security.NONE: 110},
+    "imap": {Security.TLS: 993, Security.STARTTLS: 143, Security.NONE: 143},
 }
 _USUAL: Final[Mapping[Protocol, Security]] = {"SMTP": Security.STARTTLS, "POP": Security.TLS}
-_IMPLIED: Final[Mapping[int, Security]] = {465: Security.TLS, 995: Security.TLS, 110: Security.STARTTLS}
+_IMPLIED: Final[Mapping[int, Security]] = {
+    465: Security.TLS,
+    995: Security.TLS,
+    993: Security.TLS,
+    110: Security.STARTTLS,
+    143: Security.STARTTLS,
+}
+_MAILDROPS: Final[Mapping[str, Service]] = {"pop3": "pop", "imap": "imap"}
+"""What of a provider's services each maildrop uses; of others nothing is known."""
 
 
 def effective(settings: Settings, protocol: Protocol) -> Settings:
@@ -56,9 +67,15 @@ def preset_of(settings: Settings) -> Provider | None:
         return None
 
 
-def implied_port(protocol: Protocol, security: Security) -> int:
-    """Return the port that goes with an encryption."""
-    return _PORTS[protocol][security]
+def service_of(settings: Settings, protocol: Protocol) -> Service | None:
+    """Return which of a provider's services a record uses; None where its maildrop uses none that is known."""
+    return "smtp" if protocol == "SMTP" else _MAILDROPS.get(settings.maildrop)
+
+
+def implied_port(settings: Settings, protocol: Protocol, security: Security) -> int | None:
+    """Return the port that goes with an encryption; None where the maildrop's ports are not known."""
+    service = service_of(settings, protocol)
+    return None if service is None else _PORTS[service][security]
 
 
 def _filled(settings: Settings, protocol: Protocol) -> dict[str, tuple[Any, str]]:
@@ -79,8 +96,9 @@ def _filled(settings: Settings, protocol: Protocol) -> dict[str, tuple[Any, str]
         implied = None if port is None else _IMPLIED.get(port)
         security = implied or _USUAL[protocol]
         found["security"] = (security, "the port" if implied else "default")
-    if port is None:
-        found["port"] = (_PORTS[protocol][security], "default" if settings.security is None else "the encryption")
+    usual = implied_port(settings, protocol, security)
+    if port is None and usual is not None:
+        found["port"] = (usual, "default" if settings.security is None else "the encryption")
     return found | _sender(settings, protocol)
 
 
@@ -93,8 +111,8 @@ def _sender(settings: Settings, protocol: Protocol) -> dict[str, tuple[Any, str]
 
 def _offered(settings: Settings, provider: Provider | None, protocol: Protocol) -> Endpoint | None:
     """Return the provider's server that fits best to what is set; None where another server is set."""
-    name: Literal["smtp", "pop"] = "smtp" if protocol == "SMTP" else "pop"
-    service = None if provider is None else provider.service(name)
+    name = service_of(settings, protocol)
+    service = None if provider is None or name is None else provider.service(name)
     own = settings.server and settings.server.casefold().removesuffix(".")
     servers = [] if service is None else [each for each in service.servers if own in {None, each.host}]
 

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import re
-from functools import partial
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError, MailError
 from mailslot.oauth.certificate import certificate_ends
 from mailslot.oauth.client import Certificate, Client
-from mailslot.oauth.flow import Flow
 from mailslot.oauth.health import Facts, health, token_line
 from mailslot.oauth.http import TokenHttp
-from mailslot.oauth.providers import custom, preset, presets
+from mailslot.oauth.providers import custom
 from mailslot.oauth.renewal import GrantSource, settings_digest
+from mailslot.oauth.revocation import Revocation
 from mailslot.slots.checks import check_authorities, check_secret
-from mailslot.slots.corrections import MICROSOFT_NOTE, STARTTLS_ON_587, meant, without_port_465
-from mailslot.slots.presets import effective
+from mailslot.slots.corrections import MICROSOFT_NOTE, STARTTLS_ON_587, Meant, meant, without_port_465
+from mailslot.slots.destinations import DROPPED, misdirected
+from mailslot.slots.flows import APP_FLOWS, TOKEN_SOURCES, find_flow, provider_of
+from mailslot.slots.maildrop import check_maildrop
+from mailslot.slots.presets import effective, service_of
 from mailslot.slots.record import RecordStore
 from mailslot.slots.slot import PROTOCOLS
+from mailslot.slots.submitter import find_submitter
 from mailslot.slots.toml_file import SettingsFile
 from mailslot.vault.keys import KeyRing
 from mailslot.vault.vault import Vault
@@ -31,17 +33,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from mailslot.oauth.flow import Flow
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.health import Health
     from mailslot.oauth.providers import Provider
-    from mailslot.sasl.credentials import TokenSource
     from mailslot.slots.settings import Settings
-
-TOKEN_SOURCES: Final = "mailslot.token_sources"  # noqa: S105 - a group of entry points
-"""The entry points under which flows and token sources are found."""
-
-APP_FLOWS: Final = frozenset({"app", "service_account"})
-"""The flows in which the application signs in by itself."""
 
 _PEM: Final = re.compile(r"(-----BEGIN ([A-Z ]+)-----.*?-----END \2-----)", re.DOTALL)
 
@@ -63,11 +59,13 @@ class Changed(NamedTuple):
 
     Attributes:
         settings: the record's settings from now on.
-        notes: what was understood otherwise than it was entered, a sentence each.
+        notes: what was understood otherwise than it was entered, and what was dropped, a sentence each.
+        dropped: the secrets that were removed, since they would have gone somewhere else.
     """
 
     settings: Settings
     notes: tuple[str, ...]
+    dropped: tuple[str, ...] = ()
 
 
 class Records:
@@ -111,12 +109,71 @@ class Records:
         """
         return effective(self.settings.load()[record], PROTOCOLS[record])
 
-    def change(self, record: str, values: Mapping[str, object | None], secrets: Mapping[str, Secret | None]) -> Changed:
+    def change(
+        self,
+        record: str,
+        values: Mapping[str, object | None],
+        secrets: Mapping[str, Secret | None],
+        *,
+        first: Callable[[], None] | None = None,
+        keep_secrets: bool = False,
+    ) -> Changed:
         """Change settings and secrets of a record; nothing changes where anything is not allowed.
+
+        A secret that would go somewhere else afterwards is dropped, unless it is entered anew.
+
+        Args:
+            record: which one.
+            values: as they were entered, by key; None unsets.
+            secrets: by name; None removes.
+            first: done once nobody else can change settings, before anything is written; where it raises, nothing
+                changes.
+            keep_secrets: whether such a secret stays: only for somebody with a login on the device, who could read it.
 
         Raises:
             InputError: a key, a value or the combination is not allowed.
-            MailError: the vault cannot be written.
+            MailError: the vault cannot be read or written.
+        """
+        understood = self.intend(record, values, secrets)
+        dropped: tuple[str, ...] = ()
+
+        def before() -> None:
+            nonlocal dropped
+            if first is not None:
+                first()
+            if not keep_secrets:
+                # Before the settings are written, so that at no moment a secret stands beside the other server.
+                dropped = self._dropped(record, understood.values, secrets)
+            if secrets or dropped:
+                self.vault.write(record, {**dict.fromkeys(dropped), **secrets})
+
+        settings = self.settings.change(record, understood.values, first=before)
+        return Changed(settings, (*understood.notes, *(DROPPED[name] for name in dropped)), dropped)
+
+    def drops(
+        self, record: str, values: Mapping[str, object | None], secrets: Mapping[str, Secret | None]
+    ) -> tuple[str, ...]:
+        """Return the names of the secrets that `change` would drop, and change nothing.
+
+        Raises:
+            InputError: as for `change`.
+            MailError: the vault cannot be read.
+        """
+        return self._dropped(record, self.intend(record, values, secrets).values, secrets)
+
+    def _dropped(
+        self, record: str, values: Mapping[str, object | None], secrets: Mapping[str, Secret | None]
+    ) -> tuple[str, ...]:
+        before, after = self.settings.to_change()[record], self.settings.check(record, values)
+        found = [name for name in misdirected(before, after, PROTOCOLS[record]) if name not in secrets]
+        kept = self.vault.fields(record) if found else frozenset[str]()
+        return tuple(name for name in found if name in kept)
+
+    def intend(self, record: str, values: Mapping[str, object | None], secrets: Mapping[str, Secret | None]) -> Meant:
+        """Return what `change` would set, and change nothing.
+
+        Raises:
+            InputError: as for `change`.
         """
         for name, secret in secrets.items():
             check_secret(name, secret)
@@ -127,8 +184,13 @@ class Records:
             values, notes = {**values, **STARTTLS_ON_587}, (*notes, MICROSOFT_NOTE)
         if values.get("ca_file"):
             check_authorities(self.settings.check(record, values).ca_file)
-        first = partial(self.vault.write, record, secrets) if secrets else None
-        return Changed(self.settings.change(record, values, first=first), notes)
+        if {"maildrop", "maildrop_options"} & values.keys():
+            check_maildrop(self.settings.check(record, values))
+        if source := values.get("token_source"):
+            TOKEN_SOURCES.find(str(source).partition(" ")[0])
+        if values.get("submitter"):
+            find_submitter(self.settings.check(record, values).submitter)
+        return Meant(values, notes)
 
     def source(self, record: str, settings: Settings, flow: Flow, http: TokenHttp) -> GrantSource:
         """Return the token source of a record.
@@ -144,27 +206,44 @@ class Records:
         Raises:
             InputError: the provider, the application's id or the account is missing, or they do not fit.
         """
+        if flow is None:
+            return self.asker(record, settings)
+        provider_of(settings).at_tenant(settings.tenant).check_flow(flow.name)
+        return self.asker(record, settings, app=flow.name in APP_FLOWS, registered=flow.name != "service_account")
+
+    def asker(self, record: str, settings: Settings, *, app: bool = False, registered: bool = True) -> Client:
+        """Return who asks for tokens for a record, whatever the flow.
+
+        Args:
+            record: which one.
+            settings: its settings.
+            app: whether the application signs in by itself, and asks for what applications are granted.
+            registered: whether it needs a ``client_id``.
+
+        Raises:
+            InputError: as for `client`.
+        """
         provider = provider_of(settings).at_tenant(settings.tenant)
-        if flow is not None:
-            provider.check_flow(flow.name)
         if settings.account is None:
             raise InputError(
                 "The account is not set, so it is not known whose token to get.", stage="token", cause="not_configured"
             )
-        if settings.client_id is None and (flow is None or flow.name != "service_account"):
+        if settings.client_id is None and registered:
             raise ApplicationMissingError(provider)
-        protocol: Literal["smtp", "pop"] = "smtp" if PROTOCOLS[record] == "SMTP" else "pop"
-        app = flow is not None and flow.name in APP_FLOWS
+        service = service_of(settings, PROTOCOLS[record])
         secret, certificate = _proof(self.vault.read(record, "client_secret"))
         return Client(
             provider=provider,
             client_id=settings.client_id or "",
             account=settings.account,
-            scopes=settings.scopes or provider.scopes(protocol, app=app),
+            scopes=settings.scopes or (provider.scopes(service, app=app) if service else ()),
             client_secret=secret,
             certificate=certificate,
             tenant=settings.tenant,
         )
+
+    def _client_of(self, record: str, settings: Settings, grant: Grant | None) -> Client:
+        return self.client(record, settings, find_flow(grant.flow) if grant else None)
 
     async def token_state(self, record: str, settings: Settings, now: float) -> tuple[str, Health | None]:
         """Return a record's token line, and how its token is doing.
@@ -188,7 +267,7 @@ class Records:
         if grant is None and fault is None and not keeps_one:
             return token_line(None), None
         try:
-            client = await run_sync(self.client, record, settings, find_flow(grant.flow) if grant else None)
+            client = await run_sync(self._client_of, record, settings, grant)
             provider, flow = client.provider, grant.flow if grant else ""
             facts = Facts(
                 account=settings.account,
@@ -202,11 +281,11 @@ class Records:
             provider, facts = custom(token_endpoint="https://unknown.invalid"), Facts(account=settings.account)  # noqa: S106
         return token_line(grant), health(grant, facts, provider, now, fault=fault)
 
-    async def delete_token(self, record: str, settings: Settings) -> str:
+    async def delete_token(self, record: str, settings: Settings) -> Revocation:
         """Delete a record's token here in any case, and at the provider where it can be told.
 
         Returns:
-            what there is to say about the provider.
+            whether it was told, and what there is to say about it.
 
         Raises:
             MailError: it could not be deleted here.
@@ -215,14 +294,14 @@ class Records:
         try:
             grant = await store.load()
             if grant is None:
-                return "There was none."
-            flow = find_flow(grant.flow)
+                return Revocation(told=False, sentence="There was none.")
+            flow = await run_sync(find_flow, grant.flow)
             async with TokenHttp(ca_file=settings.ca_file) as http:
                 source = await run_sync(self.source, record, settings, flow, http)
-                return (await source.delete()).sentence
+                return await source.delete()
         except MailError as error:
             await store.delete()
-            return f"The provider was not told: {error}"
+            return Revocation(told=False, sentence=f"The provider was not told: {error}")
 
 
 def _proof(stored: Secret | None) -> tuple[Secret | None, Certificate | None]:
@@ -233,89 +312,3 @@ def _proof(stored: Secret | None) -> tuple[Secret | None, Certificate | None]:
     if key is None or "CERTIFICATE" not in blocks:
         return stored, None
     return None, Certificate(Secret(key), blocks["CERTIFICATE"])
-
-
-def provider_of(settings: Settings) -> Provider:
-    """Return the provider that the settings name.
-
-    Raises:
-        InputError: they name none, or one that is not known.
-    """
-    own = settings.issuer or settings.token_endpoint or settings.authorization_endpoint
-    if settings.provider in {None, "custom"} and own:
-        return custom(
-            issuer=settings.issuer,
-            authorization_endpoint=settings.authorization_endpoint,
-            token_endpoint=settings.token_endpoint,
-            device_authorization_endpoint=settings.device_authorization_endpoint,
-            revocation_endpoint=settings.revocation_endpoint,
-            scopes=" ".join(settings.scopes),
-        )
-    if settings.provider is None or settings.provider == "custom":
-        raise InputError(
-            f"No provider is set. Set provider to one of {', '.join(presets())}, or set issuer, or the endpoints of "
-            "your own.",
-            stage="token",
-            cause="not_configured",
-        )
-    return preset(settings.provider)
-
-
-def find_token_source(name: str) -> object:
-    """Return what a plugin brings under this name: a flow, or a function that makes a token source.
-
-    Raises:
-        InputError: no plugin brings it, or its extra is not installed.
-    """
-    for entry in entry_points(group=TOKEN_SOURCES, name=name):
-        try:
-            return entry.load()
-        except ModuleNotFoundError as error:
-            raise InputError(
-                f"The token source {name} needs {error.name}: pip install 'mailslot[oauth]'.", stage="token"
-            ) from error
-    known = sorted(entry.name for entry in entry_points(group=TOKEN_SOURCES))
-    raise InputError(f"There is no token source {name!r}; there are {', '.join(known)}.", stage="token")
-
-
-def find_flow(name: str) -> Flow:
-    """Return the flow with this name.
-
-    Raises:
-        InputError: there is none.
-    """
-    found = find_token_source(name)
-    if not isinstance(found, Flow):
-        raise InputError(f"{name} is a source of tokens, and nobody signs in there.", stage="token")
-    return found
-
-
-def choose_flow(settings: Settings, asked: str | None) -> Flow:
-    """Return the flow that was asked for, else the one that is set, else the provider's best.
-
-    Where an application signs in by itself with Google, it does so as a service account.
-    """
-    provider = provider_of(settings)
-    name = asked or settings.flow or provider.flows[0]
-    if name == "app" and "app" not in provider.flows and "service_account" in provider.flows:
-        name = "service_account"
-    return find_flow(name)
-
-
-def direct_source(settings: Settings) -> TokenSource | None:
-    """Return the token source that stands in the settings itself, such as a program or a file; None without one.
-
-    ``token_source`` is ``command PROGRAM ARGUMENT…`` or ``file PATH``, or a plugin's name and what it wants.
-
-    Raises:
-        InputError: there is no such source, or it cannot use what is said.
-    """
-    if settings.token_source is None:
-        return None
-    name, _, argument = settings.token_source.partition(" ")
-    found = find_token_source(name)
-    if isinstance(found, Flow):
-        raise InputError(f"{name} is a way to sign in: set flow, not token_source.", stage="token")
-    make = cast("Callable[[Mapping[str, object]], TokenSource]", found)
-    key = {"file": "path"}.get(name, name)
-    return make({key: argument.strip()})

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final
 
+from mailslot.errors import InputError
+from mailslot.registry import Group, PluginError
 from mailslot.slots import keys
 from mailslot.slots.keys import Key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from importlib.metadata import EntryPoint
 
 PIPELINES: Final = "mailslot.pipelines"
+PANELS: Final = "mailslot.panels"
 """The entry points whose objects may have a `Section` as their ``section``, None for none."""
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,43 +57,47 @@ BUILT_IN: Final[Mapping[str, Section]] = {DEVICE.name: DEVICE}
 """The sections that belong to no plugin."""
 
 
+_PLUGINS: Final = tuple(
+    Group[object](name, noun=noun, check=lambda found: hasattr(found, "section"))
+    for name, noun in ((PIPELINES, "pipeline"), (PANELS, "panel"))
+)
+
+
 def find_section(name: str) -> Section | None:
-    """Return the section with this name; None where nobody brings it."""
+    """Return the section with this name; None where nobody brings it.
+
+    The plugin of this name is loaded, and every other one where that is not enough.
+    """
     if name in BUILT_IN:
         return BUILT_IN[name]
-    own = [entry for entry in entry_points(group=PIPELINES) if entry.name == name]
-    found = [section for entry in own if (section := _section(entry)) is not None and section.name == name]
-    return found[0] if found else _all_sections().get(name)
+    for group in _PLUGINS:
+        try:
+            own = getattr(group.find(name), "section", None)
+        except InputError:
+            continue
+        if isinstance(own, Section) and own.name == name:
+            return own
+    return _of_plugins().get(name)
 
 
 def section_names() -> tuple[str, ...]:
     """Return the names of all sections; this loads every plugin."""
-    return (*BUILT_IN, *_all_sections())
+    return (*BUILT_IN, *_of_plugins())
 
 
 def is_broken(name: str) -> bool:
     """Whether a plugin of this name is there and cannot be loaded, so that nobody knows what its table may hold."""
-    own = [entry for entry in entry_points(group=PIPELINES) if entry.name == name]
-    return any(_load(entry) is None for entry in own)
+    for group in _PLUGINS:
+        try:
+            group.find(name)
+        except PluginError:
+            return True
+        except InputError:
+            continue
+    return False
 
 
-@cache
-def _all_sections() -> Mapping[str, Section]:
-    found = (_section(entry) for entry in entry_points(group=PIPELINES))
-    return {section.name: section for section in found if section is not None}
-
-
-def _section(entry: EntryPoint) -> Section | None:
-    section = getattr(_load(entry), "section", None)
-    return section if isinstance(section, Section) else None
-
-
-@cache
-def _load(entry: EntryPoint) -> object | None:
-    """Return what the entry point names; None where that fails."""
-    try:
-        loaded: object = entry.load()
-    except Exception as error:  # noqa: BLE001 - a plugin is somebody else's, and may fail in any way
-        logger.info("The plugin %s cannot be loaded: %s", entry.name, error)
-        return None
-    return loaded
+def _of_plugins() -> Mapping[str, Section]:
+    found = [each for group in _PLUGINS for each in group.load_all().found.values()]
+    sections = [getattr(each, "section", None) for each in found]
+    return {section.name: section for section in sections if isinstance(section, Section)}

@@ -47,6 +47,9 @@ class Settings:
     ca_file: Path | None = None
     after_fetch: Literal["delete", "keep"] = "delete"
     first_poll: Literal["new", "all"] = "new"
+    submitter: str = "mailslot"
+    maildrop: str = "pop3"
+    maildrop_options: tuple[str, ...] = ()
     pop_slot: str | None = None
     issuer: str | None = None
     authorization_endpoint: str | None = None
@@ -75,13 +78,27 @@ def _pop_slot(value: object) -> str:
     return slot.id
 
 
+def _plugin(value: object) -> str:
+    name = keys.text(value).lower()
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,63}", name):
+        raise ValueError
+    return name
+
+
+def _option(value: object) -> str:
+    found = keys.text(value)
+    if not re.fullmatch(r"[a-z_]+ *=.+", found):
+        raise ValueError
+    return found
+
+
 _URL: Final = Key("an https address, or http on a loopback address", keys.url)
 
 KEYS: Final[Mapping[str, Key]] = {
     "server": Key("a host name or an IP address", keys.host),
     "secondary_server": Key("a host name or an IP address", keys.host, ("SMTP",)),
     "port": Key("a number from 1 to 65535", keys.number(1, 65535)),
-    "security": Key("none, starttls or tls", lambda value: Security(keys.one_of("none", "starttls", "tls")(value))),
+    "security": Key("none, starttls or tls", keys.one_of(*(each.value for each in Security), into=Security)),
     "timeout": Key("seconds from 1 to 600", keys.number(1, 600), default=30),
     "sender_name": Key("a text on one line", keys.text, ("SMTP",)),
     "sender_address": Key("an e-mail address", keys.address, ("SMTP",)),
@@ -94,11 +111,30 @@ KEYS: Final[Mapping[str, Key]] = {
     "client_id": Key("the application's id, as the provider gave it", keys.text),
     "tenant": Key("a tenant's name or id, as the provider gave it", keys.text),
     "flow": Key("browser, device, paste or app", keys.one_of("browser", "device", "paste", "app")),
-    "token_source": Key("command PROGRAM ARGUMENT…, or file PATH, for tokens that come from elsewhere", keys.text),
+    "token_source": Key(
+        "command PROGRAM ARGUMENT…, or file PATH, for tokens that come from elsewhere",
+        keys.text,
+        plugins=keys.names_plugin("mailslot.token_sources"),
+    ),
     "check_interval": Key("minutes from 0 to 1440; 0 checks by hand only", keys.number(0, 1440), ("POP",)),
     "ca_file": Key("the path of a file with certificates", keys.path),
     "after_fetch": Key("delete or keep", keys.one_of("delete", "keep"), ("POP",)),
     "first_poll": Key("new or all", keys.one_of("new", "all"), ("POP",)),
+    "submitter": Key(
+        "mailslot, or another client that is installed, such as aiosmtplib",
+        _plugin,
+        ("SMTP",),
+        plugins=keys.names_plugin("mailslot.submitters"),
+    ),
+    "maildrop": Key(
+        "pop3, or imap where the package mailslot-imap is installed",
+        _plugin,
+        ("POP",),
+        plugins=keys.names_plugin("mailslot.maildrops"),
+    ),
+    "maildrop_options": Key(
+        "a list of what the maildrop knows, KEY=VALUE each", keys.list_of(_option, r"[,;]+"), ("POP",)
+    ),
     "pop_slot": Key(f"the id of a POP slot: {POP_SLOTS}", _pop_slot, ("SMTP",)),
     "issuer": _URL,
     "authorization_endpoint": _URL,
@@ -128,7 +164,7 @@ def parse_setting(key: str, value: object, protocol: Protocol) -> object:
         InputError: there is no such setting in such a record, or the value is not allowed.
     """
     if key in KEYS and protocol not in KEYS[key].protocols:
-        raise InputError(f"There is no setting {key} for {protocol}.", stage="resolve")
+        raise InputError(f"There is no setting {key} for {protocol}.", stage="resolve", key=key)
     return keys.parse_value(keys_for(protocol), key, value)
 
 
@@ -140,13 +176,18 @@ def check_combination(settings: Settings, protocol: Protocol) -> None:
             and no POP slot is named.
     """
     if settings.authentication in {"oauth2", "password"} and settings.security is Security.NONE:
-        raise InputError("OAuth 2.0 and passwords need encryption: set security to starttls or tls.", stage="sign_in")
+        raise InputError(
+            "OAuth 2.0 and passwords need encryption: set security to starttls or tls.", stage="sign_in", key="security"
+        )
     if settings.authentication != "pop_before_smtp":
         return
     if protocol == "POP":
-        raise InputError("POP before SMTP is a way to sign in to SMTP, not to POP.", stage="sign_in")
+        raise InputError(
+            "POP before SMTP is a way to sign in to SMTP, not to POP.", stage="sign_in", key="authentication"
+        )
     if settings.pop_slot is None:
         raise InputError(
             f"POP before SMTP needs to know where to sign in before: set pop_slot to one of {POP_SLOTS}.",
             stage="sign_in",
+            key="pop_slot",
         )

@@ -12,7 +12,8 @@ from anyio.to_thread import run_sync
 from mailslot.errors import MailError, TokenError
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.renewal import GrantSource, settings_digest
-from mailslot.slots.records import choose_flow, direct_source, find_flow
+from mailslot.slots.direct import direct_source
+from mailslot.slots.flows import choose_flow, find_flow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,12 +48,13 @@ class Sources:
         Not for two tasks at once.
         """
         if settings.token_source is not None:
-            return await self._once(record, settings.token_source, partial(direct_source, settings))
+            return await self._once(record, settings, partial(direct_source, self._records, record, settings))
         store = self._records.store(record)
         grant = None
         try:
             grant = await store.load()
-            flow = find_flow(grant.flow) if grant is not None else choose_flow(settings, None)
+            find = partial(choose_flow, settings, None) if grant is None else partial(find_flow, grant.flow)
+            flow = await run_sync(find)
             client = await run_sync(self._records.client, record, settings, flow)
             http = await self.http(settings)
             key = (settings_digest(client, flow.name), settings.ca_file, settings.timeout)

@@ -147,10 +147,12 @@ class SettingsFile:
         """
         return self.edit({("records", record): values}, first=first).records[record]
 
-    def change_section(self, section: Section, values: Mapping[str, object | None]) -> dict[str, Any]:
+    def change_section(
+        self, section: Section, values: Mapping[str, object | None], *, first: Callable[[], None] | None = None
+    ) -> dict[str, Any]:
         """Change settings of a section as `change` does those of a record, and return them with their defaults."""
         self._learn(section)
-        return section.filled(self.edit({(section.name,): values}).sections.get(section.name, {}))
+        return section.filled(self.edit({(section.name,): values}, first=first).sections.get(section.name, {}))
 
     def edit(self, changes: Changes, *, first: Callable[[], None] | None = None) -> Contents:
         """Change several tables at once: all of them, or nothing.
@@ -275,9 +277,13 @@ class SettingsFile:
         return self._sections.get(name) or find_section(name)
 
     def _write(self, text: str, newline: str) -> None:
+        octets = text.replace("\n", newline).encode()
+        if len(octets) > LARGEST:
+            # Nobody could read it again.
+            raise SettingsFileError(f"{self.path} cannot be written: it would be larger than {LARGEST} octets.")
         try:
             # A link stays one.
-            durable.replace(Path(os.path.realpath(self.path)), text.replace("\n", newline).encode())
+            durable.replace(Path(os.path.realpath(self.path)), octets)
         except OSError as error:
             raise SettingsFileError(f"{self.path} cannot be written: {error.strerror}.", detail=str(error)) from error
 

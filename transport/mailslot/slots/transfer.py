@@ -10,9 +10,9 @@ from mailslot.errors import InputError
 from mailslot.net.endpoint import Security
 from mailslot.slots.contents import Contents, SettingsFileError, read_contents
 from mailslot.slots.corrections import MICROSOFT_NOTE, STARTTLS_ON_587, without_port_465
-from mailslot.slots.keys import Key, list_of, nearest, number, plain, shown, text
+from mailslot.slots.keys import Key, list_of, nearest, number, plain, runs_a_program, shown, text
 from mailslot.slots.overview import as_text
-from mailslot.slots.section import Section, find_section
+from mailslot.slots.section import Section, find_section, section_names
 from mailslot.slots.settings import KEYS, Settings, keys_for
 from mailslot.slots.slot import PROTOCOLS
 
@@ -53,7 +53,8 @@ def export_settings(settings: InUse, without: Iterable[str] = ()) -> str:
 
     left_out = tuple(dict.fromkeys(without))
     tables = _tables(Contents(settings.records, settings.sections))
-    _check_names(left_out, tables)
+    if left_out:
+        _check_names(left_out)
     header: dict[str, Any] = {"export": VERSION} | ({"without": left_out} if left_out else {})
     lines = [_ABOUT]
     for table, values in {("mailslot",): header, **_kept(tables, left_out)}.items():
@@ -111,20 +112,13 @@ def _refuse_commands(changes: Mapping[Table, Mapping[str, Any]], old: Tables, na
         f"[{'.'.join(table)}] {key} = {shown(_said(value))}"
         for table, values in changes.items()
         for key, value in values.items()
-        if value != old.get(table, {}).get(key) and _runs_a_program(table, key, value)
+        if value != old.get(table, {}).get(key) and runs_a_program(_keys(table)[key], value)
     ]
     if found:
         raise SettingsFileError(
             f"{name} would let this device run programs: {'; '.join(found)}. If that is what you want, add "
             "--allow-commands."
         )
-
-
-def _runs_a_program(table: Table, key: str, value: object) -> bool:
-    known = _keys(table)
-    values = cast("list[object]", value) if isinstance(value, list | tuple) else [value]
-    says = key in known and "command PROGRAM" in known[key].allowed
-    return says and any(isinstance(one, str) and one.split(maxsplit=1)[:1] == ["command"] for one in values)
 
 
 def _corrected(changes: dict[Table, dict[str, Any]], before: Mapping[str, Settings]) -> list[str]:
@@ -173,7 +167,9 @@ def _keys(table: Table) -> Mapping[str, Key]:
     return KEYS if section is None else section.keys
 
 
-def _check_names(names: Iterable[str], tables: Tables) -> None:
+def _check_names(names: Iterable[str]) -> None:
+    """Refuse what there is no such thing of; whether it is set makes no difference."""
+    tables = [*(("records", record) for record in PROTOCOLS), *((name,) for name in section_names())]
     known = {name for table in tables for name in (".".join(table), table[-1])}
     known |= {key for table in tables for key in _keys(table)}
     for name in names:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mailslot.errors import InputError
 from mailslot.net.endpoint import check_timeout
@@ -16,6 +16,7 @@ from mailslot.smtp.dialogue import SmtpDialogue
 from mailslot.smtp.limits import MAX_DOMAIN
 from mailslot.smtp.session import SmtpSession
 from mailslot.smtp.sign_in import sign_in
+from mailslot.smtp.talk import SmtpTalk
 from mailslot.wire.redact import Redactor
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from mailslot.sasl.credentials import Credentials
     from mailslot.sasl.sign_in import SignInAgainError
     from mailslot.wire.transcript import Transcript
+
+D = TypeVar("D", bound=SmtpTalk[Any])
 
 
 @asynccontextmanager
@@ -63,28 +66,18 @@ async def connect_smtp(
         InputError: the combination cannot be used, such as credentials without TLS.
         MailError: any step failed; its `stage` says which.
     """
-    check_credentials(auth)
-    check_timeout(timeout)
     check_timeout(final_timeout)
-    context = context_for(endpoint, ssl_context, credentials=auth is not None)
     if local_name is not None and not (
         isinstance(local_name, str) and re.fullmatch(rf"[!-~]{{1,{MAX_DOMAIN}}}", local_name)
     ):
         raise InputError("The local name must be a domain or an address literal.", stage="capabilities")
 
-    redactor = Redactor()
+    def speak(channel: Channel, redactor: Redactor) -> SmtpDialogue:
+        return SmtpDialogue(channel, timeout=timeout, transcript=transcript, redactor=redactor, on_stage=on_stage)
 
-    async def greet(channel: Channel) -> SmtpDialogue:
-        dialogue = SmtpDialogue(channel, timeout=timeout, transcript=transcript, redactor=redactor, on_stage=on_stage)
-        await dialogue.greet(context)
-        return dialogue
-
-    async def begin(dialogue: SmtpDialogue, again: SignInAgainError | None) -> None:
-        await dialogue.introduce(context, local_name, must_extend=auth is not None)
-        if auth is not None:
-            await sign_in(dialogue, auth, again)
-
-    dialogue = await signed_in(lambda: establish(endpoint, timeout, greet, on_stage), begin)
+    dialogue = await begin(
+        speak, endpoint, auth, ssl_context=ssl_context, timeout=timeout, local_name=local_name, on_stage=on_stage
+    )
     try:
         yield SmtpSession(dialogue, final_timeout=final_timeout, chunking=chunking)
     except BaseException:
@@ -92,3 +85,48 @@ async def connect_smtp(
         raise
     else:
         await dialogue.leave()
+
+
+async def begin(
+    speak: Callable[[Channel, Redactor], D],
+    endpoint: Endpoint,
+    auth: Credentials | None,
+    *,
+    ssl_context: ssl.SSLContext | None,
+    timeout: float,
+    local_name: str | None = None,
+    on_stage: Callable[[Stage], None] | None = None,
+) -> D:
+    """Connect, encrypt and sign in, by any kind of dialogue.
+
+    Args:
+        speak: makes the dialogue on a connection that is up and not encrypted.
+        endpoint: as for `connect_smtp`, as are the others.
+        auth: likewise.
+        ssl_context: likewise.
+        timeout: likewise.
+        local_name: likewise.
+        on_stage: likewise.
+
+    Returns:
+        the dialogue, signed in; where that fails, none is left open.
+
+    Raises:
+        MailError: as `connect_smtp` does.
+    """
+    check_credentials(auth)
+    check_timeout(timeout)
+    context = context_for(endpoint, ssl_context, credentials=auth is not None)
+    redactor = Redactor()
+
+    async def greet(channel: Channel) -> D:
+        dialogue = speak(channel, redactor)
+        await dialogue.greet(context)
+        return dialogue
+
+    async def introduce(dialogue: D, again: SignInAgainError | None) -> None:
+        await dialogue.introduce(context, local_name, must_extend=auth is not None)
+        if auth is not None:
+            await sign_in(dialogue, auth, again)
+
+    return await signed_in(lambda: establish(endpoint, timeout, greet, on_stage), introduce)

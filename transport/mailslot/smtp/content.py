@@ -116,6 +116,40 @@ async def read(content: Content) -> AsyncGenerator[bytes]:
                 await close()
 
 
+async def beginning(content: Content, pieces: AsyncIterator[bytes], most: int) -> bytes:
+    """Return the beginning of a message: more than `most` octets, or all that there are.
+
+    Args:
+        content: the message.
+        pieces: what `read` gives of it; they go on behind the beginning.
+        most: octets.
+
+    Raises:
+        InputError: it cannot be read, or is over already and not as long as it says.
+    """
+    head = bytearray()
+    async for piece in pieces:
+        head += piece
+        if len(head) > most:
+            return bytes(head)
+    hold_to_size(content, canonical_size(bytes(head)))
+    return bytes(head)
+
+
+def hold_to_size(content: Content, size: int) -> None:
+    """Refuse a message that has other than the octets that it announced.
+
+    Raises:
+        InputError: it has.
+    """
+    if size != content.size:
+        raise InputError(
+            "The message is not the one that was announced; nothing was delivered.",
+            stage="data",
+            detail=f"{size} octets instead of {content.size}",
+        )
+
+
 def as_content(message: bytes | StandardMessage | Content) -> Content:
     """Return `message` as a stream.
 

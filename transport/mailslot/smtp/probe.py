@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from mailslot.errors import MailError, RecipientsRefusedError
-from mailslot.smtp.refusals import cause_of
+from mailslot.errors import MailError
+from mailslot.smtp.refusals import nobody_accepted
 from mailslot.smtp.states import State
 
 if TYPE_CHECKING:
     from mailslot.errors import RefusedError
-    from mailslot.smtp.dialogue import SmtpDialogue
     from mailslot.smtp.envelope import Envelope
+    from mailslot.smtp.talk import SmtpTalk
     from mailslot.wire.reply import Reply
 
 SIZE: Final = 1_024
 """Octets of the message that is asked about; some servers refuse by the declared size alone."""
 
 
-async def probe(dialogue: SmtpDialogue, envelope: Envelope) -> None:
+async def probe(dialogue: SmtpTalk[Any], envelope: Envelope) -> None:
     """Give the server an envelope and take it back.
 
     One command at a time, so that each answer is known to be that command's.
@@ -38,7 +38,7 @@ async def probe(dialogue: SmtpDialogue, envelope: Envelope) -> None:
             raise refusal
 
 
-def _parameters(dialogue: SmtpDialogue, envelope: Envelope) -> str:
+def _parameters(dialogue: SmtpTalk[Any], envelope: Envelope) -> str:
     capabilities = dialogue.protocol.capabilities
     international = any(address.smtputf8 for address in (envelope.sender, *envelope.recipients))
     if international and "SMTPUTF8" not in capabilities:
@@ -50,7 +50,7 @@ def _parameters(dialogue: SmtpDialogue, envelope: Envelope) -> str:
     return envelope.mail_parameters(capabilities, size=SIZE, eight_bit=False, smtputf8=international)
 
 
-async def _asked(dialogue: SmtpDialogue, envelope: Envelope, parameters: str) -> RefusedError | None:
+async def _asked(dialogue: SmtpTalk[Any], envelope: Envelope, parameters: str) -> RefusedError | None:
     """Return why the envelope is not taken; None where it is."""
     reply = await dialogue.ask(dialogue.protocol.mail(envelope.sender, parameters))
     if not reply.positive:
@@ -62,16 +62,4 @@ async def _asked(dialogue: SmtpDialogue, envelope: Envelope, parameters: str) ->
             refused[recipient.given] = reply
         if not dialogue.alive:
             return dialogue.refusal(reply)
-    return None if len(refused) < len(envelope.recipients) else _nobody(refused, dialogue)
-
-
-def _nobody(refused: dict[str, Reply], dialogue: SmtpDialogue) -> RefusedError:
-    first = next(iter(refused.values()))
-    cause, retryable = cause_of("envelope", first, "recipient_refused")
-    return RecipientsRefusedError(
-        f"The mail server {dialogue.channel.endpoint.host} refused every recipient: {first.words}",
-        cause=cause,
-        refused=refused,
-        retryable=retryable,
-        detail="; ".join(f"{address}: {reply}" for address, reply in refused.items()),
-    )
+    return None if len(refused) < len(envelope.recipients) else nobody_accepted(dialogue.channel.endpoint.host, refused)

@@ -89,6 +89,11 @@ class SmtpProtocol:
         """How many commands, the greeting included, are still to be answered."""
         return len(self._unanswered)
 
+    @property
+    def unread(self) -> int:
+        """How many octets were received that no event has told of yet."""
+        return len(self._replies)
+
     # What comes in.
 
     def receive(self, data: bytes) -> None:

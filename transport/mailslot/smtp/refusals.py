@@ -12,7 +12,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from mailslot.errors import RecipientsRefusedError
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mailslot.errors import Stage
     from mailslot.wire.reply import Reply
 
@@ -82,3 +86,21 @@ def cause_of(stage: Stage, reply: Reply, otherwise: str) -> tuple[str, bool]:
         ):
             return row.cause, code.startswith("4")
     return otherwise, code.startswith("4")
+
+
+def nobody_accepted(host: str, refused: Mapping[str, Reply]) -> RecipientsRefusedError:
+    """Return the error for a message that nobody is to get.
+
+    Args:
+        host: the server.
+        refused: what it said of each recipient.
+    """
+    causes = {reply: cause_of("envelope", reply, "recipient_refused") for reply in refused.values()}
+    first = next(iter(refused.values()))
+    return RecipientsRefusedError(
+        f"The mail server {host} refused every recipient: {first.words}",
+        cause=causes[first][0],
+        refused=refused,
+        retryable=any(retryable for _, retryable in causes.values()),
+        detail="; ".join(f"{address}: {reply}" for address, reply in refused.items()),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from mailslot.errors import Stage
     from mailslot.sasl.credentials import Credentials
     from mailslot.sasl.exchange import Verdict
-    from mailslot.smtp.dialogue import SmtpDialogue
+    from mailslot.smtp.talk import SmtpTalk
     from mailslot.wire.secret import Secret
 
 
-async def sign_in(dialogue: SmtpDialogue, credentials: Credentials, again: SignInAgainError | None = None) -> None:
+async def sign_in(dialogue: SmtpTalk[Any], credentials: Credentials, again: SignInAgainError | None = None) -> None:
     """Sign in; see `mailslot.sasl.sign_in.sign_in` for what may be raised.
 
     A mechanism that the server does not offer is not tried (RFC 4954 section 3).
@@ -50,7 +50,7 @@ async def sign_in(dialogue: SmtpDialogue, credentials: Credentials, again: SignI
 class SmtpCarrier:
     """Carries a sign-in over SMTP (RFC 4954)."""
 
-    def __init__(self, dialogue: SmtpDialogue) -> None:
+    def __init__(self, dialogue: SmtpTalk[Any]) -> None:
         self._dialogue = dialogue
 
     @property

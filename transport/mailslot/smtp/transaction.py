@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mailslot.errors import InputError, MailError, RecipientsRefusedError, RefusedError
-from mailslot.smtp.content import Octets, canonical_size, read
+from mailslot.smtp.content import Octets, beginning, hold_to_size, read
 from mailslot.smtp.ending import Ending
 from mailslot.smtp.limits import MAX_GROUP
+from mailslot.smtp.negotiation import negotiate
 from mailslot.smtp.receipt import Receipt
-from mailslot.smtp.refusals import cause_of
+from mailslot.smtp.refusals import nobody_accepted
 from mailslot.smtp.states import State, Verb
 from mailslot.smtp.upload import Upload
-from mailslot.wire.reply import Reply
 
 if TYPE_CHECKING:
     from typing import Self
 
+    from mailslot.errors import RefusedError
     from mailslot.smtp.address import Address
     from mailslot.smtp.content import Content
     from mailslot.smtp.dialogue import SmtpDialogue
     from mailslot.smtp.envelope import Envelope
     from mailslot.smtp.protocol import Answer
+    from mailslot.wire.reply import Reply
 
 SMALL: Final = 16_384
 """Octets up to which a message is sent in one piece, and its answer waited for only then. Every system takes as
@@ -53,75 +54,13 @@ class Transaction:
         self._dialogue = dialogue
         self._protocol = dialogue.protocol
         self._chunked = chunking and self._groups and "CHUNKING" in dialogue.protocol.capabilities
-        self._recipients: list[Address] = []
+        terms = negotiate(envelope, content, dialogue.protocol.capabilities, dialogue.channel.endpoint.host)
+        self._recipients = terms.recipients
         self._accepted: list[str] = []
-        self._refused: dict[str, Reply] = {}
-        self._mail_parameters = self._negotiate()
+        self._refused = terms.refused
+        self._mail_parameters = terms.mail_parameters
         self._pieces = read(content)
         self._head = b""
-
-    # Before anything is sent.
-
-    def _negotiate(self) -> str:
-        capabilities = self._protocol.capabilities
-        content = self.content
-        limit = capabilities.size
-        if limit is not None and content.size > limit:
-            raise self._unfit(
-                "message_too_large",
-                f"The message has {content.size:,} octets, and the mail server takes at most {limit:,}.",
-            )
-        if content.smtputf8 and "SMTPUTF8" not in capabilities:
-            raise self._unfit(
-                "content_refused",
-                "The message's header is international, and the mail server takes no such (SMTPUTF8).",
-            )
-        if content.eight_bit and "8BITMIME" not in capabilities:
-            raise self._unfit(
-                "content_refused",
-                "The message is not in 7-bit form, and the mail server takes no other (8BITMIME).",
-            )
-        international = "SMTPUTF8" in capabilities
-        if self.envelope.sender.smtputf8 and not international:
-            raise self._unfit(
-                "sender_refused",
-                "The sender's address is international, and the mail server takes no such (SMTPUTF8).",
-            )
-        self._recipients = list(self.envelope.recipients)
-        if not international:
-            self._refuse_here(
-                [recipient for recipient in self._recipients if recipient.smtputf8],
-                Reply(
-                    553,
-                    "5.6.7",
-                    "The server takes no international addresses (SMTPUTF8).",
-                    positive=False,
-                ),
-            )
-        most = capabilities.limit("RCPTMAX")
-        if most is not None:
-            self._refuse_here(
-                self._recipients[most:],
-                Reply(452, "4.5.3", f"The server takes {most} recipients a message.", positive=False),
-            )
-        smtputf8 = (
-            content.smtputf8
-            or self.envelope.sender.smtputf8
-            or any(recipient.smtputf8 for recipient in self._recipients)
-        )
-        return self.envelope.mail_parameters(
-            capabilities, size=content.size, eight_bit=content.eight_bit, smtputf8=smtputf8
-        )
-
-    def _unfit(self, cause: str, sentence: str) -> MailError:
-        return MailError(sentence, stage="envelope", cause=cause)
-
-    def _refuse_here(self, recipients: list[Address], reply: Reply) -> None:
-        for recipient in recipients:
-            self._refused[recipient.given] = reply
-            self._recipients.remove(recipient)
-        if not self._recipients:
-            raise self._nobody()
 
     async def __aenter__(self) -> Self:
         """Read the beginning of the message, so that what cannot be read is known before an octet leaves.
@@ -133,18 +72,11 @@ class Transaction:
             # It was read and measured when it was made.
             self._head = self.content.data
             return self
-        head = bytearray()
         try:
-            async for piece in self._pieces:
-                head += piece
-                if len(head) > SMALL:
-                    break
-            else:
-                self._hold_to_size(canonical_size(bytes(head)))
+            self._head = await beginning(self.content, self._pieces, SMALL)
         except BaseException:
             await self.close()
             raise
-        self._head = bytes(head)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -153,14 +85,6 @@ class Transaction:
     async def close(self) -> None:
         """Close the message's files."""
         await self._pieces.aclose()
-
-    def _hold_to_size(self, size: int) -> None:
-        if size != self.content.size:
-            raise InputError(
-                "The message is not the one that was announced; nothing was delivered.",
-                stage="data",
-                detail=f"{size} octets instead of {self.content.size}",
-            )
 
     # The envelope.
 
@@ -246,7 +170,7 @@ class Transaction:
                 refusal = self._no_data(reply) if answer.verb is Verb.DATA else self._unopened(reply)
                 break
         if refusal is None and not self._accepted:
-            refusal = self._nobody()
+            refusal = nobody_accepted(self._dialogue.channel.endpoint.host, self._refused)
         if self._protocol.state is State.UNWANTED:
             # The server waits for a message that nobody would get; an empty one ends that (RFC 2920 section 3.1).
             await self._dialogue.ask(self._protocol.end())
@@ -259,17 +183,10 @@ class Transaction:
         return self._dialogue.refusal(reply, otherwise, stage="envelope")
 
     def _no_data(self, reply: Reply) -> RefusedError:
-        return self._nobody() if not self._accepted else self._dialogue.refusal(reply, "content_refused", stage="data")
-
-    def _nobody(self) -> RefusedError:
-        causes = {reply: cause_of("envelope", reply, "recipient_refused") for reply in self._refused.values()}
-        first = next(iter(self._refused.values()))
-        return RecipientsRefusedError(
-            f"The mail server {self._dialogue.channel.endpoint.host} refused every recipient: {first.words}",
-            cause=causes[first][0],
-            refused=self._refused,
-            retryable=any(retryable for _, retryable in causes.values()),
-            detail="; ".join(f"{address}: {reply}" for address, reply in self._refused.items()),
+        return (
+            nobody_accepted(self._dialogue.channel.endpoint.host, self._refused)
+            if not self._accepted
+            else self._dialogue.refusal(reply, "content_refused", stage="data")
         )
 
     # The message.
@@ -298,8 +215,10 @@ class Transaction:
         elif answer is None:
             octets = self._end(self._head) + self._follow(following)
             await before_end()
-            dialogue.handed_over = True
+            # Until the system has taken the last octet, nobody can have the end, unless more goes out behind it.
+            dialogue.handed_over = following is not None
             await dialogue.channel.send(octets, dialogue.deadline())
+            dialogue.handed_over = True
             answer = await dialogue.answer(final_timeout)
         dialogue.handed_over = False
         return self.receipt(answer.reply)
@@ -318,7 +237,7 @@ class Transaction:
         """Return the rest of the message and its end."""
         protocol = self._protocol
         octets = protocol.chunk(rest, last=True) if self._chunked else protocol.content(rest) + protocol.end()
-        self._hold_to_size(protocol.sent_size)
+        hold_to_size(self.content, protocol.sent_size)
         return octets
 
     def _follow(self, following: Transaction | None) -> bytes:

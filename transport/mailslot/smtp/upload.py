@@ -131,12 +131,14 @@ class Upload:
     async def _transmit(self, octets: bytes, *, last: bool = False) -> None:
         view = memoryview(octets)
         for start in range(0, len(view), PIECE):
-            if last and start + PIECE >= len(view):
+            ends = last and start + PIECE >= len(view)
+            if ends:
                 self._progress = math.inf
                 await self._before_end()
                 self._progress = anyio.current_time()
-                self._dialogue.handed_over = True
             await self._dialogue.channel.send(view[start : start + PIECE])
+            # Until the system has taken the last octet, nobody can have the end.
+            self._dialogue.handed_over = self._dialogue.handed_over or ends
             self._progress = anyio.current_time()
             self._dialogue.channel.progressed()
 

@@ -1,0 +1,1 @@
+"""What the site says of commands, settings, causes and providers: written from the code when the site is built."""

@@ -1,0 +1,102 @@
+"""Every command, from what its own help is made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from typer.main import get_command
+
+from generators.tables import code, table
+from mailslot.cli.app import app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+EXAMPLES: Final[Mapping[str, str]] = {
+    "slots": "mailslot slots",
+    "show": "mailslot show network.smtp\nmailslot show device --json",
+    "set": "mailslot set network.smtp provider=microsoft365 account=scanner@example.com authentication=oauth2\n"
+    "mailslot set network.smtp client_secret=-\n"
+    "mailslot set fax.pop check_interval=\n"
+    'mailslot set device name="Copier on the second floor" administrator=admin@example.com',
+    "test": "mailslot test network.smtp\nmailslot test network.smtp fax.pop --json\nmailslot test alert.smtp --send",
+    "export": "mailslot export settings.toml --without account,sender_address",
+    "import": "mailslot import settings.toml",
+    "report": "mailslot report report.zip",
+    "plugins": "mailslot plugins",
+    "poll": "mailslot poll fax.pop\nmailslot poll print.pop --again",
+    "received": "mailslot received\nmailslot received --record print-pop --state set_aside",
+    "serve": "mailslot serve\nmailslot serve --listen 8025\nmailslot serve --listen 0.0.0.0:8443",
+    "metrics": "mailslot metrics",
+    "token get": "mailslot token get network.smtp\nmailslot token get network.smtp --flow device",
+    "token delete": "mailslot token delete network.smtp\nmailslot token delete network.smtp --yes",
+    "token status": "mailslot token status\nmailslot token status network.smtp --json",
+    "jobs": "mailslot jobs\nmailslot jobs --state held --state failed",
+    "jobs show": "mailslot jobs show 17",
+    "jobs retry": "mailslot jobs retry 17",
+    "jobs cancel": "mailslot jobs cancel 17",
+    "scan": "mailslot scan page.pdf --to alice@example.com --wait\n"
+    "mailslot scan page1.tif page2.tif --to alice@example.com,bob@example.com --subject 'Contract {date}'\n"
+    "mailslot scan --device test:0 --source adf --to alice@example.com",
+    "alert raise": 'mailslot alert raise toner_low --part black --detail "5 % are left"',
+    "alert clear": "mailslot alert clear toner_low --part black",
+    "alert list": "mailslot alert list",
+    "fax send": "mailslot fax send contract.pdf --to fax@example.net --confirm",
+    "panel password": "mailslot panel password",
+    "demo": "mailslot demo\nmailslot demo --once",
+}
+"""Examples of each command; a test holds that every command has one, and that each can be understood."""
+
+
+def commands() -> Iterator[tuple[str, Any, Any]]:
+    """Yield every command that can be run: its words, itself and its context."""
+    top: Any = get_command(app)
+    context = top.make_context("mailslot", [], resilient_parsing=True)
+    for name in sorted(top.list_commands(context)):
+        yield from _below(name, top.get_command(context, name), context)
+
+
+def _below(words: str, command: Any, parent: Any) -> Iterator[tuple[str, Any, Any]]:  # noqa: ANN401 - typer keeps the types of these to itself
+    context = command.make_context(words.rsplit(maxsplit=1)[-1], [], parent=parent, resilient_parsing=True)
+    children = getattr(command, "commands", {})
+    if not children or command.invoke_without_command:
+        yield words, command, context
+    for name, child in children.items():
+        yield from _below(f"{words} {name}", child, context)
+
+
+def all_commands() -> str:
+    """Return the commands in Markdown, a heading each."""
+    return "\n".join(_section(*each) for each in commands())
+
+
+def _section(words: str, command: Any, context: Any) -> str:  # noqa: ANN401 - as above
+    arguments = [each for each in command.params if each.param_type_name == "argument"]
+    options = [each for each in command.params if each.param_type_name == "option"]
+    usage = " ".join(["mailslot", words, *(_usage(each) for each in arguments), "[OPTIONS]"])
+    rows = [(code(_usage(each)), _meaning(each, context)) for each in arguments]
+    rows += [(code(each.get_help_record(context)[0]), _meaning(each, context)) for each in options]
+    return "\n".join(
+        [
+            f"## `mailslot {words}` {{ #mailslot-{words.replace(' ', '-')} }}",
+            "",
+            command.help or "",
+            "",
+            f"```text\n{usage}\n```",
+            "",
+            table(("", ""), rows),
+            f"```sh\n{EXAMPLES[words]}\n```" if words in EXAMPLES else "",
+            "",
+        ]
+    )
+
+
+def _usage(argument: Any) -> str:  # noqa: ANN401 - as above
+    name = argument.metavar or argument.name.upper()
+    return name if argument.required or name.startswith("[") else f"[{name}]"
+
+
+def _meaning(parameter: Any, context: Any) -> str:  # noqa: ANN401 - as above
+    record = parameter.get_help_record(context)
+    text = record[1] if record else parameter.help or ""
+    return text.replace("[required]", "").replace("[", "(").replace("]", ")").replace("|", "\\|").strip()

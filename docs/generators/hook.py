@@ -1,0 +1,48 @@
+"""What MkDocs calls while it builds the site: fills in what is written from the code.
+
+A page says where, and what: ``<!-- made: causes -->``, ``<!-- made: provider google -->``.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from generators import causes, commands, library, providers, settings, slots
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+MADE: Final[Mapping[str, Callable[..., str]]] = {
+    "causes": causes.all_causes,
+    "commands": commands.all_commands,
+    "library": library.reference,
+    "provider": providers.facts,
+    "providers": providers.all_providers,
+    "section-settings": settings.section_settings,
+    "slots": slots.all_slots,
+    "slot-settings": settings.slot_settings,
+}
+
+_MARK: Final = re.compile(r"^<!-- made: ([\w-]+)((?: [\w-]+)*) -->$", re.MULTILINE)
+
+
+def filled(markdown: str) -> str:
+    """Return a page with what is written from the code.
+
+    Args:
+        markdown: the page.
+
+    Raises:
+        KeyError: it wants what nobody makes.
+    """
+    return _MARK.sub(lambda mark: MADE[mark[1]](*mark[2].split()), markdown)
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:  # noqa: ANN401 - MkDocs hands over what it has
+    """Fill a page in."""
+    return filled(markdown)

@@ -1,0 +1,87 @@
+"""Every setting: of slots, from `mailslot.slots.settings.KEYS`, and of the other tables, from their sections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from generators.tables import code, table
+from generators.texts import SETTINGS
+from mailslot.slots.keys import plain
+from mailslot.slots.section import find_section, section_names
+from mailslot.slots.settings import KEYS, SECRETS, Settings
+from mailslot_plugins.panel.slots.labels import label
+from mailslot_plugins.panel.words import say, words
+
+if TYPE_CHECKING:
+    from mailslot.slots.keys import Key
+
+_OF_A_KIND: Final = "recipients_"
+"""How the settings begin that are the same for each kind of alarm."""
+
+_HEADINGS: Final = ("setting", "on the panel", "what it is, and what is allowed", "without it")
+
+
+def slot_settings() -> str:
+    """Return the settings of slots in Markdown."""
+    defaults = Settings()
+    rows = [
+        (_anchored(name, name), _label(name, key), _described(name, key), _default(getattr(defaults, name)))
+        for name, key in KEYS.items()
+    ]
+    rows += [
+        (_anchored(name, name), label(name, "SMTP", "en"), f"{SETTINGS.get(name, '')} Kept in the vault.", "")
+        for name in SECRETS
+    ]
+    return table(_HEADINGS, rows)
+
+
+def section_settings() -> str:
+    """Return the settings of all other tables in Markdown, a heading each."""
+    return "\n".join(_section(name) for name in section_names())
+
+
+def _section(name: str) -> str:
+    section = find_section(name)
+    assert section is not None  # noqa: S101 - it was named by the same function
+    rows = [
+        (_anchored(f"{name}-{key}", key), _words(f"{name}_{key}"), _sentence(each.allowed), _default(each.default))
+        for key, each in section.keys.items()
+        if not key.startswith(_OF_A_KIND)
+    ]
+    if kinds := [key for key in section.keys if key.startswith(_OF_A_KIND)]:
+        rows.append(
+            (", ".join(map(code, kinds)), _words("more_recipients"), _sentence(section.keys[kinds[0]].allowed), "")
+        )
+    title = _words(f"title_{name}") or name
+    example = f"```sh\nmailslot show {name}\n```"
+    return "\n".join([f"### [{name}] {title} {{ #section-{name} }}", "", example, "", table(_HEADINGS, rows)])
+
+
+def _anchored(anchor: str, name: str) -> str:
+    return f'<span id="{anchor}"></span>`{name}`'
+
+
+def _label(name: str, key: Key) -> str:
+    return " / ".join(dict.fromkeys(label(name, protocol, "en") for protocol in key.protocols))
+
+
+def _words(key: str) -> str:
+    return say("sections", key, "en") if key in words("sections") else ""
+
+
+def _described(name: str, key: Key) -> str:
+    only = "" if len(key.protocols) == 2 else f" {key.protocols[0]} only."
+    return f"{SETTINGS.get(name, '')} {_sentence(key.allowed)}{only}"
+
+
+def _sentence(allowed: str) -> str:
+    return f"{allowed[0].upper()}{allowed[1:]}.".replace("|", "\\|")
+
+
+def _default(value: Any) -> str:  # noqa: ANN401 - whatever a key holds
+    if isinstance(value, bool):
+        return code("true" if value else "false")
+    found = plain(value)
+    if isinstance(found, list):
+        return ", ".join(code(str(one)) for one in cast("list[object]", found))
+    return code("" if found is None else str(found))

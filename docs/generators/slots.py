@@ -1,0 +1,22 @@
+"""The slots."""
+
+from __future__ import annotations
+
+from generators.tables import code, table
+from mailslot.slots.slot import SLOTS, doors
+
+
+def all_slots() -> str:
+    """Return the slots in Markdown, a row each."""
+    return table(
+        ("slot", "on the panel", "protocol", "record"),
+        [
+            (
+                code(each.id),
+                each.path,
+                each.protocol,
+                code(each.record) + (", shared" if len(doors(each.record)) > 1 else ""),
+            )
+            for each in SLOTS
+        ],
+    )

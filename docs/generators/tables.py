@@ -1,0 +1,28 @@
+"""Markdown tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table; empty where it has no row.
+
+    Args:
+        headings: one for each column; all of them may be empty.
+        rows: cells in Markdown, as many as there are headings.
+    """
+    lines = [_line(row) for row in rows]
+    return "\n".join([_line(headings), _line(["---"] * len(headings)), *lines, ""]) if lines else ""
+
+
+def code(text: str) -> str:
+    """Return a text as code; empty where there is none."""
+    return f"`{text}`" if text else ""
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

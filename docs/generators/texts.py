@@ -1,0 +1,20 @@
+"""What neither the code nor its messages say, in ``texts.toml``: what a setting is for, and when a cause is found."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TEXTS: Final[Mapping[str, Mapping[str, str]]] = tomllib.loads(
+    Path(__file__).with_name("texts.toml").read_text(encoding="utf-8")
+)
+
+SETTINGS: Final = _TEXTS["settings"]
+"""What each setting of a slot is for."""
+
+CAUSES: Final = _TEXTS["causes"]
+"""When each cause is found."""

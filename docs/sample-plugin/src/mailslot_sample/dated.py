@@ -1,0 +1,62 @@
+"""A printer that is a folder with a folder in it for each day."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anyio.to_thread import run_sync
+
+from mailslot_plugins.printers.folder import FolderPrinter
+from mailslot_plugins.printers.printer import Printed, PrinterError
+
+if TYPE_CHECKING:
+    from mailslot_plugins.printers.journal import Attempt
+    from mailslot_plugins.printers.printer import Document, Options, Readiness
+
+
+class DatedFolder:
+    """Puts each document into the folder of the day. A day's folder is a printer that mailslot has already."""
+
+    def __init__(self, folder: Path, options: Options) -> None:
+        self._folder = folder
+        self._printer = partial(FolderPrinter, options=options)
+
+    async def check(self) -> Readiness:
+        """Tell whether the folder is there."""
+        return await self._printer(self._folder).check()
+
+    async def prepare(self, document: Document, folder: Path) -> list[Document]:
+        """Return the document in a form that programs can open."""
+        return await self._printer(self._folder).prepare(document, folder)
+
+    async def print(self, document: Document, attempt: Attempt) -> Printed:
+        """Put the document into the folder of today."""
+        today = datetime.now().astimezone().date()  # by the clock on the wall, as people look for it
+        day = self._folder / today.isoformat()
+        try:
+            await run_sync(partial(day.mkdir, exist_ok=True))
+        except OSError as error:
+            raise PrinterError(
+                "The folder for printed documents cannot be written to.",
+                stage="transaction",
+                cause="printer_stopped",
+                retryable=True,
+                detail=str(error),
+            ) from error
+        return await self._printer(day).print(document, attempt)
+
+    async def resume(self, attempt: Attempt) -> Printed | None:
+        """Return what became of a document that was under way when the device stopped, perhaps yesterday."""
+        for day in await run_sync(lambda: sorted(self._folder.glob("????-??-??"))):
+            printed = await self._printer(day).resume(attempt)
+            if printed is not None:
+                return printed
+        return None
+
+
+def printer(address: str, options: Options) -> DatedFolder:
+    """Return the printer that is called ``dated FOLDER``."""
+    return DatedFolder(Path(address.partition(" ")[2].strip()), options)

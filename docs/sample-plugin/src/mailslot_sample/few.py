@@ -1,0 +1,70 @@
+"""A client that fetches mail as mailslot's own does, but no more than a few mails at a time."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from mailslot.slots import keys
+from mailslot.slots.keys import Key
+from mailslot.slots.maildrop import pop3
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+
+    from mailslot import Entry
+    from mailslot.slots.access import Access
+    from mailslot.slots.maildrop import MaildropSession
+
+
+class FewSession:
+    """A session that is another client's, and shows the first mails alone."""
+
+    def __init__(self, session: MaildropSession, at_most: int) -> None:
+        self._session = session
+        self._at_most = at_most
+
+    @property
+    def login_delay(self) -> float:
+        """Seconds that the server wants between two sign-ins."""
+        return self._session.login_delay
+
+    async def stat(self) -> tuple[int, int | None]:
+        """Return how many mails there are."""
+        count, _ = await self._session.stat()
+        return min(count, self._at_most), None
+
+    async def listing(self) -> Sequence[Entry]:
+        """Return what is there."""
+        return (await self._session.listing())[: self._at_most]
+
+    def retrieve(self, entry: Entry) -> AsyncIterator[bytes]:
+        """Return a mail's octets."""
+        return self._session.retrieve(entry)
+
+    def top(self, entry: Entry) -> AsyncIterator[bytes]:
+        """Return a mail's header."""
+        return self._session.top(entry)
+
+    async def delete(self, *entries: Entry) -> None:
+        """Mark mails to be taken out when the session is left normally."""
+        await self._session.delete(*entries)
+
+
+class FewMails:
+    """The maildrop."""
+
+    options: Mapping[str, Key] = {"at_most": Key("a number from 1 to 1000", keys.number(1, 1000), default=10)}
+
+    def place(self, options: Mapping[str, Any]) -> str:
+        """Return nothing: it is the account's only one."""
+        return ""
+
+    @asynccontextmanager
+    async def open(self, access: Access, options: Mapping[str, Any], **watched: Any) -> AsyncGenerator[MaildropSession]:
+        """Open a session."""
+        async with pop3.open(access, {}, **watched) as session:
+            yield FewSession(session, options["at_most"])
+
+
+maildrop = FewMails()

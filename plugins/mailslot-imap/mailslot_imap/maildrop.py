@@ -1,0 +1,134 @@
+"""IMAP as a maildrop of mailslot (RFC 9051, and RFC 3501 before it)."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from mailslot.errors import InputError
+from mailslot.net.endpoint import check_timeout
+from mailslot.net.establish import establish
+from mailslot.net.tls import context_for
+from mailslot.sasl.credentials import check_credentials
+from mailslot.sasl.sign_in import signed_in
+from mailslot.wire.redact import Redactor
+from mailslot_imap.dialogue import ImapDialogue
+from mailslot_imap.idle import idle
+from mailslot_imap.session import ImapSession
+from mailslot_imap.settings import OPTIONS, Options
+from mailslot_imap.sign_in import sign_in
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Mapping
+
+    from mailslot.errors import Stage
+    from mailslot.net.channel import Channel
+    from mailslot.sasl.sign_in import SignInAgainError
+    from mailslot.slots.access import Access
+    from mailslot.slots.keys import Key
+    from mailslot.wire.transcript import Transcript
+
+
+class Imap:
+    """IMAP; see `mailslot.slots.maildrop.PushingMaildrop`."""
+
+    options: Mapping[str, Key] = OPTIONS
+
+    def place(self, options: Mapping[str, Any]) -> str:
+        """Return the folder's name: UIDs are its own."""
+        return Options.of(options).folder
+
+    @asynccontextmanager
+    async def open(
+        self,
+        access: Access,
+        options: Mapping[str, Any],
+        *,
+        transcript: Transcript | None = None,
+        on_stage: Callable[[Stage], None] | None = None,
+    ) -> AsyncGenerator[ImapSession]:
+        """Connect, encrypt, sign in, open the folder, and give a session.
+
+        Raises:
+            InputError: the combination cannot be used, or this is not asyncio.
+            MailError: any step failed; its `stage` says which.
+        """
+        dialogue = await _open(access, transcript, on_stage)
+        session = ImapSession(dialogue, Options.of(options), deletes=access.settings.after_fetch == "delete")
+        try:
+            if access.auth is not None:
+                await session.select()
+            yield session
+        except BaseException:
+            await session.abort()
+            raise
+        else:
+            await session.leave()
+
+    async def watch(self, access: Access, options: Mapping[str, Any], arrived: Callable[[], None]) -> None:
+        """Have the server tell when mail comes (RFC 2177), until cancelled.
+
+        Args:
+            access: as for `open`.
+            options: likewise.
+            arrived: called once the server tells of everything, and whenever it tells of mail.
+
+        Returns:
+            at once where the server does not offer IDLE, or ``push`` is switched off.
+
+        Raises:
+            InputError: as for `open`.
+            MailError: the connection failed.
+        """
+        chosen = Options.of(options)
+        if not chosen.push:
+            return
+        dialogue = await _open(access, None, None)
+        try:
+            await idle(dialogue, chosen.folder, arrived)
+        finally:
+            await dialogue.abort()
+
+
+imap: Final = Imap()
+
+
+async def _open(
+    access: Access, transcript: Transcript | None, on_stage: Callable[[Stage], None] | None
+) -> ImapDialogue:
+    """Return a dialogue that is signed in, where somebody wants to."""
+    _check_backend()
+    auth, timeout = access.auth, access.timeout
+    check_credentials(auth)
+    check_timeout(timeout)
+    context = context_for(access.endpoint, access.context, credentials=auth is not None)
+    redactor = Redactor()
+
+    async def greet(channel: Channel) -> ImapDialogue:
+        dialogue = ImapDialogue(channel, timeout=timeout, transcript=transcript, redactor=redactor, on_stage=on_stage)
+        await dialogue.greet(context)
+        return dialogue
+
+    async def begin(dialogue: ImapDialogue, again: SignInAgainError | None) -> None:
+        async with dialogue.turn("capabilities"):
+            await dialogue.learn()
+        if auth is None:
+            return
+        await sign_in(dialogue, auth, again)
+        async with dialogue.turn("sign_in"):
+            # What a server offers may differ by user, and mostly grows (RFC 9051 section 6.2.2).
+            await dialogue.learn()
+
+    return await signed_in(lambda: establish(access.endpoint, timeout, greet, on_stage), begin)
+
+
+def _check_backend() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise InputError(
+            "IMAP is spoken through aioimaplib here, which runs on asyncio alone, and this process runs on trio: set "
+            "maildrop to pop3, or run it on asyncio.",
+            stage="resolve",
+        ) from None

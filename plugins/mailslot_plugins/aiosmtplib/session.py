@@ -1,0 +1,137 @@
+"""A signed-in session of aiosmtplib's: one command at a time, the message in pieces, one receipt."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from mailslot.smtp.content import PIECE, as_content, beginning, hold_to_size, read
+from mailslot.smtp.ending import Ending, NotEndedError
+from mailslot.smtp.envelope import Envelope
+from mailslot.smtp.negotiation import negotiate
+from mailslot.smtp.probe import probe
+from mailslot.smtp.receipt import Receipt
+from mailslot.smtp.refusals import nobody_accepted
+from mailslot.smtp.states import State
+from mailslot.wire.protocol_error import RemoteProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from mailslot.smtp.capabilities import Capabilities
+    from mailslot.smtp.content import Content
+    from mailslot.smtp.envelope import DeliveryStatus
+    from mailslot.smtp.negotiation import Terms
+    from mailslot.smtp.protocol import Answer
+    from mailslot_plugins.aiosmtplib.dialogue import AiosmtplibDialogue
+
+
+class AiosmtplibSession:
+    """A session as `mailslot.slots.submitter.SubmissionSession` has it."""
+
+    def __init__(self, dialogue: AiosmtplibDialogue, *, final_timeout: float) -> None:
+        self._dialogue = dialogue
+        self._final_timeout = final_timeout
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the server offers."""
+        return self._dialogue.protocol.capabilities
+
+    @property
+    def usable(self) -> bool:
+        """Whether another message can be submitted."""
+        return self._dialogue.alive
+
+    async def submit(
+        self,
+        sender: str,
+        recipients: Sequence[str],
+        message: bytes | Content,
+        *,
+        delivery: DeliveryStatus | None = None,
+        before_end: Callable[[], Awaitable[None]] | None = None,
+    ) -> Receipt:
+        """Submit one message; see `mailslot.slots.submitter.SubmissionSession.submit`."""
+        envelope, content = Envelope(sender, recipients, delivery), as_content(message)
+        terms = negotiate(envelope, content, self.capabilities, self._dialogue.channel.endpoint.host)
+        try:
+            async with aclosing(read(content)) as pieces:
+                # What cannot be read is known before an octet leaves.
+                head = await beginning(content, pieces, PIECE)
+                async with self._dialogue.turn("envelope"):
+                    self._dialogue.count_mail()
+                    accepted = await self._open(envelope, terms)
+                    answer = await self._send(head, pieces, content, Ending(before_end))
+                    if not answer.reply.positive:
+                        raise self._dialogue.refusal(answer.reply, "content_refused", stage="data")
+        except NotEndedError as error:
+            raise error.reason from None
+        return Receipt(tuple(accepted), terms.refused, answer.reply)
+
+    async def probe(self, sender: str, recipients: Sequence[str]) -> None:
+        """Ask whether a short message would be taken, and send none."""
+        await probe(self._dialogue, Envelope(sender, recipients, None))
+
+    async def _open(self, envelope: Envelope, terms: Terms) -> list[str]:
+        """Give the server the envelope; return the recipients that it accepts."""
+        dialogue, protocol = self._dialogue, self._dialogue.protocol
+        dialogue.overhear()
+        if protocol.state is not State.READY and not (reply := await dialogue.ask(protocol.rset())).positive:
+            raise dialogue.refusal(reply)
+        reply = await dialogue.ask(protocol.mail(envelope.sender, terms.mail_parameters))
+        if not reply.positive:
+            # Without an enhanced code, 552 to MAIL is about the size that was declared (RFC 1870 section 6.1).
+            raise dialogue.refusal(reply, "message_too_large" if reply.code == 552 else "sender_refused")
+        accepted: list[str] = []
+        for recipient in terms.recipients:
+            parameters = envelope.rcpt_parameters(recipient, self.capabilities)
+            reply = await dialogue.ask(protocol.rcpt(recipient, parameters))
+            if not dialogue.alive:
+                raise dialogue.refusal(reply)
+            if reply.positive:
+                accepted.append(recipient.given)
+            else:
+                terms.refused[recipient.given] = reply
+        if not accepted:
+            raise nobody_accepted(dialogue.channel.endpoint.host, terms.refused)
+        reply = await dialogue.ask(protocol.data())
+        if not reply.positive:
+            raise dialogue.refusal(reply, "content_refused", stage="data")
+        return accepted
+
+    async def _send(self, head: bytes, pieces: AsyncIterator[bytes], content: Content, ending: Ending) -> Answer:
+        """Send the message and return the server's last word on it."""
+        dialogue, protocol = self._dialogue, self._dialogue.protocol
+        dialogue.stage = "data"
+        dialogue.note(b"(message of %d octets)" % content.size)
+        if (early := await self._put(head)) is not None:
+            return early
+        async for piece in pieces:
+            if (early := await self._put(piece)) is not None:
+                return early
+        if (early := dialogue.overhear()) is not None:
+            return early
+        end = protocol.end()
+        hold_to_size(content, protocol.sent_size)
+        await ending()
+        if (event := protocol.next_event()) is not None:
+            if event.reply.positive:
+                raise RemoteProtocolError("a yes before the message was whole")
+            await dialogue.abort()
+            return dialogue.heed(event)
+        return await dialogue.end(end, self._final_timeout)
+
+    async def _put(self, octets: bytes) -> Answer | None:
+        """Send octets of the message; return what the server says against it already."""
+        dialogue = self._dialogue
+        for start in range(0, len(octets), PIECE):
+            try:
+                answer = await dialogue.write(dialogue.protocol.content(octets[start : start + PIECE]))
+            except OSError:
+                # What the server said last is worth more than the broken line.
+                if (answer := dialogue.overhear()) is None:
+                    raise
+            if answer is not None:
+                return answer
+        return None

@@ -1,0 +1,121 @@
+"""What every flow must do, as tests: a test module derives from `FlowSuite`, as from `TokenSourceSuite`."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import traceback
+from typing import TYPE_CHECKING, NoReturn
+
+import anyio
+import pytest
+
+from mailslot.errors import MailError
+from mailslot.oauth.flow import Flow
+from mailslot.oauth.grant import Grant
+from mailslot.oauth.http import TokenHttp
+from mailslot.sasl.credentials import AccessToken
+from mailslot_plugins.conformance.token_source import check_error, check_hidden, check_token
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from mailslot.oauth.client import Client
+    from mailslot.oauth.flow import DeviceCode
+
+
+class Nobody:
+    """Whom a flow must not ask for anything, where it needs nobody."""
+
+    async def show_address(self, address: str) -> NoReturn:
+        """Fail."""
+        pytest.fail(f"somebody should have opened {address}")
+
+    async def show_code(self, code: DeviceCode) -> None:
+        """Fail."""
+        pytest.fail(f"somebody should have entered {code.user_code}")
+
+    async def ask_pasted_address(self, address: str) -> NoReturn:
+        """Fail."""
+        pytest.fail(f"somebody should have opened {address}")
+
+    async def progress(self, text: str) -> None:
+        """Check that it is one sentence."""
+        assert text
+        assert "\n" not in text
+
+
+class FlowSuite:
+    """Tests of a flow."""
+
+    pytestmark = pytest.mark.anyio
+
+    @pytest.fixture
+    def flow(self) -> Flow:
+        """To be overridden: the flow."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def client(self) -> Client:
+        """To be overridden: an application at a provider that is there, such as the sandbox."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def refused(self) -> Client:
+        """To be overridden: an application that the provider gives nothing."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    async def http(self) -> AsyncGenerator[TokenHttp]:
+        """To be overridden, where the provider needs another one: an open `TokenHttp`."""
+        async with TokenHttp(timeout=5, trust_env=False) as http:
+            yield http
+
+    @pytest.fixture
+    def person(self) -> object:
+        """To be overridden, where the flow needs somebody: who signs in."""
+        return Nobody()
+
+    @pytest.fixture
+    def secrets(self) -> Sequence[str]:
+        """To be overridden, where there are some: the application's secrets."""
+        return ()
+
+    async def test_it_has_the_shape_of_one(self, flow: Flow) -> None:
+        """It has a name, and ``obtain`` and ``renew`` are coroutine functions."""
+        assert isinstance(flow, Flow)
+        assert flow.name
+        assert inspect.iscoroutinefunction(flow.obtain)
+        assert inspect.iscoroutinefunction(flow.renew)
+
+    async def test_a_grant(
+        self,
+        flow: Flow,
+        client: Client,
+        http: TokenHttp,
+        person: Nobody,
+        secrets: Sequence[str],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """It is obtained, renewed to another token, bears the flow's name, and shows no secret."""
+        caplog.set_level(logging.DEBUG)
+        grant = await flow.obtain(client, http, person)
+        renewed = await flow.renew(client, http, grant)
+        hidden = list(secrets)
+        for each in (grant, renewed):
+            assert isinstance(each, Grant)
+            assert each.flow == flow.name
+            assert each.access_token is not None
+            check_token(AccessToken(each.access_token, each.expires_at))
+            hidden += [kept.reveal() for kept in (each.access_token, each.refresh_token) if kept is not None]
+        assert renewed.access_token != grant.access_token
+        check_hidden("\n".join([caplog.text, repr(flow), repr(grant), repr(renewed)]), hidden)
+
+    async def test_it_is_refused(
+        self, flow: Flow, refused: Client, http: TokenHttp, person: Nobody, secrets: Sequence[str]
+    ) -> None:
+        """It is a `MailError` of the stage ``token``, with a cause that is known and one sentence."""
+        with anyio.fail_after(30), pytest.raises(MailError) as raised:
+            await flow.obtain(refused, http, person)
+        check_error(raised.value)
+        check_hidden("".join(traceback.format_exception(raised.value)) + raised.value.detail, secrets)

@@ -1,0 +1,417 @@
+"""What every maildrop must do, as tests: the way to fetch mail that an entry point of `mailslot.maildrops` names.
+
+A test module derives from `MaildropSuite`, in a class whose name begins with ``Test``, and overrides the fixture
+`mailbox`, which is an empty mailbox on a server that is there. Where a maildrop cannot do something by its nature,
+`MaildropSuite.differences` says so, and the test then has to fail.
+"""
+
+from __future__ import annotations
+
+import logging
+import tracemalloc
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import anyio
+import pytest
+from anyio.abc import SocketAttribute
+from anyio.to_thread import run_sync
+
+from mailslot.errors import ClosedError, MailError, NetworkError, RefusedError, SignInError
+from mailslot.net.endpoint import Endpoint
+from mailslot.sasl.credentials import AccessToken, OAuth
+from mailslot.slots.maildrop import Maildrop, PushingMaildrop
+from mailslot.wire.redact import coded
+from mailslot.wire.transcript import Transcript
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from mailslot.slots.access import Access
+    from mailslot.slots.maildrop import MaildropSession
+
+LONG = 8_000_000
+"""Octets of a long mail."""
+
+LITTLE = 3_000_000
+"""Octets that it may take to fetch one."""
+
+ORDER = ("resolve", "connect", "tls", "greeting", "capabilities", "token", "sign_in", "transaction", "quit")
+
+
+@dataclass(frozen=True)
+class Mailbox:
+    """A mailbox, empty at first, and the ways around the maildrop that is tested.
+
+    Attributes:
+        maildrop: the maildrop.
+        access: how it is opened, as `mailslot.slots.access.Accesses` gives it for a record whose settings choose it:
+            by a token that the server takes, and with ``after_fetch`` left at ``delete``.
+        options: as `mailslot.slots.maildrop.options_of` gives them.
+        deliver: puts a mail into the mailbox; its lines end with CRLF.
+        count: tells how many mails are in it.
+        clear: takes all mails out of it, as another client would.
+        renumber: has the server number its mails anew.
+        secrets: what nobody may see, such as the token.
+    """
+
+    maildrop: Maildrop
+    access: Access
+    options: Mapping[str, Any]
+    deliver: Callable[[bytes], Awaitable[None]]
+    count: Callable[[], Awaitable[int]]
+    clear: Callable[[], Awaitable[None]]
+    renumber: Callable[[], Awaitable[None]]
+    secrets: Sequence[str]
+
+    def open(self, access: Access | None = None, **watched: Any) -> AbstractAsyncContextManager[MaildropSession]:  # noqa: ANN401 - as `Maildrop.open` takes it
+        """Open a session."""
+        return self.maildrop.open(access or self.access, self.options, **watched)
+
+    async def wait_for(self, count: int) -> None:
+        """Wait until so many mails are in the mailbox; fails where it takes too long."""
+        with anyio.fail_after(10):
+            while await self.count() != count:  # noqa: ASYNC110 - it may be another process
+                await anyio.sleep(0.02)
+
+
+class MaildropSuite:
+    """Tests of a maildrop.
+
+    Attributes:
+        differences: the names of tests that it cannot pass, and why not.
+    """
+
+    pytestmark = pytest.mark.anyio
+    differences: ClassVar[Mapping[str, str]] = {}
+
+    @pytest.fixture
+    def mailbox(self) -> Mailbox:
+        """To be overridden: an empty mailbox."""
+        raise NotImplementedError
+
+    @pytest.fixture(autouse=True)
+    def _listed_difference(self, request: pytest.FixtureRequest) -> None:
+        """Have the tests fail that are said to."""
+        name = getattr(request.node, "originalname", request.node.name)
+        if name in self.differences:
+            request.applymarker(pytest.mark.xfail(reason=self.differences[name], strict=True))
+
+    async def test_it_has_the_shape_of_one(self, mailbox: Mailbox) -> None:
+        """Its options have defaults that are allowed, and its place is one line."""
+        assert isinstance(mailbox.maildrop, Maildrop)
+        assert set(mailbox.options) == set(mailbox.maildrop.options)
+        assert mailbox.maildrop.place(mailbox.options).isprintable()
+
+    # What is there
+
+    async def test_an_empty_mailbox(self, mailbox: Mailbox) -> None:
+        """It can be listed, and left."""
+        async with mailbox.open() as session:
+            assert list(await session.listing()) == []
+            assert (await session.stat())[0] == 0
+
+    async def test_a_listing(self, mailbox: Mailbox) -> None:
+        """It has a line for each mail, whose unique-ids differ and are the same in the next session."""
+        for name in ("one", "two", "three"):
+            await mailbox.deliver(mail(name))
+        found: list[list[str]] = []
+        for _ in range(2):
+            async with mailbox.open() as session:
+                listed = await session.listing()
+                assert (await session.stat())[0] == 3
+                assert session.login_delay >= 0
+            assert len({entry.number for entry in listed}) == 3
+            assert all(entry.uid and abs(entry.size - len(mail("one"))) < 20 for entry in listed)
+            found.append([entry.uid for entry in listed])
+        assert found[0] == found[1]
+        assert len(set(found[0])) == 3
+
+    async def test_the_octets_of_all_mails(self, mailbox: Mailbox) -> None:
+        """It tells how many there are without a listing."""
+        await mailbox.deliver(mail("one"))
+        async with mailbox.open() as session:
+            octets = (await session.stat())[1]
+            assert octets is not None
+            assert abs(octets - len(mail("one"))) < 20
+
+    async def test_other_numbers_for_the_same_mails(self, mailbox: Mailbox) -> None:
+        """A unique-id never stands for another mail: a server that numbers anew gives other ones."""
+        await mailbox.deliver(mail("one"))
+        async with mailbox.open() as session:
+            before = {entry.uid for entry in await session.listing()}
+        await mailbox.renumber()
+        async with mailbox.open() as session:
+            after = {entry.uid for entry in await session.listing()}
+        assert len(after) == 1
+        assert not before & after
+
+    # Mails
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"text\r\n",
+            b".\r\n..\r\n.text\r\n\r\n\r\n.\r\n",
+            b"gr\xc3\xbc\xdf\xff\r\n",
+            b"a) OK {12}\r\n* 1 FETCH (UID 1 BODY[] {3}\r\n+ \r\n+OK\r\n-ERR\r\n* BYE\r\n",
+            b"x" * 900 + b"\r\n",
+        ],
+        ids=["text", "dots", "8bit", "answers", "long-line"],
+    )
+    async def test_a_mail_comes_as_it_is(self, mailbox: Mailbox, body: bytes) -> None:
+        """Octet by octet, and again in the same session."""
+        octets = mail("one") + body
+        await mailbox.deliver(octets)
+        async with mailbox.open() as session:
+            (entry,) = await session.listing()
+            for _ in range(2):
+                assert await whole(session.retrieve(entry)) == octets
+        assert await mailbox.count() == 1
+
+    async def test_a_header(self, mailbox: Mailbox) -> None:
+        """It comes without the mail."""
+        await mailbox.deliver(mail("one", 100_000))
+        async with mailbox.open() as session:
+            (entry,) = await session.listing()
+            header = await whole(session.top(entry))
+            assert header.startswith(mail("one")[:40])
+            assert b"Subject: one\r\n" in header
+            assert len(header) < 1_000
+
+    async def test_a_long_mail_takes_little_memory(self, mailbox: Mailbox) -> None:
+        """It is handed on piece by piece."""
+        octets = mail("long", LONG)
+        await mailbox.deliver(octets)
+        async with mailbox.open() as session:
+            (entry,) = await session.listing()
+            tracemalloc.start()
+            try:
+                size = 0
+                async for piece in session.retrieve(entry):
+                    size += len(piece)
+                peak = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+        assert size == len(octets)
+        assert peak < LITTLE
+
+    async def test_a_mail_that_is_left_early(self, mailbox: Mailbox) -> None:
+        """What comes next is right, or the session is over and says so."""
+        await mailbox.deliver(mail("long", 300_000))
+        await mailbox.deliver(mail("short"))
+        with suppress(ClosedError):
+            async with mailbox.open() as session:
+                entries = await session.listing()
+                longest, shortest = sorted(entries, key=lambda entry: -entry.size)
+                async for _ in session.retrieve(longest):
+                    break
+                assert await whole(session.retrieve(shortest)) == mail("short")
+        assert await mailbox.count() == 2
+
+    async def test_mails_that_another_client_has_taken(self, mailbox: Mailbox) -> None:
+        """Each is refused, or comes whole where the server still has it; the session goes on."""
+        for name in ("one", "two", "three"):
+            await mailbox.deliver(mail(name))
+        async with mailbox.open() as session:
+            entries = await session.listing()
+            await mailbox.clear()
+            for entry, name in zip(entries, ("one", "two", "three"), strict=True):
+                try:
+                    assert await whole(session.retrieve(entry)) == mail(name)
+                except RefusedError as error:
+                    assert error.stage == "transaction"
+            assert len(await session.listing()) in {0, 3}
+
+    # What becomes of them
+
+    async def test_deletions_hold_once_the_session_is_left(self, mailbox: Mailbox) -> None:
+        """The others stay."""
+        for name in ("one", "two", "three"):
+            await mailbox.deliver(mail(name))
+        async with mailbox.open() as session:
+            first, _, last = await session.listing()
+            await session.delete(first, last)
+        await mailbox.wait_for(1)
+        async with mailbox.open() as session:
+            (entry,) = await session.listing()
+            await session.delete()
+            await session.delete(entry)
+        await mailbox.wait_for(0)
+
+    async def test_an_exception_changes_nothing(self, mailbox: Mailbox) -> None:
+        """Nothing is deleted, and the exception comes out as it was."""
+        await mailbox.deliver(mail("one"))
+        with pytest.raises(ZeroDivisionError):
+            async with mailbox.open() as session:
+                (entry,) = await session.listing()
+                await whole(session.retrieve(entry))
+                await session.delete(entry)
+                raise ZeroDivisionError
+        await anyio.sleep(0.1)
+        assert await mailbox.count() == 1
+
+    async def test_a_cancellation_changes_nothing(self, mailbox: Mailbox) -> None:
+        """It closes the session, whatever is under way."""
+        for name in ("one", "two"):
+            await mailbox.deliver(mail(name, 300_000))
+        with anyio.CancelScope() as scope:
+            async with mailbox.open() as session:
+                first, second = await session.listing()
+                await session.delete(first)
+                async for _ in session.retrieve(second):
+                    scope.cancel()
+        await anyio.sleep(0.1)
+        assert await mailbox.count() == 2
+
+    async def test_a_session_that_was_left_is_closed(self, mailbox: Mailbox) -> None:
+        """Whoever uses it is told so."""
+        async with mailbox.open() as session:
+            pass
+        with pytest.raises(MailError):
+            await session.listing()
+
+    # The way to a session
+
+    async def test_stages_come_in_the_order_of_the_wire(self, mailbox: Mailbox) -> None:
+        """Those of a connection test are among them."""
+        stages: list[str] = []
+        async with mailbox.open(on_stage=stages.append):
+            pass
+        firsts = [stage for stage in dict.fromkeys(stages) if stage in ORDER]
+        assert firsts[:2] == ["resolve", "connect"]
+        assert {"greeting", "capabilities", "token", "sign_in"} <= set(firsts)
+        assert stages.index("greeting") < stages.index("token") <= len(stages)
+
+    async def test_without_a_sign_in(self, mailbox: Mailbox) -> None:
+        """The connection can be opened and left, which shows what is spoken there."""
+        with anyio.fail_after(10):
+            async with mailbox.open(replace(mailbox.access, auth=None, source=None)):
+                pass
+
+    async def test_a_refused_sign_in(self, mailbox: Mailbox) -> None:
+        """It is told in time, and shows no secret."""
+        user = mailbox.access.auth.user if mailbox.access.auth else ""
+        source = Source("no-such-token-at-all", "nor-this-one-either")
+        with anyio.fail_after(20), pytest.raises(SignInError) as raised:
+            async with mailbox.open(replace(mailbox.access, auth=OAuth(user, source), source=source)):
+                pass
+        error = raised.value
+        assert (error.stage, error.cause, error.retryable) == ("sign_in", "token_refused", False)
+        assert source.forced == [False, True]
+        for secret in source.tokens:
+            assert secret not in f"{error} {error.detail} {error!r} {error.reply} {error.challenge}"
+
+    async def test_a_token_that_is_renewed(self, mailbox: Mailbox) -> None:
+        """One that the server refuses is asked for once more."""
+        user = mailbox.access.auth.user if mailbox.access.auth else ""
+        source = Source("no-such-token-at-all", mailbox.secrets[0])
+        async with mailbox.open(replace(mailbox.access, auth=OAuth(user, source), source=source)) as session:
+            assert list(await session.listing()) == []
+        assert source.forced == [False, True]
+
+    async def test_nobody_answers(self, mailbox: Mailbox, free_tcp_port: int) -> None:
+        """It is the network's fault, and may pass."""
+        there = replace(mailbox.access, endpoint=Endpoint("127.0.0.1", free_tcp_port, mailbox.access.endpoint.security))
+        with pytest.raises(NetworkError) as raised:
+            async with mailbox.open(there):
+                pass
+        assert (raised.value.stage, raised.value.cause) == ("connect", "connection_refused")
+        assert raised.value.retryable
+
+    async def test_a_server_that_says_nothing(self, mailbox: Mailbox) -> None:
+        """Nobody waits for it longer than the timeout."""
+        async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
+            port = listener.extra(SocketAttribute.local_port)
+            endpoint = Endpoint("127.0.0.1", port, mailbox.access.endpoint.security)
+            with anyio.fail_after(5), pytest.raises(NetworkError) as raised:
+                async with mailbox.open(replace(mailbox.access, endpoint=endpoint, timeout=0.3)):
+                    pass
+            assert raised.value.cause == "connection_timeout"
+
+    async def test_nothing_secret_is_noted(self, mailbox: Mailbox, caplog: pytest.LogCaptureFixture) -> None:
+        """Neither in the transcript nor in a log at any level; nor is a mail."""
+        caplog.set_level(logging.DEBUG)
+        transcript = Transcript()
+        await mailbox.deliver(mail("one") + b"for my eyes only\r\n")
+        async with mailbox.open(transcript=transcript) as session:
+            (entry,) = await session.listing()
+            await whole(session.retrieve(entry))
+        assert len(transcript.lines) > 5
+        for noted in (str(transcript), caplog.text):
+            assert "for my eyes only" not in noted
+            for secret in mailbox.secrets:
+                assert not any(form in noted for form in forms(secret))
+
+    # What only some can
+
+    async def test_it_runs_on_trio(self, mailbox: Mailbox, free_tcp_port: int) -> None:
+        """There, too, it gets as far as to a server that is not there."""
+        there = replace(mailbox.access, endpoint=Endpoint("127.0.0.1", free_tcp_port, mailbox.access.endpoint.security))
+
+        async def connect() -> None:
+            async with mailbox.open(there):
+                pass
+
+        with pytest.raises(NetworkError):
+            await run_sync(lambda: anyio.run(connect, backend="trio"))
+
+    async def test_it_tells_of_mail(self, mailbox: Mailbox) -> None:
+        """At once when it has begun to watch, and when a mail comes."""
+        maildrop = mailbox.maildrop
+        assert isinstance(maildrop, PushingMaildrop)
+        told = 0
+
+        def arrived() -> None:
+            nonlocal told
+            told += 1
+
+        async def until(times: int) -> None:
+            with anyio.fail_after(10):
+                while told < times:  # noqa: ASYNC110 - the maildrop tells a function
+                    await anyio.sleep(0.01)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(maildrop.watch, mailbox.access, mailbox.options, arrived)
+            await until(1)
+            await mailbox.deliver(mail("one"))
+            await until(2)
+            tasks.cancel_scope.cancel()
+
+
+class Source:
+    """A token source that gives one token, and another one with ``force``.
+
+    Attributes:
+        forced: how it was asked.
+    """
+
+    def __init__(self, first: str, second: str) -> None:
+        self.tokens = (first, second)
+        self.forced: list[bool] = []
+
+    async def token(self, *, force: bool = False) -> AccessToken:
+        """Give one of the two."""
+        self.forced.append(force)
+        return AccessToken(self.tokens[force])
+
+    async def forget(self) -> None:
+        """Forget nothing."""
+
+
+def mail(name: str, size: int = 0) -> bytes:
+    """Return a mail with a subject, whose lines end with CRLF."""
+    header = f"From: a@example.com\r\nSubject: {name}\r\nMessage-ID: <{name}@example.com>\r\n\r\n"
+    return header.encode() + b".line\r\n" * (size // 7)
+
+
+async def whole(pieces: AsyncIterator[bytes]) -> bytes:
+    """Return all of a mail."""
+    return b"".join([piece async for piece in pieces])
+
+
+def forms(secret: str) -> list[str]:
+    """Return the forms in which a secret may be seen: itself, and what base64 at each alignment makes of it."""
+    return [secret, *(coded(secret.encode(), lead) for lead in range(3))]

@@ -1,0 +1,628 @@
+"""What every submitter must do, as tests on the sandbox: the guarantees of `mailslot.slots.submitter`.
+
+A test module derives from `SubmitterSuite`, in a class whose name begins with ``Test``, and names its submitter::
+
+    class TestMine(SubmitterSuite):
+        submitter = staticmethod(connect)
+        backends = ("asyncio",)
+
+It runs by the plugin that anyio brings for pytest.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import traceback
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import anyio
+import pytest
+
+from mailslot.errors import (
+    ClosedError,
+    InputError,
+    MailError,
+    NetworkError,
+    RecipientsRefusedError,
+    RefusedError,
+    ServerError,
+    SignInError,
+)
+from mailslot.net.endpoint import Endpoint, Security
+from mailslot.sasl.credentials import AccessToken, OAuth, Password
+from mailslot.smtp.envelope import DeliveryStatus
+from mailslot.wire.transcript import Transcript
+from mailslot_plugins.sandbox import DOVECOT, EXCHANGE, GMAIL, Fault, run_sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+
+    from mailslot.errors import Stage
+    from mailslot.sasl.credentials import Credentials
+    from mailslot.slots.submitter import SubmissionSession, Submitter
+    from mailslot_plugins.sandbox import Personality, Sandbox
+    from mailslot_plugins.sandbox.connection import Ending
+
+USER: Final = "scanner@example.com"
+TO: Final = "alice@example.com"
+PASSWORD: Final = "open sesame"  # noqa: S105 - the sandbox's
+MESSAGE: Final = b"Subject: x\r\n\r\nHello.\r\n"
+SHORT: Final = 0.5
+"""Seconds after which a silent server is given up."""
+
+
+class Source:
+    """A token source that gives one token after the other, the last one again and again.
+
+    Attributes:
+        asked: `force` of each call.
+    """
+
+    def __init__(self, *tokens: str) -> None:
+        self._tokens = list(tokens)
+        self.asked: list[bool] = []
+
+    async def token(self, *, force: bool = False) -> AccessToken:
+        """Give the next one."""
+        self.asked.append(force)
+        return AccessToken(self._tokens.pop(0) if len(self._tokens) > 1 else self._tokens[0])
+
+    async def forget(self) -> None:
+        """Do nothing."""
+
+
+class Hook:
+    """What is done before a message ends.
+
+    Attributes:
+        calls: how often it was.
+    """
+
+    def __init__(self, failure: Exception | None = None, *, pause: float = 0.01) -> None:
+        self.calls = 0
+        self._failure = failure
+        self._pause = pause
+
+    async def __call__(self) -> None:
+        """Note it."""
+        self.calls += 1
+        await anyio.sleep(self._pause)
+        if self._failure is not None:
+            raise self._failure
+
+
+class Stream:
+    """A message in pieces.
+
+    Attributes:
+        size: the octets that it announces.
+        eight_bit: whether it holds octets over 127.
+        smtputf8: whether its header does.
+    """
+
+    eight_bit = smtputf8 = False
+
+    def __init__(self, *pieces: bytes | Exception, size: int | None = None) -> None:
+        self._pieces = pieces
+        self.size = sum(len(piece) for piece in pieces if isinstance(piece, bytes)) if size is None else size
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Give the pieces, or raise one that is an error."""
+        for piece in self._pieces:
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
+
+
+class Slow(Stream):
+    """A message that takes its time."""
+
+    def __init__(self) -> None:
+        super().__init__(*[b"x" * 998 + b"\r\n"] * 600)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Give the pieces, one after the other."""
+        for piece in self._pieces:
+            await anyio.sleep(0.005)
+            yield bytes(piece) if isinstance(piece, bytes) else b""
+
+
+def with_offers(personality: Personality, *offers: str) -> Personality:
+    """Return a personality that offers other things in TLS."""
+    return replace(personality, smtp=replace(personality.smtp, offers_tls=("mail.test", *offers)))
+
+
+class SubmitterSuite:
+    """Tests of a submitter.
+
+    Attributes:
+        submitter: the submitter, as its entry point names it.
+        backends: the event loops that it works on.
+        differences: the tests that it cannot pass, each with the reason; one that passes all the same fails.
+    """
+
+    pytestmark = pytest.mark.anyio
+    submitter: ClassVar[Submitter]
+    backends: ClassVar[Sequence[str]] = ("asyncio", "trio")
+    differences: ClassVar[Mapping[str, str]] = {}
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run each test on each event loop."""
+        if "anyio_backend" in metafunc.fixturenames:
+            metafunc.parametrize("anyio_backend", self.backends)
+
+    @pytest.fixture(autouse=True)
+    def _expect_differences(self, request: pytest.FixtureRequest) -> None:
+        if reason := self.differences.get(request.node.originalname):
+            request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+
+    @pytest.fixture
+    async def sandbox(self) -> AsyncGenerator[Sandbox]:
+        """Postfix, as it were."""
+        async with run_sandbox() as sandbox:
+            yield sandbox
+
+    @asynccontextmanager
+    async def opened(
+        self,
+        sandbox: Sandbox,
+        auth: Credentials | None = None,
+        *,
+        tls: bool = True,
+        **arguments: Any,  # noqa: ANN401 - those of a submitter, and its endpoint
+    ) -> AsyncGenerator[SubmissionSession]:
+        """Open a session with a sandbox, by a good token where nothing else is said."""
+        auth = auth or OAuth(USER, Source(sandbox.provider.issue(USER).value.reveal()))
+        arguments = {"ssl_context": sandbox.client_context(), "timeout": 5.0, "final_timeout": 5.0, **arguments}
+        endpoint = arguments.pop("endpoint", sandbox.smtps if tls else sandbox.smtp)
+        async with type(self).submitter(endpoint, auth, **arguments) as session:
+            yield session
+
+    async def fails(
+        self,
+        sandbox: Sandbox,
+        auth: Credentials | None = None,
+        **arguments: Any,  # noqa: ANN401 - likewise
+    ) -> MailError:
+        """Return why a session cannot be opened."""
+        with pytest.raises(MailError) as caught:
+            async with self.opened(sandbox, auth, **arguments):
+                pass
+        return caught.value
+
+    # What is sent.
+
+    @pytest.mark.parametrize("personality", [DOVECOT, EXCHANGE, GMAIL], ids=lambda found: found.name)
+    async def test_a_message_arrives_by_each_way(self, personality: Personality) -> None:
+        """With both ways to TLS and each bearer mechanism; line ends are CRLF, and blind copies are left out."""
+        async with run_sandbox(personality=personality) as sandbox:
+            for tls in (False, True):
+                for mechanism in sorted({"XOAUTH2", "OAUTHBEARER"} & personality.mechanisms):
+                    auth = OAuth(USER, Source(sandbox.provider.issue(USER).value.reveal()), mechanism)
+                    async with self.opened(sandbox, auth, tls=tls) as session:
+                        receipt = await session.submit(USER, [TO], b"Subject: x\nBcc: b@example.com\n\n.\n..\rend")
+                    assert (receipt.accepted, dict(receipt.refused), receipt.reply.code) == ((TO,), {}, 250)
+            assert {taken.content for taken in sandbox.submissions} == {b"Subject: x\r\n\r\n.\r\n..\r\nend\r\n"}
+            assert all(taken.user == USER for taken in sandbox.submissions)
+            assert not sandbox.flaws
+
+    @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "SCRAM-SHA-256"])
+    async def test_a_password(self, mechanism: str) -> None:
+        """A right one opens the session, and a wrong one is refused as a password."""
+        async with run_sandbox(personality=with_offers(DOVECOT, f"AUTH {mechanism}")) as sandbox:
+            async with self.opened(sandbox, Password(USER, PASSWORD)) as session:
+                await session.submit(USER, [TO], MESSAGE)
+            error = await self.fails(sandbox, Password(USER, "wrong"))
+            assert isinstance(error, SignInError)
+            assert (error.cause, error.retryable) == ("password_refused", False)
+            assert not sandbox.flaws
+
+    async def test_a_stream(self, sandbox: Sandbox) -> None:
+        """A long message in pieces of any size, with dots wherever they hurt; several in one session."""
+        body = b".\r\n..\r\n" + b"0123456789\r\n" * 40_000 + b".\r\n"
+        content = b"Subject: long\r\n\r\n" + body
+        pieces = [content[start : start + 9_973] for start in range(0, len(content), 9_973)]
+        async with self.opened(sandbox) as session:
+            for message in (Stream(*pieces), content, Stream(content)):
+                assert (await session.submit(USER, [TO], message)).reply.code == 250
+        assert [taken.content for taken in sandbox.submissions] == [content] * 3
+        assert not sandbox.flaws
+
+    async def test_octets_over_127_and_international_addresses(self, sandbox: Sandbox) -> None:
+        """They are declared where the server offers that."""
+        async with self.opened(sandbox) as session:
+            await session.submit(USER, [TO], "Subject: x\r\n\r\nü\r\n".encode())
+            await session.submit(USER, ["bøb@example.com", "a@bücher.example"], MESSAGE)
+        first, second = sandbox.submissions
+        assert first.sender.parameters["BODY"] == "8BITMIME"
+        assert "SMTPUTF8" not in first.sender.parameters
+        assert "SMTPUTF8" in second.sender.parameters
+        assert second.recipients[1].address == "a@xn--bcher-kva.example"
+        assert not sandbox.flaws
+
+    async def test_reports_are_asked_for(self, sandbox: Sandbox) -> None:
+        """By DSN, where it is offered."""
+        delivery = DeliveryStatus(("SUCCESS", "FAILURE"), whole_message=False, envelope_id="a b")
+        async with self.opened(sandbox) as session:
+            await session.submit(USER, [TO], MESSAGE, delivery=delivery)
+        [taken] = sandbox.submissions
+        assert taken.sender.parameters["RET"] == "HDRS"
+        assert taken.sender.parameters["ENVID"] == "a+20b"
+        assert taken.recipients[0].parameters["NOTIFY"] == "SUCCESS,FAILURE"
+
+    async def test_what_the_server_cannot_take_is_told_without_asking_it(self) -> None:
+        """By its limit for the size, and by extensions that it does not offer."""
+        personality = with_offers(DOVECOT, "SIZE 100", "AUTH XOAUTH2")
+        async with run_sandbox(personality=personality) as sandbox, self.opened(sandbox) as session:
+            for recipient, message, cause in (
+                (TO, b"x" * 101, "message_too_large"),
+                (TO, "Subject: x\r\n\r\nü".encode(), "content_refused"),
+                ("bøb@example.com", MESSAGE, "recipient_refused"),
+            ):
+                with pytest.raises(MailError) as caught:
+                    await session.submit(USER, [recipient], message)
+                assert (caught.value.cause, caught.value.stage, session.usable) == (cause, "envelope", True)
+            assert session.capabilities.size == 100
+            assert "MAIL FROM" not in sandbox.transcript
+            await session.submit(USER, [TO], MESSAGE)
+
+    async def test_bad_input_is_told_before_an_octet_leaves(self, sandbox: Sandbox) -> None:
+        """Addresses that are none, messages that cannot be read, or are other than they say."""
+        async with self.opened(sandbox) as session:
+            cases: tuple[tuple[str, list[str], Any], ...] = (
+                ("a b@example.com", [TO], MESSAGE),
+                (USER, [f"{TO}>\r\nDATA"], MESSAGE),
+                (USER, [], MESSAGE),
+                (USER, [TO], Stream(OSError("disk"))),
+                (USER, [TO], Stream(b"a\r\n", size=9)),
+            )
+            for sender, recipients, message in cases:
+                with pytest.raises(InputError):
+                    await session.submit(sender, recipients, message)
+                assert session.usable
+            assert "MAIL FROM" not in sandbox.transcript
+            await session.submit(USER, [TO], MESSAGE)
+
+    async def test_a_message_that_turns_out_to_be_another(self, sandbox: Sandbox) -> None:
+        """It is never completed, and the session is closed."""
+        for rest in (OSError("disk"), b"y"):
+            hook = Hook()
+            async with self.opened(sandbox) as session:
+                with pytest.raises(InputError):
+                    await session.submit(USER, [TO], Stream(b"x\r\n" * 90_000, rest, size=300_000), before_end=hook)
+                assert (session.usable, hook.calls) == (False, 0)
+        assert sandbox.submissions == []
+
+    # What the server refuses.
+
+    async def test_recipients_are_told_apart(self, sandbox: Sandbox) -> None:
+        """Some may be refused; with all of them, no content is sent. The session stays usable."""
+        sandbox.rules.recipients |= {"no@example.com": "550 5.1.1 no such user", "later@example.com": "450 4.2.1 later"}
+        hook = Hook()
+        async with self.opened(sandbox) as session:
+            receipt = await session.submit(USER, ["no@example.com", TO, "later@example.com"], MESSAGE)
+            assert receipt.accepted == (TO,)
+            assert {address: reply.enhanced for address, reply in receipt.refused.items()} == {
+                "no@example.com": "5.1.1",
+                "later@example.com": "4.2.1",
+            }
+            with pytest.raises(RecipientsRefusedError) as caught:
+                await session.submit(USER, ["no@example.com"], MESSAGE, before_end=hook)
+            assert (caught.value.cause, caught.value.stage) == ("recipient_refused", "envelope")
+            assert (caught.value.retryable, hook.calls) == (False, 0)
+            assert (await session.submit(USER, [TO], MESSAGE)).accepted == (TO,)
+        assert len(sandbox.submissions) == 2
+        assert not sandbox.flaws
+
+    async def test_refusals_leave_the_session_usable(self, sandbox: Sandbox) -> None:
+        """Of the sender, of DATA, and of the message."""
+        sandbox.rules.senders["fax@example.com"] = "550 5.7.1 not you"
+        hook = Hook()
+        async with self.opened(sandbox) as session:
+            for sender, stage, code in (("fax@example.com", "envelope", 550), (USER, "data", 451), (USER, "data", 554)):
+                sandbox.faults[:] = [Fault("DATA", act=False, replace=b"451 4.3.0 later\r\n")] if code == 451 else []
+                sandbox.rules.content = "554 5.7.1 spam" if code == 554 else None
+                assert hook.calls == 0
+                with pytest.raises(RefusedError) as caught:
+                    await session.submit(sender, [TO], MESSAGE, before_end=hook)
+                assert (caught.value.stage, session.usable, caught.value.in_doubt) == (stage, True, False)
+                assert caught.value.reply is not None
+                assert caught.value.reply.code == code
+                assert caught.value.retryable is (code < 500)
+            sandbox.rules.content = None
+            await session.submit(USER, [TO], MESSAGE)
+        assert hook.calls == 1
+
+    async def test_asking_without_sending(self, sandbox: Sandbox) -> None:
+        """`probe` sends no message, tells who is refused, and leaves the session usable."""
+        sandbox.rules.recipients["no@example.com"] = "550 5.1.1 no such user"
+        async with self.opened(sandbox) as session:
+            await session.probe(USER, [TO])
+            with pytest.raises(RecipientsRefusedError):
+                await session.probe(USER, ["no@example.com"])
+            with pytest.raises(InputError):
+                await session.probe(USER, ["no address"])
+            assert sandbox.submissions == []
+            await session.submit(USER, [TO], MESSAGE)
+
+    async def test_the_server_leaves(self, sandbox: Sandbox) -> None:
+        """421 is a refusal that passes, and ends the session; so it is where nothing was asked."""
+        farewell = b"421 4.3.2 bye\r\n"
+        for at in ("MAIL", "RCPT", "idle"):
+            sandbox.faults[:] = [Fault(at, act=False, replace=farewell)]
+            async with self.opened(sandbox) as session:
+                if at == "idle":
+                    sandbox.faults[:] = [Fault("message", append=farewell, ending="close")]
+                    await session.submit(USER, [TO], MESSAGE)
+                    await anyio.sleep(0.05)
+                with pytest.raises(MailError) as caught:
+                    await session.submit(USER, [TO], MESSAGE)
+                assert (caught.value.stage, caught.value.retryable) == ("envelope", True)
+                assert (caught.value.in_doubt, session.usable) == (False, False)
+
+    # Signing in.
+
+    async def test_a_refused_token_is_asked_for_once_more(self, sandbox: Sandbox) -> None:
+        """A new one is taken on the same connection; where it is refused as well, the server's reasons are kept."""
+        good = sandbox.provider.issue(USER).value.reveal()
+        for mechanism, status in (("XOAUTH2", "401"), ("OAUTHBEARER", "invalid_token")):
+            source = Source("stale", good)
+            async with self.opened(sandbox, OAuth(USER, source, mechanism)) as session:
+                assert session.usable
+            assert source.asked == [False, True]
+            source = Source("stale", "stale-too")
+            error = await self.fails(sandbox, OAuth(USER, source, mechanism))
+            assert isinstance(error, SignInError)
+            assert source.asked == [False, True]
+            assert (error.cause, error.stage, error.retryable) == ("token_refused", "sign_in", False)
+            assert error.challenge is not None
+            assert error.challenge["status"] == status
+            assert error.reply is not None
+            assert error.reply.enhanced == "5.7.8"
+        assert not sandbox.flaws
+
+    async def test_a_connection_that_is_closed_after_the_refusal(self, sandbox: Sandbox) -> None:
+        """The new token is tried on another one."""
+        sandbox.faults += [Fault("sign_in", connection=1, protocol="smtp", ending="close")]
+        source = Source("stale", sandbox.provider.issue(USER).value.reveal())
+        async with self.opened(sandbox, OAuth(USER, source)) as session:
+            await session.submit(USER, [TO], MESSAGE)
+        assert source.asked == [False, True]
+
+    async def test_a_mechanism_that_is_not_offered(self) -> None:
+        """No token is asked for, and none falls back to a password's mechanism."""
+        async with run_sandbox(personality=with_offers(DOVECOT, "AUTH PLAIN LOGIN")) as sandbox:
+            source = Source("never sent")
+            error = await self.fails(sandbox, OAuth(USER, source))
+            assert (error.cause, error.stage) == ("sign_in_method_not_offered", "sign_in")
+            assert source.asked == []
+
+    # TLS.
+
+    async def test_starttls_is_never_skipped(self) -> None:
+        """Where it is not offered, or refused, nothing goes on."""
+        plain = replace(DOVECOT, smtp=replace(DOVECOT.smtp, offers=("mail.test", "AUTH PLAIN XOAUTH2")))
+        async with run_sandbox(personality=plain) as sandbox:
+            error = await self.fails(sandbox, tls=False)
+            assert (error.cause, error.stage, error.retryable) == ("tls_not_offered", "tls", False)
+            assert "AUTH PLAIN" in sandbox.transcript
+            assert "C: AUTH" not in sandbox.transcript
+        async with run_sandbox() as sandbox:
+            sandbox.faults += [Fault("STARTTLS", act=False, replace=b"454 4.7.0 not now\r\n")]
+            assert (await self.fails(sandbox, tls=False)).stage == "tls"
+            assert "C: AUTH" not in sandbox.transcript
+
+    @pytest.mark.parametrize("injected", [b"250 ok\r\n", b"2", b"250-mail.test\r\n250 AUTH PLAIN\r\n"])
+    async def test_octets_that_slip_in_before_tls(self, sandbox: Sandbox, injected: bytes) -> None:
+        """They are told, and never believed."""
+        sandbox.faults += [Fault("STARTTLS", append=injected)]
+        error = await self.fails(sandbox, tls=False)
+        assert (error.cause, error.stage) == ("tls_injection", "tls")
+        assert "C: AUTH" not in sandbox.transcript
+
+    async def test_certificates_are_verified(self, sandbox: Sandbox) -> None:
+        """A stranger's is refused, and so is one for another name; credentials need all of that."""
+        for tls in (False, True):
+            error = await self.fails(sandbox, tls=tls, ssl_context=None)
+            assert (error.cause, error.stage, error.retryable) == ("certificate_untrusted", "tls", False)
+        other = Endpoint("127.0.0.2", sandbox.smtps.port, Security.TLS)
+        sandbox_elsewhere = await self.fails(sandbox, endpoint=other)
+        assert sandbox_elsewhere.cause in {"certificate_name_mismatch", "connection_refused"}
+        for security in (Security.NONE, Security.TLS):
+            context = sandbox.client_context()
+            context.check_hostname = security is Security.NONE
+            endpoint = Endpoint("localhost", sandbox.smtp.port, security)
+            assert isinstance(await self.fails(sandbox, endpoint=endpoint, ssl_context=context), InputError)
+
+    async def test_tls_where_it_does_not_come_first(self, sandbox: Sandbox) -> None:
+        """The port and the encryption do not match."""
+        error = await self.fails(sandbox, endpoint=Endpoint("localhost", sandbox.smtp.port, Security.TLS))
+        assert (error.cause, error.stage) == ("tls_port_mismatch", "tls")
+
+    async def test_without_encryption(self, sandbox: Sandbox) -> None:
+        """It is for those who do not sign in, and STARTTLS is not used though it is offered."""
+        endpoint = Endpoint("localhost", sandbox.smtp.port, Security.NONE)
+        async with type(self).submitter(endpoint, None, timeout=5.0) as session:
+            with pytest.raises(RefusedError) as caught:
+                await session.submit(USER, [TO], MESSAGE)
+        assert caught.value.cause == "tls_required"
+        assert "C: STARTTLS" not in sandbox.transcript
+
+    # What goes wrong.
+
+    async def test_servers_that_are_not_reached(self, sandbox: Sandbox) -> None:
+        """Only these errors lead to the secondary server."""
+        error = await self.fails(sandbox, endpoint=Endpoint("mail.invalid", 587, Security.STARTTLS))
+        assert isinstance(error, NetworkError)
+        assert (error.stage, error.cause, error.retryable) == ("resolve", "name_not_found", True)
+        error = await self.fails(sandbox, endpoint=Endpoint("127.0.0.1", 1, Security.TLS))
+        assert isinstance(error, NetworkError)
+        assert (error.stage, error.cause, error.retryable) == ("connect", "connection_refused", True)
+
+    async def test_servers_that_do_not_want(self, sandbox: Sandbox) -> None:
+        """A greeting may be a refusal, or no greeting at all."""
+        sandbox.faults[:] = [
+            Fault("greeting", protocol="smtp", act=False, replace=b"421 4.3.2 too busy\r\n", ending="close")
+        ]
+        for tls in (False, True):
+            error = await self.fails(sandbox, tls=tls)
+            assert (error.stage, error.cause, error.retryable) == ("greeting", "server_busy", True)
+        error = await self.fails(sandbox, endpoint=Endpoint("localhost", sandbox.pop3.port, Security.STARTTLS))
+        assert (error.stage, error.cause) == ("greeting", "not_a_mail_server")
+
+    @pytest.mark.parametrize(
+        ("at", "stage", "endings"),
+        [
+            ("greeting", "greeting", ["close", None]),
+            ("EHLO", "capabilities", ["close", "reset"]),
+            ("sign_in", "sign_in", ["close", "reset"]),
+            ("MAIL", "envelope", ["close", "reset"]),
+            ("RCPT", "envelope", ["close", "reset"]),
+            ("message", "data", ["close", "reset", None]),
+        ],
+    )
+    async def test_a_line_that_breaks(
+        self, sandbox: Sandbox, at: str, stage: Stage, endings: Sequence[Ending | None]
+    ) -> None:
+        """Broken or silent: the stage is told, the session is closed, and there is doubt behind the message alone."""
+        for ending in endings:
+            silent, hook = math.inf if ending is None else 0.0, Hook()
+            sandbox.faults[:] = [Fault(at, protocol="smtp", act=False, replace=b"", delay=silent, ending=ending)]
+            with pytest.raises(NetworkError) as caught:
+                async with self.opened(sandbox, timeout=SHORT, final_timeout=SHORT) as session:
+                    try:
+                        await session.submit(USER, [TO], MESSAGE, before_end=hook)
+                    finally:
+                        assert not session.usable
+            error = caught.value
+            assert (error.stage, error.retryable, error.in_doubt) == (stage, True, at == "message")
+            assert (error.cause == "in_doubt") is error.in_doubt
+            assert hook.calls == (at == "message")
+        assert sandbox.submissions == []
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            Fault("MAIL", act=False, replace=b"nonsense\r\n"),
+            Fault("MAIL", append=b"250 2.1.5 a reply too many\r\n"),
+            Fault("RCPT", append=b"250 2.1.5 a reply too many\r\n"),
+            Fault("DATA", act=False, replace=b"250 no 354\r\n"),
+            Fault("MAIL", act=False, replace=b"250-without end\r\n" * 20_000),
+        ],
+        ids=["nonsense", "many", "more", "other", "long"],
+    )
+    async def test_a_server_that_breaks_the_protocol(self, sandbox: Sandbox, fault: Fault) -> None:
+        """What it says is never taken for another answer, and the session is closed."""
+        sandbox.faults += [fault]
+        sandbox.rules.recipients["no@example.com"] = "550 5.1.1 no such user"
+        async with self.opened(sandbox) as session:
+            with pytest.raises(ServerError) as caught:
+                await session.submit(USER, ["no@example.com", TO], MESSAGE)
+            assert (caught.value.cause, caught.value.in_doubt) == ("protocol_error", False)
+            assert not session.usable
+            with pytest.raises(ClosedError):
+                await session.submit(USER, [TO], MESSAGE)
+        assert sandbox.submissions == []
+
+    async def test_nonsense_in_answer_to_a_message(self, sandbox: Sandbox) -> None:
+        """Nobody knows what became of it."""
+        for answer in (b"nonsense\r\n", b"354 go on\r\n", b"250-2.0.0 Ok\r\n354 2.0.0 Ok\r\n"):
+            sandbox.faults[:] = [Fault("message", act=False, replace=answer)]
+            async with self.opened(sandbox) as session:
+                with pytest.raises(ServerError) as caught:
+                    await session.submit(USER, [TO], MESSAGE)
+                assert (caught.value.cause, caught.value.in_doubt, session.usable) == ("in_doubt", True, False)
+
+    async def test_a_refusal_before_the_end_of_a_message(self, sandbox: Sandbox) -> None:
+        """It may come while something else is done, and leaves no doubt."""
+        sandbox.faults += [Fault("content", act=False, replace=b"552 5.3.4 too large\r\n", delay=0.05)]
+        async with self.opened(sandbox) as session:
+            with pytest.raises(RefusedError) as caught:
+                await session.submit(USER, [TO], MESSAGE, before_end=Hook(pause=0.2))
+            assert (caught.value.stage, caught.value.in_doubt) == ("data", False)
+        assert sandbox.submissions == []
+
+    async def test_a_refusal_in_the_middle_of_a_message(self, sandbox: Sandbox) -> None:
+        """It is heard though the message is not out, and ends the session; a yes would be nonsense."""
+        for answer, kind in ((b"552 5.3.4 too large\r\n", RefusedError), (b"250 2.0.0 Ok\r\n", ServerError)):
+            sandbox.faults[:] = [Fault("content", act=False, replace=answer, delay=0.05)]
+            hook = Hook()
+            async with self.opened(sandbox) as session:
+                with pytest.raises(kind) as caught:
+                    await session.submit(USER, [TO], Slow(), before_end=hook)
+                assert (caught.value.stage, caught.value.in_doubt, session.usable) == ("data", False, False)
+            assert hook.calls == 0
+
+    @pytest.mark.parametrize("at", ["greeting", "EHLO", "challenge", "RCPT", "message"])
+    async def test_a_cancellation_closes_the_connection(self, sandbox: Sandbox, at: str) -> None:
+        """At any moment, and nothing of what was asked before is heard by anybody later."""
+        sandbox.faults += [Fault(at, protocol="smtp", delay=math.inf)]
+        with anyio.move_on_after(0.2) as scope:
+            async with self.opened(sandbox) as session:
+                try:
+                    await session.submit(USER, [TO], MESSAGE)
+                finally:
+                    assert not session.usable
+        assert scope.cancelled_caught
+        assert "C: QUIT" not in sandbox.transcript
+        assert sandbox.submissions == []
+
+    async def test_leaving_by_an_error_says_nothing(self, sandbox: Sandbox) -> None:
+        """Leaving normally says QUIT."""
+        with pytest.raises(ZeroDivisionError):
+            async with self.opened(sandbox):
+                raise ZeroDivisionError
+        assert "C: QUIT" not in sandbox.transcript
+        async with self.opened(sandbox) as session:
+            pass
+        await anyio.sleep(0.02)
+        assert "C: QUIT" in sandbox.transcript
+        with pytest.raises(ClosedError):
+            await session.submit(USER, [TO], MESSAGE)
+
+    async def test_what_is_done_before_the_end(self, sandbox: Sandbox) -> None:
+        """It is done once, while the server cannot have the message; what it raises leaves nothing in doubt."""
+        for message in (MESSAGE, b"x\r\n" * 90_000):
+            hook = Hook()
+            async with self.opened(sandbox) as session:
+                await session.submit(USER, [TO], message, before_end=hook)
+                assert hook.calls == 1
+                before = len(sandbox.submissions)
+                with pytest.raises(KeyError):
+                    await session.submit(USER, [TO], message, before_end=Hook(KeyError("disk")))
+                assert not session.usable
+            assert len(sandbox.submissions) == before
+
+    # What is told.
+
+    async def test_steps_are_told_in_order(self, sandbox: Sandbox) -> None:
+        """As they begin, in the order of the wire."""
+        for tls, expected in ((True, "tls greeting capabilities"), (False, "greeting capabilities tls capabilities")):
+            stages: list[Stage] = []
+            async with self.opened(sandbox, tls=tls, on_stage=stages.append) as session:
+                await session.probe(USER, [TO])
+            steps = [stage for at, stage in enumerate(stages) if stages[at - 1 : at] != [stage]]
+            assert " ".join(steps) == f"resolve connect {expected} sign_in token sign_in envelope"
+
+    async def test_no_secret_is_told(self, sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+        """Neither in the transcript nor in a log nor in an error, even where the server says it back."""
+        token = sandbox.provider.issue(USER).value.reveal()
+        told = f"535 5.7.8 {token} is not good\r\n".encode()
+        shown: list[str] = []
+        with caplog.at_level(logging.DEBUG):
+            for echo in (told, token.encode() + b"\r\n", f"421 4.3.2 {token}\r\n".encode()):
+                sandbox.faults[:] = [Fault("sign_in", protocol="smtp", act=False, replace=echo)]
+                transcript = Transcript()
+                error = await self.fails(sandbox, OAuth(USER, Source(token)), transcript=transcript)
+                shown += [str(transcript), error.detail, repr(error), "".join(traceback.format_exception(error))]
+            sandbox.faults.clear()
+            transcript = Transcript()
+            async with self.opened(sandbox, OAuth(USER, Source(token)), transcript=transcript) as session:
+                await session.submit(USER, [TO], MESSAGE)
+        assert any("MAIL FROM" in line for line in transcript.lines)
+        shown += [str(transcript), caplog.text]
+        assert not [text for text in shown if token in text]
+        assert "Hello." not in str(transcript)

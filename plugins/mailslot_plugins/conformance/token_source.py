@@ -1,0 +1,193 @@
+"""What every token source must do, as tests.
+
+A test module derives from `TokenSourceSuite`, in a class whose name begins with ``Test``, and overrides the fixtures
+that say how one is made. Everything runs on asyncio and trio, by the plugin that anyio brings for pytest.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import math
+import time
+import traceback
+from dataclasses import fields, is_dataclass
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+import anyio
+import pytest
+
+from mailslot.diagnosis.catalogue import messages
+from mailslot.errors import MailError
+from mailslot.sasl.credentials import AccessToken, TokenSource
+from mailslot.wire.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PROMPT = 5.0
+"""Seconds within which a cancelled token source has to end."""
+
+
+class TokenSourceSuite:
+    """Tests of a token source.
+
+    Attributes:
+        renews: whether another token comes where the last one was refused; False for what always gives the same.
+    """
+
+    pytestmark = pytest.mark.anyio
+    renews: ClassVar[bool] = True
+
+    @pytest.fixture
+    def source(self) -> TokenSource:
+        """To be overridden: a source that can give tokens."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def broken(self) -> TokenSource:
+        """To be overridden: a source that can give none, each time it is asked."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def slow(self) -> TokenSource:
+        """To be overridden, where there can be one: a source that waits for its token for ten seconds or longer."""
+        pytest.skip("this source waits for nobody")
+
+    @pytest.fixture
+    def secrets(self) -> Sequence[str]:
+        """To be overridden, where there are some: what the source knows besides its tokens and must not show."""
+        return ()
+
+    async def test_it_has_the_shape_of_one(self, source: TokenSource) -> None:
+        """It has ``token`` and ``forget``, both coroutine functions, and ``force`` is given by name."""
+        assert isinstance(source, TokenSource)
+        assert inspect.iscoroutinefunction(source.token)
+        assert inspect.iscoroutinefunction(source.forget)
+        force = inspect.signature(source.token).parameters["force"]
+        assert force.default is False
+
+    async def test_it_gives_a_token_that_is_valid_now(self, source: TokenSource) -> None:
+        """The value is a secret, and the end, if it is known, is to come: in seconds since 1970."""
+        check_token(await source.token())
+        check_token(await source.token(force=False))
+
+    async def test_a_token_that_was_refused(self, source: TokenSource) -> None:
+        """With ``force`` another one comes, where there can be another."""
+        refused = await source.token()
+        new = await source.token(force=True)
+        check_token(new)
+        if self.renews:
+            assert new.value != refused.value.reveal()
+            assert (await source.token()).value != refused.value.reveal()
+
+    async def test_forgetting(self, source: TokenSource) -> None:
+        """It can be done at any time and twice; after it there is a new token, or an error that says there is none."""
+        await source.forget()
+        await source.forget()
+        try:
+            check_token(await source.token())
+        except MailError as error:
+            check_error(error)
+        await source.forget()
+
+    async def test_several_tasks_at_once(self, source: TokenSource) -> None:
+        """All of them get a token."""
+        given: list[AccessToken] = []
+
+        async def ask(*, force: bool) -> None:
+            given.append(await source.token(force=force))
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(6):
+                tasks.start_soon(partial(ask, force=number == 5))
+        assert len(given) == 6
+        for token in given:
+            check_token(token)
+
+    async def test_it_works_after_a_cancellation(self, source: TokenSource) -> None:
+        """Whoever asks may leave at any moment; the next one is served."""
+        for seconds in (0.0, 0.001, 0.01):
+            with anyio.move_on_after(seconds):
+                await source.token(force=True)
+        with anyio.fail_after(30):
+            check_token(await source.token())
+
+    async def test_waiting_holds_up_nobody_and_can_be_cancelled(self, slow: TokenSource) -> None:
+        """While it waits, other tasks run; and it ends soon after it was cancelled."""
+        came = False
+
+        async def ask() -> None:
+            nonlocal came
+            await slow.token()
+            came = True
+
+        began = beaten = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            for _ in range(10):
+                await anyio.sleep(0.02)
+            beaten = anyio.current_time()
+            tasks.cancel_scope.cancel()
+        assert not came, "it did not wait, or held up everything else meanwhile"
+        assert beaten - began < 9, "the event loop stood still"
+        assert anyio.current_time() - beaten < PROMPT
+
+    async def test_no_secret_is_shown(
+        self, source: TokenSource, secrets: Sequence[str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Not in a log at any level, and not where the source, its token or one of its attributes is shown."""
+        caplog.set_level(logging.DEBUG)
+        token = await source.token()
+        again = await source.token(force=True)
+        shown = [caplog.text, repr(source), str(source), repr(token), str(token), *map(repr, vars_of(source))]
+        check_hidden("\n".join(shown), [*secrets, token.value.reveal(), again.value.reveal()])
+
+    async def test_there_is_no_token(
+        self, broken: TokenSource, secrets: Sequence[str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It is a `MailError` of the stage ``token``, each time, with a cause that is known and one sentence."""
+        caplog.set_level(logging.DEBUG)
+        for force in (False, True):
+            with anyio.fail_after(30), pytest.raises(MailError) as raised:
+                await broken.token(force=force)
+            check_error(raised.value)
+            whole = "".join(traceback.format_exception(raised.value))
+            check_hidden("\n".join([whole, raised.value.detail, repr(raised.value), caplog.text]), secrets)
+
+
+def check_token(token: object) -> None:
+    """Check that it is an access token that is valid now."""
+    assert isinstance(token, AccessToken)
+    assert isinstance(token.value, Secret)
+    assert token.value
+    if token.expires_at is not None:
+        assert math.isfinite(token.expires_at)
+        assert token.expires_at > time.time()
+        assert token.expires_at < time.time() + 400 * 86_400, "seconds since 1970 are wanted, not milliseconds"
+
+
+def check_error(error: MailError) -> None:
+    """Check that an error is one that people can use."""
+    assert error.stage == "token"
+    assert error.cause == "invalid_input" or error.cause in messages("en"), "its cause is in no catalogue"
+    sentence = str(error)
+    assert sentence
+    assert sentence[0].isupper()
+    assert sentence.isprintable(), "it is one sentence, on one line"
+    assert sentence.endswith((".", "!", "?", "…")) or ": " in sentence
+    assert isinstance(error.retryable, bool)
+    assert isinstance(error.detail, str)
+
+
+def check_hidden(shown: str, secrets: Sequence[str]) -> None:
+    """Check that no secret is in what is shown."""
+    for secret in secrets:
+        assert secret not in shown, "a secret is shown"
+
+
+def vars_of(source: object) -> list[object]:
+    """Return the attributes of an object: those are what a debugger or an error report shows."""
+    named = [getattr(source, field.name, None) for field in fields(source)] if is_dataclass(source) else []
+    return [*named, *getattr(source, "__dict__", {}).values()]

@@ -1,0 +1,168 @@
+"""``/administration``: the device's name, the password, keys to the API, sessions, the report for support."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from anyio.to_thread import run_sync
+from starlette.responses import Response
+from starlette.routing import Route
+
+import mailslot
+from mailslot.diagnosis.report import make_report
+from mailslot.errors import InputError
+from mailslot.slots.section import DEVICE, section_names
+from mailslot.wire.secret import Secret
+from mailslot_plugins.panel.render import redirect, render, text
+from mailslot_plugins.panel.section import PANEL
+from mailslot_plugins.panel.sections.fields import allowed, section_name
+from mailslot_plugins.panel.security.password import SHORTEST
+from mailslot_plugins.panel.security.paths import SIGN_IN
+from mailslot_plugins.panel.security.security import Security, WaitError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from mailslot.service.device import Device
+    from mailslot.slots.section import Section
+
+HERE: Final = "/administration"
+_NEW_KEY: Final = "new_key"
+_DEVICE: Final = ("name", "location", "language", "administrator")
+_PANEL: Final = ("names", "idle_minutes")
+
+
+async def show(request: Request) -> Response:
+    """Answer with the page."""
+    return await _page(request)
+
+
+async def set_device(request: Request) -> Response:
+    """Keep what the device says of itself."""
+    return await _set(request, DEVICE, _DEVICE)
+
+
+async def set_panel(request: Request) -> Response:
+    """Keep by which names the panel is called, and when a session ends."""
+    return await _set(request, PANEL, _PANEL)
+
+
+async def change_password(request: Request) -> Response:
+    """Change the password, which signs out everybody else."""
+    security: Security = request.state.security
+    form = request.state.form
+    current, new = Secret(str(form.get("current", ""))), Secret(str(form.get("password", "")))
+    try:
+        if not await security.try_password(request, current):
+            return await _page(request, {"current": text(request, "sign_in", "wrong")})
+        if new != str(form.get("again", "")):
+            return await _page(request, {"again": text(request, "first_start", "not_the_same")})
+        await security.change_password(request, new)
+    except WaitError as wait:
+        error = text(request, "sign_in", "wait", seconds=wait.seconds)
+        return await _page(request, {"current": error}, status=429)
+    except InputError:
+        return await _page(request, {"password": text(request, "first_start", "too_short", least=SHORTEST)})
+    return redirect(request, HERE, notice=_said(request, "password_changed"))
+
+
+async def make_key(request: Request) -> Response:
+    """Make a key to the API; the next page shows it, once."""
+    security: Security = request.state.security
+    try:
+        key = await run_sync(security.keys.make, str(request.state.form.get("key_name", "")))
+    except InputError as error:
+        return await _page(request, {"key_name": str(error)})
+    request.state.session.data[_NEW_KEY] = key
+    return redirect(request, f"{HERE}#keys")
+
+
+async def delete_key(request: Request) -> Response:
+    """Delete a key to the API."""
+    security: Security = request.state.security
+    await run_sync(security.keys.delete, request.path_params["id"])
+    return redirect(request, f"{HERE}#keys", notice=_said(request, "key_deleted"))
+
+
+async def sign_out_everywhere(request: Request) -> Response:
+    """End all sessions, this one too."""
+    request.state.security.sign_out(request, everywhere=True)
+    return redirect(request, SIGN_IN, notice=_said(request, "signed_out_everywhere"))
+
+
+async def report(request: Request) -> Response:
+    """Answer with the report for support, a file."""
+    device: Device = request.app.state.device
+    octets = await make_report(device.records, device.now())
+    headers = {"content-disposition": 'attachment; filename="mailslot-report.zip"'}
+    return Response(octets, media_type="application/zip", headers=headers)
+
+
+async def _set(request: Request, section: Section, keys: tuple[str, ...]) -> Response:
+    device: Device = request.app.state.device
+    form = request.state.form
+    typed = {key: str(form.get(key, "")).strip() for key in keys}
+    changes: dict[str, object | None] = {key: value or None for key, value in typed.items()}
+    try:
+        await run_sync(device.records.settings.change_section, section, changes)
+    except InputError as error:
+        said = str(error)
+        if error.key in typed:
+            can = allowed(section, error.key, request.state.language)
+            said = text(request, "sections", "not_allowed", value=typed[error.key], allowed=can)
+        return await _page(request, {section.name: said}, {section.name: typed})
+    await device.refresh()
+    return redirect(request, HERE, notice=_said(request, "kept"))
+
+
+async def _page(
+    request: Request,
+    errors: dict[str, str] | None = None,
+    typed: dict[str, dict[str, str]] | None = None,
+    status: int = 422,
+) -> Response:
+    device: Device = request.app.state.device
+    security: Security = request.state.security
+    new_key = request.state.session.data.pop(_NEW_KEY, None)
+    values: dict[str, dict[str, Any]] = {
+        section.name: {key: _text(device.settings(section)[key]) for key in keys}
+        for section, keys in ((DEVICE, _DEVICE), (PANEL, _PANEL))
+    }
+    return render(
+        request,
+        "administration/administration.html",
+        status if errors else 200,
+        errors=errors or {},
+        values=values | (typed or {}),
+        keys=await run_sync(security.keys.all),
+        # The one place where it is shown.
+        new_key=new_key.reveal() if isinstance(new_key, Secret) else "",
+        certificate=security.identity,
+        sections=[(name, section_name(name, request.state.language)) for name in await run_sync(section_names)],
+        least=SHORTEST,
+        version=mailslot.__version__,
+        python=sys.version.partition(" ")[0],
+    )
+
+
+def _text(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(str(one) for one in cast("tuple[object, ...]", value))
+    return "" if value is None else str(value)
+
+
+def _said(request: Request, key: str) -> str:
+    return text(request, "administration", key)
+
+
+routes = [
+    Route(HERE, show),
+    Route(f"{HERE}/device", set_device, methods=["POST"]),
+    Route(f"{HERE}/panel", set_panel, methods=["POST"]),
+    Route(f"{HERE}/password", change_password, methods=["POST"]),
+    Route(f"{HERE}/keys", make_key, methods=["POST"]),
+    Route(f"{HERE}/keys/{{id}}/delete", delete_key, methods=["POST"]),
+    Route(f"{HERE}/sign-out-everywhere", sign_out_everywhere, methods=["POST"]),
+    Route(f"{HERE}/report", report, methods=["POST"]),
+]

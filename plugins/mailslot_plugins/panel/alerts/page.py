@@ -1,0 +1,114 @@
+"""``/alerts``: what is wrong with the device now, what is watched, who is told and when, and a test mail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from starlette.routing import Route
+
+from mailslot.errors import InputError, MailError
+from mailslot.slots.section import DEVICE
+from mailslot_plugins.alerts.alarms import RECORD, Alarms
+from mailslot_plugins.alerts.kinds import KINDS, SEVERITIES
+from mailslot_plugins.alerts.section import SECTION, policy
+from mailslot_plugins.alerts.trial import send_trial
+from mailslot_plugins.panel.alerts.kinds import kind_name
+from mailslot_plugins.panel.render import redirect, render, text
+from mailslot_plugins.panel.token.state import token_states
+
+if TYPE_CHECKING:
+    from starlette.datastructures import FormData
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from mailslot.service.device import Device
+    from mailslot_plugins.alerts.board import Incident
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A kind of trouble, and what happens when it comes.
+
+    Attributes:
+        name: what it is called.
+        severity: how bad it is.
+        open: whether it is there now.
+        told: who gets a mail; empty where it is not bad enough, or nobody is named.
+    """
+
+    name: str
+    severity: str
+    open: bool
+    told: tuple[str, ...]
+
+
+async def show(request: Request) -> Response:
+    """Answer with the page."""
+    return render(request, "alerts/alerts.html", **await _context(request))
+
+
+async def show_live(request: Request) -> Response:
+    """Answer with the part of it that changes by itself."""
+    return render(request, "alerts/incidents.html", **await _context(request))
+
+
+async def clear(request: Request) -> Response:
+    """Say that a condition is gone."""
+    device: Device = request.app.state.device
+    form: FormData = request.state.form
+    said = text(request, "alerts", "is_cleared")
+    try:
+        await Alarms(device).clear(str(form.get("kind", "")), part=str(form.get("part", "")))
+    except InputError as error:
+        return redirect(request, "/alerts", str(error), "error")
+    return redirect(request, "/alerts", said)
+
+
+async def send_test(request: Request) -> Response:
+    """Have a test mail sent, and go to its job."""
+    try:
+        job = await send_trial(request.app.state.device)
+    except MailError as error:
+        return redirect(request, "/alerts", str(error), "error")
+    return redirect(request, f"/jobs/{job.id}", text(request, "alerts", "test_is_sent"))
+
+
+async def _context(request: Request) -> dict[str, Any]:
+    device: Device = request.app.state.device
+    language = request.state.language
+    values = device.settings(SECTION)
+    rules = policy(values, device.settings(DEVICE)["administrator"])
+    incidents = (await Alarms(device).board()).incidents
+    there = {incident.kind for incident in incidents if incident.absent_since is None}
+    enough = SEVERITIES[SEVERITIES.index(rules.minimum) :]
+    return {
+        "incidents": sorted(incidents, key=_worst_first),
+        "names": {each.id: kind_name(each.kind, language, each.part) for each in incidents},
+        "conditions": [
+            Condition(
+                kind_name(kind, language),
+                each.severity,
+                kind in there,
+                tuple(rules.recipients(kind)) if each.severity in enough else (),
+            )
+            for kind, each in KINDS.items()
+        ],
+        "recipients": rules.recipients("other"),
+        "schedule": values["schedule"],
+        "schedule_recipients": values["schedule_recipients"] or rules.recipients("other"),
+        "values": values,
+        "slot": (await token_states(device))[RECORD],
+    }
+
+
+def _worst_first(incident: Incident) -> tuple[bool, int, float]:
+    return incident.absent_since is not None, -SEVERITIES.index(incident.severity), incident.since
+
+
+routes = [
+    Route("/alerts", show),
+    Route("/alerts/live", show_live),
+    Route("/alerts/clear", clear, methods=["POST"]),
+    Route("/alerts/test", send_test, methods=["POST"]),
+]

@@ -1,0 +1,171 @@
+"""What somebody sends, against its schema: the few words of JSON Schema that the module ``schema`` uses."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+
+from mailslot.slots.keys import nearest, shown
+from mailslot_plugins.panel.problem import NotDoneError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.datastructures import QueryParams
+    from starlette.requests import Request
+
+    from mailslot_plugins.panel.api.schema import Schema
+
+JSON: Final = "application/json"
+MERGE: Final = "application/merge-patch+json"
+"""JSON that changes what it names and leaves the rest (RFC 7396)."""
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_INTEGER: Final = re.compile(r"-?[0-9]{1,20}", re.ASCII)
+_KINDS: Final[Mapping[str, tuple[type, str]]] = {
+    "object": (dict, "an object"),
+    "array": (list, "a list"),
+    "string": (str, "a text"),
+    "integer": (int, "a whole number"),
+    "boolean": (bool, "true or false"),
+    "null": (type(None), "null"),
+}
+
+
+async def read_body(request: Request, schema: Schema) -> dict[str, Any]:
+    """Return the object that a request brings; an empty one where it brings nothing.
+
+    Args:
+        request: what was asked; its size was bounded before.
+        schema: of the object.
+
+    Raises:
+        NotDoneError: 415, it is no JSON by its type; 400, it is none; 422, it is not of the schema.
+    """
+    value: object = dict[str, Any]()
+    if octets := await request.body():
+        sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if sent not in {JSON, MERGE}:
+            raise NotDoneError(
+                415, f"Send JSON, as {JSON}.", key="Content-Type", headers={"Accept": f"{JSON}, {MERGE}"}
+            )
+        value = _parsed(octets)
+    check(schema, value, "")
+    return cast("dict[str, Any]", value)
+
+
+def read_query(query: QueryParams, schemas: Mapping[str, Schema]) -> dict[str, Any]:
+    """Return the parameters behind the question mark, each of its kind.
+
+    Args:
+        query: what was sent.
+        schemas: of each that there is.
+
+    Raises:
+        NotDoneError: 422, there is no such parameter, or it is not of its schema.
+    """
+    found: dict[str, Any] = {}
+    for name in query:
+        if name not in schemas:
+            _refuse(name, f"There is no parameter {shown(name)}.{nearest(name, schemas)}")
+        texts, schema = query.getlist(name), schemas[name]
+        if schema.get("type") == "array":
+            found[name] = texts
+        elif len(texts) > 1:
+            _refuse(name, f"{name} is given {len(texts)} times.")
+        else:
+            whole = schema.get("type") == "integer" and _INTEGER.fullmatch(texts[0])
+            found[name] = int(texts[0]) if whole else texts[0]
+        check(schema, found[name], name)
+    return found
+
+
+def check(schema: Schema, value: object, name: str) -> None:
+    """Refuse a value that is not of a schema.
+
+    Args:
+        schema: the schema.
+        value: as JSON holds it.
+        name: of the field or parameter; empty for the whole document.
+
+    Raises:
+        NotDoneError: 422, it is not.
+    """
+    if "enum" in schema:
+        if value not in schema["enum"] or isinstance(value, bool | int):
+            words = ", ".join("null" if each is None else str(each) for each in schema["enum"])
+            _refuse(name, f"{name} is {shown(value)}; it must be one of {words}.")
+        return
+    kinds: list[str] = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
+    if not any(_is(kind, value) for kind in kinds):
+        wanted = " or ".join(_KINDS[kind][1] for kind in kinds)
+        # A secret is not told back, whatever it was wrapped in.
+        given = "" if schema.get("writeOnly") else f"is {shown(value)}; it "
+        _refuse(name, f"{name or 'What was sent'} {given}must be {wanted}.")
+    if isinstance(value, dict):
+        _check_members(schema, cast("dict[str, object]", value))
+    elif isinstance(value, list):
+        for one in cast("list[object]", value):
+            check(schema.get("items", {"type": "string"}), one, name)
+    elif value is not None:
+        _check_bounds(schema, value, name)
+
+
+def _check_members(schema: Schema, value: Mapping[str, object]) -> None:
+    known: Mapping[str, Schema] = schema["properties"]
+    for key, one in value.items():
+        if key not in known and schema.get("additionalProperties") is False:
+            others = f" There are {', '.join(known)}." if known else " Nothing is sent here."
+            hint = nearest(key, known) or others
+            _refuse(key, f"There is no field {shown(key)}.{hint}")
+        if key in known:
+            check(known[key], one, key)
+    for key in schema["required"]:
+        if key not in value:
+            _refuse(key, f"{key} is missing.")
+
+
+def _check_bounds(schema: Schema, value: object, name: str) -> None:
+    size = len(value) if isinstance(value, str) else value
+    unit = " characters" if isinstance(value, str) else ""
+    least, most = (schema.get(f"{which}Length" if unit else f"{which}imum") for which in ("min", "max"))
+    if isinstance(size, int) and ((least is not None and size < least) or (most is not None and size > most)):
+        bounds = " and ".join(
+            f"at {word} {bound}" for word, bound in (("least", least), ("most", most)) if bound is not None
+        )
+        _refuse(
+            name, f"{name} is {shown(value)}; it must have {bounds}{unit}." if unit else f"{name} must be {bounds}."
+        )
+
+
+def _is(kind: str, value: object) -> bool:
+    return isinstance(value, _KINDS[kind][0]) and (kind == "boolean" or not isinstance(value, bool))
+
+
+def _parsed(octets: bytes) -> object:
+    try:
+        text = octets.decode()
+        value: object = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_pairs)
+        if _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
+            raise ValueError
+    except (ValueError, RecursionError):
+        # What it says may quote what was sent, and that may be a secret.
+        raise NotDoneError(400, "What was sent is not JSON in UTF-8, or names a member twice.") from None
+    return value
+
+
+def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError
+    return found
+
+
+def _no_constant(name: str) -> NoReturn:
+    """Refuse ``NaN`` and ``Infinity``, which JSON has not (RFC 8259 section 6)."""
+    raise ValueError(name)
+
+
+def _refuse(key: str, sentence: str) -> NoReturn:
+    raise NotDoneError(422, sentence, key=key[:80] if key.isprintable() else "")

@@ -1,0 +1,109 @@
+"""``/api/device`` and the like: the device as a whole, for those who look after many."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from anyio.to_thread import run_sync
+from starlette.responses import Response
+
+import mailslot
+from mailslot.diagnosis.report import make_report
+from mailslot.moments import iso
+from mailslot.service.plugins import plugin_rows
+from mailslot.service.uses import find_uses
+from mailslot.slots.transfer import export_settings
+from mailslot_plugins.panel.api.operation import Gives, Operation, answer
+from mailslot_plugins.panel.api.schema import TEXTS, list_of, ref
+from mailslot_plugins.panel.monitoring.page import show_health as health
+from mailslot_plugins.panel.security.paths import METRICS
+
+if TYPE_CHECKING:
+    from mailslot_plugins.panel.api.operation import Call
+
+
+async def show_device(call: Call) -> Response:
+    """Answer with what the device says of itself."""
+    device = call.device
+    identity = device.identity
+    in_use = await run_sync(device.records.settings.current)
+    return answer(
+        {
+            "name": identity.name,
+            "model": identity.model,
+            "serial_number": identity.serial_number,
+            "location": identity.location,
+            "language": identity.language,
+            "version": mailslot.__version__,
+            "now": iso(device.now()),
+            "settings_fault": in_use.fault,
+            "metrics": METRICS,
+        }
+    )
+
+
+async def show_health(call: Call) -> Response:
+    """Answer whether the device does its work."""
+    return await health(call.request)
+
+
+async def list_plugins(call: Call) -> Response:
+    """Answer with what is installed."""
+    records = call.device.records
+    uses = await find_uses(records.settings, lambda: records)
+    return answer(await run_sync(plugin_rows, uses))
+
+
+async def export(call: Call) -> Response:
+    """Answer with the settings, for other devices."""
+    in_use = await run_sync(call.device.records.settings.current)
+    text = await run_sync(partial(export_settings, in_use, call.query.get("without", ())))
+    return _file(text.encode(), "application/toml", "mailslot-settings.toml")
+
+
+async def report(call: Call) -> Response:
+    """Answer with the report for support."""
+    octets = await make_report(call.device.records, call.device.now())
+    return _file(octets, "application/zip", "mailslot-report.zip")
+
+
+def _file(octets: bytes, media_type: str, name: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Type": media_type}
+    return Response(octets, headers=headers)
+
+
+operations = (
+    Operation(
+        "GET", "/device", show_device, "Show what the device says of itself.", {200: Gives("It.", ref("Device"))}
+    ),
+    Operation(
+        "GET",
+        "/health",
+        show_health,
+        "Show whether the device does its work, as /healthz does.",
+        {200: Gives("It does.", ref("Health")), 503: Gives("It does not.", ref("Health"))},
+    ),
+    Operation(
+        "GET",
+        "/plugins",
+        list_plugins,
+        "List the plugins that are installed.",
+        {200: Gives("The plugins.", list_of(ref("Plugin")))},
+    ),
+    Operation(
+        "GET",
+        "/export",
+        export,
+        "Get the settings as a file, without passwords, secrets and tokens, for other devices to import.",
+        {200: Gives("The settings.", media_type="application/toml")},
+        query={"without": {**TEXTS, "description": "A key or table to leave out, such as account; may be repeated."}},
+    ),
+    Operation(
+        "GET",
+        "/report",
+        report,
+        "Get the report for support, a zip file without any secret.",
+        {200: Gives("The report.", media_type="application/zip")},
+    ),
+)

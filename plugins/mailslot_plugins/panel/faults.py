@@ -1,0 +1,31 @@
+"""What went wrong, in the language of whoever looks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailslot.diagnosis.catalogue import CAUSES, Said, actor_of, say, token_helps
+from mailslot.diagnosis.diagnosis import Diagnosis
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_ORIGINAL = "en"
+"""The language of the sentences that are kept with jobs and grants."""
+
+
+def told(cause: str, language: str, *, sentence: str = "", facts: Mapping[str, str] | None = None) -> Said:
+    """Return what is said of a fault.
+
+    Args:
+        cause: an id of the catalogue; any other has its own sentence only.
+        language: one of the panel's.
+        sentence: what was said in English when it happened, which knows more than the cause alone; empty for nothing.
+        facts: what the cause's sentence is filled with, where that is still known.
+    """
+    if cause not in CAUSES:
+        return Said(cause, sentence or cause, "", None, token_helps=False)
+    said = say(Diagnosis(cause, facts or {}), language)
+    if sentence and not facts and language == _ORIGINAL:
+        return Said(cause, sentence, said.advice, actor_of(cause), token_helps(cause))
+    return said

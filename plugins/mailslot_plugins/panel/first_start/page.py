@@ -1,0 +1,180 @@
+"""``/first-start``: password, device, first slot, and what to do next, a small page each.
+
+The password comes first: from then on the device belongs to somebody, and the other steps can wait, or be left out.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from anyio.to_thread import run_sync
+from starlette.routing import Route
+
+from mailslot.errors import InputError
+from mailslot.oauth.providers import presets
+from mailslot.slots.section import DEVICE
+from mailslot.slots.slot import doors
+from mailslot.wire.secret import Secret
+from mailslot_plugins.panel.first_start.clock import Look, look
+from mailslot_plugins.panel.render import redirect, render, text
+from mailslot_plugins.panel.security.addresses import is_local
+from mailslot_plugins.panel.security.password import SHORTEST, TakenError
+from mailslot_plugins.panel.security.paths import FIRST_START, SIGN_IN
+from mailslot_plugins.panel.security.security import Security, WaitError
+from mailslot_plugins.panel.security.session import Notice
+from mailslot_plugins.panel.slots.check import sentence
+from mailslot_plugins.panel.slots.review import drop_texts
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from mailslot.service.device import Device
+    from mailslot_plugins.panel.work import Work
+
+RECORD: Final = "smtp"
+"""What most need first: scans, faxes and replies leave through it."""
+
+SLOT: Final = "network.smtp"
+_CLOCK: Final = ("clock",)
+
+
+async def show_password(request: Request) -> Response:
+    """Answer with the first step; once it is done, with what comes next."""
+    security: Security = request.state.security
+    if await security.is_claimed():
+        return redirect(request, f"{FIRST_START}/device")
+    return _password_page(request, {})
+
+
+async def set_password(request: Request) -> Response:
+    """Make the device somebody's, who is signed in from then on."""
+    security: Security = request.state.security
+    if await security.is_claimed():
+        return redirect(request, f"{FIRST_START}/device")
+    form, errors, status = request.state.form, dict[str, str](), 422
+    password, again = str(form.get("password", "")), str(form.get("again", ""))
+    try:
+        if not security.try_code(request, str(form.get("code", ""))):
+            errors["code"] = text(request, "first_start", "code_wrong")
+        elif password != again:
+            errors["again"] = text(request, "first_start", "not_the_same")
+        else:
+            await security.change_password(request, Secret(password), first=True)
+    except WaitError as wait:
+        errors["code"], status = text(request, "first_start", "code_wait", seconds=wait.seconds), 429
+    except TakenError:
+        # Somebody else was quicker, and has to sign in here.
+        return redirect(request, SIGN_IN)
+    except InputError:
+        errors["password"] = text(request, "first_start", "too_short", least=SHORTEST)
+    if errors:
+        return _password_page(request, errors, status)
+    return redirect(request, f"{FIRST_START}/device")
+
+
+async def show_device(request: Request) -> Response:
+    """Answer with the second step: what the device is called, where it stands, what it speaks, what time it has."""
+    device: Device = request.app.state.device
+    identity = device.identity
+    values = {"name": identity.name, "location": identity.location, "language": identity.language}
+    return _device_page(request, values, "")
+
+
+async def set_device(request: Request) -> Response:
+    """Keep them."""
+    device: Device = request.app.state.device
+    form = request.state.form
+    values = {key: str(form.get(key, "")).strip() for key in ("name", "location", "language")}
+    changes: dict[str, object | None] = {key: value or None for key, value in values.items()}
+    try:
+        await run_sync(device.records.settings.change_section, DEVICE, changes)
+    except InputError as error:
+        return _device_page(request, values, str(error), 422)
+    await device.refresh()
+    return redirect(request, f"{FIRST_START}/slot")
+
+
+async def show_slot(request: Request) -> Response:
+    """Answer with the third step: whose mail service it is, and the account there."""
+    device: Device = request.app.state.device
+    settings = (await run_sync(device.records.settings.load))[RECORD]
+    return _slot_page(request, {"provider": settings.provider or "", "account": settings.account or ""}, "")
+
+
+async def set_slot(request: Request) -> Response:
+    """Keep it; somebody with servers of their own goes on to the slot's page, where they can be named."""
+    device: Device = request.app.state.device
+    form = request.state.form
+    values = {key: str(form.get(key, "")).strip() for key in ("provider", "account")}
+    own = values["provider"] not in presets()
+    changes: dict[str, object | None]
+    if own:
+        changes = {"provider": "custom", "account": values["account"] or None}
+    elif values["account"]:
+        changes = {**values, "authentication": "oauth2", "sender_address": values["account"]}
+    else:
+        return _slot_page(request, values, text(request, "first_start", "account_missing"), 422)
+    secrets: dict[str, Secret | None] = {}
+    try:
+        changed = await run_sync(device.records.change, RECORD, changes, secrets)
+    except InputError as error:
+        return _slot_page(request, values, sentence(error, request.state.language), 422)
+    request.state.session.notices += [Notice("warning", each) for each in drop_texts(request, changed.dropped)]
+    if own:
+        return redirect(request, f"/slots/{SLOT}")
+    work: Work = request.app.state.work
+    # Meanwhile its clock is compared with ours, and no page waits for that.
+    work.start(_CLOCK, Look(), partial(look, device, RECORD))
+    return redirect(request, f"{FIRST_START}/done")
+
+
+async def show_done(request: Request) -> Response:
+    """Answer with what to do next."""
+    device: Device = request.app.state.device
+    settings = (await run_sync(device.records.settings.load))[RECORD]
+    return render(request, "first_start/done.html", **_clock(request), slot=SLOT, account=settings.account)
+
+
+async def show_clock(request: Request) -> Response:
+    """Answer with what is known of the clock by now."""
+    return render(request, "first_start/clock.html", **_clock(request))
+
+
+def _password_page(request: Request, errors: dict[str, str], status: int = 200) -> Response:
+    context: dict[str, Any] = {"errors": errors, "asks_for_code": not is_local(request.scope), "least": SHORTEST}
+    return render(request, "first_start/password.html", status, **context)
+
+
+def _device_page(request: Request, values: dict[str, str], error: str, status: int = 200) -> Response:
+    device: Device = request.app.state.device
+    now = datetime.fromtimestamp(device.now(), UTC).astimezone()
+    shown = now.strftime("%Y-%m-%d %H:%M")
+    context: dict[str, Any] = {"values": values, "error": error, "time": shown, "zone": now.tzname() or "UTC"}
+    return render(request, "first_start/device.html", status, **context)
+
+
+def _slot_page(request: Request, values: dict[str, str], error: str, status: int = 200) -> Response:
+    known = [(id_, provider.name) for id_, provider in presets().items()]
+    paths = [slot.path for slot in doors(RECORD)]
+    return render(request, "first_start/slot.html", status, values=values, error=error, providers=known, paths=paths)
+
+
+def _clock(request: Request) -> dict[str, Any]:
+    work: Work = request.app.state.work
+    piece = work.find(_CLOCK, Look)
+    return {"running": piece is not None and piece.running, "look": piece.about if piece else Look()}
+
+
+routes = [
+    Route(FIRST_START, show_password),
+    Route(FIRST_START, set_password, methods=["POST"]),
+    Route(f"{FIRST_START}/device", show_device),
+    Route(f"{FIRST_START}/device", set_device, methods=["POST"]),
+    Route(f"{FIRST_START}/slot", show_slot),
+    Route(f"{FIRST_START}/slot", set_slot, methods=["POST"]),
+    Route(f"{FIRST_START}/done", show_done),
+    Route(f"{FIRST_START}/clock", show_clock),
+]

@@ -1,0 +1,1 @@
+"""The first page: the slots, what needs somebody, the queue."""

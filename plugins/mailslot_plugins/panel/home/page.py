@@ -1,0 +1,50 @@
+"""``GET /``: the slots as the device's menu has them, what needs somebody, the queue and its last jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.routing import Route
+
+from mailslot_plugins.panel.home.attention import matters
+from mailslot_plugins.panel.home.records import overviews
+from mailslot_plugins.panel.render import render
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from mailslot.service.device import Device
+
+_JOBS: Final = 5
+
+
+async def show(request: Request) -> Response:
+    """Answer with the page."""
+    return render(request, "home/home.html", **await _context(request))
+
+
+async def show_live(request: Request) -> Response:
+    """Answer with the part of the page that changes by itself."""
+    return render(request, "home/live.html", **await _context(request))
+
+
+async def _context(request: Request) -> dict[str, Any]:
+    device: Device = request.app.state.device
+    records = await overviews(device)
+    counts = await device.spool.counts()
+    return {
+        "records": records,
+        "matters": await matters(device, records, request.state.language),
+        "anything_set": any(each.is_set for each in records),
+        "counts": {
+            "waiting": sum(counts[state] for state in ("queued", "sending", "deferred")),
+            "held": counts["held"],
+            "in_doubt": counts["in_doubt"],
+            "failed": counts["failed"],
+        },
+        "jobs": await device.spool.jobs(most=_JOBS),
+    }
+
+
+routes = [Route("/", show), Route("/live", show_live)]

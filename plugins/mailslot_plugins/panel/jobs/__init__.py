@@ -1,0 +1,1 @@
+"""The queue: all jobs, and the story of each."""

@@ -1,0 +1,40 @@
+"""``GET /metrics`` and ``GET /healthz``: the state of the device for a monitoring system."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from mailslot.errors import MailError
+from mailslot.service.metrics import CONTENT_TYPE, metrics
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+_LONGEST: Final = 5.0
+"""Seconds within which a device that is well answers."""
+
+
+async def show_metrics(request: Request) -> Response:
+    """Answer with the numbers, in Prometheus' text format."""
+    try:
+        return Response(await metrics(request.app.state.device), media_type=CONTENT_TYPE)
+    except MailError as error:
+        return Response(f"# {error}\n", status_code=503, media_type=CONTENT_TYPE)
+
+
+async def show_health(request: Request) -> Response:
+    """Answer whether the spool answers."""
+    try:
+        with anyio.fail_after(_LONGEST):
+            await request.app.state.device.spool.counts()
+    except (MailError, TimeoutError) as error:
+        said = str(error) or f"The spool has not answered within {_LONGEST:g} seconds."
+        return JSONResponse({"status": "failing", "message": said}, status_code=503)
+    return JSONResponse({"status": "ok"})
+
+
+routes = [Route("/metrics", show_metrics), Route("/healthz", show_health)]

@@ -1,0 +1,115 @@
+"""``/received``: the mail that was fetched with a picture of its first page, and what became of it; handle again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from anyio.to_thread import run_sync
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from mailslot.errors import InputError
+from mailslot.service.received import described, received
+from mailslot.slots.slot import PROTOCOLS, doors
+from mailslot_plugins.intake.thumbnails import Thumbnails
+from mailslot_plugins.panel.render import number_in, redirect, render, text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from starlette.requests import Request
+
+    from mailslot.service.device import Device
+    from mailslot.service.received import Received
+    from mailslot.spool.incoming import Incoming
+
+_MOST: Final = 100
+"""Mails on the page."""
+
+RECORDS: Final = tuple(record for record, protocol in PROTOCOLS.items() if protocol == "POP")
+
+
+async def list_mails(request: Request) -> Response:
+    """Answer with the newest mails, of all records or of one."""
+    return render(request, "received/list.html", **await _listed(request))
+
+
+async def list_live(request: Request) -> Response:
+    """Answer with the part of that which changes by itself."""
+    return render(request, "received/live.html", **await _listed(request))
+
+
+async def show(request: Request) -> Response:
+    """Answer with one mail."""
+    device = _device(request)
+    found = await described(device.spool, await _mail(request))
+    pictures = await run_sync(_pictures, device, [found])
+    return render(
+        request, "received/mail.html", found=found, has_picture=bool(pictures), slot=doors(found.mail.record)[0]
+    )
+
+
+async def show_picture(request: Request) -> Response:
+    """Answer with the picture of a mail's first page."""
+    path = await run_sync(Thumbnails(_device(request).home).path, await _mail(request))
+    if path is None:
+        raise HTTPException(404)
+    return FileResponse(path, media_type="image/png")
+
+
+async def retry(request: Request) -> Response:
+    """Have a mail handled again."""
+    mail = await _mail(request)
+    address = f"/received/{mail.id}"
+    try:
+        await _device(request).spool.ledger.retry(mail.id)
+    except InputError as error:
+        return redirect(request, address, str(error), "error")
+    return redirect(request, address, text(request, "received", "is_handled_again"))
+
+
+async def _listed(request: Request) -> dict[str, Any]:
+    device = _device(request)
+    asked = request.query_params.get("record", "")
+    record = asked if asked in RECORDS else ""
+    mails = await received(device.spool, record or None, most=_MOST)
+    return {
+        "mails": mails,
+        "pictures": await run_sync(_pictures, device, mails),
+        "record": record,
+        "records": RECORDS,
+        "whole": len(mails) < _MOST,
+    }
+
+
+def _pictures(device: Device, mails: Iterable[Received]) -> set[int]:
+    """Return the numbers of the mails that have a picture."""
+    thumbnails = Thumbnails(device.home)
+    return {each.mail.id for each in mails if thumbnails.path(each.mail) is not None}
+
+
+async def _mail(request: Request) -> Incoming:
+    """Return the mail that the address names.
+
+    Raises:
+        HTTPException: 404, there is none.
+    """
+    try:
+        return await _device(request).spool.ledger.mail(number_in(request.path_params["mail"]))
+    except InputError:
+        raise HTTPException(404) from None
+
+
+def _device(request: Request) -> Device:
+    device: Device = request.app.state.device
+    return device
+
+
+routes = [
+    Route("/received", list_mails),
+    Route("/received/live", list_live),
+    Route("/received/{mail}", show),
+    Route("/received/{mail}/page.png", show_picture),
+    Route("/received/{mail}/retry", retry, methods=["POST"]),
+]

@@ -1,0 +1,166 @@
+"""Pages from templates: what every one of them can use."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from markupsafe import Markup
+from starlette.responses import HTMLResponse, RedirectResponse
+
+from mailslot.diagnosis.catalogue import actor_name
+from mailslot.moments import iso, local
+from mailslot_plugins.panel.cookies import cookie
+from mailslot_plugins.panel.security.session import Notice
+from mailslot_plugins.panel.words import LANGUAGES, SHARED, say, words
+
+if TYPE_CHECKING:
+    from jinja2.runtime import Context
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from mailslot.diagnosis.catalogue import Actor
+    from mailslot.service.device import Device
+
+THEMES: Final = ("auto", "light", "dark")
+_STEPS: Final = ((86_400, "days"), (3_600, "hours"), (60, "minutes"))
+
+
+@cache
+def environment() -> Environment:
+    """Return where the templates are, each found as ``folder/file.html``."""
+    made = Environment(
+        loader=PackageLoader("mailslot_plugins.panel", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # A service goes on with the pages that it began with, also while it is being upgraded.
+        auto_reload=False,
+    )
+    # Jinja2 declares the kinds of its own globals only.
+    cast("dict[str, Any]", made.globals).update(
+        t=_text,
+        moment=moment,
+        ago=_ago,
+        actor_name=_actor_name,
+        pipeline_name=_pipeline_name,
+        octets=octets,
+    )
+    return made
+
+
+def render(request: Request, template: str, status: int = 200, **context: Any) -> Response:  # noqa: ANN401 - anything
+    """Return a page.
+
+    Args:
+        request: what it answers.
+        template: such as ``"jobs/list.html"``; its folder is where its words are.
+        status: the HTTP status.
+        context: what the template is filled with.
+    """
+    device: Device = request.app.state.device
+    state, session = request.state, request.state.session
+    page = environment().get_template(template)
+    theme = cookie(request, "theme")
+    return HTMLResponse(
+        page.render(
+            {
+                "request": request,
+                "folder": template.partition("/")[0],
+                "language": state.language,
+                "languages": LANGUAGES,
+                "themes": THEMES,
+                "theme": theme if theme in THEMES else "auto",
+                "session": session,
+                "notices": session.take_notices,
+                "csrf": Markup('<input type="hidden" name="csrf" value="{}">').format(session.csrf),
+                "identity": device.identity,
+                "path_of": partial(_path_of, request),
+                **context,
+            }
+        ),
+        status_code=status,
+    )
+
+
+def redirect(request: Request, path: str, notice: str = "", kind: str = "done") -> Response:
+    """Send the browser to another page after something was done.
+
+    Args:
+        request: what was asked.
+        path: where to, on this panel.
+        notice: what the next page says on top; empty for nothing.
+        kind: ``"done"``, ``"warning"`` or ``"error"``.
+    """
+    if notice:
+        request.state.session.notices.append(Notice(kind, notice))
+    return RedirectResponse(path, status_code=303)
+
+
+def text(request: Request, folder: str, key: str, **facts: object) -> str:
+    """Return one of a folder's texts in the language of a request."""
+    return say(folder, key, request.state.language, **facts)
+
+
+def moment(seconds: float | None) -> Markup:
+    """Return seconds since the epoch as the wall clock here shows them; a dash for None."""
+    if seconds is None:
+        return Markup("–")
+    shown = local(seconds).rpartition(":")[0]
+    return Markup('<time datetime="{}">{}</time>').format(iso(seconds), shown)
+
+
+def seconds_of(stamp: str | None) -> float | None:
+    """Return the seconds since the epoch of what `mailslot.moments.iso` gave."""
+    return None if stamp is None else datetime.fromisoformat(stamp).astimezone(UTC).timestamp()
+
+
+def number_in(text: str) -> int:
+    """Return the number that part of an address is; -1, which nothing has, for anything that is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
+
+
+def octets(size: int) -> str:
+    """Return a size as people read it, such as ``1.4 MB``."""
+    for unit, step in (("MB", 1_000_000), ("kB", 1_000)):
+        if size >= step:
+            return f"{size / step:.1f} {unit}"
+    return f"{size} B"
+
+
+@pass_context
+def _text(context: Context, key: str, folder: str = "", **facts: object) -> str:
+    """Return a text of the page's own folder, or of the one that is named."""
+    return say(folder or str(context["folder"]), key, str(context["language"]), **facts)
+
+
+@pass_context
+def _ago(context: Context, seconds: float) -> str:
+    """Return how long ago, or in how long, something is."""
+    distance = seconds - time.time()
+    key, number = "soon" if distance > 0 else "now", 0
+    for step, name in _STEPS:
+        if abs(distance) >= step:
+            key, number = f"in_{name}" if distance > 0 else f"{name}_ago", int(abs(distance) // step)
+            break
+    return say(SHARED, key, str(context["language"]), number=number)
+
+
+@pass_context
+def _actor_name(context: Context, actor: Actor) -> str:
+    return actor_name(actor, str(context["language"]))
+
+
+@pass_context
+def _pipeline_name(context: Context, pipeline: str) -> str:
+    """Return what people call a pipeline; one that a plugin brought, by its own name."""
+    key = f"pipeline_{pipeline}"
+    return say(SHARED, key, str(context["language"])) if key in words(SHARED) else pipeline
+
+
+def _path_of(request: Request, name: str, **parameters: object) -> str:
+    return str(request.app.url_path_for(name, **parameters))

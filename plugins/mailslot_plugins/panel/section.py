@@ -1,0 +1,23 @@
+"""The table ``[panel]`` of ``mailslot.toml``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mailslot.slots import keys
+from mailslot.slots.keys import Key
+from mailslot.slots.section import Section
+
+PANEL: Final = Section(
+    "panel",
+    {
+        "names": Key("host names by which browsers call the panel, separated by commas", keys.list_of(keys.host)),
+        "certificate": Key(
+            "the path of a certificate with its chain, PEM; without one, the panel makes its own", keys.path, local=True
+        ),
+        "key": Key("the path of the certificate's private key, PEM", keys.path, local=True),
+        "idle_minutes": Key(
+            "minutes from 1 to 720 after which a session without anybody's doing ends", keys.number(1, 720), default=15
+        ),
+    },
+)

@@ -1,0 +1,159 @@
+"""The form of a section: its fields with their labels, and what a person entered in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from mailslot.slots.keys import plain
+from mailslot.slots.overview import as_text
+from mailslot_plugins.alerts.kinds import SEVERITIES
+from mailslot_plugins.panel.alerts.kinds import kind_name
+from mailslot_plugins.panel.words import LANGUAGES, say, words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from starlette.datastructures import FormData
+
+    from mailslot.slots.keys import Key
+    from mailslot.slots.section import Section
+
+FOLDER: Final = "sections"
+_FOR_KIND: Final = "recipients_"
+
+CHOICES: Final[Mapping[tuple[str, str], Sequence[str]]] = {
+    ("device", "language"): tuple(LANGUAGES),
+    ("scan", "oversize"): ("refuse", "split"),
+    ("scan", "after"): ("delete", "move"),
+    ("alerts", "minimum_severity"): SEVERITIES,
+    ("fax", "resolution"): ("fine", "standard"),
+    ("fax", "coding"): ("auto", "mh"),
+    ("fax", "format"): ("pdf", "tiff"),
+    ("print", "body"): ("never", "without_attachment", "always"),
+}
+"""What there is to choose from, by section and key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field.
+
+    Attributes:
+        key: the setting.
+        kind: how it is entered.
+        label: what it is called.
+        value: what stands in it; of a private one, nothing.
+        placeholder: what holds where it is empty.
+        hint: what is allowed.
+        options: what there is to choose from, as values and words.
+        is_set: whether there is a value.
+    """
+
+    key: str
+    kind: Literal["text", "number", "choice", "flag", "private"]
+    label: str
+    value: str
+    placeholder: str
+    hint: str
+    options: tuple[tuple[str, str], ...]
+    is_set: bool
+
+
+def fields(section: Section, given: Mapping[str, Any], entered: Mapping[str, str], language: str) -> list[Field]:
+    """Return the fields of a section in the order of its keys.
+
+    Args:
+        section: the section.
+        given: what stands in the file, by key.
+        entered: what a person entered in place of that, by key; empty for nothing.
+        language: one of the panel's.
+    """
+    return [_field(section, key, given, entered, language) for key in section.keys]
+
+
+def changes(section: Section, form: FormData) -> dict[str, str | None]:
+    """Return what a form wants set, by key; None for what is to be unset.
+
+    What the form does not hold stays as it is, save for a flag, which browsers leave out where it is off.
+    """
+    wanted: dict[str, str | None] = {}
+    for key, each in section.keys.items():
+        value = form.get(key)
+        if isinstance(each.default, bool):
+            if f"{key}-there" in form:
+                wanted[key] = "true" if value == "true" else "false"
+        elif isinstance(value, str) and not (each.private and not value.strip()):
+            wanted[key] = value.strip() or None
+    return wanted
+
+
+def section_name(section: str, language: str) -> str:
+    """Return what a section is called; one that only a plugin knows, by its own name."""
+    key = f"title_{section}"
+    return say(FOLDER, key, language) if key in words(FOLDER) else section
+
+
+def _field(section: Section, key: str, given: Mapping[str, Any], entered: Mapping[str, str], language: str) -> Field:
+    known = section.keys[key]
+    default = as_text(plain(known.default))
+    value = entered.get(key, as_text(plain(given.get(key))))
+    options = _options(section.name, key, language)
+    kind = _kind(known, has_options=bool(options))
+    if kind in {"flag", "choice"} and not value:
+        value = default
+    return Field(
+        key=key,
+        kind=kind,
+        label=_label(section.name, key, language),
+        value="" if known.private else value,
+        placeholder=default,
+        hint=_hint(section, key, language) if kind in {"text", "number"} else "",
+        options=options,
+        is_set=key in given,
+    )
+
+
+def allowed(section: Section, key: str, language: str) -> str:
+    """Return what can be entered for a key; in English where the panel has no words for it.
+
+    Args:
+        section: the section.
+        key: which of its keys.
+        language: one of the panel's.
+    """
+    name = f"hint_{section.name}_{key}"
+    return say(FOLDER, name, language) if name in words(FOLDER) else section.keys[key].allowed
+
+
+def _hint(section: Section, key: str, language: str) -> str:
+    """Return what is said below a field: nothing in English on a page of another language, where labels have to do."""
+    if section.keys[key].local:
+        return say("slots", "hint_token_source", language)
+    said = allowed(section, key, language)
+    return said[:1].upper() + said[1:] if language == "en" or said != section.keys[key].allowed else ""
+
+
+def _kind(key: Key, *, has_options: bool) -> Literal["text", "number", "choice", "flag", "private"]:
+    if key.private:
+        return "private"
+    if isinstance(key.default, bool):
+        return "flag"
+    if has_options:
+        return "choice"
+    return "number" if isinstance(key.default, int) else "text"
+
+
+def _label(section: str, key: str, language: str) -> str:
+    if section == "alerts" and key.startswith(_FOR_KIND):
+        kind = key.removeprefix(_FOR_KIND)
+        return say(FOLDER, "recipients_of", language, kind=kind_name(kind, language))
+    name = f"{section}_{key}"
+    return say(FOLDER, name, language) if name in words(FOLDER) else key.replace("_", " ").capitalize()
+
+
+def _options(section: str, key: str, language: str) -> tuple[tuple[str, str], ...]:
+    choices = CHOICES.get((section, key), ())
+    if key == "language":
+        return tuple(LANGUAGES.items())
+    return tuple((each, say(FOLDER, f"choice_{each}", language)) for each in choices)

@@ -1,0 +1,107 @@
+"""``/settings/{section}``: a section of ``mailslot.toml`` beside the slots, such as ``[fax]``, whoever brings it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from anyio.to_thread import run_sync
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from mailslot.errors import InputError
+from mailslot.slots.keys import parse_value
+from mailslot.slots.section import find_section
+from mailslot_plugins.panel.programs import change_section
+from mailslot_plugins.panel.render import redirect, render, text
+from mailslot_plugins.panel.sections.fields import allowed, changes, fields, section_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.datastructures import FormData
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from mailslot.service.device import Device
+    from mailslot.slots.section import Section
+
+_BACK: Final[Mapping[str, str]] = {
+    "alerts": "/alerts",
+    "status": "/slots/status.pop",
+    "fax": "/slots/fax.pop",
+    "print": "/slots/print.pop",
+    "scan": "/slots/network.smtp",
+}
+"""The page that each belongs to; the others belong to that of the device."""
+
+
+async def show(request: Request) -> Response:
+    """Answer with the form."""
+    return await _form(request, await _section(request))
+
+
+async def save(request: Request) -> Response:
+    """Set what was entered."""
+    device: Device = request.app.state.device
+    section = await _section(request)
+    form: FormData = request.state.form
+    wanted = changes(section, form)
+    entered = {key: value or "" for key, value in wanted.items()}
+    if errors := _not_allowed(request, section, wanted):
+        return await _form(request, section, entered=entered, errors=errors)
+    try:
+        await run_sync(change_section, device.records.settings, section, wanted)
+    except InputError as error:
+        blamed = error.key if error.key in section.keys else ""
+        return await _form(request, section, entered=entered, errors={blamed: str(error)})
+    await device.refresh([section])
+    return redirect(request, request.url.path, text(request, "sections", "is_saved"))
+
+
+async def _form(
+    request: Request,
+    section: Section,
+    *,
+    entered: Mapping[str, str] | None = None,
+    errors: Mapping[str, str] | None = None,
+) -> Response:
+    device: Device = request.app.state.device
+    language = request.state.language
+    in_use = await run_sync(device.records.settings.current)
+    shown = fields(section, in_use.sections.get(section.name, {}), entered or {}, language)
+    return render(
+        request,
+        "sections/form.html",
+        422 if errors else 200,
+        title=section_name(section.name, language),
+        back=_BACK.get(section.name, "/administration"),
+        fields=[field for field in shown if not field.key.startswith("recipients_")],
+        more=[field for field in shown if field.key.startswith("recipients_")],
+        errors=errors or {},
+    )
+
+
+def _not_allowed(request: Request, section: Section, wanted: Mapping[str, str | None]) -> dict[str, str]:
+    """Return what is wrong with what was entered, by key."""
+    found, language = dict[str, str](), request.state.language
+    for key, value in wanted.items():
+        try:
+            parse_value(section.keys, key, value)
+        except InputError:
+            found[key] = text(request, "sections", "not_allowed", value=value, allowed=allowed(section, key, language))
+    return found
+
+
+async def _section(request: Request) -> Section:
+    """Return the section that the address names.
+
+    Raises:
+        HTTPException: 404, there is none.
+    """
+    section = await run_sync(find_section, request.path_params["section"])
+    if section is None:
+        raise HTTPException(404)
+    return section
+
+
+routes = [Route("/settings/{section}", show), Route("/settings/{section}", save, methods=["POST"])]

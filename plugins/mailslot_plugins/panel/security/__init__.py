@@ -1,0 +1,1 @@
+"""Who may see and do what on the panel, and from where."""

@@ -1,0 +1,47 @@
+"""``mailslot panel``: what the panel needs from whoever stands at the device itself."""
+
+from __future__ import annotations
+
+import sys
+from getpass import getpass
+from pathlib import Path  # noqa: TC003 - typer reads the annotations when it runs
+
+import typer
+
+from mailslot.errors import InputError
+from mailslot.wire.secret import Secret
+
+app = typer.Typer(help="The panel's password.", no_args_is_help=True)
+
+
+@app.callback()
+def _panel() -> None:
+    """The panel's password."""
+
+
+@app.command()
+def password(context: typer.Context) -> None:
+    """Set the administrator's password, also when it was forgotten; whoever has signed in is signed out.
+
+    It is asked for on the keyboard, or read from standard input: mailslot panel password < file
+    """
+    try:
+        from mailslot_plugins.panel.security.password import Password  # noqa: PLC0415 - argon2 comes with an extra
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"mailslot panel needs {error.name}: pip install 'mailslot[panel]'.",
+            stage="resolve",
+            cause="not_configured",
+        ) from error
+    home: Path = context.obj
+    Password(home).set(_entered())
+    typer.echo("The panel's password is set.")
+
+
+def _entered() -> Secret:
+    if not sys.stdin.isatty():
+        return Secret(sys.stdin.read().removesuffix("\n").removesuffix("\r"))
+    entered = Secret(getpass("new password: "))
+    if entered != getpass("once more: "):
+        raise InputError("The two are not the same, and nothing changes.", stage="resolve")
+    return entered

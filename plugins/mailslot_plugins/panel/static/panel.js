@@ -1,0 +1,68 @@
+// What the panel does beyond forms and links; without it every page works all the same.
+"use strict";
+
+// A copy button appears only where copying works.
+function offerCopying(root) {
+  for (const button of root.querySelectorAll("[data-copies]")) {
+    button.hidden = false;
+  }
+}
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Pages that came over plain http have no clipboard.
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copies]");
+  if (button) {
+    await copy(button.dataset.copies);
+    button.classList.add("did");
+    setTimeout(() => button.classList.remove("did"), 1500);
+  }
+});
+
+document.addEventListener("change", (event) => {
+  const form = event.target.closest("[data-submits-on-change]");
+  if (form) {
+    form.requestSubmit();
+  }
+});
+
+// Parts of a form that matter only for certain values: data-when="field=value value".
+function showWhatMatters() {
+  for (const part of document.querySelectorAll("[data-when]")) {
+    const [name, values] = part.dataset.when.split("=");
+    const field = part.closest("form")?.elements[name];
+    part.hidden = field ? !values.split(" ").includes(field.value) : false;
+  }
+}
+
+// Seconds that run down: data-until, in milliseconds since 1970.
+function countDown() {
+  for (const clock of document.querySelectorAll("[data-until]")) {
+    const left = Math.max(0, Math.ceil((Number(clock.dataset.until) - Date.now()) / 1000));
+    clock.textContent = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+  }
+}
+
+document.addEventListener("change", showWhatMatters);
+document.addEventListener("htmx:afterSwap", (event) => {
+  offerCopying(document);
+  showWhatMatters();
+  countDown();
+});
+setInterval(countDown, 1000);
+document.documentElement.classList.add("scripted");
+offerCopying(document);
+showWhatMatters();
+countDown();

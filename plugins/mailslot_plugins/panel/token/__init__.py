@@ -1,0 +1,1 @@
+"""The token of a slot: get it, look at it, delete it."""

@@ -1,0 +1,159 @@
+"""``/slots/{slot}/token``: get a token and see how it goes, enter the application's id, delete the token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from anyio.to_thread import run_sync
+from starlette.responses import Response
+from starlette.routing import Route
+
+from mailslot.errors import InputError, MailError
+from mailslot_plugins.panel.render import redirect, render, text
+from mailslot_plugins.panel.slots.place import slot_of
+from mailslot_plugins.panel.token import callback
+from mailslot_plugins.panel.token.application import save
+from mailslot_plugins.panel.token.deletion import start_deletion
+from mailslot_plugins.panel.token.obtain import start_sign_in
+from mailslot_plugins.panel.token.sign_in import SignIn
+from mailslot_plugins.panel.token.view import deletion_of, openings, progress, settings_of, sign_in_of, view
+from mailslot_plugins.tokens.paste import UnusableError, read_pasted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+
+    from mailslot.service.device import Device
+    from mailslot.slots.slot import Slot
+
+
+async def show(request: Request) -> Response:
+    """Answer with the page."""
+    return render(request, "token/token.html", **await view(request, slot_of(request)))
+
+
+async def show_progress(request: Request) -> Response:
+    """Answer with the part of the page that changes by itself; with nothing where the browser has seen the newest."""
+    slot = slot_of(request)
+    shown = progress(request, slot)
+    sign_in: SignIn | None = shown["sign_in"]
+    if sign_in is None or not shown["running"]:
+        return Response(status_code=204, headers={"HX-Redirect": _path(slot)})
+    if sign_in.step == "address" and sign_in.way.name == "browser" and not sign_in.opened:
+        # Once, so that whoever comes back from there stays here.
+        sign_in.opened = True
+        return Response(status_code=204, headers={"HX-Redirect": sign_in.address})
+    if request.query_params.get("seen") == sign_in.step:
+        return Response(status_code=204)
+    account = (await settings_of(_device(request), slot)).account
+    return render(request, "token/progress.html", live=True, account=account, **shown)
+
+
+async def start(request: Request) -> Response:
+    """Begin a sign-in."""
+    slot, device = slot_of(request), _device(request)
+    settings = await settings_of(device, slot)
+    open_ = await run_sync(openings, device.records, slot.record, settings, request.url)
+    asked = request.state.form.get("way", "")
+    way = next((way for way in open_.ways if way.name == asked), None)
+    if way is None:
+        return redirect(request, _path(slot), text(request, "token", "way_gone"), "warning")
+    origin = f"{request.url.scheme}://{request.url.netloc}"
+    start_sign_in(request.app.state, SignIn(slot, way, request.state.session, origin), settings)
+    return redirect(request, _path(slot))
+
+
+async def paste(request: Request) -> Response:
+    """Take the address that failed to open elsewhere."""
+    slot = slot_of(request)
+    sign_in: SignIn | None = progress(request, slot)["sign_in"]
+    if sign_in is None or sign_in.question is None:
+        return redirect(request, _path(slot), text(request, "token", "gone"), "warning")
+    try:
+        parameters = read_pasted(str(request.state.form.get("address", "")), sign_in.question.attempt)
+    except UnusableError as error:
+        fault = text(request, "token", f"pasted_{error.fault}", address=sign_in.question.attempt.redirect_uri)
+        # What was pasted may hold a code, and is not shown again.
+        return render(request, "token/token.html", 422, **await view(request, slot, faults={"address": fault}))
+    if sign_in.question.takes(parameters):
+        sign_in.go_on()
+    return redirect(request, _path(slot))
+
+
+async def cancel(request: Request) -> Response:
+    """Leave the sign-in that this browser began, or forget how it went."""
+    slot = slot_of(request)
+    piece = sign_in_of(request, slot)
+    if piece is not None and piece.about.is_of(request.state.session):
+        piece.about.leave()
+        piece.scope.cancel()
+    return redirect(request, _path(slot))
+
+
+async def save_application(request: Request) -> Response:
+    """Keep the application's id, tenant and secret."""
+    slot, device = slot_of(request), _device(request)
+    settings = await settings_of(device, slot)
+    provider = (await run_sync(openings, device.records, slot.record, settings, request.url)).provider
+    if provider is None:
+        return redirect(request, _path(slot))
+    form = {name: str(value) for name, value in request.state.form.items()}
+    try:
+        await run_sync(save, device.records, slot.record, provider, form)
+    except MailError as error:
+        key = error.key if isinstance(error, InputError) else ""
+        fault = _fault(request, key, form, error)
+        shown: dict[str, Any] = await view(request, slot, faults={key or "application": fault})
+        shown["values"] = {**shown["values"], **{name: form.get(name, "") for name in shown["fields"]}}
+        return render(request, "token/token.html", 422, **shown)
+    return redirect(request, _path(slot), text(request, "token", "saved"))
+
+
+async def ask_delete(request: Request) -> Response:
+    """Ask whether the token is really to be deleted."""
+    return render(request, "token/delete.html", **await view(request, slot_of(request)))
+
+
+async def delete(request: Request) -> Response:
+    """Begin to delete the token."""
+    slot = slot_of(request)
+    start_deletion(request.app.state, slot, await settings_of(_device(request), slot))
+    return redirect(request, _path(slot))
+
+
+async def show_deletion(request: Request) -> Response:
+    """Have the page loaded anew once the token is deleted."""
+    slot = slot_of(request)
+    piece = deletion_of(request, slot)
+    goes_on = piece is not None and piece.running
+    return Response(status_code=204, headers={} if goes_on else {"HX-Redirect": _path(slot)})
+
+
+def _fault(request: Request, key: str, form: Mapping[str, str], error: MailError) -> str:
+    if key == "client_id" and not form.get("client_id", "").strip():
+        return text(request, "token", "id_missing")
+    return text(request, "token", "tenant_wrong") if key == "tenant" else str(error)
+
+
+def _device(request: Request) -> Device:
+    device: Device = request.app.state.device
+    return device
+
+
+def _path(slot: Slot) -> str:
+    return f"/slots/{slot.id}/token"
+
+
+routes = [
+    Route("/slots/{slot}/token", show),
+    Route("/slots/{slot}/token", start, methods=["POST"]),
+    Route("/slots/{slot}/token/progress", show_progress),
+    Route("/slots/{slot}/token/paste", paste, methods=["POST"]),
+    Route("/slots/{slot}/token/cancel", cancel, methods=["POST"]),
+    Route("/slots/{slot}/token/application", save_application, methods=["POST"]),
+    Route("/slots/{slot}/token/delete", ask_delete),
+    Route("/slots/{slot}/token/delete", delete, methods=["POST"]),
+    Route("/slots/{slot}/token/deletion", show_deletion),
+    *callback.routes,
+]

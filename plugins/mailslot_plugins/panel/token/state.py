@@ -1,0 +1,128 @@
+"""The token lines of all records, and how each token is doing, for every page that shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from anyio.to_thread import run_sync
+
+from mailslot_plugins.panel.faults import told
+from mailslot_plugins.panel.words import say as word
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mailslot.oauth.health import Health, State, Topic
+    from mailslot.service.device import Device
+    from mailslot.slots.settings import Settings
+
+FOLDER: Final = "token"
+"""Where the words are."""
+
+Kind = Literal["ok", "warning", "error", "none"]
+
+_KINDS: Final[Mapping[State, Kind]] = {
+    "ok": "ok",
+    "expiring": "warning",
+    "needs_token": "error",
+    "needs_administrator": "error",
+    "unreadable": "error",
+}
+
+_WORDS: Final[Mapping[Topic, str]] = {
+    "another_user": "note_another_user",
+    "fewer_permissions": "note_fewer_permissions",
+    "no_renewal": "not_renewable",
+    "unused": "note_unused",
+    "testing": "note_testing",
+    "secret_ends": "note_secret_ends",
+    "clock": "note_clock",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TokenState:
+    """A record's token at a glance.
+
+    Attributes:
+        line: ``Not Retrieved`` or ``Retrieved``, in every language.
+        health: how it is doing; None where the record wants no token, or takes its tokens from elsewhere.
+        settings: the record's settings.
+    """
+
+    line: str
+    health: Health | None
+    settings: Settings
+
+    @property
+    def kind(self) -> Kind:
+        """How it is doing: ``ok``, ``warning``, ``error``, or ``none`` where nobody wants one."""
+        if self.health is None:
+            return "none"
+        kind = _KINDS[self.health.state]
+        return "warning" if kind == "ok" and self.health.notes else kind
+
+    @property
+    def from_elsewhere(self) -> bool:
+        """Whether a program, a file or the like gives the tokens."""
+        return self.settings.authentication == "oauth2" and self.settings.token_source is not None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is something to delete."""
+        return self.health is not None and (self.health.obtained_at is not None or self.health.state == "unreadable")
+
+    def sentence(self, language: str) -> str:
+        """Return what is wrong, or will be; empty where nothing is.
+
+        Args:
+            language: one of the panel's.
+        """
+        health = self.health
+        if health is None:
+            return word(FOLDER, "from_elsewhere", language) if self.from_elsewhere else ""
+        if health.state == "expiring" and health.cause == "token_not_renewable":
+            return word(FOLDER, "not_renewable", language)
+        if health.cause is not None:
+            # With a fact it is the catalogue that speaks, whose sentences are the panel's own.
+            facts = {"account": self.settings.account or ""}
+            return told(health.cause, language, sentence=health.sentence, facts=facts).message
+        return next(iter(self.notes(language)), health.sentence)
+
+    def notes(self, language: str) -> tuple[str, ...]:
+        """Return what else should be known, a sentence each.
+
+        Args:
+            language: one of the panel's.
+        """
+        health = self.health
+        if health is None:
+            return ()
+        facts = {
+            "owner": health.account or "",
+            "account": self.settings.account or "",
+            "days": max(0, round(health.renewal_days_left or 0)),
+        }
+        noted = zip(health.topics, health.notes, strict=True)
+        # In English they know more.
+        return tuple(
+            note if language == "en" else word(FOLDER, _WORDS[topic], language, **facts) for topic, note in noted
+        )
+
+
+async def token_states(device: Device) -> dict[str, TokenState]:
+    """Return the state of every record's token.
+
+    Args:
+        device: the device.
+
+    Raises:
+        InputError: the settings cannot be used, and never could.
+    """
+    settings = (await run_sync(device.records.settings.current)).records
+    now = device.now()
+    found: dict[str, TokenState] = {}
+    for record, mine in settings.items():
+        found[record] = TokenState(*await device.records.token_state(record, mine, now), mine)
+    return found

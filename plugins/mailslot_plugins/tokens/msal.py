@@ -1,0 +1,188 @@
+"""Tokens by Microsoft's own library: by a certificate, a machine's managed identity, or a workload's.
+
+``token_source`` is one of
+
+- ``msal certificate``: with the key and the certificate that were set as ``client_secret``;
+- ``msal managed_identity``, or ``msal managed_identity CLIENT_ID``: what Azure gives the machine, or one of several;
+- ``msal workload_identity FILE``: with the token in that file, by workload identity federation.
+
+MSAL blocks, so it runs in a thread. Its tokens are in memory alone. What an application needs so that Exchange lets it
+in: Microsoft, "Authenticate an IMAP, POP or SMTP connection using OAuth"; it is the same for a managed identity.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from concurrent.futures import CancelledError
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+import anyio
+import anyio.lowlevel
+from anyio.to_thread import run_sync
+
+from mailslot.errors import InputError, MailError, TokenError
+from mailslot.oauth.certificate import certificate_ends
+from mailslot.oauth.faults import words
+from mailslot.oauth.http import Answer
+from mailslot.oauth.token_response import read
+from mailslot.sasl.credentials import AccessToken
+from mailslot_plugins.tokens.msal_http import ToEntra
+from mailslot_plugins.tokens.msal_ways import Application, ManagedIdentity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mailslot.oauth.client import Client
+    from mailslot_plugins.tokens.msal_http import MsalHttp
+    from mailslot_plugins.tokens.msal_ways import Way
+
+_MARGIN: Final = 60.0  # seconds that a token must still live to be given again while the service is out of reach
+
+# At debug it writes answers down, tokens and all; and what there is to say of a failure, our errors say.
+logging.getLogger("msal").setLevel(logging.CRITICAL + 1)
+
+
+class RecordClient(Protocol):
+    """Says who asks for a record's tokens (`mailslot.slots.records.Records.asker`)."""
+
+    def __call__(self, *, app: bool = False, registered: bool = True) -> Client:
+        """Return it."""
+        ...
+
+
+class MsalToken:
+    """A token source on MSAL.
+
+    Args:
+        make: makes a way, with nothing in memory; it blocks.
+    """
+
+    def __init__(self, make: Callable[[], Way]) -> None:
+        self._make = make
+        self._way: Way | None = None
+        self._last: AccessToken | None = None
+        self._lock = anyio.Lock()
+
+    async def token(self, *, force: bool = False) -> AccessToken:
+        """Give the token that MSAL has, or gets; also one that could not be renewed in time, while it lasts.
+
+        Args:
+            force: the last one was refused, so MSAL's memory is dropped, unless another task has done so since.
+                What answers on a machine may give the same token all the same until that nears its end.
+
+        Raises:
+            InputError: a setting is missing, or cannot be used.
+            TokenError: there is none, with its cause.
+        """
+        given = self._last
+        async with self._lock:
+            if force and given is self._last:
+                await self.forget()
+            try:
+                self._last = await run_sync(self._acquire)
+            except Exception as error:
+                # A request of a cancelled task ends in the thread, by an error that says nothing of tokens.
+                await anyio.lowlevel.checkpoint_if_cancelled()
+                passing = isinstance(error, MailError) and error.retryable
+                if not passing:
+                    self._way = None  # it would repeat the refusal for a minute, even if its reason was mended
+                if not passing or self._last is None or (self._last.expires_at or 0.0) - _MARGIN <= time.time():
+                    raise
+            return self._last
+
+    async def forget(self) -> None:
+        """Drop what MSAL remembers. Nobody need be told: it never had more than access tokens."""
+        self._way = self._last = None
+
+    def _acquire(self) -> AccessToken:
+        if self._way is None:
+            self._way = self._make()
+        http, asked = self._way.http, time.time()
+        try:
+            answer = _answer(http, self._way.acquire())
+        except (MailError, CancelledError):
+            raise
+        except OSError as error:  # what Azure Arc puts there for those who may read it
+            raise TokenError(
+                f"What this machine keeps for its managed identity cannot be read: {error.strerror}.",
+                cause="token_source_failed",
+                detail=words(str(error)),
+            ) from None
+        except Exception as error:  # noqa: BLE001 - MSAL lets through whatever it meets, of many kinds
+            if http.last is None or http.last.ok:
+                raise TokenError(
+                    f"MSAL, Microsoft's library, could not get a token: {type(error).__name__}.",
+                    cause="token_source_failed",
+                    detail=http.masked(words(str(error))),
+                ) from None
+            answer = http.last
+        response = read(answer, (), "client_credentials")
+        return AccessToken(response.access_token, None if response.lifetime is None else asked + response.lifetime)
+
+
+def source(settings: Mapping[str, object]) -> MsalToken:
+    """Return the source for its settings.
+
+    Args:
+        settings: ``msal``, what is shown above; ``client``, ``ca_file`` and ``timeout`` of the record.
+
+    Raises:
+        InputError: there is no such way.
+    """
+    way, _, argument = str(settings.get("msal", "")).partition(" ")
+    argument = argument.strip()
+    client = cast("RecordClient", settings["client"])
+    ca_file, timeout = cast("Path | None", settings.get("ca_file")), cast("float", settings.get("timeout", 30.0))
+    match way:
+        case "certificate" if not argument:
+            return MsalToken(lambda: _by_certificate(client(app=True), ToEntra(ca_file, timeout)))
+        case "managed_identity":
+            return MsalToken(lambda: ManagedIdentity(client(app=True, registered=False), argument))
+        case "workload_identity" if Path(argument).is_absolute():
+            credential = {"client_assertion": partial(_assertion, Path(argument))}
+            return MsalToken(lambda: Application(client(app=True), ToEntra(ca_file, timeout), credential))
+        case _:
+            pass
+    raise InputError(
+        "The token source msal is one of: msal certificate, msal managed_identity, msal managed_identity CLIENT_ID, "
+        "msal workload_identity FILE with the whole path.",
+        stage="token",
+    )
+
+
+def _by_certificate(client: Client, http: MsalHttp) -> Application:
+    certificate = client.certificate
+    if certificate is None:
+        raise InputError(
+            "The token source msal certificate needs a private key and its certificate, both in PEM form, as "
+            "client_secret.",
+            stage="token",
+            cause="not_configured",
+        )
+    certificate_ends(certificate)  # says what is wrong with it, if anything is, in our words
+    key = {"private_key": certificate.key.reveal(), "public_certificate": certificate.certificate}
+    return Application(client, http, key)
+
+
+def _assertion(file: Path) -> str:
+    try:
+        return file.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise TokenError(
+            f"The file {file} with the workload's token cannot be read.",
+            cause="token_source_failed",
+            detail=type(error).__name__,
+        ) from None
+
+
+def _answer(http: MsalHttp, members: Mapping[str, Any]) -> Answer:
+    """Return what MSAL made of an answer as if it were the answer itself."""
+    last = http.last or Answer(200, None)
+    if "access_token" in members:
+        return replace(last, status=200, json=members)
+    said = {name: http.masked(value) if isinstance(value, str) else value for name, value in members.items()}
+    return replace(last, json=said)

@@ -1,0 +1,172 @@
+"""How MSAL reaches a token service: from the thread it runs in, over our own HTTP, so that cancellation reaches it.
+
+MSAL takes any client with ``get`` and ``post`` and the answers that they give (its ``oauth2cli/http.py``).
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+import anyio
+import anyio.from_thread
+import httpx2
+
+from mailslot.oauth import document, unreachable
+from mailslot.oauth.faults import Kind, TokenServiceError
+from mailslot.oauth.http import MAX_BODY, Answer, TokenHttp
+from mailslot.wire.redact import Redactor
+from mailslot.wire.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_IN_FORMS: Final = frozenset({"client_secret", "client_assertion"})
+_IN_HEADERS: Final = frozenset({"x-identity-header", "secret", "authorization"})
+
+
+@dataclass(frozen=True, slots=True)
+class MsalResponse:
+    """An answer as MSAL reads it."""
+
+    status_code: int
+    text: str = field(repr=False)
+    headers: Mapping[str, str]
+
+
+class MsalHttp(Protocol):
+    """What both kinds below are.
+
+    Attributes:
+        last: the last answer; None before the first.
+    """
+
+    last: Answer | None
+
+    def get(
+        self, url: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+    ) -> MsalResponse:
+        """Get a document."""
+        ...
+
+    def masked(self, text: str) -> str:
+        """Return a text without the secrets that were sent, and the tokens that came."""
+        ...
+
+
+class ToEntra:
+    """Entra's token service, by the rules of `TokenHttp`.
+
+    Args:
+        ca_file: as for `TokenHttp`.
+        timeout: likewise.
+    """
+
+    def __init__(self, ca_file: Path | None, timeout: float) -> None:
+        self._http = TokenHttp(ca_file=ca_file, timeout=timeout)
+        self.last: Answer | None = None
+
+    def get(
+        self,
+        url: str,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,  # noqa: ARG002 - MSAL gives its own name here, which nobody needs
+    ) -> MsalResponse:
+        """Get a document; MSAL puts no parameters to those of an authority.
+
+        Raises:
+            MailError: as `TokenHttp.get` does.
+        """
+        assert not params  # noqa: S101 - only instance discovery has some, and that is switched off
+        return self._understood(anyio.from_thread.run(self._http.get, url))
+
+    def post(self, url: str, data: Mapping[str, str | bytes | int], **_how: object) -> MsalResponse:
+        """Post a form.
+
+        Raises:
+            MailError: as `TokenHttp.post` does.
+        """
+        texts = {name: value.decode() if isinstance(value, bytes) else str(value) for name, value in data.items()}
+        form = {name: Secret(text) if name in _IN_FORMS else text for name, text in texts.items()}
+        return self._understood(anyio.from_thread.run(self._http.post, url, form))
+
+    def masked(self, text: str) -> str:
+        """Return the text: `TokenHttp` has masked it."""
+        return text
+
+    def _understood(self, answer: Answer) -> MsalResponse:
+        self.last = answer
+        wait = {} if answer.retry_after is None else {"Retry-After": str(round(answer.retry_after))}
+        return MsalResponse(answer.status, "" if answer.json is None else json.dumps(answer.json), wait)
+
+
+class ToTheMachine:
+    """What Azure offers on a machine for its managed identity: http, on an address that only the machine reaches.
+
+    So no proxy is asked, whatever the environment names, and no redirect followed.
+
+    Args:
+        timeout: seconds that an exchange may take.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._redactor = Redactor()
+        self.last: Answer | None = None
+
+    def get(
+        self, url: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+    ) -> MsalResponse:
+        """Ask.
+
+        Raises:
+            TokenServiceError: nobody answered, or too much came.
+        """
+        for name, value in (headers or {}).items():
+            if name.lower() in _IN_HEADERS:
+                self._redactor.add(Secret(value))
+        return anyio.from_thread.run(self._get, httpx2.URL(url, params=params), headers)
+
+    def masked(self, text: str) -> str:
+        """Return a text without the secrets that were sent, and the tokens that came."""
+        return self._redactor.mask(text)
+
+    async def _get(self, url: httpx2.URL, headers: Mapping[str, str] | None) -> MsalResponse:
+        host = url.netloc.decode()
+        nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no authority, and is made at once: it is http
+        body = bytearray()
+        try:
+            with anyio.fail_after(self._timeout):
+                async with (
+                    httpx2.AsyncClient(trust_env=False, timeout=self._timeout, verify=nobody) as http,
+                    http.stream("GET", url, headers=headers) as response,
+                ):
+                    with anyio.CancelScope() as scope:
+                        async for octets in response.aiter_raw():
+                            body += octets
+                            if len(body) > MAX_BODY:
+                                scope.cancel()  # from inside, for the reason that `mailslot.oauth.http` gives
+        except (httpx2.HTTPError, OSError) as error:
+            said = unreachable.describe(error, host)
+            raise TokenServiceError(
+                f"No managed identity is offered on this machine. {said}",
+                cause=said.cause,
+                kind=said.kind,
+                detail=said.detail,
+            ) from None
+        if len(body) > MAX_BODY:
+            raise TokenServiceError(
+                f"What answers at {host} sent more than 64 KiB, which no token service does.",
+                cause="token_service_unreachable",
+                kind=Kind.PASSING,
+            )
+        document.refuse_stranger(response.status_code, response.headers, bytes(body), host)
+        members = document.parse(bytes(body))
+        token = (members or {}).get("access_token")
+        if isinstance(token, str):
+            self._redactor.add(Secret(token))
+        self.last = Answer(response.status_code, members, host=host)
+        return MsalResponse(response.status_code, body.decode("utf-8", "replace"), dict(response.headers))

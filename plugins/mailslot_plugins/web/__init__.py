@@ -1,1 +1,0 @@
-"""The web server that the panel and the sandbox share."""

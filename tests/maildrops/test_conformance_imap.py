@@ -1,0 +1,58 @@
+"""The suite for maildrops, on IMAP and Dovecot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+from anyio.to_thread import run_sync
+
+from maildrops.office import ALICE, RECORD, open_office
+from mailslot.slots.access import Accesses
+from mailslot.slots.maildrop import maildrop_of
+from mailslot_plugins.conformance.maildrop import Mailbox, MaildropSuite
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    import trustme
+
+    from lab.dovecot import Dovecot
+    from lab.provider import Provider
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """It runs on asyncio alone."""
+    return "asyncio"
+
+
+class TestImap(MaildropSuite):
+    differences: ClassVar = {
+        "test_it_runs_on_trio": "aioimaplib runs on asyncio alone",
+        "test_the_octets_of_all_mails": "SELECT tells how many mails there are, and only a listing how many octets",
+    }
+
+    @pytest.fixture
+    async def mailbox(
+        self, tmp_path: Path, dovecot: Dovecot, provider: Provider, ca: trustme.CA
+    ) -> AsyncIterator[Mailbox]:
+        office = open_office(tmp_path, dovecot, provider, ca)
+
+        async def deliver(octets: bytes) -> None:
+            dovecot.deliver(ALICE, octets)
+
+        async def count() -> int:
+            return len(dovecot.messages(ALICE))
+
+        async def clear() -> None:
+            await run_sync(office.expunge)
+
+        async def renumber() -> None:
+            office.renumber()
+
+        async with Accesses(office.records) as accesses:
+            access = await accesses.of(RECORD)
+            found, options = await maildrop_of(access.settings)
+            yield Mailbox(found, access, options, deliver, count, clear, renumber, [office.token])

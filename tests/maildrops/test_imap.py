@@ -1,0 +1,308 @@
+"""Polls by IMAP, on a real Dovecot: a pipeline for POP handles its mail as it is."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tracemalloc
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from anyio.to_thread import run_sync
+
+from maildrops.office import ALICE, RECORD, Office, open_office
+from mailslot.diagnosis.connection_test import test_connection as connection_test
+from mailslot.errors import SignInError
+from mailslot.sasl.credentials import OAuth
+from mailslot.service.poller import poll_once
+from mailslot.service.polling import Polling
+from mailslot.slots.maildrop import open_maildrop
+from mailslot.slots.slot import find_slot
+from mailslot.wire.secret import Secret
+from mailslot.wire.transcript import Transcript
+from service.maildrop import Keeper, mail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import trustme
+
+    from lab.dovecot import Dovecot
+    from lab.provider import Provider
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def keeper() -> Keeper:
+    return Keeper(polls=RECORD)
+
+
+@pytest.fixture
+def office(tmp_path: Path, dovecot: Dovecot, provider: Provider, ca: trustme.CA) -> Office:
+    return open_office(tmp_path, dovecot, provider, ca)
+
+
+def deliver(office: Office, *names: str) -> None:
+    for name in names:
+        office.dovecot.deliver(ALICE, mail(name))
+
+
+@pytest.mark.parametrize("security", ["tls", "starttls"])
+async def test_mail_is_fetched_handled_once_and_deleted(office: Office, keeper: Keeper, security: str) -> None:
+    office.set(security=security, port=(office.dovecot.imaps if security == "tls" else office.dovecot.imap).port)
+    deliver(office, *(f"mail {number}" for number in range(25)))
+    async with office.device() as device:
+        report = await poll_once(device, RECORD, keeper)
+        assert (report.ok, report.fetched, report.deleted, report.left) == (True, 25, 25, 0), report.sentence
+        assert len(set(keeper.subjects)) == 25
+        assert office.dovecot.messages(ALICE) == []
+        assert (await poll_once(device, RECORD, keeper)).listed == 0
+
+
+async def test_mail_that_is_kept_is_marked_and_not_fetched_again(office: Office, keeper: Keeper) -> None:
+    office.set(after_fetch="keep", maildrop_options="mark_seen=yes", first_poll="new")
+    deliver(office, "old")
+    async with office.device() as device:
+        assert (await poll_once(device, RECORD, keeper)).passed_over == 1
+        deliver(office, "new")
+        for _ in range(2):
+            report = await poll_once(device, RECORD, keeper)
+            assert (report.ok, report.listed, report.deleted) == (True, 2, 0), report.sentence
+    assert keeper.subjects == ["new"]
+    with office.another_client() as client:
+        assert client.search(None, "SEEN")[1] == [b"2"]
+
+
+async def test_nothing_is_changed_where_nothing_is_to_be(office: Office, keeper: Keeper) -> None:
+    office.set(after_fetch="keep")
+    deliver(office, "one")
+    async with office.device() as device:
+        assert (await poll_once(device, RECORD, keeper)).fetched == 1
+    with office.another_client() as client:
+        assert client.search(None, "UNSEEN")[1] == [b"1"]
+
+
+async def test_mail_is_moved_from_a_folder_to_another(office: Office, keeper: Keeper) -> None:
+    folder, done = office.folder("Faxe.f&APw-r uns"), office.folder("Done")
+    office.set(maildrop_options=["folder=Faxe.für uns", "move_to=Done", "mark_seen=true"])
+    deliver(office, "in the inbox")
+    (folder / "new" / "1.fax").write_bytes(mail("fax"))
+    async with office.device() as device:
+        report = await poll_once(device, RECORD, keeper)
+        assert (report.ok, report.fetched, report.deleted) == (True, 1, 1), report.sentence
+        assert (await poll_once(device, RECORD, keeper)).listed == 0
+    assert keeper.subjects == ["fax"]
+    moved = [file for kind in ("cur", "new") for file in (done / kind).iterdir()]
+    assert [file.read_bytes().replace(b"\r", b"") for file in moved] == [mail("fax").replace(b"\r", b"")]
+    assert "S" in moved[0].name.rpartition(",")[2]
+    assert len(office.dovecot.messages(ALICE)) == 1
+
+
+async def test_a_folder_that_is_not_there(office: Office, keeper: Keeper) -> None:
+    deliver(office, "one")
+    async with office.device() as device:
+        office.set(maildrop_options=["move_to=Nowhere"])
+        report = await poll_once(device, RECORD, keeper)
+        assert not report.ok
+        assert "Nowhere" in report.sentence
+        assert keeper.subjects == ["one"], "it is safe, and handled all the same"
+        office.set(maildrop_options=None)
+        report = await poll_once(device, RECORD, keeper)
+        assert (report.fetched, report.deleted) == (0, 1)
+        office.set(maildrop_options=["folder=Nowhere"])
+        report = await poll_once(device, RECORD, keeper)
+        assert (report.cause, "Nowhere" in report.sentence) == ("unknown", True)
+
+
+async def test_another_folder_is_another_maildrop(office: Office, keeper: Keeper) -> None:
+    """Its UIDs, and even its UIDVALIDITY, may be those of the first one."""
+    folder = office.folder("Faxes")
+    (folder / "new" / "1.fax").write_bytes(mail("old"))
+    office.set(first_poll="new", after_fetch="keep")
+    async with office.device() as device:
+        assert (await poll_once(device, RECORD, keeper)).passed_over == 0
+        office.set(maildrop_options=["folder=Faxes"])
+        assert (await poll_once(device, RECORD, keeper)).passed_over == 1
+        assert keeper.subjects == []
+
+
+async def test_a_server_that_numbers_anew(office: Office, keeper: Keeper) -> None:
+    """What was handled is told by its content, what was there before by its date, and what is new is fetched."""
+    office.set(after_fetch="keep", first_poll="new")
+    deliver(office, "before")
+    async with office.device() as device:
+        assert (await poll_once(device, RECORD, keeper)).passed_over == 1
+        office.dovecot.deliver(ALICE, mail("handled").replace(b"Nov 2026", b"Nov 2050"))
+        assert (await poll_once(device, RECORD, keeper)).fetched == 1
+        office.renumber()
+        office.dovecot.deliver(ALICE, mail("new").replace(b"Nov 2026", b"Nov 2050"))
+        report = await poll_once(device, RECORD, keeper)
+        assert (report.ok, report.fetched, report.copies, report.passed_over) == (True, 1, 1, 1), report.notes
+        assert keeper.subjects == ["handled", "new"]
+        report = await poll_once(device, RECORD, keeper)
+        assert (report.fetched, report.copies, report.notes) == (0, 0, [])
+
+
+async def test_mail_that_another_client_deletes_meanwhile(office: Office, keeper: Keeper) -> None:
+    """The second one goes while the first is fetched: nothing is made of it, and the others are fetched."""
+    deliver(office, "one", "two", "three")
+    async with office.device() as device:
+        fetching, begun = device.spool.ledger.fetching, 0
+
+        async def note(record: str, uid: str) -> int:
+            nonlocal begun
+            begun += 1
+            if begun == 2:
+                await run_sync(office.expunge)
+            return await fetching(record, uid)
+
+        device.spool.ledger.fetching = note
+        report = await poll_once(device, RECORD, keeper)
+        assert report.ok, report.sentence
+        assert keeper.subjects == ["one"], report.notes
+        assert len(report.notes) == 2
+        assert "any more" in report.notes[0]
+        assert [mail.state for mail in await device.spool.ledger.mails()] == ["done"]
+
+
+async def test_a_mail_of_50_megabytes_takes_little_memory(office: Office) -> None:
+    size = 50_000_000
+    office.dovecot.deliver(ALICE, mail("long").replace(b"\r\n", b"\n") + b".line\n" * (size // 7))
+    async with office.device() as device:
+        async with open_maildrop(await device.accesses.of(RECORD)) as session:
+            (entry,) = await session.listing()
+            tracemalloc.start()
+            try:
+                async with device.spool.ledger.receive(RECORD, entry.uid, entry.size) as file:
+                    async for piece in session.retrieve(entry):
+                        await file.write(piece)
+                peak = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+        assert file.mail is not None
+        assert file.mail.size >= size - 10
+        assert peak < 5_000_000
+
+
+# The connection test
+
+
+async def test_the_connection_test_goes_through_its_stages(office: Office) -> None:
+    deliver(office, "one", "two")
+    async with office.device() as device:
+        result = await connection_test(device.accesses, find_slot("fax.pop"))
+        assert result.ok, result
+        passed = [(stage.name, stage.ok) for stage in result.stages if stage.ok is not None]
+        names = ["resolve", "connect", "tls", "greeting", "capabilities", "token", "sign_in", "probe"]
+        assert passed == [(name, True) for name in names]
+        assert "2 messages" in str(result.stages)
+        assert office.token not in str(result)
+
+
+@pytest.mark.parametrize(
+    ("settings", "stage", "cause"),
+    [
+        ({"port": "imap"}, "tls", "tls_port_mismatch"),
+        ({"port": "imaps", "security": "starttls", "timeout": 1}, "greeting", "tls_port_mismatch"),
+        ({"port": "pop3s"}, "greeting", "not_a_mail_server"),
+        ({"token": "no-token-of-anybody"}, "sign_in", "token_refused"),
+    ],
+)
+async def test_the_connection_test_tells_what_is_wrong(
+    office: Office, settings: dict[str, object], stage: str, cause: str
+) -> None:
+    settings = dict(settings)
+    if token := settings.pop("token", None):
+        (office.home / "token").write_text(str(token))
+    if name := settings.pop("port", None):
+        settings["port"] = getattr(office.dovecot, str(name)).port
+    office.set(**settings)
+    async with office.device() as device:
+        result = await connection_test(device.accesses, find_slot("fax.pop"))
+        assert (result.stage, result.diagnosis.cause) == (stage, cause), result
+
+
+async def test_the_commands(office: Office) -> None:
+    """The pipeline for faxes takes the mail, and is done with it soon, since there is no fax in it."""
+    deliver(office, "hello")
+    command = [sys.executable, "-c", "from mailslot.cli import main; main()", "--home", str(office.home)]
+    tested = await anyio.run_process([*command, "test", "fax.pop", "--json"])
+    assert json.loads(tested.stdout)[0]["ok"]
+    polled = json.loads((await anyio.run_process([*command, "poll", "fax.pop", "--json"])).stdout)
+    assert (polled["ok"], polled["fetched"], polled["deleted"]) == (True, 1, 1)
+    assert [(each["subject"], each["outcome"]) for each in polled["handled"]] == [("hello", "done")]
+    assert (await anyio.run_process([*command, "show", "fax.pop"])).stdout.count(b"imap") >= 1
+
+
+# Signing in
+
+
+@pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
+async def test_a_token_and_a_refusal_that_keeps_its_reasons(office: Office, mechanism: str) -> None:
+    async with office.device() as device:
+        access = await device.accesses.of(RECORD)
+        assert isinstance(access.auth, OAuth)
+        access = replace(access, auth=replace(access.auth, mechanism=mechanism))
+        transcript = Transcript()
+        async with open_maildrop(access, transcript=transcript) as session:
+            assert (await session.stat())[0] == 0
+        assert f"C: AUTHENTICATE {mechanism}" in transcript.lines
+        (office.home / "token").write_text("no-token-of-anybody")
+        with pytest.raises(SignInError) as raised:
+            async with open_maildrop(access):
+                pass
+    assert raised.value.challenge is not None
+    assert raised.value.challenge["status"] in {"invalid_token", "401"}
+    assert raised.value.reply is not None
+    assert raised.value.reply.enhanced == "AUTHENTICATIONFAILED"
+
+
+async def test_a_password(office: Office) -> None:
+    office.records.change(RECORD, {"authentication": "password"}, {"password": Secret("secret")})
+    async with office.device() as device:
+        async with open_maildrop(await device.accesses.of(RECORD)) as session:
+            assert (await session.stat())[0] == 0
+        office.records.change(RECORD, {}, {"password": Secret("wrong")})
+        with pytest.raises(SignInError) as raised:
+            async with open_maildrop(await device.accesses.of(RECORD)):
+                pass
+        assert raised.value.cause == "password_refused"
+
+
+# Push
+
+
+async def until(test: Callable[[], bool], seconds: float = 10) -> None:
+    with anyio.fail_after(seconds):
+        while not test():  # noqa: ASYNC110 - nothing tells of it
+            await anyio.sleep(0.01)
+
+
+async def test_mail_comes_at_once(office: Office, keeper: Keeper) -> None:
+    """With an interval of 0: what is there, what comes, and what comes in a session after another one has ended."""
+    office.set(check_interval=0)
+    deliver(office, "one")
+    async with office.device() as device, anyio.create_task_group() as group:
+        polling = Polling(device, RECORD, keeper)
+        group.start_soon(polling.run)
+        group.start_soon(polling.watch)
+        await until(lambda: keeper.subjects == ["one"])
+        deliver(office, "two")
+        await until(lambda: keeper.subjects == ["one", "two"])
+        office.set(maildrop_options=["push=no"])
+        assert await device.refresh()
+        await until(lambda: "Disconnected" in office.dovecot.log_text().splitlines()[-1])
+        deliver(office, "three")
+        await anyio.sleep(0.5)
+        assert keeper.subjects == ["one", "two"]
+        office.set(maildrop_options=None)
+        assert await device.refresh()
+        await until(lambda: keeper.subjects == ["one", "two", "three"])
+        group.cancel_scope.cancel()

@@ -1,0 +1,438 @@
+"""The API over a device that lives in a sandbox: what a fleet's scripts do, from the settings to a job."""
+
+from __future__ import annotations
+
+import io
+import json
+import tomllib
+import zipfile
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx2
+import pytest
+from anyio.to_thread import run_sync
+from typer.testing import CliRunner
+
+from mailslot.cli.app import app
+from mailslot.oauth.flow import DeviceCode
+from mailslot.slots.slot import SLOTS
+from mailslot_plugins.panel.api.document import openapi
+from mailslot_plugins.panel.security.keys import ApiKeys
+from mailslot_plugins.sandbox.furnished import furnish, live
+from mailslot_plugins.sandbox.sandbox import run_sandbox
+from mailslot_plugins.sandbox.web_faults import WebFault
+from mailslot_plugins.tokens import device as device_flow
+from panel.house import House, open_house
+from panel.visitor import Visitor, words
+from tokens.people import enter_code
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from mailslot_plugins.sandbox.sandbox import Sandbox
+
+PAGE = Path(__file__).parents[2] / "fixtures" / "scan" / "page.pdf"
+PROBLEM = "application/problem+json"
+
+
+@dataclass
+class Fleet:
+    """A device, what it talks to, and a script with a key."""
+
+    house: House
+    sandbox: Sandbox
+    key: str
+
+    @property
+    def script(self) -> httpx2.AsyncClient:
+        headers = {"authorization": f"Bearer {self.key}"}
+        return httpx2.AsyncClient(base_url=f"{self.house.address}/api", headers=headers, timeout=30, trust_env=False)
+
+
+@asynccontextmanager
+async def open_fleet(home: Path) -> AsyncGenerator[Fleet]:
+    async with run_sandbox() as sandbox:
+        await run_sync(furnish, home, sandbox)
+        key = await run_sync(ApiKeys(home, lambda: 0.0).make, "fleet")
+        past = partial(live, sandbox=sandbox, page=PAGE)
+        async with open_house(home, claimed=False, before=past) as house:
+            yield Fleet(house, sandbox, key.reveal())
+
+
+@pytest.fixture(scope="module")
+async def fleet(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Fleet]:
+    async with open_fleet(tmp_path_factory.mktemp("fleet")) as found:
+        yield found
+
+
+@pytest.fixture
+async def script(fleet: Fleet) -> AsyncGenerator[httpx2.AsyncClient]:
+    async with fleet.script as found:
+        yield found
+
+
+async def ended(script: httpx2.AsyncClient, path: str) -> dict[str, Any]:
+    """Ask until a task has ended."""
+    with anyio.fail_after(20):
+        while (document := (await script.get(path)).json())["running"]:  # noqa: ASYNC110 - over HTTP
+            await anyio.sleep(0.02)
+    return document
+
+
+def printed(home: Path, *arguments: str) -> Any:
+    done = CliRunner().invoke(app, ["--home", str(home), *arguments, "--json"])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_answers_are_what_the_commands_print(fleet: Fleet, script: httpx2.AsyncClient) -> None:
+    home = fleet.house.device.home
+    commands = {
+        "/slots": ("slots",),
+        "/slots/network.quick/settings": ("show", "network.quick"),
+        "/jobs": ("jobs",),
+        "/received": ("received",),
+        "/alerts": ("alert", "list"),
+        "/plugins": ("plugins",),
+    }
+    found = {path: await run_sync(printed, home, *arguments) for path, arguments in commands.items()}
+    for path in commands:
+        answer = await script.get(path)
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.json() == found[path], path
+    assert len(found["/jobs"]) == len(found["/alerts"]) + 1 == 2
+    assert [row["slot"] for row in found["/slots"]] == [slot.id for slot in SLOTS]
+
+
+async def test_settings_are_changed_by_whoever_knows_them(fleet: Fleet, script: httpx2.AsyncClient) -> None:
+    path = "/slots/print.pop/settings"
+    before = await script.get(path)
+    assert before.json()["settings"]["timeout"] == 30
+    mine = {"if-match": before.headers["etag"]}
+    changed = await script.patch(path, json={"timeout": 31, "password": "geheim 4711"}, headers=mine)
+    assert changed.status_code == 200
+    assert changed.json()["settings"]["timeout"] == 31
+    assert changed.json()["secrets"] == {"password": True, "client_secret": False}
+    assert changed.headers["etag"] != before.headers["etag"]
+    # Somebody else knows no better than to undo it, and is told.
+    late = await script.patch(path, json={"timeout": 32, "password": None}, headers=mine)
+    assert (late.status_code, late.json()["key"]) == (412, "If-Match")
+    now = await script.get(path)
+    assert now.headers["etag"] == changed.headers["etag"]
+    assert now.json()["secrets"]["password"] is True
+    assert "geheim" not in changed.text + now.text
+    merge = {"content-type": "application/merge-patch+json", "if-match": f'"x", {now.headers["etag"]}'}
+    back = await script.patch(path, content=b'{"timeout": null, "password": null}', headers=merge)
+    assert back.json()["settings"]["timeout"] == 30
+    assert back.headers["etag"] == before.headers["etag"]
+    shared = await script.patch("/slots/network.quick/settings", json={"sender_name": "Copier 2"})
+    assert shared.json()["notes"] == []
+    assert (await script.get("/slots/install.quick/settings")).json()["settings"]["sender_name"] == "Copier 2"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "key", "said"),
+    [
+        ("PATCH", "/slots/fax.pop/settings", {"timout": 5}, 422, "timout", "Did you mean timeout?"),
+        ("PATCH", "/slots/fax.pop/settings", {"timeout": "5"}, 422, "timeout", "it must be a whole number or null"),
+        ("PATCH", "/slots/fax.pop/settings", {"timeout": 0}, 422, "timeout", "at least 1 and at most 600"),
+        ("PATCH", "/slots/fax.pop/settings", {"security": "ssl"}, 422, "security", "one of none, starttls, tls"),
+        ("PATCH", "/slots/fax.pop/settings", {"server": "a b"}, 422, "server", "a host name or an IP address"),
+        (
+            "PATCH",
+            "/slots/fax.pop/settings",
+            {"sender_name": "x"},
+            422,
+            "sender_name",
+            "no setting sender_name for POP",
+        ),
+        ("PATCH", "/slots/fax.pop/settings", {"security": "none"}, 422, "security", "need encryption"),
+        ("PATCH", "/slots/fax.pop/settings", {"token_source": "command id"}, 422, "token_source", "must be null"),
+        ("PATCH", "/slots/fax.pop/settings", {"password": ""}, 422, "password", "is empty"),
+        ("PATCH", "/slots/fax.pop/settings", [], 422, "", "must be an object"),
+        ("PATCH", "/sections/print", {"printer": "command id"}, 422, "printer", "with a login on it"),
+        ("PATCH", "/sections/fax", {"deliver_to": ["printer command id"]}, 422, "deliver_to", "with a login on it"),
+        ("PATCH", "/sections/device", {"nam": "x"}, 422, "nam", "Did you mean name?"),
+        ("PATCH", "/sections/nothing", {}, 404, "section", "There are device"),
+        ("GET", "/sections/nothing", None, 404, "section", "There is no section"),
+        ("GET", "/slots/fax.pop?x=1", None, 422, "x", "There is no parameter 'x'."),
+        ("GET", "/slots/fax.pip", None, 404, "slot", "Did you mean fax.pop?"),
+        ("POST", "/slots/fax.pop/poll", {"again": True}, 422, "again", "Nothing is sent here."),
+        ("POST", "/slots/network.smtp/poll", None, 404, "slot", "only a POP slot"),
+        ("GET", "/slots/print.pop/token/sign-in", None, 404, "slot", "Nobody signs in"),
+        ("POST", "/slots/print.pop/token", {"way": "paste"}, 422, "way", "one of device, app"),
+        ("GET", "/jobs?limit=0", None, 422, "limit", "at least 1"),
+        ("GET", "/jobs?limit=1&limit=2", None, 422, "limit", "given 2 times"),
+        ("GET", "/jobs?stat=sent", None, 422, "stat", "Did you mean state?"),
+        ("GET", "/jobs?state=gone", None, 422, "state", "one of queued"),
+        ("GET", "/jobs/4711", None, 404, "", "There is no job 4711."),
+        ("GET", "/jobs/x", None, 404, "job", "There is no job 'x'."),
+        ("GET", "/jobs/" + "9" * 5000, None, 404, "job", "There is no job"),
+        ("POST", "/jobs/4711/retry", None, 404, "", "There is no job 4711."),
+        ("GET", "/received/1/picture", None, 404, "", "There is no mail 1."),
+        ("POST", "/alerts/toner_low", {"detail": "x" * 501}, 422, "detail", "at most 500 characters"),
+        ("POST", "/alerts/toner", {}, 404, "kind", "Did you mean toner_"),
+        ("DELETE", "/alerts/toner", None, 404, "kind", "Did you mean toner_"),
+        ("GET", "/export?without=acount", None, 422, "", "Did you mean account?"),
+        ("GET", "/nothing", None, 404, "", "nothing at this address"),
+    ],
+)
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_what_cannot_be_done_is_said_in_one_sentence(
+    script: httpx2.AsyncClient, method: str, path: str, body: object, status: int, key: str, said: str
+) -> None:
+    answer = await script.request(method, path, **({} if body is None else {"json": body}))
+    problem = answer.json()
+    assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM)
+    assert problem.keys() == {"title", "status", "cause", "stage", "detail", "key"}
+    assert (problem["status"], problem["key"]) == (status, key)
+    assert said in problem["title"], problem
+    assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"[" * 60_000, "application/json", 400),
+        (b'{"part": NaN}', "application/json", 400),
+        (b'{"part": "a", "part": "a"}', "application/json", 400),
+        (b'{"detail": "\\ud800"}', "application/json", 400),
+        (b'{"part": "\xff"}', "application/json", 400),
+        (b'{"part": ' + b"9" * 5000 + b"}", "application/json", 400),
+        (b"secret=4711", "application/x-www-form-urlencoded", 415),
+        (b"{}", "text/plain", 415),
+        (b"[]", "application/json; charset=utf-8", 422),
+        (b" " * 70_000, "application/json", 413),
+    ],
+)
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_no_body_is_too_strange(script: httpx2.AsyncClient, body: bytes, kind: str, status: int) -> None:
+    answer = await script.post("/alerts/other", content=body, headers={"content-type": kind})
+    assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM)
+    assert "4711" not in answer.text
+
+
+async def test_methods(script: httpx2.AsyncClient) -> None:
+    path = "/slots/fax.pop/settings"
+    options = await script.request("OPTIONS", path)
+    assert (options.status_code, options.headers["allow"], options.content) == (204, "GET, HEAD, OPTIONS, PATCH", b"")
+    for method in ("PUT", "DELETE", "TRACE", "BREW"):
+        wrong = await script.request(method, path)
+        assert (wrong.status_code, wrong.headers["content-type"]) == (405, PROBLEM)
+        assert {each.strip() for each in wrong.headers["allow"].split(",")} == {"GET", "HEAD", "OPTIONS", "PATCH"}
+    head = await script.head(path)
+    assert (head.status_code, head.content, head.headers["etag"]) == (
+        200,
+        b"",
+        (await script.get(path)).headers["etag"],
+    )
+
+
+async def test_a_token_by_a_code_and_what_it_is_good_for(
+    fleet: Fleet, script: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody sits at the device: a script asks for the code, somebody enters it, and mail is fetched and printed."""
+    monkeypatch.setattr(device_flow, "flow", device_flow.DeviceFlow(interval=0.1))
+    fleet.sandbox.token_service.sign_ins.interval = 0.1
+    path = "/slots/print.pop/token"
+    assert (await script.get(path)).json()["token"] == "Not Retrieved"
+    begun = await script.post(path, json={"way": "device"})
+    code = begun.json()
+    assert (begun.status_code, begun.headers["location"], code["state"]) == (202, f"/api{path}/sign-in", "code")
+    assert code["expires_at"]
+    # Its page belongs to whoever began a sign-in; it says that another goes on.
+    async with Visitor(fleet.house.address) as person:
+        await person.sign_in("open sesame")
+        assert code["user_code"] not in (await person.get("/slots/print.pop/token")).text
+    await enter_code(DeviceCode(code["user_code"], code["address"], None, 0), "print@example.com")
+    assert (await ended(script, f"{path}/sign-in"))["state"] == "done"
+    token = (await script.get(path)).json()
+    assert (token["token"], token["health"]["state"]) == ("Retrieved", "ok")
+
+    # The sign-in has begun the test itself.
+    tested = await ended(script, "/slots/print.pop/test")
+    assert (tested["result"]["ok"], tested["result"]["slot"]) == (True, "print.pop")
+    assert {stage["name"] for stage in tested["stages"]} >= {"resolve", "token", "probe"}
+
+    begun = await script.post("/slots/print.pop/poll")
+    assert (begun.status_code, begun.headers["location"]) == (202, "/api/slots/print.pop/poll")
+    polled = (await ended(script, "/slots/print.pop/poll"))["result"]
+    assert (polled["ok"], polled["fetched"]) == (True, 1), polled
+    [mail] = (await script.get("/received", params={"record": "print-pop"})).json()
+    assert mail["subject"] == "Please print: the plan for Monday"
+    assert (await script.get(f"/received/{mail['id']}")).json() == mail
+    assert (await script.get(f"/received/{mail['id']}/picture")).headers["content-type"] == "image/png"
+    assert (await script.get("/received", params={"state": "set_aside"})).json() == []
+    refused = await script.post(f"/received/{mail['id']}/retry")
+    assert (refused.status_code, refused.json()["cause"]) == (409, "mail_state")
+
+    deleted = await script.delete(path)
+    assert (deleted.status_code, deleted.json()["token"], deleted.json()["told"]) == (200, "Not Retrieved", True)
+    assert (await script.get(path)).json()["token"] == "Not Retrieved"
+
+
+async def test_a_sign_in_that_comes_to_nothing(fleet: Fleet, script: httpx2.AsyncClient) -> None:
+    path = "/slots/status.pop/token"
+    nothing = await script.post(path)
+    assert (nothing.status_code, nothing.json()["cause"]) == (409, "not_configured")
+    await script.patch("/slots/status.pop/settings", json={"authentication": "oauth2", "issuer": fleet.sandbox.issuer})
+    no_account = await script.post(path, json={})
+    assert (no_account.status_code, "account" in no_account.json()["title"]) == (409, True)
+    await script.patch("/slots/status.pop/settings", json={"account": "a@example.com", "client_id": "nobody"})
+    fleet.sandbox.token_service.faults.append(WebFault("device_authorization", act=False))
+    begun = (await script.post(path)).json()
+    failed = await ended(script, f"{path}/sign-in")
+    fleet.sandbox.token_service.faults.clear()
+    assert (failed["state"], failed["user_code"]) == ("failed", None), begun
+    assert failed["problem"]["stage"] == "token"
+    assert (await script.delete(f"{path}/sign-in")).status_code == 204
+    assert (await script.get(f"{path}/sign-in")).status_code == 404
+
+
+async def test_a_test_that_fails_says_why(script: httpx2.AsyncClient) -> None:
+    begun = await script.post("/slots/network.quick/test", json={"send": True})
+    assert (begun.status_code, begun.headers["location"]) == (202, "/api/slots/network.quick/test")
+    # A door to the same record shows the same test, as its own.
+    shown = await ended(script, "/slots/install.quick/test")
+    assert shown["send"] is True
+    result = shown["result"]
+    assert (result["slot"], result["stage"], result["cause"]) == ("install.quick", "token", "token_update_failed")
+    assert (result["actor"], result["token_helps"]) == ("operator", True)
+    german = await script.get("/slots/install.quick/test", headers={"accept-language": "de"})
+    assert german.json()["result"]["message"] != result["message"]
+
+
+async def test_jobs_are_paged_cancelled_and_sent_again(fleet: Fleet, script: httpx2.AsyncClient) -> None:
+    for _ in range(3):
+        job = await script.post("/test-mail")
+        assert (job.status_code, job.headers["location"]) == (202, f"/api/jobs/{job.json()['id']}")
+    every = [job["id"] for job in (await script.get("/jobs")).json()]
+    seen, address = list[int](), "/api/jobs?limit=2"
+    while address:
+        page = await script.get(f"{fleet.house.address}{address}")
+        seen += [job["id"] for job in page.json()]
+        link = page.headers.get("link", "")
+        assert not link or link.endswith('>; rel="next"')
+        address = link.partition(">")[0].removeprefix("<")
+    assert seen == every == sorted(every, reverse=True)
+    scans = (await script.get("/jobs", params={"pipeline": "scan", "state": ["queued", "held"]})).json()
+    assert [job["subject"] for job in scans] == ["Delivery note 4711"]
+    newest = f"/jobs/{every[0]}"
+    again = await script.post(f"{newest}/retry")
+    assert (again.status_code, again.json()["cause"]) == (409, "job_state")
+    assert (await script.post(f"{newest}/cancel")).json()["state"] == "cancelled"
+    assert (await script.get(newest)).json()["state"] == "cancelled"
+
+
+async def test_alarms(script: httpx2.AsyncClient) -> None:
+    raised = await script.post("/alerts/toner_low", json={"part": "cyan", "detail": "2 %"})
+    assert raised.json() == {"kind": "toner_low", "part": "cyan", "waits": ""}
+    found = {row["part"]: row for row in (await script.get("/alerts")).json()}
+    assert found.keys() == {"black", "cyan"}
+    assert (found["cyan"]["detail"], found["cyan"]["sources"]) == ("2 %", ["api"])
+    assert (await script.delete("/alerts/toner_low", params={"part": "cyan"})).status_code == 200
+    [cyan] = [row for row in (await script.get("/alerts")).json() if row["part"] == "cyan"]
+    assert cyan["state"] == "ending"
+
+
+async def test_sections_keep_what_is_private(fleet: Fleet, script: httpx2.AsyncClient) -> None:
+    path, hook = "/sections/device", "https://hooks.example/4711"
+    before = await script.get(path)
+    assert before.json()["secrets"] == {"webhook": False}
+    changed = await script.patch(path, json={"webhook": hook, "location": "Third floor"})
+    assert changed.json()["secrets"] == {"webhook": True}
+    device = (await script.get("/device")).json()
+    assert (device["location"], device["metrics"]) == ("Third floor", "/metrics")
+    late = await script.patch(path, json={"location": None}, headers={"if-match": before.headers["etag"]})
+    assert late.status_code == 412
+    names = [row["section"] for row in (await script.get("/sections")).json()]
+    assert {"device", "panel", "fax", "print", "alerts"} <= set(names)
+    flag = await script.patch(
+        "/sections/fax", json={"cover": True, "max_pages": 20, "allowed_senders": ["@example.com"]}
+    )
+    assert flag.json()["settings"]["cover"] is True
+    exported = await script.get("/export", params={"without": "account"})
+    assert exported.headers["content-type"] == "application/toml"
+    settings = tomllib.loads(exported.text)
+    assert settings["fax"]["max_pages"] == 20
+    assert "account" not in settings["records"]["smtp"]
+    report = await script.get("/report")
+    with zipfile.ZipFile(io.BytesIO(report.content)) as bundle:
+        told = "".join(bundle.read(name).decode() for name in bundle.namelist())
+    assert "Third floor" in told
+    for text in (changed.text, (await script.get("/sections")).text, exported.text, told):
+        assert hook not in text
+    assert (await script.get("/health")).json() == {"status": "ok"}
+
+
+async def test_a_file_that_somebody_has_broken(tmp_path: Path) -> None:
+    """The device goes on with what it has read before: a token can be deleted, and the rest says what is wrong."""
+    async with open_fleet(tmp_path) as fleet, fleet.script as script:
+        assert (await script.get("/slots")).status_code == 200
+        (tmp_path / "mailslot.toml").write_text("[records.smtp]\nport = 0\n")
+        for method, path in (("GET", "/slots"), ("GET", "/sections/fax"), ("PATCH", "/slots/fax.pop/settings")):
+            broken = await script.request(method, path, **({"json": {"port": 995}} if method == "PATCH" else {}))
+            assert (broken.status_code, broken.headers["content-type"]) == (503, PROBLEM)
+            assert "port is 0" in broken.json()["title"]
+        assert "port is 0" in (await script.get("/device")).json()["settings_fault"]
+        assert (await script.delete("/slots/fax.pop/token")).json()["told"] is True
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_no_answer_holds_a_secret(fleet: Fleet, script: httpx2.AsyncClient) -> None:
+    records, password = fleet.house.device.records, "geheim 4711"
+    await script.patch("/slots/alert.smtp/settings", json={"password": password, "client_secret": f"{password}!"})
+    grant = await records.store("alert-smtp").load()
+    assert grant is not None
+    assert grant.access_token is not None
+    assert grant.refresh_token is not None
+    secrets = [password, fleet.key, grant.access_token.reveal(), grant.refresh_token.reveal()]
+    await script.post("/slots/alert.smtp/test")
+    tested = await ended(script, "/slots/alert.smtp/test")
+    assert tested["result"]["transcript"]
+    seen = list[str]()
+    for path, methods in openapi()["paths"].items():
+        if "get" in methods:
+            address = path.removeprefix("/api").replace("{slot}", "alert.smtp").replace("{job}", "1")
+            answer = await script.get(address)
+            seen.append(f"{answer.headers} {answer.content.decode('latin-1')}")
+    assert len(seen) > 20
+    assert [secret for secret in secrets for text in seen if secret in text] == []
+    await script.patch("/slots/alert.smtp/settings", json={"password": None, "client_secret": None})
+
+
+async def test_a_browsers_session_does_as_well_from_our_own_pages(fleet: Fleet) -> None:
+    async with Visitor(fleet.house.address) as person:
+        assert (await person.get("/api/slots")).status_code == 401
+        await person.sign_in("open sesame")
+        assert len((await person.get("/api/slots")).json()) == 7
+        token = await person.token("/administration")
+        path, change = "/api/slots/fax.pop/settings", {"check_interval": 2}
+        for headers in (
+            {},
+            {"x-csrf-token": "x"},
+            {"x-csrf-token": token, "origin": "https://evil.example"},
+            {"x-csrf-token": token, "sec-fetch-site": "cross-site"},
+        ):
+            refused = await person.patch(path, json=change, headers=headers)
+            assert (refused.status_code, refused.headers["content-type"]) == (403, PROBLEM)
+        assert (await person.patch(path, json=change, headers={"x-csrf-token": token})).status_code == 200
+        page = await person.get("/api/")
+        assert "PATCH /api/slots/{slot}/settings" in page.text
+        assert "PATCH /api/sections/alerts" in page.text
+        # What the API refuses, the pages do not do either.
+        runs = await person.submit("/settings/print", printer="command id")
+        assert (runs.status_code, "with a login on it" in words(runs)) == (422, True)
+        wrong = await person.get("/api/slots", headers={"authorization": f"Bearer {fleet.key}x"})
+        assert wrong.status_code == 200  # it is still the session's
+    async with httpx2.AsyncClient(base_url=fleet.house.address, trust_env=False) as stranger:
+        for headers in ({}, {"authorization": f"Bearer {fleet.key}x"}, {"authorization": f"Basic {fleet.key}"}):
+            refused = await stranger.delete("/api/slots/fax.pop/token", headers=headers)
+            assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+            assert refused.headers["content-type"] == PROBLEM

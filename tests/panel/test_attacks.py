@@ -1,0 +1,104 @@
+"""What a stranger tries on the panel's door, and what somebody who is let in may still not do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from anyio.to_thread import run_sync
+
+from mailslot.errors import InputError
+from mailslot.slots import keys
+from mailslot.slots.contents import SettingsFileError
+from mailslot.slots.keys import Key
+from mailslot.slots.section import DEVICE, Section
+from mailslot.slots.toml_file import LARGEST
+from panel.house import House, open_house
+from panel.visitor import Visitor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+
+@pytest.fixture(scope="module")
+async def house(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[House]:
+    async with open_house(tmp_path_factory.mktemp("panel")) as found:
+        yield found
+
+
+@pytest.fixture
+async def visitor(house: House) -> AsyncGenerator[Visitor]:
+    async with Visitor(house.address) as found:
+        yield found
+
+
+@pytest.fixture
+async def admin(house: House) -> AsyncGenerator[Visitor]:
+    async with Visitor(house.address) as found:
+        assert (await found.sign_in()).status_code == 303
+        yield found
+
+
+async def test_no_cookie_is_costly(visitor: Visitor) -> None:
+    """CVE-2024-7592: unquoting one takes time that grows with the square of its backslashes."""
+    quoted = await visitor.get("/sign-in", headers={"cookie": 'language="de"'})
+    assert '<html lang="en"' in quoted.text
+    with anyio.fail_after(5):
+        answer = await visitor.get("/healthz", headers={"cookie": 'theme="' + r"\a" * 7_000 + '"'})
+    assert answer.status_code == 200
+
+
+async def test_a_long_address_is_costly_for_nobody(visitor: Visitor) -> None:
+    """A look into every folder of a path that has thousands of them."""
+    assert (await visitor.get(f"/static/{'a/' * 10_000}")).status_code == 431
+    assert (await visitor.get(f"/static/{'a/' * 5_000}")).status_code == 404
+
+
+@pytest.mark.parametrize("charset", ["idna", "undefined", "raw_unicode_escape"])
+async def test_forms_come_in_one_way(visitor: Visitor, charset: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What a part of a form is encoded in is not for its sender to choose among all that Python knows."""
+    fields = {"csrf": await visitor.token(), "password": "\\ud800"}
+    parts = "".join(
+        f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{fields[name]}\r\n' for name in fields
+    )
+    headers = {"content-type": f"multipart/form-data; boundary=x; charset={charset}"}
+    answer = await visitor.post("/sign-in", content=f"{parts}--x--\r\n", headers=headers)
+    assert answer.status_code == 403
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(("section", "key"), [("scan", "folder"), ("panel", "certificate"), ("panel", "key")])
+async def test_no_file_of_the_device_is_given_away(house: House, admin: Visitor, section: str, key: str) -> None:
+    """A folder of scans is mailed and emptied: that of the panel's password, or of the vault, had better not be one."""
+    folder = str(house.device.home / "panel")
+    token = await admin.token("/administration")
+    form = {"csrf": token, key: folder, "to": "mallory@example.com"}
+    page = await admin.post(f"/settings/{section}", data=form)
+    asked = await admin.patch(f"/api/sections/{section}", json={key: folder}, headers={"x-csrf-token": token})
+    assert (page.status_code, asked.status_code) == (422, 422)
+    assert "only somebody with a login on it" in page.text
+    assert "only be set on the device itself" in page.text
+    assert asked.json()["key"] == key
+    unset = await admin.patch(f"/api/sections/{section}", json={key: None}, headers={"x-csrf-token": token})
+    assert unset.status_code == 200
+
+
+async def test_a_secret_is_not_told_back(admin: Visitor) -> None:
+    headers = {"x-csrf-token": await admin.token("/administration")}
+    answer = await admin.patch("/api/slots/alert.smtp/settings", json={"password": ["hunter2"]}, headers=headers)
+    assert answer.status_code == 422
+    assert answer.json()["title"] == "password must be a text or null."
+
+
+async def test_settings_do_not_grow_beyond_what_is_read(house: House, admin: Visitor) -> None:
+    """Else, one setting too many leaves a file with which the device does not start again."""
+    settings = house.device.records.settings
+    before = settings.path.read_bytes() if settings.path.exists() else b""
+    section = Section("notes", {f"note{number}": Key("a text", keys.text) for number in range(LARGEST // 900)})
+    with pytest.raises(SettingsFileError, match="larger than"):
+        await run_sync(settings.change_section, section, dict.fromkeys(section.keys, "x" * 1000))
+    with pytest.raises(InputError, match="a text on one line"):
+        await run_sync(settings.change_section, DEVICE, {"name": "x" * 1001})
+    assert (settings.path.read_bytes() if settings.path.exists() else b"") == before
+    assert (await admin.get("/")).status_code == 200

@@ -1,0 +1,153 @@
+"""The device of the demo, repaired by somebody who has a browser and nothing else; and every page of it, looked at."""
+
+from __future__ import annotations
+
+import re
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from anyio.to_thread import run_sync
+
+from mailslot_plugins.sandbox.demo import scanned_page
+from mailslot_plugins.sandbox.furnished import PASSWORD, furnish, live
+from mailslot_plugins.sandbox.sandbox import run_sandbox
+from panel.house import SIZES, House, open_house, overflow, shoot
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from playwright.sync_api import Page
+
+    from lab.browser import Browser
+
+AXE = Path(__file__).parents[1] / "lab" / "node" / "node_modules" / "axe-core" / "axe.min.js"
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+"""WCAG 2.2 AA."""
+
+PAGES = (
+    *("/", "/jobs", "/jobs?state=failed", "/jobs/1", "/jobs/1/cancel", "/received", "/received/1", "/alerts"),
+    *("/slots/network.smtp", "/slots/print.pop", "/slots/status.pop", "/slots/fax.pop/test", "/slots/print.pop/test"),
+    *("/slots/print.pop/token", "/slots/fax.pop/token", "/slots/fax.pop/token/delete"),
+    *("/administration", "/settings/fax", "/settings/alerts", "/settings/device", "/nothing-here"),
+)
+
+
+@asynccontextmanager
+async def demo(home: Path) -> AsyncGenerator[House]:
+    async with run_sandbox() as sandbox:
+        await run_sync(home.mkdir)
+        await run_sync(furnish, home, sandbox)
+        past = partial(live, sandbox=sandbox, page=scanned_page())
+        async with open_house(home, claimed=False, serves=True, before=past) as house:
+            yield house
+
+
+def token_line(page: Page, house: House, slot: str) -> str | None:
+    page.goto(f"{house.address}/slots/{slot}")
+    return page.get_attribute("[data-token]", "data-token")
+
+
+def agree(page: Page) -> None:
+    """Allow it on the provider's page, and come back."""
+    page.wait_for_url(re.compile(r"/authorize"))
+    page.click("text=Allow")
+
+
+async def test_a_dead_token_is_repaired_and_the_scan_leaves(tmp_path: Path, browser: Browser) -> None:
+    async with demo(tmp_path / "home") as house:
+
+        def repair(page: Page) -> None:
+            page.set_viewport_size({"width": 800, "height": 480})
+            house.sign_in(page, password=PASSWORD)
+            # Why the scan waits, found from the home page.
+            page.wait_for_selector("text=1 job waits until this is done")
+            assert "Token update failed. Please delete the token and obtain it again." in page.inner_text("main")
+            page.click("text=Delivery note 4711")
+            assert "Token update failed" in page.inner_text("main")
+            page.click("main >> text=Get Token")
+            page.click("button:has-text('Sign in')")
+            agree(page)
+            page.wait_for_selector("[data-token=Retrieved]")
+            # It is tested at once, and the other two doors have it too.
+            page.goto(f"{house.address}/slots/network.quick/test")
+            page.wait_for_selector("text=The connection works.")
+            assert token_line(page, house, "install.quick") == "Retrieved"
+            assert token_line(page, house, "print.pop") == "Not Retrieved"
+            page.goto(f"{house.address}/jobs/1")
+            page.wait_for_selector(".badge.ok:has-text('sent')", timeout=20_000)
+
+        def get_the_first(page: Page) -> None:
+            page.set_viewport_size({"width": 390, "height": 844})
+            house.sign_in(page, "/slots/print.pop", password=PASSWORD)
+            page.click("main >> text=Get Token")
+            page.click("button:has-text('Sign in')")
+            agree(page)
+            page.wait_for_selector("[data-token=Retrieved]")
+            page.goto(f"{house.address}/slots/print.pop")
+            page.click("button:has-text('Check now')")
+            page.goto(f"{house.address}/received?record=print-pop")
+            page.wait_for_selector(".mail:has(img.thumbnail):has-text('the plan for Monday')", timeout=20_000)
+
+        def delete_one(page: Page) -> None:
+            house.sign_in(page, "/slots/install.quick", password=PASSWORD)
+            page.click("main a:has-text('Delete')")
+            assert "Quick Settings" in page.inner_text("main")
+            page.click("main button:has-text('Delete')")
+            page.wait_for_selector("[data-token='Not Retrieved']")
+            lines = {slot: token_line(page, house, slot) for slot in ("network.smtp", "network.quick", "fax.pop")}
+            assert lines == {"network.smtp": "Not Retrieved", "network.quick": "Not Retrieved", "fax.pop": "Retrieved"}
+
+        for act in (repair, get_the_first, delete_one):
+            await browser.visit(act)
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
+async def test_every_page_can_be_read_by_everybody(tmp_path: Path, browser: Browser) -> None:
+    assert AXE.exists()
+    axe = await run_sync(AXE.read_text)
+    found: list[str] = []
+
+    def look(page: Page, house: House, path: str) -> None:
+        name = path.strip("/").replace("/", "-").replace("?", "-") or "home"
+        for size, (width, height) in SIZES.items():
+            page.set_viewport_size({"width": width, "height": height})
+            found.extend(f"{path} at {size}: {each} is too wide" for each in overflow(page))
+            found.extend(f"{path} at {size}: {each}" for each in too_small(page))
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type] - light or dark
+            page.evaluate(axe)
+            tags = {"runOnly": RULES}
+            result = page.evaluate("tags => axe.run(document, tags)", tags)
+            assert len(result["passes"]) > 10
+            for rule in result["violations"]:
+                where = [node["target"] for node in rule["nodes"]][:3]
+                found.append(f"{path} in {scheme}: {rule['id']}: {rule['help']} {where}")
+        shoot(page, name)
+
+    async with demo(tmp_path / "home") as house:
+
+        def act(page: Page) -> None:
+            page.goto(f"{house.address}/sign-in")
+            look(page, house, "/sign-in")
+            house.sign_in(page, password=PASSWORD)
+            page.wait_for_selector(".tally.warning:has-text('held')")
+            for path in PAGES:
+                page.goto(house.address + path)
+                look(page, house, path)
+
+        await browser.visit(act)
+    assert found == []
+
+
+def too_small(page: Page) -> list[str]:
+    """Return what is to be pressed and too small for a finger: less than 44 pixels high, save for links in a text."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll("button, a.button, select, input:not([type=hidden]), nav a, summary")]
+            .filter(e => e.offsetParent && !e.closest(".hidden, .path, .crumbs, nav[aria-label=breadcrumbs]"))
+            .map(e => [e, (e.closest("label.check") || e).getBoundingClientRect()])
+            .filter(([e, box]) => box.height > 0 && box.height < 43.5)
+            .map(([e, box]) => `${e.tagName} ${e.textContent.trim().slice(0, 30)} is ${box.height} pixels high`)"""
+    )

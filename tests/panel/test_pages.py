@@ -1,0 +1,258 @@
+"""The pages that show what the device is doing: home, jobs, what came in, alarms, and the sections of the settings."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from anyio.to_thread import run_sync
+from PIL import Image
+
+from mailslot.message import Message
+from mailslot.spool.incoming import Incoming
+from mailslot.spool.job import NewJob
+from mailslot_plugins.alerts.alarms import Alarms
+from mailslot_plugins.alerts.section import SECTION as ALERTS
+from mailslot_plugins.intake.thumbnails import MOST, Thumbnails
+from panel.house import House, open_house
+from panel.visitor import Visitor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+    import httpx2
+
+    from mailslot.spool.job import Job
+
+EVIL = "<b>\"&'}{{7*7}}</b>"
+WRITTEN = "&lt;b&gt;&#34;&amp;&#39;}{{7*7}}&lt;/b&gt;"
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncGenerator[House]:
+    async with open_house(tmp_path / "home") as found:
+        yield found
+
+
+@pytest.fixture
+async def admin(house: House) -> AsyncGenerator[Visitor]:
+    async with Visitor(house.address) as found:
+        await found.sign_in()
+        yield found
+
+
+async def accept(
+    house: House, subject: str = "Delivery note", pipeline: str = "scan", to: str = "a@example.com"
+) -> Job:
+    message = Message(sender="scanner@example.com", to=[to], subject=subject, text="One page.\n")
+    new = NewJob(pipeline, "smtp", "scanner@example.com", [to], subject, 3600.0)
+    return await house.device.spool.accept(new, message)
+
+
+async def send(admin: Visitor, path: str, fields: dict[str, str]) -> httpx2.Response:
+    return await admin.post(path, data={"csrf": await admin.token("/jobs"), **fields})
+
+
+async def text(admin: Visitor, path: str, language: str = "en", status: int = 200) -> str:
+    answer = await admin.get(path, headers={"accept-language": language})
+    assert answer.status_code == status, answer.text
+    return answer.text
+
+
+async def test_an_empty_device_says_where_to_begin(admin: Visitor) -> None:
+    page = await text(admin, "/")
+    assert "Nothing is set up yet" in page
+    assert 'href="/slots/network.smtp"' in page
+    for door in ("network.smtp", "network.quick", "install.quick", "alert.smtp", "fax.pop", "print.pop", "status.pop"):
+        assert f'href="/slots/{door}"' in page
+    shared = page[page.index('data-record="smtp"') : page.index('data-record="alert-smtp"')]
+    assert shared.count('class="door"') == 3
+    assert "One record behind three doors" in shared
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs", "/received", "/alerts", "/settings/fax", "/settings/device"])
+@pytest.mark.parametrize("language", ["de", "fr", "es", "ja"])
+async def test_every_page_speaks_every_language(admin: Visitor, path: str, language: str) -> None:
+    page = await text(admin, path, language)
+    assert f'<html lang="{language}"' in page
+
+
+async def test_what_needs_somebody_is_said_once_with_what_to_do(house: House, admin: Visitor) -> None:
+    device = house.device
+    settings = {"server": "localhost", "port": 1, "security": "tls", "authentication": "oauth2", "account": "a@b.test"}
+    sender = {"sender_address": "a@b.test"}
+    await run_sync(device.records.change, "smtp", {**settings, **sender}, {})
+    job = await accept(house)
+    async with device.spool.delivery_lock():
+        await device.spool.claim("smtp")
+        await device.spool.hold(job.id, "token_not_retrieved", "No token has been obtained yet.")
+    await Alarms(device).raise_("token_needed", part="network.smtp", detail="No token has been obtained yet.")
+    await Alarms(device).raise_("jam", part="tray 2")
+    page = await text(admin, "/")
+    matters = page[page.index('<ul class="matters">') : page.index("</ul>")]
+    assert matters.count("<li") == 2
+    assert "No token has been obtained yet." in matters
+    assert "1 job waits until this is done; then it leaves by itself." in matters
+    assert 'href="/slots/network.smtp/token">Get Token' in matters
+    assert "Open alarm: Paper jam: tray 2" in matters
+    assert "Noch ist kein Token" in await text(admin, "/live", "de") or "Token" in await text(admin, "/live", "de")
+
+
+async def test_jobs_and_their_filters(house: House, admin: Visitor) -> None:
+    for number in range(52):
+        await accept(house, f"Scan {number}")
+    await accept(house, EVIL, "fax")
+    page = await text(admin, "/jobs")
+    assert WRITTEN in page
+    assert "<b>" not in page
+    older = re.search(r'href="(/jobs\?before=\d+)"', page.replace("&amp;", "&"))
+    assert older
+    assert page.count('class="job-link"') == 50
+    assert (await text(admin, older[1])).count('class="job-link"') == 3
+    assert (await text(admin, "/jobs?pipeline=fax")).count('class="job-link"') == 1
+    assert "No such job" in await text(admin, "/jobs?state=failed")
+    assert (await text(admin, "/jobs?state=nonsense&before=-1&pipeline=")).count('class="job-link"') == 50
+    assert (await text(admin, f"/jobs?before={'9' * 19}")).count('class="job-link"') == 50
+
+
+async def test_the_story_of_a_job(house: House, admin: Visitor) -> None:
+    job = await accept(house, EVIL)
+    await text(admin, "/jobs/999999", status=404)
+    await text(admin, f"/jobs/{'9' * 40}", status=404)
+    page = await text(admin, f"/jobs/{job.id}")
+    assert WRITTEN in page
+    assert "Cancel this job?" in await text(admin, f"/jobs/{job.id}/cancel")
+    answer = await send(admin, f"/jobs/{job.id}/cancel", {})
+    assert answer.status_code == 303
+    page = await text(admin, answer.headers["location"])
+    assert "The job is cancelled." in page
+    assert (await house.device.spool.job(job.id)).state == "cancelled"
+    # It has ended, so neither can be done any more, and nothing changes.
+    for verb in ("cancel", "retry"):
+        await send(admin, f"/jobs/{job.id}/{verb}", {})
+        assert f"Job {job.id} was cancelled and cannot be" in await text(admin, f"/jobs/{job.id}")
+
+
+async def test_a_held_job_says_why_in_every_language_and_leads_to_the_token(house: House, admin: Visitor) -> None:
+    job = await accept(house)
+    async with house.device.spool.delivery_lock():
+        await house.device.spool.claim("smtp")
+        await house.device.spool.hold(job.id, "token_update_failed", "Token update failed.")
+    page = await text(admin, f"/jobs/{job.id}", "de")
+    assert "Token-Update fehlgeschlagen" in page
+    assert 'href="/slots/network.smtp/token"' in page
+    answer = await send(admin, f"/jobs/{job.id}/retry", {})
+    assert answer.status_code == 303
+    assert (await house.device.spool.job(job.id)).state == "queued"
+
+
+async def test_a_received_mail_with_its_picture(house: House, admin: Visitor, tmp_path: Path) -> None:
+    ledger = house.device.spool.ledger
+    async with ledger.polling("fax-pop"):
+        await ledger.begin("fax-pop")
+        await ledger.fetching("fax-pop", "1")
+        async with ledger.receive("fax-pop", "1") as receiving:
+            await receiving.write(f"From: {EVIL}\r\nSubject: {EVIL}\r\n\r\nA fax\r\n".encode())
+    [mail] = await ledger.mails()
+    assert WRITTEN in await text(admin, "/received")
+    assert 'class="thumbnail none"' in await text(admin, "/received?record=fax-pop")
+    assert "Nothing has come in yet" in await text(admin, "/received?record=print-pop")
+    assert (await admin.get(f"/received/{mail.id}/page.png")).status_code == 404
+    picture = tmp_path / "page.png"
+    await run_sync(Image.new("L", (90, 127), 255).save, picture)
+    await Thumbnails(house.device.home).keep(mail, picture)
+    assert f'src="/received/{mail.id}/page.png"' in await text(admin, "/received")
+    answer = await admin.get(f"/received/{mail.id}/page.png")
+    assert answer.headers["content-type"] == "image/png"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.content == picture.read_bytes()
+    await ledger.set_aside(mail.id, "It cannot be printed.")
+    assert "It cannot be printed." in await text(admin, f"/received/{mail.id}")
+    await send(admin, f"/received/{mail.id}/retry", {})
+    assert (await ledger.mail(mail.id)).state == "fetched"
+    await text(admin, "/received/77", status=404)
+
+
+async def test_only_the_newest_pictures_are_kept(tmp_path: Path) -> None:
+    picture = tmp_path / "page.png"
+    picture.write_bytes(b"picture")
+    kept = Thumbnails(tmp_path)
+    for number in range(MOST + 2):
+        await kept.keep(a_mail(number), picture)
+    there = [kept.path(a_mail(number)) is not None for number in range(MOST + 2)]
+    assert there == [False, False, *[True] * MOST]
+    picture.write_bytes(bytes(300_000))
+    with pytest.raises(OSError, match="too large"):
+        await kept.keep(a_mail(7), picture)
+
+
+def a_mail(number: int) -> Incoming:
+    return Incoming(1, "fax-pop", "1", None, 10, f"{number:064}", 0.0, 1, "done", "", None)
+
+
+async def test_alarms_and_a_test_mail(house: House, admin: Visitor) -> None:
+    assert "No alarm" in await text(admin, "/alerts")
+    answer = await send(admin, "/alerts/test", {})
+    assert "Nobody is named who is to be told of alarms" in await text(admin, answer.headers["location"])
+    await run_sync(house.device.records.settings.change_section, ALERTS, {"recipients": "alice@example.com"})
+    await run_sync(house.device.records.change, "alert-smtp", {"sender_address": "scanner@example.com"}, {})
+    await house.device.refresh()
+    answer = await send(admin, "/alerts/test", {})
+    assert answer.headers["location"] == "/jobs/1"
+    [job] = await house.device.spool.jobs()
+    assert [each.address for each in job.recipients] == ["alice@example.com"]
+    await Alarms(house.device).raise_("toner_low", part="black", detail=EVIL)
+    page = await text(admin, "/alerts", "de")
+    assert "Toner fast leer: black" in page
+    assert WRITTEN in page
+    await send(admin, "/alerts/clear", {"kind": "toner_low", "part": "black"})
+    [incident] = (await Alarms(house.device).board()).incidents
+    assert incident.absent_since is not None
+    answer = await send(admin, "/alerts/clear", {"kind": "nonsense"})
+    assert "nonsense" in await text(admin, answer.headers["location"])
+
+
+async def test_a_section_is_changed_or_nothing_is(house: House, admin: Visitor) -> None:
+    await text(admin, "/settings/nonsense", status=404)
+    page = await text(admin, "/settings/print")
+    assert 'name="printer"' in page
+    answer = await send(admin, "/settings/print", {"printer": "teapot", "max_copies": "3", "reply-there": "1"})
+    assert answer.status_code == 422
+    assert 'value="teapot"' in answer.text
+    assert "Nothing was saved." in answer.text
+    assert re.search(r'id="printer-error">.*teapot', answer.text, re.DOTALL)
+    assert (await run_sync(house.device.records.settings.current)).sections.get("print", {}) == {}
+    answer = await send(
+        admin, "/settings/print", {"printer": "folder /srv/prints", "max_copies": "3", "reply-there": "1"}
+    )
+    assert answer.status_code == 303
+    kept = (await run_sync(house.device.records.settings.current)).sections["print"]
+    assert kept == {"printer": "folder /srv/prints", "max_copies": 3, "reply": False}
+    # An empty field unsets, and what the form does not hold stays.
+    await send(admin, "/settings/print", {"max_copies": ""})
+    kept = (await run_sync(house.device.records.settings.current)).sections["print"]
+    assert kept == {"printer": "folder /srv/prints", "reply": False}
+
+
+async def test_a_private_setting_is_never_shown(house: House, admin: Visitor) -> None:
+    hook = "https://hooks.example/T0K3N"
+    await send(admin, "/settings/device", {"webhook": hook})
+    page = await text(admin, "/settings/device")
+    assert "T0K3N" not in page
+    assert "is set" in page
+    await send(admin, "/settings/device", {"webhook": "", "name": "Copier"})
+    assert (await run_sync(house.device.records.settings.current)).sections["device"]["webhook"] == hook
+
+
+async def test_the_language_and_the_colours_of_a_browser(admin: Visitor) -> None:
+    answer = await send(admin, "/preferences", {"language": "ja", "theme": "dark", "back": "/jobs"})
+    assert answer.headers["location"] == "/jobs"
+    page = (await admin.get("/jobs")).text
+    assert '<html lang="ja" data-theme="dark">' in page
+    answer = await send(
+        admin, "/preferences", {"language": "xx", "theme": "\r\nSet-Cookie: a=b", "back": "//evil.test"}
+    )
+    assert answer.headers["location"] == "/"
+    assert "set-cookie" not in answer.headers

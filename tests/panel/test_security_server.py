@@ -1,0 +1,350 @@
+"""Strangers at the socket: large, slow, many, and without TLS."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import ssl
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from anyio.to_thread import run_sync
+
+from mailslot.service.device import open_device
+from mailslot.slots.records import Records
+from mailslot.wire.secret import Secret
+from mailslot_plugins.panel import connections, server
+from mailslot_plugins.panel.app import Panel
+from mailslot_plugins.panel.section import PANEL
+from mailslot_plugins.panel.security import limits
+from mailslot_plugins.panel.security.password import Password
+from panel.house import PASSWORD, House, open_house
+from panel.visitor import Visitor, words
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+    import trustme
+    from anyio.abc import SocketStream
+
+
+@pytest.fixture(scope="module")
+async def house(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[House]:
+    """A panel with less patience than usual."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections, "IDLE", 0.5)
+        patch.setattr(limits, "DEADLINE", 0.5)
+        async with open_house(tmp_path_factory.mktemp("panel")) as found:
+            yield found
+
+
+@asynccontextmanager
+async def raw(house: House) -> AsyncGenerator[SocketStream]:
+    host, _, port = house.address.removeprefix("http://").rpartition(":")
+    async with await anyio.connect_tcp(host, int(port)) as stream:
+        yield stream
+
+
+async def everything(stream: SocketStream, within: float = 8) -> bytes:
+    octets = b""
+    with anyio.fail_after(within):
+        try:
+            async for piece in stream:
+                octets += piece
+        except anyio.BrokenResourceError:
+            pass
+    return octets
+
+
+def status(octets: bytes) -> int:
+    return int(octets.split(b" ", 2)[1]) if octets else 0
+
+
+async def test_a_large_form_is_refused(house: House) -> None:
+    async with Visitor(house.address) as visitor:
+        token = await visitor.token()
+        answer = await visitor.post("/sign-in", data={"csrf": token, "password": "x" * limits.BODY})
+        assert (answer.status_code, "More was sent than this page takes." in words(answer)) == (413, True)
+
+        async def without_length() -> AsyncGenerator[bytes]:
+            for _ in range(80):
+                yield b"x" * 1024
+
+        answer = await visitor.post("/sign-in", content=without_length())
+        assert answer.status_code == 413
+
+
+async def test_an_endless_form_is_cut_off(house: House) -> None:
+    sent = 0
+    async with raw(house) as stream:
+        await stream.send(b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n")
+        with anyio.fail_after(8):
+            try:
+                while True:
+                    await stream.send(b"x" * 65536)
+                    sent += 65536
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                pass
+    # What the sockets between hold goes by unseen.
+    assert sent < 300 * limits.BODY
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: " + b"x" * 70_000 + b"\r\n\r\n",
+        b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: y\r\n" % number for number in range(9000)) + b"\r\n\r\n",
+    ],
+    ids=["header", "address", "headers"],
+)
+async def test_large_headers_are_refused(house: House, request_: bytes) -> None:
+    async with raw(house) as stream:
+        await stream.send(request_)
+        # 431, or 400 from h11, which does not tell which of both it was; or cut off while it is still sent.
+        assert status(await everything(stream)) in {0, 400, 414, 431}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n X: y\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: local\x00host\r\n\r\n",
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"\x00\x01\x02\r\n\r\n",
+        b"GET /sign-in?next=/a\r\nX: y HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ],
+)
+async def test_malformed_requests(house: House, request_: bytes) -> None:
+    """Requests that proxies and servers read differently, or that smuggle a line into an answer."""
+    async with raw(house) as stream:
+        await stream.send(request_)
+        octets = await everything(stream)
+        assert 300 < status(octets) < 500
+        assert b"\r\nX: y" not in octets
+
+
+async def test_nothing_can_be_put_into_a_header(house: House) -> None:
+    async with raw(house) as stream:
+        await stream.send(
+            b"GET /jobs?a=%0d%0aSet-Cookie:%20x=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
+        octets = await everything(stream)
+        assert status(octets) == 303
+        assert octets.lower().count(b"\r\nset-cookie:") == 1
+        assert b"set-cookie: x" not in octets.lower()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/administration/",
+        "//administration",
+        "/administration%3f",
+        "/administration%23",
+        "/%61dministration",
+        "/static/../administration",
+        "/static/%2e%2e/administration",
+        "/static//administration",
+        "/sign-in/../administration",
+        "/sign-in%3f/../administration",
+        "/healthz%3f/jobs",
+        "/api/../administration",
+        "/administration;a=b",
+        "http://localhost/administration",
+        "*",
+    ],
+)
+async def test_no_spelling_of_a_page_passes_by_the_sign_in(house: House, path: str) -> None:
+    async with raw(house) as stream:
+        request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        await stream.send(request.encode())
+        octets = await everything(stream)
+        assert status(octets) in {303, 400, 401, 404}
+        assert b"/administration/keys" not in octets
+
+
+async def test_a_form_that_comes_octet_by_octet(house: House) -> None:
+    async with raw(house) as stream:
+        await stream.send(b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n\r\n")
+        async with anyio.create_task_group() as group:
+            group.start_soon(trickle, stream)
+            octets = await everything(stream)
+            group.cancel_scope.cancel()
+    assert status(octets) == 408
+    assert b"did not arrive in time" in octets
+
+
+async def test_headers_that_come_octet_by_octet(house: House) -> None:
+    began = time.monotonic()
+    async with raw(house) as stream:
+        await stream.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ")
+        async with anyio.create_task_group() as group:
+            group.start_soon(trickle, stream)
+            assert await everything(stream) == b""
+            group.cancel_scope.cancel()
+    assert time.monotonic() - began < 5
+
+
+async def trickle(stream: SocketStream) -> None:
+    try:
+        while True:
+            await stream.send(b"x")
+            await anyio.sleep(0.05)
+    except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+        pass
+
+
+async def test_many_that_say_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They get no further than the bound, others are served once they have been sent away, and nothing is left."""
+    monkeypatch.setattr(connections, "MOST", 12)
+    async with AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(raw(house)) for _ in range(40)]
+        async with anyio.create_task_group() as group:
+            for stream in streams:
+                group.start_soon(everything, stream)
+    async with Visitor(house.address) as visitor:
+        assert (await visitor.get("/healthz")).status_code == 200
+
+
+@pytest.mark.parametrize(("exempt", "served"), [(False, 3), (True, 6)])
+async def test_many_from_one_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, exempt: bool, served: int
+) -> None:
+    """They leave room for others; but at this machine, a proxy may bring everybody from one address."""
+    monkeypatch.setattr(connections, "MOST_OF_ONE", 3)
+    monkeypatch.setattr(connections, "is_loopback", lambda _: exempt)
+    async with open_house(tmp_path) as house, AsyncExitStack() as stack:
+        answers: list[int] = []
+        for stream in [await stack.enter_async_context(raw(house)) for _ in range(6)]:
+            try:
+                await stream.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                answers.append(status(await stream.receive()))
+            except (anyio.EndOfStream, anyio.BrokenResourceError):
+                answers.append(0)
+        assert sorted(answers) == [0] * (6 - served) + [200] * served
+
+
+async def test_websockets_are_not_spoken(house: House) -> None:
+    async with raw(house) as stream:
+        await stream.send(
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        assert status(await everything(stream)) == 403
+
+
+async def test_it_ends_although_somebody_does_not_read(tmp_path: Path) -> None:
+    """A browser that asks and asks, and reads nothing, does not keep the service from stopping."""
+    async with open_house(tmp_path) as house:
+        host, _, port = house.address.removeprefix("http://").rpartition(":")
+        reader = socket.socket()
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await run_sync(reader.connect, (host, int(port)))
+        reader.settimeout(0)
+        try:
+            while True:
+                await anyio.wait_writable(reader)
+                reader.send(b"GET /static/htmx.min.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 200)
+                with anyio.move_on_after(0.2) as full:
+                    await anyio.wait_writable(reader)
+                if full.cancelled_caught:
+                    break
+        finally:
+            began = time.monotonic()
+    reader.close()
+    assert time.monotonic() - began < 6
+
+
+@asynccontextmanager
+async def for_all(home: Path) -> AsyncGenerator[tuple[int, str]]:
+    """A panel on all addresses of this machine; yields its port, and the fingerprint that it tells."""
+    await run_sync(Password(home).set, Secret(PASSWORD))
+    with socket.create_server(("0.0.0.0", 0)) as listener:
+        async with open_device(Records(home)) as device, anyio.create_task_group() as group:
+            panel = Panel(device)
+            said = await panel.announce(listener, terminal=False)
+            group.start_soon(panel.serve, listener)
+            yield listener.getsockname()[1], said[1].removesuffix(".").rpartition(" ")[2]
+            group.cancel_scope.cancel()
+
+
+async def test_beyond_this_machine_only_by_tls(tmp_path: Path) -> None:
+    async with for_all(tmp_path) as (port, fingerprint):
+        shown = await run_sync(handshake, port)
+        assert hashlib.sha256(shown["certificate"]).hexdigest().upper() == fingerprint.replace(":", "")
+        assert shown["version"] == "TLSv1.3"
+        # HTTP/2 has many streams on one connection, which would pass by the bounds on connections.
+        assert shown["protocol"] == "http/1.1"
+        context = ssl.create_default_context(cafile=str(tmp_path / "panel" / "certificate.pem"))
+        async with Visitor(f"https://localhost:{port}", verify=context) as visitor:
+            await visitor.token()
+            answer = await visitor.sign_in()
+            assert answer.status_code == 303
+            [cookie] = answer.headers.get_list("set-cookie")
+            assert cookie.startswith(f"__Host-mailslot-{port}=")
+            assert cookie.endswith("; Path=/; HttpOnly; SameSite=Lax; Secure")
+            # It made its certificate itself, and must not bind browsers to https for a year.
+            assert "strict-transport-security" not in answer.headers
+            page = await visitor.get("/administration")
+            assert fingerprint in page.text
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            await stream.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            plain = await everything(stream)
+            assert (status(plain), b"This device speaks https here" in plain) == (400, True)
+
+
+def handshake(port: int) -> dict[str, Any]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with socket.create_connection(("127.0.0.1", port), 5) as plain, context.wrap_socket(plain) as stream:
+        return {
+            "certificate": stream.getpeercert(binary_form=True),
+            "version": stream.version(),
+            "protocol": stream.selected_alpn_protocol(),
+        }
+
+
+async def test_a_certificate_of_ones_own_and_its_successor(
+    tmp_path: Path, ca: trustme.CA, client_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Browsers are told to come by https alone from then on; one that was renewed is used without a restart."""
+    monkeypatch.setattr(server, "_LOOK", 0.05)
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+
+    def put(leaf: trustme.LeafCert) -> None:
+        key.write_bytes(leaf.private_key_pem.bytes())
+        chain.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+
+    put(ca.issue_cert("localhost"))
+    await run_sync(Records(tmp_path).settings.change_section, PANEL, {"certificate": str(chain), "key": str(key)})
+    async with for_all(tmp_path) as (port, _):
+        async with Visitor(f"https://localhost:{port}", verify=client_context) as visitor:
+            answer = await visitor.get("/sign-in")
+            assert answer.headers["strict-transport-security"] == "max-age=31536000"
+        first = (await run_sync(handshake, port))["certificate"]
+        put(ca.issue_cert("localhost"))
+        with anyio.fail_after(10):
+            while (await run_sync(handshake, port))["certificate"] == first:  # noqa: ASYNC110 - nobody tells
+                await anyio.sleep(0.05)
+
+
+async def test_strangers_at_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence before the handshake, and amid it, ends; what is no TLS is closed; the next one is served."""
+    monkeypatch.setattr(connections, "GREETING", 0.5)
+    async with for_all(tmp_path) as (port, _):
+        for words_ in (b"", b"\x16\x03\x01", b"\x16\x03\x01\x00\x05hello", b"\x00"):
+            async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+                if words_:
+                    await stream.send(words_)
+                await everything(stream)
+        assert (await run_sync(handshake, port))["version"] == "TLSv1.3"

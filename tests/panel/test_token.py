@@ -1,0 +1,270 @@
+"""Get Token and Delete in the panel, as a person does it with Chromium: at oidc-provider, and at the sandbox."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from anyio.to_thread import run_sync
+
+from mailslot.oauth.flow import DeviceCode
+from mailslot.slots.records import Records
+from mailslot_plugins.panel.words import LANGUAGES
+from mailslot_plugins.tokens import device as device_flow
+from panel.house import SIZES, House, open_house, overflow, sandbox_home, shoot
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import trustme
+    from playwright.sync_api import Page, Request
+
+    from lab.browser import Browser
+    from lab.dovecot import Dovecot
+    from lab.postfix import Postfix
+    from lab.provider import Provider
+    from mailslot.oauth.grant import Grant
+
+ALICE = "alice@example.test"
+SHARED = ("network.smtp", "network.quick", "install.quick")
+
+
+class Watched:
+    """All that a browser was shown and where it went, save what provider and person gave each other."""
+
+    def __init__(self, page: Page, house: House) -> None:
+        self.seen: list[str] = []
+        self._house = house
+        page.on("response", lambda response: self._hear(response.request))
+
+    def _hear(self, request: Request) -> None:
+        if request.url.startswith(self._house.address):
+            self.seen.append(request.url)
+
+    def look(self, page: Page) -> str:
+        self.seen += [page.url, page.content()]
+        return page.inner_text("main")
+
+
+def token_line(page: Page, house: House, slot: str) -> str:
+    page.goto(f"{house.address}/slots/{slot}/token")
+    return str(page.get_attribute("[data-token]", "data-token"))
+
+
+def choose(page: Page, way: str) -> None:
+    page.click(f'.way:has([value="{way}"]) button')
+
+
+def agree(page: Page, user: str = "alice") -> None:
+    """Sign in at oidc-provider, and consent."""
+    page.fill("input[name=login]", user)
+    page.fill("input[name=password]", "any")
+    page.click("button[type=submit]")
+    page.click("text=Continue")
+
+
+@pytest.fixture
+def lab_home(tmp_path: Path, provider: Provider, dovecot: Dovecot, postfix: Postfix, ca: trustme.CA) -> Path:
+    """A device whose settings lack nothing but the application."""
+    home = tmp_path / "home"
+    home.mkdir()
+    ca.cert_pem.write_to_path(str(home / "ca.pem"))
+    common: dict[str, object] = {
+        "authentication": "oauth2",
+        "ca_file": str(home / "ca.pem"),
+        "provider": "custom",
+        "issuer": provider.issuer,
+        "account": ALICE,
+        "scopes": "openid email offline_access mail.pop mail.send",
+        "server": "localhost",
+    }
+    records = Records(home)
+    records.change("smtp", {**common, "port": postfix.submission.port, "sender_address": ALICE}, {})
+    for record in ("fax-pop", "print-pop"):
+        records.change(record, {**common, "port": dovecot.pop3s.port, "security": "tls", "client_id": "panel"}, {})
+    return home
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_from_nothing_to_a_mailbox_that_works_and_back(
+    lab_home: Path,
+    browser: Browser,
+    provider: Provider,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setattr(device_flow, "flow", device_flow.DeviceFlow(interval=0.3))  # oidc-provider names none
+
+    async with open_house(lab_home) as house:
+        seen: list[str] = []
+
+        def act(page: Page) -> None:
+            watched = Watched(page, house)
+            house.sign_in(page, "/slots/network.quick/token")
+
+            # The application first: how to register it, and its id, on the same page.
+            assert "has to know an application" in watched.look(page)
+            assert page.locator(".copied code").all_inner_texts() == [
+                "http://127.0.0.1",
+                "openid email offline_access mail.pop mail.send",
+            ]
+            shoot(page, "token-application")
+            page.click("text=Save")
+            assert "The application’s ID is missing." in watched.look(page)
+            page.fill("[name=client_id]", "panel")
+            page.click("text=Save")
+            assert "Saved. Now somebody can sign in." in watched.look(page)
+            assert ALICE in watched.look(page)
+
+            # In this browser, for the shared slots.
+            choose(page, "browser")
+            agree(page)
+            page.wait_for_selector("[data-step=done]")
+            assert page.url == f"{house.address}/slots/network.quick/token"
+            text = watched.look(page)
+            assert "Service Settings (SMTP tab) and Network Quick Settings" in text
+            assert ALICE in text
+            shoot(page, "token-retrieved")
+            page.click("text=See the connection test")
+            page.wait_for_selector("[data-cause]")
+            assert page.get_attribute("[data-cause]", "data-cause") == "ok"
+            assert [token_line(page, house, slot) for slot in SHARED] == ["Retrieved"] * 3
+            assert token_line(page, house, "fax.pop") == "Not Retrieved"
+
+            # By an address that another browser failed to open; somebody else signs in.
+            choose(page, "paste")
+            page.wait_for_selector("[name=address]")
+            with page.context.browser.new_context() as elsewhere:  # type: ignore[union-attr] - it was launched
+                other = elsewhere.new_page()
+                with other.expect_event("requestfailed", lambda request: "state=" in request.url) as failed:
+                    other.goto(str(page.get_attribute(".sign-in a.button", "href")))
+                    agree(other, "bob")
+            page.fill("[name=address]", page.url)
+            page.click("text=Get the token")
+            assert "That is another address." in watched.look(page)
+            shoot(page, "token-paste")
+            page.fill("[name=address]", failed.value.url)
+            page.click("text=Get the token")
+            page.wait_for_selector("[data-step=done]")
+            text = watched.look(page)
+            assert f"bob@example.test signed in, while the account is {ALICE}." in text
+            assert token_line(page, house, "print.pop") == "Not Retrieved"
+            seen.extend(watched.seen)
+
+        await browser.visit(act)
+
+        def by_code(page: Page) -> DeviceCode:
+            watched = Watched(page, house)
+            house.sign_in(page, "/slots/print.pop/token")
+            choose(page, "device")
+            page.wait_for_selector(".user-code")
+            assert re.fullmatch(r"\d+:\d\d", page.inner_text(".countdown"))
+            assert "Enter no code that somebody sent you." in watched.look(page)
+            code = DeviceCode(page.inner_text(".user-code"), page.inner_text(".device-address"), None, 0)
+            with page.context.browser.new_context() as phone:  # type: ignore[union-attr] - it was launched
+                enter_code(phone.new_page(), code)
+            page.wait_for_selector("[data-step=done]")  # by itself
+            watched.look(page)
+            seen.extend(watched.seen)
+            return code
+
+        await browser.visit(by_code)
+
+        def delete(page: Page) -> None:
+            watched = Watched(page, house)
+            house.sign_in(page, "/slots/install.quick/token")
+            page.click("text=Delete")
+            assert "in Service Settings (SMTP tab) and Quick Settings too" in watched.look(page)
+            shoot(page, "token-delete")
+            page.click("button >> text=Delete")
+            page.wait_for_selector("text=The provider was told")
+            watched.look(page)
+            shoot(page, "token-deleted")
+            assert [token_line(page, house, slot) for slot in SHARED] == ["Not Retrieved"] * 3
+            assert [token_line(page, house, slot) for slot in ("fax.pop", "print.pop")] == ["Retrieved"] * 2
+            seen.extend(watched.seen)
+
+        smtp = await grant_of(house, "smtp")
+        assert smtp.access_token
+        await browser.visit(delete)
+        assert not provider.introspect(smtp.access_token.reveal())["active"]
+        grants = [smtp, await grant_of(house, "fax-pop"), await grant_of(house, "print-pop")]
+    assert [grant.flow for grant in grants] == ["browser", "paste", "device"]
+    shown = "\n".join(seen) + caplog.text
+    for grant in grants:
+        assert grant.access_token
+        assert grant.refresh_token
+        assert grant.access_token.reveal() not in shown
+        assert grant.refresh_token.reveal() not in shown
+
+
+def enter_code(page: Page, code: DeviceCode) -> None:
+    """Enter a code at oidc-provider, on another device."""
+    page.goto(code.verification_uri)
+    page.fill("input[name=user_code]", code.user_code)
+    page.click("text=Continue")
+    page.click("text=Continue")
+    agree(page)
+    page.wait_for_selector("text=/Success/")
+
+
+async def grant_of(house: House, record: str) -> Grant:
+    grant = await house.device.records.store(record).load()
+    assert grant is not None
+    return grant
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_without_javascript_and_from_another_site(tmp_path: Path, browser: Browser) -> None:
+    """The sandbox is called localhost and the panel 127.0.0.1, so that the answer comes from another site."""
+    async with sandbox_home(tmp_path / "home") as sandbox, open_house(tmp_path / "home") as house:
+
+        def act(page: Page) -> None:
+            with page.context.browser.new_context(java_script_enabled=False) as plain:  # type: ignore[union-attr] - it was launched
+                there = plain.new_page()
+                house.sign_in(there, "/slots/network.smtp/token")
+                choose(there, "browser")
+                there.click("text=Open the sign-in page")
+                assert there.url.startswith(sandbox.issuer)
+                there.click("text=Allow")
+                there.wait_for_selector("[data-step=done]")
+                assert there.url == f"{house.address}/slots/network.smtp/token"
+
+        await browser.visit(act)
+        assert not sandbox.errors
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_the_pages_fit_in_every_language(tmp_path: Path, browser: Browser) -> None:
+    home = tmp_path / "home"
+    async with sandbox_home(home), open_house(home) as house:
+        known = {"provider": "microsoft365", "issuer": None, "client_id": None}
+        await run_sync(house.device.records.change, "fax-pop", known, {})
+
+        def fits(page: Page) -> None:
+            for size in SIZES.values():
+                page.set_viewport_size({"width": size[0], "height": size[1]})
+                assert overflow(page) == [], page.url
+
+        def act(page: Page) -> None:
+            house.sign_in(page)
+            for language in LANGUAGES:
+                page.context.add_cookies([{"name": "language", "value": language, "url": house.address}])
+                page.goto(f"{house.address}/slots/fax.pop/token")
+                assert page.get_attribute("html", "lang") == language
+                fits(page)
+                page.goto(f"{house.address}/slots/network.smtp/token")
+                fits(page)
+                choose(page, "device")
+                page.wait_for_selector(".user-code")
+                fits(page)
+                if language in {"en", "de"}:
+                    shoot(page, f"token-device-{language}")
+                page.click(".sign-in form button")
+            page.goto(f"{house.address}/slots/fax.pop/token")
+            shoot(page, "token-microsoft")
+
+        await browser.visit(act)

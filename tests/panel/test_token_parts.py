@@ -1,0 +1,220 @@
+"""The ways that are open from a place, and what a provider's instructions become on a page."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from starlette.datastructures import URL
+
+from mailslot.errors import TokenError
+from mailslot.oauth.client import Client
+from mailslot.oauth.faults import Kind, TokenServiceError
+from mailslot.oauth.grant import Failure, Grant
+from mailslot.oauth.health import Facts, health, token_line
+from mailslot.oauth.providers import custom, preset, presets
+from mailslot.slots.settings import Settings
+from mailslot.slots.slot import SLOTS
+from mailslot.wire.secret import Secret
+from mailslot_plugins.panel.security.session import Session
+from mailslot_plugins.panel.token.answered import LATE, Question
+from mailslot_plugins.panel.token.application import fields_of, steps_of
+from mailslot_plugins.panel.token.outcome import outcome_of
+from mailslot_plugins.panel.token.picture import qr
+from mailslot_plugins.panel.token.sign_in import SignIn
+from mailslot_plugins.panel.token.state import TokenState
+from mailslot_plugins.panel.token.ways import Way, callback_at, registered, ways_for
+from mailslot_plugins.panel.words import LANGUAGES
+from mailslot_plugins.tokens.authorization import Attempt
+
+if TYPE_CHECKING:
+    from mailslot.oauth.providers import Provider
+    from mailslot_plugins.panel.token.outcome import Outcome
+
+HERE = "http://127.0.0.1:8080/slots/network.smtp/token"
+THERE = "https://panel.example:8443/slots/network.smtp/token"
+NOW = 1_800_000_000.0
+OWN = custom(issuer="https://id.example", scopes="mail")
+
+
+def names(provider: Provider, url: str, settings: Settings = Settings(), *, confidential: bool = False) -> list[str]:  # noqa: B008 - it is frozen
+    at = provider.at_tenant(settings.tenant)
+    return [way.flow for way in ways_for(at, settings, URL(url), confidential=confidential)]
+
+
+@pytest.mark.parametrize(
+    ("provider", "url", "ways"),
+    [
+        ("microsoft365", HERE, ["browser", "device", "paste"]),
+        ("microsoft365", THERE, ["device", "browser", "paste"]),
+        ("microsoft365", "http://printer.local/", ["device", "paste"]),
+        ("google", HERE, ["browser", "paste"]),
+        ("google", THERE, ["browser", "paste"]),
+        ("google", "http://[::1]:8080/", ["paste"]),
+        ("microsoft365", "http://[::1]:8080/", ["browser", "device", "paste"]),
+        ("outlook", "http://localhost/", ["browser", "device", "paste"]),
+        ("fastmail", HERE, ["browser", "paste"]),
+    ],
+)
+def test_ways_by_provider_and_place(provider: str, url: str, ways: list[str]) -> None:
+    assert names(preset(provider), url) == ways
+
+
+def test_ways_by_what_is_set() -> None:
+    microsoft = preset("microsoft365")
+    assert names(microsoft, HERE, Settings(flow="paste"))[0] == "paste"
+    assert "app" not in names(microsoft, HERE, confidential=True)  # no tenant of one's own
+    own = Settings(tenant="contoso.example")
+    assert names(microsoft, HERE, own, confidential=True)[-1] == "app"
+    assert names(microsoft, HERE, replace(own, flow="app"))[0] == "app"
+    assert names(preset("google"), HERE, confidential=True) == ["browser", "paste", "service_account"]
+    assert names(OWN, HERE, confidential=True) == ["browser", "device", "paste", "app"]
+
+
+@pytest.mark.parametrize(
+    ("provider", "url", "callback"),
+    [
+        ("microsoft365", HERE, "http://localhost:8080"),
+        ("google", "http://localhost:8080/x", "http://127.0.0.1:8080"),
+        ("google", "http://127.0.0.1/", "http://127.0.0.1:80"),
+        ("google", "http://panel.localhost:81/", "http://127.0.0.1:81"),
+        ("google", THERE, "https://panel.example:8443/oauth/callback"),
+        ("google", "http://192.0.2.7:8080/", ""),
+        ("google", "http://panel.example/", ""),
+        ("google", "http://127.0.0.1.evil.example/", ""),
+    ],
+)
+def test_where_a_provider_may_send_a_browser_back_to(provider: str, url: str, callback: str) -> None:
+    assert callback_at(URL(url), preset(provider)) == callback
+
+
+def test_what_is_to_be_registered() -> None:
+    assert registered(preset("microsoft365"), URL(HERE)) == ("http://localhost",)
+    assert registered(OWN, URL(THERE)) == ("http://127.0.0.1", "https://panel.example:8443/oauth/callback")
+
+
+@pytest.mark.parametrize("provider", [*presets().values(), OWN], ids=lambda provider: provider.id)
+def test_instructions_lose_nothing_but_our_own_commands(provider: Provider) -> None:
+    steps = steps_of(provider.registration)
+    parts = [part for step in steps for part in (step, *step.steps)]
+    shown = " ".join(f"{part.text} {' '.join(part.commands)}" for part in parts)
+    assert "mailslot set" not in shown
+    assert "SLOT" not in shown
+    assert "below" in shown
+    for line in map(str.strip, provider.registration.splitlines()):
+        if "mailslot set" not in line:
+            assert re.sub(r"^[0-9a-z]\. ", "", line) in shown
+
+
+def test_instructions_in_steps() -> None:
+    steps = steps_of(preset("microsoft365").registration)
+    assert len(steps) == 7
+    assert steps[2].text.endswith("from the overview: enter that below.")
+    [*_, last] = steps[5].steps
+    named = [command.split()[0] for command in last.commands]
+    assert named == ["New-ServicePrincipal", "Add-MailboxPermission", "Add-RecipientPermission"]
+    assert fields_of(preset("microsoft365")) == ("client_id", "tenant")
+    assert fields_of(OWN) == ("client_id", "scopes")
+
+
+def test_a_picture_brings_no_style_of_its_own() -> None:
+    picture = qr('https://id.example/device?user_code=A"><script>')
+    assert picture.startswith("<svg")
+    assert "style" not in picture
+    assert "script" not in picture
+
+
+GRANT = Grant(
+    flow="browser",
+    access_token=Secret("access"),
+    expires_at=NOW + 3600,
+    refresh_token=Secret("renewal"),
+    scopes=("mail",),
+    obtained_at=NOW - 86_400,
+    renewed_at=NOW,
+    account="bob@example.com",
+)
+
+
+def state(grant: Grant | None, account: str = "bob@example.com", **facts: object) -> TokenState:
+    settings = Settings(authentication="oauth2", account=account)
+    known = Facts(account=account, scopes=("mail",), **facts)  # type: ignore[arg-type] - as they are
+    return TokenState(token_line(grant), health(grant, known, preset("google"), NOW), settings)
+
+
+def test_how_a_token_is() -> None:
+    well = state(GRANT)
+    assert (well.line, well.kind, well.sentence("en"), well.is_there) == ("Retrieved", "ok", "", True)
+    none = state(None)
+    assert (none.line, none.kind, none.is_there) == ("Not Retrieved", "error", False)
+    assert none.sentence("de") == "Es wurde noch kein Token abgerufen."
+    dead = state(GRANT.failed(Failure("token_update_failed", "The token service said no.", "", NOW, None)))
+    assert (dead.line, dead.kind) == ("Retrieved", "error")
+    assert dead.sentence("en") == "Token update failed. Please delete the token and obtain it again."
+    assert dead.sentence("de").startswith("Token-Update fehlgeschlagen.")
+    elsewhere = TokenState("Not Retrieved", None, Settings(authentication="oauth2", token_source="file /t"))
+    assert (elsewhere.kind, elsewhere.sentence("en")) == ("none", "The tokens come from elsewhere.")
+    unused = TokenState("Not Retrieved", None, Settings())
+    assert (unused.kind, unused.sentence("en")) == ("none", "")
+
+
+@pytest.mark.parametrize(
+    ("token", "topic"),
+    [
+        (state(GRANT, "alice@example.com"), "another_user"),
+        (state(replace(GRANT, scopes=("other",))), "fewer_permissions"),
+        (state(replace(GRANT, refresh_token=None)), "no_renewal"),
+        (state(replace(GRANT, renewed_at=NOW - 175 * 86_400, expires_at=None)), "unused"),
+        (state(GRANT, secret_expires_at=NOW + 86_400), "secret_ends"),
+        (state(replace(GRANT, skew=900.0)), "clock"),
+    ],
+)
+def test_notes_in_every_language(token: TokenState, topic: str) -> None:
+    assert token.health is not None
+    assert token.health.topics == (topic,)
+    assert token.kind == "warning"
+    said = {language: token.sentence(language) for language in LANGUAGES}
+    assert said["en"] == token.health.notes[0]
+    assert len(set(said.values())) == len(LANGUAGES)
+    assert all(said.values())
+
+
+async def test_a_question_takes_one_answer_in_time() -> None:
+    provider = custom(authorization_endpoint="https://id.example/auth", token_endpoint="https://id.example/token")
+    question = Question(Attempt(Client(provider, "panel", "bob", ()), "http://127.0.0.1:8080"))
+    with pytest.raises(TokenError) as late:
+        await question.answer(0.01)
+    assert late.value.detail == LATE
+    [state] = parse_qs(urlsplit(question.attempt.address).query)["state"]
+    assert not question.takes({"state": "another", "code": "x"})
+    assert question.takes({"state": state, "code": "first"})
+    assert not question.takes({"state": state, "code": "second"})  # also while the first is being redeemed
+    assert (await question.answer(1))["code"] == "first"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_why_there_is_no_token(language: str) -> None:
+    def said(way: str, error: TokenError | None) -> Outcome:
+        sign_in = SignIn(SLOTS[0], Way(way, way), Session("csrf"), "http://127.0.0.1")  # type: ignore[arg-type] - a name
+        sign_in.end("failed", error)
+        return outcome_of(sign_in, language)
+
+    declined = TokenServiceError("No.", cause="token_not_retrieved", kind=Kind.GONE, error="access_denied")
+    late = TokenError("Late.", cause="token_not_retrieved", detail=LATE)
+    other = TokenError("Another provider.", cause="token_not_retrieved", detail="iss is missing")
+    unreachable = TokenError("Not reached.", cause="token_service_unreachable", detail="timeout")
+    found = [
+        said("browser", declined),
+        said("browser", late),
+        said("paste", other),
+        said("device", other),
+        said("device", unreachable),
+        said("device", None),
+    ]
+    assert len({each.sentence for each in found}) == len(found)
+    assert found[1].detail == ""
+    assert found[2].detail == "Another provider. iss is missing"
+    assert "timeout" in found[4].detail

@@ -1,0 +1,375 @@
+"""Get Token and Delete request by request: answers that are not what they should be, and ways that come to nothing."""
+
+from __future__ import annotations
+
+import math
+import re
+from contextlib import asynccontextmanager
+from html import unescape
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import anyio
+import pytest
+from anyio.to_thread import run_sync
+
+from mailslot_plugins.sandbox import PORTAL, WebFault
+from panel.house import House, open_house, sandbox_home, set_up
+from panel.visitor import Visitor, words
+from tokens.people import sign_in
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+    from mailslot_plugins.sandbox import Sandbox
+
+PAGE = "/slots/network.smtp/token"
+NOBODY = "Nobody awaits this sign-in"
+
+
+@pytest.fixture(scope="module")
+async def home(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+async def sandbox(home: Path) -> AsyncGenerator[Sandbox]:
+    async with sandbox_home(home) as running:
+        yield running
+        assert not running.errors
+
+
+@pytest.fixture(scope="module")
+async def house(home: Path, sandbox: Sandbox) -> AsyncGenerator[House]:
+    async with open_house(home) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+async def admin(house: House) -> AsyncGenerator[Visitor]:
+    async with signed_in(house) as found:
+        yield found
+
+
+@asynccontextmanager
+async def signed_in(house: House) -> AsyncGenerator[Visitor]:
+    async with Visitor(house.address) as found:
+        assert (await found.sign_in()).status_code == 303
+        yield found
+
+
+async def begin(admin: Visitor, way: str, page: str = PAGE) -> str:
+    """Begin a sign-in, and return the address that is to be opened; empty where it came to nothing before."""
+    assert (await admin.submit(page, way=way)).headers["location"] == page
+    text = await settled(admin, page, 'data-step="preparing"')
+    found = re.search(r'class="button primary" href="(http://localhost:[^"]*)"', text)
+    return unescape(found[1]) if found else ""
+
+
+async def settled(admin: Visitor, page: str = PAGE, while_: str = 'data-step="fetching"') -> str:
+    """Return the page once it says no longer that something goes on."""
+    with anyio.fail_after(10):
+        while True:
+            text = (await admin.get(page)).text
+            if while_ not in text and 'data-step="fetching"' not in text:
+                return text
+            await anyio.sleep(0.02)
+
+
+async def forget(house: House, admin: Visitor) -> None:
+    await admin.submit(f"{PAGE}/delete")
+    await settled(admin, while_="being deleted")
+    assert await nothing_there(house)
+
+
+async def lines(house: House) -> dict[str, str]:
+    settings = await run_sync(house.device.records.settings.load)
+    return {
+        record: (await house.device.records.token_state(record, mine, house.device.now()))[0]
+        for record, mine in settings.items()
+    }
+
+
+async def nothing_there(house: House) -> bool:
+    return set((await lines(house)).values()) == {"Not Retrieved"}
+
+
+def path_of(address: str) -> str:
+    parts = urlsplit(address)
+    return f"{parts.path or '/'}?{parts.query}"
+
+
+async def test_an_answer_counts_once_for_the_session_and_the_slot_that_asked(house: House, admin: Visitor) -> None:
+    address = await begin(admin, "browser")
+    asked = parse_qs(urlsplit(address).query)
+    assert asked["redirect_uri"] == [house.address]  # as it is registered, without a path
+    assert asked["code_challenge_method"] == ["S256"]
+    answer = path_of(await sign_in(address))
+
+    async def is_refused(browser: Visitor, path: str) -> None:
+        refused = await browser.get(path)
+        assert refused.status_code == 400
+        assert NOBODY in words(refused)
+        assert await nothing_there(house)
+
+    async with Visitor(house.address) as stranger:
+        await is_refused(stranger, answer)
+    async with signed_in(house) as other:
+        await is_refused(other, answer)
+        assert "goes on in another browser" in words(await other.get(PAGE))
+        assert address not in unescape((await other.get(PAGE)).text)
+        assert (await other.submit(f"{PAGE}/cancel", PAGE)).status_code == 303  # which is not theirs to leave
+    [state] = asked["state"]
+    for path in (
+        answer.replace(state, state[:-1] + "_"),
+        answer.replace(f"state={state}", "state="),
+        f"{answer}&state={state}",
+        f"{answer}&code=another",
+        answer.replace("code=", "kode="),
+    ):
+        if path.startswith("/?") and "kode" in path:
+            assert (await admin.get(path)).status_code == 200  # is no answer, and shows the home page
+        else:
+            await is_refused(admin, path)
+
+    taken = await admin.get(answer)
+    assert (taken.status_code, taken.headers["location"]) == (303, PAGE)
+    await settled(admin)
+    assert (await lines(house)) == {
+        record: "Retrieved" if record == "smtp" else "Not Retrieved" for record in await lines(house)
+    }
+    again = await admin.get(answer)
+    assert again.status_code == 400
+    assert NOBODY in words(again)
+    await forget(house, admin)
+
+
+async def test_the_answer_of_another_provider_ends_the_sign_in(house: House, admin: Visitor, sandbox: Sandbox) -> None:
+    answer = path_of(await sign_in(await begin(admin, "browser")))
+    assert (await admin.get(re.sub("iss=.*", "iss=https%3A%2F%2Fevil.example", answer))).status_code == 303
+    text = await settled(admin)
+    assert "The answer to the sign-in cannot be used." in text
+    assert "not from the provider that was asked" in text
+    assert (await admin.get(answer)).status_code == 400
+    assert await nothing_there(house)
+
+
+async def test_declined(house: House, admin: Visitor) -> None:
+    answer = path_of(await sign_in(await begin(admin, "browser"), decision="deny"))
+    await admin.get(answer)
+    assert "The sign-in was declined at the provider." in await settled(admin)
+    text = words(await admin.get(PAGE, headers={"accept-language": "de"}))
+    assert "Die Anmeldung wurde beim Anbieter abgelehnt." in text
+    assert "Code anzeigen" in text  # the ways are there again
+    await admin.submit(f"{PAGE}/cancel", PAGE)
+    assert "declined" not in words(await admin.get(PAGE))
+    assert await nothing_there(house)
+
+
+async def test_an_answer_comes_to_another_name_of_loopback(house: House, admin: Visitor) -> None:
+    """Microsoft knows localhost alone, and a browser that was called by 127.0.0.1 has its cookie there."""
+    answer = path_of(await sign_in(await begin(admin, "browser")))
+    async with Visitor(house.address.replace("127.0.0.1", "localhost")) as same_browser:
+        sent_on = await same_browser.get(answer)
+        assert sent_on.status_code == 303
+        assert sent_on.headers["location"].startswith(f"{house.address}/oauth/callback?")
+        assert (await same_browser.get("/?code=x&state=y")).status_code == 400
+    assert await nothing_there(house)
+    assert (await admin.get(path_of(sent_on.headers["location"]))).headers["location"] == PAGE
+    assert "Retrieved" in await settled(admin)
+    await forget(house, admin)
+
+
+@pytest.mark.parametrize("way", ["browser", "device", "paste"])
+async def test_a_provider_that_cannot_be_reached(house: House, admin: Visitor, sandbox: Sandbox, way: str) -> None:
+    sandbox.token_service.faults.append(WebFault("metadata", answer=PORTAL))
+    try:
+        assert not await begin(admin, way)
+    finally:
+        sandbox.token_service.faults.clear()
+    page = await admin.get(PAGE)
+    assert 'data-step="failed"' in page.text
+    assert "sign in" in words(page)  # to the network
+    assert "Show the code" in page.text
+    assert await nothing_there(house)
+
+
+async def test_no_page_waits_for_a_provider_that_is_silent(house: House, admin: Visitor, sandbox: Sandbox) -> None:
+    sandbox.token_service.faults.append(WebFault("metadata", delay=math.inf))
+    sandbox.token_service.faults.append(WebFault("revoke", delay=math.inf))
+    try:
+        with anyio.fail_after(5):
+            assert (await admin.submit(PAGE, way="device")).status_code == 303
+            assert "The provider is being asked" in (await admin.get(PAGE)).text
+            assert (await admin.get(f"{PAGE}/progress?seen=preparing")).status_code == 204
+            assert (await admin.submit(f"{PAGE}/cancel", PAGE)).status_code == 303
+            assert "data-step" not in (await admin.get(PAGE)).text
+    finally:
+        sandbox.token_service.faults.clear()
+
+
+async def test_a_deletion_of_which_the_provider_hears_nothing(house: House, admin: Visitor, sandbox: Sandbox) -> None:
+    await admin.get(path_of(await sign_in(await begin(admin, "browser"))))
+    await settled(admin)
+    asking = words(await admin.get(f"{PAGE}/delete"))
+    assert "It is deleted here, and so in Quick Settings and Network Quick Settings too." in asking
+    assert (await lines(house))["smtp"] == "Retrieved"  # asking changes nothing
+    sandbox.token_service.faults.append(WebFault("revoke", act=False))
+    try:
+        await admin.submit(f"{PAGE}/delete")
+        text = await settled(admin, while_="being deleted")
+    finally:
+        sandbox.token_service.faults.clear()
+    assert "The token is deleted here." in text
+    assert "The provider was not told." in text
+    assert await nothing_there(house)
+    assert "There is no token to delete." in words(await admin.get(f"{PAGE}/delete"))
+
+
+async def test_a_code_that_expires(house: House, admin: Visitor, sandbox: Sandbox) -> None:
+    sandbox.token_service.sign_ins.device_lifetime = 1.0
+    try:
+        await begin(admin, "device")
+        assert sandbox.token_service.sign_ins.devices[-1].user_code in (await admin.get(PAGE)).text
+        assert "The code has expired" in await settled(admin, while_='data-step="code"')
+    finally:
+        sandbox.token_service.sign_ins.device_lifetime = 900.0
+    assert await nothing_there(house)
+
+
+async def test_a_sign_in_that_is_left_or_taken_over(house: House, admin: Visitor) -> None:
+    first = await begin(admin, "browser")
+    await admin.submit(f"{PAGE}/cancel", PAGE)
+    assert "data-step" not in (await admin.get(PAGE)).text
+    assert (await admin.get(path_of(await sign_in(first)))).status_code == 400
+    mine = await begin(admin, "browser")
+    async with signed_in(house) as other:
+        theirs = await begin(other, "browser", "/slots/install.quick/token")
+        assert "goes on in another browser" in words(await admin.get(PAGE))
+        assert (await admin.get(path_of(await sign_in(mine)))).status_code == 400
+        progress = await admin.get(f"{PAGE}/progress?seen=address")
+        assert progress.headers["hx-redirect"] == PAGE
+        assert (await other.get(path_of(await sign_in(theirs)))).headers["location"] == "/slots/install.quick/token"
+        await settled(other)
+    assert (await lines(house))["smtp"] == "Retrieved"
+    await forget(house, admin)
+
+
+async def test_what_is_pasted_is_read_with_patience(house: House, admin: Visitor) -> None:
+    address = await begin(admin, "paste")
+    good = await sign_in(address)
+    form = f"{PAGE}/paste"
+    for pasted, said in (
+        ("", "not the whole address"),
+        (address, "another address"),
+        (good.partition("&state")[0], "The end of that address is missing"),
+        (good.replace("state=", "state=x"), "belongs to another attempt"),
+        (house.address + "/?code=x&state=y", "another address"),
+    ):
+        refused = await admin.submit(form, PAGE, address=pasted)
+        assert refused.status_code == 422
+        assert said in words(refused)
+        assert 'aria-invalid="true"' in refused.text
+        assert "code=" not in re.sub("<code>.*?</code>|data-copies=.*?>|href=.*?>", "", refused.text)
+        assert await nothing_there(house)
+    assert (await admin.submit(form, PAGE, address=f" <{good}>\n")).headers["location"] == PAGE
+    assert "Retrieved" in await settled(admin)
+    assert (await admin.submit(form, PAGE, address=good)).status_code == 303
+    assert "That sign-in is over." in words(await admin.get(PAGE))
+    await forget(house, admin)
+
+
+async def settled_way(admin: Visitor, page: str, way: str) -> str:
+    assert not await begin(admin, way, page)
+    return await settled(admin, page)
+
+
+async def test_an_application_that_signs_in_by_itself(house: House, admin: Visitor, sandbox: Sandbox) -> None:
+    page = "/slots/status.pop/token"
+    sandbox.provider.register("robot", "robots' secret", ["scanner@example.com"])
+    assert 'value="app"' not in (await admin.get(page)).text  # without a secret, it cannot
+    assert (await admin.submit(page, way="app")).status_code == 303
+    assert "This way is not open any more" in words(await admin.get(page))
+    form = f"{page}/application"
+
+    missing = await admin.submit(form, page, client_id=" ", client_secret="robots' secret")
+    assert missing.status_code == 422
+    assert "robots" not in missing.text  # never shown again
+    wrong = await admin.submit(form, page, client_id="robot", scopes='a "b"', client_secret="robots' secret")
+    assert wrong.status_code == 422
+    assert 'value="robot"' in wrong.text
+    assert 'aria-describedby="scopes-error' in wrong.text
+    saved = await admin.submit(form, page, client_id="robot", client_secret="guessed")
+    assert saved.headers["location"] == page
+    shown = await admin.get(page)
+    assert "It is set, and never shown." in words(shown)
+    assert "guessed" not in shown.text
+    failed = await settled_way(admin, page, "app")
+    assert "did not accept" in failed
+    assert "guessed" not in failed
+
+    await admin.submit(form, page, client_id="robot", client_secret="robots' secret")
+    assert 'data-step="done"' in await settled_way(admin, page, "app")
+    assert (await lines(house))["status-pop"] == "Retrieved"
+    await admin.submit(f"{page}/delete")
+    await settled(admin, page, while_="being deleted")
+    await admin.submit(form, page, client_id="panel", forget_secret="on")
+    assert "Only if the provider gave you one." in words(await admin.get(page))
+
+
+async def test_tokens_from_elsewhere(house: House, admin: Visitor, sandbox: Sandbox) -> None:
+    page, file = "/slots/print.pop/token", house.device.home / "token"
+    await run_sync(house.device.records.change, "print-pop", {"token_source": f"file {file}"}, {})
+    try:
+        assert "The settings name a source of tokens (file)" in words(await admin.get(page))
+        failed = await settled_way(admin, page, "source")
+        assert 'data-step="failed"' in failed
+        assert "cannot be read" in failed
+        token = sandbox.provider.issue("scanner@example.com").value.reveal()
+        await run_sync(file.write_text, token)
+        await run_sync(file.chmod, 0o600)
+        done = await settled_way(admin, page, "source")
+        assert "The source gave a token" in done
+        assert token not in done
+        assert (await lines(house))["print-pop"] == "Not Retrieved"
+    finally:
+        await run_sync(house.device.records.change, "print-pop", {"token_source": None}, {})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"authentication": "none"}, "does not sign in with OAuth 2.0"),
+        ({"issuer": None}, "Choose the provider first"),
+        ({"account": None}, "Set the account name first"),
+        ({"client_id": None}, "has to know an application for this device"),
+    ],
+)
+async def test_what_stands_in_the_way(house: House, admin: Visitor, change: dict[str, object], said: str) -> None:
+    page = "/slots/alert.smtp/token"
+    before = (await run_sync(house.device.records.settings.load))["alert-smtp"]
+    await run_sync(house.device.records.change, "alert-smtp", change, {})
+    try:
+        text = words(await admin.get(page))
+        assert said in text
+        assert "Show the code" not in text
+        assert (await admin.submit(page, way="device")).status_code == 303
+        assert "This way is not open any more" in words(await admin.get(page))
+    finally:
+        restored = {key: getattr(before, key) for key in change}
+        await run_sync(house.device.records.change, "alert-smtp", restored, {})
+
+
+async def test_no_such_slot(admin: Visitor) -> None:
+    assert (await admin.get("/slots/x.smtp/token")).status_code == 404
+
+
+async def test_a_panel_that_was_restarted_knows_of_no_sign_in(tmp_path: Path, sandbox: Sandbox) -> None:
+    await run_sync(set_up, tmp_path, sandbox)
+    async with open_house(tmp_path) as house, signed_in(house) as admin:
+        answer = path_of(await sign_in(await begin(admin, "browser")))
+    async with open_house(tmp_path, claimed=False) as house, signed_in(house) as admin:
+        assert NOBODY in words(await admin.get(answer))
+        assert "Show the code" in (await admin.get(PAGE)).text
+        assert await nothing_there(house)

@@ -1,0 +1,226 @@
+"""What plugins bring, whatever state they are in: each is spoken of by name, and the others go on."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from anyio.to_thread import run_sync
+
+from mailslot.errors import InputError
+from mailslot.registry import Group, PluginError
+from mailslot.service.pipeline import PLUGINS, find_pipelines
+from mailslot.slots.flows import TOKEN_SOURCES
+from mailslot.slots.records import Records
+from mailslot.slots.sources import Sources
+from mailslot_plugins.printers.printer import Options, find_printer
+
+if TYPE_CHECKING:
+    from plugins.conftest import Site
+
+GROUP = Group[object]("mailslot.telex", noun="telex", check=callable)
+GOOD = "def make(): return 'good'\n"
+SLOW = """
+import time
+from mailslot.sasl.credentials import StaticToken
+
+time.sleep(1)
+
+def source(settings):
+    return StaticToken("x" * 20)
+"""
+
+
+def brings(**entries: str) -> str:
+    return "\n".join(["[mailslot.telex]", *(f"{name} = {value}" for name, value in entries.items()), ""])
+
+
+def refusal(name: str, group: Group[object] = GROUP) -> PluginError:
+    with pytest.raises(PluginError) as caught:
+        group.find(name)
+    assert str(caught.value).count("\n") == caught.value.detail.count("\n") == 0
+    assert "Traceback" not in f"{caught.value} {caught.value.detail}"
+    return caught.value
+
+
+def test_nothing_is_loaded_before_it_is_asked_for(site: Site) -> None:
+    site.module("telex_good", f"with open({str(site.path / 'ran')!r}, 'a') as file:\n    file.write('x')\n{GOOD}")
+    site.install("acme", brings(good="telex_good:make", gone="telex_gone:make"))
+    assert GROUP.names() == ("gone", "good")
+    assert [entry.value for entry in GROUP.entries()] == ["telex_gone:make", "telex_good:make"]
+    with pytest.raises(InputError, match=r"^There is no telex 'goood'\. Did you mean good\?$"):
+        GROUP.find("goood")
+    assert not (site.path / "ran").exists()
+    assert GROUP.find("good") is GROUP.find("good")
+    assert (site.path / "ran").read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    ("source", "says", "detail"),
+    [
+        ("import no_such_module", "of acme 1.0 needs the module no_such_module, which is not installed.", "No module"),
+        ("import anyio.gone", "of acme 1.0 needs the module anyio.gone, which is not installed.", "No module"),
+        ("from anyio import gone", "of acme 1.0 cannot be loaded.", "ImportError: cannot import name"),
+        ("def make(:", "of acme 1.0 cannot be loaded.", "SyntaxError"),
+        ("raise SystemExit(3)", "of acme 1.0 cannot be loaded.", "SystemExit: 3 (*telex_bad.py, line 1)"),
+        ("import pytest\npytest.skip('x', allow_module_level=True)", "of acme 1.0 cannot be loaded.", "Skipped: x"),
+        ("raise OSError('one\\ntwo \\x1b[31m')", "of acme 1.0 cannot be loaded.", "OSError: one two ?[31m"),
+        ("x = 1", "of acme 1.0 cannot be loaded.", "AttributeError: *'make'"),
+        ("make = 'junk'", "of acme 1.0 cannot be used: what it names is not a telex.", "telex_bad:make is a str"),
+    ],
+)
+def test_a_broken_plugin_is_named_and_the_others_go_on(site: Site, source: str, says: str, detail: str) -> None:
+    site.module("telex_good", GOOD)
+    site.module("telex_bad", source)
+    site.install("acme", brings(bad="telex_bad:make", good="telex_good:make"))
+    error = refusal("bad")
+    assert str(error) == f"The telex bad {says}"
+    assert all(part in error.detail for part in detail.split("*"))
+    assert (error.cause, error.extra) == ("not_configured", "")
+    loaded = GROUP.load_all()
+    assert list(loaded.found) == ["good"]
+    assert {name: str(each) for name, each in loaded.failed.items()} == {"bad": str(error)}
+
+
+def test_whoever_stops_the_program_stops_it(site: Site) -> None:
+    site.module("telex_bad", "raise KeyboardInterrupt")
+    site.install("acme", brings(bad="telex_bad:make"))
+    with pytest.raises(KeyboardInterrupt):
+        GROUP.find("bad")
+
+
+@pytest.mark.parametrize(
+    ("entry", "requires", "extra"),
+    [
+        ("telex_bad:make", ["No.Such_Module>=1; extra == 'wire'"], "acme[wire]"),
+        ("telex_bad:make", ['no-such-module (>=1) ; python_version > "3" and extra == "wire"'], "acme[wire]"),
+        ("telex_bad:make [line]", ["gone-one; extra == 'line'", "gone-two; extra == 'docs'"], "acme[line]"),
+        ("telex_bad:make", ["gone-one; extra == 'telex_bad'", "gone-two; extra == 'docs'"], "acme[telex_bad]"),
+        # All that is known of these is that they lack something, too.
+        ("telex_bad:make", ["gone-one; extra == 'docs'", "anyio; extra == 'telex_bad'", "no-such-module"], ""),
+        ("telex_bad:make", [], ""),
+    ],
+)
+def test_the_extra_that_is_missing(site: Site, entry: str, requires: list[str], extra: str) -> None:
+    site.module("telex_bad", "import no_such_module.inner")
+    site.install("acme", brings(bad=entry), *requires)
+    error = refusal("bad")
+    assert error.extra == extra
+    if extra:
+        assert str(error) == f"The telex bad needs no_such_module: pip install '{extra}'."
+
+
+def test_two_packages_bring_the_same_name(site: Site) -> None:
+    site.module("telex_good", GOOD + "other = make\n")
+    site.install("beta", brings(same="telex_good:make", alike="telex_good:make"))
+    site.install("acme", brings(same="telex_good:other", alike="telex_good:make"))
+    assert str(refusal("same")) == (
+        "The telex same is brought by acme 1.0 and beta 1.0: uninstall all of them but one."
+    )
+    assert GROUP.names() == ("alike", "same")
+    assert list(GROUP.load_all().found) == ["alike"]
+
+
+def test_nobody_takes_the_place_of_our_own(site: Site) -> None:
+    site.module("telex_good", "def printer(address, options): return 'not ours'\n")
+    site.install("aaa", "[mailslot.printers]\nfolder = telex_good:printer\n")
+    assert find_printer("folder /tmp", Options()) != "not ours"
+    loaded = Group[object]("mailslot.printers", noun="printer").load_all()
+    assert "folder" in loaded.found
+    assert str(loaded.failed["folder"]) == (
+        "The printer folder of aaa 1.0 is passed over, since mailslot has one of that name itself."
+    )
+
+
+def test_an_older_version_behind_it_is_not_there(site: Site, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.module("telex_good", GOOD)
+    site.install("Acme.Telex", brings(good="telex_good:make"))
+    monkeypatch.syspath_prepend(str(tmp_path / "first"))
+    first = type(site)(tmp_path / "first")
+    first.path.mkdir()
+    first.install("acme-telex", brings(better="telex_good:make"))
+    assert GROUP.names() == ("better",)
+
+
+def test_damaged_metadata_hide_nobody_else(site: Site) -> None:
+    site.module("telex_good", GOOD)
+    site.install("acme", brings(good="telex_good:make", odd="telex_good:make:more", empty=""))
+    site.install("damaged", "[mailslot.telex]\nthis is no entry point\n")
+    site.install("binary", "[mailslot.telex]\nx = y\n")
+    (site.path / "binary-1.0.dist-info" / "entry_points.txt").write_bytes(b"\xff\xfe[")
+    site.install("nameless", brings(orphan="telex_gone:make"), metadata="")
+    assert set(GROUP.load_all().found) == {"good"}
+    assert "of an unknown package needs the module telex_gone" in str(refusal("orphan"))
+
+
+def test_names_in_odd_characters(site: Site) -> None:
+    site.module("telex_good", GOOD)
+    site.install("acme", brings(**{"tëlex": "telex_good:make", "\x1b[31mred [b] x": "telex_gone:make"}))
+    assert GROUP.find("tëlex")
+    assert r"The telex '\x1b[31mred [b] x' of" in str(refusal("\x1b[31mred [b] x"))
+    with pytest.raises(InputError, match=r"no telex '\\x07'; there are '\\x1b\[31mred \[b\] x', tëlex\.$"):
+        GROUP.find("\x07")
+
+
+def test_pipelines_and_token_sources_have_their_shape(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    site.module(
+        "telex_bad",
+        "from mailslot_plugins.status.pipeline import StatusPipeline as a_class\n"
+        "from mailslot_plugins.tokens.browser import BrowserFlow as flow\n"
+        "class Wrong(a_class):\n    polls = 7\n"
+        "class Worse(a_class):\n    @property\n    def name(self): raise OSError('on purpose')\n"
+        "wrong, worse, junk = Wrong(), Worse(), {}\n",
+    )
+    names = ("a_class", "junk", "worse", "wrong")
+    entries = "\n".join(["[mailslot.pipelines]", *(f"{name} = telex_bad:{name}" for name in names), ""])
+    site.install("acme", f"{entries}[mailslot.token_sources]\nflow = telex_bad:flow\njunk = telex_bad:junk\n")
+    assert {"status", "scan"} <= {pipeline.name for pipeline in find_pipelines()}
+    assert set(PLUGINS.load_all().failed) == set(names)
+    for name in names:
+        assert f"The pipeline {name} of acme 1.0 cannot be used" in caplog.text
+    for name in ("flow", "junk"):
+        assert "is not a token source" in str(refusal(name, TOKEN_SOURCES))
+
+
+async def test_a_slow_import_does_not_hold_the_event_loop(site: Site, tmp_path, anyio_backend_name: str) -> None:
+    module = f"telex_slow_{anyio_backend_name}"
+    site.module(module, SLOW)
+    site.install("acme", f"[mailslot.token_sources]\nslow = {module}:source\n")
+    records = Records(tmp_path)
+    records.change("smtp", {"token_source": "slow x"}, {})
+    longest, last = 0.0, anyio.current_time()
+
+    async def tick() -> None:
+        nonlocal longest, last
+        while True:
+            await anyio.sleep(0.01)
+            longest, last = max(longest, anyio.current_time() - last), anyio.current_time()
+
+    began = anyio.current_time()
+    async with anyio.create_task_group() as group:
+        group.start_soon(tick)
+        sources = Sources(records)
+        settings = await run_sync(records.effective, "smtp")
+        await sources.of("smtp", settings)
+        await sources.aclose()
+        group.cancel_scope.cancel()
+    assert anyio.current_time() - began >= 1
+    assert longest < 0.7
+
+
+def test_what_is_printed_at_import_does_not_come_out_on_stdout(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
+    before = sys.stdout
+    for number in range(4):
+        site.module(f"telex_loud_{number}", f"import time\nprint('hello')\ntime.sleep({number / 10})\n{GOOD}")
+    site.install("acme", brings(**{f"loud{number}": f"telex_loud_{number}:make" for number in range(4)}))
+    threads = [threading.Thread(target=GROUP.find, args=(name,)) for name in GROUP.names()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sys.stdout is before
+    said = capfd.readouterr()
+    assert (said.out, said.err.count("hello")) == ("", 4)

@@ -1,0 +1,116 @@
+"""The sample plugin of the documentation: installed as anybody would, found, chosen, used, and tested by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+import pytest
+
+from mailslot.slots.records import Records
+from mailslot.wire.secret import Secret
+from mailslot_plugins.sandbox import run_sandbox
+
+DOCS = Path(__file__).parents[2] / "docs"
+SAMPLE = DOCS / "sample-plugin"
+MAIN = "from mailslot.cli import main; main()"
+USER = "print@example.com"
+PACKAGE = "mailslot-sample"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where it is installed: a folder that Python looks into first."""
+    copy = tmp_path_factory.mktemp("sample") / "plugin"
+    shutil.copytree(SAMPLE, copy, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    site = copy.parent / "site"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
+    # What it needs is there already, hatchling included.
+    done = ran(site, *pip, "--no-deps", "--no-build-isolation", "--target", str(site), str(copy))
+    assert done.returncode == 0, done.stderr
+    return site
+
+
+def ran(site: Path, *command: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def mailslot(site: Path, home: Path, *arguments: str, code: int = 0) -> str:
+    done = ran(site, sys.executable, "-c", MAIN, "--home", str(home), *arguments)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout if code == 0 else done.stderr
+
+
+def test_its_own_tests_pass(site: Path, tmp_path: Path) -> None:
+    done = ran(site, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(SAMPLE), folder=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
+
+
+def test_it_is_found_and_can_be_chosen(site: Path, tmp_path: Path) -> None:
+    (tmp_path / "mailslot.toml").write_text(
+        f"""
+        journal.report_to = "boss@example.com"
+        print.printer = "dated {tmp_path}"
+        [records.smtp]
+        authentication = "oauth2"
+        security = "tls"
+        account = "scanner@example.com"
+        [records.print-pop]
+        maildrop_options = ["at_most=5"]
+        maildrop = "few"
+        """
+    )
+    mailslot(site, tmp_path, "set", "network.smtp", "token_source=broker http://127.0.0.1:1/token", "submitter=told")
+    rows: list[dict[str, Any]] = json.loads(mailslot(site, tmp_path, "plugins", "--json"))
+    states = {row["name"]: row["state"] for row in rows if row["distribution"] == PACKAGE}
+    assert states == dict.fromkeys(("broker", "journal", "dated", "told", "few"), "active")
+    said = mailslot(site, tmp_path, "token", "get", "network.smtp", code=1)
+    assert said == "The token service 127.0.0.1:1 refuses connections.\n"
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_mail_goes_through_its_pipeline(site: Path, tmp_path: Path) -> None:
+    async with run_sandbox() as sandbox:
+        (tmp_path / "ca.pem").write_bytes(sandbox.ca_pem)
+        settings = {"server": "localhost", "port": sandbox.pop3s.port, "security": "tls", "first_poll": "all"}
+        account = {"authentication": "password", "account": USER, "ca_file": str(tmp_path / "ca.pem")}
+        Records(tmp_path).change("print-pop", {**settings, **account}, {"password": Secret("open sesame")})
+        sandbox.maildrops[USER].add(b"From: Alice <alice@example.com>\r\nSubject: Hello\r\n\r\nHello.\r\n")
+        polled = await anyio.to_thread.run_sync(mailslot, site, tmp_path, "poll", "print.pop", "--json")
+        assert not sandbox.maildrops[USER].messages
+    [handled] = json.loads(polled)["handled"]
+    assert (handled["outcome"], handled["note"]) == ("done", "written down")
+    assert "alice@example.com\tHello\n" in (tmp_path / "journal.txt").read_text()
+
+
+def shown() -> list[tuple[str, str]]:
+    """What the documentation shows of files of the plugin: their names, and the text."""
+    text = (DOCS / "plugins.md").read_text()
+    return re.findall(r"<!-- from (\S+) -->\n\n```\w+\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_documentation_shows_it_as_it_is() -> None:
+    examples = shown()
+    assert {name for name, _ in examples} >= {
+        "pyproject.toml",
+        "src/mailslot_sample/broker.py",
+        "src/mailslot_sample/journal.py",
+        "src/mailslot_sample/dated.py",
+        "src/mailslot_sample/told.py",
+        "src/mailslot_sample/few.py",
+        "tests/test_broker.py",
+    }
+    for name, text in examples:
+        whole = (SAMPLE / name).read_text()
+        for part in text.rstrip("\n").split("\n…\n"):
+            assert part.strip("\n") in whole, f"{name} has not {part}"

@@ -1,0 +1,62 @@
+"""What the keys of the settings say of themselves in JSON Schema, for those who send JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mailslot.errors import InputError
+from mailslot.slots import keys
+from mailslot.slots.keys import Key, parse_value, runs_a_program, schema
+from mailslot.slots.section import find_section
+from mailslot.slots.settings import KEYS
+
+TEXT = {"type": "string", "minLength": 1, "maxLength": 1000}
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        (KEYS["server"], TEXT),
+        (KEYS["port"], {"type": "integer", "minimum": 1, "maximum": 65535}),
+        (KEYS["security"], {"enum": ["none", "starttls", "tls"]}),
+        (KEYS["scopes"], {"type": "array", "items": TEXT, "minItems": 1}),
+        (Key("", keys.flag), {"type": "boolean"}),
+        (
+            Key("", keys.list_of(keys.one_of("a", "b"), most=3)),
+            {"type": "array", "items": {"enum": ["a", "b"]}, "minItems": 1, "maxItems": 3},
+        ),
+        # Of a plugin's own way to read, its default tells something.
+        (Key("", str), TEXT),
+        (Key("", lambda value: value, default=5), {"type": "integer"}),
+        (Key("", lambda value: value, default=True), {"type": "boolean"}),
+        (Key("", lambda value: value, default=()), {"type": "array", "items": TEXT}),
+    ],
+)
+def test_schemas(key: Key, expected: dict[str, Any]) -> None:
+    assert schema(key) == {**expected, "description": key.allowed}
+
+
+def test_what_a_schema_bounds_is_bound() -> None:
+    known = {"list": Key("at most two", keys.list_of(keys.text, most=2))}
+    assert parse_value(known, "list", ["a", "b", "a"]) == ("a", "b")
+    with pytest.raises(InputError, match="at most two"):
+        parse_value(known, "list", "a b c")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "runs"),
+    [
+        ("print", "printer", "command lp", True),
+        ("print", "printer", "folder /srv/command", False),
+        ("fax", "deliver_to", ["folder fax", "printer command lp"], True),
+        ("fax", "deliver_to", ["mail command@example.com"], False),
+        ("device", "name", "command lp", False),
+    ],
+)
+def test_what_runs_a_program(section: str, key: str, value: object, runs: bool) -> None:
+    found = find_section(section)
+    assert found is not None
+    assert runs_a_program(found.keys[key], parse_value(found.keys, key, value)) is runs
+    assert not runs_a_program(found.keys[key], None)

@@ -1,0 +1,210 @@
+"""aiosmtplib where servers, readers and callers are at their worst: our own client's tests, and what is its own."""
+
+from __future__ import annotations
+
+import logging
+import tracemalloc
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from mailslot import InputError, MailError, NetworkError, OAuth, Security
+from mailslot_plugins.aiosmtplib.submitter import connect
+from smtp import test_cancellation, test_ending, test_upload
+from smtp.play import Tokens
+from smtp.servers import MESSAGE, SENDER, TO, Stream, Wire, long, serving
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable
+
+
+BORROWED: list[Callable[[], Awaitable[None]]] = [
+    partial(test_upload.test_every_octet_arrives, 3_000_000, chunking=False),
+    partial(test_upload.test_every_octet_arrives, 65_536, chunking=False),
+    partial(test_upload.test_a_refusal_in_the_middle_stops_the_stream_at_once, "550 5.7.1 no more", reads_on=True),
+    partial(test_upload.test_a_refusal_in_the_middle_stops_the_stream_at_once, "421 4.3.2 bye", reads_on=True),
+    test_upload.test_a_refusal_is_worth_more_than_the_broken_pipe_behind_it,
+    partial(test_upload.test_a_server_that_reads_no_more_is_dead, chunking=False),
+    partial(test_upload.test_a_slow_but_steady_reader_is_no_fault, chunking=False),
+    test_upload.test_the_last_answer_may_take_longer_than_any_other,
+    partial(test_upload.test_without_the_last_answer_there_is_doubt, "250-2.0.0 Ok\r\n", "reset", 1),
+    partial(test_upload.test_without_the_last_answer_there_is_doubt, "nonsense\r\n", "close", 0.001),
+    partial(test_upload.test_a_loss_before_the_end_went_out_leaves_no_doubt, "close", chunking=False),
+    partial(test_upload.test_a_loss_before_the_end_went_out_leaves_no_doubt, "reset", chunking=False),
+    partial(test_ending.test_it_is_not_done_where_the_server_refuses_before, "DATA", pipelining=False),
+    partial(test_ending.test_its_time_is_no_fault_of_the_servers, 1),
+    partial(test_ending.test_a_cancellation_in_it_hands_nothing_over, 1),
+    partial(test_cancellation.test_a_timeout_of_the_caller_is_the_caller_s, 5),
+    partial(test_cancellation.test_cancelled_while_the_message_is_read, begun=True),
+    test_cancellation.test_cancelled_while_another_task_has_its_turn,
+    test_cancellation.test_cancelled_while_it_is_left,
+]
+HANGING = [stage for stage in test_cancellation.STAGES if not stage.offers and stage.name != "noop"]
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def through_aiosmtplib(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the tests of other modules use this client, and servers take one command at a time."""
+
+    def connected(*args: Any, chunking: bool = False, **arguments: Any) -> Any:
+        assert not chunking
+        return connect(*args, **arguments)
+
+    async def envelope(wire: Wire, recipients: int = 1) -> None:
+        for code in (*[250] * (1 + recipients), 354):
+            await wire.line()
+            await wire.say(f"{code} ok")
+
+    for module in (test_cancellation, test_ending, test_upload):
+        monkeypatch.setattr(module, "connect_smtp", connected)
+    monkeypatch.setattr(Wire, "envelope", envelope)
+
+
+@pytest.mark.parametrize("test", BORROWED, ids=lambda test: getattr(test, "func", test).__name__[5:])
+async def test_as_our_own(test: Callable[[], Awaitable[None]]) -> None:
+    await test()
+
+
+@pytest.mark.parametrize("stage", HANGING, ids=lambda stage: f"{stage.name} {stage.security.value}")
+async def test_cancelled_while_the_server_says_nothing(
+    stage: test_cancellation.Stage, client_context: ssl.SSLContext, server_context: ssl.SSLContext
+) -> None:
+    await test_cancellation.test_cancelled_while_the_server_says_nothing(stage, client_context, server_context)
+
+
+@pytest.mark.parametrize("stage", ["EHLO", "MAIL"])
+async def test_a_cancellation_leaves_the_number_of_the_socket_to_others(
+    stage: str, client_context: ssl.SSLContext, server_context: ssl.SSLContext
+) -> None:
+    """asyncio keeps a list of its sockets by number; one that was closed behind its back would spoil the next."""
+
+    async def server(wire: Wire) -> None:
+        await wire.start_tls(server_context)
+        if stage == "MAIL":
+            await wire.greet("PIPELINING")
+        await wire.gone()
+
+    async with serving(server, Security.TLS) as running:
+        for _ in range(5):
+            with anyio.move_on_after(0.05):
+                async with connect(running.endpoint, ssl_context=client_context) as session:
+                    await session.submit(SENDER, TO, MESSAGE)
+
+
+@pytest.mark.parametrize("when", ["with the greeting", "with an answer", "before the next"])
+async def test_an_answer_too_many_is_never_taken_for_the_next(when: str) -> None:
+    """aiosmtplib keeps what comes behind an answer, and takes it for the answer to the next command."""
+    heard: list[str] = []
+
+    async def server(wire: Wire) -> None:
+        extra = ["250 mail.example.com"] if when == "with the greeting" else []
+        await wire.say("220 mail.example.com", *extra)
+        for _ in range(4):
+            heard.append((await wire.line())[:4])
+            answer = "550 no" if heard[-1] == "RCPT" else "250 ok"
+            again = ["250 ok"] if when != "with the greeting" and heard[-1] == "MAIL" else []
+            if when == "before the next" and again:
+                await wire.say(answer)
+                await anyio.sleep(0.05)
+                await wire.say(*again)
+            else:
+                await wire.say(answer, *again)
+
+    async with serving(server) as running:
+        with pytest.raises(MailError) as caught:
+            async with connect(running.endpoint, timeout=5) as session:
+                await session.probe(SENDER, TO)
+    assert caught.value.cause in {"protocol_error", "recipient_refused"}
+    assert "DATA" not in heard
+
+
+async def test_memory_does_not_grow_with_the_message() -> None:
+    """By itself, aiosmtplib holds a message five times."""
+    content = Stream(*[(b"." + b"x" * 97 + b"\r\n") * 600] * 160)
+
+    async def server(wire: Wire) -> None:
+        await wire.greet("SIZE")
+        await wire.envelope()
+        tail = b""
+        while not tail.endswith(b"\r\n.\r\n"):
+            tail = (tail + await wire.octets())[-5:]
+        await wire.say("250 ok")
+        await wire.gone()
+
+    async with serving(server) as running, connect(running.endpoint, timeout=10) as session:
+        tracemalloc.start()
+        await session.submit(SENDER, TO, content)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 2_500_000 < content.size
+
+
+async def test_a_long_piece_holds_nobody_up() -> None:
+    """Others get their turn while forty megabytes go out at once."""
+    turns = 0
+
+    async def server(wire: Wire) -> None:
+        await wire.greet("SIZE")
+        await wire.envelope()
+        await wire.message()
+        await wire.say("250 ok")
+        await wire.gone()
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+
+    async with (
+        serving(server) as running,
+        connect(running.endpoint, timeout=10) as session,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(others)
+        await session.submit(
+            SENDER, TO, Stream(b"".join(piece for piece in long(8)._pieces if isinstance(piece, bytes)))
+        )
+        group.cancel_scope.cancel()
+    assert turns > 100
+
+
+async def test_the_log_of_asyncio_itself_holds_no_token(
+    caplog: pytest.LogCaptureFixture, client_context: ssl.SSLContext, server_context: ssl.SSLContext
+) -> None:
+    async def server(wire: Wire) -> None:
+        await wire.start_tls(server_context)
+        await wire.greet("AUTH XOAUTH2")
+        await wire.line()
+        await wire.say("334 ")
+        token = await wire.line()
+        await wire.say(f"535 {token}", f"250 {token}")
+
+    with caplog.at_level(logging.DEBUG):
+        async with serving(server, Security.TLS) as running:
+            auth = OAuth("scanner@example.com", Tokens("a-token-that-is-long"))
+            with pytest.raises(MailError) as caught:
+                async with connect(running.endpoint, auth, ssl_context=client_context, timeout=5):
+                    pass
+    assert "a-token-that-is-long" not in caplog.text + repr(caught.value) + caught.value.detail
+
+
+async def test_what_is_no_timeout_is_told_before_anything_is_done() -> None:
+    async with serving(lambda wire: wire.gone()) as running:  # type: ignore[arg-type,return-value]  # it is awaited
+        for wrong in ({"timeout": 0}, {"final_timeout": -1}):
+            with pytest.raises(InputError):
+                async with connect(running.endpoint, **wrong):
+                    pass
+        assert running.wires == []
+    with pytest.raises(NetworkError):
+        async with connect(running.endpoint, timeout=1):
+            pass

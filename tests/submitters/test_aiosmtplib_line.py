@@ -1,0 +1,148 @@
+"""What aiosmtplib and asyncio would do with a connection: hold more than they should, or let go of it too late."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from mailslot import MailError, Security
+from mailslot_plugins.aiosmtplib.submitter import connect
+from smtp.servers import MESSAGE, SENDER, TO, Wire, long, serving
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def taking(wire: Wire) -> None:
+    """Take everything but the message."""
+    await wire.greet()
+    for code in (250, 250, 354):
+        await wire.line()
+        await wire.say(f"{code} ok")
+
+
+async def test_cancelled_before_the_connection_is_handed_over() -> None:
+    """A socket that nobody has closed would be told as a warning once it is collected."""
+
+    def cancel(begun: str) -> None:
+        if begun == "greeting":
+            scope.cancel()
+
+    async with serving(lambda wire: wire.gone()) as running:  # type: ignore[arg-type,return-value]  # it is awaited
+        with anyio.CancelScope() as scope:
+            async with connect(running.endpoint, timeout=5, on_stage=cancel):
+                pass
+        assert scope.cancelled_caught
+        gc.collect()
+
+
+async def test_an_answer_too_many_hides_starttls() -> None:
+    """aiosmtplib takes what came with the greeting for the answer to EHLO; the fault is the server's."""
+
+    async def server(wire: Wire) -> None:
+        await wire.say("220 mail.example.com", "250 mail.example.com")
+        await wire.line()
+        await wire.say("250-mail.example.com", "250 STARTTLS")
+        assert await wire.gone() == b""
+
+    async with serving(server, Security.STARTTLS) as running:
+        with pytest.raises(MailError) as caught:
+            async with connect(running.endpoint, timeout=5):
+                pass
+    assert (caught.value.cause, caught.value.stage) == ("protocol_error", "tls")
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_loss_right_before_the_end_leaves_no_doubt(*, reset: bool) -> None:
+    """Nobody has the end of a message that was to go out when the connection was gone already."""
+    ending = anyio.Event()
+
+    async def server(wire: Wire) -> None:
+        await taking(wire)
+        await ending.wait()
+        if reset:
+            await wire.reset()
+
+    async def before_end() -> None:
+        ending.set()
+        await anyio.sleep(0.1)
+
+    async with serving(server) as running, connect(running.endpoint, timeout=5) as session:
+        with pytest.raises(MailError) as caught:
+            await session.submit(SENDER, TO, MESSAGE, before_end=before_end)
+    assert (caught.value.cause, caught.value.in_doubt, caught.value.retryable) == ("connection_lost", False, True)
+
+
+async def test_words_without_end_that_nobody_asked_for_end_the_connection() -> None:
+    """asyncio reads on while nobody waits for anything."""
+    opened, flooded = anyio.Event(), anyio.Event()
+    said = 0
+
+    async def server(wire: Wire) -> None:
+        nonlocal said
+        await wire.greet()
+        await opened.wait()
+        try:
+            for said in range(40):  # noqa: B007 - it is looked at below
+                await wire.stream.send(b"x" * 1_000_000)
+        finally:
+            flooded.set()
+
+    async with serving(server) as running, connect(running.endpoint, timeout=5) as session:
+        opened.set()
+        await flooded.wait()
+        with pytest.raises(MailError):
+            await session.submit(SENDER, TO, MESSAGE)
+    assert said < 39
+
+
+class Counted:
+    """A message that knows how much of it was taken."""
+
+    eight_bit = smtputf8 = False
+
+    def __init__(self) -> None:
+        self._message = long(20)
+        self.size = self._message.size
+        self.taken = 0
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        async for piece in self._message.chunks():
+            self.taken += len(piece)
+            yield piece
+
+
+async def test_what_was_sent_is_with_the_system(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
+    """By itself, asyncio holds half a megabyte back in TLS: a line that is dead would seem to go on."""
+    given_up, over = anyio.Event(), anyio.Event()
+    message = Counted()
+    arrived = 0
+
+    async def server(wire: Wire) -> None:
+        nonlocal arrived
+        await wire.start_tls(server_context)
+        await taking(wire)
+        await given_up.wait()
+        try:
+            while True:
+                arrived += len(await wire.octets())
+        finally:
+            over.set()
+
+    async with serving(server, Security.TLS, receive_buffer=4_096) as running:
+        with pytest.raises(MailError) as caught:
+            async with connect(running.endpoint, ssl_context=client_context, timeout=0.5) as session:
+                await session.submit(SENDER, TO, message)
+        assert not caught.value.in_doubt
+        given_up.set()
+        await over.wait()
+    assert 0 < message.taken - arrived < 400_000

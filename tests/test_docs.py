@@ -1,0 +1,242 @@
+"""The documentation: it can be built, its links lead somewhere, its examples run, and what it says holds."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from contextlib import nullcontext
+from html.parser import HTMLParser
+from importlib import import_module
+from io import BytesIO
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import pytest
+
+import mailslot.net.tls
+from generators import texts
+from mailslot import StaticToken
+from mailslot.diagnosis.catalogue import CAUSES, messages
+from mailslot.diagnosis.catalogue import texts as in_list
+from mailslot.diagnosis.rules import rules
+from mailslot.oauth.faults import NUMBERS
+from mailslot.slots.settings import KEYS, SECRETS, parse_setting
+from mailslot.slots.slot import SLOTS
+from mailslot.smtp.refusals import cause_of
+from mailslot.wire.reply import Reply
+from mailslot_plugins.sandbox import open_house, run_sandbox
+from mailslot_plugins.sandbox.furnished import PASSWORD
+from pages import PYTHON, ROOT, blocks, pages, run_python
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PAGES = pages()
+
+
+class Html(HTMLParser):
+    """The links of a page, what it loads, and where one can link to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links, self.loaded, self.anchors = set[str](), set[str](), {"", "__top"}
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if given.get("id"):
+            self.anchors.add(str(given["id"]))
+        if tag == "a" and given.get("href"):
+            self.links.add(str(given["href"]))
+        if tag == "link" and given.get("rel") not in {"canonical", "next", "prev"}:
+            self.loaded.add(str(given.get("href")))
+        if tag in {"script", "img", "iframe", "source"} and given.get("src"):
+            self.loaded.add(str(given["src"]))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("docs") / "site"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(site: Path) -> dict[Path, Html]:
+    return {path: Html(path.read_text(encoding="utf-8")) for path in site.rglob("*.html") if path.name != "404.html"}
+
+
+def test_every_link_leads_somewhere(site: Path, built: dict[Path, Html]) -> None:
+    dead: list[str] = []
+    for path, page in built.items():
+        for link in page.links | page.loaded:
+            address, anchor = urldefrag(link)
+            parts = urlsplit(address)
+            if parts.scheme or parts.netloc:
+                if not re.fullmatch(r"https://[a-z0-9.-]+\.[a-z]{2,}(/[!-~]*)?", address):
+                    dead.append(f"{path.relative_to(site)}: {link}")
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            known = built[target].anchors if target in built else {""}
+            if not target.exists() or unquote(anchor) not in known:
+                dead.append(f"{path.relative_to(site)}: {link}")
+    assert not dead
+
+
+def test_nothing_comes_from_elsewhere(site: Path, built: dict[Path, Html]) -> None:
+    assert [link for page in built.values() for link in page.loaded if urlsplit(link).netloc] == []
+    for style in site.rglob("*.css"):
+        assert not re.search(r"url\(['\"]?(https?:)?//|@import", style.read_text(encoding="utf-8")), style
+
+
+def test_all_that_the_library_shows_is_in_its_reference(built: dict[Path, Html], site: Path) -> None:
+    shown = built[site / "reference.html"].anchors
+    missing = {f"mailslot.{name}" for name in mailslot.__all__} - shown
+    assert not missing
+
+
+def test_texts_that_the_code_does_not_have_are_complete() -> None:
+    assert set(texts.CAUSES) == set(CAUSES)
+    assert set(texts.SETTINGS) == {*KEYS, *SECRETS}
+
+
+def test_what_is_said_of_microsofts_numbers_holds() -> None:
+    rows = [line for text in PAGES.values() for line in text.splitlines() if line.startswith("| ") and "AADSTS" in line]
+    told = [
+        (number, re.findall(r"causes\.md#(\w+)", row)) for row in rows for number in re.findall(r"AADSTS(\d+)", row)
+    ]
+    linked = [(int(number), causes) for number, causes in told if causes]
+    assert len(linked) > 15
+    assert [(number, causes) for number, causes in linked if [NUMBERS[number].cause] != causes] == []
+    for cause, told_when in texts.CAUSES.items():
+        for numbers in re.findall(r"AADSTS([\d, ]+)", told_when):
+            assert {NUMBERS[int(number)].cause for number in re.findall(r"\d+", numbers)} == {cause}
+
+
+def test_the_panels_words_are_quoted_as_they_are() -> None:
+    known = {"Allow"}  # on the page of the sandbox's provider
+    for file in (ROOT / "plugins" / "mailslot_plugins" / "panel").rglob("words.toml"):
+        known |= {each["en"] for each in tomllib.loads(file.read_text(encoding="utf-8")).values()}
+    known |= {step for slot in SLOTS for step in slot.path.split(" → ")}
+    known |= {sentence for cause in CAUSES for sentence in in_list(messages("en")[cause]["sentence"])}
+    quoted = {plain(each) for each in known}
+    for page in ("docs/panel.md", "docs/tutorial.md"):
+        text = PAGES[page]
+        said = re.findall(r"\*\*?([^*\n]+)\*?\*", text) + re.findall(r"^\| ([^|`]+) \| [^|]+ \|$", text, re.MULTILINE)
+        assert len(said) > 10
+        assert [each for each in said if plain(each) not in quoted] == []
+
+
+def test_what_is_said_of_servers_answers_holds() -> None:
+    answer = re.compile(r"`(\d{3})[ -](\d\.\d+\.\d+) ?([^`]*)`")
+    checked = 0
+    for text in PAGES.values():
+        for row in [line for line in text.splitlines() if line.startswith("| ") and answer.search(line)]:
+            linked = re.findall(r"causes\.md#(\w+)", row)
+            found = [Reply(int(code), enhanced, words, positive=False) for code, enhanced, words in answer.findall(row)]
+            possible = set[str]().union(*map(meanings, found))
+            assert possible >= set(linked), row
+            checked += len(linked)
+    assert checked > 10
+
+
+def meanings(reply: Reply) -> set[str]:
+    """What an answer may stand for, whatever the stage and the token."""
+    by_code = {cause_of(stage, reply, "token_refused")[0] for stage in ("sign_in", "envelope", "data")}
+    fits = [
+        rule
+        for rule in rules()
+        if rule.protocol == "SMTP"
+        and (rule.code is None or rule.code.fullmatch(str(reply.code)))
+        and (rule.enhanced is None or rule.enhanced.fullmatch(str(reply.enhanced)))
+        and (rule.words is None or rule.words.search(reply.words))
+    ]
+    return by_code | {rule.cause for rule in fits}
+
+
+def plain(text: str) -> str:
+    return text.replace("’", "'").rstrip(".:").lower()
+
+
+def test_what_the_demo_says_is_quoted_as_it_is() -> None:
+    source = inspect.getsource(open_house)
+    said = re.findall(r"^ +• (.+)$", PAGES["docs/tutorial.md"], re.MULTILINE)
+    assert len(said) == 3
+    assert all(each in source for each in said)
+    assert f"password: {PASSWORD}" in PAGES["docs/tutorial.md"]
+
+
+def test_settings_that_are_shown_can_be_read() -> None:
+    for text in PAGES.values():
+        for block in blocks(text, "toml"):
+            tables = tomllib.loads(block) if "…" not in block else {}
+            for record, values in tables.get("records", {}).items():
+                protocol = next(slot.protocol for slot in SLOTS if slot.record == record)
+                for key, value in values.items():
+                    parse_setting(key, value, protocol)
+
+
+def test_python_that_is_shown_can_be_read_and_imports_what_there_is() -> None:
+    for page, text in PAGES.items():
+        for found in PYTHON.finditer(text):
+            if found["from"]:
+                continue  # tests/plugins/test_sample_plugin.py compares it with the file
+            for node in ast.walk(ast.parse(compilable(found["code"]), page)):
+                if isinstance(node, ast.ImportFrom) and str(node.module).startswith("mailslot"):
+                    module = import_module(str(node.module))
+                    assert all(hasattr(module, name.name) for name in node.names), (page, node.module)
+
+
+def compilable(code: str) -> str:
+    return "async def example():\n" + "".join(f"    {line}\n" for line in code.splitlines())
+
+
+async def test_the_examples_of_the_library_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with run_sandbox() as sandbox:
+        monkeypatch.setattr(mailslot.net.tls, "default_context", sandbox.client_context)
+        names = run_python(PAGES["docs/library.md"], "library.md", smtp=sandbox.smtp.port, pop=sandbox.pop3s.port)
+        page = str(ROOT / "fixtures" / "scan" / "page.pdf")
+        given = [sandbox.provider.issue("scanner@example.com").value.reveal() for _ in range(2)]
+        sandbox.provider.revoke(given[0])
+        moments = iter(range(0, 10_000, 7))
+
+        async def get() -> tuple[str, float]:
+            return given.pop(0), 3600.0
+
+        source = names["FromService"](get, lambda: next(moments))
+        await names["send_scans"]([page, page], source)
+        assert not given, "the token that is dead was not asked for anew"
+        kept = BytesIO()
+        await names["fetch_all"](
+            StaticToken(sandbox.provider.issue("alice@example.com").value), lambda _: nullcontext(kept)
+        )
+        assert kept.getvalue().count(f"Subject: Scan of {page}".encode()) == 2
+        assert sandbox.maildrops["alice@example.com"].messages == []
+        token = sandbox.provider.issue("scanner@example.com").value.reveal()
+        said = await names["say_hello"](token)
+        assert "C: QUIT" in said
+        assert token not in "".join(said)
+        assert await names["report"](names["say_hello"](token)) == "done"
+        assert (await names["try_it"]()).endswith(b"Subject: Hello\r\n\r\nHello.\r\n")
+        refused = await names["report"](names["say_hello"]("stale"))
+        assert refused.endswith("[sign_in, token_refused: somebody has to act]")
+        assert capsys.readouterr().out == ""
+
+        async def fails() -> tuple[str, float]:
+            raise OSError
+
+        await source.forget()
+        source = names["FromService"](fails, lambda: 0)
+        refused = await names["report"](names["send_scans"]([page], source))
+        assert refused.endswith("[token, token_service_unreachable: try again later]")
+        assert sandbox.flaws == []

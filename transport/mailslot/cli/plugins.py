@@ -1,0 +1,62 @@
+"""``mailslot plugins``: what is installed, from which package, whether it can be used, and what uses it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from mailslot.cli.commands import COMMANDS, Commands
+from mailslot.cli.console import complain, make_console
+from mailslot.cli.home import open_records
+from mailslot.cli.settings import AsJson
+from mailslot.entry_points import plain_name
+from mailslot.slots.toml_file import SettingsFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_COLOURS: Final = {"active": "green", "available": "default", "missing_extra": "yellow", "failed": "red"}
+
+
+def plugins(context: typer.Context, *, as_json: AsJson = False) -> None:
+    """Show the plugins that are installed: from which package, whether they can be used, and what uses them."""
+    from mailslot.service.plugins import plugin_rows  # noqa: PLC0415 - the service takes a while to import
+    from mailslot.service.uses import find_uses  # noqa: PLC0415
+
+    home: Path = context.obj
+    root = context.find_root().command
+    own = root.own if isinstance(root, Commands) else frozenset[str]()
+    uses = anyio.run(find_uses, SettingsFile(home), partial(open_records, home))
+    rows = plugin_rows(uses, commands=COMMANDS, own=own)
+    if as_json:
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+    else:
+        _show(rows)
+    if uses.fault:
+        complain(f"What uses them is not known, since the settings cannot be read. {uses.fault}")
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    console = make_console()
+    table = Table()
+    for heading in ("Kind", "Name", "Package", "State", "Used by"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        state = f"[{_COLOURS[row['state']]}]{row['state'].replace('_', ' ')}[/]"
+        package = " ".join(plain_name(each) for each in (row["distribution"], row["version"]) if each)
+        shown = (escape(plain_name(row["kind"].replace(" ", "_")).replace("_", " ")), escape(plain_name(row["name"])))
+        table.add_row(*shown, escape(package), state, escape(", ".join(row["used_by"])))
+    console.print(table)
+    for row in rows:
+        if row["message"]:
+            detail = f" [dim]{escape(row['detail'])}[/dim]" if row["state"] == "failed" and row["detail"] else ""
+            console.print(f"{escape(row['message'])}{detail}", highlight=False)
+    if not any(row["used_by"] for row in rows if not {"serve", "serve --listen"} & {*row["used_by"]}):
+        console.print("No setting uses any of them yet; mailslot show SLOT tells what can be set.")

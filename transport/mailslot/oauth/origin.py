@@ -1,0 +1,66 @@
+"""Where a grant came from: no token of it goes to another service, whatever the settings name later.
+
+Whoever may change settings could else name a token endpoint of their own, and be sent what is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from mailslot.errors import TokenError
+from mailslot.oauth.address import origin_of
+
+if TYPE_CHECKING:
+    from mailslot.oauth.grant import Grant
+    from mailslot.oauth.providers import Provider
+
+UNKNOWN: Final = ""
+"""The origin of a grant from before origins were kept, whose settings have changed since; it equals no other."""
+
+
+def bound(grant: Grant, provider: Provider) -> Grant:
+    """Return a new grant with the origins of the provider that gave it, whose endpoints are known."""
+    token, revocation = provider.endpoints.token, provider.endpoints.revocation
+    return replace(
+        grant,
+        token_origin=origin_of(token),
+        revocation_origin=None if revocation is None else origin_of(revocation),
+    )
+
+
+def judged(grant: Grant, settings: str) -> Grant:
+    """Return a grant as it may be used under settings with this digest.
+
+    One from before origins were kept is the provider's under the settings that it was last used with, and nobody's
+    under others.
+    """
+    return replace(grant, token_origin=UNKNOWN) if grant.token_origin is None and grant.settings != settings else grant
+
+
+def why_not_renewed(grant: Grant, provider: Provider) -> TokenError | None:
+    """Return why a provider is not asked to renew a grant; None where it may be, or is still to be discovered."""
+    if grant.token_origin is None or not provider.endpoints.token:
+        return None
+    named = origin_of(provider.endpoints.token)
+    if grant.token_origin == named:
+        return None
+    came = grant.token_origin or "a service that is not known any more"
+    return TokenError(
+        f"The token came from {came}, and the settings name {named} now: obtain it again.",
+        cause="token_for_other_service",
+    )
+
+
+def why_not_revoked(grant: Grant, provider: Provider) -> str:
+    """Return why a grant is not given up at a provider's revocation endpoint, in one sentence; empty where it is.
+
+    The service that gave it may always be told, and the revocation endpoint that was known then.
+    """
+    token, revocation = provider.endpoints.token, provider.endpoints.revocation or ""
+    came = origin_of(token) if grant.token_origin is None else grant.token_origin
+    named = origin_of(revocation)
+    if named in {came, grant.revocation_origin}:
+        return ""
+    came = came or "a service that is not known any more"
+    return f"The provider was not told: the token came from {came}, and the settings name {named} for giving it up."

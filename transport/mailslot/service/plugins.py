@@ -1,0 +1,69 @@
+"""What is told of the plugins that are installed: from which package, whether they can be used, and what uses them."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Final
+
+from mailslot.entry_points import installed, origin, plain_name
+from mailslot.errors import InputError
+from mailslot.registry import Group, PluginError
+from mailslot.service.panel import PANELS
+from mailslot.service.pipeline import PLUGINS
+from mailslot.slots.flows import TOKEN_SOURCES
+from mailslot.slots.maildrop import MAILDROPS
+from mailslot.slots.submitter import SUBMITTERS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from importlib.metadata import EntryPoint
+
+    from mailslot.service.uses import Uses
+
+# What a printer is the pipelines know, which are plugins themselves; what a command is, whoever runs commands.
+_PRINTERS: Final = Group[Any]("mailslot.printers", noun="printer", check=callable)
+_COMMANDS: Final = Group[Any]("mailslot.commands", noun="command", check=callable)
+
+
+def plugin_rows(uses: Uses, *, commands: Group[Any] = _COMMANDS, own: Collection[str] = ()) -> list[dict[str, Any]]:
+    """Return what is to be told of each plugin, as JSON holds it. All are loaded: call it in a thread.
+
+    Args:
+        uses: what puts them to use.
+        commands: the commands of plugins.
+        own: the names of commands that no plugin takes.
+    """
+    every = (TOKEN_SOURCES, SUBMITTERS, MAILDROPS, PLUGINS, _PRINTERS, PANELS, commands)
+    groups: Mapping[str, Group[Any]] = {group.name: group for group in every}
+    return [_row(entry, groups, own if entry.group == commands.name else (), uses) for entry in installed()]
+
+
+def _row(entry: EntryPoint, groups: Mapping[str, Group[Any]], taken: Collection[str], uses: Uses) -> dict[str, Any]:
+    package, group = origin(entry), groups.get(entry.group)
+    used_by = uses.of(entry.group, entry.name)
+    state, fault = "active" if used_by else "available", None
+    try:
+        if group is None:
+            near = get_close_matches(entry.group, groups, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise InputError(
+                f"Nothing looks for plugins in the group {plain_name(entry.group)}.{hint}", stage="resolve"
+            )
+        if entry.name in taken:
+            raise InputError(f"mailslot has a command {entry.name} of its own.", stage="resolve")
+        group.load(entry)
+    except InputError as error:
+        fault = error
+        state = "missing_extra" if isinstance(error, PluginError) and error.extra else "failed"
+    return {
+        "group": entry.group,
+        "kind": entry.group if group is None else group.noun,
+        "name": entry.name,
+        "distribution": package.name,
+        "version": package.version,
+        "state": state,
+        "extra": (fault.extra or None) if isinstance(fault, PluginError) else None,
+        "message": "" if fault is None else str(fault),
+        "detail": "" if fault is None else fault.detail,
+        "used_by": used_by,
+    }

@@ -1,0 +1,45 @@
+"""For whom a secret was entered: a password for a mail server, a client secret for a token service."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from mailslot.slots.presets import effective
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mailslot.slots.settings import Settings
+    from mailslot.slots.slot import Protocol
+
+SERVICE: Final = (
+    *("provider", "issuer", "authorization_endpoint", "token_endpoint"),
+    *("device_authorization_endpoint", "revocation_endpoint"),
+)
+"""Settings that say which token service is asked."""
+
+_GOES_TO: Final[Mapping[str, tuple[str, ...]]] = {
+    "password": ("server", "secondary_server", "port", "security"),
+    "client_secret": SERVICE,
+}
+
+DROPPED: Final[Mapping[str, str]] = {
+    "password": "The password was entered for another server, so it is removed: enter it again for this one.",
+    "client_secret": "The client secret was entered for another token service, so it is removed: enter it again for "
+    "this one.",
+}
+"""What is said of a secret that a change drops."""
+
+
+def misdirected(before: Settings, after: Settings, protocol: Protocol) -> tuple[str, ...]:
+    """Return the names of the secrets that would go somewhere else after a change of settings.
+
+    What holds counts, not what stands in the file: a server that another provider brings is another server.
+    """
+    old, new = _held(before, protocol), _held(after, protocol)
+    return tuple(name for name, keys in _GOES_TO.items() if any(getattr(old, key) != getattr(new, key) for key in keys))
+
+
+def _held(settings: Settings, protocol: Protocol) -> Settings:
+    return effective(replace(settings, provider=settings.provider or "custom"), protocol)

@@ -1,0 +1,68 @@
+"""A token source that stands in the settings itself, such as a program or a file, and what it is told of its record."""
+
+from __future__ import annotations
+
+from functools import partial
+from traceback import extract_tb
+from typing import TYPE_CHECKING, cast
+
+from mailslot.errors import InputError, MailError
+from mailslot.oauth.flow import Flow
+from mailslot.sasl.credentials import TokenSource
+from mailslot.slots.flows import TOKEN_SOURCES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mailslot.slots.records import Records
+    from mailslot.slots.settings import Settings
+
+
+def direct_source(records: Records, record: str, settings: Settings) -> TokenSource | None:
+    """Return the token source that stands in the settings itself; None without one. It blocks: call it in a thread.
+
+    ``token_source`` is ``command PROGRAM ARGUMENT…`` or ``file PATH``, or a plugin's name and what it wants. The
+    plugin's function gets what stands behind its name, under that name, and besides:
+
+    - ``client``: `mailslot.slots.records.Records.asker` for this record, which takes ``app`` and ``registered``;
+    - ``secret``: a function that returns the record's ``client_secret`` as a `Secret`, None where none is set;
+    - ``ca_file`` and ``timeout``, as they are set.
+
+    Raises:
+        InputError: there is no such source, or it cannot use what is said, or it failed in a way of its own.
+    """
+    if settings.token_source is None:
+        return None
+    name, _, argument = settings.token_source.partition(" ")
+    found = TOKEN_SOURCES.find(name)
+    if isinstance(found, Flow):
+        raise InputError(f"{name} is a way to sign in: set flow, not token_source.", stage="token")
+    make = cast("Callable[[Mapping[str, object]], object]", found)
+    told = {
+        "client": partial(records.asker, record, settings),
+        "secret": partial(records.vault.read, record, "client_secret"),
+        "ca_file": settings.ca_file,
+        "timeout": float(settings.timeout),
+        {"file": "path"}.get(name, name): argument.strip(),
+    }
+    try:
+        made = make(told)
+    except MailError:
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin is somebody else's, and may fail in any way
+        # Its text may hold what the plugin was told; where it happened does not.
+        at = extract_tb(error.__traceback__)[-1]
+        raise InputError(
+            f"The token source {name} failed at its settings: it has an error of its own.",
+            stage="token",
+            cause="token_source_failed",
+            detail=f"{type(error).__name__} in {at.filename}, line {at.lineno}",
+        ) from None
+    if not isinstance(made, TokenSource) or isinstance(made, type):
+        kind = f"the class {made.__name__}" if isinstance(made, type) else f"a {type(made).__name__}"
+        raise InputError(
+            f"The token source {name} made {kind}, and no object with token() and forget().",
+            stage="token",
+            cause="token_source_failed",
+        )
+    return made

@@ -1,0 +1,242 @@
+"""Ways to fetch mail: what a plugin of `mailslot.maildrops` is, and what a record chooses by ``maildrop``."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+
+from anyio.to_thread import run_sync
+
+from mailslot.errors import InputError
+from mailslot.pop3.connect import connect_pop3
+from mailslot.registry import Group
+from mailslot.slots.keys import parse_value
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+
+    from mailslot.errors import Stage
+    from mailslot.pop3.listing import Entry
+    from mailslot.slots.access import Access
+    from mailslot.slots.keys import Key
+    from mailslot.slots.settings import Settings
+    from mailslot.wire.transcript import Transcript
+
+PACKAGES: Final[Mapping[str, str]] = {"imap": "mailslot-imap"}
+"""The packages that bring what does not come with this one."""
+
+
+class MaildropSession(Protocol):
+    """A session with a maildrop.
+
+    Leaving its context normally commits: mail that was marked by `delete` goes, and where the maildrop's options say
+    so, mail that was retrieved whole is marked. Leaving it by an exception or cancellation closes the connection and
+    changes nothing on the server. After a refusal it stays usable, after anything else it is closed. Whatever it
+    raises is a `MailError`, of the stage ``transaction`` or, where committing fails, ``quit``.
+    """
+
+    @property
+    def login_delay(self) -> float:
+        """Seconds that the server wants between two sign-ins; 0.0 where it does not mind."""
+        ...
+
+    async def stat(self) -> tuple[int, int | None]:
+        """Return how many mails there are, and how many octets where that is cheap to know."""
+        ...
+
+    async def listing(self) -> Sequence[Entry]:
+        """Return what is there. An entry's ``number`` is its own in this session.
+
+        Its ``uid`` is the same in every session, and never another mail's as long as the maildrop is the same: a server
+        that numbers anew, as IMAP tells by UIDVALIDITY, gives other ones. Empty where there is none to rely on.
+        """
+        ...
+
+    def retrieve(self, entry: Entry) -> AsyncIterator[bytes]:
+        """Return a mail's octets, piece by piece, in memory that does not grow with the mail.
+
+        A mail that is not there any more is a refusal. One that is left early ends the session or is read over; it
+        never passes for complete.
+        """
+        ...
+
+    def top(self, entry: Entry) -> AsyncIterator[bytes]:
+        """Return a mail's header, likewise; its end may be missing where it is long."""
+        ...
+
+    async def delete(self, *entries: Entry) -> None:
+        """Mark mails to be taken out of the maildrop when the session is left normally.
+
+        Raises:
+            DeletionsRefusedError: the server refuses some; the others are marked.
+        """
+        ...
+
+
+@runtime_checkable
+class Maildrop(Protocol):
+    """A way to fetch mail, as an entry point of `mailslot.maildrops` names it."""
+
+    @property
+    def options(self) -> Mapping[str, Key]:
+        """What can be set for it in ``maildrop_options``."""
+        ...
+
+    def place(self, options: Mapping[str, Any]) -> str:
+        """Return what tells this maildrop from others of the same account, such as a folder; empty for its only one."""
+        ...
+
+    def open(
+        self,
+        access: Access,
+        options: Mapping[str, Any],
+        *,
+        transcript: Transcript | None = None,
+        on_stage: Callable[[Stage], None] | None = None,
+    ) -> AbstractAsyncContextManager[MaildropSession]:
+        """Open a session, for ``async with``.
+
+        Each wait takes ``access.timeout`` at most. Without ``access.auth`` nobody signs in, and the session is good for
+        nothing but being left. A token that the server refuses is asked for once more with ``force=True``
+        (`mailslot.sasl.sign_in.sign_in` does all of that).
+
+        Args:
+            access: the server, who signs in, TLS settings, ``after_fetch``.
+            options: what is set for it, with defaults.
+            transcript: where the dialogue is noted, without secrets and without mail.
+            on_stage: called as each step begins, in the order of the wire.
+
+        Raises:
+            MailError: on entering; its stage says what failed. No exception group.
+        """
+        ...
+
+
+@runtime_checkable
+class PushingMaildrop(Maildrop, Protocol):
+    """A way to fetch mail that tells when there is some."""
+
+    async def watch(self, access: Access, options: Mapping[str, Any], arrived: Callable[[], None]) -> None:
+        """Watch a maildrop until cancelled.
+
+        Args:
+            access: as for `open`.
+            options: likewise.
+            arrived: called once nothing can be missed any more, and whenever mail may have come from then on.
+
+        Returns:
+            at once where the server, or a setting, does not allow it.
+
+        Raises:
+            MailError: the connection failed.
+        """
+        ...
+
+
+class _Pop3:
+    """POP3, as this package speaks it."""
+
+    options: Mapping[str, Key] = {}
+
+    def place(self, options: Mapping[str, Any]) -> str:  # noqa: ARG002 - there is nothing to set
+        return ""
+
+    def open(
+        self,
+        access: Access,
+        options: Mapping[str, Any],  # noqa: ARG002 - likewise
+        *,
+        transcript: Transcript | None = None,
+        on_stage: Callable[[Stage], None] | None = None,
+    ) -> AbstractAsyncContextManager[MaildropSession]:
+        return connect_pop3(
+            access.endpoint,
+            access.auth,
+            ssl_context=access.context,
+            timeout=access.timeout,
+            transcript=transcript,
+            on_stage=on_stage,
+        )
+
+
+pop3: Final[Maildrop] = _Pop3()
+
+MAILDROPS: Final[Group[Maildrop]] = Group(
+    "mailslot.maildrops", noun="maildrop", check=lambda found: isinstance(found, Maildrop)
+)
+"""The ways to fetch mail that are installed."""
+
+
+def find_maildrop(name: str) -> Maildrop:
+    """Return the way to fetch mail with this name; blocks where it has to be imported.
+
+    Raises:
+        InputError: there is none, or it cannot be used.
+    """
+    if name == "pop3":
+        return pop3
+    if name in PACKAGES and name not in MAILDROPS.names():
+        raise InputError(
+            f"The maildrop {name} comes in a package of its own: pip install {PACKAGES[name]}.",
+            stage="resolve",
+            cause="not_configured",
+        )
+    return MAILDROPS.find(name)
+
+
+def options_of(maildrop: Maildrop, settings: Settings) -> dict[str, Any]:
+    """Return what is set for a maildrop in ``maildrop_options``, with defaults.
+
+    Raises:
+        InputError: one of them is not known, or has a value that is not allowed.
+    """
+    values = {name: key.default for name, key in maildrop.options.items()}
+    for option in settings.maildrop_options:
+        name, _, value = option.partition("=")
+        if not maildrop.options:
+            raise InputError(f"The maildrop {settings.maildrop} has no options.", stage="resolve")
+        values[name.strip()] = parse_value(maildrop.options, name.strip(), value.strip())
+    return values
+
+
+def check_maildrop(settings: Settings) -> None:
+    """Refuse a maildrop that is not installed, and options that it does not know; blocks as `find_maildrop` does.
+
+    Raises:
+        InputError: with what there is.
+    """
+    try:
+        options_of(find_maildrop(settings.maildrop), settings)
+    except InputError as error:
+        # Whoever sets what cannot be used has entered something wrong, whatever is missing for it.
+        raise InputError(str(error), stage=error.stage, detail=error.detail) from error
+
+
+async def maildrop_of(settings: Settings) -> tuple[Maildrop, dict[str, Any]]:
+    """Return the way to fetch mail that settings choose, and its options.
+
+    Raises:
+        InputError: it is not installed, or cannot be used so.
+    """
+    found = pop3 if settings.maildrop == "pop3" else await run_sync(find_maildrop, settings.maildrop)
+    return found, options_of(found, settings)
+
+
+@asynccontextmanager
+async def open_maildrop(
+    access: Access, *, transcript: Transcript | None = None, on_stage: Callable[[Stage], None] | None = None
+) -> AsyncGenerator[MaildropSession]:
+    """Open a session with a record's maildrop, by whatever it chooses.
+
+    Args:
+        access: of a POP record.
+        transcript: as for `Maildrop.open`.
+        on_stage: likewise.
+
+    Raises:
+        InputError: the maildrop is not installed, or cannot be used so.
+        MailError: on entering, as `Maildrop.open` does.
+    """
+    found, options = await maildrop_of(access.settings)
+    async with found.open(access, options, transcript=transcript, on_stage=on_stage) as session:
+        yield session
