@@ -313,6 +313,7 @@ async def test_a_flow_that_never_ends(home: Path, service: Service, monkeypatch:
         await device.sign_in(age=7200)
         with anyio.fail_after(5):
             assert (await device.refuse("token_service_unreachable")).retryable
+            monkeypatch.undo()
             device.flow = SignedIn()
             device.restart()
             device.clocks.pass_by(20)

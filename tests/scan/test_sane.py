@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -89,10 +90,22 @@ async def test_without_a_source_it_is_one_page(tmp_path: Path) -> None:
     ],
 )
 async def test_complaints(
-    tmp_path: Path, source: str | None, status: str, cause: str, says: str, retryable: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    source: str | None,
+    status: str,
+    cause: str,
+    says: str,
+    retryable: bool,
 ) -> None:
-    with pytest.raises(ScannerError, match=rf"^The scanner 'test' .*{says}.* Nothing was sent\.$") as caught:
-        await from_scanner(failing(status, source), "pdf", tmp_path, nothing)
+    # Once in some hundred times SANE's test scanner stops for good where it is to complain, and is given up.
+    monkeypatch.setattr(sane, "SILENCE", 15.0)
+    for _ in range(3):
+        with pytest.raises(ScannerError, match=r" Nothing was sent\.$") as caught:
+            await from_scanner(failing(status, source), "pdf", tmp_path, nothing)
+        if "has said nothing" not in str(caught.value):
+            break
+    assert re.search(rf"^The scanner 'test' .*{says}", str(caught.value))
     assert (caught.value.cause, caught.value.retryable) == (cause, retryable)
     assert caught.value.detail
 
