@@ -124,6 +124,8 @@ def test_paths_hold_wherever_one_stands(shell: Shell, tmp_path: Path, monkeypatc
     (tmp_path / "ca.pem").write_bytes(trustme.CA().cert_pem.bytes())
     shell.run("set", "fax.pop", "ca_file=ca.pem")
     assert shell.json("show", "fax.pop")["settings"]["ca_file"] == str(tmp_path / "ca.pem")
+    shell.run("set", "scan", "folder=in")
+    assert shell.json("show", "scan")["settings"]["folder"] == str(tmp_path / "in")
 
 
 def test_every_fault_of_a_file_on_a_line(shell: Shell) -> None:

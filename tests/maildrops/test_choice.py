@@ -11,6 +11,7 @@ import pytest
 from mailslot.errors import InputError
 from mailslot.net.endpoint import Security
 from mailslot.oauth.providers import presets
+from mailslot.slots.clients import client_for
 from mailslot.slots.maildrop import (
     MAILDROPS,
     Maildrop,
@@ -100,12 +101,12 @@ def test_servers_and_scopes_are_those_of_imap(records: Records, provider: str, s
     records.change(RECORD, {**values, "client_id": "id"}, {})
     holds = records.effective(RECORD)
     assert (holds.server, holds.port, holds.security) == (server, 993, Security.TLS)
-    client = records.client(RECORD, records.settings.load()[RECORD], None)
+    client = client_for(records.vault, RECORD, records.settings.load()[RECORD], None)
     assert client.scopes[0] == scopes
     assert scopes in str(record_overview(records, RECORD))
     records.change(RECORD, {"maildrop": "pop3"}, {})
     assert records.effective(RECORD).port == 995
-    assert records.client(RECORD, records.settings.load()[RECORD], None).scopes[0] in {
+    assert client_for(records.vault, RECORD, records.settings.load()[RECORD], None).scopes[0] in {
         "https://mail.google.com/",
         "https://outlook.office.com/POP.AccessAsUser.All",
     }

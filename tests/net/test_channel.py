@@ -43,7 +43,7 @@ async def test_octets(pair: tuple[Channel, socket.socket]) -> None:
     other.send(b"250 ok\r\n")
     assert bytes(await channel.receive(soon())) == b"250 ok\r\n"
     assert channel.local_host == channel.remote_host == "127.0.0.1"
-    assert not channel.encrypted
+    assert channel.peer_certificate is None
 
 
 async def test_deadlines(pair: tuple[Channel, socket.socket]) -> None:

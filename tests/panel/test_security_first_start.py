@@ -122,7 +122,7 @@ async def test_a_hash_that_cannot_be_read_is_no_unclaimed_device(tmp_path: Path)
     async with open_house(tmp_path, claimed=False) as house, Visitor(house.address) as visitor:
         for path in ("/", START):
             answer = await visitor.get(path)
-            assert answer.status_code == 500
+            assert answer.status_code == 503
             assert "cannot be read" in answer.text
 
 

@@ -52,7 +52,7 @@ def test_a_name_with_letters_beyond_ascii(tmp_path: Path) -> None:
     name = addresses.ascii_name(given)
     assert addresses.is_ours("kopierer.xn--bro-hoa.example:8443", [name])
     assert not addresses.is_ours("kopierer.xn--bro-hoa.evil.example", [name])
-    certificate.self_made(tmp_path, [name])
+    certificate.self_made(tmp_path, [name], 1_800_000_000.0)
 
 
 # Sessions

@@ -264,6 +264,22 @@ async def test_it_ends_although_somebody_does_not_read(tmp_path: Path) -> None:
     assert time.monotonic() - began < 6
 
 
+async def test_it_ends_although_somebody_says_nothing(tmp_path: Path) -> None:
+    """Not even the first octet of TLS, as of one who only looks which ports are open."""
+    async with for_all(tmp_path) as (port, _):
+        silent = await run_sync(socket.create_connection, ("127.0.0.1", port))
+        async with Visitor(f"https://localhost:{port}", verify=trusting(tmp_path)) as visitor:
+            # By now the silent one has been accepted, too.
+            assert (await visitor.get("/healthz")).status_code == 200
+        began = time.monotonic()
+    assert time.monotonic() - began < 6
+    silent.close()
+
+
+def trusting(home: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(home / "panel" / "certificate.pem"))
+
+
 @asynccontextmanager
 async def for_all(home: Path) -> AsyncGenerator[tuple[int, str]]:
     """A panel on all addresses of this machine; yields its port, and the fingerprint that it tells."""
@@ -284,8 +300,7 @@ async def test_beyond_this_machine_only_by_tls(tmp_path: Path) -> None:
         assert shown["version"] == "TLSv1.3"
         # HTTP/2 has many streams on one connection, which would pass by the bounds on connections.
         assert shown["protocol"] == "http/1.1"
-        context = ssl.create_default_context(cafile=str(tmp_path / "panel" / "certificate.pem"))
-        async with Visitor(f"https://localhost:{port}", verify=context) as visitor:
+        async with Visitor(f"https://localhost:{port}", verify=trusting(tmp_path)) as visitor:
             await visitor.token()
             answer = await visitor.sign_in()
             assert answer.status_code == 303

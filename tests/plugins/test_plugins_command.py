@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mailslot.entry_points import own_extra_for
 from mailslot.oauth.grant import Grant
 from mailslot.service.uses import find_uses
 from mailslot.slots.records import Records
@@ -241,6 +242,11 @@ def test_our_own_extras_are_named(damaged: Damaged) -> None:
         assert said == "The panel needs starlette: pip install 'mailslot[panel]'.\n"
     finally:
         (damaged.path / "sitecustomize.py").unlink()
+
+
+def test_our_own_extras_are_named_where_package_and_module_have_different_names() -> None:
+    assert own_extra_for("argon2.exceptions") == "mailslot[panel]"
+    assert own_extra_for("PIL") in {"mailslot[fax]", "mailslot[scan]"}
 
 
 def test_the_service_starts(damaged: Damaged) -> None:

@@ -6,8 +6,9 @@ import base64
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from mailslot import AccessToken, Entry, MailError, OAuth, Password, RefusedError, connect_pop3
+from mailslot import Entry, MailError, OAuth, Password, RefusedError, connect_pop3
 from mailslot.pop3.protocol import Answer, Challenge, End, Line, Octets, Pop3Protocol
+from mailslot_plugins.conformance.doubles import Tokens
 from transcripts import Client, Server
 
 if TYPE_CHECKING:
@@ -18,25 +19,6 @@ if TYPE_CHECKING:
     from mailslot import Transcript as Notes
     from mailslot.sasl.credentials import Credentials
     from transcripts import Call, Step, Transcript
-
-
-class Tokens:
-    """A token source that gives one token after the other, the last one again and again.
-
-    Attributes:
-        asked: `force` of each call.
-    """
-
-    def __init__(self, *tokens: str) -> None:
-        self._tokens = list(tokens)
-        self.asked: list[bool] = []
-
-    async def token(self, *, force: bool = False) -> AccessToken:
-        self.asked.append(force)
-        return AccessToken(self._tokens.pop(0) if len(self._tokens) > 1 else self._tokens[0])
-
-    async def forget(self) -> None:
-        self._tokens.clear()
 
 
 # The core.
@@ -58,7 +40,8 @@ def play_core(
     Raises:
         RemoteProtocolError: as the core does.
     """
-    core = Pop3Protocol(encrypted=transcript.security == "tls")
+    core = Pop3Protocol()
+    core.encrypted = transcript.security == "tls"
     heard: list[tuple[Any, ...]] = []
 
     def drain() -> None:

@@ -218,7 +218,7 @@ class TestTls:
         with pytest.raises(LocalProtocolError):
             greeted().tls_started()
         with pytest.raises(LocalProtocolError):
-            Pop3Protocol(encrypted=True).tls_started()
+            Pop3Protocol().tls_started()
 
 
 class TestSignIn:

@@ -12,9 +12,10 @@ from mailslot import OAuth, Password
 from mailslot import Transcript as Notes
 from mailslot.pop3.protocol import Octets
 from mailslot.wire.protocol_error import RemoteProtocolError
+from mailslot_plugins.conformance.doubles import Tokens
 from mailslot_plugins.sandbox import run_sandbox
 from peer import playing
-from pop3.play import Tokens, play_core, play_session
+from pop3.play import play_core, play_session
 from transcripts import Client, Server, load
 
 if TYPE_CHECKING:

@@ -26,12 +26,12 @@ from mailslot import (
 from mailslot.sasl.bearer import OAuthBearer, XOAuth2
 from mailslot.sasl.exchange import Step, Verdict, decode_challenge, exchange
 from mailslot.sasl.password import Login, Plain
+from mailslot.sasl.refusal import refusal_cause
 from mailslot.sasl.scram import ScramSha256
 from mailslot.sasl.sign_in import (
     SignInAgainError,
     choose,
     fetch,
-    refusal_cause,
     sign_in,
     signed_in,
     temporary,

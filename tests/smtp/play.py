@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from mailslot import (
-    AccessToken,
     DeliveryStatus,
     MailError,
     OAuth,
@@ -18,6 +17,7 @@ from mailslot import (
 from mailslot.smtp.address import Address
 from mailslot.smtp.protocol import Answer, SmtpProtocol
 from mailslot.wire.protocol_error import RemoteProtocolError
+from mailslot_plugins.conformance.doubles import Tokens
 from transcripts import Client, Server
 
 if TYPE_CHECKING:
@@ -29,25 +29,6 @@ if TYPE_CHECKING:
     from mailslot.net.endpoint import Endpoint
     from mailslot.sasl.credentials import Credentials
     from transcripts import Call, Step, Transcript
-
-
-class Tokens:
-    """A token source that gives one token after the other, the last one again and again.
-
-    Attributes:
-        asked: `force` of each call.
-    """
-
-    def __init__(self, *tokens: str) -> None:
-        self._tokens = list(tokens)
-        self.asked: list[bool] = []
-
-    async def token(self, *, force: bool = False) -> AccessToken:
-        self.asked.append(force)
-        return AccessToken(self._tokens.pop(0) if len(self._tokens) > 1 else self._tokens[0])
-
-    async def forget(self) -> None:
-        self._tokens.clear()
 
 
 # The core.
@@ -69,7 +50,8 @@ def play_core(
     Raises:
         RemoteProtocolError: as the core does.
     """
-    core = SmtpProtocol(encrypted=transcript.security == "tls")
+    core = SmtpProtocol()
+    core.encrypted = transcript.security == "tls"
     heard: list[tuple[str, int | None, str | None]] = []
 
     def drain() -> None:
@@ -226,4 +208,4 @@ def _facts(result: Receipt | MailError | None) -> dict[str, str]:
     return facts
 
 
-__all__ = ["RemoteProtocolError", "Tokens", "check", "credentials", "play_core", "play_session", "whole"]
+__all__ = ["RemoteProtocolError", "check", "credentials", "play_core", "play_session", "whole"]

@@ -11,7 +11,7 @@ import sniffio
 import trio
 
 from mailslot import AccessToken, InputError, OAuth, Security, Submission, connect_smtp
-from smtp.play import Tokens
+from mailslot_plugins.conformance.doubles import Tokens
 from smtp.servers import MESSAGE, SENDER, TO, Stream, Wire, long, serving
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from mailslot import InputError, MailError, RefusedError, connect_smtp
+from mailslot_plugins.conformance.doubles import Hook
 from smtp.servers import SENDER, TO, Stream, Wire, long, serving
 
 SMALL = b"Subject: x\r\n\r\nHello.\r\n"
@@ -17,21 +18,6 @@ SIZES = [0, 0.02, 0.25, 1]
 
 def message(megabytes: float) -> Stream:
     return long(megabytes) if megabytes >= 0.1 else Stream(SMALL * (1 + int(megabytes * 1_000_000) // len(SMALL)))
-
-
-class Hook:
-    """Counts its calls, and does what it is told to."""
-
-    def __init__(self, error: Exception | None = None, pause: float = 0.0) -> None:
-        self.calls = 0
-        self._error = error
-        self._pause = pause
-
-    async def __call__(self) -> None:
-        self.calls += 1
-        await anyio.sleep(self._pause)
-        if self._error is not None:
-            raise self._error
 
 
 async def take(wire: Wire, *, chunking: bool) -> bool:

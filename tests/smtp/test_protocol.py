@@ -17,7 +17,8 @@ A = Address("a@example.com", "a@example.com")
 
 
 def ready(*offers: str, encrypted: bool = False) -> SmtpProtocol:
-    core = SmtpProtocol(encrypted=encrypted)
+    core = SmtpProtocol()
+    core.encrypted = encrypted
     core.receive(b"220 mail\r\n")
     core.next_event()
     core.ehlo("me")

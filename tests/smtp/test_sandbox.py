@@ -17,7 +17,7 @@ from mailslot.message.attachment import Attachment
 from mailslot.message.message import Message as OwnMessage
 from mailslot.smtp.replies import ReplyReader
 from mailslot_plugins import sandbox as sandboxes
-from smtp.play import Tokens
+from mailslot_plugins.conformance.doubles import Tokens
 from transcripts import Client, Server, load, parse
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import anyio.lowlevel
 import pytest
 
 from mailslot import MailError, OAuth, Password, Security, Transcript, connect_smtp
-from smtp.play import Tokens
+from mailslot_plugins.conformance.doubles import Tokens
 from smtp.servers import MESSAGE, SENDER, TO, Wire, serving
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from mailslot import (
     Transcript,
     connect_smtp,
 )
+from mailslot_plugins.conformance.doubles import Tokens
 from peer import playing
-from smtp.play import Tokens
 from transcripts import parse
 
 if TYPE_CHECKING:

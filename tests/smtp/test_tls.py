@@ -13,7 +13,7 @@ import trustme
 
 from mailslot import Endpoint, InputError, NetworkError, OAuth, Password, Security, ServerError, connect_smtp
 from mailslot.net.tls import default_context
-from smtp.play import Tokens
+from mailslot_plugins.conformance.doubles import Tokens
 from smtp.servers import Wire, serving
 
 if TYPE_CHECKING:

@@ -260,3 +260,6 @@ async def test_lists(spool: Spool) -> None:
     ]
     counts = await spool.counts()
     assert (counts["queued"], counts["cancelled"], counts["sent"]) == (5, 1, 0)
+    assert await spool.held() == {}
+    await spool.suspend("smtp", "token_refused", "No.")
+    assert await spool.held() == {"smtp": (5, 6)}

@@ -13,8 +13,8 @@ import pytest
 
 from mailslot import InputError, MailError, NetworkError, OAuth, Security
 from mailslot_plugins.aiosmtplib.submitter import connect
+from mailslot_plugins.conformance.doubles import Tokens
 from smtp import test_cancellation, test_ending, test_upload
-from smtp.play import Tokens
 from smtp.servers import MESSAGE, SENDER, TO, Stream, Wire, long, serving
 
 if TYPE_CHECKING:

@@ -25,6 +25,9 @@ PREFIX: Final = "mailslot."
 
 _REQUIREMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _EXTRA: Final = re.compile(r"""\bextra\s*==\s*["']([^"']+)["']""")
+_PACKAGES: Final = {"argon2": "argon2-cffi", "pil": "pillow"}
+"""What brings a module of another name, among the packages that plugins of ours need."""
+
 _PLAIN: Final = re.compile(r"[\w.+-]{1,80}")
 
 logger = logging.getLogger(__name__)
@@ -137,6 +140,7 @@ def _extra_of(found: Distribution, module: str, named: list[str], likely: set[st
             for extra in _EXTRA.findall(line):
                 extras.setdefault(extra, set()).add(_normal(package[0]))
     wanted = _normal(module.partition(".")[0])
+    wanted = _PACKAGES.get(wanted, wanted)
 
     def rank(extra: str) -> tuple[bool, bool, int, str]:
         return extra not in named, extra not in likely, len(extras[extra]), extra
@@ -150,9 +154,21 @@ def _extra_of(found: Distribution, module: str, named: list[str], likely: set[st
 def described(error: BaseException) -> str:
     """Return an error for an engineer: what it says, and where it was raised, on one line."""
     said = " ".join("".join(traceback.format_exception_only(error)).split())
+    return _on_one_line(said[:500] + _where(error))
+
+
+def kind_and_place(error: BaseException) -> str:
+    """Return an error for an engineer without what it says, which may quote a secret, on one line."""
+    return _on_one_line(type(error).__name__ + _where(error))
+
+
+def _where(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-    return "".join(letter if letter.isprintable() else "?" for letter in said[:500] + where)
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+
+
+def _on_one_line(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _origin(found: Distribution) -> Origin:

@@ -233,8 +233,7 @@ class ImapDialogue(Dialogue[Channel]):
 
     async def _encrypt(self, context: ssl.SSLContext, *, upgraded: bool) -> None:
         await self.channel.start_tls(context, self.timeout, upgraded=upgraded)
-        if self.transcript is not None:
-            self.transcript.event("encrypted from here on")
+        self.note_tls()
 
 
 def _look_at(task: asyncio.Task[object]) -> None:

@@ -10,9 +10,10 @@ import anyio.to_thread
 from mailslot.errors import SignInError
 from mailslot.sasl.credentials import OAuth
 from mailslot.sasl.exchange import Step, Verdict
-from mailslot.sasl.sign_in import SignInAgainError, choose, refusal_cause
+from mailslot.sasl.refusal import refused
+from mailslot.sasl.sign_in import SignInAgainError, choose
 from mailslot.sasl.sign_in import sign_in as sign_in_over
-from mailslot.wire.reply import Reply, printable
+from mailslot.wire.reply import Reply
 from mailslot.wire.secret import Secret
 from mailslot_imap.refusals import cause_of
 
@@ -109,20 +110,8 @@ class ImapCarrier:
 
     def refusal(self, credentials: Credentials, verdict: Verdict) -> SignInError:
         """Return the error for a refused sign-in."""
-        reasons, mask = verdict.reasons, self._dialogue.redactor.mask
-        challenge = None if reasons is None else {mask(printable(k)): mask(printable(v)) for k, v in reasons.items()}
-        cause, retryable = refusal_cause(credentials, verdict)
-        if not retryable:
-            cause, retryable = cause_of("sign_in", verdict.reply, cause)
-        refused = self._dialogue.refusal(verdict.reply, f"refused the sign-in of {credentials.user}")
-        return SignInError(
-            str(refused),
-            cause=cause,
-            reply=verdict.reply,
-            retryable=retryable,
-            detail=refused.detail,
-            challenge=challenge,
-        )
+        dialogue, detail = self._dialogue, self._dialogue.refusal(verdict.reply).detail
+        return refused(credentials, verdict, dialogue.channel.endpoint.host, dialogue.redactor, cause_of, detail=detail)
 
     async def _say(self, octets: bytes, noted: str) -> Step:
         assert self._command is not None  # noqa: S101 - `auth` comes first

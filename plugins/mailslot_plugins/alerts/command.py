@@ -15,6 +15,7 @@ from rich.table import Table
 
 from mailslot.cli.home import open_records
 from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
+from mailslot_plugins.alerts.incident_rows import incident_rows
 from mailslot_plugins.alerts.kinds import KINDS, find_kind
 
 if TYPE_CHECKING:
@@ -65,8 +66,6 @@ def clear(
 @app.command("list")
 def list_(context: typer.Context, *, as_json: AsJson = False) -> None:
     """Show the incidents that are open, and what became of their mails."""
-    from mailslot_plugins.alerts.incident_rows import incident_rows  # noqa: PLC0415 - as below
-
     home: Path = context.obj
     waits, rows = anyio.run(_with_alarms, home, incident_rows)
     if as_json:

@@ -20,10 +20,11 @@ from anyio.to_thread import run_sync
 
 from mailslot.errors import ClosedError, MailError, NetworkError, RefusedError, SignInError
 from mailslot.net.endpoint import Endpoint
-from mailslot.sasl.credentials import AccessToken, OAuth
+from mailslot.sasl.credentials import OAuth
 from mailslot.slots.maildrop import Maildrop, PushingMaildrop
 from mailslot.wire.redact import coded
 from mailslot.wire.transcript import Transcript
+from mailslot_plugins.conformance.doubles import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -294,23 +295,24 @@ class MaildropSuite:
     async def test_a_refused_sign_in(self, mailbox: Mailbox) -> None:
         """It is told in time, and shows no secret."""
         user = mailbox.access.auth.user if mailbox.access.auth else ""
-        source = Source("no-such-token-at-all", "nor-this-one-either")
+        tokens = ("no-such-token-at-all", "nor-this-one-either")
+        source = Tokens(*tokens)
         with anyio.fail_after(20), pytest.raises(SignInError) as raised:
             async with mailbox.open(replace(mailbox.access, auth=OAuth(user, source), source=source)):
                 pass
         error = raised.value
         assert (error.stage, error.cause, error.retryable) == ("sign_in", "token_refused", False)
-        assert source.forced == [False, True]
-        for secret in source.tokens:
+        assert source.asked == [False, True]
+        for secret in tokens:
             assert secret not in f"{error} {error.detail} {error!r} {error.reply} {error.challenge}"
 
     async def test_a_token_that_is_renewed(self, mailbox: Mailbox) -> None:
         """One that the server refuses is asked for once more."""
         user = mailbox.access.auth.user if mailbox.access.auth else ""
-        source = Source("no-such-token-at-all", mailbox.secrets[0])
+        source = Tokens("no-such-token-at-all", mailbox.secrets[0])
         async with mailbox.open(replace(mailbox.access, auth=OAuth(user, source), source=source)) as session:
             assert list(await session.listing()) == []
-        assert source.forced == [False, True]
+        assert source.asked == [False, True]
 
     async def test_nobody_answers(self, mailbox: Mailbox, free_tcp_port: int) -> None:
         """It is the network's fault, and may pass."""
@@ -379,26 +381,6 @@ class MaildropSuite:
             await mailbox.deliver(mail("one"))
             await until(2)
             tasks.cancel_scope.cancel()
-
-
-class Source:
-    """A token source that gives one token, and another one with ``force``.
-
-    Attributes:
-        forced: how it was asked.
-    """
-
-    def __init__(self, first: str, second: str) -> None:
-        self.tokens = (first, second)
-        self.forced: list[bool] = []
-
-    async def token(self, *, force: bool = False) -> AccessToken:
-        """Give one of the two."""
-        self.forced.append(force)
-        return AccessToken(self.tokens[force])
-
-    async def forget(self) -> None:
-        """Forget nothing."""
 
 
 def mail(name: str, size: int = 0) -> bytes:

@@ -32,13 +32,14 @@ from mailslot.errors import (
     SignInError,
 )
 from mailslot.net.endpoint import Endpoint, Security
-from mailslot.sasl.credentials import AccessToken, OAuth, Password
+from mailslot.sasl.credentials import OAuth, Password
 from mailslot.smtp.envelope import DeliveryStatus
 from mailslot.wire.transcript import Transcript
+from mailslot_plugins.conformance.doubles import Hook, Slow, Stream, Tokens
 from mailslot_plugins.sandbox import DOVECOT, EXCHANGE, GMAIL, Fault, run_sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from mailslot.errors import Stage
     from mailslot.sasl.credentials import Credentials
@@ -52,82 +53,6 @@ PASSWORD: Final = "open sesame"  # noqa: S105 - the sandbox's
 MESSAGE: Final = b"Subject: x\r\n\r\nHello.\r\n"
 SHORT: Final = 0.5
 """Seconds after which a silent server is given up."""
-
-
-class Source:
-    """A token source that gives one token after the other, the last one again and again.
-
-    Attributes:
-        asked: `force` of each call.
-    """
-
-    def __init__(self, *tokens: str) -> None:
-        self._tokens = list(tokens)
-        self.asked: list[bool] = []
-
-    async def token(self, *, force: bool = False) -> AccessToken:
-        """Give the next one."""
-        self.asked.append(force)
-        return AccessToken(self._tokens.pop(0) if len(self._tokens) > 1 else self._tokens[0])
-
-    async def forget(self) -> None:
-        """Do nothing."""
-
-
-class Hook:
-    """What is done before a message ends.
-
-    Attributes:
-        calls: how often it was.
-    """
-
-    def __init__(self, failure: Exception | None = None, *, pause: float = 0.01) -> None:
-        self.calls = 0
-        self._failure = failure
-        self._pause = pause
-
-    async def __call__(self) -> None:
-        """Note it."""
-        self.calls += 1
-        await anyio.sleep(self._pause)
-        if self._failure is not None:
-            raise self._failure
-
-
-class Stream:
-    """A message in pieces.
-
-    Attributes:
-        size: the octets that it announces.
-        eight_bit: whether it holds octets over 127.
-        smtputf8: whether its header does.
-    """
-
-    eight_bit = smtputf8 = False
-
-    def __init__(self, *pieces: bytes | Exception, size: int | None = None) -> None:
-        self._pieces = pieces
-        self.size = sum(len(piece) for piece in pieces if isinstance(piece, bytes)) if size is None else size
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Give the pieces, or raise one that is an error."""
-        for piece in self._pieces:
-            if isinstance(piece, Exception):
-                raise piece
-            yield piece
-
-
-class Slow(Stream):
-    """A message that takes its time."""
-
-    def __init__(self) -> None:
-        super().__init__(*[b"x" * 998 + b"\r\n"] * 600)
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Give the pieces, one after the other."""
-        for piece in self._pieces:
-            await anyio.sleep(0.005)
-            yield bytes(piece) if isinstance(piece, bytes) else b""
 
 
 def with_offers(personality: Personality, *offers: str) -> Personality:
@@ -175,7 +100,7 @@ class SubmitterSuite:
         **arguments: Any,  # noqa: ANN401 - those of a submitter, and its endpoint
     ) -> AsyncGenerator[SubmissionSession]:
         """Open a session with a sandbox, by a good token where nothing else is said."""
-        auth = auth or OAuth(USER, Source(sandbox.provider.issue(USER).value.reveal()))
+        auth = auth or OAuth(USER, Tokens(sandbox.provider.issue(USER).value.reveal()))
         arguments = {"ssl_context": sandbox.client_context(), "timeout": 5.0, "final_timeout": 5.0, **arguments}
         endpoint = arguments.pop("endpoint", sandbox.smtps if tls else sandbox.smtp)
         async with type(self).submitter(endpoint, auth, **arguments) as session:
@@ -201,7 +126,7 @@ class SubmitterSuite:
         async with run_sandbox(personality=personality) as sandbox:
             for tls in (False, True):
                 for mechanism in sorted({"XOAUTH2", "OAUTHBEARER"} & personality.mechanisms):
-                    auth = OAuth(USER, Source(sandbox.provider.issue(USER).value.reveal()), mechanism)
+                    auth = OAuth(USER, Tokens(sandbox.provider.issue(USER).value.reveal()), mechanism)
                     async with self.opened(sandbox, auth, tls=tls) as session:
                         receipt = await session.submit(USER, [TO], b"Subject: x\nBcc: b@example.com\n\n.\n..\rend")
                     assert (receipt.accepted, dict(receipt.refused), receipt.reply.code) == ((TO,), {}, 250)
@@ -369,11 +294,11 @@ class SubmitterSuite:
         """A new one is taken on the same connection; where it is refused as well, the server's reasons are kept."""
         good = sandbox.provider.issue(USER).value.reveal()
         for mechanism, status in (("XOAUTH2", "401"), ("OAUTHBEARER", "invalid_token")):
-            source = Source("stale", good)
+            source = Tokens("stale", good)
             async with self.opened(sandbox, OAuth(USER, source, mechanism)) as session:
                 assert session.usable
             assert source.asked == [False, True]
-            source = Source("stale", "stale-too")
+            source = Tokens("stale", "stale-too")
             error = await self.fails(sandbox, OAuth(USER, source, mechanism))
             assert isinstance(error, SignInError)
             assert source.asked == [False, True]
@@ -387,7 +312,7 @@ class SubmitterSuite:
     async def test_a_connection_that_is_closed_after_the_refusal(self, sandbox: Sandbox) -> None:
         """The new token is tried on another one."""
         sandbox.faults += [Fault("sign_in", connection=1, protocol="smtp", ending="close")]
-        source = Source("stale", sandbox.provider.issue(USER).value.reveal())
+        source = Tokens("stale", sandbox.provider.issue(USER).value.reveal())
         async with self.opened(sandbox, OAuth(USER, source)) as session:
             await session.submit(USER, [TO], MESSAGE)
         assert source.asked == [False, True]
@@ -395,7 +320,7 @@ class SubmitterSuite:
     async def test_a_mechanism_that_is_not_offered(self) -> None:
         """No token is asked for, and none falls back to a password's mechanism."""
         async with run_sandbox(personality=with_offers(DOVECOT, "AUTH PLAIN LOGIN")) as sandbox:
-            source = Source("never sent")
+            source = Tokens("never sent")
             error = await self.fails(sandbox, OAuth(USER, source))
             assert (error.cause, error.stage) == ("sign_in_method_not_offered", "sign_in")
             assert source.asked == []
@@ -616,11 +541,11 @@ class SubmitterSuite:
             for echo in (told, token.encode() + b"\r\n", f"421 4.3.2 {token}\r\n".encode()):
                 sandbox.faults[:] = [Fault("sign_in", protocol="smtp", act=False, replace=echo)]
                 transcript = Transcript()
-                error = await self.fails(sandbox, OAuth(USER, Source(token)), transcript=transcript)
+                error = await self.fails(sandbox, OAuth(USER, Tokens(token)), transcript=transcript)
                 shown += [str(transcript), error.detail, repr(error), "".join(traceback.format_exception(error))]
             sandbox.faults.clear()
             transcript = Transcript()
-            async with self.opened(sandbox, OAuth(USER, Source(token)), transcript=transcript) as session:
+            async with self.opened(sandbox, OAuth(USER, Tokens(token)), transcript=transcript) as session:
                 await session.submit(USER, [TO], MESSAGE)
         assert any("MAIL FROM" in line for line in transcript.lines)
         shown += [str(transcript), caplog.text]

@@ -108,7 +108,7 @@ class _Reception:
         if outcome.later:
             return Later(_AGAIN, outcome.later)
         if self._settings["thumbnails"]:
-            await self._keep_thumbnail()
+            await Thumbnails(self._device.home).keep(self._mail, self._folder / "fax.png")
         if outcome.failed:
             await self._end(outcome.failed)
             return SetAside(outcome.failed)
@@ -158,13 +158,6 @@ class _Reception:
         request = {"name": name, "texts": texts, "documents": documents}
         made = await run_task("received", request, self._folder, Limits(pages=self._settings["max_pages"]))
         self._pages = int(made["pages"])
-
-    async def _keep_thumbnail(self) -> None:
-        try:
-            await Thumbnails(self._device.home).keep(self._mail, self._folder / "fax.png")
-        except OSError as error:
-            # A fax does not wait for its picture.
-            logger.info("There is no picture of mail %d: %s", self._mail.id, error)
 
     async def _deliver(self, name: str, title: str) -> Outcome:
         opened = self._opened

@@ -54,17 +54,23 @@ class Thumbnails:
         into = folder / "thumbnail.png"
         try:
             await run_task("thumbnail", {"path": str(document), "kind": kind, "into": str(into)}, folder)
-            await self.keep(mail, into)
         except (IntakeError, OSError) as error:
             logger.info("There is no picture of mail %d: %s", mail.id, error)
+        else:
+            await self.keep(mail, into)
 
     async def keep(self, mail: Incoming, picture: Path) -> None:
-        """Keep a picture, and let go of the oldest where there are too many.
+        """Keep a picture, and let go of the oldest where there are too many; where that fails, the log says so.
 
-        Raises:
-            OSError: it could not be kept.
+        Args:
+            mail: what brought it.
+            picture: a PNG file; nothing is kept where there is none.
         """
-        await run_sync(self._keep, self._path(mail), picture)
+        try:
+            await run_sync(self._keep, self._path(mail), picture)
+        except OSError as error:
+            # A mail does not wait for its picture.
+            logger.info("There is no picture of mail %d: %s", mail.id, error)
 
     def _keep(self, path: Path, picture: Path) -> None:
         octets = durable.read(picture, LARGEST)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -53,8 +52,6 @@ PAGES: Final = (
 )
 """The folders whose module ``page`` has ``routes``."""
 
-logger = logging.getLogger(__name__)
-
 
 class Panel:
     """The panel of a device, which knows how to answer on a socket: `mailslot.service.panel.Panel`.
@@ -78,6 +75,9 @@ class Panel:
         Args:
             listener: the socket of `serve`.
             terminal: whether only that person reads it, rather than a log.
+
+        Raises:
+            MailError: it cannot be served there.
         """
         return await announcement(self._device, self._security, listener, terminal=terminal)
 
@@ -86,21 +86,19 @@ class Panel:
 
         Args:
             listener: a TCP socket that listens; it stays open for another call.
+
+        Raises:
+            MailError: it cannot be served there.
         """
         work = Work()
         failure: Exception | None = None
-
-        async def answer() -> None:
-            nonlocal failure
+        async with anyio.create_task_group() as group:
+            group.start_soon(work.run)
             try:
                 await serve(self._device, self._security, application(self._device, work, self._security), listener)
             except Exception as error:  # noqa: BLE001 - raised again below, outside of the task group
                 failure = error
             group.cancel_scope.cancel()
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(work.run)
-            await answer()
         if failure is not None:
             raise failure
 
@@ -124,7 +122,7 @@ def application(device: Device, work: Work, security: Security) -> Starlette:
             Middleware(Speaking, otherwise=lambda: device.identity.language),
             *middleware(security),
         ],
-        exception_handlers={HTTPException: _show_trouble, MailError: _show_error, Exception: _show_failure},
+        exception_handlers={HTTPException: _show_trouble, MailError: _show_error},
     )
     app.state.device = device
     app.state.work = work
@@ -146,9 +144,3 @@ async def _show_trouble(request: Request, error: Exception) -> Response:
 async def _show_error(request: Request, error: Exception) -> Response:
     """Answer where something could not be done, in its own sentence."""
     return render(request, "layout/trouble.html", 503, sentence=str(error))
-
-
-async def _show_failure(request: Request, error: Exception) -> Response:
-    """Answer where we have failed ourselves; the log says how."""
-    logger.error("A page of the panel has failed.", exc_info=error)
-    return render(request, "layout/trouble.html", 500, sentence=text(request, "layout", "trouble_other"))

@@ -135,16 +135,12 @@ class Connections:
             self._peers += Counter()  # forgets those that have none left
 
     async def _serve(self, connection: socket.socket) -> None:
-        if self._context is not None:
-            with anyio.move_on_after(GREETING) as waiting:
-                await anyio.wait_readable(connection)
-            if waiting.cancelled_caught or not await _begins_tls(connection):
-                return
         name = "asyncio" if _on_asyncio() else "trio"
         context = import_module(f"hypercorn.{name}.worker_context").WorkerContext(None)
         async with anyio.create_task_group() as group:
             group.start_soon(self._end, connection, context, group.cancel_scope)
-            await (self._by_asyncio if name == "asyncio" else self._by_trio)(connection, context)
+            if self._context is None or await _begins_tls(connection):
+                await (self._by_asyncio if name == "asyncio" else self._by_trio)(connection, context)
             group.cancel_scope.cancel()
 
     async def _end(self, connection: socket.socket, context: Any, scope: anyio.CancelScope) -> None:  # noqa: ANN401 - either backend's
@@ -189,8 +185,11 @@ class Connections:
 
 
 async def _begins_tls(connection: socket.socket) -> bool:
-    """Return whether TLS is spoken; who speaks plain HTTP is told so."""
-    first = connection.recv(1, socket.MSG_PEEK)
+    """Return whether TLS is spoken, before `GREETING` is over; who speaks plain HTTP is told so."""
+    first = b""
+    with anyio.move_on_after(GREETING):
+        await anyio.wait_readable(connection)
+        first = connection.recv(1, socket.MSG_PEEK)
     if first and first != _TLS_HANDSHAKE:
         connection.send(_PLAIN)
         connection.shutdown(socket.SHUT_WR)

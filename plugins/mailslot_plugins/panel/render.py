@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -62,7 +61,6 @@ def render(request: Request, template: str, status: int = 200, **context: Any) -
         status: the HTTP status.
         context: what the template is filled with.
     """
-    device: Device = request.app.state.device
     state, session = request.state, request.state.session
     page = environment().get_template(template)
     theme = cookie(request, "theme")
@@ -78,7 +76,7 @@ def render(request: Request, template: str, status: int = 200, **context: Any) -
                 "session": session,
                 "notices": session.take_notices,
                 "csrf": Markup('<input type="hidden" name="csrf" value="{}">').format(session.csrf),
-                "identity": device.identity,
+                "identity": device_of(request).identity,
                 "path_of": partial(_path_of, request),
                 **context,
             }
@@ -101,6 +99,12 @@ def redirect(request: Request, path: str, notice: str = "", kind: str = "done") 
     return RedirectResponse(path, status_code=303)
 
 
+def device_of(request: Request) -> Device:
+    """Return the device whose panel was asked."""
+    device: Device = request.app.state.device
+    return device
+
+
 def text(request: Request, folder: str, key: str, **facts: object) -> str:
     """Return one of a folder's texts in the language of a request."""
     return say(folder, key, request.state.language, **facts)
@@ -112,11 +116,6 @@ def moment(seconds: float | None) -> Markup:
         return Markup("–")
     shown = local(seconds).rpartition(":")[0]
     return Markup('<time datetime="{}">{}</time>').format(iso(seconds), shown)
-
-
-def seconds_of(stamp: str | None) -> float | None:
-    """Return the seconds since the epoch of what `mailslot.moments.iso` gave."""
-    return None if stamp is None else datetime.fromisoformat(stamp).astimezone(UTC).timestamp()
 
 
 def number_in(text: str) -> int:

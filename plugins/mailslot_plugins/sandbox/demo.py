@@ -59,7 +59,7 @@ def demo(
         Literal["asyncio", "trio"], typer.Option(help="On which library for asynchronous work.")
     ] = "asyncio",
 ) -> None:
-    """Send a scanned page and fetch it back, on mail servers of its own, signed in with OAuth 2.0."""
+    """Send a scanned page and fetch it back, on mail servers of its own; then show a device's panel, until Ctrl-C."""
     if as_json and not once:
         raise typer.BadParameter("--json goes with --once", param_hint="--json")
     steps = anyio.run(_journeys, as_json, backend=backend)

@@ -47,7 +47,7 @@ logging.getLogger("msal").setLevel(logging.CRITICAL + 1)
 
 
 class RecordClient(Protocol):
-    """Says who asks for a record's tokens (`mailslot.slots.records.Records.asker`)."""
+    """Says who asks for a record's tokens (`mailslot.slots.clients.client_of`)."""
 
     def __call__(self, *, app: bool = False, registered: bool = True) -> Client:
         """Return it."""

@@ -16,6 +16,7 @@ from rich.table import Table
 from mailslot.cli.console import make_console
 from mailslot.cli.home import open_records, read_values
 from mailslot.errors import InputError
+from mailslot.slots.keys import path
 from mailslot.slots.section import find_section, section_names
 from mailslot.slots.settings import KEYS, SECRETS
 from mailslot.slots.slot import SLOTS, Slot, doors, find_slot
@@ -69,7 +70,8 @@ def set_values(
     """
     home: Path = context.obj
     found = _find(slot)
-    texts = _texts(assignments)
+    keys = KEYS if isinstance(found, Slot) else found.keys
+    texts = {key: _from_here(text, keys.get(key)) for key, text in _texts(assignments).items()}
     done = make_console()
     if not isinstance(found, Slot):
         open_records(home).settings.change_section(found, {key: text or None for key, text in texts.items()})
@@ -77,9 +79,6 @@ def set_values(
         return
     secrets = {key: Secret(text) if text else None for key, text in texts.items() if key in SECRETS}
     values = {key: text or None for key, text in texts.items() if key not in SECRETS}
-    if path := values.get("ca_file"):
-        # Whoever reads it later stands in another folder.
-        values["ca_file"] = str(Path(path).expanduser().absolute())
     changed = open_records(home).change(found.record, values, secrets, keep_secrets=True)
     done.print(f"Set {', '.join(texts)} of {found.id}.")
     for note in changed.notes:
@@ -105,6 +104,11 @@ def _find(name: str) -> Slot | Section:
     if near and near[0] in sections:
         raise InputError(f"There is no slot and no section {name!r}. Did you mean {near[0]}?", stage="resolve")
     return find_slot(name)
+
+
+def _from_here(text: str, key: Key | None) -> str:
+    """Return the text of a setting; a path as one that holds in any folder, since the service stands in another."""
+    return str(Path(text).expanduser().absolute()) if text and key is not None and key.parse is path else text
 
 
 def _texts(assignments: list[str]) -> dict[str, str]:

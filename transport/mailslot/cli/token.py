@@ -49,9 +49,9 @@ def get(
 
 async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:
     from mailslot.oauth.http import TokenHttp  # noqa: PLC0415 - httpx2 takes a while to import
+    from mailslot.slots.clients import ApplicationMissingError  # noqa: PLC0415
     from mailslot.slots.direct import direct_source  # noqa: PLC0415
     from mailslot.slots.flows import choose_flow  # noqa: PLC0415
-    from mailslot.slots.records import ApplicationMissingError  # noqa: PLC0415
 
     console = make_console()
     settings = (await run_sync(records.settings.load))[slot.record]

@@ -90,7 +90,7 @@ async def test_connection(
         kind = type(error).__name__
         logger.error("The connection test itself failed: %s", kind)  # noqa: TRY400 - see above
         test.stages.fail(test.stages.current)
-        result = test.result(Diagnosis("unknown", {"reason": kind}, f"a fault of mailslot itself: {kind}"))
+        result = test.result(Diagnosis("unknown", {"reason": kind}, f"a fault of mailslot, or of a plugin: {kind}"))
     # A server may say back what it was told, in a form in which nobody knew it while it was spoken.
     result = await run_sync(scrubbed, result, await test.secrets())
     try:

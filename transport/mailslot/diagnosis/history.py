@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from anyio.to_thread import run_sync
@@ -75,22 +76,23 @@ class History:
 
     async def last(self, record: str, most: int = MAX_ENTRIES) -> list[Past]:
         """Return the last tests of a record, the newest first; what is damaged is left out."""
-        return (await run_sync(self._read, record))[: -most - 1 : -1] if most > 0 else []
+        return await run_sync(self._read, record, most)
 
     def _add(self, record: str, past: Past) -> None:
         path = self._path(record)
         with blocking_lock(path.with_suffix(".lock"), timeout=_WAIT):
-            before = [replace(each, transcript=()) for each in self._read(record)]
-            lines = [json.dumps(asdict(each)) for each in [*before, past][-MAX_ENTRIES:]]
+            before = [replace(each, transcript=()) for each in reversed(self._read(record, MAX_ENTRIES - 1))]
+            lines = [json.dumps(asdict(each)) for each in [*before, past]]
             durable.replace(path, "".join(f"{line}\n" for line in lines).encode())
 
-    def _read(self, record: str) -> list[Past]:
+    def _read(self, record: str, most: int) -> list[Past]:
         try:
             octets = durable.read(self._path(record), _MAX_OCTETS) or b""
         except OSError:
             # What was is worth less than what is: the next test begins the file anew.
             return []
-        return [past for line in octets.splitlines() if (past := _parsed(line)) is not None]
+        found = (past for line in reversed(octets.splitlines()) if (past := _parsed(line)) is not None)
+        return list(islice(found, max(0, most)))
 
     def _path(self, record: str) -> Path:
         return self._folder / f"{record}.jsonl"

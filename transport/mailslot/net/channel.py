@@ -54,11 +54,6 @@ class Channel:
         self._buffer = memoryview(bytearray(RECEIVE))
 
     @property
-    def encrypted(self) -> bool:
-        """Whether TLS is up."""
-        return isinstance(self._socket, ssl.SSLSocket)
-
-    @property
     def local_host(self) -> str:
         """Our own IP address on this connection."""
         return str(self._socket.getsockname()[0])

@@ -108,6 +108,11 @@ class Dialogue(Generic[L]):
         """Return when a wait that begins now has to end, for the channel: after the usual seconds, or others."""
         return anyio.current_time() + (self.timeout if timeout is None else timeout)
 
+    def note_tls(self) -> None:
+        """Note in the transcript that TLS is up."""
+        if self.transcript is not None:
+            self.transcript.event("encrypted from here on")
+
     async def abort(self) -> None:
         """Close the connection at once, without a word."""
         self._closed = True

@@ -55,7 +55,7 @@ class Pop3Dialogue(Dialogue[Channel]):
         on_stage: Callable[[Stage], None] | None = None,
     ) -> None:
         super().__init__(channel, timeout=timeout, transcript=transcript, redactor=redactor, on_stage=on_stage)
-        self.protocol = Pop3Protocol(encrypted=channel.encrypted)
+        self.protocol = Pop3Protocol()
         self.occupant: Fetch | None = None
 
     async def occupy(self, fetch: Fetch | None) -> None:
@@ -209,5 +209,4 @@ class Pop3Dialogue(Dialogue[Channel]):
 
     async def _encrypt(self, context: ssl.SSLContext, *, upgraded: bool) -> None:
         await self.channel.start_tls(context, self.timeout, upgraded=upgraded)
-        if self.transcript is not None:
-            self.transcript.event("encrypted from here on")
+        self.note_tls()

@@ -90,10 +90,10 @@ class Pop3Protocol:
     `RemoteProtocolError` where octets have come that answer nothing; in both cases nothing is to be sent.
     """
 
-    def __init__(self, *, encrypted: bool = False) -> None:
+    def __init__(self) -> None:
         self.state = State.GREETING
         self.capabilities = Capabilities()
-        self.encrypted = encrypted
+        self.encrypted = False
         self._buffer = LineBuffer()
         self._unanswered: deque[Verb] = deque([Verb.GREETING])
         self._ahead = State.AUTHORIZATION

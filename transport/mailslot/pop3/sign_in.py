@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from mailslot.errors import SignInError
 from mailslot.pop3.limits import MAX_COMMAND
 from mailslot.pop3.protocol import Answer, Challenge
 from mailslot.pop3.refusals import cause_of
 from mailslot.sasl.credentials import OAuth
 from mailslot.sasl.exchange import Step, Verdict
-from mailslot.sasl.sign_in import SignInAgainError, choose, refusal_cause
+from mailslot.sasl.refusal import refused
+from mailslot.sasl.sign_in import SignInAgainError, choose
 from mailslot.sasl.sign_in import sign_in as sign_in_over
-from mailslot.wire.reply import Reply, printable
+from mailslot.wire.reply import Reply
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mailslot.errors import Stage
+    from mailslot.errors import SignInError, Stage
     from mailslot.pop3.dialogue import Pop3Dialogue
     from mailslot.sasl.credentials import Credentials, Password
 
@@ -98,20 +98,8 @@ class Pop3Carrier:
 
     def refusal(self, credentials: Credentials, verdict: Verdict) -> SignInError:
         """Return the error for a refused sign-in."""
-        reasons, mask = verdict.reasons, self._dialogue.redactor.mask
-        challenge = None if reasons is None else {mask(printable(k)): mask(printable(v)) for k, v in reasons.items()}
-        cause, retryable = refusal_cause(credentials, verdict)
-        if not retryable:
-            cause, retryable = cause_of("sign_in", verdict.reply, cause)
-        return SignInError(
-            f"The mail server {self._dialogue.channel.endpoint.host} refused the sign-in of {credentials.user}: "
-            f"{verdict.reply.words}",
-            cause=cause,
-            reply=verdict.reply,
-            retryable=retryable,
-            detail=str(verdict.reply),
-            challenge=challenge,
-        )
+        dialogue = self._dialogue
+        return refused(credentials, verdict, dialogue.channel.endpoint.host, dialogue.redactor, cause_of)
 
     async def _step(self, octets: bytes, noted: str) -> Step:
         dialogue = self._dialogue

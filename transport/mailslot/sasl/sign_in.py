@@ -231,21 +231,3 @@ def _password(name: str, credentials: Credentials) -> Mechanism:
     if name == "SCRAM-SHA-256":
         return ScramSha256(credentials)
     return Plain(credentials) if name == "PLAIN" else Login(credentials)
-
-
-def refusal_cause(credentials: Credentials, verdict: Verdict) -> tuple[str, bool]:
-    """Return what a refusal means by the challenge's JSON or, without one, by the kind of credentials.
-
-    Returns:
-        a cause, and whether the sign-in may succeed later without anybody acting.
-    """
-    if not verdict.presented:
-        return "sign_in_method_not_offered", False
-    if not isinstance(credentials, OAuth):
-        return "password_refused", False
-    status = (verdict.reasons or {}).get("status", "").lower()
-    if status in {"403", "insufficient_scope"}:
-        return "token_for_other_service", False
-    if len(status) == 3 and status.startswith("5"):
-        return "sign_in_temporarily_unavailable", True
-    return "token_refused", False

@@ -13,10 +13,9 @@ from anyio.to_thread import run_sync
 
 from mailslot.diagnosis.history import History
 from mailslot.moments import iso
-from mailslot.slots.slot import PROTOCOLS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     from mailslot.diagnosis.history import Past
     from mailslot.oauth.health import Health
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from mailslot.spool.job import Job
 
 
-async def slot_rows(records: Records, slots: Iterable[Slot]) -> list[dict[str, Any]]:
+async def slot_rows(records: Records, slots: Collection[Slot]) -> list[dict[str, Any]]:
     """Return what is to be told of each slot: as `token_rows`, with its last connection test.
 
     Raises:
@@ -35,11 +34,11 @@ async def slot_rows(records: Records, slots: Iterable[Slot]) -> list[dict[str, A
     """
     rows = await token_rows(records, slots)
     history = History(records.home)
-    last = {record: _last_test(await history.last(record)) for record in PROTOCOLS}
+    last = {record: _last_test(await history.last(record)) for record in {slot.record for slot in slots}}
     return [{**row, "last_test": last[row["record"]]} for row in rows]
 
 
-async def token_rows(records: Records, slots: Iterable[Slot]) -> list[dict[str, Any]]:
+async def token_rows(records: Records, slots: Collection[Slot]) -> list[dict[str, Any]]:
     """Return what is to be told of each slot's token.
 
     Raises:
@@ -47,9 +46,12 @@ async def token_rows(records: Records, slots: Iterable[Slot]) -> list[dict[str, 
     """
     settings = await run_sync(records.settings.load)
     now = time.time()
+    states = {
+        record: await records.token_state(record, settings[record], now) for record in {slot.record for slot in slots}
+    }
     rows: list[dict[str, Any]] = []
     for slot in slots:
-        token, health = await records.token_state(slot.record, settings[slot.record], now)
+        token, health = states[slot.record]
         rows.append(
             {
                 "slot": slot.id,

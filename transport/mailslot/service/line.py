@@ -42,7 +42,7 @@ _PAUSE_AFTER_FAULT: Final = 10.0
 _LONGEST_FAREWELL: Final = 3.0
 """Seconds that a line may take to put its job in order when it is cancelled."""
 
-_OUR_FAULT: Final = "It could not be sent because of a fault of mailslot itself; the log says more."
+_OUR_FAULT: Final = "It could not be sent because of a fault of mailslot, or of a plugin; the log says more."
 
 logger = logging.getLogger(__name__)
 

@@ -23,6 +23,9 @@ class Panel(Protocol):
         Args:
             listener: the socket of `serve`.
             terminal: whether only that person reads it, rather than a log.
+
+        Raises:
+            MailError: it cannot be served there.
         """
         ...
 
@@ -31,6 +34,9 @@ class Panel(Protocol):
 
         Args:
             listener: a TCP socket that listens; it stays open for another call.
+
+        Raises:
+            MailError: it cannot be served there.
         """
         ...
 

@@ -105,7 +105,7 @@ class Polling:
         """Watch until the settings are others; one that does not tell of mail is left alone until then."""
         access = await self._device.accesses.of(self._record)
         maildrop, options = await maildrop_of(access.settings)
-        failure: MailError | None = None
+        failure: Exception | None = None
         async with anyio.create_task_group() as group:
 
             async def end_with_the_settings() -> None:
@@ -116,7 +116,7 @@ class Polling:
             try:
                 if access.auth is not None and isinstance(maildrop, PushingMaildrop):
                     await maildrop.watch(access, options, self._call)
-            except MailError as error:
+            except Exception as error:  # noqa: BLE001 - raised below, so that no group is made of it
                 failure = error
                 group.cancel_scope.cancel()
         if failure is not None:

@@ -17,10 +17,11 @@ from mailslot.net.tls import trusting
 from mailslot.sasl.credentials import OAuth, Password
 from mailslot.slots.flows import provider_of
 from mailslot.slots.maildrop import open_maildrop
+from mailslot.slots.opened import opened_by
 from mailslot.slots.presets import effective
 from mailslot.slots.slot import PROTOCOLS, find_slot
 from mailslot.slots.sources import Sources
-from mailslot.slots.submitter import submitter_of
+from mailslot.slots.submitter import SUBMITTERS, submitter_of
 from mailslot.vault import durable
 
 if TYPE_CHECKING:
@@ -214,14 +215,18 @@ async def open_smtp(
     await sign_in_by_pop_first(access, transcript=transcript)
 
     def opened(endpoint: Endpoint) -> AbstractAsyncContextManager[SubmissionSession]:
-        return submitter(
-            endpoint,
-            access.auth,
-            ssl_context=access.context,
-            timeout=access.timeout,
-            final_timeout=final_timeout,
-            transcript=transcript,
-            on_stage=on_stage,
+        return opened_by(
+            f"{SUBMITTERS.noun} {access.settings.submitter}",
+            lambda entered: submitter(
+                endpoint,
+                access.auth,
+                ssl_context=access.context,
+                timeout=access.timeout,
+                final_timeout=final_timeout,
+                transcript=transcript,
+                on_stage=entered,
+            ),
+            on_stage,
         )
 
     async with AsyncExitStack() as stack:

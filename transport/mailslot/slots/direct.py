@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from traceback import extract_tb
 from typing import TYPE_CHECKING, cast
 
+from mailslot.entry_points import kind_and_place
 from mailslot.errors import InputError, MailError
 from mailslot.oauth.flow import Flow
 from mailslot.sasl.credentials import TokenSource
+from mailslot.slots.clients import client_of
 from mailslot.slots.flows import TOKEN_SOURCES
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def direct_source(records: Records, record: str, settings: Settings) -> TokenSou
     ``token_source`` is ``command PROGRAM ARGUMENT…`` or ``file PATH``, or a plugin's name and what it wants. The
     plugin's function gets what stands behind its name, under that name, and besides:
 
-    - ``client``: `mailslot.slots.records.Records.asker` for this record, which takes ``app`` and ``registered``;
+    - ``client``: `mailslot.slots.clients.client_of` for this record, which takes ``app`` and ``registered``;
     - ``secret``: a function that returns the record's ``client_secret`` as a `Secret`, None where none is set;
     - ``ca_file`` and ``timeout``, as they are set.
 
@@ -39,7 +40,7 @@ def direct_source(records: Records, record: str, settings: Settings) -> TokenSou
         raise InputError(f"{name} is a way to sign in: set flow, not token_source.", stage="token")
     make = cast("Callable[[Mapping[str, object]], object]", found)
     told = {
-        "client": partial(records.asker, record, settings),
+        "client": partial(client_of, records.vault, record, settings),
         "secret": partial(records.vault.read, record, "client_secret"),
         "ca_file": settings.ca_file,
         "timeout": float(settings.timeout),
@@ -50,13 +51,11 @@ def direct_source(records: Records, record: str, settings: Settings) -> TokenSou
     except MailError:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin is somebody else's, and may fail in any way
-        # Its text may hold what the plugin was told; where it happened does not.
-        at = extract_tb(error.__traceback__)[-1]
         raise InputError(
             f"The token source {name} failed at its settings: it has an error of its own.",
             stage="token",
             cause="token_source_failed",
-            detail=f"{type(error).__name__} in {at.filename}, line {at.lineno}",
+            detail=kind_and_place(error),
         ) from None
     if not isinstance(made, TokenSource) or isinstance(made, type):
         kind = f"the class {made.__name__}" if isinstance(made, type) else f"a {type(made).__name__}"

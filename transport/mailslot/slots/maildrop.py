@@ -11,6 +11,7 @@ from mailslot.errors import InputError
 from mailslot.pop3.connect import connect_pop3
 from mailslot.registry import Group
 from mailslot.slots.keys import parse_value
+from mailslot.slots.opened import opened_by
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
@@ -238,5 +239,10 @@ async def open_maildrop(
         MailError: on entering, as `Maildrop.open` does.
     """
     found, options = await maildrop_of(access.settings)
-    async with found.open(access, options, transcript=transcript, on_stage=on_stage) as session:
+    opened = opened_by(
+        f"{MAILDROPS.noun} {access.settings.maildrop}",
+        lambda entered: found.open(access, options, transcript=transcript, on_stage=entered),
+        on_stage,
+    )
+    async with opened as session:
         yield session

@@ -2,56 +2,41 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from anyio.to_thread import run_sync
 
-from mailslot.errors import InputError, MailError
+from mailslot.errors import MailError
 from mailslot.oauth.certificate import certificate_ends
-from mailslot.oauth.client import Certificate, Client
 from mailslot.oauth.health import Facts, health, token_line
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.providers import custom
 from mailslot.oauth.renewal import GrantSource, settings_digest
 from mailslot.oauth.revocation import Revocation
 from mailslot.slots.checks import check_authorities, check_secret
+from mailslot.slots.clients import client_for
 from mailslot.slots.corrections import MICROSOFT_NOTE, STARTTLS_ON_587, Meant, meant, without_port_465
 from mailslot.slots.destinations import DROPPED, misdirected
-from mailslot.slots.flows import APP_FLOWS, TOKEN_SOURCES, find_flow, provider_of
+from mailslot.slots.flows import APP_FLOWS, TOKEN_SOURCES, find_flow
 from mailslot.slots.maildrop import check_maildrop
-from mailslot.slots.presets import effective, service_of
+from mailslot.slots.presets import effective
 from mailslot.slots.record import RecordStore
 from mailslot.slots.slot import PROTOCOLS
 from mailslot.slots.submitter import find_submitter
 from mailslot.slots.toml_file import SettingsFile
 from mailslot.vault.keys import KeyRing
 from mailslot.vault.vault import Vault
-from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from mailslot.oauth.client import Client
     from mailslot.oauth.flow import Flow
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.health import Health
-    from mailslot.oauth.providers import Provider
     from mailslot.slots.settings import Settings
-
-_PEM: Final = re.compile(r"(-----BEGIN ([A-Z ]+)-----.*?-----END \2-----)", re.DOTALL)
-
-
-class ApplicationMissingError(InputError):
-    """No application is set; `provider` tells how to register one."""
-
-    def __init__(self, provider: Provider) -> None:
-        super().__init__(
-            f"No application is set: register one with {provider.name}, and set its client_id.",
-            stage="token",
-            cause="not_configured",
-        )
-        self.provider = provider
+    from mailslot.wire.secret import Secret
 
 
 class Changed(NamedTuple):
@@ -180,70 +165,29 @@ class Records:
         protocol = PROTOCOLS[record]
         understood = meant(values, self.settings.to_change()[record], protocol)
         values, notes = understood.values, understood.notes
-        if without_port_465(self.settings.check(record, values), protocol):
+        after = self.settings.check(record, values)
+        if without_port_465(after, protocol):
             values, notes = {**values, **STARTTLS_ON_587}, (*notes, MICROSOFT_NOTE)
         if values.get("ca_file"):
-            check_authorities(self.settings.check(record, values).ca_file)
+            check_authorities(after.ca_file)
         if {"maildrop", "maildrop_options"} & values.keys():
-            check_maildrop(self.settings.check(record, values))
+            check_maildrop(after)
         if source := values.get("token_source"):
             TOKEN_SOURCES.find(str(source).partition(" ")[0])
         if values.get("submitter"):
-            find_submitter(self.settings.check(record, values).submitter)
+            find_submitter(after.submitter)
         return Meant(values, notes)
 
     def source(self, record: str, settings: Settings, flow: Flow, http: TokenHttp) -> GrantSource:
         """Return the token source of a record.
 
         Raises:
-            InputError: as for `client`.
+            InputError: as for `mailslot.slots.clients.client_for`.
         """
-        return GrantSource(record, self.store(record), flow, self.client(record, settings, flow), http)
-
-    def client(self, record: str, settings: Settings, flow: Flow | None) -> Client:
-        """Return who asks for tokens for a record, before discovery.
-
-        Raises:
-            InputError: the provider, the application's id or the account is missing, or they do not fit.
-        """
-        if flow is None:
-            return self.asker(record, settings)
-        provider_of(settings).at_tenant(settings.tenant).check_flow(flow.name)
-        return self.asker(record, settings, app=flow.name in APP_FLOWS, registered=flow.name != "service_account")
-
-    def asker(self, record: str, settings: Settings, *, app: bool = False, registered: bool = True) -> Client:
-        """Return who asks for tokens for a record, whatever the flow.
-
-        Args:
-            record: which one.
-            settings: its settings.
-            app: whether the application signs in by itself, and asks for what applications are granted.
-            registered: whether it needs a ``client_id``.
-
-        Raises:
-            InputError: as for `client`.
-        """
-        provider = provider_of(settings).at_tenant(settings.tenant)
-        if settings.account is None:
-            raise InputError(
-                "The account is not set, so it is not known whose token to get.", stage="token", cause="not_configured"
-            )
-        if settings.client_id is None and registered:
-            raise ApplicationMissingError(provider)
-        service = service_of(settings, PROTOCOLS[record])
-        secret, certificate = _proof(self.vault.read(record, "client_secret"))
-        return Client(
-            provider=provider,
-            client_id=settings.client_id or "",
-            account=settings.account,
-            scopes=settings.scopes or (provider.scopes(service, app=app) if service else ()),
-            client_secret=secret,
-            certificate=certificate,
-            tenant=settings.tenant,
-        )
+        return GrantSource(record, self.store(record), flow, client_for(self.vault, record, settings, flow), http)
 
     def _client_of(self, record: str, settings: Settings, grant: Grant | None) -> Client:
-        return self.client(record, settings, find_flow(grant.flow) if grant else None)
+        return client_for(self.vault, record, settings, find_flow(grant.flow) if grant else None)
 
     async def token_state(self, record: str, settings: Settings, now: float) -> tuple[str, Health | None]:
         """Return a record's token line, and how its token is doing.
@@ -302,13 +246,3 @@ class Records:
         except MailError as error:
             await store.delete()
             return Revocation(told=False, sentence=f"The provider was not told: {error}")
-
-
-def _proof(stored: Secret | None) -> tuple[Secret | None, Certificate | None]:
-    """Return how the application proves itself: by a secret, or by a key and its certificate, both in PEM."""
-    text = "" if stored is None else stored.reveal()
-    blocks = {name: block for block, name in _PEM.findall(text)}
-    key = next((block for name, block in blocks.items() if name.endswith("PRIVATE KEY")), None)
-    if key is None or "CERTIFICATE" not in blocks:
-        return stored, None
-    return None, Certificate(Secret(key), blocks["CERTIFICATE"])

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PIPELINES: Final = "mailslot.pipelines"
-PANELS: Final = "mailslot.panels"
-"""The entry points whose objects may have a `Section` as their ``section``, None for none."""
+"""The entry points of pipelines, whose objects may have a `Section` as their ``section``, None for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ BUILT_IN: Final[Mapping[str, Section]] = {DEVICE.name: DEVICE}
 
 _PLUGINS: Final = tuple(
     Group[object](name, noun=noun, check=lambda found: hasattr(found, "section"))
-    for name, noun in ((PIPELINES, "pipeline"), (PANELS, "panel"))
+    for name, noun in ((PIPELINES, "pipeline"), ("mailslot.panels", "panel"))
 )
 
 

@@ -12,6 +12,7 @@ from anyio.to_thread import run_sync
 from mailslot.errors import MailError, TokenError
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.renewal import GrantSource, settings_digest
+from mailslot.slots.clients import client_for
 from mailslot.slots.direct import direct_source
 from mailslot.slots.flows import choose_flow, find_flow
 
@@ -55,7 +56,7 @@ class Sources:
             grant = await store.load()
             find = partial(choose_flow, settings, None) if grant is None else partial(find_flow, grant.flow)
             flow = await run_sync(find)
-            client = await run_sync(self._records.client, record, settings, flow)
+            client = await run_sync(client_for, self._records.vault, record, settings, flow)
             http = await self.http(settings)
             key = (settings_digest(client, flow.name), settings.ca_file, settings.timeout)
             return await self._once(record, key, partial(GrantSource, record, store, flow, client, http))

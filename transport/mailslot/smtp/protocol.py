@@ -72,10 +72,10 @@ class SmtpProtocol:
     `RemoteProtocolError` where octets have come that answer nothing; in both cases nothing is to be sent.
     """
 
-    def __init__(self, *, encrypted: bool = False) -> None:
+    def __init__(self) -> None:
         self.state = State.GREETING
         self.capabilities = Capabilities()
-        self.encrypted = encrypted
+        self.encrypted = False
         self.signed_in = False
         self.sent_size = 0
         self._replies = ReplyReader()

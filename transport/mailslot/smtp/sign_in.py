@@ -9,12 +9,12 @@ import anyio.to_thread
 from mailslot.errors import SignInError
 from mailslot.sasl.credentials import OAuth
 from mailslot.sasl.exchange import Step
-from mailslot.sasl.sign_in import SignInAgainError, choose, refusal_cause
+from mailslot.sasl.refusal import refused
+from mailslot.sasl.sign_in import SignInAgainError, choose
 from mailslot.sasl.sign_in import sign_in as sign_in_over
 from mailslot.smtp.limits import MAX_INITIAL_RESPONSE
 from mailslot.smtp.refusals import cause_of
 from mailslot.smtp.states import State
-from mailslot.wire.reply import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,21 +91,8 @@ class SmtpCarrier:
 
     def refusal(self, credentials: Credentials, verdict: Verdict) -> SignInError:
         """Return the error for a refused sign-in."""
-        reasons, mask = verdict.reasons, self._dialogue.redactor.mask
-        challenge = None if reasons is None else {mask(printable(k)): mask(printable(v)) for k, v in reasons.items()}
-        otherwise, retryable = refusal_cause(credentials, verdict)
-        cause = otherwise
-        if not retryable:
-            cause, retryable = cause_of("sign_in", verdict.reply, otherwise)
-        return SignInError(
-            f"The mail server {self._dialogue.channel.endpoint.host} refused the sign-in of {credentials.user}: "
-            f"{verdict.reply.words}",
-            cause=cause,
-            reply=verdict.reply,
-            retryable=retryable,
-            detail=str(verdict.reply),
-            challenge=challenge,
-        )
+        dialogue = self._dialogue
+        return refused(credentials, verdict, dialogue.channel.endpoint.host, dialogue.redactor, cause_of)
 
     async def _step(self, octets: bytes, noted: str) -> Step:
         reply = await self._dialogue.ask(octets, noted)

@@ -173,11 +173,6 @@ class SmtpTalk(Dialogue[L], ABC):
         await self.start_tls(context)
         self.note_tls()
 
-    def note_tls(self) -> None:
-        """Note in the transcript that TLS is up."""
-        if self.transcript is not None:
-            self.transcript.event("encrypted from here on")
-
 
 def _literal(host: str) -> str:
     return f"[IPv6:{host.partition('%')[0]}]" if ":" in host else f"[{host}]"

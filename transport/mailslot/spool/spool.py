@@ -153,6 +153,11 @@ class Spool:
         query = "SELECT pipeline, state, count(*), min(created_at) FROM jobs GROUP BY pipeline, state"
         return await self._database.read(lambda connection: [tuple(row) for row in connection.execute(query)])
 
+    async def held(self) -> Mapping[str, tuple[int, int]]:
+        """Return, for each record with jobs that are held, how many there are, and the newest one's number."""
+        query = "SELECT via, count(*), max(id) FROM jobs WHERE state = 'held' GROUP BY via"
+        return await self._database.read(lambda c: {via: (number, newest) for via, number, newest in c.execute(query)})
+
     def content(self, job: Job) -> SpooledMessage:
         """Return a job's message, as `mailslot.smtp.session.SmtpSession.submit` takes it."""
         return SpooledMessage(self._database, self._folder, job)

@@ -14,15 +14,14 @@ from mailslot_plugins.alerts.kinds import KINDS, SEVERITIES
 from mailslot_plugins.alerts.section import SECTION, policy
 from mailslot_plugins.alerts.trial import send_trial
 from mailslot_plugins.panel.alerts.kinds import kind_name
-from mailslot_plugins.panel.render import redirect, render, text
-from mailslot_plugins.panel.token.state import token_states
+from mailslot_plugins.panel.render import device_of, redirect, render, text
+from mailslot_plugins.panel.token.state import token_state
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from mailslot.service.device import Device
     from mailslot_plugins.alerts.board import Incident
 
 
@@ -55,27 +54,26 @@ async def show_live(request: Request) -> Response:
 
 async def clear(request: Request) -> Response:
     """Say that a condition is gone."""
-    device: Device = request.app.state.device
+    device = device_of(request)
     form: FormData = request.state.form
-    said = text(request, "alerts", "is_cleared")
     try:
         await Alarms(device).clear(str(form.get("kind", "")), part=str(form.get("part", "")))
     except InputError as error:
         return redirect(request, "/alerts", str(error), "error")
-    return redirect(request, "/alerts", said)
+    return redirect(request, "/alerts", text(request, "alerts", "is_cleared"))
 
 
 async def send_test(request: Request) -> Response:
     """Have a test mail sent, and go to its job."""
     try:
-        job = await send_trial(request.app.state.device)
+        job = await send_trial(device_of(request))
     except MailError as error:
         return redirect(request, "/alerts", str(error), "error")
     return redirect(request, f"/jobs/{job.id}", text(request, "alerts", "test_is_sent"))
 
 
 async def _context(request: Request) -> dict[str, Any]:
-    device: Device = request.app.state.device
+    device = device_of(request)
     language = request.state.language
     values = device.settings(SECTION)
     rules = policy(values, device.settings(DEVICE)["administrator"])
@@ -98,7 +96,7 @@ async def _context(request: Request) -> dict[str, Any]:
         "schedule": values["schedule"],
         "schedule_recipients": values["schedule_recipients"] or rules.recipients("other"),
         "values": values,
-        "slot": (await token_states(device))[RECORD],
+        "slot": await token_state(device, RECORD),
     }
 
 

@@ -11,8 +11,9 @@ from mailslot.slots.section import find_section, section_names
 from mailslot.slots.slot import SLOTS, find_slot
 from mailslot_plugins.alerts.kinds import KINDS, find_kind
 from mailslot_plugins.panel.api.documents import SLOT
-from mailslot_plugins.panel.api.schema import ID, LARGEST, one_of
+from mailslot_plugins.panel.api.schema import ID, one_of
 from mailslot_plugins.panel.problem import NotDoneError
+from mailslot_plugins.panel.render import number_in as parsed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,8 +71,8 @@ def number_in(call: Call, name: str) -> int:
         NotDoneError: 404, it is none.
     """
     text: str = call.request.path_params[name]
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
-    if not 1 <= number <= LARGEST:
+    number = parsed(text)
+    if number < 1:
         raise NotDoneError(404, f"There is no {name} {text[:80]!r}.", key=name)
     return number
 

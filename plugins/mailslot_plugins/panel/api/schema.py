@@ -16,8 +16,7 @@ NUMBER: Final[Schema] = {"type": "number"}
 TIME: Final[Schema] = {"type": "string", "format": "date-time"}
 TEXTS: Final[Schema] = {"type": "array", "items": TEXT}
 
-LARGEST: Final = 2**63 - 1
-ID: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": LARGEST}
+ID: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
 
 
 def one_of(*words: str) -> Schema:

@@ -13,7 +13,7 @@ from mailslot.diagnosis.history import History
 from mailslot_plugins.panel.connection_test.history import MOST, picture
 from mailslot_plugins.panel.connection_test.outcome import of_past, of_result
 from mailslot_plugins.panel.connection_test.running import cancel_test, find_test, start_test
-from mailslot_plugins.panel.render import redirect, render
+from mailslot_plugins.panel.render import device_of, redirect, render
 from mailslot_plugins.panel.slots.place import others, places, slot_of
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ async def tests_of(device: Device, slot: Slot, language: str) -> list[Outcome]:
 
 
 async def _context(request: Request, slot: Slot) -> dict[str, Any]:
-    device: Device = request.app.state.device
+    device = device_of(request)
     language: str = request.state.language
     piece = find_test(request.app.state, slot)
     # Asked before the history is read: a test that ends meanwhile is shown with its place there, a moment later.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -60,12 +59,16 @@ async def matters(device: Device, records: Iterable[Overview], language: str) ->
         records: what is known of the records.
         language: of the sentences.
     """
-    held = await device.spool.jobs(states=["held"], most=1000)
-    waiting = Counter(job.via for job in held)
-    found = [matter for each in records if (matter := _of_record(each, language, waiting[each.name]))]
-    blamed = {matter.where for matter in found}
-    named = {slot.id for each in records if _name(each.name) in blamed for slot in each.doors}
-    found += [_of_held(via, held, language) for via in waiting if via in PROTOCOLS and _name(via) not in blamed]
+    held = await device.spool.held()
+    numbers = {via: number for via, (number, _) in held.items()}
+    blamed = {
+        each.name: matter for each in records if (matter := _of_record(each, language, numbers.get(each.name, 0)))
+    }
+    named = {slot.id for record in blamed for slot in doors(record)}
+    found = [*blamed.values()]
+    for via, (number, newest) in held.items():
+        if via in PROTOCOLS and via not in blamed:
+            found.append(_of_held(await device.spool.job(newest), number, language))
     found += [_of_job(job, language) for job in await device.spool.jobs(states=["in_doubt"], most=_MOST_JOBS)]
     failed = await device.spool.jobs(states=["failed"], most=_MOST_JOBS)
     found += [_of_job(job, language) for job in failed if device.now() - job.changed_at < _RECENT]
@@ -84,30 +87,25 @@ def _of_record(record: Overview, language: str, held: int) -> Matter | None:
     """Return what a record needs: its token first, since nothing works without one; then its test, then its poll."""
     slot = record.doors[0].id
     token, test = record.token, record.test
+    step: Step = "test"
     if token.kind == "error" and token.health is not None and record.is_set:
-        said = told(token.health.cause or "token_not_retrieved", language)
-        step: Step = "get_token" if said.token_helps else "settings"
-        address = f"/slots/{slot}/token" if said.token_helps else f"/slots/{slot}"
-        return Matter(_name(record.name), said.message, said.advice, said.actor, step, address, held)
-    if test is not None and not test.ok and (token.health is None or _since(token.health.obtained_at) < test.at):
+        said, step = told(token.health.cause or "token_not_retrieved", language), "settings"
+    elif test is not None and not test.ok and (token.health is None or (token.health.obtained_at or 0.0) < test.at):
         said = told(test.cause, language, facts=test.facts)
     elif record.poll_cause is not None:
         said = told(record.poll_cause, language, sentence=record.poll_sentence)
     else:
         return None
     if said.token_helps:
-        return Matter(
-            _name(record.name), said.message, said.advice, said.actor, "get_token", f"/slots/{slot}/token", held
-        )
-    return Matter(_name(record.name), said.message, said.advice, said.actor, "test", f"/slots/{slot}/test", held)
+        step = "get_token"
+    address = f"/slots/{slot}" + {"get_token": "/token", "test": "/test", "settings": ""}[step]
+    return Matter(_name(record.name), said.message, said.advice, said.actor, step, address, held)
 
 
-def _of_held(via: str, held: Iterable[Job], language: str) -> Matter:
-    job = next(job for job in held if job.via == via)
+def _of_held(job: Job, number: int, language: str) -> Matter:
     said = told(job.cause or "unknown", language, sentence=job.sentence)
-    slot = doors(via)[0].id
-    number = sum(each.via == via for each in held)
-    return Matter(_name(via), said.message, said.advice, said.actor, "test", f"/slots/{slot}/test", number)
+    slot = doors(job.via)[0].id
+    return Matter(_name(job.via), said.message, said.advice, said.actor, "test", f"/slots/{slot}/test", number)
 
 
 def _of_job(job: Job, language: str) -> Matter:
@@ -121,7 +119,3 @@ def _of_job(job: Job, language: str) -> Matter:
 
 def _name(record: str) -> str:
     return " · ".join(slot.path.rpartition(" → ")[2] for slot in doors(record))
-
-
-def _since(moment: float | None) -> float:
-    return 0.0 if moment is None else moment

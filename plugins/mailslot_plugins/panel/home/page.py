@@ -8,13 +8,12 @@ from starlette.routing import Route
 
 from mailslot_plugins.panel.home.attention import matters
 from mailslot_plugins.panel.home.records import overviews
-from mailslot_plugins.panel.render import render
+from mailslot_plugins.panel.render import device_of, render
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from mailslot.service.device import Device
 
 _JOBS: Final = 5
 
@@ -30,7 +29,7 @@ async def show_live(request: Request) -> Response:
 
 
 async def _context(request: Request) -> dict[str, Any]:
-    device: Device = request.app.state.device
+    device = device_of(request)
     records = await overviews(device)
     counts = await device.spool.counts()
     return {

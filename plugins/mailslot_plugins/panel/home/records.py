@@ -11,7 +11,7 @@ from mailslot.diagnosis.history import History
 from mailslot.service.poller import STORE
 from mailslot.slots.presets import effective
 from mailslot.slots.slot import PROTOCOLS, doors
-from mailslot_plugins.panel.token.state import token_states
+from mailslot_plugins.panel.token.state import token_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +64,6 @@ async def overviews(device: Device) -> list[Overview]:
         InputError: the settings cannot be used.
     """
     settings = await run_sync(device.records.settings.load)
-    tokens = await token_states(device)
     history = History(device.home)
     polls = await device.store(STORE).items()
     found: list[Overview] = []
@@ -80,7 +79,7 @@ async def overviews(device: Device) -> list[Overview]:
                 doors=doors(name),
                 settings=holds,
                 is_set=holds.server is not None,
-                token=tokens[name],
+                token=await token_state(device, name),
                 test=tests[0] if tests else None,
                 polled_at=at,
                 poll_cause=cast("str | None", last.get("cause")),

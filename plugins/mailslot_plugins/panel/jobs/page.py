@@ -9,9 +9,9 @@ from starlette.routing import Route
 
 from mailslot.errors import InputError
 from mailslot.slots.slot import PROTOCOLS, doors
-from mailslot.spool.job import STATES, TRANSITIONS
+from mailslot.spool.job import STATES, TRANSITIONS, UNFINISHED
 from mailslot_plugins.panel.faults import told
-from mailslot_plugins.panel.render import number_in, redirect, render, text
+from mailslot_plugins.panel.render import device_of, number_in, redirect, render, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from mailslot.service.device import Device
     from mailslot.spool.job import Job, State
 
 _PAGE: Final = 50
@@ -63,7 +62,7 @@ async def retry(request: Request) -> Response:
     """Have it sent again."""
     job = await _job(request)
     try:
-        await _device(request).spool.retry(job.id)
+        await device_of(request).spool.retry(job.id)
     except InputError as error:
         return redirect(request, f"/jobs/{job.id}", str(error), "error")
     return redirect(request, f"/jobs/{job.id}", text(request, "jobs", "is_sent_again"))
@@ -78,14 +77,14 @@ async def cancel(request: Request) -> Response:
     """Have it not sent."""
     job = await _job(request)
     try:
-        await _device(request).spool.cancel(job.id)
+        await device_of(request).spool.cancel(job.id)
     except InputError as error:
         return redirect(request, f"/jobs/{job.id}", str(error), "error")
     return redirect(request, f"/jobs/{job.id}", text(request, "jobs", "is_cancelled"))
 
 
 async def _listed(request: Request) -> dict[str, Any]:
-    spool = _device(request).spool
+    spool = device_of(request).spool
     query = request.query_params
     group, pipeline = query.get("state", ""), query.get("pipeline", "")
     states = GROUPS.get(group)
@@ -105,17 +104,15 @@ async def _listed(request: Request) -> dict[str, Any]:
 
 async def _shown(request: Request) -> dict[str, Any]:
     job = await _job(request)
-    slots = doors(job.via) if job.via in PROTOCOLS else ()
     moves = TRANSITIONS[job.state]
     said = told(job.cause, request.state.language, sentence=job.sentence) if job.cause else None
     return {
         "job": job,
         "said": said,
-        "slot": slots[0] if slots else None,
-        "slots": slots,
+        "slot": doors(job.via)[0] if job.via in PROTOCOLS else None,
         "can_retry": "retry" in moves,
         "can_cancel": "cancel" in moves,
-        "ended": job.state in {"sent", "failed", "cancelled"},
+        "ended": job.state not in UNFINISHED,
         "refused": {
             each.address: told(each.cause, request.state.language).message for each in job.recipients if each.cause
         },
@@ -129,7 +126,7 @@ async def _job(request: Request) -> Job:
         HTTPException: 404, there is none.
     """
     try:
-        return await _device(request).spool.job(number_in(request.path_params["job"]))
+        return await device_of(request).spool.job(number_in(request.path_params["job"]))
     except InputError:
         raise HTTPException(404) from None
 
@@ -143,11 +140,6 @@ def _said(job: Job, request: Request) -> str:
 def _before(query: QueryParams) -> int | None:
     number = number_in(query.get("before", ""))
     return number if number > 0 else None
-
-
-def _device(request: Request) -> Device:
-    device: Device = request.app.state.device
-    return device
 
 
 routes = [

@@ -13,7 +13,7 @@ from mailslot.errors import InputError
 from mailslot.service.received import described, received
 from mailslot.slots.slot import PROTOCOLS, doors
 from mailslot_plugins.intake.thumbnails import Thumbnails
-from mailslot_plugins.panel.render import number_in, redirect, render, text
+from mailslot_plugins.panel.render import device_of, number_in, redirect, render, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +42,7 @@ async def list_live(request: Request) -> Response:
 
 async def show(request: Request) -> Response:
     """Answer with one mail."""
-    device = _device(request)
+    device = device_of(request)
     found = await described(device.spool, await _mail(request))
     pictures = await run_sync(_pictures, device, [found])
     return render(
@@ -52,7 +52,7 @@ async def show(request: Request) -> Response:
 
 async def show_picture(request: Request) -> Response:
     """Answer with the picture of a mail's first page."""
-    path = await run_sync(Thumbnails(_device(request).home).path, await _mail(request))
+    path = await run_sync(Thumbnails(device_of(request).home).path, await _mail(request))
     if path is None:
         raise HTTPException(404)
     return FileResponse(path, media_type="image/png")
@@ -63,14 +63,14 @@ async def retry(request: Request) -> Response:
     mail = await _mail(request)
     address = f"/received/{mail.id}"
     try:
-        await _device(request).spool.ledger.retry(mail.id)
+        await device_of(request).spool.ledger.retry(mail.id)
     except InputError as error:
         return redirect(request, address, str(error), "error")
     return redirect(request, address, text(request, "received", "is_handled_again"))
 
 
 async def _listed(request: Request) -> dict[str, Any]:
-    device = _device(request)
+    device = device_of(request)
     asked = request.query_params.get("record", "")
     record = asked if asked in RECORDS else ""
     mails = await received(device.spool, record or None, most=_MOST)
@@ -96,14 +96,9 @@ async def _mail(request: Request) -> Incoming:
         HTTPException: 404, there is none.
     """
     try:
-        return await _device(request).spool.ledger.mail(number_in(request.path_params["mail"]))
+        return await device_of(request).spool.ledger.mail(number_in(request.path_params["mail"]))
     except InputError:
         raise HTTPException(404) from None
-
-
-def _device(request: Request) -> Device:
-    device: Device = request.app.state.device
-    return device
 
 
 routes = [

@@ -12,7 +12,7 @@ from mailslot.errors import InputError
 from mailslot.slots.keys import parse_value
 from mailslot.slots.section import find_section
 from mailslot_plugins.panel.programs import change_section
-from mailslot_plugins.panel.render import redirect, render, text
+from mailslot_plugins.panel.render import device_of, redirect, render, text
 from mailslot_plugins.panel.sections.fields import allowed, changes, fields, section_name
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from mailslot.service.device import Device
     from mailslot.slots.section import Section
 
 _BACK: Final[Mapping[str, str]] = {
@@ -42,7 +41,7 @@ async def show(request: Request) -> Response:
 
 async def save(request: Request) -> Response:
     """Set what was entered."""
-    device: Device = request.app.state.device
+    device = device_of(request)
     section = await _section(request)
     form: FormData = request.state.form
     wanted = changes(section, form)
@@ -65,7 +64,7 @@ async def _form(
     entered: Mapping[str, str] | None = None,
     errors: Mapping[str, str] | None = None,
 ) -> Response:
-    device: Device = request.app.state.device
+    device = device_of(request)
     language = request.state.language
     in_use = await run_sync(device.records.settings.current)
     shown = fields(section, in_use.sections.get(section.name, {}), entered or {}, language)

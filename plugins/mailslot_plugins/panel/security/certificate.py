@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import socket
 import ssl
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -81,20 +80,20 @@ def own(certificate: Path, key: Path) -> Identity:
         ) from error
 
 
-def self_made(home: Path, names: Iterable[str], now: float | None = None) -> Identity:
+def self_made(home: Path, names: Iterable[str], now: float) -> Identity:
     """Return the device's own certificate, made at first and made anew in time; its key stays.
 
     Args:
         home: the home folder.
         names: host names and addresses that it must be good for.
-        now: the time, in seconds since 1970; None for the clock's.
+        now: the time, in seconds since 1970.
 
     Raises:
         VaultError: it cannot be kept.
     """
     folder = home / "panel"
     path, key_path = folder / "certificate.pem", folder / "key.pem"
-    moment = datetime.fromtimestamp(time.time() if now is None else now, UTC)
+    moment = datetime.fromtimestamp(now, UTC)
     wanted = frozenset(names)
     with reading(path):
         octets = durable.read(path, _LARGEST)
@@ -136,7 +135,7 @@ def _is_good(octets: bytes, key: ec.EllipticCurvePrivateKey, wanted: frozenset[s
     return (
         certificate.public_key() == key.public_key()
         and certificate.not_valid_before_utc <= moment < certificate.not_valid_after_utc - RENEWED
-        and {str(each) for each in wanted} <= good_for
+        and wanted <= good_for
     )
 
 

@@ -21,7 +21,7 @@ from mailslot.errors import MailError
 from mailslot.service.log import described
 from mailslot.wire.secret import Secret
 from mailslot_plugins.panel.cookies import cookie
-from mailslot_plugins.panel.problem import problem
+from mailslot_plugins.panel.problem import problem, problem_of
 from mailslot_plugins.panel.render import render
 from mailslot_plugins.panel.security import limits
 from mailslot_plugins.panel.security.addresses import is_local, is_ours
@@ -118,7 +118,7 @@ class _Passage:
                 # A form on another site comes without the cookie, and must not have it overwritten by an empty one.
                 self._visit.fresh = False
             state.visit, state.session = self._visit, self._visit.session
-            body = await limits.read_body(receive, limits.BODY, limits.DEADLINE)
+            body = await limits.read_body(receive)
             state.form = self._form(body)
             refusal = await self._refusal(claimed=claimed)
             if refusal is None:
@@ -209,8 +209,9 @@ class _Passage:
         return self._trouble(status, self._say(key))
 
     def _failed(self, error: Exception) -> Response:
-        sentence = str(error) if isinstance(error, MailError) else say("layout", "trouble_other", self._language)
-        return self._trouble(500, sentence)
+        if not isinstance(error, MailError):
+            return self._trouble(500, say("layout", "trouble_other", self._language))
+        return problem_of(error) if self._for_api else self._trouble(503, str(error))
 
     def _trouble(self, status: int, sentence: str) -> Response:
         if self._for_api:

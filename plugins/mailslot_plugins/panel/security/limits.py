@@ -39,22 +39,20 @@ def head(scope: Scope) -> int:
     return len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(name) + len(value) for name, value in headers)
 
 
-async def read_body(receive: Receive, most: int, deadline: float) -> bytes:
+async def read_body(receive: Receive) -> bytes:
     """Return the body of a request.
 
     Args:
         receive: the server's.
-        most: octets that are taken.
-        deadline: seconds for all of it.
 
     Raises:
-        TooLargeError: there is more.
-        TooSlowError: it does not come.
+        TooLargeError: it has more than `BODY`.
+        TooSlowError: not all of it has come within `DEADLINE`.
         LeftError: nobody waits for an answer.
     """
     octets, come = bytearray(), 0
     try:
-        with anyio.fail_after(deadline):
+        with anyio.fail_after(DEADLINE):
             more = True
             # Who sends too much is heard out for a while, since many a browser reads no answer before it has sent all.
             while more and come <= _DISCARDED:
@@ -63,12 +61,12 @@ async def read_body(receive: Receive, most: int, deadline: float) -> bytes:
                     raise LeftError
                 piece: bytes = message.get("body", b"")
                 come += len(piece)
-                if come <= most:
+                if come <= BODY:
                     octets += piece
                 more = message.get("more_body", False)
     except TimeoutError:
         raise TooSlowError from None
-    if come > most:
+    if come > BODY:
         raise TooLargeError
     return bytes(octets)
 

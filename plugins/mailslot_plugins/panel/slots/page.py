@@ -12,7 +12,7 @@ from mailslot.slots.contents import SettingsFileError
 from mailslot_plugins.panel.connection_test.history import picture
 from mailslot_plugins.panel.connection_test.page import tests_of
 from mailslot_plugins.panel.connection_test.running import find_test
-from mailslot_plugins.panel.render import redirect, render, text
+from mailslot_plugins.panel.render import device_of, redirect, render, text
 from mailslot_plugins.panel.slots import review
 from mailslot_plugins.panel.slots.check import changed_elsewhere, faults, sentence
 from mailslot_plugins.panel.slots.draft import Draft, asks
@@ -22,7 +22,8 @@ from mailslot_plugins.panel.slots.labels import label, shown
 from mailslot_plugins.panel.slots.place import others, places, slot_of
 from mailslot_plugins.panel.slots.polling import polls, start_check
 from mailslot_plugins.panel.slots.stored import stored
-from mailslot_plugins.panel.token.state import token_states
+from mailslot_plugins.panel.token.state import token_state
+from mailslot_plugins.panel.token.view import settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +61,7 @@ async def show_fields(request: Request) -> Response:
 async def save(request: Request) -> Response:
     """Keep what was entered, once it was shown what else that changes."""
     slot = slot_of(request)
-    device: Device = request.app.state.device
+    device = device_of(request)
     now = await _stored(request, slot)
     entry = _entry(request, slot, now).with_preset()
     elsewhere = changed_elsewhere(entry, now)
@@ -90,8 +91,8 @@ async def check_now(request: Request) -> Response:
 async def show_polls(request: Request) -> Response:
     """Answer with what there is to say of looking for mail, which changes by itself."""
     slot = _pop_slot(request)
-    now = await _stored(request, slot)
-    mail = await polls(request.app.state, slot, now.settings.check_interval, request.state.language)
+    settings = await settings_of(device_of(request), slot)
+    mail = await polls(request.app.state, slot, settings.check_interval, request.state.language)
     return render(request, "slots/polls.html", slot=slot, mail=mail)
 
 
@@ -105,7 +106,7 @@ async def _page(
     status: int = 200,
     elsewhere: Mapping[str, bool] | None = None,
 ) -> Response:
-    device: Device = request.app.state.device
+    device = device_of(request)
     language: str = request.state.language
     # What others have changed is what the page shows from now on, beside what was entered here.
     entry = entry.over(now)
@@ -132,20 +133,20 @@ async def _page(
 
 
 async def _stored(request: Request, slot: Slot) -> Stored:
-    device: Device = request.app.state.device
+    device = device_of(request)
     return await run_sync(stored, device.records, slot.record)
 
 
 async def _token(device: Device, slot: Slot) -> TokenState | None:
     """Return the token's state; None where no settings hold, which is said elsewhere on the page."""
     try:
-        return (await token_states(device))[slot.record]
+        return await token_state(device, slot.record)
     except SettingsFileError:
         return None
 
 
 def _entry(request: Request, slot: Slot, now: Stored) -> Entry:
-    return read_entry(request.state.form, now, slot.protocol, request.app.state.device.home)
+    return read_entry(request.state.form, now, slot.protocol, device_of(request).home)
 
 
 def _pop_slot(request: Request) -> Slot:

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from mailslot.errors import InputError
 from mailslot.slots.corrections import MICROSOFT_NOTE
-from mailslot_plugins.panel.render import redirect, render, text
+from mailslot_plugins.panel.render import device_of, redirect, render, text
 from mailslot_plugins.panel.security.session import Notice
 from mailslot_plugins.panel.slots.check import sentence
 from mailslot_plugins.panel.slots.draft import Draft, difference, rows, touches_token
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from mailslot.service.device import Device
     from mailslot.slots.slot import Slot
     from mailslot_plugins.panel.slots.entry import Entry
     from mailslot_plugins.panel.slots.stored import Stored
@@ -47,7 +46,7 @@ async def show(request: Request) -> Response:
     slot, draft = slot_of(request), find(request, slot_of(request))
     if draft is None:
         return redirect(request, f"/slots/{slot.id}")
-    device: Device = request.app.state.device
+    device = device_of(request)
     language: str = request.state.language
     now = await run_sync(stored, device.records, slot.record)
     try:
@@ -73,7 +72,7 @@ async def confirm(request: Request) -> Response:
     slot, draft = slot_of(request), find(request, slot_of(request))
     if draft is None:
         return redirect(request, f"/slots/{slot.id}", text(request, "slots", "no_draft"), "warning")
-    now = await run_sync(stored, request.app.state.device.records, slot.record)
+    now = await run_sync(stored, device_of(request).records, slot.record)
     if now.texts != draft.before:
         request.state.session.data[_key(slot)] = Draft(draft.entry, draft.elsewhere, now.texts)
         return redirect(request, f"/slots/{slot.id}/review", text(request, "slots", "changed_again"), "warning")
@@ -89,7 +88,7 @@ async def keep(request: Request, slot: Slot, entry: Entry, now: Stored) -> Respo
         entry: what was entered.
         now: what was kept before.
     """
-    device: Device = request.app.state.device
+    device = device_of(request)
     language: str = request.state.language
     change = partial(device.records.change, slot.record, entry.changes, entry.secrets)
     try:

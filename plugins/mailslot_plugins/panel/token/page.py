@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mailslot.errors import InputError, MailError
-from mailslot_plugins.panel.render import redirect, render, text
+from mailslot_plugins.panel.render import device_of, redirect, render, text
 from mailslot_plugins.panel.slots.place import slot_of
 from mailslot_plugins.panel.token import callback
 from mailslot_plugins.panel.token.application import save
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from mailslot.service.device import Device
     from mailslot.slots.slot import Slot
 
 
@@ -46,13 +45,13 @@ async def show_progress(request: Request) -> Response:
         return Response(status_code=204, headers={"HX-Redirect": sign_in.address})
     if request.query_params.get("seen") == sign_in.step:
         return Response(status_code=204)
-    account = (await settings_of(_device(request), slot)).account
+    account = (await settings_of(device_of(request), slot)).account
     return render(request, "token/progress.html", live=True, account=account, **shown)
 
 
 async def start(request: Request) -> Response:
     """Begin a sign-in."""
-    slot, device = slot_of(request), _device(request)
+    slot, device = slot_of(request), device_of(request)
     settings = await settings_of(device, slot)
     open_ = await run_sync(openings, device.records, slot.record, settings, request.url)
     asked = request.state.form.get("way", "")
@@ -93,7 +92,7 @@ async def cancel(request: Request) -> Response:
 
 async def save_application(request: Request) -> Response:
     """Keep the application's id, tenant and secret."""
-    slot, device = slot_of(request), _device(request)
+    slot, device = slot_of(request), device_of(request)
     settings = await settings_of(device, slot)
     provider = (await run_sync(openings, device.records, slot.record, settings, request.url)).provider
     if provider is None:
@@ -118,7 +117,7 @@ async def ask_delete(request: Request) -> Response:
 async def delete(request: Request) -> Response:
     """Begin to delete the token."""
     slot = slot_of(request)
-    start_deletion(request.app.state, slot, await settings_of(_device(request), slot))
+    start_deletion(request.app.state, slot, await settings_of(device_of(request), slot))
     return redirect(request, _path(slot))
 
 
@@ -134,11 +133,6 @@ def _fault(request: Request, key: str, form: Mapping[str, str], error: MailError
     if key == "client_id" and not form.get("client_id", "").strip():
         return text(request, "token", "id_missing")
     return text(request, "token", "tenant_wrong") if key == "tenant" else str(error)
-
-
-def _device(request: Request) -> Device:
-    device: Device = request.app.state.device
-    return device
 
 
 def _path(slot: Slot) -> str:

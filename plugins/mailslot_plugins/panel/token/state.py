@@ -1,4 +1,4 @@
-"""The token lines of all records, and how each token is doing, for every page that shows them."""
+"""The token line of a record, and how its token is doing, for every page that shows them."""
 
 from __future__ import annotations
 
@@ -111,18 +111,15 @@ class TokenState:
         )
 
 
-async def token_states(device: Device) -> dict[str, TokenState]:
-    """Return the state of every record's token.
+async def token_state(device: Device, record: str) -> TokenState:
+    """Return the state of a record's token.
 
     Args:
         device: the device.
+        record: which.
 
     Raises:
         InputError: the settings cannot be used, and never could.
     """
-    settings = (await run_sync(device.records.settings.current)).records
-    now = device.now()
-    found: dict[str, TokenState] = {}
-    for record, mine in settings.items():
-        found[record] = TokenState(*await device.records.token_state(record, mine, now), mine)
-    return found
+    settings = (await run_sync(device.records.settings.current)).records[record]
+    return TokenState(*await device.records.token_state(record, settings, device.now()), settings)

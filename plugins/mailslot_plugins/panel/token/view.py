@@ -12,6 +12,7 @@ from mailslot.errors import MailError
 from mailslot.slots.flows import provider_of
 from mailslot.slots.presets import service_of
 from mailslot.slots.slot import PROTOCOLS
+from mailslot_plugins.panel.render import device_of
 from mailslot_plugins.panel.slots.place import others, places
 from mailslot_plugins.panel.token.application import fields_of, steps_of
 from mailslot_plugins.panel.token.deletion import Deletion
@@ -19,7 +20,7 @@ from mailslot_plugins.panel.token.obtain import key_of
 from mailslot_plugins.panel.token.outcome import outcome_of
 from mailslot_plugins.panel.token.picture import qr
 from mailslot_plugins.panel.token.sign_in import SignIn
-from mailslot_plugins.panel.token.state import FOLDER, TokenState
+from mailslot_plugins.panel.token.state import FOLDER, token_state
 from mailslot_plugins.panel.token.ways import SOURCE, registered, ways_for
 from mailslot_plugins.panel.words import say
 
@@ -121,11 +122,11 @@ async def view(request: Request, slot: Slot, **more: object) -> dict[str, Any]:
         slot: whose token.
         more: what is shown besides, in the place of the same.
     """
-    device: Device = request.app.state.device
-    settings = await settings_of(device, slot)
+    device = device_of(request)
+    state = await token_state(device, slot.record)
+    settings = state.settings
     open_ = await run_sync(openings, device.records, slot.record, settings, request.url)
     language: str = request.state.language
-    state = TokenState(*await device.records.token_state(slot.record, settings, device.now()), settings)
     deletion = deletion_of(request, slot)
     return {
         "slot": slot,

@@ -1,0 +1,80 @@
+"""A third party's submitter and maildrop that fail in a way of their own while they open a session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailslot.diagnosis.catalogue import say
+from mailslot.diagnosis.connection_test import test_connection as connection_test
+from mailslot.errors import MailError
+from mailslot.slots.access import Accesses, open_smtp
+from mailslot.slots.maildrop import open_maildrop
+from mailslot.slots.records import Records
+from mailslot.slots.slot import find_slot
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from plugins.conftest import Site
+
+MODULE = """
+from contextlib import asynccontextmanager
+
+@asynccontextmanager
+async def late(endpoint, auth=None, /, *, on_stage=None, **how):
+    on_stage("connect")
+    raise KeyError("hunter2")
+    yield
+
+def exits(*_, **how):
+    raise SystemExit("hunter2")
+
+class Drop:
+    options = {}
+    def place(self, options):
+        return ""
+    def open(self, access, options, *, transcript=None, on_stage=None):
+        return late(access.endpoint, on_stage=on_stage)
+
+drop = Drop()
+"""
+
+
+@pytest.fixture
+def records(site: Site, tmp_path: Path) -> Records:
+    site.module("acme_sessions", MODULE)
+    submitters = "[mailslot.submitters]\nlate = acme_sessions:late\nexits = acme_sessions:exits\n"
+    site.install("acme", f"{submitters}[mailslot.maildrops]\nlate = acme_sessions:drop\n")
+    return Records(tmp_path / "home")
+
+
+@pytest.mark.parametrize(
+    ("slot", "name", "stage", "kind"),
+    [
+        ("network.smtp", "late", "connect", "KeyError"),
+        ("network.smtp", "exits", "resolve", "SystemExit"),
+        ("fax.pop", "late", "connect", "KeyError"),
+    ],
+)
+async def test_it_is_named(records: Records, slot: str, name: str, stage: str, kind: str) -> None:
+    found = find_slot(slot)
+    smtp = found.protocol == "SMTP"
+    what = "submitter" if smtp else "maildrop"
+    values = {"server": "localhost", "port": 25, "security": "none", what: name}
+    records.change(found.record, {**values, "sender_address": "a@example.com"} if smtp else values, {})
+    async with Accesses(records) as accesses:
+        access = await accesses.of(found.record)
+        with pytest.raises(MailError) as raised:
+            async with open_smtp(access) if smtp else open_maildrop(access):
+                pass
+        result = await connection_test(accesses, found)
+    error = raised.value
+    assert (str(error), error.stage) == (f"The {what} {name} failed: it has an error of its own.", stage)
+    assert error.retryable
+    assert error.detail.startswith(f"{kind} (")
+    assert "acme_sessions.py" in error.detail
+    assert (result.ok, result.stage, result.diagnosis.cause) == (False, stage, "unknown")
+    assert f"The {what} {name} failed" in say(result.diagnosis).message
+    assert "hunter2" not in f"{error} {error.detail} {result}"

@@ -1,0 +1,90 @@
+"""Who asks for a record's tokens: the application and the account that its settings name."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from mailslot.errors import InputError
+from mailslot.oauth.client import Certificate, Client
+from mailslot.slots.flows import APP_FLOWS, provider_of
+from mailslot.slots.presets import service_of
+from mailslot.slots.slot import PROTOCOLS
+from mailslot.wire.secret import Secret
+
+if TYPE_CHECKING:
+    from mailslot.oauth.flow import Flow
+    from mailslot.oauth.providers import Provider
+    from mailslot.slots.settings import Settings
+    from mailslot.vault.vault import Vault
+
+_PEM: Final = re.compile(r"(-----BEGIN ([A-Z ]+)-----.*?-----END \2-----)", re.DOTALL)
+
+
+class ApplicationMissingError(InputError):
+    """No application is set; `provider` tells how to register one."""
+
+    def __init__(self, provider: Provider) -> None:
+        super().__init__(
+            f"No application is set: register one with {provider.name}, and set its client_id.",
+            stage="token",
+            cause="not_configured",
+        )
+        self.provider = provider
+
+
+def client_for(vault: Vault, record: str, settings: Settings, flow: Flow | None) -> Client:
+    """Return who asks for tokens for a record by a flow, or by one that is not chosen yet; before discovery.
+
+    Raises:
+        InputError: the provider, the application's id or the account is missing, or they do not fit.
+        MailError: the secret cannot be read.
+    """
+    if flow is None:
+        return client_of(vault, record, settings)
+    provider_of(settings).at_tenant(settings.tenant).check_flow(flow.name)
+    return client_of(vault, record, settings, app=flow.name in APP_FLOWS, registered=flow.name != "service_account")
+
+
+def client_of(vault: Vault, record: str, settings: Settings, *, app: bool = False, registered: bool = True) -> Client:
+    """Return who asks for tokens for a record, whatever the flow. It blocks: call it in a thread.
+
+    Args:
+        vault: the secrets.
+        record: which record.
+        settings: its settings.
+        app: whether the application signs in by itself, and asks for what applications are granted.
+        registered: whether it needs a ``client_id``.
+
+    Raises:
+        InputError: as for `client_for`.
+        MailError: likewise.
+    """
+    provider = provider_of(settings).at_tenant(settings.tenant)
+    if settings.account is None:
+        raise InputError(
+            "The account is not set, so it is not known whose token to get.", stage="token", cause="not_configured"
+        )
+    if settings.client_id is None and registered:
+        raise ApplicationMissingError(provider)
+    service = service_of(settings, PROTOCOLS[record])
+    secret, certificate = _proof(vault.read(record, "client_secret"))
+    return Client(
+        provider=provider,
+        client_id=settings.client_id or "",
+        account=settings.account,
+        scopes=settings.scopes or (provider.scopes(service, app=app) if service else ()),
+        client_secret=secret,
+        certificate=certificate,
+        tenant=settings.tenant,
+    )
+
+
+def _proof(stored: Secret | None) -> tuple[Secret | None, Certificate | None]:
+    """Return how the application proves itself: by a secret, or by a key and its certificate, both in PEM."""
+    text = "" if stored is None else stored.reveal()
+    blocks = {name: block for block, name in _PEM.findall(text)}
+    key = next((block for name, block in blocks.items() if name.endswith("PRIVATE KEY")), None)
+    if key is None or "CERTIFICATE" not in blocks:
+        return stored, None
+    return None, Certificate(Secret(key), blocks["CERTIFICATE"])
