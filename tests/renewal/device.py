@@ -16,13 +16,13 @@ from mailslot.oauth.grant import Grant
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.origin import bound
 from mailslot.oauth.providers import Endpoints, Provider
+from mailslot.oauth.refresh import RenewedByRefreshToken
 from mailslot.oauth.renewal import GrantSource
 from mailslot.oauth.timing import Clocks
 from mailslot.slots.record import RecordStore
 from mailslot.vault.keys import KeyRing
 from mailslot.vault.vault import Vault
 from mailslot.wire.secret import Secret
-from mailslot_plugins.tokens.refresh import RenewedByRefreshToken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

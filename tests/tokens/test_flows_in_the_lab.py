@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lab.provider import Provider
     from mailslot.oauth.client import Client
     from mailslot.oauth.http import TokenHttp
-    from mailslot_plugins.tokens.refresh import RenewedByRefreshToken
+    from mailslot.oauth.refresh import RenewedByRefreshToken
 
 BY_PERSON = {
     "browser": BrowserFlow(),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mailslot.oauth.refresh import RenewedByRefreshToken
 from mailslot.oauth.token_response import new_grant
 from mailslot_plugins.tokens.authorization import WITHIN, Attempt
 from mailslot_plugins.tokens.loopback import open_loopback
-from mailslot_plugins.tokens.refresh import RenewedByRefreshToken
 
 if TYPE_CHECKING:
     from mailslot.oauth.client import Client

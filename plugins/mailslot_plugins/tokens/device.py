@@ -12,10 +12,10 @@ from mailslot.errors import InputError
 from mailslot.oauth.address import check_address
 from mailslot.oauth.faults import DEVICE_CODE, Kind, TokenServiceError, classify, words
 from mailslot.oauth.flow import DeviceCode
+from mailslot.oauth.refresh import RenewedByRefreshToken
 from mailslot.oauth.token_response import new_grant, request_token
 from mailslot.wire.secret import Secret
 from mailslot_plugins.tokens.authorization import unfinished
-from mailslot_plugins.tokens.refresh import RenewedByRefreshToken
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

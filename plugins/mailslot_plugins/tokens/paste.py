@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import anyio
 
+from mailslot.oauth.refresh import RenewedByRefreshToken
 from mailslot.oauth.token_response import new_grant
 from mailslot_plugins.tokens.authorization import WITHIN, Attempt, not_in_time, parse_parameters, unfinished
-from mailslot_plugins.tokens.refresh import RenewedByRefreshToken
 
 if TYPE_CHECKING:
     from mailslot.oauth.client import Client

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from mailslot.errors import TokenError
+from mailslot.oauth.refresh import RenewedByRefreshToken
 from mailslot.oauth.token_response import new_grant
 from mailslot_plugins.tokens.authorization import WITHIN, Attempt
-from mailslot_plugins.tokens.refresh import RenewedByRefreshToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -1,0 +1,136 @@
+"""A token source made of an authlib client, for programs that have one already."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import urlsplit
+
+import anyio
+import httpx2
+from authlib.common.errors import AuthlibBaseError
+from authlib.integrations.base_client.errors import InvalidTokenError
+
+from mailslot.errors import TokenError
+from mailslot.oauth.faults import Kind, TokenServiceError, classify
+from mailslot.oauth.http import Answer
+from mailslot.oauth.shelter import sheltered
+from mailslot.oauth.unreachable import describe
+from mailslot.sasl.credentials import AccessToken
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mailslot.wire.secret import Secret
+
+_EXPIRED: Final = 0
+
+
+class AuthlibClient(Protocol):
+    """What is needed of `authlib.integrations.httpx_client.AsyncOAuth2Client`."""
+
+    token: Any
+    metadata: dict[str, Any]
+    update_token: Callable[..., Awaitable[None]] | None
+
+    async def ensure_active_token(self, token: Any) -> None:  # noqa: ANN401 - authlib is untyped
+        """Refresh the token where it has expired, under the client's own lock, and await `update_token`."""
+
+    async def fetch_token(self, url: str | None = None, **kwargs: Any) -> Any:  # noqa: ANN401 - authlib is untyped
+        """Ask the token endpoint for a new token."""
+
+    async def revoke_token(self, url: str, **kwargs: Any) -> Any:  # noqa: ANN401 - authlib is untyped
+        """Revoke a token (RFC 7009)."""
+
+
+class AuthlibSource:
+    """The `mailslot.TokenSource` of an authlib client; on asyncio and trio.
+
+    The client stays its owner's: its `token` is used until it is about to expire, refreshed under the client's own
+    lock, so that there is one refresh at a time whoever asks for it, and handed to its `update_token`. A refresh that
+    has begun is finished even where the caller is cancelled, so that no rotated refresh token is lost.
+
+    Args:
+        client: an `AsyncOAuth2Client` with a `token_endpoint`, and either a `token` that has a refresh token or
+            ``grant_type="client_credentials"``.
+    """
+
+    def __init__(self, client: AuthlibClient) -> None:
+        self._client = client
+        self._lock = anyio.Lock()
+        self._given: Secret | None = None
+
+    async def token(self, *, force: bool = False) -> AccessToken:
+        """Return an access token; a new one where the last one is about to expire.
+
+        Args:
+            force: the mail server refused the last one. One that the client has got since then is returned as it is.
+
+        Raises:
+            TokenError: there is none: cause `token_not_retrieved` without a token, `token_not_renewable` without a
+                refresh token, else why the provider refused or was not reached.
+        """
+        async with self._lock:
+            await sheltered(partial(self._renew, force=force))
+            token = AccessToken(self._client.token["access_token"], self._client.token.get("expires_at"))
+            self._given = token.value
+            return token
+
+    async def forget(self) -> None:
+        """Drop the client's token, and revoke it where the client knows a `revocation_endpoint`."""
+        async with self._lock:
+            held, self._client.token = self._client.token, None
+            endpoint = self._client.metadata.get("revocation_endpoint")
+            if held and endpoint:
+                token = held.get("refresh_token") or held["access_token"]
+                try:
+                    await self._client.revoke_token(endpoint, token=token)
+                except (AuthlibBaseError, httpx2.HTTPError, ValueError) as error:
+                    raise self._failure(error) from error
+
+    async def _renew(self, *, force: bool) -> None:
+        client, held = self._client, self._client.token
+        try:
+            if not held:
+                await self._fetch_first()
+                return
+            expires_at = held.get("expires_at")
+            if force and self._given == held.get("access_token"):
+                held["expires_at"] = _EXPIRED
+            try:
+                await client.ensure_active_token(held)
+            finally:
+                if held.get("expires_at") == _EXPIRED:
+                    held["expires_at"] = expires_at
+        except (AuthlibBaseError, httpx2.HTTPError, ValueError) as error:
+            raise self._failure(error) from error
+
+    async def _fetch_first(self) -> None:
+        if self._client.metadata.get("grant_type") != "client_credentials":
+            raise TokenError("The authlib client has no token.", cause="token_not_retrieved")
+        token = await self._client.fetch_token(grant_type="client_credentials")
+        if self._client.update_token is not None:
+            await self._client.update_token(token)
+
+    def _failure(self, error: Exception) -> TokenError:
+        host = urlsplit(str(self._client.metadata.get("token_endpoint", ""))).hostname or ""
+        if isinstance(error, InvalidTokenError):
+            return TokenError(
+                "The token has expired and cannot be refreshed: the authlib client has no refresh token.",
+                cause="token_not_renewable",
+            )
+        if isinstance(error, AuthlibBaseError):
+            # authlib drops the status; that of every refusal with an `error` is 400 (RFC 6749 section 5.2).
+            refusal = {"error": error.error, "error_description": error.description}
+            return classify(Answer(400, refusal, host=host), "refresh_token")
+        if isinstance(error, httpx2.HTTPStatusError):
+            return classify(Answer(error.response.status_code, None, host=host), "refresh_token")
+        if isinstance(error, httpx2.HTTPError):
+            return describe(error, host)
+        return TokenServiceError(
+            f"What the token service {host} answered could not be read.",
+            cause="token_service_unreachable",
+            kind=Kind.PASSING,
+            detail=type(error).__name__,
+            answer_lost=True,
+        )
