@@ -1,0 +1,1 @@
+"""Mails and documents that people really send, in bulk: ``python -m bench.corpus FOLDER``."""
