@@ -80,7 +80,7 @@ async def test_mailed_on_once(tmp_path: Path) -> None:
         [message] = await sent(device)
         loop = letter(FAX, fields={"Auto-Submitted": "auto-generated", "Message-ID": "<2@x>"})
         assert await pipeline.handle(incoming(loop, tmp_path, 2), device) == SetAside(
-            "It was sent automatically, and is not mailed on."
+            "Not printed, since it was sent automatically."
         )
         assert len(await device.spool.jobs()) == 1
     assert (message["From"], message["To"]) == (f"Copier <{COPIER}>", "bob@office.test")
@@ -176,7 +176,6 @@ async def test_a_mail_that_cannot_be_opened(tmp_path: Path) -> None:
         ('allowed_senders = "@example.test"', {"From": "evil@evil.test"}, False),
         ('allowed_senders = "@example.test"', {"From": "alice@example.test, evil@evil.test"}, False),
         ('allowed_senders = "@example.test"', {"From": ""}, False),
-        ('allowed_senders = "@example.test"', {"Return-Path": "<>"}, True),
         ('rejected_senders = "@example.test"', {}, False),
         ('rejected_senders = "evil@evil.test"', {"Return-Path": "<Evil@evil.test>"}, False),
         ('rejected_senders = "evil@evil.test"', {}, True),

@@ -13,9 +13,9 @@ from mailslot.message import Message
 from mailslot.service.pipeline import Done
 from mailslot.spool.job import ENVELOPE_ID, NOTIFY, NewJob
 from mailslot_plugins.fax.capabilities import OURS, coding_for, takes_mmr
-from mailslot_plugins.fax.confirmation import OVERALL
 from mailslot_plugins.fax.housekeeping import keep_house
 from mailslot_plugins.fax.pipeline import pipeline
+from mailslot_plugins.sending.confirmation import OVERALL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +76,8 @@ AUTOMATIC = "automatic-action/MDN-sent-automatically"
         ([dsn(group("failed", status="5.1.1", code="550 no such user"))], "failed", "failed: 5.1.1 550 no such user"),
         ([dsn(group("relayed"))], "unknown", "unknown: 2.0.0"),
         ([dsn(group("expanded (list)"))], "unknown", "unknown: 2.0.0"),
-        ([dsn(group("delayed"))], "none yet", None),
+        ([dsn(group("delayed", status="4.4.1"))], "delayed", "delayed: 4.4.1"),
+        ([dsn(group("delayed")), dsn(group("delivered"))], "delivered", "delivered: 2.0.0"),
         ([dsn(group("rubbish"))], "none yet", None),
         ([dsn(group("delivered", to="someone@else.test"))], "delivered", "delivered: 2.0.0"),
         ([mdn(f"{AUTOMATIC}; dispatched")], "processed", "processed: dispatched"),

@@ -126,7 +126,7 @@ async def test_content_decides_what_it_is(opened: Opener, octets: bytes, kind: s
         (".bashrc", "bashrc"),
         ("invoice\u202efdp.exe", "invoice fdp.exe"),
         ("a:b*c?.pdf", "a b c .pdf"),
-        ("x" * 500 + ".pdf", "x" * 120),
+        ("x" * 500 + ".pdf", "x" * 116 + ".pdf"),
         ("..", ""),
     ],
 )
@@ -141,7 +141,7 @@ async def test_names_are_for_people_only(opened: Opener, name: str, shown: str) 
     ("octets", "says"),
     [
         (nested(12), "more than 10 levels"),
-        (nested(5000), "nested too deeply"),
+        (nested(5000), "more than 10 levels"),
         (b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * 50_000 + b"--b--", "more than 100 parts"),
         (b"X: " + b"a" * 5_000_000 + b"\n\nx", "header has more than"),
         (b"X: a\n" * 20_000 + b"\nx", "too many lines"),
@@ -202,7 +202,7 @@ async def test_too_long_is_a_reason_and_ends_it(opened: Opener) -> None:
     octets = b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * 3_000_000 + b"--b--"
     began = time.monotonic()
     with pytest.raises(IntakeError, match="too long"):
-        await opened(octets, Limits(seconds=1, memory=4 << 30))
+        await opened(octets, Limits(seconds=1, memory=4 << 30, parts=10_000_000))
     assert time.monotonic() - began < 10
 
 
@@ -210,7 +210,7 @@ async def test_cancellation_ends_it(opened: Opener) -> None:
     octets = b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * 3_000_000 + b"--b--"
     began = time.monotonic()
     with anyio.move_on_after(0.5) as scope:
-        await opened(octets, Limits(memory=4 << 30))
+        await opened(octets, Limits(memory=4 << 30, parts=10_000_000))
     assert scope.cancelled_caught
     assert time.monotonic() - began < 5
 

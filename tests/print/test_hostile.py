@@ -58,7 +58,7 @@ def attached(name: str, octets: bytes, declared: str) -> bytes:
 
 
 HOSTILE: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
-    "nested a thousand deep": (lambda: nested(1000), "nested too deeply"),
+    "nested a thousand deep": (lambda: nested(1000), "more than 10 levels"),
     "forwarded a thousand times": (lambda: forwarded(1000), "nested"),
     "twenty thousand parts": (lambda: many_parts(20_000), "more than 100 parts"),
     "twenty thousand addresses": (
@@ -94,7 +94,12 @@ HOSTILE: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
         lambda: HEAD + b'Content-Type: message/partial; id="x"; number=1; total=2\r\n\r\nx',
         "piece of a larger one",
     ),
-    "encrypted": (lambda: HEAD + b"Content-Type: application/pkcs7-mime\r\n\r\nx", "encrypted"),
+    "encrypted": (
+        lambda: (
+            HEAD + b"Content-Type: application/pkcs7-mime\r\n\r\n" + bytes.fromhex("300f06092a864886f70d010703a0023000")
+        ),
+        "encrypted",
+    ),
     "our own mail": (
         lambda: HEAD.replace(b"alice@", b"printer@") + b"\r\nx",
         "from this device itself",

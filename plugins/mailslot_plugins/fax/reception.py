@@ -15,6 +15,7 @@ from mailslot_plugins.fax.destinations import Outcome, Sheets, deliver
 from mailslot_plugins.fax.reports import PIPELINE, take
 from mailslot_plugins.fax.section import FAX
 from mailslot_plugins.intake.answerable import why_automatic
+from mailslot_plugins.intake.automatic import ABSENT, why_of_machine
 from mailslot_plugins.intake.limits import Limits
 from mailslot_plugins.intake.mail import open_mail
 from mailslot_plugins.intake.process import IntakeError, run_task
@@ -56,11 +57,14 @@ async def receive(mail: Incoming, path: Path, device: Device) -> Handled:
                 # Nobody knows whether its sender may have a notice printed.
                 return SetAside(str(error))
             return await _Reception(mail, None, folder, device).refuse(str(error))
-        if opened.is_report:
+        if opened.is_report or opened.report is not None:
             return Done("a report" if opened.report is None else await take(opened.report, device))
         refusal = why_not_taken(opened, settings["allowed_senders"], settings["rejected_senders"])
         if refusal:
             return Done(f"not taken: {refusal}")
+        if refusal := why_never_printed(opened):
+            # With documents it may be a fax all the same, for a person to look at.
+            return SetAside(f"Not printed, since {refusal}.") if opened.parts else Done(f"not printed: {refusal}")
         return await _Reception(mail, opened, folder, device).print()
 
 
@@ -81,6 +85,17 @@ def why_not_taken(mail: OpenedMail, allowed: tuple[str, ...], rejected: tuple[st
     if allowed and not (mail.senders and all(is_allowed(address, allowed) for address in addresses)):
         return "its sender is not allowed"
     return ""
+
+
+def why_never_printed(mail: OpenedMail) -> str:
+    """Say why a mail is not printed whoever it is from; empty where it is: machines' mail is for no paper.
+
+    What came through a mailing list is printed: people write there.
+    """
+    refusal = why_of_machine(mail.fields, mail.senders)
+    if not refusal and ABSENT.match(mail.subject) and not mail.parts:
+        return "its subject is that of an automatic answer"
+    return refusal
 
 
 class _Reception:

@@ -1,13 +1,12 @@
-"""Reports that came back, matched to the fax that they are about."""
+"""What reports that came back tell of faxes, besides what they tell of every mail."""
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final
 
-from mailslot.spool.job import ENVELOPE_ID
 from mailslot_plugins.fax.capabilities import forget, learn
-from mailslot_plugins.fax.confirmation import OVERALL, given_up, reported, status_of
+from mailslot_plugins.sending.confirmation import OVERALL, given_up, status_of
+from mailslot_plugins.sending.reports import take_report
 
 if TYPE_CHECKING:
     from mailslot.service.device import Device
@@ -21,26 +20,22 @@ PATIENCE: Final = 5 * 86400.0
 
 _PAGE: Final = 500
 
-logger = logging.getLogger(__name__)
-
 
 async def take(report: Report, device: Device) -> str:
-    """Show a report on the job that it is about; returns what came of it, for people."""
-    job = await _job_of(report, device)
-    if job is None:
-        return "a report about a mail that is not known here"
-    notes = reported(report, job)
-    if notes:
-        job = await device.spool.annotate(job.id, notes)
-        logger.info("Fax is reported %s", job.notes[OVERALL], extra={"job": job.id, "pipeline": PIPELINE})
-    store = device.store(PIPELINE)
-    for each in job.recipients:
-        status = status_of(job.notes, each.address)
-        if status == "failed":
-            await forget(store, each.address)
-        elif status == "processed" and report.kind == "disposition" and len(job.recipients) == 1:
-            await learn(store, each.address, report.groups[0].get("media-accept-features", ""), device.now())
-    return f"a report about job {job.id}: {job.notes.get(OVERALL, 'nothing new')}"
+    """Show a report on the job that it is about; returns what came of it, for people.
+
+    What the recipient of a fax says that it takes is remembered, and forgotten where it could not be delivered.
+    """
+    job, said = await take_report(report, device)
+    if job is not None and job.pipeline == PIPELINE:
+        store = device.store(PIPELINE)
+        for each in job.recipients:
+            status = status_of(job.notes, each.address)
+            if status == "failed":
+                await forget(store, each.address)
+            elif status == "processed" and report.kind == "disposition" and len(job.recipients) == 1:
+                await learn(store, each.address, report.groups[0].get("media-accept-features", ""), device.now())
+    return said
 
 
 async def give_up_waiting(device: Device) -> None:
@@ -50,17 +45,6 @@ async def give_up_waiting(device: Device) -> None:
             notes = given_up(job, "no report has come")
             if notes:
                 await device.spool.annotate(job.id, notes)
-
-
-async def _job_of(report: Report, device: Device) -> Job | None:
-    """Return the fax whose envelope identifier or Message-ID a report names; both are random."""
-    group = report.groups[0]
-    envelope = group.get("original-envelope-id", "")
-    messages = {group.get("original-message-id", ""), report.returned} - {""}
-    for job in await _faxes(device):
-        if (envelope and job.notes.get(ENVELOPE_ID) == envelope) or job.message_id in messages:
-            return job
-    return None
 
 
 async def _faxes(device: Device) -> list[Job]:

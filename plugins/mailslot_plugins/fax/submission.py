@@ -10,10 +10,10 @@ from mailslot.spool.job import ENVELOPE_ID, NOTIFY, NewJob
 from mailslot_plugins.fax.address import fax_address
 from mailslot_plugins.fax.capabilities import coding_for
 from mailslot_plugins.fax.compose import compose
-from mailslot_plugins.fax.confirmation import OVERALL
 from mailslot_plugins.fax.reports import PIPELINE
 from mailslot_plugins.fax.section import FAX
 from mailslot_plugins.sending.account import HOUR, RECORD, sender_of
+from mailslot_plugins.sending.confirmation import OVERALL
 from mailslot_plugins.sending.recipients import parse_mailboxes
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from mailslot_plugins.intake.automatic import ABSENT, why_of_machine
 from mailslot_plugins.intake.senders import ADDRESS, is_allowed
 
 if TYPE_CHECKING:
@@ -28,17 +29,16 @@ _MACHINES: Final = re.compile(
     r".*-bounces?|bounces?[+=].*|msprvs1=.*|prvs=.*)@.*",
     re.IGNORECASE,
 )
-_BULK: Final = frozenset({"bulk", "list", "junk", "auto_reply"})
 _UNWANTED: Final = frozenset({"all", "autoreply", "oof"})
 _LIST_FIELDS: Final = (
     *("list-id", "list-unsubscribe", "list-post", "list-help", "list-owner", "list-archive", "mailing-list"),
     *("x-autoreply", "x-autorespond", "x-autoresponder", "x-auto-response", "x-loop", "feedback-id"),
 )
-_SUBJECT: Final = re.compile(
-    r"\s*(?:auto(?:matic(?: reply)?)?|automatische antwort|abwesenheits\S*|out of (?:the )?office|"
-    r"r[ée]ponse automatique|respuesta autom[áa]tica|undeliver\S*|delivery status\b.*|returned mail)\s*(?::|$)",
+_RETURNED: Final = re.compile(
+    r"\s*(?:undeliver(?:able|ed)(?: mail)?:|delivery status notification\b|returned mail: (?:see|user|host|unknown))",
     re.IGNORECASE,
 )
+"""How the subjects of reports begin. Words such as «delivery failed» are people's, too."""
 
 
 def judge(mail: OpenedMail, own: Collection[str], allowed: Collection[str]) -> Judged:
@@ -94,22 +94,12 @@ def _not_from_one(mail: OpenedMail) -> Iterator[str]:
 
 
 def _automatic(mail: OpenedMail) -> Iterator[str]:
-    if "" in mail.return_paths:
-        yield "it has the null sender"
-    # The keyword may be followed by parameters and comments (RFC 3834 section 5).
-    if any(_first_word(value) != "no" for value in mail.values("auto-submitted")):
-        yield "it was sent automatically"
-    if any(_first_word(value) in _BULK for value in mail.values("precedence")):
-        yield "it is bulk mail"
+    yield from filter(None, [why_of_machine(mail.fields, mail.senders)])
+    if mail.is_report or mail.report is not None:
+        yield "it is a report"
     if any(mail.values(name) for name in _LIST_FIELDS):
         yield "it came through a mailing list or an automatic responder"
     if any(_UNWANTED & set(re.split(r"[\s,]+", v.casefold())) for v in mail.values("x-auto-response-suppress")):
         yield "its sender wants no automatic answer"
-    if mail.is_report or any(_first_word(value) == "multipart/report" for value in mail.values("content-type")):
-        yield "it is a report"
-    if _SUBJECT.match(mail.subject):
+    if ABSENT.match(mail.subject) or _RETURNED.match(mail.subject):
         yield "its subject is that of an automatic answer"
-
-
-def _first_word(value: str) -> str:
-    return re.split(r"[\s;(]", value.strip(), maxsplit=1)[0].casefold()

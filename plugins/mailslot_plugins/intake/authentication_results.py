@@ -6,13 +6,14 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from mailslot_plugins.intake.comments import without_comments
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mailslot_plugins.intake.mail import OpenedMail
 
 _PIECE: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s;="]+)|([;=])')
-_MOST_COMMENTS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def parse(value: str) -> tuple[str, tuple[Result, ...]]:
     Of a field of another version than 1, or in no form that is known, the name is empty.
     """
     statements: list[list[str]] = [[]]
-    for piece in _PIECE.finditer(_without_comments(value)):
+    for piece in _PIECE.finditer(without_comments(value)):
         if piece[3] == ";":
             statements.append([])
         else:
@@ -104,29 +105,3 @@ def _domain(result: Result, *names: str) -> str:
         if name in result.properties:
             return result.properties[name].rpartition("@")[2]
     return ""
-
-
-def _without_comments(value: str) -> str:
-    kept: list[str] = []
-    depth = comments = 0
-    quoted = escaped = False
-    for letter in value:
-        if escaped:
-            escaped = False
-        elif letter == "\\":
-            escaped = True
-        elif letter == '"' and not depth:
-            quoted = not quoted
-        elif letter == "(" and not quoted:
-            depth += 1
-            comments += 1
-        elif letter == ")" and depth:
-            depth -= 1
-            kept.append(" ")
-            continue
-        if comments > _MOST_COMMENTS:
-            return ""
-        if not depth:
-            kept.append(letter)
-    # What is opened and never closed makes the rest of it nobody's words.
-    return "" if depth or quoted else "".join(kept)

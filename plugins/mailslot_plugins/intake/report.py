@@ -1,28 +1,40 @@
-"""Reports about mails that were sent: of delivery (RFC 3464), and of what the recipient did with it (RFC 8098)."""
+"""Reports about mails that were sent: of delivery (RFC 3464), and of what the recipient did with it (RFC 8098).
+
+Many mail servers write theirs as text for people; of those `mailslot_plugins.intake.bounce` makes out the same.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
-from email.parser import HeaderParser
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+
+from mailslot_plugins.intake.automatic import looks_like_report, why_of_machine
+from mailslot_plugins.intake.bounce import better_status, text_groups
+from mailslot_plugins.intake.charsets import decode
+from mailslot_plugins.intake.entity import read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from email.message import Message
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from mailslot_plugins.intake.entity import Entity
 
 _MAX_GROUPS: Final = 100
 _MAX_FIELDS: Final = 50
 _MAX_VALUE: Final = 4000
-_MAX_RETURNED: Final = 100_000
-_IDENTIFIER: Final = re.compile(r"<[!-;=?-~]{1,250}>")
+_MAX_SAID: Final = 100_000
+_MAX_IDENTIFIERS: Final = 50
+_IDENTIFIER: Final = re.compile(rb"<[!-;=?-~]{1,250}>")
+_WRITTEN: Final = re.compile(rb"message-id\W{1,20}(<[!-;=?-~]{1,250}>)", re.IGNORECASE)
+_BLANK: Final = re.compile(rb"\n[ \t\r]*\n")
+_TEXTS: Final = ("text/", "message/", "multipart/")
 _KINDS: Final[Mapping[str, Literal["delivery", "disposition"]]] = {
     "message/delivery-status": "delivery",
     "message/global-delivery-status": "delivery",
     "message/disposition-notification": "disposition",
     "message/global-disposition-notification": "disposition",
 }
-_RETURNED: Final = frozenset({"message/rfc822", "message/global", "text/rfc822-headers", "message/global-headers"})
+_ACTIONS: Final[Mapping[str, str]] = {"5": "failed", "4": "delayed", "2": "delivered"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +43,14 @@ class Report:
 
     Attributes:
         kind: of delivery, or of disposition.
-        groups: its groups of fields, names in lower case: of delivery first the one about the mail and then one for
+        groups: its groups of fields, names in lower case: of delivery perhaps one about the mail and then one for
             each recipient; of disposition only one.
-        returned: the identifier of the mail that it brings back, ``<…@…>``; empty where it brings none.
+        identifiers: those of the mails that it may be about, ``<…@…>``, the likeliest first.
     """
 
     kind: Literal["delivery", "disposition"]
     groups: tuple[Mapping[str, str], ...]
-    returned: str = ""
+    identifiers: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON holds it."""
@@ -47,46 +59,155 @@ class Report:
     @classmethod
     def from_json(cls, said: Mapping[str, Any]) -> Self:
         """Return it again."""
-        return cls(said["kind"], tuple(said["groups"]), said["returned"])
+        return cls(said["kind"], tuple(said["groups"]), tuple(said["identifiers"]))
 
 
-def report_of(message: Message) -> Report | None:
-    """Return what a mail reports; None where it is no report that is understood."""
-    if message.get_content_type() != "multipart/report" or not message.is_multipart():
+def report_of(root: Entity, subject: str, text: str, senders: Sequence[str]) -> Report | None:
+    """Return what a mail reports; None where it is no report that is understood.
+
+    A report that a person forwards is a person's mail: what stands in a mail within the mail counts for nothing.
+
+    Args:
+        root: the mail.
+        subject: its subject, decoded.
+        text: its text.
+        senders: the addresses in its From.
+    """
+    fields = [(name, decode(value)) for name, value in root.fields]
+    documents = any(not part.children and not part.content_type.startswith(_TEXTS) for part in _parts(root))
+    declared = root.content_type == "multipart/report" or (
+        any(part.content_type in _KINDS for part in _parts(root)) and bool(why_of_machine(fields, senders))
+    )
+    if not declared and not looks_like_report(fields, senders, subject, text, documents=documents):
         return None
-    parts = cast("list[Message]", message.get_payload())[:10]
-    for part in parts:
-        kind = _KINDS.get(part.get_content_type())
-        if kind is not None:
-            groups = tuple(_fields(group) for group in _groups(part) if group.keys())
-            return Report(kind, groups[:_MAX_GROUPS], next(_returned(parts), "")) if groups else None
-    return None
+    identifiers = tuple(_identifiers(root, text))
+    returned = [dict(reversed(fields)) for fields in _returned(root, text)]
+    told = text_groups(_text_before_returned(text), root.fields, returned)
+    for part in _parts(root):
+        kind = _KINDS.get(part.content_type)
+        groups = tuple(_groups(part)) if kind is not None else ()
+        if kind == "disposition" and groups:
+            return Report(kind, groups, identifiers)
+        if kind == "delivery" and any(_is_of_recipient(group) for group in groups):
+            return Report(kind, tuple(_with_words(group, told) for group in groups), identifiers)
+    return Report("delivery", tuple(told), identifiers) if told else None
 
 
-def _groups(part: Message) -> list[Message]:
-    if part.is_multipart():
-        # The parser takes it for messages within the message, and groups of fields look the same.
-        return cast("list[Message]", part.get_payload())[:_MAX_GROUPS]
-    text = part.get_payload(decode=True)
-    said = text.decode("utf-8", "replace") if isinstance(text, bytes) else ""
-    return [HeaderParser().parsestr(group) for group in re.split(r"\r?\n\r?\n", said[:_MAX_RETURNED])[:_MAX_GROUPS]]
+def _with_words(group: Mapping[str, str], told: Sequence[Mapping[str, str]]) -> Mapping[str, str]:
+    """Return a group with the status and the words that the text has for its recipient, where it has none itself."""
+    status = group.get("status", "")
+    if "diagnostic-code" in group or not status.endswith(".0.0"):
+        return group
+    address = group.get("final-recipient", "").rpartition(";")[2].strip().casefold()
+    for each in told:
+        if each["final-recipient"].rpartition(";")[2].strip().casefold() == address and each["status"][0] == status[0]:
+            return {**group, "status": each["status"], "diagnostic-code": each["diagnostic-code"]}
+    return group
 
 
-def _fields(group: Message) -> dict[str, str]:
-    # The first one of a name counts.
-    found = [(name.lower(), " ".join(str(value)[:_MAX_VALUE].split())) for name, value in group.items()[:_MAX_FIELDS]]
-    return dict(reversed(found))
+def _parts(root: Entity) -> Iterator[Entity]:
+    waiting = [root]
+    while waiting:
+        entity = waiting.pop()
+        yield entity
+        if not entity.is_message():
+            waiting += reversed(entity.children)
 
 
-def _returned(parts: list[Message]) -> Iterator[str]:
-    for part in parts:
-        if part.get_content_type() not in _RETURNED:
-            continue
-        if part.is_multipart():
-            header = cast("list[Message]", part.get_payload())[0]
-        else:
-            text = part.get_payload(decode=True)
-            header = HeaderParser().parsestr(
-                (text if isinstance(text, bytes) else b"")[:_MAX_RETURNED].decode("latin-1")
-            )
-        yield from _IDENTIFIER.findall(str(header.get("Message-ID", "")))[:1]
+def _groups(part: Entity) -> Iterator[dict[str, str]]:
+    said = part.decoded()[:_MAX_SAID].strip(b"\r\n")
+    for block in _BLANK.split(said)[:_MAX_GROUPS]:
+        fields, _ = read_header(block.lstrip(b"\r\n"))
+        # The first one of a name counts.
+        group = {name: " ".join(decode(value)[:_MAX_VALUE].split()) for name, value in reversed(fields[:_MAX_FIELDS])}
+        if group:
+            yield _completed(group)
+
+
+def _completed(group: dict[str, str]) -> dict[str, str]:
+    """Return a group with its action, and with the status that its diagnostic code tells better."""
+    if "status" not in group and "action" not in group and "diagnostic-code" not in group:
+        return group
+    if not _is_of_recipient(group):
+        return group
+    group["status"] = better_status(group.get("status", ""), group.get("diagnostic-code", ""))
+    if "action" not in group:
+        group["action"] = _ACTIONS.get(group["status"][:1], "")
+    return group
+
+
+def _is_of_recipient(group: Mapping[str, str]) -> bool:
+    return any(name in group for name in ("final-recipient", "original-recipient", "action", "x-actual-recipient"))
+
+
+def _returned(root: Entity, text: str) -> Iterator[list[tuple[str, str]]]:
+    """Return the headers of the mails that it brings back, wherever they stand."""
+    for part in _parts(root):
+        fields: list[tuple[str, bytes]] = []
+        if part.is_message() and part.children:
+            fields = part.children[0].fields
+        elif part.content_type in {"text/rfc822-headers", "message/global-headers", "text/rfc822"}:
+            fields, _ = read_header(part.decoded()[:_MAX_SAID].lstrip(b"\r\n"))
+        if fields:
+            yield [(name, decode(value)[:_MAX_VALUE]) for name, value in fields]
+    at = _start_of_returned(text)
+    if at is not None:
+        fields, _ = read_header(text[at:][:_MAX_SAID].lstrip().encode("utf-8", "replace"))
+        yield [(name, decode(value)[:_MAX_VALUE]) for name, value in fields]
+
+
+_MARK: Final = re.compile(
+    r"^[-=_* >|]*(?:"
+    r"below this line is a copy|this is a copy of (?:the|your) message|original message|the original message|"
+    r"returned message|message header|original (?:mail|e-?mail)|below is a copy of|unsent message|"
+    r"your (?:original )?message (?:follows|begins|reads|header)|start of returned|included is a copy|"
+    r"message text follows|the (?:header|text) of (?:the|your|this)|headers? of (?:the )?(?:original|message)|"
+    r"copy of (?:the )?(?:original|message)|the following is|ursprüngliche nachricht|message d'origine|"
+    r"received message|rejected message|the first \d+ lines|transcript of message|forwarded message"
+    r")\b.*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_HEADER_LINES: Final = re.compile(
+    r"^(?:received|return-path|x-[\w-]+|dkim-signature|message-id|mime-version|delivered-to|from|to|subject|date):"
+    r"[^\n]*\n(?:[ \t]+[^\n]*\n)*(?:[\w-]+:[^\n]*\n(?:[ \t]+[^\n]*\n)*){2}",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def _start_of_returned(text: str) -> int | None:
+    """Return where in a text the header of the mail that came back begins; None where it does not."""
+    found = _HEADER_LINES.search(text[:_MAX_SAID])
+    return None if found is None else found.start()
+
+
+def _text_before_returned(text: str) -> str:
+    """Return what a report says itself."""
+    text = text[:_MAX_SAID]
+    at = _start_of_returned(text)
+    said = text if at is None else text[:at]
+    mark = next((found for found in _MARK.finditer(said) if said[: found.start()].strip()), None)
+    if mark is not None and at is None:
+        said = said[: mark.start()]
+    return said
+
+
+def _identifiers(root: Entity, text: str) -> list[str]:
+    found: dict[bytes, None] = {}
+    own = set(_IDENTIFIER.findall(root.value("message-id") or b""))
+    waiting = [root]
+    pieces: list[bytes] = []
+    while waiting:
+        entity = waiting.pop()
+        if entity is not root:
+            found.update(dict.fromkeys(_IDENTIFIER.findall(entity.value("message-id") or b"")[:1]))
+        if not entity.children and (entity.content_type.startswith(("text/", "message/"))):
+            pieces.append(entity.decoded()[:_MAX_SAID])
+        waiting += reversed(entity.children)
+    pieces.append(text[:_MAX_SAID].encode("utf-8", "replace"))
+    for piece in pieces:
+        found.update(dict.fromkeys(_WRITTEN.findall(piece)))
+    for name in ("in-reply-to", "references"):
+        found.update(dict.fromkeys(_IDENTIFIER.findall(root.value(name) or b"")))
+    for piece in pieces:
+        found.update(dict.fromkeys(each for each in _IDENTIFIER.findall(piece) if b"@" in each))
+    return [each.decode("ascii") for each in found if each not in own][:_MAX_IDENTIFIERS]

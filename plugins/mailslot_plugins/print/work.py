@@ -21,6 +21,7 @@ from mailslot_plugins.print.reply import answer
 from mailslot_plugins.printers.journal import ENDED
 from mailslot_plugins.printers.printer import Document, PrinterError
 from mailslot_plugins.printers.printing import print_document
+from mailslot_plugins.sending.reports import take_report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,6 +90,8 @@ class Work:
             MailError: the device's own memory fails, or the answer cannot be accepted.
         """
         opened = await open_mail(self._path, self._folder)
+        if opened.report is not None:
+            return Done((await take_report(opened.report, self._device)).said)
         refusal = why_not_allowed(opened, await run_sync(own_addresses, self._device), self._values)
         if refusal:
             return SetAside(f"Not printed, since {refusal}.")

@@ -20,6 +20,7 @@ from mailslot_plugins.intake.answers import answer_key, count_answer, reply_to
 from mailslot_plugins.intake.mail import open_mail
 from mailslot_plugins.intake.process import IntakeError
 from mailslot_plugins.intake.words import one_line
+from mailslot_plugins.sending.reports import take_report
 from mailslot_plugins.status.report import identity_lines, report
 from mailslot_plugins.status.request import HELP, parse_request
 from mailslot_plugins.status.section import SECTION
@@ -53,6 +54,11 @@ class StatusPipeline:
                 asked = await open_mail(mail.path, Path(folder))
         except IntakeError as error:
             return SetAside(str(error))
+        if asked.report is not None:
+            return Done((await take_report(asked.report, device)).said)
+        return await self._answer(mail, asked, device)
+
+    async def _answer(self, mail: Incoming, asked: OpenedMail, device: Device) -> Done | Later:
         values = device.settings(SECTION)
         judged = judge(asked, await run_sync(own_addresses, device), values["allowed_senders"])
         if judged.refusal:

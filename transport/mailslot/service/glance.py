@@ -20,7 +20,7 @@ MOST_OCTETS: Final = 65_536
 _LONGEST_FIELD: Final = 2_000
 _LONGEST: Final = 120
 _END: Final = re.compile(rb"\r?\n\r?\n")
-_FOLD: Final = re.compile(r"\r?\n(?=[ \t])")
+_FOLD: Final = re.compile(rb"\r?\n(?=[ \t])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,12 @@ class Glance:
 
 def glance(octets: bytes) -> Glance:
     """Return what a mail's first octets say."""
-    header = _END.split(octets[:MOST_OCTETS], maxsplit=1)[0].decode("utf-8", "replace")
+    header = _END.split(octets[:MOST_OCTETS], maxsplit=1)[0]
     fields: dict[str, str] = {}
-    for line in _FOLD.sub("", header).splitlines():
-        name, colon, value = line.partition(":")
+    for line in _FOLD.sub(b"", header).splitlines():
+        name, colon, value = line.partition(b":")
         if colon:
-            fields.setdefault(name.strip().lower(), value.strip()[:_LONGEST_FIELD])
+            fields.setdefault(name.decode("latin-1").strip().lower(), _text(value.strip()[:_LONGEST_FIELD]))
     came_at = _moment(fields.get("received", "").rpartition(";")[2])
     return Glance(
         sender=_decoded(fields.get("from", "")),
@@ -65,6 +65,14 @@ def glance_at(path: Path) -> Glance:
             return glance(file.read(MOST_OCTETS))
     except OSError:
         return glance(b"")
+
+
+def _text(octets: bytes) -> str:
+    """Return raw octets as text: UTF-8 where it is valid, else Windows-1252, which old programs write."""
+    try:
+        return octets.decode("utf-8")
+    except UnicodeDecodeError:
+        return octets.decode("cp1252", "replace")
 
 
 def _decoded(value: str) -> str:

@@ -1,7 +1,7 @@
-"""What is known of a fax after the mail server took it, and what reports add to that.
+"""What is known of a mail after the mail server took it, and what reports add to that.
 
-sent → delivered → processed, or failed, or unknown: a receipt that never comes is no failure, and none is made up
-(RFC 2532 section 2.1). What is known stands in the notes of the fax's job.
+sent → delayed → delivered → processed, or failed, or unknown: a receipt that never comes is no failure, and none is
+made up (RFC 2532 section 2.1). What is known stands in the notes of its job.
 """
 
 from __future__ import annotations
@@ -14,16 +14,25 @@ if TYPE_CHECKING:
     from mailslot.spool.job import Job
     from mailslot_plugins.intake.report import Report
 
-Status = Literal["sent", "unknown", "delivered", "processed", "failed"]
+Status = Literal["sent", "delayed", "unknown", "delivered", "processed", "failed"]
 
 OVERALL: Final = "confirmation"
-"""The note that holds the state of the whole fax, where reports were asked for."""
+"""The note that holds the state of the whole job, where reports were asked for or have come."""
 
 _EACH: Final = "report of "
 
-_RANK: Final[Mapping[str, int]] = {"sent": 0, "unknown": 1, "delivered": 2, "processed": 3, "failed": 3}
+_RANK: Final[Mapping[str, int]] = {
+    "sent": 0,
+    "delayed": 1,
+    "unknown": 2,
+    "delivered": 3,
+    "processed": 4,
+    "failed": 4,
+}
 _ACTIONS: Final[Mapping[str, Status]] = {
     "failed": "failed",
+    # The server goes on trying, and reports again.
+    "delayed": "delayed",
     "delivered": "delivered",
     # Handed to what reports nothing, or to a list (RFC 3464 section 2.3.3).
     "relayed": "unknown",
@@ -36,7 +45,7 @@ def reported(report: Report, job: Job) -> dict[str, str]:
 
     Args:
         report: what came back.
-        job: the fax that it is about.
+        job: the job that it is about.
     """
     news = _deliveries(report) if report.kind == "delivery" else _disposition(report)
     changed: dict[str, str] = {}
@@ -50,7 +59,7 @@ def reported(report: Report, job: Job) -> dict[str, str]:
 
 def given_up(job: Job, why: str) -> dict[str, str]:
     """Return the notes for a job whose reports have not come in time."""
-    silent = [each.address for each in job.recipients if status_of(job.notes, each.address) == "sent"]
+    silent = [each.address for each in job.recipients if status_of(job.notes, each.address) in {"sent", "delayed"}]
     changed = {f"{_EACH}{address}": f"unknown: {why}" for address in silent}
     return changed and changed | {OVERALL: _overall(job, changed)}
 

@@ -1,0 +1,88 @@
+"""Bodies decoded from what carried them (RFC 2045 section 6), however a program wrote its name or its lines."""
+
+from __future__ import annotations
+
+import re
+from binascii import Error, a2b_base64, a2b_qp, a2b_uu
+from typing import Final
+
+_TOKEN: Final = re.compile(rb"[a-z0-9-]+")
+_COMMENT: Final = re.compile(rb"\([^()]*\)")
+_BASE64_LINE: Final = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
+_NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/=]")
+_SOFT_BREAK: Final = re.compile(rb"=[ \t]+(\r?\n)")
+_UU: Final = frozenset({"uuencode", "x-uuencode", "x-uue", "uue"})
+_SPACE: Final = b" \t\r\n\v\f"
+
+
+def encoding_of(field: bytes) -> str:
+    """Return a Content-Transfer-Encoding's name: in lower case, without blanks, quotation marks and comments."""
+    found = _TOKEN.search(_COMMENT.sub(b"", field[:200].lower()))
+    return found[0].decode("ascii") if found else ""
+
+
+def decode_body(body: bytes, encoding: str) -> bytes:
+    """Return a body's octets; never fails. An encoding that is not known is none.
+
+    Args:
+        body: as it is in the mail.
+        encoding: what `encoding_of` returned.
+    """
+    if encoding == "base64":
+        return decode_base64(body)
+    if encoding == "quoted-printable":
+        return a2b_qp(_SOFT_BREAK.sub(rb"=\1", body))
+    return decode_uu(body) if encoding in _UU else body
+
+
+def is_base64(body: bytes) -> bool:
+    """Whether a body that is said to be in base64 is, but for a stray octet now and then."""
+    found = body.translate(None, _SPACE)
+    return len(_NOT_BASE64.findall(found)) * 100 <= len(found)
+
+
+def decode_base64(body: bytes) -> bytes:
+    """Return octets; of several encoded texts one after the other, all of them, and nothing of a list's footer."""
+    if b"=" in body:
+        body = _without_footer(body)
+    found: list[bytes] = []
+    for piece in _NOT_BASE64.sub(b"", body).split(b"="):
+        kept = piece[: len(piece) - (len(piece) % 4 == 1)]
+        if kept:
+            try:
+                found.append(a2b_base64(kept + b"=" * (-len(kept) % 4)))
+            except Error:
+                continue
+    return b"".join(found)
+
+
+def _without_footer(body: bytes) -> bytes:
+    """Return a body up to the first line behind its padding that is no base64."""
+    end = body.find(b"=")
+    end = body.find(b"\n", end)
+    while 0 <= end < len(body):
+        following = body.find(b"\n", end + 1)
+        following = len(body) if following < 0 else following
+        if not _BASE64_LINE.fullmatch(body[end:following].translate(None, _SPACE)):
+            return body[:end]
+        end = following
+    return body
+
+
+def decode_uu(body: bytes) -> bytes:
+    """Return what stands between ``begin`` and ``end``; what is there if neither is."""
+    lines = body.splitlines()
+    start = next((at for at, line in enumerate(lines) if line.startswith(b"begin ")), -1)
+    found = bytearray()
+    for line in lines[start + 1 :]:
+        if line.strip() in {b"end", b"`"}:
+            break
+        try:
+            found += a2b_uu(line)
+        except Error:
+            # Programs pad lines wrongly; the first letter says how many octets there are.
+            try:
+                found += a2b_uu(line[: 1 + (((line[0] - 32) & 63) * 4 + 5) // 3])
+            except (Error, IndexError):
+                continue
+    return bytes(found)
