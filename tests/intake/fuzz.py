@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from fax.faxes import FAX, fax_file, letter
+from fax.test_bounces import DELAYED, EXIM, GMAIL, IN_BASE64, MIXED, OPENSMTPD, QMAIL
 from fax.test_reports import dsn, group, mdn
+from intake.test_structure import HEAD, LINES, SCAN, SMIME, WINMAIL, outlook_file, signed, tnef, uuencoded, yencoded
 from mailslot_plugins.fax.profile import STANDARD
 from mailslot_plugins.fax.read import UnreadableFaxError, read_pages
 from mailslot_plugins.intake.limits import Limits
@@ -71,8 +73,20 @@ WORDS = (
         b"From: a@b, ",
         b"name*1*=",
         b"begin 644 x\r\n",
+        b"=ybegin line=1\r\n",
+        b"-----BEGIN PGP SIGNATURE-----\r\n",
+        b"\r\n" + b"A" * 76,
+        b"\x30\x80\x24\x80\x04\x82",
+        b"\x02\x05\x90\x06\0\xff\xff\xff\x7f",
+        b"<!--",
+        b"<p style='display:none'>",
+        b"Return-Path: <>\r\n",
+        b"550 5.1.1 <a@b.test>",
     ),
 )
+
+
+PAGE = b"<!--[if mso]><x><![endif]--><table><tr><td style='display:none'>a</td><td>status</td></tr></table>"
 
 
 def tiffs() -> list[bytes]:
@@ -101,7 +115,18 @@ def mails() -> list[bytes]:
     inner.set_content("x")
     rich.add_attachment(inner)
     rich.add_attachment("text ä", filename="ü.txt")
-    return [letter(FAX[:3000], text="Hello"), rich.as_bytes(), dsn(group("delivered"), returned="<1@x>"), mdn("a/b; c")]
+    texts = [text.encode() for text in (QMAIL, EXIM, GMAIL, OPENSMTPD, DELAYED, MIXED, IN_BASE64)]
+    wrapped = HEAD + WINMAIL.replace(b"base64", b"8bit") + tnef(outlook_file(SCAN[:2000]), outlook_file(b"x"))
+    opaque = SMIME % (b"signed-data", b"") + signed(b"Content-Type: text/html\r\n\r\n<p hidden>x</p>y", [])
+    embedded = HEAD + b"\r\n" + uuencoded(SCAN[:2000]) + yencoded(SCAN[:2000]) + LINES[:2000] + b"\r\n"
+    page = HEAD + b"Content-Type: text/html\r\n\r\n" + PAGE
+    whole = [
+        letter(FAX[:3000], text="Hello"),
+        rich.as_bytes(),
+        dsn(group("delivered"), returned="<1@x>"),
+        mdn("a/b; c"),
+    ]
+    return [*whole, *texts, wrapped, opaque, embedded, page]
 
 
 def damaged(octets: bytes, chance: random.Random, change: Callable[[bytearray, random.Random], None]) -> bytes:
@@ -177,6 +202,7 @@ def check_mail(octets: bytes) -> None:
         assert all(part.name.isprintable() and "/" not in part.name for part in mail.parts)
         assert len(mail.text) <= limits.text
         assert {field for field, _ in mail.fields} <= KEPT
+        assert mail.report is None or len(mail.report.identifiers) <= 50
 
 
 def main(what: str, seconds: float, seed: int) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MAX_ADDRESSES: Final = 50
 _TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|<[^<>]*>|[,;:<>]|[^"<>,;:]+', re.DOTALL)
-_BARE: Final = re.compile(r"[^\s<>\"(),:;@\[\]\\]+@[^\s<>\"(),:;@\\]+")
+_BARE: Final = re.compile(r"[^\s<>\"(),:;@\[\]\\\x00-\x1f\x7f]+@[^\s<>\"(),:;@\\\x00-\x1f\x7f]+")
 
 
 def addresses(value: str) -> list[str]:

@@ -115,9 +115,10 @@ def _reasons(fields: Iterable[tuple[str, str]], senders: Sequence[str]) -> Itera
 
 
 def _is_daemon(value: str) -> bool:
-    """Whether a From without an address is one that mail servers write, such as ``Mailer-Daemon``."""
-    plain = value.strip().strip("<>\"' ")
-    return _DAEMONS.match(plain) is not None or "<>" in value
+    """Whether a field without a whole address is a mail server's: ``Mailer-Daemon``, or an empty address."""
+    name, bracket, rest = value[:500].partition("<")
+    address = rest.partition(">")[0].strip() if bracket else name.strip()
+    return _DAEMONS.match(address) is not None or (bool(bracket) and not address)
 
 
 def _first_word(value: str) -> str:
