@@ -31,6 +31,34 @@ def test_an_allowed_person_is_answered() -> None:
     assert judged("X-Auto-Response-Suppress: DR, RN") == Judged(ALICE)
 
 
+@pytest.mark.parametrize(
+    "sender",
+    [
+        "alice@example.test <alice@example.test>",
+        "'alice@example.test' <alice@example.test>",
+        "Müller, Alice <alice@example.test>",
+        "evil@example.test <alice@example.test>",
+    ],
+)
+def test_a_person_whose_name_is_written_badly_is_one_sender(sender: str) -> None:
+    assert judged(sender=sender) == Judged(ALICE)
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "delivery failed",
+        "Delivery status of our order: late",
+        "Auto: Rechnung",
+        "Returned mail",
+        "Fwd: Undeliverable: x",
+    ],
+)
+def test_a_person_who_writes_of_such_things_is_answered(subject: str) -> None:
+    mail = opened(f"Return-Path: <{ALICE}>\r\nFrom: {ALICE}\r\nSubject: {subject}\r\n\r\nHello.".encode())
+    assert judge(mail, OWN, ALLOWED) == Judged(ALICE)
+
+
 def test_an_empty_list_allows_nobody() -> None:
     assert judged(allowed=()).refusal == "alice@example.test is not an allowed sender"
 
@@ -46,6 +74,12 @@ def test_an_empty_list_allows_nobody() -> None:
         ({"sender": f"{ALICE}, bob@office.test"}, "not one sender"),
         ({"sender": ""}, "none that can be answered"),
         ({"sender": '"alice@example.test" <evil@example.test>'}, "not an allowed sender"),
+        ({"sender": "alice@example.test <evil@example.test>"}, "evil@example.test is not an allowed sender"),
+        ({"sender": "<alice@example.test> <evil@example.test>"}, "not one sender"),
+        ({"sender": "evil@example.test, <alice@example.test>"}, "not one sender"),
+        ({"sender": "alice@example.test\r\nthis is no field\r\nFrom: evil@example.test"}, "not one sender"),
+        ({"sender": "=?utf-8?q?alice=40example.test?= <evil@example.test>"}, "not an allowed sender"),
+        ({"sender": "=?utf-8?q?alice=40example.test?="}, "none that can be answered"),
         ({"sender": "copier@example.test", "return_path": "<copier@example.test>"}, "this device itself"),
         ({"return_path": "<Copier@Example.test>"}, "this device itself"),
         ({"sender": "noreply@office.test", "return_path": "<noreply@office.test>"}, "a machine"),

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+from email.message import EmailMessage
 from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
 
+from mailslot.message import Message
 from mailslot.service.handling import handle_waiting
+from mailslot.spool.job import NewJob
 from mailslot_plugins.print.pipeline import pipeline
 from print.letters import ALICE, RECORD, SCAN, device_in, handled, letter, scan, sent
 
 if TYPE_CHECKING:
-    from email.message import EmailMessage
     from pathlib import Path
 
 
@@ -164,6 +166,21 @@ async def test_who_may_not_print(tmp_path: Path, out: Path) -> None:
         "Not printed, since it has not one sender.",
         "Not printed, since eve@sub.office.example is not an allowed sender.",
     ]
+    assert titles(out) == []
+
+
+async def test_a_report_is_shown_on_its_job_and_not_printed(tmp_path: Path, out: Path) -> None:
+    async with device_in(tmp_path / "home", f"folder {out}") as device:
+        message = Message(sender="printer@example.com", to=["alice@example.com"], text="x")
+        new = NewJob("print", "smtp", "printer@example.com", ["alice@example.com"], "x", 3600.0)
+        job = await device.spool.accept(new, message)
+        report = EmailMessage()
+        report["Return-Path"], report["From"] = "<>", "MAILER-DAEMON@mail.test"
+        report["Subject"], report["X-Failed-Recipients"] = "Mail delivery failed", "alice@example.com"
+        report.set_content(f"550 5.1.1 No such user\n\nMessage-ID: {job.message_id}\n")
+        [found] = await handled(device, report)
+        assert (found.outcome, found.note) == ("done", f"a report about job {job.id}: failed")
+        assert (await device.spool.job(job.id)).notes["report of alice@example.com"].startswith("failed: 5.1.1")
     assert titles(out) == []
 
 

@@ -155,6 +155,14 @@ async def _stop(mail: Incoming, subject: str) -> Handled:
         (b"Subject: =?utf-9?q?a?=\x1b[31m\r\n", "", "=?utf-9?q?a?= [31m"),
         (b"\xff\xfe\x00", "", ""),
         (b"", "", ""),
+        ("Subject: Übersicht\r\n\r\n".encode(), "", "Übersicht"),
+        ("Subject: Übersicht\r\n\r\n".encode("latin-1"), "", "Übersicht"),
+        ("Subject: für =?utf-8?Q?M=C3=A4rz?=\r\n\r\n".encode("latin-1"), "", "für März"),
+        (
+            b"Subject: =?utf-8?Q?M=C3?=\r\n =?utf-8?Q?=A4rz?= =?no?Q?x?=\r\n\r\n",
+            "",
+            "=?utf-8?Q?M=C3?= =?utf-8?Q?=A4rz?= =?no?Q?x?=",
+        ),
     ],
 )
 def test_a_glance_at_any_header(octets: bytes, sender: str, subject: str) -> None:

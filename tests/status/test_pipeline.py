@@ -111,6 +111,33 @@ async def test_who_is_not_answered(tmp_path: Path, mailed: Callable[[str], Incom
         assert await device.spool.jobs() == []
 
 
+async def test_a_report_about_an_answer_is_shown_on_it(tmp_path: Path, mailed: Callable[[str], Incoming]) -> None:
+    async with device_in(tmp_path / "home", SETTINGS + STATUS) as device:
+        await pipeline.handle(mailed(request()), device)
+        [job] = await device.spool.jobs()
+        report = (
+            "Return-Path: <>\nFrom: MAILER-DAEMON@mail.test\nSubject: failure notice\n\n<alice@example.test>:\n"
+            f"550 5.1.1 No such user\n\n--- Below this line is a copy of the message.\n\nMessage-ID: {job.message_id}\n"
+        )
+        assert await pipeline.handle(mailed(report), device) == Done(f"a report about job {job.id}: failed")
+        [job] = await device.spool.jobs()
+    assert job.notes["report of alice@example.test"].startswith("failed: 5.1.1")
+
+
+async def test_a_request_in_html_alone(tmp_path: Path, mailed: Callable[[str], Incoming]) -> None:
+    text = request("Hello").replace(
+        "\n\n",
+        "\nContent-Type: text/html\n\n<html><head><!--[if mso]><p>mso</p><![endif]--></head><body>"
+        '<div style="display:none">What is new</div><table><tr><td>status jobs</td></tr></table></body></html>',
+        1,
+    )
+    async with device_in(tmp_path / "home", SETTINGS + STATUS) as device:
+        assert await pipeline.handle(mailed(text), device) == Done("answered by job 1")
+        [mail] = await sent(device)
+    assert "Mail jobs:" in mail.get_content()
+    assert "Not understood" not in mail.get_content()
+
+
 async def test_our_own_answer_is_not_answered(tmp_path: Path, mailed: Callable[[str], Incoming]) -> None:
     everybody = '[status]\nallowed_senders = ["@example.test"]\n'
     async with device_in(tmp_path / "home", SETTINGS + everybody) as device:

@@ -27,7 +27,7 @@ _SURE_FIELDS: Final = re.compile(
 )
 _COMMENT: Final = re.compile(rb"\([^()]*\)")
 _FOLD: Final = re.compile(rb"\r*\n")
-_GUESSED_BOUNDARY: Final = re.compile(rb"^--([!-~][^\r\n]{0,250}?)[ \t]*\r?\ncontent-", re.IGNORECASE | re.MULTILINE)
+_GUESSED_BOUNDARY: Final = re.compile(rb"^--([!-~][^\r\n]{0,250})\r?\ncontent-", re.IGNORECASE | re.MULTILINE)
 _MESSAGES: Final = frozenset({"message/rfc822", "message/global", "message/news"})
 
 
@@ -37,7 +37,7 @@ class Entity:
 
     Attributes:
         fields: its header fields, names in lower case, values unfolded.
-        body: its body, as it is in the mail.
+        body: its body, as it is in the mail; empty where the children have it.
         default: what it is where it does not say.
         children: the parts of a multipart, the mail in a message/rfc822.
         closed: whether a multipart has an end, or is none.
@@ -137,6 +137,7 @@ def parse_mail(octets: bytes, limits: Limits) -> Entity:
         elif entity.is_message():
             inner = entity.decoded() if entity.encoding in _ENCODED else entity.body
             entity.children = [entity_of(inner.lstrip(b"\r\n"))]
+            entity.body = b""
         waiting += [(child, depth + 1) for child in reversed(entity.children)]
     return root
 
@@ -211,6 +212,9 @@ def _split(entity: Entity, limits: Limits) -> None:
     if not entity.children and body.strip():
         # Nothing divides it: it is one text.
         entity.children = [Entity([], body)]
+    if entity.content_type != "multipart/encrypted":
+        # Its parts have it, and large mails shall not be held once a level.
+        entity.body = b""
 
 
 def _add(entity: Entity, octets: bytes, default: str) -> None:
@@ -233,4 +237,4 @@ def _boundary(entity: Entity, body: bytes) -> bytes:
         if each and (body.startswith(b"--" + each) or b"\n--" + each in body):
             return each
     guessed = _GUESSED_BOUNDARY.search(body)
-    return guessed[1] if guessed else b"\n"
+    return guessed[1].rstrip() if guessed else b"\n"

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _SMIME: Final = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
 _TNEF: Final = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
+_MAX_TEXT: Final = 8 << 20
+"""Octets of a text in which files are looked for; people read less of it."""
+
 _PIECES: Final = frozenset({"message/partial", "message/external-body"})
 _NOT_SHOWN: Final = frozenset({"text/x-amp-html", "application/pgp-signature", "application/pkcs7-signature"})
 _NOT_SHOWN_EITHER: Final = frozenset({"application/x-pkcs7-signature", "application/pgp-keys"})
@@ -153,7 +156,7 @@ class Reader:
             if entity.encoding == "base64" and not is_base64(entity.body):
                 octets = entity.body
             if kind == "text/plain":
-                octets, files = take_files(octets)
+                octets, files = take_files(octets[:_MAX_TEXT])
                 for name, file in files:
                     content.attached.append(Attached(file, "application/octet-stream", decode(name)))
             text = decode(octets, entity.parameter("charset") or "")[: 4 * self._limits.text]

@@ -20,6 +20,8 @@ MOST_OCTETS: Final = 65_536
 _LONGEST_FIELD: Final = 2_000
 _LONGEST: Final = 120
 _END: Final = re.compile(rb"\r?\n\r?\n")
+_WORD: Final = r"=\?[!->@-~]{1,60}\?[bBqQ]\?[^?]*\?="
+_WORDS: Final = re.compile(rf"{_WORD}(?:\s*{_WORD})*")
 _FOLD: Final = re.compile(rb"\r?\n(?=[ \t])")
 
 
@@ -76,12 +78,17 @@ def _text(octets: bytes) -> str:
 
 
 def _decoded(value: str) -> str:
-    try:
-        text = str(make_header(decode_header(value)))
-    except (HeaderParseError, LookupError, ValueError):
-        text = value
+    text = _WORDS.sub(_word_text, value)
     line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+
+
+def _word_text(words: re.Match[str]) -> str:
+    """Return the text of encoded words, one after the other; the words as they are where they cannot be read."""
+    try:
+        return str(make_header(decode_header(words[0])))
+    except (HeaderParseError, LookupError, ValueError):
+        return words[0]
 
 
 def _moment(text: str) -> float | None:
