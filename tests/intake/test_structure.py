@@ -6,6 +6,7 @@ import base64
 import binascii
 import os
 import struct
+from contextlib import chdir
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import NameOID
 
 from intake.mails import opened
+from mailslot_plugins.intake.limits import Limits
+from mailslot_plugins.intake.mime import open_mail
 from mailslot_plugins.intake.refused import Refused
 
 if TYPE_CHECKING:
@@ -107,6 +110,36 @@ def test_a_list_s_footer_is_no_part_of_a_file() -> None:
     body = LINES + b"\r\n_______________\r\nlist mailing list\r\n"
     mail = opened(HEAD + PDF + b"Content-Transfer-Encoding: base64\r\n\r\n" + body)
     assert sizes(mail) == [("pdf", len(SCAN))]
+
+
+def test_a_text_that_is_not_in_base64_as_it_says() -> None:
+    head = HEAD + b"Content-Transfer-Encoding: base64\r\n\r\n"
+    assert opened(head + b"Hello, you there.\r\nHow are you?\r\n").text.split()[0] == "Hello,"
+    damaged = base64.encodebytes(b"Hello. " * 100).replace(b"\n", b"\n\xd1\x80\xd0\xb8 !!\n", 1)
+    assert "Hello. Hello." in opened(head + damaged).text
+
+
+@pytest.mark.parametrize(
+    ("octets", "charset", "text"),
+    [
+        ("漢字".encode("iso2022_jp"), "iso-2022-jp", "漢字"),
+        ("漢字".encode("cp932"), "shift_jis", "漢字"),
+        ("Grüße €".encode("cp1252"), "iso-8859-1", "Grüße €"),
+        ("Grüße".encode(), "us-ascii", "Grüße"),
+        ("Grüße".encode("utf-16"), "utf-16", "Grüße"),
+    ],
+)
+def test_a_file_of_text_is_handed_out_in_utf_8(tmp_path: Path, octets: bytes, charset: str, text: str) -> None:
+    (tmp_path / "mail").write_bytes(
+        HEAD
+        + f"Content-Type: text/plain; charset={charset}; name=a.txt\r\n".encode()
+        + b"Content-Transfer-Encoding: base64\r\n\r\n"
+        + base64.encodebytes(octets)
+    )
+    with chdir(tmp_path):
+        [part] = open_mail({"path": "mail"}, Limits())["parts"]
+        assert part["kind"] == "text"
+        assert Path(part["path"]).read_text("utf-8") == text
 
 
 def uuencoded(octets: bytes) -> bytes:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from mailslot_plugins.intake.charsets import decode
+from mailslot_plugins.intake.charsets import codec_of, decode
 from mailslot_plugins.intake.embedded import take_files
 from mailslot_plugins.intake.entity import Entity, parse_mail
 from mailslot_plugins.intake.html_text import text_of_html
+from mailslot_plugins.intake.kinds import LOOKED_AT, kind_of
 from mailslot_plugins.intake.refused import Refused
 from mailslot_plugins.intake.smime import opened_content
 from mailslot_plugins.intake.tnef import read_tnef
-from mailslot_plugins.intake.transfer import decode_base64, is_base64
+from mailslot_plugins.intake.transfer import decode_base64, is_base64, is_mostly_base64
 
 if TYPE_CHECKING:
     from mailslot_plugins.intake.limits import Limits
@@ -21,6 +22,9 @@ _SMIME: Final = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"}
 _TNEF: Final = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
 _MAX_TEXT: Final = 8 << 20
 """Octets of a text in which files are looked for; people read less of it."""
+
+_BINARY: Final = frozenset({"postscript", "pcl", "pjl", "pdf", "tiff", "jpeg", "png", "gif", "pwg", "urf"})
+"""What is no text, whatever it is declared to be."""
 
 _PIECES: Final = frozenset({"message/partial", "message/external-body"})
 _NOT_SHOWN: Final = frozenset({"text/x-amp-html", "application/pgp-signature", "application/pkcs7-signature"})
@@ -153,7 +157,7 @@ class Reader:
         kind = entity.content_type
         if kind in {"text/plain", "text/html"} and entity.disposition != "attachment" and entity.name() is None:
             octets = entity.decoded()
-            if entity.encoding == "base64" and not is_base64(entity.body):
+            if entity.encoding == "base64" and not is_mostly_base64(entity.body):
                 octets = entity.body
             if kind == "text/plain":
                 octets, files = take_files(octets[:_MAX_TEXT])
@@ -167,9 +171,27 @@ class Reader:
     def _attach(self, entity: Entity, content: Content) -> None:
         if entity.encoding == "base64" and not is_base64(entity.body):
             raise Refused("A part of the mail is not in base64, as it says.")
-        octets = entity.decoded()
+        octets = _in_utf8(entity, entity.decoded())
         inline = entity.disposition != "attachment" and entity.value("content-id") is not None
         content.attached.append(Attached(octets, entity.content_type, entity.name() or "", inline))
+
+
+def _in_utf8(entity: Entity, octets: bytes) -> bytes:
+    """Return a file; one of text in UTF-8, since its charset stands in the mail and nowhere else."""
+    if not entity.content_type.startswith("text/") or kind_of(octets[:LOOKED_AT]) in _BINARY:
+        return octets
+    label = entity.parameter("charset") or ""
+    if codec_of(label) in {None, "cp1252", "utf_8"} and _is_utf8(octets):
+        return octets
+    return decode(octets, label).encode("utf-8", "replace")
+
+
+def _is_utf8(octets: bytes) -> bool:
+    try:
+        octets.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_named(entity: Entity, suffix: str) -> bool:

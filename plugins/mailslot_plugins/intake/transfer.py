@@ -12,6 +12,7 @@ _BASE64_LINE: Final = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
 _NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/=]")
 _SOFT_BREAK: Final = re.compile(rb"=[ \t]+(\r?\n)")
 _UU: Final = frozenset({"uuencode", "x-uuencode", "x-uue", "uue"})
+_LOOKED_AT: Final = 100_000
 _SPACE: Final = b" \t\r\n\v\f"
 
 
@@ -39,6 +40,12 @@ def is_base64(body: bytes) -> bool:
     """Whether a body that is said to be in base64 is, but for a stray octet now and then."""
     found = body.translate(None, _SPACE)
     return len(_NOT_BASE64.findall(found)) * 100 <= len(found)
+
+
+def is_mostly_base64(body: bytes) -> bool:
+    """Whether most lines of a text that is said to be in base64 are; damage to the others hides no more than them."""
+    lines = [line for line in body[:_LOOKED_AT].split(b"\n") if line.strip()]
+    return sum(_BASE64_LINE.fullmatch(line.strip()) is not None for line in lines) * 2 >= len(lines)
 
 
 def decode_base64(body: bytes) -> bytes:
