@@ -224,6 +224,36 @@ async def test_one_about_an_unknown_mail_is_kept_as_a_report(tmp_path: Path) -> 
     assert files_in(tmp_path / "home" / "fax") == []
 
 
+COMPLAINT = f"""Return-Path: <>
+From: complaints@mail.test
+Subject: Email feedback report, rejected
+Content-Type: multipart/report; report-type=feedback-report; boundary=b
+
+--b
+
+This is a report about a mail that was not wanted by {ALICE}.
+--b
+Content-Type: message/feedback-report
+
+Feedback-Type: abuse
+Original-Rcpt-To: <{ALICE}>
+
+--b
+Content-Type: message/rfc822
+
+{RETURNED}
+--b--
+"""
+
+
+async def test_a_complaint_is_no_failure(tmp_path: Path) -> None:
+    async with fax_device(tmp_path / "home") as device:
+        job = await faxed(device, ALICE)
+        assert await pipeline.handle(incoming(COMPLAINT.encode(), tmp_path), device) == Done("a report")
+        assert (await device.spool.job(job.id)).notes[OVERALL] == "none yet"
+    assert files_in(tmp_path / "home" / "fax") == []
+
+
 HOLIDAY = (
     f"Return-Path: <{ALICE}>\nFrom: {ALICE}\nSubject: %s\nIn-Reply-To: {IDENTIFIER}\n%s\n"
     "I cannot answer until 5.1.26.\n"

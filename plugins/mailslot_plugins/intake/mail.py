@@ -51,8 +51,9 @@ class OpenedMail:
         references: the identifiers of its thread, oldest first.
         text: its text, plain if there is any, else that of its HTML.
         parts: what is attached, in order.
-        is_report: whether it is a report about another mail (RFC 6522).
-        report: what the report says, where it is of a form that is understood; None where it is none.
+        is_report: whether it is a report about another mail by its form (RFC 6522).
+        report: what the report says, also where a mail server has written it as text; None where it is none, or is
+            not understood.
         flaws: what is wrong with its form, for engineers.
     """
 

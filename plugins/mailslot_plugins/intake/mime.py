@@ -14,7 +14,7 @@ from mailslot_plugins.intake.header_text import header_text
 from mailslot_plugins.intake.kinds import LOOKED_AT, kind_of
 from mailslot_plugins.intake.leaves import Reader
 from mailslot_plugins.intake.refused import Refused
-from mailslot_plugins.intake.report import report_of
+from mailslot_plugins.intake.report_reader import report_of
 
 if TYPE_CHECKING:
     from mailslot_plugins.intake.entity import Entity
