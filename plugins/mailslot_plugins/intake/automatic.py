@@ -19,8 +19,8 @@ _POSTMASTERS: Final = re.compile(
     r"(?:e?-?mail-?)?gateway|hostmaster|listserv)(?:[+.-][^@]*)?@.*",
     re.IGNORECASE,
 )
-REPORT_FIELDS: Final = frozenset({"x-failed-recipients", "x-hmxmroriginalrecipient"})
-"""Fields that only reports have: Exim's and Google's of failures, Microsoft's of complaints."""
+REPORT_FIELDS: Final = frozenset({"x-failed-recipients"})
+"""Fields that only reports have: Exim's and Google's."""
 
 ABSENT: Final = re.compile(
     r"\s*(?:(?:auto(?:matic)?[- ]?(?:reply|response|antwort)|automatische antwort|abwesenheits\S*|"

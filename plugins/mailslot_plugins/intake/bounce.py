@@ -126,28 +126,25 @@ def _others(head: Mapping[str, str], returned: Sequence[Mapping[str, str]]) -> s
 
 
 def _recipients(lines: Sequence[str], others: set[str], stated: Sequence[str]) -> list[tuple[str, int]]:
-    """Return the recipients, and the line where each is first named."""
+    """Return the recipients, and the line where each is first named; -1 for one that stands in no line."""
     placed: dict[str, tuple[str, int]] = {}
-    loose: dict[str, tuple[str, int]] = {}
+    named: dict[str, tuple[str, int]] = {}
+    other: dict[str, tuple[str, int]] = {}
     for number, line in enumerate(lines):
         for match in _ADDRESS.finditer(line):
             address, before = match[0].strip("'.`"), line[: match.start()]
             plain = address.casefold()
             if plain in others or _NOT_RECIPIENTS.fullmatch(plain) or "message-id" in before.casefold():
                 continue
-            kept = placed if _AT_START.fullmatch(before) else loose
-            if kept is placed or _NAMED.search(before):
-                kept.setdefault(plain, (address, number))
-            else:
-                loose.setdefault(plain, (address, number))
-    known = {**loose, **placed}
+            kept = placed if _AT_START.fullmatch(before) else named if _NAMED.search(before) else other
+            kept.setdefault(plain, (address, number))
     if stated:
-        wanted = {address.casefold(): address for address in stated}
-        return sorted((known.get(plain, (address, -1)) for plain, address in wanted.items()), key=lambda each: each[1])[
-            :_MAX_RECIPIENTS
-        ]
-    found = placed or dict(list(loose.items())[:1])
-    return sorted(found.values(), key=lambda each: each[1])[:_MAX_RECIPIENTS]
+        known = {**other, **named, **placed}
+        found = [known.get(address.casefold(), (address, -1)) for address in stated]
+    else:
+        # The first line that names one is about the recipient; further ones may be of anybody.
+        found = list(placed.values()) or list(named.values())[:1] or list(other.values())[:1]
+    return sorted(found, key=lambda each: each[1])[:_MAX_RECIPIENTS]
 
 
 def _from_returned(returned: Sequence[Mapping[str, str]]) -> list[tuple[str, int]]:

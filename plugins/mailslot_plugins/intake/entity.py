@@ -28,6 +28,9 @@ _SURE_FIELDS: Final = re.compile(
 _COMMENT: Final = re.compile(rb"\([^()]*\)")
 _FOLD: Final = re.compile(rb"\r*\n")
 _GUESSED_BOUNDARY: Final = re.compile(rb"^--([!-~][^\r\n]{0,250})\r?\ncontent-", re.IGNORECASE | re.MULTILINE)
+_ENCODED: Final = frozenset({"base64", "quoted-printable"})
+"""Encodings that no multipart and no mail within a mail may have, and some have."""
+
 _MESSAGES: Final = frozenset({"message/rfc822", "message/global", "message/news"})
 
 
@@ -142,9 +145,6 @@ def parse_mail(octets: bytes, limits: Limits) -> Entity:
     return root
 
 
-_ENCODED: Final = frozenset({"base64", "quoted-printable"})
-
-
 def entity_of(octets: bytes, default: str = "text/plain") -> Entity:
     """Return an entity, its header read and its body not looked into."""
     fields, start = read_header(octets)
@@ -169,9 +169,9 @@ def read_header(octets: bytes) -> tuple[list[tuple[str, bytes]], int]:
         if line[:1] in b" \t":
             if found:
                 found[-1][1].extend(line)
-        elif name is not None:
+        elif name is not None and len(found) <= MAX_FIELDS:
             found.append((name[1].decode("ascii").lower(), bytearray(line[name.end() :])))
-        elif not _is_passed_over(octets, at, end):
+        elif name is None and not _is_passed_over(octets, at, end):
             break
         at = end
     return [(name, _FOLD.sub(b"", value).replace(b"\0", b"").strip()) for name, value in found[:MAX_FIELDS]], at

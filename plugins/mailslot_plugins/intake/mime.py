@@ -14,7 +14,7 @@ from mailslot_plugins.intake.header_text import header_text
 from mailslot_plugins.intake.kinds import LOOKED_AT, kind_of
 from mailslot_plugins.intake.leaves import Reader
 from mailslot_plugins.intake.refused import Refused
-from mailslot_plugins.intake.report_reader import report_of
+from mailslot_plugins.intake.report_reader import is_complaint, report_of
 
 if TYPE_CHECKING:
     from mailslot_plugins.intake.entity import Entity
@@ -73,7 +73,7 @@ def open_mail(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
         "references": _IDENTIFIER.findall(by_name.get("references", ""))[-10:],
         "text": text,
         "parts": [_written(part, number, limits, content.flaws) for number, part in enumerate(content.attached)],
-        "is_report": root.content_type == "multipart/report",
+        "is_report": root.content_type == "multipart/report" or is_complaint(root),
         "report": None if report is None else report.as_json(),
         "flaws": content.flaws,
     }

@@ -74,6 +74,14 @@ def report_of(root: Entity, subject: str, text: str, senders: Sequence[str]) -> 
     return Report("delivery", tuple(told), identifiers) if told and told_in_text else None
 
 
+def is_complaint(root: Entity) -> bool:
+    """Whether a mail is a complaint in Microsoft's own form: the mail that it is about, with a field more."""
+    return any(
+        part.is_message() and part.children and part.children[0].value("x-hmxmroriginalrecipient") is not None
+        for part in root.children[:2]
+    )
+
+
 def _with_words(group: Mapping[str, str], told: Sequence[Mapping[str, str]]) -> Mapping[str, str]:
     """Return a group with the status and the words that the text has for its recipient, where it has none itself."""
     status = group.get("status", "")
