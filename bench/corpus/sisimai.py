@@ -36,7 +36,7 @@ class Expected(NamedTuple):
     reason: str
 
 
-class Judged(NamedTuple):
+class Comparison(NamedTuple):
     """How one mail was understood: whether it is kept from paper, its recipients and actions, its statuses."""
 
     unprinted: bool
@@ -58,8 +58,8 @@ def main() -> None:
     cases = [(path, expected) for path, expected in cases if path.is_file()]
     with ThreadPoolExecutor(2) as pool:
         judged = list(pool.map(lambda case: judge(*case), cases))
-    totals = Counter(name for each in judged for name in Judged._fields[:-1] if getattr(each, name))
-    for name in Judged._fields[:-1]:
+    totals = Counter(name for each in judged for name in Comparison._fields[:-1] if getattr(each, name))
+    for name in Comparison._fields[:-1]:
         print(f"{name}: {totals[name]} of {len(cases)} ({totals[name] / len(cases):.1%})")
     for (path, expected), each in zip(cases, judged, strict=True):
         if not all(each[:-1]):
@@ -73,23 +73,23 @@ def expectations(ruby: str) -> list[tuple[str, list[Expected]]]:
     ]
 
 
-def judge(path: Path, expected: list[Expected]) -> Judged:
+def judge(path: Path, expected: list[Expected]) -> Comparison:
     """Open a bounce and hold it against what is expected."""
     with tempfile.TemporaryDirectory(prefix="corpus-") as scratch:
         try:
             mail = anyio.run(open_mail, path, Path(scratch))
         except IntakeError as error:
             # Set aside, it is on no paper.
-            return Judged(unprinted=True, recipients=False, actions=False, statuses=False, note=str(error))
+            return Comparison(unprinted=True, recipients=False, actions=False, statuses=False, note=str(error))
         return judge_mail(mail, expected)
 
 
-def judge_mail(mail: OpenedMail, expected: list[Expected]) -> Judged:
+def judge_mail(mail: OpenedMail, expected: list[Expected]) -> Comparison:
     """Hold an opened bounce against what is expected."""
     unprinted = label(mail) != "person"
     if expected[0].reason in {"feedback", "vacation"}:
         # They tell of no delivery.
-        return Judged(unprinted, recipients=True, actions=True, statuses=True, note=label(mail))
+        return Comparison(unprinted, recipients=True, actions=True, statuses=True, note=label(mail))
     groups = [] if mail.report is None else [g for g in mail.report.groups if "action" in g or "final-recipient" in g]
     actions = sorted(_ACTIONS.get(group.get("action", "").split(" ")[0].lower(), "?") for group in groups)
     statuses = sorted(group.get("status", "").split(" ")[0] for group in groups)
@@ -102,7 +102,7 @@ def judge_mail(mail: OpenedMail, expected: list[Expected]) -> Judged:
         said == wanted or int(wanted.rpartition(".")[2] or 999) >= 900
         for said, wanted in zip(statuses, sorted(one.status for one in expected), strict=True)
     )
-    return Judged(unprinted, len(groups) == len(expected), fits, exact, f"{label(mail)} {actions} {statuses}")
+    return Comparison(unprinted, len(groups) == len(expected), fits, exact, f"{label(mail)} {actions} {statuses}")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ _ZERO_WIDTH: Final = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 _BLANK: Final = re.compile(r"\n{3,}")
 
 
-class _Shown:
+class _OpenElements:
     """The elements that are open, as far as is needed to know whether their text is shown."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ def text_of_html(source: str) -> str:
     """
     flat = " ".join(_without_comments(source).split())
     seen: list[str] = []
-    shown = _Shown()
+    shown = _OpenElements()
     unseen, end = "", 0
     for tag in _TAG.finditer(flat):
         closing, name = bool(tag[1]), tag[2].lower()

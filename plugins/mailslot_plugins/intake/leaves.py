@@ -32,7 +32,7 @@ _NOT_SHOWN_EITHER: Final = frozenset({"application/x-pkcs7-signature", "applicat
 
 
 @dataclass(slots=True)
-class Attached:
+class AttachedFile:
     """What is attached: its octets, its declared media type, its name, and whether the text shows it."""
 
     octets: bytes
@@ -52,7 +52,7 @@ class Content:
     """
 
     texts: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    attached: list[Attached] = field(default_factory=list[Attached])
+    attached: list[AttachedFile] = field(default_factory=list[AttachedFile])
     flaws: list[str] = field(default_factory=list[str])
 
     def text(self) -> str:
@@ -67,7 +67,7 @@ class Content:
         return "\n\n".join(found)
 
 
-class Reader:
+class ContentReader:
     """Gathers what a mail has, part by part.
 
     Args:
@@ -98,7 +98,7 @@ class Reader:
             self._alternatives(entity, content)
         elif kind == "multipart/encrypted" or kind in _PIECES:
             # Of a mail that has something else, it is one attachment of which nothing comes.
-            content.attached.append(Attached(entity.body, kind, entity.name() or ""))
+            content.attached.append(AttachedFile(entity.body, kind, entity.name() or ""))
         elif kind.startswith("multipart/") or entity.is_message():
             if not entity.closed:
                 content.flaws.append("a multipart has no end")
@@ -151,7 +151,7 @@ class Reader:
         if not any(text.strip() for _, text in content.texts):
             text = found.text or text_of_html(decode(found.html)[: 4 * self._limits.text])
             content.texts.append(("text/plain", text[: 4 * self._limits.text]))
-        content.attached += [Attached(each.octets, "application/octet-stream", each.name) for each in found.files]
+        content.attached += [AttachedFile(each.octets, "application/octet-stream", each.name) for each in found.files]
 
     def _leaf(self, entity: Entity, content: Content) -> None:
         kind = entity.content_type
@@ -162,7 +162,7 @@ class Reader:
             if kind == "text/plain":
                 octets, files = take_files(octets[:_MAX_TEXT])
                 for name, file in files:
-                    content.attached.append(Attached(file, "application/octet-stream", decode(name)))
+                    content.attached.append(AttachedFile(file, "application/octet-stream", decode(name)))
             text = decode(octets, entity.parameter("charset") or "")[: 4 * self._limits.text]
             content.texts.append((kind, text_of_html(text) if kind == "text/html" else text))
         elif kind not in _NOT_SHOWN and kind not in _NOT_SHOWN_EITHER:
@@ -173,7 +173,7 @@ class Reader:
             raise Refused("A part of the mail is not in base64, as it says.")
         octets = _in_utf8(entity, entity.decoded())
         inline = entity.disposition != "attachment" and entity.value("content-id") is not None
-        content.attached.append(Attached(octets, entity.content_type, entity.name() or "", inline))
+        content.attached.append(AttachedFile(octets, entity.content_type, entity.name() or "", inline))
 
 
 def _in_utf8(entity: Entity, octets: bytes) -> bytes:

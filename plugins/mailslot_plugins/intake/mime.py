@@ -12,13 +12,13 @@ from mailslot_plugins.intake.charsets import decode
 from mailslot_plugins.intake.entity import MAX_FIELDS, parse_mail
 from mailslot_plugins.intake.header_text import header_text
 from mailslot_plugins.intake.kinds import LOOKED_AT, kind_of
-from mailslot_plugins.intake.leaves import Reader
+from mailslot_plugins.intake.leaves import ContentReader
 from mailslot_plugins.intake.refused import Refused
 from mailslot_plugins.intake.report_reader import is_complaint, report_of
 
 if TYPE_CHECKING:
     from mailslot_plugins.intake.entity import Entity
-    from mailslot_plugins.intake.leaves import Attached
+    from mailslot_plugins.intake.leaves import AttachedFile
     from mailslot_plugins.intake.limits import Limits
 
 _MAX_KEPT: Final = 4000
@@ -55,7 +55,7 @@ def open_mail(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
     path = Path(request["path"])
     _check_header(path, limits)
     root = parse_mail(path.read_bytes(), limits)
-    content = Reader(limits).read(root)
+    content = ContentReader(limits).read(root)
     charset = _charset(root)
     fields = [(name, decode(value, other=charset)[:_MAX_KEPT]) for name, value in root.fields if name in KEPT]
     by_name = dict(reversed(fields))
@@ -103,7 +103,7 @@ def _charset(root: Entity) -> str:
     return ""
 
 
-def _written(part: Attached, number: int, limits: Limits, flaws: list[str]) -> dict[str, Any]:
+def _written(part: AttachedFile, number: int, limits: Limits, flaws: list[str]) -> dict[str, Any]:
     if len(part.octets) > limits.written:
         raise Refused("A part of the mail is too large.")
     path = Path(f"{number:03}.bin")

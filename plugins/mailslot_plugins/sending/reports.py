@@ -21,14 +21,14 @@ _TOLD: Final = 3
 logger = logging.getLogger(__name__)
 
 
-class Taken(NamedTuple):
+class ReportOutcome(NamedTuple):
     """What came of a report: the job that it is about, None where none is known, and that in words for people."""
 
     job: Job | None
     said: str
 
 
-async def take_report(report: Report, device: Device) -> Taken:
+async def take_report(report: Report, device: Device) -> ReportOutcome:
     """Show a report on the job that it is about.
 
     The job's notes get what it says of each recipient; the job's own state tells of the mail server's answer, and
@@ -36,12 +36,12 @@ async def take_report(report: Report, device: Device) -> Taken:
     """
     job = await _job_of(report, device)
     if job is None:
-        return Taken(None, f"a report about a mail that is not known here{_contents(report)}")
+        return ReportOutcome(None, f"a report about a mail that is not known here{_contents(report)}")
     notes = reported(report, job)
     if notes:
         job = await device.spool.annotate(job.id, notes)
         logger.info("A job is reported %s", job.notes[OVERALL], extra={"job": job.id, "pipeline": job.pipeline})
-    return Taken(job, f"a report about job {job.id}: {job.notes.get(OVERALL, 'nothing new')}")
+    return ReportOutcome(job, f"a report about job {job.id}: {job.notes.get(OVERALL, 'nothing new')}")
 
 
 async def _job_of(report: Report, device: Device) -> Job | None:
