@@ -96,6 +96,9 @@ class Played:
                 if isinstance(answer, list):
                     answer, *following = answer
                 await self._say(stream, answer, tag)
+                if verb(line) == "STARTTLS" and (said := self.answers.get("ClientHello")):
+                    await stream.receive()
+                    await self._say(stream, said, tag)
                 if verb(line) == "STARTTLS" and b" OK " in answer:
                     stream = await TLSStream.wrap(
                         stream, server_side=True, ssl_context=self.context, standard_compatible=False

@@ -13,7 +13,9 @@ from mailslot.net.dialogue import Dialogue
 from mailslot.net.endpoint import Security
 from mailslot.pop3.protocol import Answer, Challenge, End, Line, Octets, Pop3Protocol
 from mailslot.pop3.refusals import cause_of
+from mailslot.pop3.replies import parse_status
 from mailslot.pop3.states import State, Verb
+from mailslot.wire.protocol_error import RemoteProtocolError
 
 if TYPE_CHECKING:
     import ssl
@@ -72,6 +74,13 @@ class Pop3Dialogue(Dialogue[Channel]):
     def alive(self) -> bool:
         """Whether commands can still be sent."""
         return not self.closed and self.protocol.state is not State.GONE
+
+    def reply_in(self, line: bytes) -> Reply | None:
+        """Return the reply that a line is."""
+        try:
+            return parse_status(line)
+        except RemoteProtocolError:
+            return None
 
     # One exchange.
 

@@ -163,6 +163,7 @@ class Upload:
                 if anyio.current_time() < self._deadline(final_timeout):
                     continue
                 if self._out or not self._dialogue.channel.progressed():
+                    self._dialogue.patience = self._patience(final_timeout)
                     raise
                 self._progress = anyio.current_time()
             else:
@@ -170,4 +171,7 @@ class Upload:
 
     def _deadline(self, final_timeout: float) -> float:
         since = anyio.current_time() if self._in_hook else self._progress
-        return since + (final_timeout if self._out else self._dialogue.timeout)
+        return since + self._patience(final_timeout)
+
+    def _patience(self, final_timeout: float) -> float:
+        return final_timeout if self._out else self._dialogue.timeout
