@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 
 class SmtpDialogue(SmtpTalk[Channel]):
-    """The line-by-line side of a session."""
+    """The line-by-line side of a session.
+
+    Attributes:
+        takes_batches: whether the server has not refused anything yet for what was sent along with it.
+    """
+
+    takes_batches: bool = True
 
     # One exchange.
 
