@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from mailslot.errors import InputError, MailError, NetworkError, RefusedError
-from mailslot.smtp.content import as_content
 from mailslot.smtp.envelope import Envelope
+from mailslot.smtp.standard import content_of
 from mailslot.smtp.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -40,14 +40,14 @@ class Submission:
     message: bytes | StandardMessage | Content
     delivery: DeliveryStatus | None = None
 
-    def checked(self) -> tuple[Envelope, Content]:
+    async def checked(self) -> tuple[Envelope, Content]:
         """Return the envelope and the content.
 
         Raises:
             InputError: an address or the message cannot be used.
         """
         try:
-            return Envelope(self.sender, self.recipients, self.delivery), as_content(self.message)
+            return Envelope(self.sender, self.recipients, self.delivery), await content_of(self.message)
         except MailError:
             raise
         except Exception as error:
@@ -111,7 +111,7 @@ class Batch:
                 if self._error is not None or not self._dialogue.alive:
                     raise self._lost()
                 self._dialogue.count_mail()
-                transaction = Transaction(self._dialogue, *submission.checked(), chunking=self._chunking)
+                transaction = Transaction(self._dialogue, *await submission.checked(), chunking=self._chunking)
                 await transaction.__aenter__()
                 self._open.add(transaction)
             except MailError as error:
