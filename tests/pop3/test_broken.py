@@ -163,6 +163,26 @@ async def test_a_slow_but_steady_message_is_no_fault(
     assert time.monotonic() - started > 0.5
 
 
+@pytest.mark.parametrize("command", ["LIST", "UIDL"])
+async def test_a_listing_that_is_none_is_not_waited_for(
+    command: str, client_context: ssl.SSLContext, server_context: ssl.SSLContext
+) -> None:
+    """Its end might never come."""
+
+    async def part(client: Client) -> None:
+        await client.sign_in()
+        while await client.hear() != command:
+            await client.say(b"+OK\r\n1 24\r\n.\r\n")
+        await client.say(b"+OK\r\n+OK what else?\r\n")
+        await client.drain()
+
+    async with serving(part, context=server_context) as server:
+        with pytest.raises(ServerError) as caught:
+            async with connect_pop3(server.endpoint, AUTH, ssl_context=client_context, timeout=60) as session:
+                await session.listing()
+    assert (caught.value.stage, caught.value.cause) == ("transaction", "protocol_error")
+
+
 async def test_a_slow_but_steady_listing_is_no_fault(
     client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:

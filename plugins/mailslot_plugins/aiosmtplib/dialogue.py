@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import anyio
 import anyio.lowlevel
 
 from aiosmtplib import (
@@ -167,8 +168,14 @@ class AiosmtplibDialogue(SmtpTalk[Line]):
         self.patience = self.timeout
         self._spoken.write(octets)
         await anyio.lowlevel.checkpoint()
+        arrived, since = self.listener.arrived(), anyio.current_time()
         while (answer := self.overhear()) is None and self.listener.full and self._client.is_connected:
             await self.listener.stirred(self.timeout)
+            # Half a reply, one octet after the other, is no progress.
+            if (now := self.listener.arrived()) != arrived:
+                arrived, since = now, anyio.current_time()
+            elif anyio.current_time() - since > self.timeout:
+                raise TimeoutError
         return answer
 
     async def end(self, octets: bytes, timeout: float) -> Answer:

@@ -127,10 +127,16 @@ class Pop3Dialogue(Dialogue[Channel]):
         assert isinstance(event, Answer)  # noqa: S101 - no listing or message is open here
         return event.reply
 
-    async def lines(self) -> list[str]:
-        """Return the lines of the listing that has begun; a long one may take long, as long as it gets on."""
+    async def lines(self, check: Callable[[str], object] | None = None) -> list[str]:
+        """Return the lines of the listing that has begun; a long one may take long, as long as it gets on.
+
+        Args:
+            check: raises where a line is none of such a listing, so that nobody waits for the end of another one.
+        """
         lines: list[str] = []
         while isinstance(event := self.protocol.next_event() or await self.event(), Line):
+            if check is not None:
+                check(event.text)
             lines.append(event.text)
             if len(lines) % _BREATH == 0:
                 await anyio.lowlevel.checkpoint()
