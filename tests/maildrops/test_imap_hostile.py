@@ -13,7 +13,7 @@ import anyio
 import pytest
 from aioimaplib import aioimaplib
 
-from maildrops.played import CLOSE, PASSWORD, RECORD, USUAL, Answer, Played, played
+from maildrops.played import CLOSE, NOISE, PASSWORD, RECORD, USUAL, Answer, Played, played
 from mailslot.errors import (
     ClosedError,
     DeletionsRefusedError,
@@ -203,13 +203,15 @@ async def test_ways_to_give_a_mail_or_none(play: Play, answer: bytes, mail: byte
         (b"\r\n", "protocol_error"),
         (b"* 1 FETCH (UID 5 BODY[] {9}\r\nab" + CLOSE, "connection_lost"),
         (b"* 1 FETCH (UID 5 BODY[] {9}\r\nab", "connection_timeout"),
+        (NOISE, "connection_timeout"),
+        (b"* 1 FETCH (UID 5 BODY[] {2}\r\nab)\r\n" + NOISE, "connection_timeout"),
         (b"* BYE Session invalidated - AccessTokenExpired\r\n", "connection_lost"),
         (b"* 1 FETCH (UID 5" + b" {1}\r\nx" * 30_000, "protocol_error"),
     ],
 )
 async def test_a_mail_that_never_passes_for_complete(play: Play, answer: bytes, cause: str) -> None:
     async with play({"FETCH": answer}, timeout=1) as server:
-        with pytest.raises(MailError) as raised:
+        with anyio.fail_after(30), pytest.raises(MailError) as raised:
             await use(server, fetch_all)
         assert raised.value.cause == cause
         assert "LOGOUT" not in server.verbs
