@@ -492,6 +492,23 @@ async def test_where_it_is_lost_while_it_is_sent_again(refuses: str) -> None:
     assert server.stored == [message(1 - again), message(again)]
 
 
+async def test_where_it_is_lost_before_it_can_be_sent_again() -> None:
+    """The message is refused for what came behind it, which is what the connection is lost with."""
+
+    async def server(wire: Wire) -> None:
+        await wire.greet("PIPELINING")
+        await wire.envelope()
+        await wire.message()
+        await wire.say("503 out of order", "250 ok")
+        await wire.lines(3)
+
+    async with serving(server) as running, connected(running, chunking=False) as smtp:
+        results = await smtp.submit_many([Submission(SENDER, TO, message(number)) for number in range(3)])
+    for result in results:
+        assert isinstance(result, NetworkError)
+        assert (result.cause, result.in_doubt, result.retryable) == ("connection_lost", False, True)
+
+
 @pytest.mark.parametrize("chunking", [False, True])
 async def test_what_is_refused_by_itself_too_is_refused(chunking: bool) -> None:
     """It was not for its company, which others may still have."""

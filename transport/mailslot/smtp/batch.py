@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from mailslot.smtp.dialogue import SmtpDialogue
     from mailslot.smtp.envelope import DeliveryStatus
     from mailslot.smtp.receipt import Receipt
-    from mailslot.wire.reply import Reply
 
 WINDOW: Final = 64
 """Messages on their way at once, of `transaction.SMALL` octets at most each."""
@@ -79,7 +78,7 @@ class Batch:
         self._final_timeout = final_timeout
         self._results: list[Receipt | MailError | None] = []
         self._open: set[Transaction] = set()
-        self._due: deque[tuple[int, Transaction, Reply]] = deque()
+        self._due: deque[tuple[int, Transaction, tuple[int, str | None]]] = deque()
         self._error: Exception | None = None
         self._flying = 0
         self._landed = anyio.Event()
@@ -149,17 +148,17 @@ class Batch:
 
     def _note(self, number: int, transaction: Transaction, result: Receipt | MailError) -> None:
         self._results[number] = result
-        if transaction.batched and isinstance(result, RefusedError) and (reply := _out_of_order(result)):
+        if transaction.batched and isinstance(result, RefusedError) and (refusal := _out_of_order(result)):
             self._dialogue.takes_batches = False
-            self._due.append((number, transaction, reply))
+            self._due.append((number, transaction, refusal))
 
     async def _catch_up(self) -> None:
         """Send by itself what was refused for what it was sent along with, unless something is under way."""
-        while self._due and not self._dialogue.protocol.unanswered:
-            number, transaction, reply = self._due.popleft()
+        while self._due and not (self._dialogue.alive and self._dialogue.protocol.unanswered):
+            number, transaction, refusal = self._due.popleft()
             result = await self._alone(transaction)
             self._results[number] = result
-            if isinstance(result, RefusedError) and result.reply == reply:
+            if isinstance(result, RefusedError) and _out_of_order(result) == refusal:
                 # It was not for that, then.
                 self._dialogue.takes_batches = True
 
@@ -289,8 +288,10 @@ class Batch:
         )
 
 
-def _out_of_order(error: RefusedError) -> Reply | None:
-    """Return the reply that says that a command came where it may not: 503, or 5.5.x (RFC 3463 section 3.6)."""
-    reply = error.reply
-    out_of_order = reply is not None and (reply.code == _BAD_SEQUENCE or (reply.enhanced or "").startswith("5.5."))
-    return reply if out_of_order else None
+def _out_of_order(error: RefusedError) -> tuple[int, str | None] | None:
+    """Return the codes by which a server says that a command came where it may not; None for any others.
+
+    503, or 5.5.x (RFC 5321 section 4.2.4, RFC 3463 section 3.6).
+    """
+    code, enhanced = (error.reply.code or 0, error.reply.enhanced) if error.reply is not None else (0, None)
+    return (code, enhanced) if code == _BAD_SEQUENCE or (enhanced or "").startswith("5.5.") else None
