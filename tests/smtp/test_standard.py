@@ -94,6 +94,14 @@ def twice() -> EmailMessage:
     return made
 
 
+def delivery_status(text: str) -> Message:
+    made, part = message(), Message()
+    part.set_payload(text)
+    made["Content-Type"] = "message/delivery-status"
+    made.set_payload([part, part])
+    return made
+
+
 SHAPES: dict[str, Callable[[], Message]] = {
     "attachments": with_attachments,
     "forwarded": forwarded,
@@ -119,6 +127,8 @@ SHAPES: dict[str, Callable[[], Message]] = {
     "delivery status": lambda: parsed(
         "Content-Type: message/delivery-status", "", "Reporting-MTA: dns; a.example", "", "Action: failed", "y: " * 20
     ),
+    "delivery status that ends a line": lambda: delivery_status("a line that is long enough\n"),
+    "delivery status that ends none": lambda: delivery_status("a line that is long enough"),
     "empty lines": lambda: parsed("Subject: x", "", "", "", "." * 30, "", ""),
     "the same part twice": twice,
     "a line of a mark": lambda: parsed("Subject: x", "", "mark-" + "0" * 32),

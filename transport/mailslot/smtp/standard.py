@@ -155,35 +155,37 @@ async def _size(pieces: list[bytes | _Hole]) -> int:
 def _without_long_payloads(message: StandardMessage, holes: list[_Hole]) -> StandardMessage:
     """Return a copy with a mark in the place of each long payload; none of its headers is copied or changed."""
     payload = _payload(message)
-    if isinstance(payload, list):
-        parts = cast("list[StandardMessage]", payload)
-        below = [_without_long_payloads(part, holes) for part in parts]
-        if all(new is old for new, old in zip(below, parts, strict=True)):
-            return message
-        other = copy(message)
-        other.set_payload([*below])
-        return other
-    if not isinstance(payload, str) or len(payload) <= LONG:
+    if isinstance(payload, str) and len(payload) > LONG:
+        # Of these, the generator writes a text as it is.
+        whole = message.get_content_maintype() in {"multipart", "message"}
+        return message if whole else _marked(message, payload, holes)
+    # What it writes of a delivery status's parts depends on how they end.
+    if not isinstance(payload, list) or message.get_content_type() == "message/delivery-status":
         return message
-    # Of these, the generator writes a text as it is.
-    if message.get_content_maintype() in {"multipart", "message"}:
+    parts = cast("list[StandardMessage]", payload)
+    below = [_without_long_payloads(part, holes) for part in parts]
+    if all(new is old for new, old in zip(below, parts, strict=True)):
         return message
+    other = copy(message)
+    other.set_payload([*below])
+    return other
+
+
+def _marked(message: StandardMessage, payload: str, holes: list[_Hole]) -> StandardMessage:
+    """Return a copy with a mark in the place of its payload; the message itself where it has to be encoded whole."""
     # No character of it is encoded, and with one that is, it fits a line of base64.
     mark = f"mark-{secrets.token_hex(16)}"
-    base64 = False
-    if not payload.isascii():
-        charset = message.get_param("charset")
-        if not isinstance(charset, str) or charset.lower() not in {"utf-8", "utf8"}:
-            return message
-        base64 = True
     other = copy(message)
-    if base64:
-        octets = f"ü{mark}".encode()
-        other.set_payload(octets.decode("ascii", "surrogateescape"))
-        holes.append(_Hole(b2a_base64(octets).rstrip(b"\n") + b"\r\n", payload, base64))
-    else:
+    if payload.isascii():
         other.set_payload(mark)
-        holes.append(_Hole(mark.encode(), payload, base64))
+        holes.append(_Hole(mark.encode(), payload, base64=False))
+        return other
+    charset = message.get_param("charset")
+    if not isinstance(charset, str) or charset.lower() not in {"utf-8", "utf8"}:
+        return message
+    octets = f"ü{mark}".encode()
+    other.set_payload(octets.decode("ascii", "surrogateescape"))
+    holes.append(_Hole(b2a_base64(octets).rstrip(b"\n") + b"\r\n", payload, base64=True))
     return other
 
 
