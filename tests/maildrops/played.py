@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 RECORD, PASSWORD = "fax-pop", "correct-horse-battery"
 CLOSE = b"%close"
 """Where an answer ends with it, the connection is closed."""
+NOISE = b"%noise"
+"""Where an answer ends with it, the server tells now and then, without end, that it is still there."""
 
 Answer = bytes | list[bytes]
 
@@ -96,6 +98,9 @@ class Played:
                 if isinstance(answer, list):
                     answer, *following = answer
                 await self._say(stream, answer, tag)
+                if verb(line) == "STARTTLS" and (said := self.answers.get("ClientHello")):
+                    await stream.receive()
+                    await self._say(stream, said, tag)
                 if verb(line) == "STARTTLS" and b" OK " in answer:
                     stream = await TLSStream.wrap(
                         stream, server_side=True, ssl_context=self.context, standard_compatible=False
@@ -107,9 +112,12 @@ class Played:
 
     async def _say(self, stream: AnyByteStream, answer: Answer, tag: bytes) -> None:
         assert isinstance(answer, bytes)
-        said = answer.removesuffix(CLOSE).replace(b"%t", tag)
+        said = answer.removesuffix(CLOSE).removesuffix(NOISE).replace(b"%t", tag)
         if said:
             await stream.send(said)
+        while answer.endswith(NOISE):
+            await stream.send(b"* OK Still here\r\n")
+            await anyio.sleep(0.05)
         if answer.endswith(CLOSE):
             raise anyio.EndOfStream
 

@@ -13,7 +13,7 @@ import anyio
 import pytest
 from aioimaplib import aioimaplib
 
-from maildrops.played import CLOSE, PASSWORD, RECORD, USUAL, Answer, Played, played
+from maildrops.played import CLOSE, NOISE, PASSWORD, RECORD, USUAL, Answer, Played, played
 from mailslot.errors import (
     ClosedError,
     DeletionsRefusedError,
@@ -103,8 +103,8 @@ OTHERS: list[tuple[dict[str, Answer], type[MailError], str, str]] = [
     ({"CAPABILITY": b"* CAPABILITY IMAP4\r\n" * 12_000}, ServerError, "capabilities", "protocol_error"),
     ({"CAPABILITY": b"* CAPABILITY %b\r\n" % (b"X" * 60_000) * 20}, ServerError, "capabilities", "protocol_error"),
     ({"CAPABILITY": b"* OK noise\r\n" * 12_000}, ServerError, "capabilities", "protocol_error"),
-    ({"AUTHENTICATE": b""}, NetworkError, "sign_in", "connection_lost"),
-    ({"AUTHENTICATE": [b"+ \r\n", b""]}, NetworkError, "sign_in", "connection_lost"),
+    ({"AUTHENTICATE": b""}, NetworkError, "sign_in", "connection_timeout"),
+    ({"AUTHENTICATE": [b"+ \r\n", b""]}, NetworkError, "sign_in", "connection_timeout"),
     ({"AUTHENTICATE": [b"+ \r\n", b"+ \r\n", b"%t BAD\r\n"]}, ServerError, "sign_in", "protocol_error"),
     ({"AUTHENTICATE": b"%t OK come in\r\n"}, ServerError, "sign_in", "protocol_error"),
     ({"AUTHENTICATE": [b"+ \r\n", b"%t NO [UNAVAILABLE] no\r\n"]}, SignInError, "sign_in", LATER),
@@ -143,6 +143,15 @@ async def test_encryption_that_does_not_come(play: Play, answer: bytes, cause: s
                 pass
         assert (raised.value.stage, raised.value.cause) == ("tls", cause)
         assert not any(PASSWORD.encode() in line for line in server.heard)
+
+
+async def test_plain_text_in_answer_to_a_client_hello_is_a_refusal(play: Play) -> None:
+    async with play({"ClientHello": b"* BYE TLS is broken here\r\n" + CLOSE}, security="starttls") as server:
+        with pytest.raises(RefusedError) as raised:
+            async with server.open():
+                pass
+        assert (raised.value.stage, raised.value.cause) == ("tls", "tls_failed")
+        assert str(raised.value).endswith(": TLS is broken here")
 
 
 async def test_an_answer_of_many_lines_in_one_piece(play: Play) -> None:
@@ -193,14 +202,16 @@ async def test_ways_to_give_a_mail_or_none(play: Play, answer: bytes, mail: byte
         (b"+ {99999999}\r\n", "protocol_error"),
         (b"\r\n", "protocol_error"),
         (b"* 1 FETCH (UID 5 BODY[] {9}\r\nab" + CLOSE, "connection_lost"),
-        (b"* 1 FETCH (UID 5 BODY[] {9}\r\nab", "connection_lost"),
+        (b"* 1 FETCH (UID 5 BODY[] {9}\r\nab", "connection_timeout"),
+        (NOISE, "connection_timeout"),
+        (b"* 1 FETCH (UID 5 BODY[] {2}\r\nab)\r\n" + NOISE, "connection_timeout"),
         (b"* BYE Session invalidated - AccessTokenExpired\r\n", "connection_lost"),
         (b"* 1 FETCH (UID 5" + b" {1}\r\nx" * 30_000, "protocol_error"),
     ],
 )
 async def test_a_mail_that_never_passes_for_complete(play: Play, answer: bytes, cause: str) -> None:
     async with play({"FETCH": answer}, timeout=1) as server:
-        with pytest.raises(MailError) as raised:
+        with anyio.fail_after(30), pytest.raises(MailError) as raised:
             await use(server, fetch_all)
         assert raised.value.cause == cause
         assert "LOGOUT" not in server.verbs

@@ -61,10 +61,14 @@ class Client:
         while True:
             await self.say(octets)
 
+    async def receive(self) -> None:
+        """Hear some octets."""
+        self.heard += await self._stream.receive()
+
     async def hear(self) -> str:
         """Return its next line."""
         while (end := self.heard.find(b"\r\n", self._read)) < 0:
-            self.heard += await self._stream.receive()
+            await self.receive()
         line = self.heard[self._read : end]
         self._read = end + 2
         return line.decode()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailslot import Entry, MailError, NetworkError, ServerError, connect_pop3
+from mailslot import Entry, MailError, NetworkError, RefusedError, Security, ServerError, connect_pop3
 from pop3.hostile import AUTH, serving
 
 if TYPE_CHECKING:
@@ -84,10 +84,65 @@ async def test_it_ends_at_every_point(
     error = caught.value
     stages = ["greeting", "capabilities", *["sign_in"] * 2, *["transaction"] * 7, "quit"]
     assert (error.stage, error.retryable, error.in_doubt) == (stages[at], True, False)
-    silent = at == 0 and ending == "silence"  # at the greeting it may be the wrong port
-    assert error.cause == ("connection_timeout" if silent else "connection_lost")
+    assert error.cause == ("connection_timeout" if ending == "silence" else "connection_lost")
+    assert error.waited == (0.15 if ending == "silence" else None)
     # Nobody said QUIT before the end was reached, so nothing was deleted.
     assert ("QUIT" in server.client.lines) is (at == len(DIALOGUE) - 1)
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "retryable"),
+    [
+        (b"-ERR STLS failed: no certificate\r\n", None, False),
+        (b"-ERR [SYS/TEMP] TLS is down\r\n", "SYS/TEMP", True),
+    ],
+)
+async def test_plain_text_in_answer_to_a_client_hello_is_a_refusal(
+    said: bytes, code: str | None, retryable: bool, client_context: ssl.SSLContext
+) -> None:
+    """Courier and Cyrus say so in clear where their own TLS is broken."""
+
+    async def part(client: Client) -> None:
+        await client.say(b"+OK ready\r\n")
+        await client.hear()
+        await client.say(b"+OK\r\nSTLS\r\n.\r\n")
+        await client.hear()
+        await client.say(b"+OK Begin TLS\r\n")
+        before = len(client.heard)
+        while len(client.heard) == before:
+            await client.receive()
+        await client.say(said)
+        await client.close()
+
+    async with serving(part, security=Security.STARTTLS) as server:
+        with pytest.raises(RefusedError) as caught:
+            await poll(server.endpoint, client_context)
+    error = caught.value
+    assert (error.stage, error.cause, error.retryable) == ("tls", "tls_failed", retryable)
+    assert error.reply is not None
+    assert (error.reply.code, error.reply.enhanced) == (None, code)
+    assert str(error).endswith(error.reply.text)
+    assert said.decode().strip().endswith(error.reply.text)
+
+
+async def test_a_failed_sign_in_that_is_delayed_for_longer_than_we_wait(
+    client_context: ssl.SSLContext, server_context: ssl.SSLContext
+) -> None:
+    """Courier delays it by five seconds: no connection is lost, and nobody has to guess how long was waited."""
+
+    async def part(client: Client) -> None:
+        await client.say(b"+OK ready\r\n")
+        while not (await client.hear()).startswith("PASS"):
+            await client.say(b"+OK\r\n" if client.lines[-1].startswith("USER") else b"-ERR\r\n")
+        await client.drain()
+
+    async with serving(part, context=server_context) as server:
+        with pytest.raises(NetworkError) as caught:
+            await poll(server.endpoint, client_context, timeout=0.5)
+    error = caught.value
+    assert (error.stage, error.cause, error.waited) == ("sign_in", "connection_timeout", 0.5)
+    assert "during the sign-in: no answer within 0.5 seconds" in str(error)
+    assert error.retryable
 
 
 async def test_a_slow_but_steady_message_is_no_fault(
@@ -106,6 +161,26 @@ async def test_a_slow_but_steady_message_is_no_fault(
         async with connect_pop3(server.endpoint, AUTH, ssl_context=client_context, timeout=0.3) as session:
             assert b"".join([chunk async for chunk in session.retrieve(ENTRY)]) == b"0123456789\r\n"
     assert time.monotonic() - started > 0.5
+
+
+@pytest.mark.parametrize("command", ["LIST", "UIDL"])
+async def test_a_listing_that_is_none_is_not_waited_for(
+    command: str, client_context: ssl.SSLContext, server_context: ssl.SSLContext
+) -> None:
+    """Its end might never come."""
+
+    async def part(client: Client) -> None:
+        await client.sign_in()
+        while await client.hear() != command:
+            await client.say(b"+OK\r\n1 24\r\n.\r\n")
+        await client.say(b"+OK\r\n+OK what else?\r\n")
+        await client.drain()
+
+    async with serving(part, context=server_context) as server:
+        with pytest.raises(ServerError) as caught:
+            async with connect_pop3(server.endpoint, AUTH, ssl_context=client_context, timeout=60) as session:
+                await session.listing()
+    assert (caught.value.stage, caught.value.cause) == ("transaction", "protocol_error")
 
 
 async def test_a_slow_but_steady_listing_is_no_fault(
@@ -238,7 +313,7 @@ async def test_reading_over_what_was_left_is_bounded_in_time(
                 async for _ in session.retrieve(ENTRY):
                     break
                 await session.noop()
-    assert (caught.value.cause, caught.value.retryable) == ("connection_lost", True)
+    assert (caught.value.cause, caught.value.retryable) == ("connection_timeout", True)
     assert time.monotonic() - started < 1.5
 
 

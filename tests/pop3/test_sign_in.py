@@ -233,7 +233,9 @@ class TestWithoutTls:
             with pytest.raises(NetworkError) as caught:
                 async with connect_pop3(server.endpoint, AUTH, ssl_context=client_context, timeout=2):
                     pass
-        assert (caught.value.stage, caught.value.cause) == ("tls", "tls_injection")
+        # Nobody can tell when it came, since there is no wait between the two; it is believed in neither case.
+        assert caught.value.stage == "tls"
+        assert caught.value.cause in {"tls_injection", "tls_failed"}
 
     async def test_an_answer_to_the_password_before_it_was_sent(
         self, client_context: ssl.SSLContext, server_context: ssl.SSLContext

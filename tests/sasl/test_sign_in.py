@@ -579,3 +579,54 @@ def test_temporary(code: int | None, enhanced: str | None, expected: bool) -> No
 def test_decode_challenge(text: str, octets: bytes | None) -> None:
     """RFC 4954 section 4: strictly base64."""
     assert decode_challenge(text) == octets
+
+
+class TestWithoutAPrompt:
+    """A server that takes a bearer token on the command's line alone, and refuses the command without it."""
+
+    @pytest.mark.parametrize("code", [501, 504])
+    @pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
+    async def test_a_token_that_fits_is_sent_with_the_command(self, mechanism: str, code: int) -> None:
+        bare = Reply(code, "5.5.4", "Initial response required.", positive=False)
+        script = Script([bare, Reply(235, None, "Welcome.", positive=True)])
+        await by(script, Tokens("t0ken"), mechanism)
+        first, (_, _, initial) = script.heard
+        assert first == ("AUTH", mechanism, None)
+        assert b"auth=Bearer t0ken\x01" in initial
+
+    @pytest.mark.parametrize(
+        ("answer", "longest", "alive"),
+        [
+            (Reply(501, None, "No.", positive=False), 20, True),
+            (Reply(501, None, "No.", positive=False), 1_000, False),
+            (Reply(535, "5.7.8", "No.", positive=False), 1_000, True),
+            (Reply(454, "4.7.0", "Later.", positive=False), 1_000, True),
+            (NO, 1_000, True),
+        ],
+        ids=["too long", "closed", "refused", "for now", "POP3"],
+    )
+    async def test_else_it_is_not(self, answer: Reply, longest: int, alive: bool) -> None:
+        script = Script([answer], longest=longest, alive=alive)
+        mechanism = XOAuth2(USER, AccessToken("t0ken"))
+        verdict = await exchange(mechanism, script)
+        assert (verdict.accepted, verdict.presented, mechanism.presented) == (False, False, False)
+        assert script.heard == [("AUTH", "XOAUTH2", None)]
+
+    async def test_it_is_tried_once(self) -> None:
+        """A mechanism that is unknown stays so, and no other token would help."""
+        unknown = Reply(504, "5.7.4", "Unrecognized authentication type.", positive=False)
+        script, tokens = Script([unknown] * 2), Tokens("t0ken")
+        with pytest.raises(SignInError) as caught:
+            await by(script, tokens)
+        assert caught.value.cause == "sign_in_method_not_offered"
+        assert len(script.heard) == 2
+        assert tokens.asked == [False]
+
+    async def test_a_refused_token_is_still_renewed_once(self) -> None:
+        bare, refused = (Reply(code, None, "No.", positive=False) for code in (501, 535))
+        script = Script([bare, refused, bare, Reply(235, None, "Welcome.", positive=True)])
+        tokens = Tokens("old", "new")
+        await by(script, tokens)
+        assert tokens.asked == [False, True]
+        assert [initial is None for _, _, initial in script.heard] == [True, False, True, False]
+        assert b"Bearer new" in script.heard[-1][2]

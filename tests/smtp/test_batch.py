@@ -394,3 +394,155 @@ async def test_a_server_that_stops_reading_in_a_window() -> None:
     assert results[0].in_doubt
     assert isinstance(results[-1], MailError)
     assert not results[-1].in_doubt
+
+
+class OneByOne:
+    """A server that offers PIPELINING, and refuses what is sent along with something else.
+
+    Args:
+        refusal: what it says to it.
+        refuses: ``"behind"``, what comes behind the end of a message; ``"end"``, the message that something comes
+            behind; ``"window"``, a transaction that comes in one piece, RSET in it excepted; ``"all"``, RSET too.
+        lost_at: the subject's number of a message after which it closes the connection.
+
+    Attributes:
+        stored: the messages taken.
+        refused: how often it refused something for that.
+    """
+
+    def __init__(self, refusal: str, refuses: str, lost_at: int = -1) -> None:
+        self.stored: list[bytes] = []
+        self.refused = 0
+        self._refusal = refusal
+        self._refuses = refuses
+        self._lost = b"Subject: %d\r\n" % lost_at
+
+    async def __call__(self, wire: Wire) -> None:
+        await wire.greet("PIPELINING", *["CHUNKING"] if self._refuses in {"window", "all"} else [])
+        while (line := await wire.line()) != "QUIT":
+            match line.split()[0]:
+                case "RSET" if b"BDAT" in wire._heard:
+                    self.refused += 1
+                    await wire.say(self._refusal if self._refuses == "all" else "250 ok")
+                    await wire.lines(2)
+                    await self._chunk(wire, await wire.line())
+                    await wire.say(*[self._refusal] * 3)
+                case "DATA":
+                    await wire.say("354 go")
+                    await self._taken(wire, unstuffed(await wire.message()))
+                case "BDAT":
+                    await self._taken(wire, await self._chunk(wire, line))
+                case _:
+                    await wire.say("250 ok")
+
+    async def _chunk(self, wire: Wire, line: str) -> bytes:
+        octets = b""
+        while len(octets) < int(line.split()[1]):
+            octets += await wire.octets(int(line.split()[1]) - len(octets))
+        return octets
+
+    async def _taken(self, wire: Wire, data: bytes) -> None:
+        behind = bool(wire._heard)
+        self.refused += behind
+        if behind and self._refuses == "end":
+            await wire.say(self._refusal)
+            return
+        self.stored.append(data)
+        if data.startswith(self._lost):
+            raise EOFError
+        await wire.say("250 ok")
+        if behind:
+            await wire.say(*[self._refusal for _ in await wire.lines(3)])
+
+
+REFUSALS = pytest.mark.parametrize("refusal", ["503 nested MAIL", "503 5.5.1 out of order", "554 5.5.0 no pipelining"])
+
+
+@REFUSALS
+@pytest.mark.parametrize(("refuses", "most"), [("behind", 1), ("end", 1), ("window", 10), ("all", 10)])
+async def test_no_batch_fails_for_having_been_one(refusal: str, refuses: str, most: int) -> None:
+    """What is refused for its company is sent again by itself, and nothing is sent along from then on."""
+    server = OneByOne(refusal, refuses)
+    messages = [message(number) for number in range(10)]
+    async with serving(server) as running, connected(running, chunking=refuses in {"window", "all"}) as smtp:
+        results = await smtp.submit_many(Submission(SENDER, TO, data) for data in messages)
+        assert 1 <= server.refused <= most
+        before = server.refused
+        further = await smtp.submit_many([Submission(SENDER, TO, message(number)) for number in (10, 11)])
+        assert smtp.usable
+    assert [type(result) for result in results + further] == [Receipt] * 12
+    assert sorted(server.stored) == sorted([*messages, message(10), message(11)])
+    assert server.refused == before
+
+
+@pytest.mark.parametrize("refuses", ["behind", "end"])
+async def test_where_it_is_lost_while_it_is_sent_again(refuses: str) -> None:
+    again = 1 if refuses == "behind" else 0
+    server = OneByOne("503 out of order", refuses, lost_at=again)
+    async with serving(server) as running, connected(running, chunking=False) as smtp:
+        results = await smtp.submit_many([Submission(SENDER, TO, message(number)) for number in range(4)])
+    first, second, *others = results
+    taken, lost = (first, second) if again else (second, first)
+    assert isinstance(taken, Receipt)
+    assert isinstance(lost, NetworkError)
+    assert (lost.cause, lost.in_doubt) == ("in_doubt", True)
+    for other in others:
+        assert isinstance(other, NetworkError)
+        assert (other.cause, other.in_doubt, other.retryable) == ("connection_lost", False, True)
+    assert server.stored == [message(1 - again), message(again)]
+
+
+async def test_where_it_is_lost_before_it_can_be_sent_again() -> None:
+    """The message is refused for what came behind it, which is what the connection is lost with."""
+
+    async def server(wire: Wire) -> None:
+        await wire.greet("PIPELINING")
+        await wire.envelope()
+        await wire.message()
+        await wire.say("503 out of order", "250 ok")
+        await wire.lines(3)
+
+    async with serving(server) as running, connected(running, chunking=False) as smtp:
+        results = await smtp.submit_many([Submission(SENDER, TO, message(number)) for number in range(3)])
+    for result in results:
+        assert isinstance(result, NetworkError)
+        assert (result.cause, result.in_doubt, result.retryable) == ("connection_lost", False, True)
+
+
+@pytest.mark.parametrize("chunking", [False, True])
+async def test_what_is_refused_by_itself_too_is_refused(chunking: bool) -> None:
+    """It was not for its company, which others may still have."""
+    store = Store("PIPELINING", "CHUNKING")
+    addresses = ["503@example.com" if number == 3 else TO[0] for number in range(8)]
+    async with serving(store) as running, connected(running, chunking=chunking) as smtp:
+        results = await smtp.submit_many(
+            Submission(SENDER, [address], message(number)) for number, address in enumerate(addresses)
+        )
+        assert smtp._dialogue.takes_batches
+    assert [type(result) for result in results] == [*[Receipt] * 3, RecipientsRefusedError, *[Receipt] * 4]
+    assert store.commands.count("RCPT TO:<503@example.com>") == 2
+    assert store.stored == [message(number) for number in range(8) if number != 3]
+
+
+async def test_nobody_gets_an_empty_message_where_a_sender_was_refused_and_a_recipient_taken() -> None:
+    """As where a server has forgotten nothing of the message before when it takes the next one's commands."""
+    ends = 0
+
+    async def server(wire: Wire) -> None:
+        nonlocal ends
+        await wire.greet("PIPELINING")
+        await wire.envelope()
+        await wire.message()
+        await wire.say("250 ok")
+        await wire.lines(3)
+        await wire.say("503 nested MAIL", "250 ok", "354 go")
+        ends = (await wire.gone()).count(b".\r\n")
+
+    async with serving(server) as running, connected(running, chunking=False) as smtp:
+        results = await smtp.submit_many([Submission(SENDER, TO, MESSAGE)] * 3)
+        assert not smtp.usable
+    assert isinstance(results[0], Receipt)
+    for result in results[1:]:
+        assert isinstance(result, NetworkError)
+        assert (result.in_doubt, result.retryable) == (False, True)
+    assert ends == 0

@@ -228,3 +228,42 @@ async def test_a_connection_that_breaks_meanwhile_leaves_no_doubt(megabytes: flo
         with pytest.raises(MailError) as caught:
             await smtp.submit(SENDER, TO, message(megabytes), before_end=before_end)
     assert (caught.value.cause, caught.value.in_doubt, caught.value.retryable) == ("connection_lost", False, True)
+
+
+@pytest.mark.parametrize("chunking", [False, True])
+async def test_a_server_that_is_silent_after_the_end_is_not_waited_for_without_end(chunking: bool) -> None:
+    """While it runs, the ear for the server listens anew: its time is up, or a chunk's answer comes."""
+    ending, anew = anyio.Event(), anyio.Event()
+
+    async def server(wire: Wire) -> None:
+        await wire.greet("PIPELINING", "CHUNKING")
+        await wire.lines(2 if chunking else 3)
+        await wire.say("250 ok", "250 ok", *[] if chunking else ["354 go"])
+        if chunking:
+            size = int((await wire.line()).split()[1])
+            while len(wire.received) < size:
+                wire.received += await wire.octets(size - len(wire.received))
+            await ending.wait()
+            await wire.say("250 ok")
+        await wire.gone()
+
+    async with (
+        serving(server) as running,
+        connect_smtp(running.endpoint, timeout=30 if chunking else 2, final_timeout=1, chunking=chunking) as smtp,
+    ):
+        channel = smtp._dialogue.channel
+        receive = channel.receive
+
+        async def counted(deadline: float) -> bytes:
+            if ending.is_set():
+                anew.set()
+            return await receive(deadline)
+
+        async def before_end() -> None:
+            ending.set()
+            await anew.wait()
+
+        channel.receive = counted  # type: ignore[method-assign]  # it is only counted
+        with anyio.fail_after(30), pytest.raises(MailError) as caught:
+            await smtp.submit(SENDER, TO, message(0.3 if chunking else 0.1), before_end=before_end)
+        assert (caught.value.cause, caught.value.in_doubt) == ("in_doubt", True)

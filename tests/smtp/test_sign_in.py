@@ -39,6 +39,8 @@ FIRST = """C: AUTH XOAUTH2
 S: 334\x20
 C: {xoauth2}
 """
+BARE = "C: AUTH XOAUTH2\nS: %s\n"
+AT_ONCE = "C: AUTH XOAUTH2 {xoauth2}\n"
 SECOND = """C: AUTH XOAUTH2
 S: 334\x20
 C: {xoauth2:2}
@@ -92,7 +94,15 @@ async def attempt(
         (HELLO + FIRST + REASONS % "503" + NO, [False], "sign_in_temporarily_unavailable 535 5.7.8"),
         (HELLO + FIRST + "S: 454 4.7.0 later\n", [False], "sign_in_temporarily_unavailable 454 4.7.0"),
         (HELLO + FIRST + "S: 421 4.7.0 bye\n!close", [False], "server_busy 421 4.7.0"),
-        (HELLO + "C: AUTH XOAUTH2\nS: 504 5.5.4 what\n", [False], "sign_in_method_not_offered 504 5.5.4"),
+        # Where the command is not taken without it, a short token goes along with it, once.
+        (HELLO + BARE % "501 5.5.4 what" + AT_ONCE + OK, [False], None),
+        (HELLO + BARE % "504 5.5.4 what" + AT_ONCE + OK, [False], None),
+        (HELLO + BARE % "501 5.5.4 what" + AT_ONCE + REASONS % "401" + NO + SECOND + OK, [False, True], None),
+        (
+            HELLO + BARE % "504 5.5.4 what" + AT_ONCE + "S: 504 5.5.4 what\n",
+            [False],
+            "sign_in_method_not_offered 504 5.5.4",
+        ),
         (HELLO + "C: AUTH XOAUTH2\nS: 535 5.7.8 no\n", [False], "sign_in_method_not_offered 535 5.7.8"),
         # What makes no sense.
         (HELLO + FIRST + "S: 334 ====\nC: *\nS: 501 ok\n", [False], "protocol_error None None"),

@@ -11,7 +11,18 @@ import anyio
 import pytest
 import trustme
 
-from mailslot import Endpoint, InputError, NetworkError, OAuth, Password, Security, ServerError, connect_smtp
+from mailslot import (
+    Endpoint,
+    InputError,
+    MailError,
+    NetworkError,
+    OAuth,
+    Password,
+    RefusedError,
+    Security,
+    ServerError,
+    connect_smtp,
+)
 from mailslot.net.tls import default_context
 from mailslot_plugins.conformance.doubles import Tokens
 from smtp.servers import Wire, serving
@@ -203,11 +214,57 @@ async def test_octets_that_slip_in_before_tls(
             await connecting.__aenter__()
         await anyio.sleep(0.02)
     assert caught.value.stage == "tls"
-    # A lone octet that comes during the handshake could be the beginning of a record; it is noticed when no more comes.
-    late = delay is not None and len(injected) == 1
-    assert caught.value.cause in {"tls_injection", *(["connection_timeout"] if late else [])}
+    # What comes once our handshake has begun answers it; a lone octet could be the beginning of a record.
+    late = {"tls_failed", *(["connection_timeout"] if len(injected) == 1 else [])}
+    assert caught.value.cause in {"tls_injection", *(late if delay is not None else [])}
     assert source.asked == []
     assert b"EHLO" not in heard
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "enhanced", "words", "retryable"),
+    [
+        (b"454 4.3.0 TLS not available: no certificate\r\n", 454, "4.3.0", "TLS not available: no certificate", True),
+        (b"554-5.3.5 Our TLS\r\n554 5.3.5 is broken\r\n", 554, "5.3.5", "Our TLS", False),
+        (b"554 no end", 554, None, "no end", False),
+        (b"250 AUTH PLAIN\r\n", None, None, "'250 AUTH PLAIN'", False),
+        (b"<html>\r\n", None, None, "'<html>'", False),
+    ],
+)
+@pytest.mark.parametrize("in_pieces", [False, True])
+async def test_plain_text_in_answer_to_a_client_hello_is_a_refusal(
+    said: bytes,
+    code: int | None,
+    enhanced: str | None,
+    words: str,
+    retryable: bool,
+    in_pieces: bool,
+    client_context: ssl.SSLContext,
+) -> None:
+    """A server whose own TLS is broken says so in clear; nobody has inserted anything."""
+    hello = b""
+
+    async def server(wire: Wire) -> None:
+        nonlocal hello
+        await wire.greet("STARTTLS")
+        await wire.line()
+        await wire.say("220 go")
+        hello = await wire.octets()
+        for octet in [said[at : at + 1] for at in range(len(said))] if in_pieces else [said]:
+            await wire.stream.send(octet)
+
+    source = Tokens("some-long-token")
+    async with serving(server, Security.STARTTLS) as running:
+        connecting = connect_smtp(running.endpoint, OAuth("scanner@example.com", source), ssl_context=client_context)
+        with pytest.raises(MailError) as caught:
+            await connecting.__aenter__()
+    error = caught.value
+    assert hello.startswith(b"\x16\x03")
+    assert (error.stage, error.cause, error.retryable) == ("tls", "tls_failed", retryable)
+    assert str(error).endswith(words)
+    assert isinstance(error, NetworkError if code is None else RefusedError)
+    assert (error.reply and (error.reply.code, error.reply.enhanced)) == (None if code is None else (code, enhanced))
+    assert source.asked == []
 
 
 @pytest.mark.parametrize("security", [Security.NONE, Security.STARTTLS, Security.TLS])

@@ -82,6 +82,25 @@ async def test_a_loss_right_before_the_end_leaves_no_doubt(*, reset: bool) -> No
     assert (caught.value.cause, caught.value.in_doubt, caught.value.retryable) == ("connection_lost", False, True)
 
 
+async def test_half_a_reply_that_trickles_in_is_no_progress() -> None:
+    """The server takes nothing of the message, and says an octet of a refusal now and then."""
+
+    async def server(wire: Wire) -> None:
+        await taking(wire)
+        await wire.stream.send(b"552-")
+        while True:
+            await wire.stream.send(b"x")
+            await anyio.sleep(0.05)
+
+    async with (
+        serving(server, receive_buffer=4_096) as running,
+        connect(running.endpoint, timeout=1) as session,
+    ):
+        with anyio.fail_after(60), pytest.raises(MailError) as caught:
+            await session.submit(SENDER, TO, long(20))
+    assert (caught.value.cause, caught.value.in_doubt) == ("connection_timeout", False)
+
+
 async def test_words_without_end_that_nobody_asked_for_end_the_connection() -> None:
     """asyncio reads on while nobody waits for anything."""
     opened, flooded = anyio.Event(), anyio.Event()

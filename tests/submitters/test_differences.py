@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from mailslot import MailError, OAuth, StaticToken, connect_smtp
+from mailslot import MailError, OAuth, Security, StaticToken, connect_smtp
 from mailslot_plugins.aiosmtplib.submitter import connect
 from mailslot_plugins.sandbox import Fault, run_sandbox
 from smtp.servers import MESSAGE, SENDER, Wire, serving
@@ -112,8 +112,24 @@ async def tls_and_greeting(submitter: Submitter) -> str:
     return stages[-1]
 
 
+async def words_instead_of_tls(submitter: Submitter) -> str:
+    async def server(wire: Wire) -> None:
+        await wire.greet("STARTTLS")
+        await wire.line()
+        await wire.say("220 go")
+        await wire.octets()
+        await wire.say("454 4.3.0 no certificate here")
+
+    async with serving(server, Security.STARTTLS) as running:
+        with pytest.raises(MailError) as caught:
+            async with submitter(running.endpoint, timeout=5):
+                pass
+    return caught.value.cause + (", with its words" if "no certificate here" in str(caught.value) else "")
+
+
 MEASURES: dict[str, Callable[[Submitter], Awaitable[str]]] = {
-    measure.__name__: measure for measure in (event_loops, round_trips, longest_line, longest_reply, tls_and_greeting)
+    measure.__name__: measure
+    for measure in (event_loops, round_trips, longest_line, longest_reply, tls_and_greeting, words_instead_of_tls)
 }
 
 

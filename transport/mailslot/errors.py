@@ -86,7 +86,28 @@ class ClosedError(MailError):
 
 
 class NetworkError(MailError, ConnectionError):
-    """The network's fault: the server was not reached, the line broke or fell silent, or TLS failed."""
+    """The network's fault: the server was not reached, the line broke or fell silent, or TLS failed.
+
+    Attributes:
+        waited: the seconds after which a wait was given up; None where it was no deadline that ran out.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        stage: Stage,
+        cause: str,
+        reply: Reply | None = None,
+        retryable: bool = False,
+        in_doubt: bool = False,
+        detail: str = "",
+        waited: float | None = None,
+    ) -> None:
+        super().__init__(
+            message, stage=stage, cause=cause, reply=reply, retryable=retryable, in_doubt=in_doubt, detail=detail
+        )
+        self.waited = waited
 
 
 class ServerError(MailError):

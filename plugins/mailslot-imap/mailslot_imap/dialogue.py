@@ -69,6 +69,12 @@ class ImapDialogue(Dialogue[Channel]):
             self._asking.cancel()
         await super().abort()
 
+    def reply_in(self, line: bytes) -> Reply | None:
+        """Return the reply that a line is: the server's farewell, or a tagged answer."""
+        _, _, rest = line.decode("utf-8", "backslashreplace").partition(" ")
+        result, _, text = rest.partition(" ")
+        return reply_of(result.upper(), text) if result.upper() in {"OK", "NO", "BAD", "BYE"} else None
+
     # One exchange.
 
     def command(self, name: str, *arguments: str, prefix: str = "", untagged: str = "") -> Asked:

@@ -135,8 +135,10 @@ class Retrieval:
 
     async def _next(self, fetch: Fetch) -> bytes | None:
         """Return the next octets; None where the mail is complete."""
+        # Whatever else the server says meanwhile, that it is still there for example, is no progress.
+        deadline = self._dialogue.deadline()
         while not fetch.pieces and not fetch.ended:
-            await self._dialogue.more(fetch, self._dialogue.deadline())
+            await self._dialogue.more(fetch, deadline)
         if fetch.pieces:
             return fetch.pieces.popleft()
         self.complete = True

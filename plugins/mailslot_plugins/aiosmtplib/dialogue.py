@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import anyio
 import anyio.lowlevel
 
 from aiosmtplib import (
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from aiosmtplib.protocol import SMTPProtocol
     from mailslot.errors import Stage
     from mailslot.net.channel import Channel
-    from mailslot.net.endpoint import Endpoint
     from mailslot.smtp.protocol import Answer
     from mailslot.wire.redact import Redactor
     from mailslot.wire.reply import Reply
@@ -90,10 +90,15 @@ class AiosmtplibDialogue(SmtpTalk[Line]):
         except (SMTPTimeoutError, SMTPConnectError) as error:
             reason = error.__cause__
             if tls_first and not isinstance(reason, SMTPException):
-                raise _tls_failure(reason or error, self.channel.endpoint, upgraded=False) from error
+                raise self._tls_failure(reason or error, upgraded=False) from error
             self.stage = "greeting"
             raise
         return _octets(response)
+
+    def _tls_failure(self, error: BaseException, *, upgraded: bool) -> Exception:
+        # asyncio aborts a handshake that takes too long.
+        slow = isinstance(error, ConnectionAbortedError | TimeoutError)
+        return tls_failure(TimeoutError() if slow else error, self.channel.endpoint, self.timeout, upgraded=upgraded)
 
     def _check_tls(self) -> None:
         encrypted: ssl.SSLObject = self._client.get_transport_info("ssl_object")
@@ -102,6 +107,7 @@ class AiosmtplibDialogue(SmtpTalk[Line]):
     async def ask(self, octets: bytes, noted: str | None = None) -> Reply:
         """Have aiosmtplib send one command and wait for its answer."""
         self.note(octets if noted is None else noted.encode())
+        self.patience = self.timeout
         response = await self._executed(octets.removesuffix(b"\r\n"))
         answer = self._heard()
         if response is None or answer.reply.code != response.code:
@@ -143,7 +149,7 @@ class AiosmtplibDialogue(SmtpTalk[Line]):
             reply = self.heed(listener.answer).reply
             if not reply.positive:
                 raise self.refusal(reply) from None
-            raise _tls_failure(error, self.channel.endpoint, upgraded=True) from error
+            raise self._tls_failure(error, upgraded=True) from error
         assert listener.answer is not None  # noqa: S101 - without one there is no handshake
         self.heed(listener.answer)
         self._check_tls()
@@ -159,10 +165,17 @@ class AiosmtplibDialogue(SmtpTalk[Line]):
             TimeoutError: nothing went on for as long as an answer may take.
             OSError: the connection is lost.
         """
+        self.patience = self.timeout
         self._spoken.write(octets)
         await anyio.lowlevel.checkpoint()
+        arrived, since = self.listener.arrived(), anyio.current_time()
         while (answer := self.overhear()) is None and self.listener.full and self._client.is_connected:
             await self.listener.stirred(self.timeout)
+            # Half a reply, one octet after the other, is no progress.
+            if (now := self.listener.arrived()) != arrived:
+                arrived, since = now, anyio.current_time()
+            elif anyio.current_time() - since > self.timeout:
+                raise TimeoutError
         return answer
 
     async def end(self, octets: bytes, timeout: float) -> Answer:
@@ -174,6 +187,7 @@ class AiosmtplibDialogue(SmtpTalk[Line]):
         """
         self._spoken.write(octets)
         self.handed_over = True
+        self.patience = timeout
         # Between the two nothing may wait: aiosmtplib drops an answer that nobody waits for.
         with suppress(SMTPResponseException):
             await self._spoken.read_response(timeout)
@@ -206,9 +220,3 @@ def _octets(response: SMTPResponse) -> bytes:
     *lines, last = response.message.split("\n")
     text = "".join(f"{response.code}-{line}\r\n" for line in lines) + f"{response.code} {last}\r\n"
     return text.encode("utf-8", "surrogateescape")
-
-
-def _tls_failure(error: BaseException, endpoint: Endpoint, *, upgraded: bool) -> Exception:
-    # asyncio aborts a handshake that takes too long.
-    slow = isinstance(error, ConnectionAbortedError | TimeoutError)
-    return tls_failure(TimeoutError() if slow else error, endpoint, upgraded=upgraded)

@@ -65,17 +65,18 @@ class Listener(asyncio.Protocol):
         Raises:
             TimeoutError: nothing has, and the server's system has acknowledged nothing either.
         """
-        arrived = self._arrived()
+        arrived = self.arrived()
         while True:
             self._stirred.clear()
             with anyio.move_on_after(timeout):
                 await self._stirred.wait()
                 return
-            before, arrived = arrived, self._arrived()
+            before, arrived = arrived, self.arrived()
             if before == arrived:
                 raise TimeoutError
 
-    def _arrived(self) -> int | None:
+    def arrived(self) -> int | None:
+        """Return how many octets the server's system has acknowledged; None where ours does not tell."""
         connected = self._transport.get_extra_info("socket")
         return None if connected is None or connected.fileno() < 0 else acknowledged(connected)
 

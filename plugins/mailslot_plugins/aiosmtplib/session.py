@@ -5,13 +5,14 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from mailslot.smtp.content import PIECE, as_content, beginning, hold_to_size, read
+from mailslot.smtp.content import PIECE, beginning, hold_to_size, read
 from mailslot.smtp.ending import Ending, NotEndedError
 from mailslot.smtp.envelope import Envelope
 from mailslot.smtp.negotiation import negotiate
 from mailslot.smtp.probe import probe
 from mailslot.smtp.receipt import Receipt
 from mailslot.smtp.refusals import nobody_accepted
+from mailslot.smtp.standard import content_of
 from mailslot.smtp.states import State
 from mailslot.wire.protocol_error import RemoteProtocolError
 
@@ -53,7 +54,7 @@ class AiosmtplibSession:
         before_end: Callable[[], Awaitable[None]] | None = None,
     ) -> Receipt:
         """Submit one message; see `mailslot.slots.submitter.SubmissionSession.submit`."""
-        envelope, content = Envelope(sender, recipients, delivery), as_content(message)
+        envelope, content = Envelope(sender, recipients, delivery), await content_of(message)
         terms = negotiate(envelope, content, self.capabilities, self._dialogue.channel.endpoint.host)
         try:
             async with aclosing(read(content)) as pieces:

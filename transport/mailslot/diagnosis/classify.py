@@ -8,7 +8,7 @@ from mailslot.diagnosis.catalogue import CAUSES
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.diagnosis.rules import rule_for
 from mailslot.diagnosis.token import provider_of
-from mailslot.errors import MailError, RecipientsRefusedError
+from mailslot.errors import MailError, NetworkError, RecipientsRefusedError
 from mailslot.oauth.claims import look_into
 from mailslot.oauth.faults import MAX_SKEW, TokenServiceError
 from mailslot.wire.redact import Redactor
@@ -85,6 +85,8 @@ def _facts(error: MailError, circumstances: Circumstances) -> dict[str, str | No
         facts["token_words"] = said or (None if error.status is None else f"HTTP {error.status}")
     else:
         facts["reason"] = str(error)
+    if isinstance(error, NetworkError) and error.waited is not None:
+        facts["seconds"] = f"{error.waited:.3g}"
     if isinstance(error, RecipientsRefusedError):
         facts["recipient"] = next(iter(error.refused))
     return facts

@@ -23,7 +23,7 @@ from mailslot.diagnosis.stages import STAGES, Stages
 from mailslot.errors import MailError, NetworkError, TokenError
 from mailslot.message.mailbox import Mailbox
 from mailslot.message.message import Message
-from mailslot.net.endpoint import Security
+from mailslot.net.endpoint import Security, in_seconds
 from mailslot.oauth.renewal import GrantSource
 from mailslot.sasl.credentials import OAuth, Password
 from mailslot.slots.access import NotConfiguredError, open_smtp, sign_in_by_pop_first
@@ -51,13 +51,10 @@ _SHOWN: Final[dict[Stage, str]] = {"envelope": "probe", "transaction": "probe", 
 
 _SILENT: Final[dict[str, str]] = {
     "resolve": "name_not_found",
-    "connect": "connection_timeout",
-    "tls": "connection_timeout",
-    "greeting": "connection_timeout",
     "token": "token_service_unreachable",
     "send": "in_doubt",
 }
-"""What it means where a stage took too long altogether; `connection_lost` for the others."""
+"""What it means where a stage took too long altogether; `connection_timeout` for the others."""
 
 logger = logging.getLogger(__name__)
 
@@ -135,6 +132,7 @@ class _Test:
         self._scope = anyio.CancelScope()
         self._timeout = 0.0
         self._latest = 0.0
+        self._begun = 0.0
         self._sending = False
         self._used: list[Secret] = []
         self._with_tokens: list[str] = []
@@ -254,7 +252,8 @@ class _Test:
         self.stages.begin(name)
         # A renewal is bounded by itself, and may take several requests; a sign-in has several steps.
         longest = {"token": 4.0, "send": 4.0}.get(name, 1.5) * self._timeout + GRACE
-        self._scope.deadline = min(self._latest, anyio.current_time() + longest)
+        self._begun = anyio.current_time()
+        self._scope.deadline = min(self._latest, self._begun + longest)
 
     def _stage_of(self, error: MailError) -> str:
         if self._sending and error.stage not in {"resolve", "connect", "tls", "greeting", "capabilities"}:
@@ -263,19 +262,21 @@ class _Test:
 
     def _too_slow(self, access: Access) -> MailError:
         current = self.stages.current
-        cause = _SILENT.get(current, "connection_lost")
+        cause = _SILENT.get(current, "connection_timeout")
         if current == "token":
             return TokenError(
                 "The token service did not finish in time.", cause=cause, retryable=True, detail="given up by the test"
             )
         stage = cast("Stage", {"probe": "envelope", "send": "data"}.get(current, current))
+        waited = self._scope.deadline - self._begun
         return NetworkError(
-            f"The mail server {access.endpoint.host} did not finish in time.",
+            f"The mail server {access.endpoint.host} did not finish within {in_seconds(waited)}.",
             stage=stage,
             cause=cause,
             retryable=True,
             in_doubt=cause == "in_doubt",
             detail="given up by the test",
+            waited=waited,
         )
 
     async def _unusable(self, error: MailError) -> TestResult:

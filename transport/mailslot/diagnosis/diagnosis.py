@@ -20,8 +20,9 @@ class Diagnosis:
             ``words`` (what the mail server said), ``token_words`` (what the token service said), ``reason`` (our own
             sentence, where nobody else said anything), ``missing`` (the setting that is not set), ``minutes``,
             ``hours`` or ``days`` (how wrong the clock is), ``security_now`` and ``security_right`` (``none``,
-            ``starttls`` or ``tls``), ``seen_name`` (the name in a certificate), ``until`` (its end, or its beginning
-            where it is not valid yet), ``size`` and ``limit`` (of a message, with their unit).
+            ``starttls`` or ``tls``), ``seconds`` (after which a wait was given up), ``seen_name`` (the name in a
+            certificate), ``until`` (its end, or its beginning where it is not valid yet), ``size`` and ``limit`` (of
+            a message, with their unit).
         detail: for an engineer; may be empty. It bears no secret.
     """
 

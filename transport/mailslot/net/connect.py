@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from mailslot.errors import NetworkError
+from mailslot.net.endpoint import in_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,13 +53,15 @@ async def resolve(endpoint: Endpoint, timeout: float) -> list[str]:
         with anyio.fail_after(timeout):
             found = await anyio.getaddrinfo(host, endpoint.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        why = "did not answer in time" if isinstance(error, TimeoutError) else "knows no address for it"
+        late = isinstance(error, TimeoutError)
+        why = f"did not answer within {in_seconds(timeout)}" if late else "knows no address for it"
         raise NetworkError(
             f"The mail server's name {endpoint.host} could not be resolved: the name service {why}.",
             stage="resolve",
             cause="name_not_found",
             retryable=True,
             detail=repr(error),
+            waited=timeout if late else None,
         ) from error
     addresses = list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
     return _interleave(addresses)[:MAX_ADDRESSES]
@@ -84,14 +87,15 @@ async def connect(endpoint: Endpoint, addresses: Sequence[str], timeout: float) 
         NetworkError: stage `connect`.
     """
     errors: list[OSError] = []
+    waited: float | None = None
     try:
         with anyio.fail_after(timeout):
             connected = await _race(addresses, endpoint.port, errors)
     except TimeoutError as error:
         errors.append(error)
-        connected = None
+        connected, waited = None, timeout
     if connected is None:
-        raise _unconnected(endpoint, addresses, errors)
+        raise _unconnected(endpoint, addresses, errors, waited)
     return connected
 
 
@@ -152,11 +156,16 @@ async def _connected(address: str, port: int) -> socket.socket:
     return connecting
 
 
-def _unconnected(endpoint: Endpoint, addresses: Sequence[str], errors: Sequence[OSError]) -> NetworkError:
+def _unconnected(
+    endpoint: Endpoint, addresses: Sequence[str], errors: Sequence[OSError], waited: float | None
+) -> NetworkError:
     if any(isinstance(error, ConnectionRefusedError) for error in errors):
         cause, why = "connection_refused", "refused the connection"
     elif any(isinstance(error, TimeoutError) for error in errors):
-        cause, why = "connection_timeout", "did not answer"
+        cause, why = (
+            "connection_timeout",
+            "did not answer" if waited is None else f"did not answer within {in_seconds(waited)}",
+        )
     elif any(error.errno in _UNREACHABLE for error in errors):
         cause, why = "network_unreachable", "cannot be reached over the network"
     else:
@@ -167,6 +176,7 @@ def _unconnected(endpoint: Endpoint, addresses: Sequence[str], errors: Sequence[
         cause=cause,
         retryable=True,
         detail=f"{', '.join(addresses)}: {'; '.join(str(error) or type(error).__name__ for error in errors)}",
+        waited=waited if cause == "connection_timeout" else None,
     )
 
 

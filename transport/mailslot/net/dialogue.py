@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 import anyio
 
 from mailslot.errors import ClosedError, MailError, NetworkError, RefusedError, ServerError, Stage
+from mailslot.net.endpoint import in_seconds
+from mailslot.net.tls import PlainTextError
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from mailslot.net.endpoint import Endpoint
     from mailslot.wire.redact import Redactor
+    from mailslot.wire.reply import Reply
     from mailslot.wire.transcript import Transcript
 
 _WHEN: Final[dict[Stage, str]] = {
@@ -58,6 +61,7 @@ class Dialogue(Generic[L]):
         handed_over: whether a whole message is out and its answer is not in.
         channel: the connection.
         timeout: seconds for each wait.
+        patience: seconds for the wait that goes on, or was the last one.
         transcript: where both sides' words are noted, or None.
         redactor: what masks secrets in the server's words; the same on a second connection, since its server
             may know what the first one was told.
@@ -76,7 +80,7 @@ class Dialogue(Generic[L]):
         self._on_stage = on_stage
         self.handed_over = False
         self.channel = channel
-        self.timeout = timeout
+        self.timeout = self.patience = timeout
         self.transcript = transcript
         self.redactor = redactor
         self._lock = anyio.Lock(fast_acquire=True)
@@ -106,7 +110,8 @@ class Dialogue(Generic[L]):
 
     def deadline(self, timeout: float | None = None) -> float:
         """Return when a wait that begins now has to end, for the channel: after the usual seconds, or others."""
-        return anyio.current_time() + (self.timeout if timeout is None else timeout)
+        self.patience = self.timeout if timeout is None else timeout
+        return anyio.current_time() + self.patience
 
     def note_tls(self) -> None:
         """Note in the transcript that TLS is up."""
@@ -129,27 +134,13 @@ class Dialogue(Generic[L]):
     def failure(self, error: BaseException) -> MailError | None:
         """Return what `error`, raised in a dialogue, is to the caller; None where it is passed on as it is."""
         host = self.channel.endpoint.host
-        when = _WHEN.get(self.stage, "in the middle of the session")
-        doubt = self.handed_over
-        cause = "in_doubt" if doubt else "connection_lost"
-        sorry = " The whole message was handed over; it may have arrived." if doubt else ""
+        sorry = " The whole message was handed over; it may have arrived." if self.handed_over else ""
         if isinstance(error, MailError):
             return None
-        if isinstance(error, TimeoutError):
-            if self.stage == "greeting":
-                cause = "connection_timeout"
-            sentence = f"The mail server {host} fell silent {when}.{sorry}"
-            return NetworkError(sentence, stage=self.stage, cause=cause, retryable=True, in_doubt=doubt)
         if isinstance(error, (OSError, EOFError)):
-            sentence = f"The connection to the mail server {host} was lost {when}.{sorry}"
-            return NetworkError(
-                sentence,
-                stage=self.stage,
-                cause=cause,
-                retryable=True,
-                in_doubt=doubt,
-                detail=str(error),
-            )
+            return self._lost(error, host, sorry)
+        if isinstance(error, PlainTextError):
+            return self._unencrypted(error, host)
         if isinstance(error, RemoteProtocolError):
             return self._broken(error, host, sorry)
         if isinstance(error, LocalProtocolError):
@@ -160,6 +151,53 @@ class Dialogue(Generic[L]):
                 detail=str(error),
             )
         return None
+
+    def _lost(self, error: OSError | EOFError, host: str, sorry: str) -> NetworkError:
+        when = _WHEN.get(self.stage, "in the middle of the session")
+        # With a number it is the system's own, which has given the connection up.
+        late = isinstance(error, TimeoutError) and error.errno is None
+        if late:
+            sentence = (
+                f"The mail server {host} fell silent {when}: no answer within {in_seconds(self.patience)}.{sorry}"
+            )
+        else:
+            sentence = f"The connection to the mail server {host} was lost {when}.{sorry}"
+        return NetworkError(
+            sentence,
+            stage=self.stage,
+            cause="in_doubt" if self.handed_over else "connection_timeout" if late else "connection_lost",
+            retryable=True,
+            in_doubt=self.handed_over,
+            detail="" if late else str(error),
+            waited=self.patience if late else None,
+        )
+
+    def reply_in(self, line: bytes) -> Reply | None:  # noqa: ARG002 - a subclass knows its protocol
+        """Return the reply that a line is, by itself; None where it is none."""
+        return None
+
+    def _unencrypted(self, error: PlainTextError, host: str) -> MailError:
+        line = error.octets.partition(b"\n")[0].removesuffix(b"\r")
+        reply = self.reply_in(line)
+        if reply is None or reply.positive:
+            words = self.redactor.mask(ascii(line.decode("ascii", "backslashreplace")))
+            return NetworkError(
+                f"The mail server {host} answered in plain text where encryption was due: {words}",
+                stage="tls",
+                cause="tls_failed",
+                detail=str(error),
+            )
+        reply = self.redactor.masked(reply)
+        if self.transcript is not None:
+            self.transcript.server(str(reply))
+        return RefusedError(
+            f"The mail server {host} could not encrypt the connection: {reply.words}",
+            stage="tls",
+            cause="tls_failed",
+            reply=reply,
+            retryable=400 <= (reply.code or 0) < 500 or (reply.enhanced or "").startswith("SYS/TEMP"),
+            detail=str(reply),
+        )
 
     def _broken(self, error: RemoteProtocolError, host: str, sorry: str) -> MailError:
         cause = error.cause

@@ -83,6 +83,11 @@ class Endpoint:
         return f"{self.host}:{self.port} ({self.security.value})"
 
 
+def in_seconds(timeout: float) -> str:
+    """Return how long a wait was, for a sentence: ``30 seconds``."""
+    return f"{timeout:.3g} second{'' if timeout == 1 else 's'}"
+
+
 def check_timeout(seconds: float) -> None:
     """Refuse what is no time to wait.
 

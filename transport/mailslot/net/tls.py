@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 import stat
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,7 @@ import anyio
 import anyio.lowlevel
 
 from mailslot.errors import InputError, NetworkError
-from mailslot.net.endpoint import Security
+from mailslot.net.endpoint import Security, in_seconds
 from mailslot.wire.protocol_error import RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -38,6 +39,27 @@ _LARGEST_FILE: Final = 16 * 1024 * 1024
 
 # What OpenSSL calls octets that are no TLS record.
 _PLAIN_TEXT: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"})
+
+# The first octet of each kind of TLS record (RFC 8446 section 5.1, RFC 6520 section 3); no words begin with one.
+_RECORDS: Final = frozenset(range(20, 25))
+
+_PATIENCE: Final = 2.0
+"""Seconds for the rest of a line of plain text; the handshake has failed by then."""
+
+_WORDS: Final = 512
+"""Octets of plain text that are read where a TLS record was due: a line (RFC 5321 section 4.5.3.1.5)."""
+
+
+class PlainTextError(Exception):
+    """The server answered our ClientHello in plain text: it does not encrypt, whatever it said before.
+
+    Attributes:
+        octets: how its words begin: at most a line.
+    """
+
+    def __init__(self, octets: bytes) -> None:
+        super().__init__("plain text where a TLS record was due")
+        self.octets = octets
 
 
 @lru_cache(maxsize=1)
@@ -138,6 +160,7 @@ async def start_tls(
 
     Raises:
         RemoteProtocolError: the server has sent something already, though the client speaks first in TLS.
+        PlainTextError: it answers in plain text where STARTTLS or STLS went before; the connection is closed.
         NetworkError: stage `tls`; the connection is closed.
     """
     if upgraded:
@@ -151,11 +174,13 @@ async def start_tls(
             encrypted = context.wrap_socket(
                 connected, server_hostname=endpoint.ascii_host, do_handshake_on_connect=False
             )
-            await _shake_hands(encrypted)
+            in_plain_text = not await _shake_hands(encrypted)
+        if in_plain_text:
+            raise PlainTextError(await _words(encrypted, timeout))
     except BaseException as error:
         (encrypted or connected).close()
-        if isinstance(error, OSError):
-            raise tls_failure(error, endpoint, upgraded=upgraded) from error
+        if isinstance(error, OSError) or (isinstance(error, PlainTextError) and not upgraded):
+            raise tls_failure(error, endpoint, timeout, upgraded=upgraded) from error
         raise
     try:
         check_version(encrypted.version(), endpoint)
@@ -186,44 +211,78 @@ def _has_octets(connected: socket.socket) -> bool:
         return False
 
 
-async def _shake_hands(encrypted: ssl.SSLSocket) -> None:
+async def _shake_hands(encrypted: ssl.SSLSocket) -> bool:
+    """Make the handshake; return whether the server answers with TLS at all."""
+    begun = False
     while True:
         try:
             encrypted.do_handshake()
         except ssl.SSLWantReadError:
             await anyio.wait_readable(encrypted)
+            if not begun:
+                begun = True
+                # Of plain text OpenSSL says only that it is no TLS; what the server says is worth more.
+                if (first := _octets(encrypted, 1, socket.MSG_PEEK)) and first[0] not in _RECORDS:
+                    return False
         except ssl.SSLWantWriteError:
             await anyio.wait_writable(encrypted)
         else:
-            return
+            return True
 
 
-def tls_failure(error: BaseException, endpoint: Endpoint, *, upgraded: bool) -> NetworkError:
-    """Return what `error`, raised by a handshake, is to the caller; `upgraded` as for `start_tls`."""
+async def _words(encrypted: ssl.SSLSocket, timeout: float) -> bytes:
+    """Return what a server says in plain text, up to a line; its end may take another moment, and is not needed."""
+    words = bytearray()
+    with suppress(OSError), anyio.move_on_after(min(timeout, _PATIENCE)):
+        while b"\n" not in words and len(words) < _WORDS:
+            await anyio.wait_readable(encrypted)
+            more = _octets(encrypted, _WORDS - len(words))
+            if not more:
+                break
+            words += more
+    return bytes(words)
+
+
+def _octets(encrypted: ssl.SSLSocket, count: int, flags: int = 0) -> bytes:
+    """Return octets as they came, past TLS; none where there are none."""
+    try:
+        return socket.socket.recv(encrypted, count, flags)
+    except BlockingIOError:
+        return b""
+
+
+def tls_failure(error: BaseException, endpoint: Endpoint, timeout: float, *, upgraded: bool) -> NetworkError:
+    """Return what `error`, raised by a handshake, is to the caller.
+
+    Args:
+        error: the error.
+        endpoint: as for `start_tls`.
+        timeout: likewise.
+        upgraded: likewise.
+    """
     host = endpoint.host
     detail = str(error) or type(error).__name__
-    if isinstance(error, TimeoutError):
-        cause, sentence, retryable = (
-            "connection_timeout",
-            f"The mail server {host} fell silent while encryption was being set up.",
-            True,
+    waited: float | None = None
+    if isinstance(error, TimeoutError) and error.errno is None:
+        cause, retryable, waited = "connection_timeout", True, timeout
+        sentence = (
+            f"The mail server {host} fell silent while encryption was set up: no answer within {in_seconds(timeout)}."
         )
     elif isinstance(error, ssl.SSLCertVerificationError):
         cause, why = _CERTIFICATE_CAUSES.get(error.verify_code, _UNTRUSTED)
         sentence, retryable = f"The certificate of the mail server {host} {why}.", False
         detail = f"{error.verify_message} (verification result {error.verify_code})"
-    elif isinstance(error, ssl.SSLError) and error.reason in _PLAIN_TEXT:
-        retryable = False
-        if upgraded:
-            cause = "tls_injection"
-            sentence = f"Octets slipped in between the mail server {host} and us before encryption began."
-        else:
-            cause = "tls_port_mismatch"
-            sentence = f"Port {endpoint.port} of the mail server {host} does not begin with encryption."
+    elif isinstance(error, PlainTextError):
+        cause, retryable = "tls_port_mismatch", False
+        sentence = f"Port {endpoint.port} of the mail server {host} does not begin with encryption."
+        detail = f"{detail}: {error.octets.decode('ascii', 'backslashreplace')!a}"
+    elif isinstance(error, ssl.SSLError) and error.reason in _PLAIN_TEXT and not upgraded:
+        cause, retryable = "tls_port_mismatch", False
+        sentence = f"Port {endpoint.port} of the mail server {host} does not begin with encryption."
     elif isinstance(error, ssl.SSLError) and not isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         cause, retryable = "tls_failed", False
         sentence = f"Encryption with the mail server {host} could not be agreed upon."
     else:
         cause, retryable = "tls_failed", True
         sentence = f"The mail server {host} closed the connection while encryption was being set up."
-    return NetworkError(sentence, stage="tls", cause=cause, retryable=retryable, detail=detail)
+    return NetworkError(sentence, stage="tls", cause=cause, retryable=retryable, detail=detail, waited=waited)

@@ -13,7 +13,9 @@ from mailslot.net.dialogue import Dialogue
 from mailslot.net.endpoint import Security
 from mailslot.pop3.protocol import Answer, Challenge, End, Line, Octets, Pop3Protocol
 from mailslot.pop3.refusals import cause_of
+from mailslot.pop3.replies import parse_status
 from mailslot.pop3.states import State, Verb
+from mailslot.wire.protocol_error import RemoteProtocolError
 
 if TYPE_CHECKING:
     import ssl
@@ -73,6 +75,13 @@ class Pop3Dialogue(Dialogue[Channel]):
         """Whether commands can still be sent."""
         return not self.closed and self.protocol.state is not State.GONE
 
+    def reply_in(self, line: bytes) -> Reply | None:
+        """Return the reply that a line is."""
+        try:
+            return parse_status(line)
+        except RemoteProtocolError:
+            return None
+
     # One exchange.
 
     async def say(self, octets: bytes, noted: str | None = None) -> None:
@@ -118,10 +127,16 @@ class Pop3Dialogue(Dialogue[Channel]):
         assert isinstance(event, Answer)  # noqa: S101 - no listing or message is open here
         return event.reply
 
-    async def lines(self) -> list[str]:
-        """Return the lines of the listing that has begun; a long one may take long, as long as it gets on."""
+    async def lines(self, check: Callable[[str], object] | None = None) -> list[str]:
+        """Return the lines of the listing that has begun; a long one may take long, as long as it gets on.
+
+        Args:
+            check: raises where a line is none of such a listing, so that nobody waits for the end of another one.
+        """
         lines: list[str] = []
         while isinstance(event := self.protocol.next_event() or await self.event(), Line):
+            if check is not None:
+                check(event.text)
             lines.append(event.text)
             if len(lines) % _BREATH == 0:
                 await anyio.lowlevel.checkpoint()

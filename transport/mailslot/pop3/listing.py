@@ -37,12 +37,17 @@ def parse_listing(sizes: Iterable[str], uids: Iterable[str]) -> list[Entry]:
     Raises:
         RemoteProtocolError: a line does not begin with a message's number.
     """
-    size_of = {number: _size(rest) for number, rest in map(_numbered, sizes)}
-    uid_of = {number: _uid(rest) for number, rest in map(_numbered, uids)}
+    size_of = {number: _size(rest) for number, rest in map(parse_line, sizes)}
+    uid_of = {number: _uid(rest) for number, rest in map(parse_line, uids)}
     return [Entry(number, uid_of.get(number, ""), size_of[number]) for number in sorted(size_of)]
 
 
-def _numbered(line: str) -> tuple[int, str]:
+def parse_line(line: str) -> tuple[int, str]:
+    """Return a message's number, and what is told of it.
+
+    Raises:
+        RemoteProtocolError: the line does not begin with a message's number.
+    """
     word, _, rest = line.strip().partition(" ")
     number = int(word) if word.isascii() and word.isdigit() and len(word) <= 10 else 0
     if not number:

@@ -8,7 +8,7 @@ import anyio
 
 from mailslot.errors import ClosedError, DeletionsRefusedError, InputError, MailError, NetworkError
 from mailslot.pop3.limits import MAX_DIGITS
-from mailslot.pop3.listing import Entry, parse_listing
+from mailslot.pop3.listing import Entry, parse_line, parse_listing
 from mailslot.pop3.retrieval import Fetch, Retrieval, Single
 from mailslot.wire.protocol_error import RemoteProtocolError
 
@@ -109,7 +109,7 @@ class Pop3Session:
     async def _answer(self) -> tuple[list[str], Reply | None]:
         """Return the lines of a listing, or the reply that refuses it."""
         reply = await self._dialogue.status()
-        return (await self._dialogue.lines(), None) if reply.positive else ([], reply)
+        return (await self._dialogue.lines(parse_line), None) if reply.positive else ([], reply)
 
     def retrieve(self, entry: Entry) -> Retrieval:
         """Return a message, to be read with ``async for``; it is asked for when it is first read.

@@ -43,6 +43,16 @@ class _Bearer:
         return self._token.value
 
     @property
+    def initial(self) -> bytes:
+        """What holds the token."""
+        raise NotImplementedError
+
+    def start(self) -> bytes:
+        """Return what holds the token, to be sent."""
+        self.presented = True
+        return self.initial
+
+    @property
     def finished(self) -> bool:
         """Whether the server gave no reasons against it."""
         return self.reasons is None
@@ -69,9 +79,9 @@ class XOAuth2(_Bearer):
         super().__init__(token)
         self._user = user
 
-    def start(self) -> bytes:
-        """Return ``user=…\\x01auth=Bearer …\\x01\\x01``."""
-        self.presented = True
+    @property
+    def initial(self) -> bytes:
+        """``user=…\\x01auth=Bearer …\\x01\\x01``."""
         return f"user={self._user}\x01auth=Bearer {self._token.value.reveal()}\x01\x01".encode()
 
 
@@ -85,9 +95,9 @@ class OAuthBearer(_Bearer):
         super().__init__(token)
         self._user, self._host, self._port = user, host, port
 
-    def start(self) -> bytes:
-        """Return the GS2 header with the user (RFC 5801 section 4) and the key/value pairs."""
-        self.presented = True
+    @property
+    def initial(self) -> bytes:
+        """The GS2 header with the user (RFC 5801 section 4) and the key/value pairs."""
         user = self._user.replace("=", "=3D").replace(",", "=2C")
         return (
             f"n,a={user},\x01host={self._host}\x01port={self._port}\x01auth=Bearer {self._token.value.reveal()}\x01\x01"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from mailslot.errors import ServerError
 from mailslot.sasl.bearer import OAuthBearer, XOAuth2
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from mailslot.sasl.credentials import Credentials
     from mailslot.wire.reply import Reply
     from mailslot.wire.secret import Secret
+
+
+_MALFORMED: Final = 501
+_NO_MECHANISM: Final = 504
+"""SMTP's replies to a command that it takes for wrong; those of POP3 and IMAP have no codes, and may mean anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +96,23 @@ class Verdict:
 async def exchange(mechanism: Mechanism, carrier: Carrier) -> Verdict:
     """Run one mechanism from its start to the server's last word (RFC 4422 section 3).
 
-    A bearer token never goes on the command's own line: no real one fits it (RFC 4954 section 4, RFC 5034
-    section 4), and servers that cut the line refuse the token as if it were bad.
+    A bearer token does not go on the command's own line: hardly one fits it (RFC 4954 section 4, RFC 5034
+    section 4), and servers that cut the line refuse the token as if it were bad. Only a server that refuses the
+    command without it gets it there, once, where it fits.
     """
     carrier.keep_secret(mechanism.secret)
     bearer = mechanism if isinstance(mechanism, (XOAuth2, OAuthBearer)) else None
     initial = None if bearer else mechanism.start()
     at_once = initial is not None and carrier.fits(mechanism.name, initial)
     step = await carrier.auth(mechanism.name, initial if at_once else None)
+    if bearer and _refuses_bare(step) and carrier.alive and carrier.fits(mechanism.name, bearer.initial):
+        at_once = True
+        step = await carrier.auth(mechanism.name, bearer.start())
+        if step.challenge is None and step.reply.code == _NO_MECHANISM:
+            # The same as before: it was not for the form of the command.
+            return Verdict(accepted=False, reply=step.reply, reasons=None, presented=False)
     presented = at_once or step.challenge is not None
-    if presented and bearer:
+    if presented and bearer and not at_once:
         initial = bearer.start()
     if presented and initial is not None and not at_once:
         # The prompt for an initial response is empty; what some servers write there means nothing.
@@ -126,6 +138,11 @@ async def exchange(mechanism: Mechanism, carrier: Carrier) -> Verdict:
             reply=step.reply,
         )
     return Verdict(step.reply.positive, step.reply, bearer.reasons if bearer else None, presented)
+
+
+def _refuses_bare(step: Step) -> bool:
+    """Tell whether a server may refuse a command for having no initial response (RFC 4954 section 4)."""
+    return step.challenge is None and step.reply.code in {_MALFORMED, _NO_MECHANISM}
 
 
 def decode_challenge(text: str) -> bytes | None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from mailslot.errors import InputError, MailError, NetworkError, RefusedError
-from mailslot.smtp.content import as_content
 from mailslot.smtp.envelope import Envelope
+from mailslot.smtp.standard import content_of
 from mailslot.smtp.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 WINDOW: Final = 64
 """Messages on their way at once, of `transaction.SMALL` octets at most each."""
 
+_BAD_SEQUENCE: Final = 503
+
 
 @dataclass(frozen=True, slots=True)
 class Submission:
@@ -36,14 +39,14 @@ class Submission:
     message: bytes | StandardMessage | Content
     delivery: DeliveryStatus | None = None
 
-    def checked(self) -> tuple[Envelope, Content]:
+    async def checked(self) -> tuple[Envelope, Content]:
         """Return the envelope and the content.
 
         Raises:
             InputError: an address or the message cannot be used.
         """
         try:
-            return Envelope(self.sender, self.recipients, self.delivery), as_content(self.message)
+            return Envelope(self.sender, self.recipients, self.delivery), await content_of(self.message)
         except MailError:
             raise
         except Exception as error:
@@ -55,7 +58,11 @@ class Submission:
 
 
 class Batch:
-    """Submissions on their way through one session; used once."""
+    """Submissions on their way through one session; used once.
+
+    A message that may be refused only for what it was sent along with is sent again by itself, once nothing else is
+    under way; the server has said that it does not have it. From then on nothing is sent along with anything.
+    """
 
     def __init__(
         self,
@@ -71,6 +78,7 @@ class Batch:
         self._final_timeout = final_timeout
         self._results: list[Receipt | MailError | None] = []
         self._open: set[Transaction] = set()
+        self._due: deque[tuple[int, Transaction, tuple[int, str | None]]] = deque()
         self._error: Exception | None = None
         self._flying = 0
         self._landed = anyio.Event()
@@ -102,7 +110,7 @@ class Batch:
                 if self._error is not None or not self._dialogue.alive:
                     raise self._lost()
                 self._dialogue.count_mail()
-                transaction = Transaction(self._dialogue, *submission.checked(), chunking=self._chunking)
+                transaction = Transaction(self._dialogue, *await submission.checked(), chunking=self._chunking)
                 await transaction.__aenter__()
                 self._open.add(transaction)
             except MailError as error:
@@ -132,9 +140,42 @@ class Batch:
         while current is not None:
             number, transaction = current
             following = await self._next()
-            self._results[number] = await self._one(transaction, following and following[1])
+            together = following[1] if following and self._dialogue.takes_batches else None
+            self._note(number, transaction, await self._one(transaction, together))
             await self._close(transaction)
+            await self._catch_up()
             current = following
+
+    def _note(self, number: int, transaction: Transaction, result: Receipt | MailError) -> None:
+        self._results[number] = result
+        if transaction.batched and isinstance(result, RefusedError) and (refusal := _out_of_order(result)):
+            self._dialogue.takes_batches = False
+            self._due.append((number, transaction, refusal))
+
+    async def _catch_up(self) -> None:
+        """Send by itself what was refused for what it was sent along with, unless something is under way."""
+        while self._due and not (self._dialogue.alive and self._dialogue.protocol.unanswered):
+            number, transaction, refusal = self._due.popleft()
+            result = await self._alone(transaction)
+            self._results[number] = result
+            if isinstance(result, RefusedError) and _out_of_order(result) == refusal:
+                # It was not for that, then.
+                self._dialogue.takes_batches = True
+
+    async def _alone(self, before: Transaction) -> Receipt | MailError:
+        dialogue = self._dialogue
+        if not dialogue.alive:
+            return self._lost()
+        try:
+            dialogue.count_mail()
+            transaction = Transaction(dialogue, before.envelope, before.content, chunking=self._chunking)
+            await transaction.__aenter__()
+        except MailError as error:
+            return error
+        self._open.add(transaction)
+        result = await self._one(transaction, None)
+        await self._close(transaction)
+        return result
 
     async def _close(self, transaction: Transaction) -> None:
         self._open.discard(transaction)
@@ -174,16 +215,22 @@ class Batch:
         async with queue:
             while (item := await self._next()) is not None:
                 number, transaction = item
-                if transaction.fits_whole():
+                if transaction.fits_whole() and self._dialogue.takes_batches:
                     self._flying += 1
                     await queue.send(item)
                     await self._send(number, transaction)
                     continue
-                while self._flying:
-                    self._landed = anyio.Event()
-                    await self._landed.wait()
+                await self._clear()
                 self._results[number] = await self._one(transaction, None)
                 await self._close(transaction)
+            await self._clear()
+
+    async def _clear(self) -> None:
+        """Wait until nothing is in flight, and send again what is due."""
+        while self._flying:
+            self._landed = anyio.Event()
+            await self._landed.wait()
+        await self._catch_up()
 
     async def _send(self, number: int, transaction: Transaction) -> None:
         dialogue = self._dialogue
@@ -205,7 +252,8 @@ class Batch:
         async with queue:
             async for number, transaction in queue:
                 result = await self._settle(transaction)
-                self._results[number] = self._results[number] or result
+                if self._results[number] is None:
+                    self._note(number, transaction, result)
                 await self._close(transaction)
                 self._flying -= 1
                 self._landed.set()
@@ -238,3 +286,12 @@ class Batch:
             cause="connection_lost",
             retryable=True,
         )
+
+
+def _out_of_order(error: RefusedError) -> tuple[int, str | None] | None:
+    """Return the codes by which a server says that a command came where it may not; None for any others.
+
+    503, or 5.5.x (RFC 5321 section 4.2.4, RFC 3463 section 3.6).
+    """
+    code, enhanced = (error.reply.code or 0, error.reply.enhanced) if error.reply is not None else (0, None)
+    return (code, enhanced) if code == _BAD_SEQUENCE or (enhanced or "").startswith("5.5.") else None

@@ -151,7 +151,7 @@ def hold_to_size(content: Content, size: int) -> None:
 
 
 def as_content(message: bytes | StandardMessage | Content) -> Content:
-    """Return `message` as a stream.
+    """Return `message` as a stream, at once: of a long one, `content_of` holds nothing else up.
 
     Args:
         message: an RFC 5322 message as octets with any line ends; a message of the standard library, which is
@@ -168,14 +168,19 @@ def as_content(message: bytes | StandardMessage | Content) -> Content:
     from email.message import Message as StandardMessage  # noqa: PLC0415
 
     if isinstance(message, StandardMessage):
-        return Octets(_flatten(message))
+        return Octets(flatten(message))
     raise InputError(
         f"The message is a {type(message).__name__}; it must be bytes, an EmailMessage or a mailslot Message.",
         stage="data",
     )
 
 
-def _flatten(message: StandardMessage) -> bytes:
+def flatten(message: StandardMessage) -> bytes:
+    """Return a message of the standard library in octets, in 7-bit form.
+
+    Raises:
+        InputError: the standard library cannot do it.
+    """
     # The standard library's own generators are only needed, and only imported, here.
     from email.generator import BytesGenerator  # noqa: PLC0415
     from email.policy import SMTP, SMTPUTF8  # noqa: PLC0415

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 
 class SmtpDialogue(SmtpTalk[Channel]):
-    """The line-by-line side of a session."""
+    """The line-by-line side of a session.
+
+    Attributes:
+        takes_batches: whether the server has not refused anything yet for what was sent along with it.
+    """
+
+    takes_batches: bool = True
 
     # One exchange.
 
@@ -46,9 +52,14 @@ class SmtpDialogue(SmtpTalk[Channel]):
             timeout: seconds to wait for it, if not the usual ones.
         """
         deadline: float | None = None
-        while (event := self.protocol.next_event()) is None:
-            deadline = deadline or self.deadline(timeout)
-            self.protocol.receive(await self.channel.receive(deadline))
+        try:
+            while (event := self.protocol.next_event()) is None:
+                deadline = deadline or self.deadline(timeout)
+                self.protocol.receive(await self.channel.receive(deadline))
+        except TimeoutError:
+            # Another task may have begun a wait of its own meanwhile.
+            self.patience = self.timeout if timeout is None else timeout
+            raise
         return self.heed(event)
 
     async def answers(self) -> list[Answer]:

@@ -51,7 +51,7 @@ class ReplyReader:
                 raise RemoteProtocolError(f"the codes {self._code} and {code} within one reply")
             self._code = code
             self._octets += len(line) + 2
-            self._texts.append(printable((match[3] or b"").decode("utf-8", "backslashreplace")))
+            self._texts.append(_text(match[3]))
             if match[2] != b"-":
                 reply = _reply(code, self._texts)
                 self._code, self._texts, self._octets = None, [], 0
@@ -68,6 +68,16 @@ class ReplyReader:
             # What can never become a reply is told at once; its end might not come.
             raise not_a_reply(beginning)
         return line
+
+
+def reply_in(line: bytes) -> Reply | None:
+    """Return the reply that a line is, or begins; None where it is none."""
+    match = _LINE.fullmatch(line)
+    return None if match is None else _reply(int(match[1]), [_text(match[3])])
+
+
+def _text(octets: bytes | None) -> str:
+    return printable((octets or b"").decode("utf-8", "backslashreplace"))
 
 
 def _reply(code: int, texts: list[str]) -> Reply:

@@ -75,7 +75,7 @@ class SmtpSession:
                 and with `in_doubt` true where the whole message was out and no answer came.
         """
         submission = Submission(sender, recipients, message, delivery)
-        transaction = Transaction(self._dialogue, *submission.checked(), chunking=self._chunking)
+        transaction = Transaction(self._dialogue, *await submission.checked(), chunking=self._chunking)
         try:
             async with transaction, self._dialogue.turn("envelope"):
                 self._dialogue.count_mail()

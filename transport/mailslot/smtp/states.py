@@ -135,7 +135,9 @@ ANSWERED: Final[dict[tuple[State, Verb], Outcome]] = {
     (S.SPOILED, V.BDAT): Outcome(S.SPOILED, S.SPOILED),
     (S.SPOILED, V.LAST): Outcome(None, S.SPOILED),
     **{(state, V.NOOP): _stays(state) for state in (S.CONNECTED, S.READY, S.SENDER, S.RECIPIENTS, S.CHUNKS, S.SPOILED)},
-    **{(state, V.RSET): Outcome(S.READY, None) for state in (S.READY, S.SENDER, S.RECIPIENTS, S.CHUNKS, S.SPOILED)},
+    **{(state, V.RSET): Outcome(S.READY, None) for state in (S.SENDER, S.RECIPIENTS, S.CHUNKS)},
+    # Where no transaction is open, or it has failed, some servers refuse it; none is open after that either.
+    **{(state, V.RSET): _stays(S.READY) for state in (S.READY, S.SPOILED)},
     **{
         (state, V.QUIT): Outcome(S.GONE, S.GONE)
         for state in (S.CONNECTED, S.READY, S.SENDER, S.RECIPIENTS, S.CHUNKS, S.SPOILED)

@@ -10,6 +10,7 @@ from mailslot.net.dialogue import Dialogue, L
 from mailslot.net.endpoint import Security
 from mailslot.smtp.protocol import Answer, Farewell, SmtpProtocol
 from mailslot.smtp.refusals import cause_of
+from mailslot.smtp.replies import reply_in
 from mailslot.smtp.states import State
 
 if TYPE_CHECKING:
@@ -72,6 +73,10 @@ class SmtpTalk(Dialogue[L], ABC):
     @abstractmethod
     async def start_tls(self, context: ssl.SSLContext) -> None:
         """Say STARTTLS and bring TLS up, in a turn of whoever asks for it; the server offers it."""
+
+    def reply_in(self, line: bytes) -> Reply | None:
+        """Return the reply that a line is; a longer one's first line stands for all of it."""
+        return reply_in(line)
 
     def note(self, octets: bytes) -> None:
         """Note commands in the transcript."""

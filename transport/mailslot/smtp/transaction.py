@@ -38,6 +38,7 @@ class Transaction:
         envelope: from whom, to whom.
         content: the message.
         grouped: whether the envelope's commands are out already, ahead of their turn.
+        batched: whether it was sent behind another message, or another one's envelope behind it.
         out: whether the whole message may be out.
     """
 
@@ -50,6 +51,7 @@ class Transaction:
         self.envelope = envelope
         self.content = content
         self.grouped = False
+        self.batched = False
         self.out = False
         self._dialogue = dialogue
         self._protocol = dialogue.protocol
@@ -160,6 +162,9 @@ class Transaction:
         refusal: RefusedError | None = None
         for answer in answers:
             reply = answer.reply
+            if answer.verb is Verb.RSET and answer is not answers[-1] and reply.code != 421:
+                # There may have been nothing to give up; what follows it tells.
+                continue
             if answer.verb is Verb.RCPT and reply.code != 421:
                 recipient = next(recipients).given
                 if reply.positive:
@@ -172,8 +177,12 @@ class Transaction:
         if refusal is None and not self._accepted:
             refusal = nobody_accepted(self._dialogue.channel.endpoint.host, self._refused)
         if self._protocol.state is State.UNWANTED:
-            # The server waits for a message that nobody would get; an empty one ends that (RFC 2920 section 3.1).
-            await self._dialogue.ask(self._protocol.end())
+            if self.batched and any(answer.verb is Verb.RCPT and answer.reply.positive for answer in answers):
+                # The server has not forgotten the transaction before: this recipient would get an empty message.
+                await self._dialogue.abort()
+            else:
+                # The server waits for a message that nobody would get; an empty one ends that (RFC 2920 section 3.1).
+                await self._dialogue.ask(self._protocol.end())
         if refusal is not None:
             raise refusal
 
@@ -245,6 +254,7 @@ class Transaction:
         if following is None or not following.can_follow():
             return b""
         group = following.group()
+        self.batched = following.batched = True
         self._dialogue.note(group)
         return group
 
@@ -260,6 +270,7 @@ class Transaction:
         RSET leads it, since the group before may fail at its chunk, and then only RSET helps.
         """
         protocol = self._protocol
+        self.batched = True
         group = protocol.rset() + self._envelope()
         self._dialogue.note(group + b"(message of %d octets)" % self.content.size)
         return group + self._end(self._head)

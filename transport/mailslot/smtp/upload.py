@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -28,7 +27,8 @@ class Upload:
     """The content of one message, sent while the server's answer is awaited.
 
     A server may refuse in the middle, and what it says is worth more than the broken pipe that follows. Time is
-    measured by progress, so that a slow line is no fault and a dead one is.
+    measured by progress, so that a slow line is no fault and a dead one is. No single wait is longer than that time,
+    so that what changes beside it (the hook has ended, the end is out) counts from the next one on.
 
     Args:
         dialogue: the session's.
@@ -42,6 +42,7 @@ class Upload:
         self._protocol = dialogue.protocol
         self._chunked = chunked
         self._progress = 0.0
+        self._in_hook = False
         self._out = False
         self._clear = False
         self._ended = anyio.Event()
@@ -133,8 +134,9 @@ class Upload:
         for start in range(0, len(view), PIECE):
             ends = last and start + PIECE >= len(view)
             if ends:
-                self._progress = math.inf
+                self._in_hook = True
                 await self._before_end()
+                self._in_hook = False
                 self._progress = anyio.current_time()
             await self._dialogue.channel.send(view[start : start + PIECE])
             # Until the system has taken the last octet, nobody can have the end.
@@ -154,15 +156,22 @@ class Upload:
         """Receive something, for as long as the sending side gets on."""
         while True:
             try:
-                self._protocol.receive(await self._dialogue.channel.receive(self._deadline(final_timeout)))
+                longest = anyio.current_time() + min(self._dialogue.timeout, final_timeout)
+                deadline = min(self._deadline(final_timeout), longest)
+                self._protocol.receive(await self._dialogue.channel.receive(deadline))
             except TimeoutError:
                 if anyio.current_time() < self._deadline(final_timeout):
                     continue
                 if self._out or not self._dialogue.channel.progressed():
+                    self._dialogue.patience = self._patience(final_timeout)
                     raise
                 self._progress = anyio.current_time()
             else:
                 return
 
     def _deadline(self, final_timeout: float) -> float:
-        return self._progress + (final_timeout if self._out else self._dialogue.timeout)
+        since = anyio.current_time() if self._in_hook else self._progress
+        return since + self._patience(final_timeout)
+
+    def _patience(self, final_timeout: float) -> float:
+        return final_timeout if self._out else self._dialogue.timeout
