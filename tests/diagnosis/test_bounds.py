@@ -115,10 +115,10 @@ def unsigned(device: Device, slot: str, port: int, **values: Any) -> None:
         (trickled_greeting, "greeting", "connection_timeout"),
         (greeting_of_many_lines, "greeting", "not_a_mail_server"),
         (greeting_of_one_long_line, "greeting", "not_a_mail_server"),
-        (trickled_capabilities, "capabilities", "connection_timeout"),
+        (trickled_capabilities, "capabilities", "connection_lost"),
         (endless_capabilities, "capabilities", "protocol_error"),
-        (silent_probe, "probe", "connection_timeout"),
-        (trickled_probe, "probe", "connection_timeout"),
+        (silent_probe, "probe", "connection_lost"),
+        (trickled_probe, "probe", "connection_lost"),
     ],
 )
 async def test_smtp(device: Device, handler: Callable[[Wire], Awaitable[None]], stage: str, cause: str) -> None:
@@ -150,7 +150,7 @@ async def pop_endless_capabilities(wire: Wire) -> None:
     ("handler", "stage", "cause"),
     [
         (pop_greeting, "greeting", "connection_timeout"),
-        (pop_capabilities, "capabilities", "connection_timeout"),
+        (pop_capabilities, "capabilities", "connection_lost"),
         (pop_endless_capabilities, "capabilities", "protocol_error"),
     ],
 )
@@ -187,7 +187,7 @@ async def test_a_stage_of_many_slow_steps_is_given_up_as_a_whole(
     sandbox.faults += [Fault(moment, delay=0.3) for moment in ("MAIL", "RCPT", "RSET")]
     monkeypatch.setattr(connection_test, "GRACE", -0.1)
     result = await device.test(SMTP, timeout=TIMEOUT)
-    assert (result.stage, result.diagnosis.cause) == ("probe", "connection_timeout")
+    assert (result.stage, result.diagnosis.cause) == ("probe", "connection_lost")
 
 
 async def test_a_token_service_that_says_nothing(device: Device, sandbox: Sandbox, anyio_backend: str) -> None:

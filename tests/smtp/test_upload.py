@@ -131,7 +131,7 @@ async def test_a_server_that_reads_no_more_is_dead(chunking: bool) -> None:
         with pytest.raises(NetworkError) as caught:
             await smtp.submit(SENDER, TO, long(50))
         assert 0.2 <= anyio.current_time() - began < 3
-        assert (caught.value.cause, caught.value.waited) == ("connection_timeout", 0.2)
+        assert (caught.value.cause, caught.value.waited) == ("connection_lost", 0.2)
         assert caught.value.retryable
         assert not caught.value.in_doubt
         assert not smtp.usable

@@ -98,7 +98,7 @@ async def test_half_a_reply_that_trickles_in_is_no_progress() -> None:
     ):
         with anyio.fail_after(60), pytest.raises(MailError) as caught:
             await session.submit(SENDER, TO, long(20))
-    assert (caught.value.cause, caught.value.in_doubt) == ("connection_timeout", False)
+    assert (caught.value.cause, caught.value.in_doubt) == ("connection_lost", False)
 
 
 async def test_words_without_end_that_nobody_asked_for_end_the_connection() -> None:

@@ -51,10 +51,13 @@ _SHOWN: Final[dict[Stage, str]] = {"envelope": "probe", "transaction": "probe", 
 
 _SILENT: Final[dict[str, str]] = {
     "resolve": "name_not_found",
+    "connect": "connection_timeout",
+    "tls": "connection_timeout",
+    "greeting": "connection_timeout",
     "token": "token_service_unreachable",
     "send": "in_doubt",
 }
-"""What it means where a stage took too long altogether; `connection_timeout` for the others."""
+"""What it means where a stage took too long altogether; `connection_lost` for the others."""
 
 logger = logging.getLogger(__name__)
 
@@ -262,7 +265,7 @@ class _Test:
 
     def _too_slow(self, access: Access) -> MailError:
         current = self.stages.current
-        cause = _SILENT.get(current, "connection_timeout")
+        cause = _SILENT.get(current, "connection_lost")
         if current == "token":
             return TokenError(
                 "The token service did not finish in time.", cause=cause, retryable=True, detail="given up by the test"

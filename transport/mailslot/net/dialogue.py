@@ -165,7 +165,11 @@ class Dialogue(Generic[L]):
         return NetworkError(
             sentence,
             stage=self.stage,
-            cause="in_doubt" if self.handed_over else "connection_timeout" if late else "connection_lost",
+            cause="in_doubt"
+            if self.handed_over
+            else "connection_timeout"
+            if late and self.stage == "greeting"
+            else "connection_lost",
             retryable=True,
             in_doubt=self.handed_over,
             detail="" if late else str(error),

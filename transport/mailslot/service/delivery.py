@@ -342,4 +342,4 @@ def _is_stale(error: MailError) -> bool:
     if error.in_doubt or error.stage != "envelope":
         return False
     farewell = isinstance(error, RefusedError) and error.reply is not None and error.reply.code == 421
-    return farewell or error.cause in {"connection_lost", "connection_timeout"}
+    return farewell or error.cause == "connection_lost"
