@@ -1,7 +1,7 @@
 """Files of faxes and mails that are damaged at random, and what must hold of whatever comes of them.
 
 Run by `test_fuzz` as a process of its own, which ends with the first one that does harm:
-``python fuzz.py tiff|mime SECONDS [SEED [FILE]]``, and the file always holds the last one.
+``python fuzz.py tiff|mime|pdf|picture SECONDS [SEED [FILE]]``, and the file always holds the last one.
 """
 
 from __future__ import annotations
@@ -24,13 +24,20 @@ from PIL import Image
 from fax.faxes import FAX, fax_file, letter
 from fax.test_bounces import DELAYED, EXIM, GMAIL, IN_BASE64, MIXED, OPENSMTPD, QMAIL
 from fax.test_reports import dsn, group, mdn
+from intake.papers import arrow, filled_form, saved
+from intake.test_pictures import PICTURES
 from intake.test_structure import HEAD, LINES, SCAN, SMIME, WINMAIL, outlook_file, signed, tnef, uuencoded, yencoded
+from intake.test_tiff import FORMS
 from mailslot_plugins.fax.profile import STANDARD
 from mailslot_plugins.fax.read import UnreadableFaxError, read_pages
+from mailslot_plugins.fax.render import pages_of
+from mailslot_plugins.intake.kinds import LOOKED_AT, kind_of
 from mailslot_plugins.intake.limits import Limits
 from mailslot_plugins.intake.mail import as_opened
 from mailslot_plugins.intake.mime import KEPT, open_mail
+from mailslot_plugins.intake.pictures import FORMATS
 from mailslot_plugins.intake.refused import Refused
+from mailslot_plugins.intake.thumbnail import to_thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +94,19 @@ WORDS = (
 
 
 PAGE = b"<!--[if mso]><x><![endif]--><table><tr><td style='display:none'>a</td><td>status</td></tr></table>"
+PDF_WORDS = (
+    *(b"<<", b">>", b"[", b"]", b"(", b")", b"stream\n", b"endstream", b"endobj", b"1 0 obj", b"1 0 R ", b"/Kids"),
+    *(
+        b"/Rotate 90",
+        b"/MediaBox[0 0 1e9 1]",
+        b"/FT/Ch",
+        b"/FT/Sig",
+        b"/F 0",
+        b"/AP",
+        b"/Encrypt 1 0 R",
+        b"/UserUnit 99",
+    ),
+)
 
 
 def tiffs() -> list[bytes]:
@@ -101,7 +121,20 @@ def tiffs() -> list[bytes]:
         found.append(file.getvalue())
     file = io.BytesIO()
     Image.new("RGB", (64, 64), "red").save(file, "TIFF", save_all=True, append_images=[Image.new("RGBA", (9, 9))])
-    return [*found, file.getvalue()]
+    return [*found, file.getvalue(), *FORMS.values()]
+
+
+def pdfs() -> list[bytes]:
+    """Forms and pictures."""
+    with TemporaryDirectory() as name:
+        form = filled_form(Path(name) / "form.pdf", pages=2).read_bytes()
+        bare = filled_form(Path(name) / "bare.pdf", appearances=False).read_bytes()
+    return [form, bare, saved(arrow(mode="RGB"), "PDF"), b"junk\n" + form]
+
+
+def pictures() -> list[bytes]:
+    """Pictures of each kind."""
+    return [octets for _, octets in PICTURES.values()]
 
 
 def mails() -> list[bytes]:
@@ -186,6 +219,42 @@ def check_tiff(octets: bytes) -> None:
         check_sentence(error)
 
 
+def change_pdf(data: bytearray, chance: random.Random) -> None:
+    """Put something in that means something, or change a number."""
+    at = chance.randrange(len(data) + 1)
+    if chance.random() < 0.5:
+        data[at:at] = chance.choice(PDF_WORDS)
+    else:
+        digits = [place for place in range(at, min(len(data), at + 500)) if 48 <= data[place] < 58]
+        for place in digits[:1]:
+            data[place : place + 1] = str(chance.choice(NUMBERS)).encode()
+
+
+def change_octets(data: bytearray, chance: random.Random) -> None:
+    """Change a few octets of the beginning, where sizes and forms of pixels are."""
+    for _ in range(chance.choice((1, 2, 4))):
+        if data:
+            data[chance.randrange(min(len(data), 120))] = chance.choice((0, 1, 255, chance.randrange(256)))
+
+
+def check_pages(octets: bytes) -> None:
+    """It becomes pages of a fax and small pictures, or it is said why not."""
+    limits = Limits(pages=5)
+    kind = kind_of(octets[:LOOKED_AT])
+    try:
+        for page in pages_of(octets, kind, STANDARD, limits.pages):
+            assert (page.mode, page.width) == ("1", 1728)
+    except UnreadableFaxError as error:
+        check_sentence(error)
+    if kind in {"pdf", *FORMATS}:
+        with TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as name, chdir(name):  # noqa: PTH112
+            Path("document").write_bytes(octets)
+            try:
+                to_thumbnail({"path": "document", "kind": kind, "into": "small.png"}, limits)
+            except Refused as error:
+                check_sentence(error)
+
+
 def check_mail(octets: bytes) -> None:
     """It is taken apart, or it is said why not; nothing of it is anywhere else."""
     limits = Limits()
@@ -210,6 +279,8 @@ def main(what: str, seconds: float, seed: int) -> None:
     seeds, change, check = {
         "tiff": (tiffs(), change_field, check_tiff),
         "mime": (mails(), add_word, check_mail),
+        "pdf": (pdfs(), change_pdf, check_pages),
+        "picture": (pictures(), change_octets, check_pages),
     }[what]
     Image.MAX_IMAGE_PIXELS = Limits().pixels
     warnings.simplefilter("ignore")

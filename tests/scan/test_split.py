@@ -7,9 +7,11 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 import pikepdf
+import pypdfium2
 import pytest
 from PIL import Image, ImageSequence
 
+from intake.papers import BOX, TEXT, filled_form, ink
 from mailslot_plugins.scan.document import look_at
 from mailslot_plugins.scan.split import TooLargeError, split
 from mailslot_plugins.scan.split_tiff import split_tiff
@@ -170,3 +172,30 @@ async def test_what_cannot_be_split(tmp_path: Path, parts: Path) -> None:
     path.write_bytes(b"\xff\xd8\xff" + bytes(50_000))
     with pytest.raises(TooLargeError, match=r"'a.jpg' has 50.0 kB.*20.0 kB.*only PDF and TIFF"):
         await split(look_at(path), parts, 20_000)
+
+
+@pytest.mark.parametrize("room", [2_000, 30_000])
+async def test_one_page_stays_as_it_is(tmp_path: Path, parts: Path, room: int) -> None:
+    form, image = filled_form(tmp_path / "form.pdf"), tiff(tmp_path / "page.tif", 1)
+    # Octets behind the end, which a copy would leave out: it might even fit.
+    for path in (form, image):
+        path.write_bytes(path.read_bytes() + b"\n%" + bytes(60_000))
+        before = path.read_bytes()
+        with pytest.raises(TooLargeError, match=r"it cannot be split: it has one page only\. Nothing was sent"):
+            await split(look_at(path), parts, room)
+        assert path.read_bytes() == before
+
+
+async def test_parts_show_what_was_filled_in(tmp_path: Path, parts: Path) -> None:
+    path = filled_form(tmp_path / "form.pdf", pages=4)
+    found = await split(look_at(path), parts, path.stat().st_size - 100)
+    assert len(found) > 1
+    shown = 0
+    for part in found:
+        with pypdfium2.PdfDocument(part.path) as document:
+            for page in document:
+                image = page.render(scale=1).to_pil()
+                assert ink(image, TEXT) > 0.05
+                assert ink(image, BOX) > 0.5
+                shown += 1
+    assert shown == 4

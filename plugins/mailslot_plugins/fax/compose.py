@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from mailslot.service.device import Identity
     from mailslot_plugins.fax.coding import Coding
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ async def compose(
         )
     except IntakeError as error:
         raise InputError(f"The fax cannot be made. {error} Nothing was sent.", stage="data") from None
+    for note in made["notes"]:
+        logger.warning("The fax is not as it should be: %s", note)
     pages = int(made["pages"])
     subject = subject or f"Fax from {name} ({pages} page{'' if pages == 1 else 's'})"
     attachment = Attachment.from_path(folder / "fax.tif", name="fax.tif", content_type="image/tiff")

@@ -34,7 +34,7 @@ JOURNAL: Final = "mail:"
 """What the names begin with under which it is remembered how far a mail got."""
 
 _AGAIN: Final = 60.0
-_PAGES: Final = frozenset({"tiff", "pdf", "jpeg", "png", "gif", "text"})
+_PAGES: Final = frozenset({"tiff", "pdf", "jpeg", "png", "gif", "bmp", "webp", "text"})
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +108,7 @@ class _Reception:
         self._device = device
         self._settings = device.settings(FAX)
         self._pages = 0
+        self._notes: list[str] = []
         self._sender = opened.senders[0] if opened is not None and opened.senders else ""
 
     async def print(self) -> Handled:
@@ -128,7 +129,7 @@ class _Reception:
             await self._end(outcome.failed)
             return SetAside(outcome.failed)
         await self._end("")
-        return Done("printed")
+        return Done(". ".join(["printed", *self._notes]))
 
     async def refuse(self, why: str) -> Handled:
         """Have a notice printed that says why the fax cannot be, and have its sender told."""
@@ -173,6 +174,7 @@ class _Reception:
         request = {"name": name, "texts": texts, "documents": documents}
         made = await run_task("received", request, self._folder, Limits(pages=self._settings["max_pages"]))
         self._pages = int(made["pages"])
+        self._notes = list(made["notes"])
 
     async def _deliver(self, name: str, title: str) -> Outcome:
         opened = self._opened

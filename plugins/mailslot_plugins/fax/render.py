@@ -6,21 +6,24 @@ Meant for a process of its own, since pypdfium2 bears one thread only and docume
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
-import pypdfium2
-from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageDraw
 
+from mailslot_plugins.fax.halftone import black_and_white
 from mailslot_plugins.fax.profile import WIDTH, Resolution
-from mailslot_plugins.fax.read import UnreadableFaxError, read_pages
-from mailslot_plugins.intake.fonts import load_font
-from mailslot_plugins.intake.kinds import LOOKED_AT, kind_of
+from mailslot_plugins.fax.read import UnreadableFaxError
+from mailslot_plugins.intake.fonts import Fonts
+from mailslot_plugins.intake.pdf import POINTS, UnreadablePdfError, open_pdf, render_page
+from mailslot_plugins.intake.pictures import FORMATS, PictureKind, UnreadablePictureError, read_picture
 from mailslot_plugins.intake.text_pages import text_pages
+from mailslot_plugins.intake.tiff import UnreadableTiffError, tiff_pages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-POINTS: Final = 72
+    from mailslot_plugins.intake.kinds import Kind
+
 MAX_INCHES: Final = 40.0
 """The longest page; what is longer is made smaller."""
 
@@ -31,20 +34,18 @@ SHEET: Final = (WIDTH, 2385)
 _BAND: Final = 0.13
 """Inches for the line at the head of a page."""
 
-_GREYS: Final = 0.06
-"""The share of pixels between black and white from which on a page is taken for a picture."""
 
-
-_CONTRAST: Final = [min(255, max(0, round((grey - 32) * 255 / 176))) for grey in range(256)]
-
-
-def pages_of(data: bytes, resolution: Resolution, max_pages: int) -> Iterator[Image.Image]:
+def pages_of(
+    data: bytes, kind: Kind, resolution: Resolution, max_pages: int, notes: list[str] | None = None
+) -> Iterator[Image.Image]:
     """Return a document's pages as a fax has them.
 
     Args:
         data: a PDF, a TIFF of any kind, an image, or plain text.
+        kind: which of them.
         resolution: of the fax.
         max_pages: how many there may be.
+        notes: takes a sentence about a font that is missing; None where nobody wants to know.
 
     Returns:
         images of mode ``1``, 1728 pixels wide, one after the other.
@@ -52,25 +53,29 @@ def pages_of(data: bytes, resolution: Resolution, max_pages: int) -> Iterator[Im
     Raises:
         UnreadableFaxError: it cannot be read, or has too many pages.
     """
-    for number, image in enumerate(_greys(data), start=1):
+    for number, image in enumerate(_greys(data, kind, notes), start=1):
         if number > max_pages:
             raise UnreadableFaxError(f"The document has more than {max_pages} pages.")
         yield black_and_white(fitted(image, resolution))
 
 
-def _greys(data: bytes) -> Iterator[tuple[Image.Image, float, float]]:
+def _greys(data: bytes, kind: Kind, notes: list[str] | None) -> Iterator[tuple[Image.Image, float, float]]:
     """Return pages in grey, each with its pixels an inch across and down."""
-    kind = kind_of(data[:LOOKED_AT])
     if kind == "pdf":
         yield from _pdf(data)
     elif kind == "tiff":
-        for page in read_pages(data):
-            yield page.image.convert("L"), page.x, page.y
+        try:
+            for page in tiff_pages(data, "L"):
+                yield page.image.convert("L"), page.x, page.y
+        except UnreadableTiffError as error:
+            raise UnreadableFaxError(str(error)) from error
     elif kind == "text":
-        for sheet in text_pages(text_of(data), SHEET, DPI):
+        for sheet in text_pages(text_of(data), SHEET, DPI, notes):
             yield sheet.convert("L"), DPI, DPI
+    elif kind not in FORMATS:
+        raise UnreadableFaxError("It is no document that can be faxed.")
     else:
-        yield _picture(data)
+        yield _picture(data, cast("PictureKind", kind))
 
 
 def text_of(data: bytes) -> str:
@@ -83,36 +88,33 @@ def text_of(data: bytes) -> str:
 
 def _pdf(data: bytes) -> Iterator[tuple[Image.Image, float, float]]:
     try:
-        document = pypdfium2.PdfDocument(data)
-    except pypdfium2.PdfiumError as error:
-        raise UnreadableFaxError(f"The PDF cannot be opened: {error}.") from error
-    with document:
-        for number in range(len(document)):
-            try:
+        with open_pdf(data) as document:
+            for number in range(len(document)):
                 page = document[number]
                 # Twice the pixels of the finest fax, so that thin lines survive; less for huge pages.
                 dots = min(408.0, MAX_INCHES * 204 * POINTS / max(page.get_width(), page.get_height(), 1.0))
-                # Its scale is a float by its documentation, and an int by its default.
-                render = cast("Callable[..., Any]", page.render)
-                image: Image.Image = render(scale=dots / POINTS, grayscale=True).to_pil()
+                image = _thicker(render_page(page, dots, grey=True))
                 page.close()
-            except pypdfium2.PdfiumError as error:
-                raise UnreadableFaxError(f"Page {number + 1} of the PDF cannot be read: {error}.") from error
-            yield image, dots, dots
+                yield image, dots, dots
+    except UnreadablePdfError as error:
+        raise UnreadableFaxError(str(error)) from error
 
 
-def _picture(data: bytes) -> tuple[Image.Image, float, float]:
+def _thicker(image: Image.Image) -> Image.Image:
+    """Return a page whose strokes are one pixel wider: a hairline would be a shade of grey once it is made smaller."""
+    for across, down in ((1, 0), (0, 1)):
+        moved = ImageChops.offset(image, across, down)
+        # What went out on one side came in on the other.
+        moved.paste(255, (0, 0, across or image.width, down or image.height))
+        image = ImageChops.darker(image, moved)
+    return image
+
+
+def _picture(data: bytes, kind: PictureKind) -> tuple[Image.Image, float, float]:
     try:
-        with Image.open(io.BytesIO(data), formats=["JPEG", "PNG", "GIF", "BMP", "WEBP"]) as opened:
-            turned = ImageOps.exif_transpose(opened)
-            image = Image.new("L", turned.size, 255)
-            flat = turned.convert("RGBA")
-            image.paste(flat.convert("L"), mask=flat.getchannel("A"))
-    except UnidentifiedImageError as error:
-        raise UnreadableFaxError("It is no document that can be faxed.") from error
-    except Exception as error:
-        # Pillow raises whatever a hostile file makes it stumble over: struct.error, KeyError, SyntaxError, and more.
-        raise UnreadableFaxError(f"The image cannot be read: {error}.") from error
+        image = read_picture(io.BytesIO(data), kind, "L")
+    except UnreadablePictureError as error:
+        raise UnreadableFaxError(str(error)) from error
     # A picture that is no scan is as wide as the page.
     dots = max(image.width, image.height * 210 / 297) / (WIDTH / 204)
     return image, dots, dots
@@ -142,18 +144,6 @@ def fitted(page: tuple[Image.Image, float, float], resolution: Resolution) -> Im
     return sheet
 
 
-def black_and_white(image: Image.Image) -> Image.Image:
-    """Return an image in black and white: text by a threshold, pictures by dots (Floyd and Steinberg)."""
-    if image.mode == "1":
-        return image
-    histogram = image.convert("L").histogram()
-    between = sum(histogram[64:192]) / max(1, sum(histogram))
-    if between > _GREYS:
-        # Paper is never quite white, and dots all over it would make a fax three times as long.
-        return image.convert("L").point(_CONTRAST).convert("1")
-    return image.convert("L").point([0] * 150 + [255] * 106).convert("1", dither=Image.Dither.NONE)
-
-
 def with_header(image: Image.Image, resolution: Resolution, left: str, right: str) -> Image.Image:
     """Return a page with a line of text above it: who sent it and when, and which page it is.
 
@@ -166,12 +156,12 @@ def with_header(image: Image.Image, resolution: Resolution, left: str, right: st
     dots = round(_BAND * 204)
     band = Image.new("L", (WIDTH, dots), 255)
     draw = ImageDraw.Draw(band)
-    font = load_font(dots - 6)
-    reserved = WIDTH - 40 - round(draw.textlength(right, font=font))
-    while left and draw.textlength(left, font=font) > reserved - 60:
+    fonts = Fonts(left + right, dots - 6)
+    reserved = WIDTH - 40 - round(fonts.width(right))
+    while left and fonts.width(left) > reserved - 60:
         left = left[:-1]
-    draw.text((40, 0), left, fill=0, font=font)
-    draw.text((reserved, 0), right, fill=0, font=font)
+    fonts.draw(draw, (40, 0), left)
+    fonts.draw(draw, (reserved, 0), right)
     lines = max(8, round(_BAND * resolution.y))
     line = band.resize((WIDTH, lines), Image.Resampling.BOX).convert("1", dither=Image.Dither.NONE)
     page = Image.new("1", (WIDTH, image.height + lines), 255)

@@ -30,9 +30,12 @@ def main() -> None:
     except RecursionError:
         answer = {"refused": "It is nested too deeply."}
     except OSError as error:
-        answer = {"refused": f"It cannot be opened: {error.strerror or error}."}
+        # Only the system's own words are for people; those of libraries go to the log, by way of standard error.
+        print(repr(error), file=sys.stderr)
+        answer = {"refused": f"It cannot be opened: {error.strerror or 'it is damaged'}."}
     except Exception as error:  # noqa: BLE001 - what a hostile file makes a library stumble over has no class
-        answer = {"refused": f"It cannot be understood ({type(error).__name__})."}
+        print(repr(error), file=sys.stderr)
+        answer = {"refused": "It cannot be understood: it is damaged, or of a form that this device does not know."}
     out.write(json.dumps(answer).encode("ascii"))
     out.flush()
 

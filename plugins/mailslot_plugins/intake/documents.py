@@ -10,6 +10,7 @@ from PIL import Image
 from mailslot_plugins.fax.profile import FINE, STANDARD, write
 from mailslot_plugins.fax.read import UnreadableFaxError
 from mailslot_plugins.fax.render import pages_of, with_header
+from mailslot_plugins.intake.kinds import LOOKED_AT, kind_of
 from mailslot_plugins.intake.refused import Refused
 
 if TYPE_CHECKING:
@@ -28,15 +29,18 @@ def to_fax(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
         limits: what it may cost.
 
     Returns:
-        ``pages``, how many, and ``octets``.
+        ``pages``, how many, ``octets``, and ``notes``, sentences about what is missing on the pages.
     """
     Image.MAX_IMAGE_PIXELS = limits.pixels
     resolution = STANDARD if request["resolution"] == "standard" else FINE
     kept: list[Path] = []
+    notes: list[str] = []
 
     def pages() -> Iterator[Image.Image]:
         for path in request["paths"]:
-            yield from pages_of(Path(path).read_bytes(), resolution, limits.pages)
+            data = Path(path).read_bytes()
+            kind = kind_of(data[:LOOKED_AT], name=Path(path).name)
+            yield from pages_of(data, kind, resolution, limits.pages, notes)
 
     try:
         # The number of pages stands on each of them, so they are all made first; on disk, since they may be many.
@@ -52,7 +56,7 @@ def to_fax(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
     finally:
         for path in kept:
             path.unlink(missing_ok=True)
-    return {"pages": len(kept), "octets": octets}
+    return {"pages": len(kept), "octets": octets, "notes": list(dict.fromkeys(notes))}
 
 
 def _headed(kept: list[Path], header: str, resolution: Resolution) -> Iterator[Image.Image]:

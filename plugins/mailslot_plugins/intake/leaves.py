@@ -23,7 +23,9 @@ _TNEF: Final = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
 _MAX_TEXT: Final = 8 << 20
 """Octets of a text in which files are looked for; people read less of it."""
 
-_BINARY: Final = frozenset({"postscript", "pcl", "pjl", "pdf", "tiff", "jpeg", "png", "gif", "pwg", "urf"})
+_BINARY: Final = frozenset(
+    {"postscript", "pcl", "pjl", "pdf", "tiff", "jpeg", "png", "gif", "bmp", "webp", "pwg", "urf"}
+)
 """What is no text, whatever it is declared to be."""
 
 _PIECES: Final = frozenset({"message/partial", "message/external-body"})

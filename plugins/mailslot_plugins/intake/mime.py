@@ -107,14 +107,15 @@ def _written(part: AttachedFile, number: int, limits: Limits, flaws: list[str]) 
     if len(part.octets) > limits.written:
         raise Refused("A part of the mail is too large.")
     path = Path(f"{number:03}.bin")
+    name = harmless_name(part.name)
     path.write_bytes(part.octets)
     if not part.octets:
         flaws.append(f"part {number + 1} is empty")
     return {
         "path": path.name,
-        "kind": kind_of(part.octets[:LOOKED_AT]),
+        "kind": kind_of(part.octets[:LOOKED_AT], part.declared, name),
         "declared": part.declared,
-        "name": harmless_name(part.name),
+        "name": name,
         "size": len(part.octets),
         "inline": part.inline,
     }

@@ -7,43 +7,51 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import pypdfium2
-from PIL import Image, ImageOps, ImageSequence
+from PIL import Image
 
+from mailslot_plugins.intake.pdf import POINTS, UnreadablePdfError, open_pdf, render_page
+from mailslot_plugins.intake.pictures import FORMATS, PictureKind, UnreadablePictureError, read_picture
 from mailslot_plugins.intake.pwg import SYNC, Form, RasterType, write_page
 from mailslot_plugins.intake.refused import Refused
 from mailslot_plugins.intake.text_pages import text_pages
+from mailslot_plugins.intake.tiff import DamagedEndError, UnreadableTiffError, tiff_pages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Generator, Iterator
+
+    import pypdfium2
 
     from mailslot_plugins.intake.limits import Limits
 
-POINTS: Final = 72
 MAX_POINTS: Final = 14_400
 """The longest side of a PDF's page (ISO 32000-1 annex C)."""
 
 MAX_TIFF_OCTETS: Final = 200 << 20
 
-_FORMATS: Final = {"jpeg": "JPEG", "png": "PNG", "gif": "GIF", "tiff": "TIFF"}
 _MEDIA: Final = re.compile(r"[a-z0-9_.-]+_([0-9.]+)x([0-9.]+)(mm|in)")
 _A4: Final = (210 / 25.4, 297 / 25.4)
 
 
 def count_pages(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
-    """Look through the document ``path`` of a ``kind``; return how many ``pages`` it has, and its ``pixels``."""
+    """Look through the document ``path`` of a ``kind``.
+
+    Returns:
+        ``pages``, how many it has; its ``pixels``; and ``notes``, sentences about what will be missing on paper.
+    """
     Image.MAX_IMAGE_PIXELS = limits.pixels
     path, kind = Path(request["path"]), request["kind"]
+    notes: list[str] = []
+    pages, pixels = 1, 0
     if kind == "pdf":
         with _pdf(path, limits) as document:
-            return {"pages": len(document), "pixels": 0}
-    if kind in _FORMATS:
-        sizes = [image.size for image in _frames(path, kind, limits, flat=False)]
-        return {"pages": len(sizes), "pixels": sum(width * height for width, height in sizes)}
-    if kind in {"text", "html"}:
-        return {"pages": sum(1 for _ in _bounded(_sheets(path, kind, _A4, 72, limits), limits)), "pixels": 0}
+            pages = len(document)
+    elif kind == "tiff" or kind in FORMATS:
+        sizes = [image.size for image in _images(path, kind, limits, notes)]
+        pages, pixels = len(sizes), sum(width * height for width, height in sizes)
+    elif kind in {"text", "html"}:
+        pages = sum(1 for _ in _bounded(_sheets(path, kind, _A4, 72, limits, notes), limits))
     # What only the printer understands counts as one.
-    return {"pages": 1, "pixels": 0}
+    return {"pages": pages, "pixels": pixels, "notes": notes}
 
 
 def make_printable(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
@@ -60,7 +68,7 @@ def make_printable(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
     """
     Image.MAX_IMAGE_PIXELS = limits.pixels
     if request["as_is"]:
-        return {"files": [], "pages": count_pages(request, limits)["pages"]}
+        return {"files": _without_preamble(request, limits), "pages": count_pages(request, limits)["pages"]}
     path, kind, dpi = Path(request["path"]), request["kind"], int(request["dpi"])
     size = media_size(request["media"])
     write = _WRITERS[request["into"]]
@@ -80,9 +88,25 @@ def pages_of(path: Path, kind: str, size: tuple[float, float], dpi: int, limits:
     Raises:
         Refused: it cannot be read, or has too many pages.
     """
-    if kind in _FORMATS:
-        return _frames(path, kind, limits)
-    return _bounded(_sheets(path, kind, size, dpi, limits), limits)
+    if kind == "tiff" or kind in FORMATS:
+        return _images(path, kind, limits, [])
+    return _bounded(_sheets(path, kind, size, dpi, limits, []), limits)
+
+
+def _without_preamble(request: dict[str, Any], limits: Limits) -> list[str]:
+    """Write a PDF anew where something stands before its header: a printer might take that for text, or for commands.
+
+    Returns:
+        the file; none where the PDF stays as it is.
+    """
+    path = Path(request["path"])
+    with path.open("rb") as file:
+        if request["kind"] != "pdf" or file.read(5) == b"%PDF-":
+            return []
+    name = f"{request['name']}.{request['suffix']}"
+    with _pdf(path, limits) as document:
+        document.save(name)
+    return [name]
 
 
 def media_size(name: str) -> tuple[float, float]:
@@ -104,12 +128,14 @@ def _bounded(pages: Iterator[Image.Image], limits: Limits) -> Iterator[Image.Ima
         yield page
 
 
-def _sheets(path: Path, kind: str, size: tuple[float, float], dpi: int, limits: Limits) -> Iterator[Image.Image]:
+def _sheets(
+    path: Path, kind: str, size: tuple[float, float], dpi: int, limits: Limits, notes: list[str]
+) -> Iterator[Image.Image]:
     """Return the pages of a document that has no pixels of its own."""
     if kind == "pdf":
         yield from _pdf_pages(path, size, dpi, limits)
     elif kind in {"text", "html"}:
-        yield from text_pages(_text(path, kind), (round(size[0] * dpi), round(size[1] * dpi)), dpi)
+        yield from text_pages(_text(path, kind), (round(size[0] * dpi), round(size[1] * dpi)), dpi, notes)
     else:
         raise Refused("Documents of this kind cannot be converted for the printer.")
 
@@ -117,21 +143,18 @@ def _sheets(path: Path, kind: str, size: tuple[float, float], dpi: int, limits: 
 @contextmanager
 def _pdf(path: Path, limits: Limits) -> Generator[pypdfium2.PdfDocument]:
     try:
-        document = pypdfium2.PdfDocument(path)
-    except pypdfium2.PdfiumError as error:
-        if "password" in str(error).lower():
-            raise Refused("The PDF is encrypted and needs a password.") from None
-        raise Refused("The PDF cannot be opened; it is damaged.") from None
-    with document:
-        if not len(document):
-            raise Refused("The PDF has no pages.")
-        if len(document) > limits.pages:
-            raise Refused(f"The document has {len(document):,} pages, more than {limits.pages}.")
-        for number in range(len(document)):
-            wide, high = cast("tuple[float, float]", document.get_page_size(number))
-            if not (1 <= wide <= MAX_POINTS and 1 <= high <= MAX_POINTS):
-                raise Refused(f"Page {number + 1} of the PDF has no size that can be printed.")
-        yield document
+        with open_pdf(path) as document:
+            if not len(document):
+                raise Refused("The PDF has no pages.")
+            if len(document) > limits.pages:
+                raise Refused(f"The document has {len(document):,} pages, more than {limits.pages}.")
+            for number in range(len(document)):
+                wide, high = cast("tuple[float, float]", document.get_page_size(number))
+                if not (1 <= wide <= MAX_POINTS and 1 <= high <= MAX_POINTS):
+                    raise Refused(f"Page {number + 1} of the PDF has no size that can be printed.")
+            yield document
+    except UnreadablePdfError as error:
+        raise Refused(str(error)) from error
 
 
 def _pdf_pages(path: Path, size: tuple[float, float], dpi: int, limits: Limits) -> Iterator[Image.Image]:
@@ -142,55 +165,35 @@ def _pdf_pages(path: Path, size: tuple[float, float], dpi: int, limits: Limits) 
             room = size if (wide <= high) == (size[0] <= size[1]) else (size[1], size[0])
             # Only what is larger than the paper is made smaller.
             shrink = min(1.0, room[0] / wide, room[1] / high)
-            render = cast("Callable[..., Any]", page.render)
-            image: Image.Image = render(scale=dpi / POINTS * shrink).to_pil()
+            image = render_page(page, dpi * shrink, grey=False)
             page.close()
-            yield image.convert("RGB")
+            yield image
 
 
-def _frames(path: Path, kind: str, limits: Limits, *, flat: bool = True) -> Iterator[Image.Image]:
-    """Return the pictures in an image's file, upright and without transparency; of a moving one the first.
+def _images(path: Path, kind: str, limits: Limits, notes: list[str]) -> Iterator[Image.Image]:
+    """Return the pictures in an image's file, upright, on white paper, with pixels that are square.
 
     Raises:
         Refused: it cannot be read, or is too large.
     """
     try:
-        with Image.open(path, formats=[_FORMATS[kind]]) as opened:
-            frames = ImageSequence.Iterator(opened) if kind == "tiff" else iter([opened])
-            for number, frame in enumerate(frames):
-                if number >= limits.pages:
-                    raise Refused(f"The document has more than {limits.pages} pages.")
-                if frame.width * frame.height > limits.pixels:
-                    raise Refused(f"The image has more than {limits.pixels:,} pixels.")
-                dpi = frame.info.get("dpi")
-                if flat:
-                    image = _flat(frame)
-                    image.info["dpi"] = dpi
-                    yield image
-                else:
-                    frame.load()
-                    yield frame
-    except Image.DecompressionBombError:
-        raise Refused(f"The image has more than {limits.pixels:,} pixels.") from None
-    except (Refused, MemoryError):
-        raise
-    except Exception as error:
-        # Pillow raises whatever a hostile file makes it stumble over: struct.error, KeyError, SyntaxError, and more.
-        raise Refused(f"The image cannot be read ({type(error).__name__}).") from error
-
-
-def _flat(frame: Image.Image) -> Image.Image:
-    turned = ImageOps.exif_transpose(frame)
-    if turned.mode in {"1", "L", "RGB"} and "transparency" not in turned.info:
-        return turned.copy()
-    if turned.mode in {"I;16", "I;16B", "I", "F"}:
-        return turned.convert("I").point(lambda grey: grey / 256).convert("L")
-    if turned.mode == "CMYK":
-        return turned.convert("RGB")
-    clear = turned.convert("RGBA")
-    white = Image.new("RGB", clear.size, "white")
-    white.paste(clear, mask=clear.getchannel("A"))
-    return white
+        if kind != "tiff":
+            yield read_picture(path, cast("PictureKind", kind), most=limits.pixels)
+            return
+        for number, page in enumerate(tiff_pages(path.read_bytes(), "RGB", limits.pixels, "document")):
+            if number >= limits.pages:
+                raise Refused(f"The document has more than {limits.pages} pages.")
+            image = page.image
+            if not 0.99 < page.x / page.y < 1.01:
+                # Pixels of a coarse fax are twice as high as they are wide.
+                grey = image.convert("L") if image.mode == "1" else image
+                image = grey.resize((image.width, max(1, round(image.height * page.x / page.y))))
+            image.info["dpi"] = (page.x, page.x)
+            yield image
+    except DamagedEndError as error:
+        notes.append(str(error))
+    except (UnreadableTiffError, UnreadablePictureError) as error:
+        raise Refused(str(error)) from error
 
 
 def _text(path: Path, kind: str) -> str:

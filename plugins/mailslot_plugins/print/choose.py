@@ -20,7 +20,7 @@ SMALL: Final = 20_000
 
 BODY: Final = "text of the mail"
 
-_PLAIN: Final = frozenset({"pdf", "tiff", "jpeg", "png"})
+_PLAIN: Final = frozenset({"pdf", "tiff", "jpeg", "png", "gif", "bmp", "webp"})
 _LANGUAGES: Final = frozenset({"postscript", "pcl", "pjl"})
 _WORDS: Final[Mapping[str, str]] = {
     "postscript": "PostScript is not printed here.",

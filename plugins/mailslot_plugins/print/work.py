@@ -108,7 +108,7 @@ class Work:
         chosen = choose(opened, wishes.text, self._values)
         if not chosen:
             return await self._end(opened, 0, [("The mail", "It holds nothing that can be printed.")], [])
-        refusals = await self._count(opened.senders[0], chosen, wishes.copies)
+        refusals = await self._count(opened.senders[0], chosen, wishes)
         return await self._print(opened, chosen, refusals, wishes)
 
     async def _print(
@@ -116,7 +116,7 @@ class Work:
     ) -> Done | SetAside | Later:
         printed = 0
         failed: list[tuple[str, str]] = []
-        notes = list(wishes.ignored)
+        notes = [*wishes.ignored, *self._journal.get("notes", [])]
         for number, (each, refusal) in enumerate(zip(chosen, refusals, strict=True)):
             if refusal:
                 failed.append((each.title, refusal))
@@ -179,21 +179,26 @@ class Work:
         await self._journal.attempt(str(number)).reach("failed", said="The printer could not print it in time.")
         return True
 
-    async def _count(self, sender: str, chosen: list[Chosen], copies: int) -> list[str]:
+    async def _count(self, sender: str, chosen: list[Chosen], wishes: Wishes) -> list[str]:
         """Return for each document why it is not printed, if it is not: pages, pixels and the sender's share."""
         known: list[str] | None = self._journal.get("refusals")
         if known is not None and len(known) == len(chosen):
             return known
         pages = pixels = 0
+        copies = wishes.copies
         refusals: list[str] = []
+        notes: list[str] = []
         for each in chosen:
             refusal = each.refusal
-            if not refusal and each.path is not None:
+            if not refusal and (each.path is not None or not wishes.text.isascii()):
+                # Text that is not plain ASCII may need fonts that are not there.
+                path = await self._file(each, wishes)
                 try:
-                    said = await run_task("count", {"path": str(each.path), "kind": each.kind}, self._folder)
+                    said = await run_task("count", {"path": str(path), "kind": each.kind}, self._folder)
                 except IntakeError as error:
                     refusal = str(error)
                 else:
+                    notes += [f"{one_line(each.title, 60)}: {note}" for note in said["notes"]]
                     pages += said["pages"] * copies
                     pixels += said["pixels"]
                     refusal = self._too_much(pages, pixels)
@@ -206,6 +211,7 @@ class Work:
         if too_many := await self._share(sender, pages):
             refusals = [refusal or f"{too_many}." for refusal in refusals]
         await self._journal.note("pages", pages)
+        await self._journal.note("notes", notes)
         await self._journal.note("refusals", refusals)
         return refusals
 

@@ -43,6 +43,8 @@ CONVERTED: Final[Mapping[Kind, tuple[str, ...]]] = {
     "jpeg": (PDF, PWG),
     "png": (PDF, JPEG, PWG),
     "gif": (PDF, JPEG, PWG),
+    "bmp": (PDF, JPEG, PWG),
+    "webp": (PDF, JPEG, PWG),
     "tiff": (PDF, PWG, JPEG),
     "text": (PDF, PWG, JPEG),
     "html": (PDF, PWG, JPEG),

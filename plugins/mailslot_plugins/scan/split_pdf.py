@@ -21,6 +21,7 @@ class PdfError(ValueError):
 def split_pdf(path: Path, folder: Path, room: int) -> list[Path] | int:
     """Write the pages of a file into files that are small enough, in their order.
 
+    What was filled into a form stays on its page, as print and no more as fields: fields belong to the whole document.
     What pages share, such as fonts, is in each part again, so nobody knows a part's size before it is written: the
     file is cut into even parts, and those that are too large are halved.
 
@@ -42,6 +43,8 @@ def split_pdf(path: Path, folder: Path, room: int) -> list[Path] | int:
     except pypdfium2.PdfiumError as error:
         raise PdfError(_why_unreadable(error)) from error
     try:
+        # The fields of forms are drawn by what this sets up, which has to be there before the first page is.
+        document.init_forms()
         return _split(document, size, folder, room)
     except pypdfium2.PdfiumError as error:
         raise PdfError("it is damaged") from error
@@ -57,6 +60,13 @@ def _split(document: pypdfium2.PdfDocument, size: int, folder: Path, room: int) 
     count = len(document)
     if not count:
         raise PdfError("it has no pages")
+    if count == 1:
+        raise PdfError("it has one page only")
+    if document.formenv is not None:
+        for number in range(count):
+            page = document[number]
+            page.flatten(raw.FLAT_PRINT)
+            page.close()
     parts = min(count, max(2, ceil(size / room)))
     bounds = [count * number // parts for number in range(parts + 1)]
     waiting = [range(start, end) for start, end in pairwise(bounds)]

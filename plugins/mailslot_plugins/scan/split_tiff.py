@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailslot_plugins.scan.tiff_pages import HEADER, Page, read_pages, write_pages
+from mailslot_plugins.scan.tiff_pages import HEADER, Page, TiffError, read_pages, write_pages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,10 @@ def split_tiff(path: Path, folder: Path, room: int) -> list[Path] | int:
     with path.open("rb") as file:
         groups: list[list[Page]] = []
         filled = 0
-        for page in read_pages(file):
+        pages = read_pages(file)
+        if len(pages) == 1:
+            raise TiffError("it has one page only")
+        for page in pages:
             if HEADER + page.size > room:
                 return HEADER + page.size
             if not groups or filled + page.size > room:

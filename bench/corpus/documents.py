@@ -1,0 +1,208 @@
+"""A document sent through the product, its pages compared with those that poppler and libtiff make of it.
+
+It comes in a mail, is received as a fax, printed, and made into a fax.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import warnings
+from email.message import EmailMessage
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+from PIL import Image, ImageSequence
+
+from bench.corpus.outcome import Outcome
+from bench.corpus.pages import MOST, Sheet, compare, reference_sheets
+from mailslot_plugins.fax import reception
+from mailslot_plugins.intake.kinds import kind_of
+from mailslot_plugins.intake.mail import OpenedMail, as_opened
+from mailslot_plugins.intake.process import IntakeError, run_task
+from mailslot_plugins.print.choose import choose
+from mailslot_plugins.printers.formats import CONVERTED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from mailslot_plugins.intake.mail import Part
+
+SUFFIXES: Final = {".pdf", ".tif", ".tiff", ".jpg", ".jpeg", ".png", ".gif", ".bmp", ".dib", ".webp"}
+DPI: Final = 100
+FAX: Final = (1728 / 204, 40.0)
+"""Inches of the largest page of a fax that is made."""
+
+A4: Final = (210 / 25.4, 297 / 25.4)
+SETTINGS: Final[Mapping[str, Any]] = {"max_attachments": 10, "body": "never", "printer_languages": False}
+_SHAPED: Final = frozenset({"pdf", "tiff", "jpeg", "png", "gif", "bmp", "webp"})
+
+
+def is_document(path: Path, head: bytes) -> bool:
+    """Tell whether a file is examined here."""
+    return path.suffix.lower() in SUFFIXES or kind_of(head) in _SHAPED
+
+
+def examine(path: Path, scratch: Path) -> Outcome:
+    """Send a document through the product.
+
+    Args:
+        path: the document.
+        scratch: an empty folder.
+
+    Returns:
+        ``same`` where everything that is made of it looks as other programs show it; ``differs`` with what does;
+        ``refused`` with the sentence for people, where others cannot show it either, and ``refused alone`` where they
+        can; ``broke`` where a task has no sentence of its own; ``no page`` where it is of no kind that is printed.
+    """
+    folder = scratch / "task"
+    folder.mkdir()
+    try:
+        part = _mailed(path, folder)
+    except _RefusedError as error:
+        return Outcome("broke", str(error))
+    references = reference_sheets(part.path, part.kind, scratch / "reference") if part.kind in _SHAPED else []
+    differs: list[str] = []
+    refused: list[str] = []
+    sizes: list[Sheet] = []
+    for name, work in (("received", _received), ("printed", _printed), ("faxed", _faxed)):
+        if name == "faxed" and part.kind != "tiff" and not refused:
+            # It is the same work as when it is received.
+            continue
+        try:
+            sheets = list(work(part, folder))
+        except _RefusedError as error:
+            refused.append(f"{name}: {error}")
+            continue
+        sizes = sheets if name == "received" else sizes
+        if len(references) > len(sheets):
+            differs.append(f"{name}: {len(sheets)} pages of {len(references)}")
+        for number, (ours, theirs) in enumerate(zip(sheets, references, strict=False), start=1):
+            # What size a TIFF has is a matter of the tags, as it was when it was received.
+            own = sizes[number - 1 : number] if name == "faxed" and part.kind == "tiff" else []
+            sized = Sheet(theirs.image, own[0].wide, own[0].high) if own else theirs
+            said = compare(ours, _expected(sized, name, part.kind))
+            if said:
+                differs.append(f"{name}, page {number}: {said}")
+                break
+    if differs:
+        return Outcome("differs", f"{part.kind}; {'; '.join([*differs, *refused])}")
+    if not refused:
+        return Outcome("same", "" if references else "nothing to compare with")
+    if any(sign in each for each in refused for sign in ("broke down", "cannot be understood", "takes too long")):
+        return Outcome("broke", "; ".join(refused))
+    label = "refused alone" if references else "no page" if part.kind not in _SHAPED else "refused"
+    return Outcome(label, f"{part.kind}; {'; '.join(refused)}")
+
+
+class _RefusedError(Exception):
+    pass
+
+
+def _mailed(path: Path, folder: Path) -> Part:
+    mail = EmailMessage()
+    mail["From"] = "sender@example.com"
+    declared = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    main, _, sub = declared.partition("/")
+    if main in {"text", "message"}:
+        main, sub = "application", "octet-stream"
+    mail.add_attachment(path.read_bytes(), main, sub, filename=path.name[-60:])
+    (folder / "mail").write_bytes(mail.as_bytes())
+    return as_opened(_task("mail", {"path": str(folder / "mail")}, folder), folder).parts[0]
+
+
+def _received(part: Part, folder: Path) -> Iterator[Sheet]:
+    if part.kind not in reception._PAGES:  # noqa: SLF001 - what it takes is told nowhere else
+        raise _RefusedError(f"documents of the kind {part.kind} are no faxes")
+    request = {
+        "name": "fax",
+        "texts": [],
+        "documents": [{"path": str(part.path), "kind": part.kind, "name": part.name}],
+    }
+    _task("received", request, folder)
+    yield from _fax_sheets(folder / "fax.tif")
+
+
+def _faxed(part: Part, folder: Path) -> Iterator[Sheet]:
+    request = {
+        "paths": [str(part.path)],
+        "resolution": "fine",
+        "coding": "MMR",
+        "header": "",
+        "into": str(folder / "sent.tif"),
+    }
+    _task("fax", request, folder)
+    yield from _fax_sheets(folder / "sent.tif")
+
+
+def _printed(part: Part, folder: Path) -> Iterator[Sheet]:
+    mail = OpenedMail((), (), "", "", "", (), "", (part,), is_report=False, report=None, flaws=())
+    chosen = choose(mail, "", SETTINGS)
+    if not chosen or chosen[0].refusal or part.kind not in CONVERTED:
+        raise _RefusedError(chosen[0].refusal if chosen else "it is left out")
+    _task("count", {"path": str(part.path), "kind": part.kind}, folder)
+    request = {
+        "path": str(part.path),
+        "kind": part.kind,
+        "into": "image/jpeg",
+        "as_is": False,
+        "name": "print",
+        "suffix": "jpg",
+        "dpi": DPI,
+        "color": True,
+        "raster_types": [],
+        "media": "iso_a4_210x297mm",
+        "duplex": "one-sided",
+    }
+    for name in _task("printable", request, folder)["files"][:MOST]:
+        with Image.open(folder / name) as image:
+            sized = part.kind == "pdf"
+            yield Sheet(image.convert("L"), image.width / DPI if sized else 0.0, image.height / DPI if sized else 0.0)
+
+
+def _fax_sheets(path: Path) -> Iterator[Sheet]:
+    with warnings.catch_warnings(action="ignore"), Image.open(path) as opened:
+        for number, frame in enumerate(ImageSequence.Iterator(opened)):
+            if number >= MOST:
+                return
+            x, y = frame.info.get("dpi", (204.0, 196.0))
+            yield Sheet(frame.convert("L"), frame.width / float(x), frame.height / float(y))
+
+
+def _expected(theirs: Sheet, name: str, kind: str) -> Sheet:
+    """Return the reference as it is to come out: on the paper, or in the middle of a fax."""
+    wide, high = theirs.wide, theirs.high
+    if name == "printed":
+        if not wide:
+            return theirs
+        room = A4 if wide <= high else A4[::-1]
+        shrink = min(1.0, room[0] / wide, room[1] / high)
+        return Sheet(theirs.image, wide * shrink, high * shrink)
+    if name == "received" and kind == "tiff":
+        return theirs
+    image = theirs.image
+    if not wide:
+        # A picture without a size is as wide as the page.
+        wide = image.width / max(image.width, image.height * 210 / 297) * FAX[0]
+        high = wide * image.height / image.width
+        if wide > high and wide <= FAX[0]:
+            return _in_middle(image, wide, high)
+    if wide > high and wide > FAX[0]:
+        image, wide, high = image.transpose(Image.Transpose.ROTATE_90), high, wide
+    shrink = min(1.0, FAX[0] / wide, FAX[1] / high)
+    return _in_middle(image, wide * shrink, high * shrink)
+
+
+def _in_middle(image: Image.Image, wide: float, high: float) -> Sheet:
+    across = max(image.width, round(image.width * FAX[0] / wide))
+    sheet = Image.new("L", (across, image.height), 255)
+    sheet.paste(image, ((across - image.width) // 2, 0))
+    return Sheet(sheet, FAX[0], high)
+
+
+def _task(name: str, request: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Run a task of the product's as it does, in a process of its own and under its limits."""
+    try:
+        return anyio.run(run_task, name, request, folder)
+    except IntakeError as error:
+        raise _RefusedError(str(error)) from None

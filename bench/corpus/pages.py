@@ -1,0 +1,197 @@
+"""Pages as poppler, libtiff and Pillow show them, and in what those of the product differ."""
+
+from __future__ import annotations
+
+import subprocess
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from PIL import Image, ImageFilter, ImageOps, ImageSequence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MOST: Final = 5
+"""Pages of a document that are compared."""
+
+DPI: Final = 50
+GRID: Final = 96
+"""Cells along the longer side of a page."""
+
+SIZE_MARGIN: Final = 0.03
+_INK: Final = 0.12
+_NO_INK: Final = 0.015
+_LOST: Final = 0.04
+"""The share of cells with ink that may be empty; fonts and hairlines differ a little."""
+
+_SIDEWAYS: Final = {
+    "row 0 lhs, col 0 top": Image.Transpose.TRANSPOSE,
+    "row 0 rhs, col 0 top": Image.Transpose.TRANSVERSE,
+    "row 0 rhs, col 0 bottom": Image.Transpose.TRANSPOSE,
+    "row 0 lhs, col 0 bottom": Image.Transpose.TRANSVERSE,
+}
+"""What is left to be done where libtiff has mirrored a page as if it did not lie on its side."""
+
+_TURNS: Final = {
+    "turned left": Image.Transpose.ROTATE_90,
+    "turned round": Image.Transpose.ROTATE_180,
+    "turned right": Image.Transpose.ROTATE_270,
+    "mirrored": Image.Transpose.FLIP_LEFT_RIGHT,
+    "upside down": Image.Transpose.FLIP_TOP_BOTTOM,
+    "transposed": Image.Transpose.TRANSPOSE,
+    "transversed": Image.Transpose.TRANSVERSE,
+}
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A page: in grey, and its inches; 0.0 where nobody knows."""
+
+    image: Image.Image
+    wide: float = 0.0
+    high: float = 0.0
+
+
+def reference_sheets(path: Path, kind: str, folder: Path) -> list[Sheet]:
+    """Return the first pages as another program shows them; none where it does not."""
+    folder.mkdir(exist_ok=True)
+    if kind == "pdf":
+        return list(_poppler(path, folder))
+    if kind == "tiff":
+        return list(_libtiff(path, folder))
+    return list(_pillow(path))
+
+
+def _run(*command: str) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def _poppler(path: Path, folder: Path) -> Iterator[Sheet]:
+    _run("pdftoppm", "-r", str(DPI), "-gray", "-cropbox", "-l", str(MOST), str(path), str(folder / "p"))
+    for each in sorted(folder.glob("p-*.pgm")):
+        with Image.open(each) as image:
+            yield Sheet(image.convert("L"), image.width / DPI, image.height / DPI)
+
+
+def _libtiff(path: Path, folder: Path) -> Iterator[Sheet]:
+    into = folder / "reference.tif"
+    # It fails at the first page that it cannot show, and has written those before.
+    _run("tiff2rgba", "-c", "none", str(path), str(into))
+    if not into.exists():
+        return
+    said = _tiff_pages(path)
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(into) as opened:
+            for number, frame in enumerate(ImageSequence.Iterator(opened)):
+                if number >= MOST:
+                    return
+                white = Image.new("L", frame.size, 255)
+                rgba = frame.convert("RGBA")
+                white.paste(rgba.convert("L"), mask=rgba.getchannel("A"))
+                turn, ratio = said[number] if number < len(said) else (None, 1.0)
+                if abs(ratio - 1) > 0.01:
+                    white = white.resize((white.width, max(1, round(white.height * ratio))))
+                yield Sheet(white if turn is None else white.transpose(turn))
+    except Exception:  # noqa: BLE001 - what it leaves of a file that it cannot show is no file
+        return
+
+
+def _tiff_pages(path: Path) -> list[tuple[Image.Transpose | None, float]]:
+    """Return of each page what sets it upright, and how much higher its pixels are than wide."""
+    try:
+        ran = subprocess.run(["tiffinfo", str(path)], capture_output=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        return []
+    found: list[tuple[Image.Transpose | None, float]] = []
+    for line in ran.stdout.decode("latin-1").splitlines():
+        name, _, value = line.strip().partition(": ")
+        if line.startswith("TIFF Directory"):
+            found.append((None, 1.0))
+        elif name == "Orientation" and found:
+            found[-1] = (
+                next((turn for start, turn in _SIDEWAYS.items() if value.startswith(start)), None),
+                found[-1][1],
+            )
+        elif name == "Resolution" and found:
+            numbers = [float(each) for each in value.replace(",", " ").split()[:2] if each[:1].isdigit()]
+            if len(numbers) == 2 and all(50 <= each <= 2400 for each in numbers):
+                found[-1] = (found[-1][0], numbers[0] / numbers[1])
+    return found
+
+
+def _pillow(path: Path) -> Iterator[Sheet]:
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as opened:
+            turned = ImageOps.exif_transpose(opened)
+            white = Image.new("L", turned.size, 255)
+            rgba = turned.convert("RGBA")
+            white.paste(rgba.convert("L"), mask=rgba.getchannel("A"))
+            yield Sheet(white)
+    except Exception:  # noqa: BLE001 - it raises whatever a damaged file makes it stumble over
+        return
+
+
+def compare(ours: Sheet, theirs: Sheet) -> str:
+    """Say in what a page differs from the reference; empty where it does not."""
+    if theirs.wide and ours.wide and not (_near(ours.wide, theirs.wide) and _near(ours.high, theirs.high)):
+        return f"size: {ours.wide:.2f} × {ours.high:.2f} in, and not {theirs.wide:.2f} × {theirs.high:.2f}"
+    shape = ours.wide / ours.high if ours.wide else ours.image.width / ours.image.height
+    wanted = theirs.image.width / theirs.image.height
+    pixel = 1 / min(*ours.image.size, *theirs.image.size)
+    if abs(shape / wanted - 1) > SIZE_MARGIN + 2 * pixel:
+        return f"shape: {shape:.2f}, and not {wanted:.2f}"
+    longer = max(theirs.image.size)
+    if longer < 16:
+        return ""
+    size = tuple(max(2, round(GRID * side / longer)) for side in theirs.image.size)
+    mine, reference = _ink(ours.image, size), _ink(theirs.image, size)
+    said = _turned(mine, reference)
+    if said:
+        return said
+    # Fonts that are not in a file are not the same everywhere: ink may be a cell off.
+    near = mine.filter(ImageFilter.MaxFilter(3)).tobytes()
+    inked = [(a, b) for a, b in zip(near, reference.tobytes(), strict=True) if b > _INK * 255]
+    lost = sum(a < _NO_INK * 255 for a, _ in inked)
+    if lost > max(2, _LOST * len(inked)):
+        return f"lost ink: {lost} of {len(inked)} cells"
+    return ""
+
+
+def _near(one: float, other: float) -> bool:
+    return abs(one - other) <= max(0.03, SIZE_MARGIN * other)
+
+
+def _ink(image: Image.Image, size: tuple[int, ...]) -> Image.Image:
+    return ImageOps.invert(image.convert("L")).resize((size[0], size[1]), Image.Resampling.BOX)
+
+
+def _turned(mine: Image.Image, reference: Image.Image) -> str:
+    straight = _alike(mine, reference)
+    if straight is None or straight > 0.8:
+        return ""
+    if straight < -0.3:
+        return f"inverted ({straight:.2f})"
+    turned = {name: _alike(mine, reference.transpose(turn).resize(mine.size)) or 0.0 for name, turn in _TURNS.items()}
+    best = max(turned, key=turned.__getitem__)
+    if turned[best] > max(straight + 0.2, 0.6):
+        return f"{best} ({straight:.2f}, and {turned[best]:.2f} that way)"
+    return f"differs ({straight:.2f})" if straight < 0.4 else ""
+
+
+def _alike(one: Image.Image, other: Image.Image) -> float | None:
+    """Return the correlation of two pictures; None where one of them is of one colour."""
+    a, b = one.tobytes(), other.tobytes()
+    count = len(a)
+    mean_a, mean_b = sum(a) / count, sum(b) / count
+    spread_a = sum((x - mean_a) ** 2 for x in a)
+    spread_b = sum((x - mean_b) ** 2 for x in b)
+    if spread_a < 4 * count and spread_b < 4 * count:
+        return None
+    if not spread_a or not spread_b:
+        return 0.0
+    return sum((x - mean_a) * (y - mean_b) for x, y in zip(a, b, strict=True)) / (spread_a * spread_b) ** 0.5

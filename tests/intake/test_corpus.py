@@ -1,0 +1,85 @@
+"""Documents sent through the product look as poppler and libtiff show them: size, shape, order, and nothing lost."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pikepdf
+import pytest
+from bench.corpus.documents import examine, is_document
+from bench.corpus.pages import Sheet, compare
+from PIL import Image
+
+from intake.papers import ORIENTATION, arrow, filled_form, saved
+from lab.fixtures import need
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+PROGRAMS = ("pdftoppm", "tiff2rgba", "tiffinfo")
+
+
+def pictured(path: Path, *, rotate: int = 0, crop: bool = False, size: tuple[int, int] = (300, 450)) -> Path:
+    """A PDF of two pages, the second upside down, perhaps turned or cropped by what it says of its pages."""
+    pages = [arrow(size, "RGB"), arrow(size, "RGB").rotate(180)]
+    pages[0].save(path, "PDF", save_all=True, append_images=pages[1:], resolution=72)
+    with pikepdf.open(path, allow_overwriting_input=True) as pdf:
+        for page in pdf.pages:
+            page.rotate(rotate, relative=False)
+            if crop:
+                page.cropbox = pikepdf.Array([20, 30, size[0], size[1]])
+        pdf.save(path)
+    return path
+
+
+def written(path: Path, octets: bytes) -> Path:
+    path.write_bytes(octets)
+    return path
+
+
+DOCUMENTS: dict[str, Callable[[Path], Path]] = {
+    "form.pdf": lambda path: filled_form(path, screen=False),
+    "pages.pdf": pictured,
+    "turned.pdf": lambda path: pictured(path, rotate=90),
+    "cropped.pdf": lambda path: pictured(path, crop=True),
+    "wide.pdf": lambda path: pictured(path, size=(1200, 700)),
+    "coarse.tif": lambda path: written(
+        path, saved(arrow((1728, 1146), "1"), "TIFF", compression="group4", dpi=(204, 98))
+    ),
+    "sideways.tif": lambda path: written(
+        path, saved(arrow((400, 300)), "TIFF", tiffinfo={ORIENTATION: 6}, dpi=(100, 100))
+    ),
+    "negative.tif": lambda path: written(
+        path, saved(arrow((400, 600), "1"), "TIFF", compression="group3", dpi=(100, 100))
+    ),
+    "page.bmp": lambda path: written(path, saved(arrow((400, 600), "RGB"), "BMP")),
+    "page.webp": lambda path: written(path, saved(arrow((400, 600), "RGB"), "WEBP")),
+    "page.gif": lambda path: written(path, saved(arrow((600, 400)), "GIF")),
+}
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_it_looks_as_elsewhere(name: str, tmp_path: Path) -> None:
+    for program in PROGRAMS:
+        need(program, shutil.which(program) is not None, "comes with script/setup on Debian")
+    path = DOCUMENTS[name](tmp_path / name)
+    assert is_document(path, path.read_bytes()[:4096])
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    assert examine(path, scratch) == ("same", "")
+
+
+def test_what_differs_is_seen() -> None:
+    page = Sheet(arrow((200, 300)), 4.0, 6.0)
+    assert compare(page, page) == ""
+    assert compare(Sheet(page.image, 4.0, 5.0), page).startswith("size")
+    assert compare(Sheet(page.image.resize((200, 200))), Sheet(page.image)).startswith("shape")
+    assert compare(Sheet(page.image.transpose(Image.Transpose.ROTATE_180)), page).startswith("turned round")
+    assert compare(Sheet(page.image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)), page).startswith("mirrored")
+    assert compare(Sheet(page.image.point(lambda grey: 255 - grey)), page).startswith("inverted")
+    partly = page.image.copy()
+    partly.paste(255, (0, 0, 200, 80))
+    assert compare(Sheet(partly), page).startswith("lost ink")
