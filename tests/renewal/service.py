@@ -72,6 +72,7 @@ class Service:
         lose: how many of the next answers are lost after acting.
         ahead: seconds that its clock, by ``Date``, is ahead.
         say: answers given instead of the true ones.
+        instead: members of the next answers instead of the true ones; what it does for them is done.
         issued: every token ever given out.
     """
 
@@ -82,6 +83,7 @@ class Service:
         self.lose = 0
         self.ahead = 0.0
         self.say: list[Said] = []
+        self.instead: list[dict[str, object]] = []
         self.issued: list[str] = []
         self.secret: str | None = None
         self._state = State()
@@ -146,6 +148,9 @@ class Service:
             body: dict[str, object] = {"access_token": access, "token_type": "Bearer", "expires_in": self.lifetime}
             if self.policy != "fixed":
                 body["refresh_token"] = refresh
+            if self.instead:
+                instead = self.instead.pop(0)
+                return Said(200, body | instead)
             return Said(200, {name: value for name, value in body.items() if value is not None})
 
     def revoke(self, form: dict[str, str]) -> Said:
@@ -178,7 +183,7 @@ def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             if self.path == "/begin":
                 for name, value in json.loads(body).items():
-                    setattr(service, name, value)
+                    setattr(service, name, [Said(**said) for said in value] if name == "say" else value)
                 self._answer(Said(200, {"tokens": service.begin()}))
                 return
             form = {name: values[0] for name, values in parse_qs(body).items()}

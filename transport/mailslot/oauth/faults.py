@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mailslot.oauth.http import Answer
+    from mailslot.wire.secret import Secret
 
 MAX_SKEW: Final = 300.0
 """Seconds; a clock that is wrong by more explains a refusal."""
@@ -52,6 +53,7 @@ class TokenServiceError(TokenError):
         status: the HTTP status; None where no answer came.
         retry_after: seconds to wait, by ``Retry-After``; None where it did not say.
         answer_lost: whether the service may have acted on the request although no usable answer came.
+        refresh_token: the refresh token that came with an answer of no other use; it is the one to use from now on.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class TokenServiceError(TokenError):
         status: int | None = None,
         retry_after: float | None = None,
         answer_lost: bool = False,
+        refresh_token: Secret | None = None,
     ) -> None:
         super().__init__(message, cause=cause, retryable=kind is Kind.PASSING, detail=detail)
         self.kind = kind
@@ -76,6 +79,7 @@ class TokenServiceError(TokenError):
         self.status = status
         self.retry_after = retry_after
         self.answer_lost = answer_lost
+        self.refresh_token = refresh_token
 
 
 class Meaning(NamedTuple):

@@ -21,8 +21,10 @@ class Failure:
         sentence: for the person.
         detail: for the engineer.
         at: when, in seconds since the epoch.
-        retry_at: from when on another try makes sense, in seconds since the epoch; None where only a new grant
-            or a change of settings helps.
+        retry_at: from when on another try makes sense, in seconds since the epoch; None where, as far as is known,
+            only a new grant or a change of settings helps.
+        refusals: how many refreshes in a row were refused for good.
+        unconfirmed: whether the provider has refused once only, and is still to be asked whether it means that.
     """
 
     cause: str
@@ -30,6 +32,8 @@ class Failure:
     detail: str
     at: float
     retry_at: float | None
+    refusals: int = 0
+    unconfirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,12 @@ class Grant:
             return cls(**values)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("not a grant") from error
+
+    def rotated(self, refresh_token: Secret | None) -> Grant:
+        """Return the same grant with a new refresh token, if one came; the old one is kept as the previous one."""
+        if refresh_token in {None, self.refresh_token}:
+            return self
+        return replace(self, refresh_token=refresh_token, previous_refresh_token=self.refresh_token)
 
     def failed(self, failure: Failure) -> Grant:
         """Return the same grant with a failed renewal noted; no token is dropped."""
