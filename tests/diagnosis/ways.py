@@ -266,6 +266,21 @@ simple(
 )
 
 
+simple(
+    "not_a_token_service",
+    "token",
+    token_service_says(Said(200, b"<!DOCTYPE html><title>Welcome</title>Please sign in.")),
+    "a sign-in page",
+)
+simple("token_update_failed", "token", token_service_says(Said(400, b"", source="glewlwyd")), "a bare 400")
+simple(
+    "app_or_tenant_unknown",
+    "token",
+    token_service_says(Said(403, {"error": "unauthorized_client"}, source="glewlwyd")),
+    "an unknown client id",
+)
+
+
 @way("token_update_failed", "token")
 async def revoked(device: Device, sandbox: Sandbox) -> None:
     sandbox.provider.revoke(await device.use(SMTP, sandbox, left=-10))

@@ -25,7 +25,7 @@ def refuse_stranger(status: int, headers: Mapping[str, str], body: bytes, host: 
     """Refuse what somebody answered who is not the token service: a captive portal, a proxy, a web server.
 
     Raises:
-        TokenServiceError: cause `token_service_unreachable`.
+        TokenServiceError: cause `token_service_unreachable` for a redirect, `not_a_token_service` for a page.
     """
     if 300 <= status < 400:
         there = _target(headers.get("location", ""))
@@ -35,17 +35,24 @@ def refuse_stranger(status: int, headers: Mapping[str, str], body: bytes, host: 
             status,
             f"HTTP {status}, Location: {words(headers.get('location', ''))}",
         )
-    page = "html" in headers.get("content-type", "").lower() or body[:512].lstrip().lower().startswith(
-        (b"<!", b"<html")
-    )
     # A gateway's error page is an answer of the service's own side: busy, and nothing else.
-    if status == 511 or (page and status != 429 and status < 500):
+    if status == 511 or (_is_page(status, headers, body) and status != 429 and status < 500):
         raise _stranger(
-            f"A web page came where the token service {host} should have answered. The network may want somebody "
-            "to sign in first, or the address is wrong.",
+            f"What answers for {host} is no token service: a web page came, such as a sign-in page. The network may "
+            "want somebody to sign in first, or the address is wrong.",
             status,
             f"HTTP {status}, {words(headers.get('content-type', ''))}",
+            cause="token_service_unreachable" if status == 511 else "not_a_token_service",
         )
+
+
+def _is_page(status: int, headers: Mapping[str, str], body: bytes) -> bool:
+    if body[:512].lstrip().lower().startswith((b"<!", b"<html")):
+        return True
+    if not body.strip():
+        return False
+    # Some services call their JSON HTML, as PHP does by itself. What they give is believed; what they refuse is not.
+    return "html" in headers.get("content-type", "").lower() and not (200 <= status < 300 and parse(body))
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -60,7 +67,5 @@ def _target(location: str) -> str:
     return f" to {words(host.rpartition('@')[2])}" if host else ""
 
 
-def _stranger(sentence: str, status: int, detail: str) -> TokenServiceError:
-    return TokenServiceError(
-        sentence, cause="token_service_unreachable", kind=Kind.PASSING, status=status, detail=detail
-    )
+def _stranger(sentence: str, status: int, detail: str, cause: str = "token_service_unreachable") -> TokenServiceError:
+    return TokenServiceError(sentence, cause=cause, kind=Kind.PASSING, status=status, detail=detail)
