@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from mailslot.oauth.grant import Grant
+from mailslot.oauth.location import Location
 from mailslot.service.gate import ASKED_AGAIN, RESTS, Gate
 from mailslot.service.verdict import Trouble
 from mailslot.slots.records import Records
@@ -322,6 +323,24 @@ async def test_a_token_service_that_recovers_lets_what_was_held_leave(tmp_path: 
                 job = await box.until(job, "sent")
             assert clocks.steady() - began >= 0.9 * ASKED_AGAIN
         assert len(sandbox.token_service.requests) == 3
+
+
+async def test_a_device_that_has_moved(tmp_path: Path) -> None:
+    """What a copy holds leaves once a person says that it is none; nobody asks the token service before."""
+    async with run_sandbox() as sandbox:
+        sandbox.provider.rotation = "strict"
+        records = set_up(tmp_path, oauth(sandbox, tmp_path))
+        await get_token(sandbox, records, lifetime=0)
+        store = records.store("smtp")
+        grant = await store.load()
+        assert grant is not None
+        await store.save(replace(grant, location=Location((), None, "/elsewhere/locks/smtp.lock", 1)))
+        async with opened(records) as box, box.delivering():
+            job = await box.until(await box.accept(), "held")
+            assert job.cause == "home_copied"
+            assert sandbox.token_service.requests == []
+            await store.stay()
+            await box.until(job, "sent")
 
 
 def refused(sandbox: Sandbox, times: int) -> None:

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mailslot.oauth.location import Location
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Grant:
         token_origin: scheme, host and port of the token endpoint that gave it (`mailslot.oauth.origin`); None in a
             grant from before they were kept.
         revocation_origin: the same of the revocation endpoint that was known then; None where none was.
+        location: where it was obtained or renewed last; None in a grant from before that was kept.
     """
 
     flow: str
@@ -76,6 +78,7 @@ class Grant:
     forced: int = 0
     token_origin: str | None = None
     revocation_origin: str | None = None
+    location: Location | None = None
 
     def to_secret(self) -> Secret:
         """Return the grant as JSON, to be kept in the vault only."""
@@ -84,6 +87,7 @@ class Grant:
             value = getattr(self, field.name)
             values[field.name] = value.reveal() if isinstance(value, Secret) else value
         values["failure"] = None if self.failure is None else asdict(self.failure)
+        values["location"] = None if self.location is None else asdict(self.location)
         return Secret(json.dumps(values))
 
     @classmethod
@@ -99,6 +103,8 @@ class Grant:
                 values[name] = None if values[name] is None else Secret(values[name])
             values["scopes"] = tuple(values["scopes"])
             values["failure"] = None if values["failure"] is None else Failure(**values["failure"])
+            location = values.get("location")
+            values["location"] = None if location is None else Location.from_json(location)
             return cls(**values)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("not a grant") from error

@@ -16,12 +16,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError, TokenError
 from mailslot.oauth.attempts import Refresh, is_refused
 from mailslot.oauth.discovery import complete
 from mailslot.oauth.failures import CONFIRM_AFTER, FailureMemory
 from mailslot.oauth.faults import Kind, TokenServiceError
+from mailslot.oauth.location import why_not_here
 from mailslot.oauth.origin import bound, judged, why_not_renewed
 from mailslot.oauth.revocation import Revocation, revoke
 from mailslot.oauth.shelter import sheltered
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from mailslot.oauth.flow import Flow, Person
     from mailslot.oauth.grant import Failure, Grant, GrantStore
     from mailslot.oauth.http import TokenHttp
+    from mailslot.oauth.location import Location
     from mailslot.wire.secret import Secret
 
 _LONGEST_ATTEMPT: Final = 90.0
@@ -61,6 +64,7 @@ class GrantSource:
         client: who we are to the provider.
         http: open for as long as this is used.
         clocks: the device's clocks.
+        locate: tells, in a thread, where this is, since a copy of a home folder renews nothing; None: it may be any.
         chance: gives a number from 0 to 1, so that devices do not all act at once.
     """
 
@@ -73,6 +77,7 @@ class GrantSource:
         http: TokenHttp,
         *,
         clocks: Clocks | None = None,
+        locate: Callable[[], Location] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._record = record
@@ -81,6 +86,7 @@ class GrantSource:
         self._client = client
         self._http = http
         self._clocks = clocks or Clocks()
+        self._locate = locate
         self._chance = chance
         self._settings = settings_digest(client, flow.name)
         self._given: Secret | None = None
@@ -181,6 +187,9 @@ class GrantSource:
                 if stored is None:
                     return Revocation(told=False, sentence="There was no token.")
                 grant = judged(self._newest(stored), self._settings)
+                if why_not_here(grant, await self._here()) is not None:
+                    sentence = "The provider was not told: the token is in use where this home folder was copied from."
+                    return Revocation(told=False, sentence=sentence)
                 return await revoke(grant, await self._known_client(), self._http)
             except MailError as error:
                 return Revocation(told=False, sentence=f"The provider was not told: {error}")
@@ -243,6 +252,8 @@ class GrantSource:
                 self._unsaved = None
         if not self._is_due(grant, refused):
             return grant
+        if (elsewhere := why_not_here(grant, await self._here())) is not None:
+            raise elsewhere
         grant = judged(grant, self._settings)
         forced = refused is not None and grant.access_token == refused
         return await self._renew(grant, replace(grant, forced=grant.forced + 1 if forced else 0))
@@ -312,6 +323,7 @@ class GrantSource:
             previous_refresh_token=rotated.previous_refresh_token,
             settings=self._settings,
             failure=None,
+            location=await self._here(),
             forced=asked.forced,
             # What the settings name by now for giving it up was not known when it was given.
             revocation_origin=asked.revocation_origin,
@@ -320,6 +332,9 @@ class GrantSource:
         await self._keep(renewed)
         logger.info("%s: the token was renewed", self._record)
         return renewed
+
+    async def _here(self) -> Location | None:
+        return None if self._locate is None else await run_sync(self._locate)
 
     async def _known_client(self) -> Client:
         if self._client.provider.needs_discovery:
@@ -347,6 +362,7 @@ class GrantSource:
 
     async def _begin(self, grant: Grant) -> Grant:
         async with self._store.lock():
+            grant = replace(grant, location=await self._here())
             await self._store.save(grant)
             self._on_disk, self._unsaved = grant, None
             self._note(grant, Timing.since(self._clocks.steady(), lifetime(grant), self._chance()))

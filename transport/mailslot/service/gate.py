@@ -9,6 +9,7 @@ from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
 from mailslot.oauth.grant import Grant
+from mailslot.oauth.location import why_not_here
 from mailslot.slots.record import FIELD
 from mailslot.slots.slot import find_slot
 from mailslot.vault.durable import stamp
@@ -145,5 +146,7 @@ class Watch:
             passwords = read(record, "password"), read(record, "client_secret")
         except (MailError, ValueError):
             return "unreadable", False
-        obtained = None if grant is None else grant.obtained_at
-        return (obtained, *passwords), grant is None or grant.failure is None
+        if grant is None:
+            return (None, *passwords), True
+        elsewhere = why_not_here(grant, self._records.store(record).locate())
+        return (grant.obtained_at, *passwords), grant.failure is None and elsewhere is None

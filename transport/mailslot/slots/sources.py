@@ -62,7 +62,7 @@ class Sources:
             client = await run_sync(client_for, self._records.vault, record, settings, flow)
             http = await self.http(settings)
             key = (settings_digest(client, flow.name), settings.ca_file, settings.timeout)
-            make = partial(GrantSource, record, store, flow, client, http, clocks=self._clocks)
+            make = partial(GrantSource, record, store, flow, client, http, clocks=self._clocks, locate=store.locate)
             return await self._once(record, key, make)
         except MailError as error:
             if grant is not None or error.cause == "token_store_unreadable":
