@@ -56,9 +56,9 @@ class Location:
         """Return the location that `dataclasses.asdict` gave, after JSON.
 
         Raises:
-            TypeError: it is none.
+            KeyError: it is none.
         """
-        return cls(**{**values, "hardware": tuple(values["hardware"])})
+        return cls(tuple(values["hardware"]), values["system"], values["path"], values["changed"])
 
     def is_copy_of(self, other: Location) -> bool:
         """Whether what is here is a copy of what was there, as far as can be told."""
