@@ -12,6 +12,7 @@ import logging
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 import urllib.request
@@ -96,7 +97,8 @@ def token(
     http, client = http or CLIENTS[backend], device.client(url, client_id)
 
     async def give() -> str:
-        source = GrantSource("smtp", device.store(home), device.SignedIn(), client, http, clocks=SOON)
+        store = device.store(home)
+        source = GrantSource("smtp", store, device.SignedIn(), client, http, clocks=SOON, locate=store.locate)
         given = await source.token(force=force)
         return fingerprint(given.value.reveal())
 
@@ -117,6 +119,41 @@ def at_once(folder: Path, processes: int = 8) -> None:
             assert len(set(given)) == 1
             assert (seen.asked, seen.renewals, seen.reused) == (1, 1, 0)
             assert fingerprint(stored(home).refresh_token.reveal()) == seen.newest
+
+
+def at_once_with_a_refusal(folder: Path, processes: int = 8) -> None:
+    """The same where the provider does not know the refresh token when it is asked first."""
+    with serving() as url:
+        begin(folder / "home", url, policy="strict", say=[asdict(Said(400, {"error": "invalid_grant"}))])
+        given = started_together(folder / "home", url, processes, force=False)
+        seen = state(url)
+        assert len(given) == processes
+        assert len(set(given)) == 1
+        assert (seen.asked, seen.renewals, seen.reused) == (2, 1, 0)
+
+
+def copies_at_once(folder: Path, copies: int = 3) -> None:
+    """A home folder and its copies want a token at the same time, again and again; only the first one renews."""
+    with serving() as url:
+        home = folder / "home"
+        begin(home, url, policy="strict")
+        token(home, url, "asyncio")
+        anyio.run(device.store(home).save, device.stale(stored(home), time.time()))
+        others = [folder / f"copy{number}" for number in range(copies)]
+        for other in others:
+            subprocess.run(["cp", "-a", home, other], check=True)
+        for round_ in range(3):
+            children = [
+                (each, fork(lambda each=each, backend=backend: token(each, url, backend)))
+                for each in (*others, home)
+                for backend in BACKENDS
+            ]
+            ended = [(each, status(child)) for each, child in children]
+            assert {code for each, code in ended if each == home} == {0}
+            assert {code for each, code in ended if each != home} == {1}
+            seen = state(url)
+            assert (seen.asked, seen.reused, seen.dead) == (2 + round_, 0, False)
+            anyio.run(device.store(home).save, device.stale(stored(home), time.time()))
 
 
 def elsewhere(home: Path, url: str, client_id: str) -> None:
@@ -327,6 +364,8 @@ def killed_while_others_wait(folder: Path) -> None:
 
 PROOFS = (
     at_once,
+    at_once_with_a_refusal,
+    copies_at_once,
     killed_at_every_step,
     killed_at_every_step_of_a_refusal,
     killed_at_every_step_of_a_useless_answer,

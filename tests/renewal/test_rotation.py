@@ -11,6 +11,7 @@ from renewal.service import fingerprint
 from vault.conftest import largest_file
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from renewal.service import Policy, Service
@@ -67,6 +68,38 @@ async def test_a_service_that_never_gives_a_usable_one(home: Path, service: Serv
         assert (service.state.reused, service.state.dead) == (0, False)
         service.instead = []
         await device.token()
+
+
+@pytest.mark.parametrize(
+    "garble",
+    [
+        lambda octets: octets[:-1],
+        lambda octets: octets[:-1] + b" ",
+        lambda octets: octets.replace(b": 3600", b": NaN "),
+        lambda octets: octets.replace(b"access", b"acc\xffss"),
+        lambda octets: b"[" + octets[1:],
+    ],
+    ids=["lost before its end", "without its end", "NaN", "no UTF-8", "no object"],
+)
+async def test_an_answer_that_is_no_json(home: Path, service: Service, garble: Callable[[bytes], bytes]) -> None:
+    """The new refresh token is in it all the same, and the old one is good for nothing any more."""
+    async with running(home, service) as device:
+        await device.sign_in(age=7200)
+        service.garble = [garble]
+        await device.token()
+        assert (device.renewals, service.state.reused, service.state.dead) == (2, 0, False)
+
+
+@pytest.mark.parametrize("left", [10, 60, 100])
+async def test_an_answer_that_is_lost_before_the_refresh_token(home: Path, service: Service, left: int) -> None:
+    """Nothing can be made out in it; half a token is none."""
+    async with running(home, service) as device:
+        service.policy, service.garble = "lax", [lambda octets: octets[:left]]
+        await device.sign_in(age=7200)
+        before = (await device.grant()).refresh_token
+        service.say = []
+        await device.token()
+        assert (await device.grant()).previous_refresh_token == before
 
 
 async def test_an_error_with_status_200(home: Path, service: Service) -> None:

@@ -135,6 +135,7 @@ def _query_and_fragment(text: str, redirect_uri: str) -> tuple[str, str]:
     if "://" not in before:
         query, _, fragment = text.lstrip("/?").partition("#")
         return query, fragment
+    parts = urlsplit("")
     try:
         parts = urlsplit(text)
         is_ours = _place(parts) == _place(ours)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NoReturn, cast
+import re
+from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from mailslot.oauth.address import host_of
 from mailslot.oauth.faults import Kind, TokenServiceError, words
+from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+_REFRESH_TOKEN: Final = re.compile(rb'"refresh_token"\s{0,8}:\s{0,8}("(?:[^"\\]|\\.){1,65536}")')
 
 
 def parse(body: bytes) -> dict[str, object] | None:
@@ -19,6 +24,18 @@ def parse(body: bytes) -> dict[str, object] | None:
     except (ValueError, RecursionError):
         return None
     return cast("dict[str, object]", found) if isinstance(found, dict) else None
+
+
+def find_refresh_token(body: bytes) -> Secret | None:
+    """Return the refresh token in a body that is cut off, or holds no JSON for another reason; None where none is seen.
+
+    A provider that gives a new one each time has taken the old one back by then.
+    """
+    try:
+        found: object = json.loads(match[1]) if (match := _REFRESH_TOKEN.search(body)) else None
+    except ValueError:
+        return None
+    return Secret(found) if isinstance(found, str) and found and found.isascii() and found.isprintable() else None
 
 
 def refuse_stranger(status: int, headers: Mapping[str, str], body: bytes, host: str) -> None:

@@ -84,7 +84,7 @@ def read(answer: Answer, asked: Sequence[str], grant_type: str = "") -> TokenRes
     if not answer.ok:
         raise classify(answer, grant_type)
     if members is None:
-        raise _useless(answer, "what it sent is cut off or is no JSON")
+        raise _useless(answer, "what it sent is cut off or is no JSON", answer.refresh_token)
     refresh_token = _secret(members.get("refresh_token"))
     if members.get("error"):
         error = classify(answer, grant_type)
