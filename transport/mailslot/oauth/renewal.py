@@ -293,6 +293,7 @@ class GrantSource:
         return await sheltered(partial(self._ask_and_keep, grant))
 
     async def _ask_and_keep(self, asked: Grant) -> Grant:
+        here = await self._here()
         # The lifetime begins when the token is issued: before the answer has come, but not before the request.
         issued, issued_at = self._clocks.steady(), self._clocks.wall()
         renewed: Grant | None = None
@@ -323,7 +324,7 @@ class GrantSource:
             previous_refresh_token=rotated.previous_refresh_token,
             settings=self._settings,
             failure=None,
-            location=await self._here(),
+            location=here,
             forced=asked.forced,
             # What the settings name by now for giving it up was not known when it was given.
             revocation_origin=asked.revocation_origin,
