@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -17,6 +18,7 @@ import pytest
 from mailslot import OAuth, StaticToken, connect_pop3
 from mailslot.oauth.flow import DeviceCode
 from mailslot.slots.records import Records
+from mailslot.wire.secret import Secret
 from tokens.people import InChromium
 from typed import mailslot
 
@@ -245,3 +247,34 @@ def test_damaged_store_is_told_and_left(shell: Shell) -> None:
     assert row["token"] == "Not Retrieved"
     assert (row["health"]["state"], row["health"]["cause"]) == ("unreadable", "token_store_unreadable")
     assert stored.read_bytes() == b"garbage"
+
+
+def test_a_copied_home(shell: Shell, provider: Provider) -> None:
+    """Both run on the same machine; the first one's token lives, and the copy says what is wrong."""
+    configure(shell, "fax.pop", provider, client_id="alice", scopes="mail.pop mail.send", flow="app")
+    shell.run("set", "fax.pop", "client_secret=-", typed="alice-secret\n")
+    shell.run("token", "get", "fax.pop")
+    store = Records(shell.home).store("fax-pop")
+    grant = anyio.run(store.load)
+    assert grant is not None
+    # As by a flow in which a person signs in; an application that signs in by itself may be copied.
+    anyio.run(store.save, replace(grant, flow="paste", refresh_token=Secret("of the first device")))
+    copy = Shell(shell.home.with_name("copy"))
+    subprocess.run(["cp", "-a", str(shell.home), str(copy.home)], check=True)
+
+    [status] = copy.json("token", "status", "fax.pop")
+    assert (status["token"], status["health"]["state"], status["health"]["cause"]) == (
+        "Retrieved",
+        "needs_token",
+        "home_copied",
+    )
+    [row] = [row for row in copy.json("slots") if row["slot"] == "fax.pop"]
+    assert row["health"]["cause"] == "home_copied"
+    assert "copied" in copy.run("token", "status", "fax.pop")
+    [status] = shell.json("token", "status", "fax.pop")
+    assert status["health"]["state"] == "ok"
+
+    assert "--yes" in copy.run("token", "moved", code=2)
+    assert "fax.pop is renewed here" in copy.run("token", "moved", "--yes")
+    assert copy.json("token", "status", "fax.pop")[0]["health"]["state"] == "ok"
+    assert "no token" in copy.run("token", "moved", "print.pop", "--yes")

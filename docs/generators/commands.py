@@ -30,6 +30,7 @@ EXAMPLES: Final[Mapping[str, str]] = {
     "metrics": "mailslot metrics",
     "token get": "mailslot token get network.smtp\nmailslot token get network.smtp --flow device",
     "token delete": "mailslot token delete network.smtp\nmailslot token delete network.smtp --yes",
+    "token moved": "mailslot token moved\nmailslot token moved fax.pop --yes",
     "token status": "mailslot token status\nmailslot token status network.smtp --json",
     "jobs": "mailslot jobs\nmailslot jobs --state held --state failed",
     "jobs show": "mailslot jobs show 17",

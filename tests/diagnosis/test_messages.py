@@ -81,6 +81,8 @@ BEYOND = {
     "token_store_unwritable": ("operator", False),
     "token_source_failed": ("operator", False),
     "token_store_busy": ("wait", False),
+    "not_a_token_service": ("network", False),
+    "home_copied": ("operator", True),
     "spool_full": ("operator", False),
     "spool_unwritable": ("operator", False),
     "spool_unreadable": ("operator", False),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from diagnosis.device import ALICE, SCANNER, Device
 from mailslot import Endpoint, Security
+from mailslot.oauth.location import Location
 from mailslot_plugins.sandbox import DOVECOT, ENTRA, EXCHANGE, GMAIL, Fault, Said, Sandbox, WebFault
 
 if TYPE_CHECKING:
@@ -266,6 +267,21 @@ simple(
 )
 
 
+simple(
+    "not_a_token_service",
+    "token",
+    token_service_says(Said(200, b"<!DOCTYPE html><title>Welcome</title>Please sign in.")),
+    "a sign-in page",
+)
+simple("token_update_failed", "token", token_service_says(Said(400, b"", source="glewlwyd")), "a bare 400")
+simple(
+    "app_or_tenant_unknown",
+    "token",
+    token_service_says(Said(403, {"error": "unauthorized_client"}, source="glewlwyd")),
+    "an unknown client id",
+)
+
+
 @way("token_update_failed", "token")
 async def revoked(device: Device, sandbox: Sandbox) -> None:
     sandbox.provider.revoke(await device.use(SMTP, sandbox, left=-10))
@@ -275,6 +291,15 @@ async def revoked(device: Device, sandbox: Sandbox) -> None:
 async def ended_without_a_renewal_token(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox, keep=False)
     await device.keep(SMTP, "opaque", left=-10)
+
+
+@way("home_copied", "token")
+async def copied_from_elsewhere(device: Device, sandbox: Sandbox) -> None:
+    await device.use(SMTP, sandbox, left=-10)
+    store = device.records.store("smtp")
+    grant = await store.load()
+    assert grant is not None
+    await store.save(replace(grant, location=Location((), None, "/elsewhere/locks/smtp.lock", 1)))
 
 
 @way("token_store_unreadable", "token")

@@ -108,7 +108,7 @@ async def test_nothing_to_be_found(http: TokenHttp) -> None:
 
 async def test_pages_everywhere(http: TokenHttp) -> None:
     error = await refused(http, PAGE)
-    assert (error.cause, error.kind) == ("token_service_unreachable", Kind.PASSING)
+    assert (error.cause, error.kind) == ("not_a_token_service", Kind.PASSING)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

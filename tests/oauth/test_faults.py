@@ -149,10 +149,38 @@ def test_numbers_that_are_none(codes: object) -> None:
         ("invalid_client", "The OAuth client was not found.", "app_or_tenant_unknown"),
         ("invalid_client", "Unauthorized", "app_secret_invalid"),
         ("unauthorized_client", "Unauthorized", "app_type_wrong"),
+        ("unauthorized_client", "Invalid client or Invalid client credentials", "app_secret_invalid"),
+        ("unauthorized_client", "Unknown client", "app_or_tenant_unknown"),
+        ("unauthorized_client", "Client printer was not found", "app_or_tenant_unknown"),
+        ("unauthorized_client", "The client does not exist.", "app_or_tenant_unknown"),
+        ("unauthorized_client", "The client may not use the grant type refresh_token.", "app_type_wrong"),
     ],
 )
 def test_google_s_texts(error: str, text: str, cause: str) -> None:
     assert fault(error, text).cause == cause
+
+
+def test_a_bare_refusal_to_refresh() -> None:
+    """glewlwyd, protocol_oidc.c, get_access_token_from_refresh: status 400 and nothing else."""
+    found = classify(Answer(400, None, host="issuer.test"), "refresh_token")
+    assert (found.cause, found.kind, found.retryable) == ("token_update_failed", Kind.GONE, False)
+    assert "no longer accepts" in str(found)
+    assert found.detail == "HTTP 400: HTTP 400"
+    for answer, grant_type in (
+        (Answer(400, None), "authorization_code"),
+        (Answer(400, None), "client_credentials"),
+        (Answer(401, None), "refresh_token"),
+        (Answer(400, {"message": "no such page"}), "refresh_token"),
+    ):
+        assert classify(answer, grant_type).cause == "unknown"
+
+
+@pytest.mark.parametrize(("status", "cause"), [(403, "app_or_tenant_unknown"), (400, "app_type_wrong")])
+def test_a_client_id_that_nobody_knows(status: int, cause: str) -> None:
+    """glewlwyd, protocol_oidc.c, check_auth_type_access_token_request: status 403; 400 is RFC 6749's."""
+    found = classify(Answer(status, {"error": "unauthorized_client"}, host="issuer.test"), "authorization_code")
+    assert (found.cause, found.kind) == (cause, Kind.CONFIGURATION)
+    assert "does not know this application" in str(found)
 
 
 @pytest.mark.parametrize(

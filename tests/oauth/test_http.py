@@ -145,15 +145,29 @@ async def test_a_redirect_to_nowhere(http: TokenHttp, location: str) -> None:
         reply("<p>blocked</p>", status=403, content_type="TEXT/HTML"),
         reply("<p>none</p>", status=404, content_type="application/xhtml+xml"),
         reply({"error": "invalid_grant"}, status=400, content_type="text/html"),
-        reply("sign in", status=511),
+        reply({"access_token": "x"}, status=404, content_type="text/html"),
+        reply("[]", content_type="text/html"),
     ],
 )
 async def test_a_web_page_is_no_answer(http: TokenHttp, answer: bytes) -> None:
     error = await refused(http, answer)
-    assert (error.cause, error.kind) == ("token_service_unreachable", Kind.PASSING)
+    assert (error.cause, error.kind) == ("not_a_token_service", Kind.PASSING)
+    assert "no token service" in str(error)
     assert "web page" in str(error)
+    assert "sign-in page" in str(error)
     assert error.status is not None
     assert not error.answer_lost
+
+
+async def test_a_network_that_wants_a_sign_in(http: TokenHttp) -> None:
+    error = await refused(http, reply("sign in", status=511))
+    assert (error.cause, error.kind) == ("token_service_unreachable", Kind.PASSING)
+
+
+async def test_json_that_is_called_html(http: TokenHttp) -> None:
+    """As services in PHP do that set no type."""
+    async with answering(reply({"access_token": "x"}, content_type="text/html; charset=UTF-8")) as service:
+        assert (await http.post(service.url, {})).json == {"access_token": "x"}
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])

@@ -94,6 +94,15 @@ def test_where_a_provider_may_send_a_browser_back_to(provider: str, url: str, ca
 def test_what_is_to_be_registered() -> None:
     assert registered(preset("microsoft365"), URL(HERE)) == ("http://localhost",)
     assert registered(OWN, URL(THERE)) == ("http://127.0.0.1", "https://panel.example:8443/oauth/callback")
+    exact = "https://printer.example/signed-in"
+    assert registered(OWN, URL(HERE), redirect_uri=exact, redirect_port=8765) == ("http://127.0.0.1:8765", exact)
+
+
+def test_the_redirect_address_that_is_set() -> None:
+    exact = "https://printer.example/signed-in"
+    for settings, redirect_uri in ((Settings(redirect_uri=exact), exact), (Settings(), "http://127.0.0.1:")):
+        [paste] = [way for way in ways_for(OWN, settings, URL(HERE), confidential=False) if way.name == "paste"]
+        assert paste.redirect_uri.startswith(redirect_uri)
 
 
 @pytest.mark.parametrize("provider", [*presets().values(), OWN], ids=lambda provider: provider.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from html import unescape
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
@@ -13,6 +14,8 @@ import anyio
 import pytest
 from anyio.to_thread import run_sync
 
+from mailslot.oauth.location import Location
+from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import PORTAL, WebFault
 from panel.house import House, open_house, sandbox_home, set_up
 from panel.visitor import Visitor, words
@@ -98,6 +101,26 @@ async def nothing_there(house: House) -> bool:
 def path_of(address: str) -> str:
     parts = urlsplit(address)
     return f"{parts.path or '/'}?{parts.query}"
+
+
+async def test_a_home_that_was_copied(house: House, admin: Visitor) -> None:
+    answer = path_of(await sign_in(await begin(admin, "browser")))
+    await admin.get(answer)
+    await settled(admin)
+    store = house.device.records.store("smtp")
+    assert 'action="/slots/network.smtp/token/moved"' not in (await admin.get(PAGE)).text
+    grant = await store.load()
+    assert grant is not None
+    elsewhere = Location((), None, "/elsewhere/locks/smtp.lock", 1)
+    await store.save(replace(grant, location=elsewhere, refresh_token=Secret("of the first device")))
+    shown = await admin.get(PAGE)
+    assert "copied from" in words(shown)
+    assert 'action="/slots/network.smtp/token/moved"' in shown.text
+    assert (await admin.submit(f"{PAGE}/moved", page=PAGE)).headers["location"] == PAGE
+    shown = await admin.get(PAGE)
+    assert "renewed here from now on" in words(shown)
+    assert "copied from" not in words(shown)
+    await forget(house, admin)
 
 
 async def test_an_answer_counts_once_for_the_session_and_the_slot_that_asked(house: House, admin: Visitor) -> None:

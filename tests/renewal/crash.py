@@ -12,14 +12,17 @@ import logging
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 import urllib.request
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from child import fork, status
@@ -28,8 +31,9 @@ from mailslot.oauth.health import Facts, health
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.origin import bound
 from mailslot.oauth.renewal import GrantSource
+from mailslot.oauth.timing import Clocks
 from renewal import device
-from renewal.service import Service, State, fingerprint
+from renewal.service import Said, Service, State, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,6 +44,8 @@ if TYPE_CHECKING:
 BACKENDS = ("asyncio", "trio")
 CLIENTS = {backend: TokenHttp() for backend in BACKENDS}
 """Made once, since that takes longer than a renewal. None is used in two processes or on two loops."""
+SOON = Clocks(sleep=lambda _: anyio.lowlevel.checkpoint())
+"""Pauses are not waited for here; how long they are is tested elsewhere."""
 SYSTEM_CALLS = ("open", "write", "fsync", "close", "replace", "unlink")
 
 
@@ -91,7 +97,8 @@ def token(
     http, client = http or CLIENTS[backend], device.client(url, client_id)
 
     async def give() -> str:
-        source = GrantSource("smtp", device.store(home), device.SignedIn(), client, http)
+        store = device.store(home)
+        source = GrantSource("smtp", store, device.SignedIn(), client, http, clocks=SOON, locate=store.locate)
         given = await source.token(force=force)
         return fingerprint(given.value.reveal())
 
@@ -112,6 +119,41 @@ def at_once(folder: Path, processes: int = 8) -> None:
             assert len(set(given)) == 1
             assert (seen.asked, seen.renewals, seen.reused) == (1, 1, 0)
             assert fingerprint(stored(home).refresh_token.reveal()) == seen.newest
+
+
+def at_once_with_a_refusal(folder: Path, processes: int = 8) -> None:
+    """The same where the provider does not know the refresh token when it is asked first."""
+    with serving() as url:
+        begin(folder / "home", url, policy="strict", say=[asdict(Said(400, {"error": "invalid_grant"}))])
+        given = started_together(folder / "home", url, processes, force=False)
+        seen = state(url)
+        assert len(given) == processes
+        assert len(set(given)) == 1
+        assert (seen.asked, seen.renewals, seen.reused) == (2, 1, 0)
+
+
+def copies_at_once(folder: Path, copies: int = 3) -> None:
+    """A home folder and its copies want a token at the same time, again and again; only the first one renews."""
+    with serving() as url:
+        home = folder / "home"
+        begin(home, url, policy="strict")
+        token(home, url, "asyncio")
+        anyio.run(device.store(home).save, device.stale(stored(home), time.time()))
+        others = [folder / f"copy{number}" for number in range(copies)]
+        for other in others:
+            subprocess.run(["cp", "-a", home, other], check=True)
+        for round_ in range(3):
+            children = [
+                (each, fork(lambda each=each, backend=backend: token(each, url, backend)))
+                for each in (*others, home)
+                for backend in BACKENDS
+            ]
+            ended = [(each, status(child)) for each, child in children]
+            assert {code for each, code in ended if each == home} == {0}
+            assert {code for each, code in ended if each != home} == {1}
+            seen = state(url)
+            assert (seen.asked, seen.reused, seen.dead) == (2 + round_, 0, False)
+            anyio.run(device.store(home).save, device.stale(stored(home), time.time()))
 
 
 def elsewhere(home: Path, url: str, client_id: str) -> None:
@@ -201,7 +243,7 @@ def recover(home: Path, url: str, backend: str, policy: str, before: Grant) -> b
         assert lost
         assert seen.dead
         assert error.cause == "token_update_failed"
-        assert (after.refresh_token, after.access_token) == (before.refresh_token, before.access_token)
+        assert (after.refresh_token, after.access_token) == (left.refresh_token, before.access_token)
         told = health(after, Facts(device.ACCOUNT), device.client(url).provider, time.time())
         assert (told.state, told.cause) == ("needs_token", "token_update_failed")
         with pytest.raises(MailError):
@@ -222,13 +264,27 @@ def recover(home: Path, url: str, backend: str, policy: str, before: Grant) -> b
 
 def killed_at_every_step(folder: Path) -> None:
     """A renewal is killed at each of its steps in turn, and then wanted again."""
+    kill_at_every_step(folder, writes=1)
+
+
+def killed_at_every_step_of_a_refusal(folder: Path) -> None:
+    """The same where the provider does not know the refresh token, and knows it when it is asked once more."""
+    kill_at_every_step(folder, writes=2, say=[asdict(Said(400, {"error": "invalid_grant"}))])
+
+
+def killed_at_every_step_of_a_useless_answer(folder: Path) -> None:
+    """The same where the first answer holds no access token, but a new refresh token."""
+    kill_at_every_step(folder, writes=2, instead=[{"access_token": None}])
+
+
+def kill_at_every_step(folder: Path, *, writes: int, **settings: object) -> None:
     with serving() as url:
         for policy in ("strict", "lax", "fixed"):
             home = folder / policy
             names: list[str] = []
-            ended: list[str] = []
+            ended: list[int] = []
             for step in range(1, 1000):
-                before = begin(home, url, policy=policy)
+                before = begin(home, url, policy=policy, **{"say": [], "instead": [], **settings})
                 http = WatchedHttp()
                 said, say = os.pipe()
 
@@ -248,16 +304,19 @@ def killed_at_every_step(folder: Path) -> None:
                     break
                 names.append(name)
                 if not recover(home, url, BACKENDS[step % 2], policy, before):
-                    ended.append(f"{step} {name}")
+                    ended.append(step)
             print(f"{policy}: {step - 1} steps, {' '.join(names)}; the provider ended the grant at: {ended}")
-            assert names.count("replace") == 1
-            asked = names.index("answered")
-            written = names.index("replace", asked)
-            if policy == "strict":
-                # From the answer to its renaming into place, and nowhere else.
-                assert [int(each.split()[0]) for each in ended] == list(range(asked + 1, written + 2))
-            else:
+            # Without a new refresh token there is nothing to write before the access token has come.
+            assert names.count("replace") == (1 if policy == "fixed" and "instead" in settings else writes)
+            asked = [index for index, name in enumerate(names) if name == "answered"]
+            if policy != "strict":
                 assert not ended
+                continue
+            # From each answer that the provider has acted for to its renaming into place, and nowhere else.
+            acted = asked[1:] if "say" in settings else asked
+            assert ended == [
+                step for answered in acted for step in range(answered + 1, names.index("replace", answered) + 2)
+            ]
 
 
 def killed_at_random_times(folder: Path, rounds: int = 60) -> None:
@@ -303,7 +362,16 @@ def killed_while_others_wait(folder: Path) -> None:
             assert state(url).newest == fingerprint(stored(home).refresh_token.reveal())
 
 
-PROOFS = (at_once, killed_at_every_step, killed_at_random_times, killed_while_others_wait)
+PROOFS = (
+    at_once,
+    at_once_with_a_refusal,
+    copies_at_once,
+    killed_at_every_step,
+    killed_at_every_step_of_a_refusal,
+    killed_at_every_step_of_a_useless_answer,
+    killed_at_random_times,
+    killed_while_others_wait,
+)
 
 
 def main(name: str, folder: str, *more: str) -> NoReturn:

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from mailslot.errors import MailError
@@ -44,15 +46,22 @@ class FakeClocks:
     def __init__(self, wall: float | None = None) -> None:
         self.wall = time.time() if wall is None else wall
         self.steady = 1000.0
+        self.slept: list[float] = []
 
     def pass_by(self, seconds: float) -> None:
         """Let time pass."""
         self.wall += seconds
         self.steady += seconds
 
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass for whoever waits; nobody waits in fact."""
+        self.slept.append(seconds)
+        self.pass_by(seconds)
+        await anyio.lowlevel.checkpoint()
+
     @property
     def clocks(self) -> Clocks:
-        return Clocks(wall=lambda: self.wall, steady=lambda: self.steady)
+        return Clocks(wall=lambda: self.wall, steady=lambda: self.steady, sleep=self.sleep)
 
 
 class SignedIn(RenewedByRefreshToken):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qs, unquote_plus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 Policy = Literal["strict", "lax", "fixed"]
 """What becomes of a renewal token that was used: ``strict``: using it again ends the whole grant, as RFC 9700 section
@@ -39,6 +39,7 @@ class Said:
     status: int = 400
     body: dict[str, object] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
+    garble: Callable[[bytes], bytes] | None = None
 
 
 @dataclass
@@ -72,6 +73,8 @@ class Service:
         lose: how many of the next answers are lost after acting.
         ahead: seconds that its clock, by ``Date``, is ahead.
         say: answers given instead of the true ones.
+        garble: what becomes of the octets of the next answers, whose Content-Length stays what it was.
+        instead: members of the next answers instead of the true ones; what it does for them is done.
         issued: every token ever given out.
     """
 
@@ -82,6 +85,8 @@ class Service:
         self.lose = 0
         self.ahead = 0.0
         self.say: list[Said] = []
+        self.instead: list[dict[str, object]] = []
+        self.garble: list[Callable[[bytes], bytes]] = []
         self.issued: list[str] = []
         self.secret: str | None = None
         self._state = State()
@@ -146,7 +151,11 @@ class Service:
             body: dict[str, object] = {"access_token": access, "token_type": "Bearer", "expires_in": self.lifetime}
             if self.policy != "fixed":
                 body["refresh_token"] = refresh
-            return Said(200, {name: value for name, value in body.items() if value is not None})
+            if self.instead:
+                instead = self.instead.pop(0)
+                return Said(200, body | instead)
+            garble = self.garble.pop(0) if self.garble else None
+            return Said(200, {name: value for name, value in body.items() if value is not None}, garble=garble)
 
     def revoke(self, form: dict[str, str]) -> Said:
         with self._mutex:
@@ -178,7 +187,7 @@ def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             if self.path == "/begin":
                 for name, value in json.loads(body).items():
-                    setattr(service, name, value)
+                    setattr(service, name, [Said(**said) for said in value] if name == "say" else value)
                 self._answer(Said(200, {"tokens": service.begin()}))
                 return
             form = {name: values[0] for name, values in parse_qs(body).items()}
@@ -201,6 +210,8 @@ def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
             for name, value in {"Content-Type": "application/json", "Content-Length": len(octets), **headers}.items():
                 self.send_header(name, str(value))
             self.end_headers()
+            if said.garble is not None:
+                octets, self.close_connection = said.garble(octets), True
             try:
                 self.wfile.write(octets)
             except OSError:

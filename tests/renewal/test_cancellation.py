@@ -10,11 +10,10 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from mailslot.oauth import attempts
 from mailslot.oauth.shelter import sheltered
 from renewal import device as devices
 from renewal.device import running
-from renewal.service import fingerprint
+from renewal.service import Said, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -154,25 +153,48 @@ async def test_waiting_for_another_is_cancelled_at_once(
         await device.token()
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_waiting_to_ask_again_is_cancelled(
-    home: Path,
-    service: Service,
-    anyio_backend: str,
-    way: Callable[..., Awaitable[bool]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_waiting_to_ask_again_is_cancelled(home: Path, service: Service) -> None:
     """A lost answer is not waited for beyond the request that nobody may cancel."""
-    skip_elsewhere(way, anyio_backend)
-    monkeypatch.setattr(attempts, "_AGAIN", (50.0,))
     async with running(home, service) as device:
         service.policy, service.lose = "lax", 1
         await device.sign_in(age=7200)
-        with anyio.move_on_after(0.5) as scope:
-            await device.token()
-        assert scope.cancelled_caught
+        await cancelled_while_it_waits(device)
         assert device.asked == 1
         await device.token()
+
+
+async def test_waiting_to_confirm_a_refusal_is_cancelled(home: Path, service: Service) -> None:
+    """Whoever asks next, in whatever process, asks that once more, and no sooner."""
+    async with running(home, service) as device:
+        await device.sign_in(age=7200)
+        service.say = [Said(400, {"error": "invalid_grant"})]
+        await cancelled_while_it_waits(device)
+        kept = (await device.grant()).failure
+        assert kept is not None
+        assert kept.unconfirmed
+        device.clocks.pass_by(2)
+        await device.token()
+        assert (device.asked, device.clocks.slept) == (2, [3.0])
+        assert (await device.grant()).failure is None
+
+
+async def cancelled_while_it_waits(device: Device) -> None:
+    """Ask for a token, and be cancelled once that waits to ask the provider again."""
+    waiting, clocks = anyio.Event(), device.clocks
+
+    async def wait(_: float) -> None:
+        waiting.set()
+        await anyio.sleep_forever()
+
+    device.clocks.sleep = wait
+    device.restart()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(device.token)
+        with anyio.fail_after(60):
+            await waiting.wait()
+        tasks.cancel_scope.cancel()
+    del clocks.sleep
+    device.restart()
 
 
 @pytest.mark.parametrize("way", WAYS)

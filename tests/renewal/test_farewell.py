@@ -50,7 +50,7 @@ async def test_obtaining_without_a_disk(home: Path, service: Service) -> None:
 async def test_obtaining_ends_a_remembered_refusal(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
-        service.say = [Said(400, {"error": "invalid_grant"})]
+        service.say = [Said(400, {"error": "invalid_grant"})] * 2
         await device.refuse("token_update_failed")
         device.flow.grant = devices.grant(service.begin(), device.clocks.wall)
         await device.source.obtain(None)

@@ -206,7 +206,7 @@ async def test_of_a_real_failure(home: Path, service: Service) -> None:
         await device.token()
         assert tell(await device.grant(), facts, device.client.provider, device.clocks.wall).state == "ok"
         device.clocks.pass_by(3601)
-        service.say = [Said(400, {"error": "invalid_grant"})] * 2
+        service.say = [Said(400, {"error": "invalid_grant"})] * 3
         error = await device.refuse("token_update_failed")
         told = tell(await device.grant(), facts, device.client.provider, device.clocks.wall)
         assert (told.state, told.cause, told.sentence) == ("needs_token", error.cause, str(error))

@@ -68,6 +68,7 @@ class Strict:
         self.asked: list[float] = []
         self.reused = False
         self.broken: Kind | None = None
+        self.odd: list[str] = []
         self.ends: dict[str, float] = {}
 
     async def renew(self, client: object, http: object, grant: Grant) -> Grant:
@@ -75,8 +76,19 @@ class Strict:
         self.asked.append(self.clocks.steady)
         if self.broken is not None:
             raise TokenServiceError("It is broken.", cause="token_service_busy", kind=self.broken)
+        odd = self.odd.pop() if self.odd else None
+        if odd == "refused":
+            raise TokenServiceError("No.", cause="token_update_failed", kind=Kind.GONE, error="invalid_grant")
         self.reused |= grant.refresh_token != f"rt-{self.number}"
         self.number += 1
+        if odd == "useless":
+            raise TokenServiceError(
+                "What?",
+                cause="unknown",
+                kind=Kind.PASSING,
+                answer_lost=True,
+                refresh_token=Secret(f"rt-{self.number}"),
+            )
         access = f"at-{self.number}"
         self.ends[access] = self.clocks.steady + 3600
         await anyio.lowlevel.checkpoint()
@@ -127,7 +139,7 @@ class Renewals(RuleBasedStateMachine):
         if self.unsaved_by not in {None, source}:
             # What one process could not write, another cannot know: that is what the fault is told for.
             return
-        asked = len(self.flow.asked)
+        asked, odd = len(self.flow.asked), len(self.flow.odd)
         given: list[str] = []
 
         async def one() -> None:
@@ -148,7 +160,8 @@ class Renewals(RuleBasedStateMachine):
 
         self._run(all_)
         self.unsaved_by = source if source.fault is not None else None
-        assert len(self.flow.asked) <= asked + 1
+        # One that is odd, or for good, is asked once more; an answer that is of no use twice more.
+        assert len(self.flow.asked) <= asked + 1 + (self.flow.broken is Kind.GONE) + odd
         assert not self.flow.reused
         if not self.set_since:
             for access in given:
@@ -172,6 +185,10 @@ class Renewals(RuleBasedStateMachine):
     @rule(kind=st.sampled_from([None, Kind.PASSING, Kind.GONE, Kind.UNKNOWN]))
     def provider(self, kind: Kind | None) -> None:
         self.flow.broken = kind
+
+    @rule(odd=st.sampled_from(["refused", "useless"]))
+    def an_odd_answer(self, odd: str) -> None:
+        self.flow.odd = [odd]
 
     @rule(source=sources)
     def a_person_asks(self, source: GrantSource) -> None:

@@ -55,7 +55,7 @@ class FastClocks:
 
     @property
     def clocks(self) -> Clocks:
-        return Clocks(wall=self.wall, steady=self.steady)
+        return Clocks(wall=self.wall, steady=self.steady, sleep=lambda seconds: anyio.sleep(seconds / self.speed))
 
 
 class Outbox:
@@ -148,7 +148,8 @@ def set_up(home: Path, settings: dict[str, object], *, password: str | None = No
 async def opened(records: Records, clocks: FastClocks | None = None, **options: Any) -> AsyncIterator[Outbox]:
     """A device that is open until the context is left."""
     clocks = clocks or FastClocks()
-    async with Spool(records.home, clock=clocks.wall) as spool, Accesses(records) as accesses:
+    accesses = Accesses(records, clocks=clocks.clocks)
+    async with Spool(records.home, clock=clocks.wall) as spool, accesses:
         device = Device(records, accesses, spool, clocks=clocks.clocks, speed=clocks.speed)
         yield Outbox(device, **options)
 

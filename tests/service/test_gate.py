@@ -10,11 +10,13 @@ import anyio
 import pytest
 
 from mailslot.oauth.grant import Grant
+from mailslot.oauth.location import Location
 from mailslot.service.gate import ASKED_AGAIN, RESTS, Gate
 from mailslot.service.verdict import Trouble
 from mailslot.slots.records import Records
 from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import DOVECOT, Fault, Sandbox, run_sandbox
+from mailslot_plugins.sandbox.web_faults import Said, WebFault
 from service.outbox import ALICE, SENDER, FastClocks, opened, outbox, received, set_up
 
 if TYPE_CHECKING:
@@ -269,6 +271,10 @@ def test_an_administrator_may_have_acted_and_nobody_told_us() -> None:
     assert (gate.is_shut, gate.is_open) == (True, False)
     now = ASKED_AGAIN
     assert gate.is_open
+    gate.close(Trouble("hold", "token_update_failed", ""))
+    assert (gate.is_shut, gate.is_open) == (True, False)
+    now += ASKED_AGAIN
+    assert gate.is_open
     gate.close(Trouble("hold", "password_refused", ""))
     now += 1e9
     assert not gate.is_open
@@ -285,6 +291,62 @@ async def test_an_administrator_acts_at_the_server(tmp_path: Path) -> None:
             assert job.cause == "smtp_auth_disabled"
             sandbox.faults.clear()
             await box.until(job, "sent")
+
+
+async def test_a_single_odd_refusal_of_the_token_service_holds_nothing(tmp_path: Path) -> None:
+    async with run_sandbox() as sandbox:
+        sandbox.provider.rotation = "strict"
+        records = set_up(tmp_path, oauth(sandbox, tmp_path))
+        await get_token(sandbox, records, lifetime=0)
+        refused(sandbox, 1)
+        async with opened(records, FastClocks(20)) as box, box.delivering():
+            job = await box.until(await box.accept(), "sent", "held")
+            assert (job.state, job.attempts) == ("sent", 1)
+        assert sandbox.token_service.requests == ["token refresh_token 400", "token refresh_token 200"]
+
+
+async def test_a_token_service_that_recovers_lets_what_was_held_leave(tmp_path: Path) -> None:
+    """Nobody does anything here, and it is asked no more than once an hour."""
+    async with run_sandbox() as sandbox:
+        sandbox.provider.rotation = "strict"
+        records = set_up(tmp_path, oauth(sandbox, tmp_path))
+        await get_token(sandbox, records, lifetime=0)
+        refused(sandbox, 2)
+        clocks = FastClocks(3000)
+        async with opened(records, clocks) as box:
+            async with box.delivering():
+                began = clocks.steady()
+                job = await box.until(await box.accept(), "held")
+                assert job.cause == "token_update_failed"
+            box.restart()
+            async with box.delivering():
+                job = await box.until(job, "sent")
+            assert clocks.steady() - began >= 0.9 * ASKED_AGAIN
+        assert len(sandbox.token_service.requests) == 3
+
+
+async def test_a_device_that_has_moved(tmp_path: Path) -> None:
+    """What a copy holds leaves once a person says that it is none; nobody asks the token service before."""
+    async with run_sandbox() as sandbox:
+        sandbox.provider.rotation = "strict"
+        records = set_up(tmp_path, oauth(sandbox, tmp_path))
+        await get_token(sandbox, records, lifetime=0)
+        store = records.store("smtp")
+        grant = await store.load()
+        assert grant is not None
+        await store.save(replace(grant, location=Location((), None, "/elsewhere/locks/smtp.lock", 1)))
+        async with opened(records) as box, box.delivering():
+            job = await box.until(await box.accept(), "held")
+            assert job.cause == "home_copied"
+            assert sandbox.token_service.requests == []
+            await store.stay()
+            await box.until(job, "sent")
+
+
+def refused(sandbox: Sandbox, times: int) -> None:
+    """Have the token service refuse a refresh so often, for nothing."""
+    no = WebFault("token", "refresh_token", act=False, answer=Said(400, {"error": "invalid_grant"}))
+    sandbox.token_service.faults += [replace(no, nth=number + 1) for number in range(times)]
 
 
 async def test_a_source_of_tokens_outside_of_the_device_works_again(tmp_path: Path) -> None:

@@ -73,6 +73,20 @@ async def test_a_sign_in(sandbox: Sandbox, panel: Client, http: TokenHttp) -> No
     assert await refuses_connections(redirects[0])
 
 
+async def test_a_port_that_is_set(panel: Client, http: TokenHttp) -> None:
+    async with open_loopback("127.0.0.1") as free:
+        port = urlsplit(free.redirect_uri).port
+        with pytest.raises(TokenError, match=rf"The port {port} that is set \(redirect_port\) cannot be opened"):
+            await FLOW.obtain(replace(panel, redirect_port=port), http, Nobody())
+    for _ in range(2):  # at once again, although connections to it have just ended
+
+        async def act(address: str) -> None:
+            assert query(address)["redirect_uri"] == f"http://127.0.0.1:{port}"
+            await get(await sign_in(address))
+
+        assert (await FLOW.obtain(replace(panel, redirect_port=port), http, Somebody(act=act))).access_token
+
+
 async def test_what_else_knocks_changes_nothing(panel: Client, http: TokenHttp) -> None:
     answers: list[bytes] = []
 

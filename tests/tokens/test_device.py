@@ -213,9 +213,9 @@ async def test_answers_without_what_is_needed(
         (GOOGLE["device code for mail"], "scope_wrong"),
         (Said(401, {"error": "invalid_client"}), "app_secret_invalid"),
         (Said(200, {"error": "unauthorized_client"}), "app_type_wrong"),
-        (Said(200, b"[]"), "token_service_unreachable"),
+        (Said(200, b"[]"), "not_a_token_service"),
         (Said(503, {}), "token_service_busy"),
-        (PORTAL, "token_service_unreachable"),
+        (PORTAL, "not_a_token_service"),
     ],
 )
 async def test_no_code_is_given(sandbox: Sandbox, panel: Client, http: TokenHttp, answer: Said, cause: str) -> None:

@@ -15,10 +15,12 @@ from mailslot_plugins.tokens.app import AppFlow
 from mailslot_plugins.tokens.browser import BrowserFlow
 from mailslot_plugins.tokens.device import DeviceFlow
 from mailslot_plugins.tokens.paste import PasteFlow
-from tokens.people import InChromium, Nobody, until
+from tokens.people import InChromium, Nobody, Somebody, until
 
 if TYPE_CHECKING:
     import ssl
+
+    from playwright.sync_api import Page
 
     from lab.browser import Browser
     from lab.dovecot import Dovecot
@@ -62,6 +64,32 @@ async def test_a_person_signs_in(
     assert set(known["scope"].split()) == {"mail.pop", "mail.send"}
     secrets = [grant.access_token.reveal(), grant.refresh_token.reveal()]
     assert not any(secret in page for secret in secrets for page in person.pages)
+
+
+async def test_a_provider_that_compares_the_redirect_address_exactly(
+    browser: Browser, lab_panel: Client, http: TokenHttp
+) -> None:
+    """As oidc-provider does for web applications (RFC 9700 section 2.1)."""
+    flow = PasteFlow()
+    exact = replace(lab_panel, client_id="exact", redirect_uri="https://printer.example.test/signed-in")
+    grant = await flow.obtain(exact, http, InChromium(browser=browser))
+    assert (grant.flow, grant.account) == ("paste", "alice@example.test")
+    assert (await flow.renew(exact, http, grant)).access_token
+    for other in ("https://printer.example.test/signed-in/", "http://127.0.0.1:8765", None):
+        person = InChromium(browser=browser)
+        client = replace(exact, redirect_uri=other)
+
+        async def refused(address: str, person: InChromium = person) -> str:
+            def act(page: Page) -> str:
+                page.goto(address)
+                return page.inner_text("body")
+
+            person.pages.append(await browser.visit(act))
+            return ""
+
+        with pytest.raises(TokenError):
+            await flow.obtain(client, http, Somebody(act=refused))
+        assert "redirect_uri" in person.pages[0]
 
 
 async def test_a_person_declines(

@@ -158,7 +158,7 @@ async def test_an_identity_that_the_machine_does_not_have(
         (200, {"access_token": "two words", "expires_in": "3599"}, "unknown"),
         (200, {"token": "eyJ0eXAi.under-another-name"}, "unknown"),
         (302, "", "token_service_unreachable"),
-        (200, "<html>sign in first</html>", "token_service_unreachable"),
+        (200, "<html>sign in first</html>", "not_a_token_service"),
         (200, {"access_token": "x" * 70_000}, "token_service_unreachable"),
     ],
 )
@@ -169,7 +169,7 @@ async def test_what_a_machine_may_answer_instead(
     machine.answers = [(status, said)]
     error = await refusal(source_of(tmp_path, "msal managed_identity", **MICROSOFT))
     assert error.cause == cause
-    assert error.retryable == (cause.startswith("token_service_") or cause == "unknown")
+    assert error.retryable == (cause.startswith("token_service_") or cause in {"not_a_token_service", "unknown"})
     shown = f"{error} {error.detail} {caplog.text} {''.join(traceback.format_exception(error))}"
     assert not any(part in shown for part in ("cut-off", "under-another", "xxxxxx"))
 

@@ -185,6 +185,58 @@ async def test_localhost_where_the_provider_wants_it(panel: Client, http: TokenH
     assert "redirect_uri=http%3A%2F%2Flocalhost%3A" in person.addresses[0]
 
 
+EXACT = "https://Printer.example:443/Signed/In?from=printer"
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "https://printer.example/Signed/In?from=printer&{query}",
+        "https://printer.example:443/Signed/In?from=printer&{query}",
+        "https://printer.example/Signed/In/?{query}",
+        "Printer.example:443/Signed/In?{query}",
+        "{query}",
+    ],
+)
+def test_a_redirect_address_that_is_set(shape: str) -> None:
+    attempt = Attempt(CLIENT, EXACT)
+    assert parse_qs(urlsplit(attempt.address).query)["redirect_uri"] == [EXACT]
+    answer = {"code": "c", "state": state_of(attempt), "iss": ISSUER}
+    found = read_pasted(shape.format(query=urlencode(answer)), attempt)
+    assert attempt.code(found) == "c"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://printer.example/Signed/In",
+        "https://printer.example:444/Signed/In",
+        "https://printer.example:x/Signed/In",
+        "https://printer.example/signed/in",
+        "https://printer.example/",
+        "https://printer.example.evil.example/Signed/In",
+        "https://printer.example@evil.example/Signed/In",
+    ],
+)
+def test_another_one_than_is_set(address: str) -> None:
+    attempt = Attempt(CLIENT, EXACT)
+    with pytest.raises(UnusableError, match="another address"):
+        read_pasted(f"{address}?code=c&state={state_of(attempt)}", attempt)
+
+
+async def test_a_sign_in_with_a_redirect_address_that_is_set(sandbox: Sandbox, panel: Client, http: TokenHttp) -> None:
+    exact = "http://127.0.0.1:8765"
+    redirects: list[str] = []
+
+    async def act(address: str) -> str:
+        redirects.append(await sign_in(address))
+        return redirects[0]
+
+    grant = await FLOW.obtain(replace(panel, redirect_uri=exact), http, Somebody(act=act))
+    assert grant.access_token
+    assert redirects[0].startswith(f"{exact}?")
+
+
 async def test_a_provider_that_does_not_allow_it(panel: Client, http: TokenHttp) -> None:
     provider = replace(panel.provider, refused_flows={"paste": "Not here."})
     with pytest.raises(InputError, match="Not here"):

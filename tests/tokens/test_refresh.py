@@ -139,7 +139,7 @@ async def test_a_wrong_clock_is_learnt(sandbox: Sandbox, panel: Client, http: To
         (ENTRA[7000222], "app_secret_expired", Kind.CONFIGURATION),
         (ENTRA[90033], "token_service_busy", Kind.PASSING),
         (GOOGLE["revoked"], "token_update_failed", Kind.GONE),
-        (PORTAL, "token_service_unreachable", Kind.PASSING),
+        (PORTAL, "not_a_token_service", Kind.PASSING),
         (Said(302, b"", {"Location": "http://login.hotel.example/"}), "token_service_unreachable", Kind.PASSING),
         (Said(400, {"error": "made_up"}), "unknown", Kind.UNKNOWN),
     ],

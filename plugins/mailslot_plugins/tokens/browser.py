@@ -36,7 +36,7 @@ class BrowserFlow(RenewedByRefreshToken):
             TokenError: there is no token; with its cause.
         """
         client.provider.check_flow(self.name)
-        async with open_loopback(client.provider.quirks.loopback_host) as loopback:
+        async with open_loopback(client.provider.quirks.loopback_host, client.redirect_port or 0) as loopback:
             attempt = Attempt(client, loopback.redirect_uri)
             code = await loopback.code(attempt, person.show_address, self.within)
         return new_grant(self.name, client, http, await attempt.redeem(code, http))

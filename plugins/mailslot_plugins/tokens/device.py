@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _EXPIRES_IN: Final = 600.0  # seconds, where the service forgot to say
 _SLOWER: Final = 5.0  # seconds added by each slow_down (RFC 8628 section 3.5)
 _SLOWEST: Final = 60.0  # seconds between tries at a service that does not answer
-_WAITING: Final = frozenset({"token_service_unreachable", "token_service_busy"})
+_WAITING: Final = frozenset({"token_service_unreachable", "not_a_token_service", "token_service_busy"})
 
 
 @dataclass(frozen=True)

@@ -73,20 +73,22 @@ class Loopback:
 
 
 @asynccontextmanager
-async def open_loopback(host: str) -> AsyncGenerator[Loopback]:
-    """Listen on a free port until the context is left.
+async def open_loopback(host: str, port: int = 0) -> AsyncGenerator[Loopback]:
+    """Listen on a port until the context is left.
 
     Args:
         host: what to call it in the address: ``127.0.0.1``, or ``localhost`` for providers that know no other.
+        port: which port; 0 for any that is free.
 
     Raises:
-        TokenError: no port can be had.
+        TokenError: the port, or any, cannot be had.
     """
     try:
         # A name may lead anywhere (RFC 8252 section 8.3); browsers find localhost here, too.
-        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
     except OSError as error:
-        raise unfinished("No port can be opened for the end of the sign-in.", str(error)) from error
+        which = f"The port {port} that is set (redirect_port) cannot" if port else "No port can"
+        raise unfinished(f"{which} be opened for the end of the sign-in.", str(error)) from error
     async with listener:
         yield Loopback(listener, host)
 

@@ -1,6 +1,7 @@
 """Authorization code by a browser elsewhere: the person pastes the address that failed to open there.
 
-That browser is sent to its own machine's loopback address, where nobody listens; its address bar then holds the answer.
+That browser is sent to its own machine's loopback address, where nobody listens, or to the address that is set; its
+address bar then holds the answer.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import anyio
 
@@ -65,7 +66,7 @@ class PasteFlow(RenewedByRefreshToken):
             TokenError: there is no token; with its cause.
         """
         client.provider.check_flow(self.name)
-        attempt = Attempt(client, nowhere(client.provider.quirks.loopback_host))
+        attempt = Attempt(client, client.redirect_uri or nowhere(client.provider.quirks.loopback_host))
         code: Secret | None = None
         with anyio.move_on_after(self.within):
             code = await _ask(attempt, person)
@@ -129,22 +130,30 @@ def read_pasted(pasted: str, attempt: Attempt) -> dict[str, str]:
 def _query_and_fragment(text: str, redirect_uri: str) -> tuple[str, str]:
     ours = urlsplit(redirect_uri)
     before = text.partition("?")[0].partition("#")[0]
-    if before.lower().startswith(ours.netloc):
-        before, text = f"http://{before}", f"http://{text}"
+    if before.lower().startswith(ours.netloc.lower()):
+        before, text = f"{ours.scheme}://{before}", f"{ours.scheme}://{text}"
     if "://" not in before:
         query, _, fragment = text.lstrip("/?").partition("#")
         return query, fragment
+    parts = urlsplit("")
     try:
         parts = urlsplit(text)
+        is_ours = _place(parts) == _place(ours)
     except ValueError:
-        parts = urlsplit("")
-    if (parts.scheme, parts.netloc.lower(), parts.path.strip("/")) != (ours.scheme, ours.netloc, ""):
+        is_ours = False
+    if not is_ours:
         raise UnusableError(
             "other_address",
             f"That is another address. The one that is needed begins with {redirect_uri}; it is where "
             "the browser goes after the sign-in, and where it finds nothing.",
         )
     return parts.query, parts.fragment
+
+
+def _place(parts: SplitResult) -> tuple[str, str | None, int | None, str]:
+    """Return what an address leads to; browsers leave out the port that goes without saying."""
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, parts.hostname, port, parts.path.strip("/")
 
 
 def _wanted(attempt: Attempt) -> str:

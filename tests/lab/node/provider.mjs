@@ -65,6 +65,14 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
       token_endpoint_auth_method: 'none',
     },
     {
+      client_id: 'exact',
+      application_type: 'web',
+      grant_types: ['authorization_code', 'refresh_token'],
+      response_types: ['code'],
+      redirect_uris: ['https://printer.example.test/signed-in'],
+      token_endpoint_auth_method: 'none',
+    },
+    {
       client_id: 'dovecot',
       client_secret: 'dovecot-secret',
       grant_types: [],

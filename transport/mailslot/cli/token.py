@@ -123,6 +123,34 @@ async def _delete(records: Records, slot: Slot) -> None:
     console.print(escape(revocation.sentence))
 
 
+@app.command("moved")
+def moved(
+    context: typer.Context,
+    slot: Annotated[str | None, typer.Argument(metavar="[SLOT]", help="One slot; all without it.")] = None,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Say that the device has moved, and was not copied: its tokens are renewed here from now on.
+
+    Only where nothing renews them elsewhere any more: two devices with one token end it for each other.
+    """
+    home: Path = context.obj
+    slots = SLOTS if slot is None else (find_slot(slot),)
+    records = open_records(home)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("nobody is there to be asked; add --yes", param_hint="--yes")
+        typer.confirm("Is the device that this home folder was on out of use, or was it this one?", abort=True)
+    anyio.run(_moved, records, slots)
+
+
+async def _moved(records: Records, slots: tuple[Slot, ...]) -> None:
+    console = make_console()
+    found = [name for name in dict.fromkeys(slot.record for slot in slots) if await records.store(name).stay()]
+    names = " and ".join(slot.id for slot in SLOTS if slot.record in found)
+    console.print(f"The token of {names} is renewed here from now on." if found else "There is no token.")
+
+
 @app.command("status")
 def status(
     context: typer.Context,

@@ -24,6 +24,7 @@ from mailslot.errors import MailError, NetworkError, TokenError
 from mailslot.message.mailbox import Mailbox
 from mailslot.message.message import Message
 from mailslot.net.endpoint import Security, in_seconds
+from mailslot.oauth.failures import CONFIRM_AFTER
 from mailslot.oauth.renewal import GrantSource
 from mailslot.sasl.credentials import OAuth, Password
 from mailslot.slots.access import NotConfiguredError, open_smtp, sign_in_by_pop_first
@@ -255,6 +256,8 @@ class _Test:
         self.stages.begin(name)
         # A renewal is bounded by itself, and may take several requests; a sign-in has several steps.
         longest = {"token": 4.0, "send": 4.0}.get(name, 1.5) * self._timeout + GRACE
+        if name == "token":
+            longest += CONFIRM_AFTER
         self._begun = anyio.current_time()
         self._scope.deadline = min(self._latest, self._begun + longest)
 

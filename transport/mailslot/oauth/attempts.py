@@ -1,11 +1,9 @@
-"""How often a renewal is tried at once, and with which renewal token."""
+"""How often a refresh is tried at once, and with which refresh token."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
-
-import anyio
 
 from mailslot.oauth.faults import Kind, TokenServiceError
 
@@ -13,50 +11,69 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from mailslot.oauth.grant import Grant
+    from mailslot.oauth.timing import Clocks
 
 _AGAIN: Final = (0.5, 3.0)
 """Seconds before a request whose answer was lost is made again."""
 
 _WITHIN: Final = 60.0
-"""Seconds from the first request; providers that forgive a renewal token's second use do so for about as long."""
+"""Seconds from the first request; providers that forgive a refresh token's second use do so for about as long."""
 
 
-async def with_either(attempt: Callable[[Grant], Awaitable[Grant]], grant: Grant, steady: Callable[[], float]) -> Grant:
-    """Renew with the newest renewal token; where the provider does not know that one, with the one before.
-
-    The newest is unknown to a service that came back from a backup. There is nothing to lose then: a provider that
-    ends a grant whose renewal token is used twice has ended this one already.
+class Refresh:
+    """One refresh, in as many requests as it takes.
 
     Args:
-        attempt: renews a grant, once.
+        attempt: makes one request, with the refresh token of the grant that it is given.
         grant: the grant.
-        steady: a clock that is never set.
-
-    Raises:
-        TokenError: it could not be renewed.
+        clocks: the device's clocks.
     """
-    try:
-        return await _with_newest(attempt, grant, steady)
-    except TokenServiceError as error:
-        if error.error != "invalid_grant" or error.kind is not Kind.GONE or grant.previous_refresh_token is None:
-            raise
-        earlier = replace(grant, refresh_token=grant.previous_refresh_token, previous_refresh_token=None)
+
+    def __init__(self, attempt: Callable[[Grant], Awaitable[Grant]], grant: Grant, clocks: Clocks) -> None:
+        self._attempt = attempt
+        self._grant = grant
+        self._clocks = clocks
+
+    async def with_newest(self) -> Grant:
+        """Refresh with the newest refresh token; where the answer was lost, ask at most twice more.
+
+        An answer that gives no usable access token may bring a new refresh token all the same. It is used from then
+        on, since a strict provider ends a grant whose old one is used again (RFC 9700 section 4.14.2).
+
+        Raises:
+            TokenError: it could not be refreshed.
+        """
+        begun, pauses = self._clocks.steady(), iter(_AGAIN)
+        while True:
+            try:
+                return await self._attempt(self._grant)
+            except TokenServiceError as error:
+                self._grant = self._grant.rotated(error.refresh_token)
+                pause = max(next(pauses, _WITHIN), error.retry_after or 0.0)
+                if not error.answer_lost or self._clocks.steady() - begun + pause >= _WITHIN:
+                    raise
+            await self._clocks.sleep(pause)
+
+    async def with_previous(self, refusal: TokenServiceError) -> Grant:
+        """Refresh with the refresh token before the newest, which the provider has refused for good.
+
+        The newest is unknown to a service that came back from a backup. There is nothing to lose then: a provider that
+        ends a grant whose refresh token is used twice has ended this one already.
+
+        Raises:
+            TokenError: `refusal`, or why nobody could be asked.
+        """
+        if self._grant.previous_refresh_token is None:
+            raise refusal
+        self._grant = replace(
+            self._grant, refresh_token=self._grant.previous_refresh_token, previous_refresh_token=None
+        )
         try:
-            return await _with_newest(attempt, earlier, steady)
+            return await self.with_newest()
         except TokenServiceError as second:
-            raise second if second.kind is Kind.PASSING else error from None
+            raise second if second.kind is Kind.PASSING else refusal from None
 
 
-async def _with_newest(
-    attempt: Callable[[Grant], Awaitable[Grant]], grant: Grant, steady: Callable[[], float]
-) -> Grant:
-    """Renew; where the answer was lost, at most twice more, with the same renewal token."""
-    begun, pauses = steady(), iter(_AGAIN)
-    while True:
-        try:
-            return await attempt(grant)
-        except TokenServiceError as error:
-            pause = max(next(pauses, _WITHIN), error.retry_after or 0.0)
-            if not error.answer_lost or steady() - begun + pause >= _WITHIN:
-                raise
-        await anyio.sleep(pause)
+def is_refused(error: TokenServiceError) -> bool:
+    """Whether the provider says that it does not know the refresh token, or knows it no longer."""
+    return error.kind is Kind.GONE and error.error in {"invalid_grant", None}

@@ -35,6 +35,9 @@ class Client:
         client_secret: the application's secret; None for a public client.
         certificate: instead of a secret; it is preferred where both are there.
         tenant: the organisation's tenant; None where the provider knows none, or for its default.
+        redirect_uri: where a browser elsewhere is sent after a sign-in (RFC 6749 section 3.1.2), for providers that
+            compare it exactly; None for a loopback address with any port.
+        redirect_port: the port of the listener on loopback; None for any that is free, as RFC 8252 section 7.3 has it.
     """
 
     provider: Provider
@@ -44,6 +47,8 @@ class Client:
     client_secret: Secret | None = field(default=None, repr=False)
     certificate: Certificate | None = field(default=None, repr=False)
     tenant: str | None = None
+    redirect_uri: str | None = None
+    redirect_port: int | None = None
 
     @property
     def confidential(self) -> bool:

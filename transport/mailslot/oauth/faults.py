@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mailslot.oauth.http import Answer
+    from mailslot.wire.secret import Secret
 
 MAX_SKEW: Final = 300.0
 """Seconds; a clock that is wrong by more explains a refusal."""
@@ -52,6 +53,7 @@ class TokenServiceError(TokenError):
         status: the HTTP status; None where no answer came.
         retry_after: seconds to wait, by ``Retry-After``; None where it did not say.
         answer_lost: whether the service may have acted on the request although no usable answer came.
+        refresh_token: the refresh token that came with an answer of no other use; it is the one to use from now on.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class TokenServiceError(TokenError):
         status: int | None = None,
         retry_after: float | None = None,
         answer_lost: bool = False,
+        refresh_token: Secret | None = None,
     ) -> None:
         super().__init__(message, cause=cause, retryable=kind is Kind.PASSING, detail=detail)
         self.kind = kind
@@ -76,6 +79,7 @@ class TokenServiceError(TokenError):
         self.status = status
         self.retry_after = retry_after
         self.answer_lost = answer_lost
+        self.refresh_token = refresh_token
 
 
 class Meaning(NamedTuple):
@@ -158,6 +162,11 @@ TEXTS: Final[tuple[tuple[str, str, Meaning], ...]] = (
         Meaning("app_or_tenant_unknown", _C, "tarickb/sasl-xoauth2 issue 95"),
     ),
     (
+        "unauthorized_client",
+        "invalid client or invalid client credentials",
+        Meaning("app_secret_invalid", _C, "Keycloak, AuthenticationProcessor of its clients"),
+    ),
+    (
         "invalid_request",
         "identity not found",
         Meaning("app_or_tenant_unknown", _C, "a virtual machine of Azure's: Azure/azure-sdk-for-net issue 37278"),
@@ -169,6 +178,12 @@ TEXTS: Final[tuple[tuple[str, str, Meaning], ...]] = (
     ),
 )
 """What a text of Google's, or of Azure's on its own machines, adds."""
+
+_NO_CLIENT: Final = re.compile(
+    r"\b(unknown|unregistered|no such) client|\bclient\b.{0,60}\b(unknown|not (found|known|registered)|does not exist)",
+    re.IGNORECASE,
+)
+"""What services say of a client id that they do not know; ``error`` is their ``unauthorized_client`` then, too."""
 
 _NUMBER: Final = re.compile(r"\bAADSTS(\d{5,8})\b")
 # What Google says of an assertion's times (google-api-php-client issues 1429 and 1501), and Entra (AADSTS500133).
@@ -191,11 +206,13 @@ _SENTENCES: Final = {
     "account_locked": "The account is locked or disabled at the {who}.",
     "mailbox_not_allowed": "The {who} does not let the application act for this mailbox, or there is no such mailbox.",
 }
-_BY_ERROR: Final = {
-    "access_denied": "The sign-in at the {who} was declined.",
-    "authorization_declined": "The sign-in at the {who} was declined.",
-    "authorization_pending": "The sign-in at the {who} has not been finished yet.",
-    "expired_token": "The code of the {who} was not used in time.",
+_BY_ERROR: Final[Mapping[tuple[str, str | None], str]] = {
+    ("token_not_retrieved", "access_denied"): "The sign-in at the {who} was declined.",
+    ("token_not_retrieved", "authorization_declined"): "The sign-in at the {who} was declined.",
+    ("token_not_retrieved", "authorization_pending"): "The sign-in at the {who} has not been finished yet.",
+    ("token_not_retrieved", "expired_token"): "The code of the {who} was not used in time.",
+    ("app_type_wrong", "unauthorized_client"): "The {who} does not know this application's id, or does not allow it "
+    "this way of signing in.",
 }
 
 
@@ -213,8 +230,8 @@ def classify(answer: Answer, grant_type: str = "") -> TokenServiceError:
     said = ": ".join(filter(None, (error, description))) or f"HTTP {answer.status}"
     if cause == "clock_wrong":
         sentence = f"This device's clock is wrong{_by(answer.date_skew)}, and the {who} refuses what it dates."
-    elif cause == "token_not_retrieved" and error in _BY_ERROR:
-        sentence = _BY_ERROR[error].format(who=who)
+    elif (cause, error) in _BY_ERROR:
+        sentence = _BY_ERROR[cause, error].format(who=who)
     elif cause in _SENTENCES:
         sentence = _SENTENCES[cause].format(who=who)
     else:
@@ -251,7 +268,26 @@ def _meaning(
     added = None if error in _DECISIVE else _added(error, description, numbers)
     if added is None and error == "invalid_grant":
         return _invalid_grant(grant_type, description)
+    if added is None and error is None and _is_bare(answer) and grant_type == "refresh_token":
+        # glewlwyd, protocol_oidc.c: a refresh token that it does not know, or that is another client's.
+        return "token_update_failed", Kind.GONE
+    if added is None and error == "unauthorized_client" and _is_of_no_client(answer.status, description):
+        return "app_or_tenant_unknown", Kind.CONFIGURATION
     return (added or meaning)[:2]
+
+
+def _is_bare(answer: Answer) -> bool:
+    """Whether an answer says that the request is refused, and nothing else."""
+    return answer.status == 400 and answer.json is None
+
+
+def _is_of_no_client(status: int, description: str) -> bool:
+    """Whether ``unauthorized_client`` is about a client id that nobody knows.
+
+    RFC 6749 section 5.2 has it with status 400 for a client that may not use the grant type; glewlwyd (protocol_oidc.c)
+    answers 403 with that word alone for a client that it does not know.
+    """
+    return bool(_NO_CLIENT.search(description)) if description else status in {401, 403}
 
 
 def _clock_explains(skew: float | None, error: str | None, description: str) -> bool:

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mailslot.oauth.location import Location
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
@@ -21,8 +22,10 @@ class Failure:
         sentence: for the person.
         detail: for the engineer.
         at: when, in seconds since the epoch.
-        retry_at: from when on another try makes sense, in seconds since the epoch; None where only a new grant
-            or a change of settings helps.
+        retry_at: from when on another try makes sense, in seconds since the epoch; None where, as far as is known,
+            only a new grant or a change of settings helps.
+        refusals: how many refreshes in a row were refused for good.
+        unconfirmed: whether the provider has refused once only, and is still to be asked whether it means that.
     """
 
     cause: str
@@ -30,6 +33,8 @@ class Failure:
     detail: str
     at: float
     retry_at: float | None
+    refusals: int = 0
+    unconfirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class Grant:
         token_origin: scheme, host and port of the token endpoint that gave it (`mailslot.oauth.origin`); None in a
             grant from before they were kept.
         revocation_origin: the same of the revocation endpoint that was known then; None where none was.
+        location: where it was obtained or renewed last; None in a grant from before that was kept.
     """
 
     flow: str
@@ -72,6 +78,7 @@ class Grant:
     forced: int = 0
     token_origin: str | None = None
     revocation_origin: str | None = None
+    location: Location | None = None
 
     def to_secret(self) -> Secret:
         """Return the grant as JSON, to be kept in the vault only."""
@@ -80,6 +87,7 @@ class Grant:
             value = getattr(self, field.name)
             values[field.name] = value.reveal() if isinstance(value, Secret) else value
         values["failure"] = None if self.failure is None else asdict(self.failure)
+        values["location"] = None if self.location is None else asdict(self.location)
         return Secret(json.dumps(values))
 
     @classmethod
@@ -95,9 +103,17 @@ class Grant:
                 values[name] = None if values[name] is None else Secret(values[name])
             values["scopes"] = tuple(values["scopes"])
             values["failure"] = None if values["failure"] is None else Failure(**values["failure"])
+            location = values.get("location")
+            values["location"] = None if location is None else Location.from_json(location)
             return cls(**values)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("not a grant") from error
+
+    def rotated(self, refresh_token: Secret | None) -> Grant:
+        """Return the same grant with a new refresh token, if one came; the old one is kept as the previous one."""
+        if refresh_token in {None, self.refresh_token}:
+            return self
+        return replace(self, refresh_token=refresh_token, previous_refresh_token=self.refresh_token)
 
     def failed(self, failure: Failure) -> Grant:
         """Return the same grant with a failed renewal noted; no token is dropped."""

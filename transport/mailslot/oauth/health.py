@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from mailslot.oauth.claims import missing_scopes
 from mailslot.oauth.faults import MAX_SKEW
 from mailslot.oauth.grant import Failure
+from mailslot.oauth.location import why_not_here
 from mailslot.oauth.origin import why_not_renewed
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from mailslot.errors import MailError
     from mailslot.oauth.grant import Grant
+    from mailslot.oauth.location import Location
     from mailslot.oauth.providers import Provider
 
 State = Literal["ok", "expiring", "needs_token", "needs_administrator", "unreadable"]
@@ -36,6 +38,7 @@ _OBTAIN_AGAIN: Final = frozenset(
         "token_for_other_service",
         "token_refused",
         "account_mismatch",
+        "home_copied",
     }
 )
 
@@ -51,6 +54,7 @@ class Facts:
             where it cannot be told.
         renews_alone: whether the flow needs no renewal token, since the application signs in by itself.
         secret_expires_at: when the application's secret ends, in seconds since the epoch, if it was entered.
+        here: where this is; None where that does not matter.
     """
 
     account: str | None = None
@@ -58,6 +62,7 @@ class Facts:
     settings: str | None = None
     renews_alone: bool = False
     secret_expires_at: float | None = None
+    here: Location | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,9 @@ def _judge(
 
 def _failure(grant: Grant, facts: Facts, provider: Provider, now: float) -> Failure | None:
     """Return why a renewal under these settings failed, or would; None where nothing is known against it."""
-    refusal = None if facts.settings is None else why_not_renewed(grant, provider)
+    refusal = why_not_here(grant, facts.here)
+    if refusal is None and facts.settings is not None:
+        refusal = why_not_renewed(grant, provider)
     if refusal is not None:
         return Failure(refusal.cause, str(refusal), refusal.detail, now, None)
     return grant.failure if facts.settings in {None, grant.settings} else None

@@ -54,6 +54,7 @@ class Answer:
         date_skew: seconds that the service's clock is ahead of ours, by ``Date``, exact to about a second;
             None where it did not say.
         host: who was asked.
+        refresh_token: the refresh token that could be made out in a body of 2xx that is no JSON object.
     """
 
     status: int
@@ -61,6 +62,7 @@ class Answer:
     retry_after: float | None = None
     date_skew: float | None = None
     host: str = ""
+    refresh_token: Secret | None = None
 
     @property
     def ok(self) -> bool:
@@ -153,18 +155,22 @@ class TokenHttp:
             headers["Authorization"] = proof.authorization.reveal()
         host = host_of(url)
         http = self._inside if is_loopback(url) else self._outside
+        body, status = bytearray(), 0
         try:
             with anyio.fail_after(2 * self._timeout):
                 async with http.stream(method, url, content=content, headers=headers) as response:
-                    heard = self._clock()
-                    body = await _read(response, host)
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
-            raise unreachable.describe(error, host) from error
+                    heard, status = self._clock(), response.status_code
+                    await _read(response, host, body)
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError, TokenServiceError) as error:
+            failure = error if isinstance(error, TokenServiceError) else unreachable.describe(error, host)
+            if 200 <= status < 300:
+                failure.refresh_token = document.find_refresh_token(bytes(body))
+            raise failure from (None if failure is error else error)
         redactor = Redactor()
         for secret in (*members.values(), proof.authorization, proof.secret):
             if isinstance(secret, Secret):
                 redactor.add(secret)
-        return self._understand(response, body, heard, host, redactor)
+        return self._understand(response, bytes(body), heard, host, redactor)
 
     def _understand(
         self, response: httpx2.Response, body: bytes, heard: float, host: str, redactor: Redactor
@@ -183,6 +189,7 @@ class TokenHttp:
             _wait(headers.get("retry-after"), heard if date is None else date),
             None if date is None else date - heard,
             host,
+            document.find_refresh_token(body) if found is None and 200 <= status < 300 else None,
         )
 
 
@@ -214,8 +221,8 @@ def _text(value: str | Secret) -> str:
     return value.reveal() if isinstance(value, Secret) else value
 
 
-async def _read(response: httpx2.Response, host: str) -> bytes:
-    body = bytearray()
+async def _read(response: httpx2.Response, host: str, body: bytearray) -> None:
+    """Append to `body` what comes, as long as it comes."""
     with anyio.CancelScope() as scope:
         async for octets in response.aiter_raw():
             body += octets
@@ -230,7 +237,6 @@ async def _read(response: httpx2.Response, host: str) -> bytes:
             status=response.status_code,
             answer_lost=True,
         )
-    return bytes(body)
 
 
 def _http_date(value: str | None) -> float | None:

@@ -11,17 +11,19 @@ import hashlib
 import json
 import logging
 import random
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError, TokenError
-from mailslot.oauth.attempts import with_either
+from mailslot.oauth.attempts import Refresh, is_refused
 from mailslot.oauth.discovery import complete
+from mailslot.oauth.failures import CONFIRM_AFTER, FailureMemory
 from mailslot.oauth.faults import Kind, TokenServiceError
-from mailslot.oauth.grant import Failure, Grant
+from mailslot.oauth.location import why_not_here
 from mailslot.oauth.origin import bound, judged, why_not_renewed
 from mailslot.oauth.revocation import Revocation, revoke
 from mailslot.oauth.shelter import sheltered
@@ -31,10 +33,9 @@ from mailslot.oauth.timing import (
     Timing,
     forced_pause,
     lifetime,
-    next_pause,
-    pause_after,
     timing_of_stored,
 )
+from mailslot.oauth.unsaved import Unsaved
 from mailslot.sasl.credentials import AccessToken
 
 if TYPE_CHECKING:
@@ -42,38 +43,15 @@ if TYPE_CHECKING:
 
     from mailslot.oauth.client import Client
     from mailslot.oauth.flow import Flow, Person
-    from mailslot.oauth.grant import GrantStore
+    from mailslot.oauth.grant import Failure, Grant, GrantStore
     from mailslot.oauth.http import TokenHttp
+    from mailslot.oauth.location import Location
     from mailslot.wire.secret import Secret
 
 _LONGEST_ATTEMPT: Final = 90.0
 """Seconds after which a request is given up that nobody can cancel."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Unsaved:
-    """What the disk did not take.
-
-    Attributes:
-        over: what it holds instead.
-        grant: what it should hold.
-        error: why it does not.
-    """
-
-    over: Grant | None
-    grant: Grant
-    error: MailError
-
-    def is_newer_than(self, stored: Grant | None) -> bool:
-        """Whether the disk still holds what this came of, though another may have noted a failure there.
-
-        Otherwise another has renewed, obtained or deleted the token since.
-        """
-        if stored is None or self.over is None:
-            return False
-        return (stored.access_token, stored.refresh_token) == (self.over.access_token, self.over.refresh_token)
 
 
 class GrantSource:
@@ -86,6 +64,7 @@ class GrantSource:
         client: who we are to the provider.
         http: open for as long as this is used.
         clocks: the device's clocks.
+        locate: tells, in a thread, where this is, since a copy of a home folder renews nothing; None: it may be any.
         chance: gives a number from 0 to 1, so that devices do not all act at once.
     """
 
@@ -98,6 +77,7 @@ class GrantSource:
         http: TokenHttp,
         *,
         clocks: Clocks | None = None,
+        locate: Callable[[], Location] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._record = record
@@ -106,14 +86,14 @@ class GrantSource:
         self._client = client
         self._http = http
         self._clocks = clocks or Clocks()
+        self._locate = locate
         self._chance = chance
         self._settings = settings_digest(client, flow.name)
         self._given: Secret | None = None
         self._timings: dict[Secret, Timing] = {}
-        self._pause: tuple[Failure, float] | None = None
-        self._overlooks = False
+        self._failures = FailureMemory(self._clocks, chance)
         self._on_disk: Grant | None = None
-        self._unsaved: _Unsaved | None = None
+        self._unsaved: Unsaved | None = None
 
     @property
     def fault(self) -> MailError | None:
@@ -173,7 +153,7 @@ class GrantSource:
 
     def ask_again(self) -> None:
         """Let the next `token` ask the provider once more whatever it has said before: a person wants to know."""
-        self._overlooks = True
+        self._failures.overlook()
 
     async def obtain(self, person: Person) -> Grant:
         """Obtain a new grant, and keep it in the place of the old one.
@@ -207,6 +187,9 @@ class GrantSource:
                 if stored is None:
                     return Revocation(told=False, sentence="There was no token.")
                 grant = judged(self._newest(stored), self._settings)
+                if why_not_here(grant, await self._here()) is not None:
+                    sentence = "The provider was not told: the token is in use where this home folder was copied from."
+                    return Revocation(told=False, sentence=sentence)
                 return await revoke(grant, await self._known_client(), self._http)
             except MailError as error:
                 return Revocation(told=False, sentence=f"The provider was not told: {error}")
@@ -269,32 +252,61 @@ class GrantSource:
                 self._unsaved = None
         if not self._is_due(grant, refused):
             return grant
+        if (elsewhere := why_not_here(grant, await self._here())) is not None:
+            raise elsewhere
         grant = judged(grant, self._settings)
         forced = refused is not None and grant.access_token == refused
         return await self._renew(grant, replace(grant, forced=grant.forced + 1 if forced else 0))
 
     async def _renew(self, grant: Grant, asked: Grant) -> Grant:
-        if (remembered := self._remembered(grant)) is not None:
+        """Under the lock: ask the provider, unless it is known what it would say.
+
+        Where it says for the first time that it does not know the refresh token, it is asked once more.
+        """
+        if (remembered := self._failures.recall(grant, self._settings)) is not None:
             raise remembered
-        self._overlooks = False
+        self._failures.asked()
+        refresh, failure = Refresh(self._ask, asked, self._clocks), self._failure(grant)
         try:
-            return await with_either(self._ask, asked, self._clocks.steady)
+            if failure is not None and failure.unconfirmed:
+                await self._clocks.sleep(self._failures.wait(failure))
+            try:
+                return await refresh.with_newest()
+            except TokenServiceError as error:
+                if not is_refused(error):
+                    raise
+                refusal = error
+            if failure is None or not (failure.unconfirmed or failure.cause == refusal.cause):
+                await sheltered(partial(self._keep_failure, self._failures.note_unconfirmed(refusal)))
+                await self._clocks.sleep(CONFIRM_AFTER)
+                try:
+                    return await refresh.with_newest()
+                except TokenServiceError as error:
+                    if not is_refused(error):
+                        raise
+            return await refresh.with_previous(refusal)
         except TokenError as error:
-            await sheltered(partial(self._remember, grant, error))
+            await sheltered(partial(self._remember, error))
             raise
 
     async def _ask(self, grant: Grant) -> Grant:
         return await sheltered(partial(self._ask_and_keep, grant))
 
     async def _ask_and_keep(self, asked: Grant) -> Grant:
+        here = await self._here()
         # The lifetime begins when the token is issued: before the answer has come, but not before the request.
         issued, issued_at = self._clocks.steady(), self._clocks.wall()
         renewed: Grant | None = None
-        with anyio.move_on_after(_LONGEST_ATTEMPT):
-            client = await self._known_client()
-            if (refusal := why_not_renewed(asked, client.provider)) is not None:
-                raise refusal
-            renewed = bound(await self._flow.renew(client, self._http, asked), client.provider)
+        try:
+            with anyio.move_on_after(_LONGEST_ATTEMPT):
+                client = await self._known_client()
+                if (refusal := why_not_renewed(asked, client.provider)) is not None:
+                    raise refusal
+                renewed = bound(await self._flow.renew(client, self._http, asked), client.provider)
+        except TokenServiceError as error:
+            if (rotated := asked.rotated(error.refresh_token)) is not asked:
+                await self._keep(replace(rotated, settings=self._settings))
+            raise
         if renewed is None:
             raise TokenServiceError(
                 f"The token service did not finish its answer within {_LONGEST_ATTEMPT:.0f} seconds.",
@@ -303,15 +315,16 @@ class GrantSource:
                 answer_lost=True,
             )
         seconds = lifetime(renewed)
-        rotated = renewed.refresh_token not in {None, asked.refresh_token}
+        rotated = replace(asked, previous_refresh_token=None).rotated(renewed.refresh_token)
         renewed = replace(
             renewed,
             expires_at=None if seconds is None else issued_at + seconds,
             renewed_at=issued_at,
-            refresh_token=renewed.refresh_token if rotated else asked.refresh_token,
-            previous_refresh_token=asked.refresh_token if rotated else None,
+            refresh_token=rotated.refresh_token,
+            previous_refresh_token=rotated.previous_refresh_token,
             settings=self._settings,
             failure=None,
+            location=here,
             forced=asked.forced,
             # What the settings name by now for giving it up was not known when it was given.
             revocation_origin=asked.revocation_origin,
@@ -320,6 +333,9 @@ class GrantSource:
         await self._keep(renewed)
         logger.info("%s: the token was renewed", self._record)
         return renewed
+
+    async def _here(self) -> Location | None:
+        return None if self._locate is None else await run_sync(self._locate)
 
     async def _known_client(self) -> Client:
         if self._client.provider.needs_discovery:
@@ -341,12 +357,13 @@ class GrantSource:
             logger.error(  # noqa: TRY400 - a full disk is no bug: no traceback
                 "%s: what has changed of the token is in memory only, until it can be written: %s", self._record, error
             )
-            self._unsaved = _Unsaved(self._on_disk, grant, error)
+            self._unsaved = Unsaved(self._on_disk, grant, error)
         else:
             self._on_disk, self._unsaved = grant, None
 
     async def _begin(self, grant: Grant) -> Grant:
         async with self._store.lock():
+            grant = replace(grant, location=await self._here())
             await self._store.save(grant)
             self._on_disk, self._unsaved = grant, None
             self._note(grant, Timing.since(self._clocks.steady(), lifetime(grant), self._chance()))
@@ -356,34 +373,18 @@ class GrantSource:
         self._unsaved = self._given = None
         await self._store.delete()
 
-    async def _remember(self, grant: Grant, error: TokenError) -> None:
-        """Under the lock: note why a renewal failed. No token is dropped."""
-        now, retry_at = self._clocks.wall(), None
-        if error.retryable:
-            earlier = grant.failure if grant.settings == self._settings else None
-            wish = error.retry_after if isinstance(error, TokenServiceError) else None
-            retry_at = now + next_pause(earlier, wish, self._chance())
-        failure = Failure(error.cause, str(error), error.detail, now, retry_at)
-        if retry_at is not None:
-            self._pause = (failure, self._clocks.steady() + retry_at - now)
-        logger.warning("%s: the token could not be renewed (%s): %s", self._record, error.cause, error)
-        await self._keep(replace(grant.failed(failure), settings=self._settings))
+    def _failure(self, grant: Grant) -> Failure | None:
+        """Return why the last refresh failed, where that was under the settings of now."""
+        return grant.failure if grant.settings == self._settings else None
 
-    def _remembered(self, grant: Grant) -> TokenError | None:
-        """Return why it makes no sense to ask the provider now; None where it does."""
-        failure = grant.failure
-        if failure is None or grant.settings != self._settings or self._overlooks:
-            return None
-        if self._pause is None or self._pause[0] != failure:
-            self._pause = (failure, self._clocks.steady() + pause_after(failure, self._clocks))
-        if self._clocks.steady() >= self._pause[1]:
-            return None
-        return TokenError(
-            failure.sentence,
-            cause=failure.cause,
-            retryable=failure.retry_at is not None,
-            detail=failure.detail,
-        )
+    async def _remember(self, error: TokenError) -> None:
+        """Under the lock: note why a renewal failed. No token is dropped."""
+        logger.warning("%s: the token could not be renewed (%s): %s", self._record, error.cause, error)
+        await self._keep_failure(self._failures.note(self._failure(self._newest(self._on_disk)), error))
+
+    async def _keep_failure(self, failure: Failure) -> None:
+        grant = judged(self._newest(self._on_disk), self._settings)
+        await self._keep(replace(grant.failed(failure), settings=self._settings))
 
 
 def settings_digest(client: Client, flow: str) -> str:

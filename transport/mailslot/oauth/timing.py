@@ -12,8 +12,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import anyio
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from mailslot.oauth.grant import Failure, Grant
 
@@ -25,6 +27,9 @@ _JITTER: Final = 120.0
 """Up to so much is added to the margin, so that not all devices of a house renew at once."""
 _STEP: Final = 60.0
 """Seconds by which a clock may be set without anything being made of it; a ``Date`` is exact to a few."""
+
+_HOUR: Final = 3600.0
+"""Seconds after which a provider that refused for good is asked whether it still does."""
 
 _FIRST_PAUSE: Final = 10.0
 _LONGEST_PAUSE: Final = 600.0
@@ -51,10 +56,12 @@ class Clocks:
     Attributes:
         wall: seconds since the epoch; may be wrong, and may jump.
         steady: seconds since whenever; never set.
+        sleep: lets so many seconds pass.
     """
 
     wall: Callable[[], float] = time.time
     steady: Callable[[], float] = _steady
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +120,18 @@ def timing_of_stored(grant: Grant, clocks: Clocks, skew: float, chance: float) -
     return Timing.since(clocks.steady() - max(age, 0.0), lifetime(grant), chance)
 
 
-def pause_after(failure: Failure, clocks: Clocks) -> float:
-    """Return for how many seconds a failure that another process wrote down still forbids to ask again."""
-    if failure.retry_at is None:
-        return math.inf
+def pause_after(failure: Failure, clocks: Clocks, chance: float) -> float:
+    """Return for how many seconds a failure that another process wrote down still forbids to ask again.
+
+    Args:
+        failure: the failure.
+        clocks: the device's clocks.
+        chance: from 0 to 1; by how much an hour is shortened, so that not all devices of a house ask at once.
+    """
     now = clocks.wall()
+    if failure.retry_at is None:
+        hour = _HOUR * (1 - chance / 10)
+        return min(max(failure.at + hour - now, 0.0), hour)
     if now < failure.at - _STEP:
         return 0.0
     return min(max(failure.retry_at - now, 0.0), failure.retry_at - failure.at)

@@ -81,26 +81,21 @@ def read(answer: Answer, asked: Sequence[str], grant_type: str = "") -> TokenRes
         TokenServiceError: it is a refusal, or gives no token that could be used.
     """
     members = answer.json
-    if not answer.ok or (members and members.get("error")):
+    if not answer.ok:
         raise classify(answer, grant_type)
     if members is None:
-        raise _useless(answer, "what it sent is cut off or is no JSON")
-    if "access_token" not in members:
-        raise _useless(answer, "there is no access token in it")
-    token = members["access_token"]
-    if not isinstance(token, str):
-        raise _useless(answer, "its access token is no text")
-    try:
-        access_token = AccessToken(token).value
-    except InputError:
-        raise _useless(answer, "its access token is empty or holds characters that no token may hold") from None
-    token_type = members.get("token_type", "Bearer")
-    if not isinstance(token_type, str) or token_type.lower() != "bearer":
-        raise _useless(answer, f"its token is of the type {words(token_type, 40) or '?'}, and mail takes bearer tokens")
+        raise _useless(answer, "what it sent is cut off or is no JSON", answer.refresh_token)
+    refresh_token = _secret(members.get("refresh_token"))
+    if members.get("error"):
+        error = classify(answer, grant_type)
+        error.refresh_token = refresh_token
+        raise error
+    if (why := _why_unusable(members)) is not None:
+        raise _useless(answer, why, refresh_token)
     return TokenResponse(
-        access_token,
+        Secret(cast("str", members["access_token"])),
         _lifetime(members.get("expires_in")),
-        _secret(members.get("refresh_token")),
+        refresh_token,
         _scopes(members.get("scope")) or tuple(asked),
         _secret(members.get("id_token")),
     )
@@ -136,13 +131,10 @@ def renewed_grant(grant: Grant, client: Client, http: TokenHttp, response: Token
     """
     now = time.time()
     account, tenant = _who(client, response)
-    rotated = response.refresh_token is not None and response.refresh_token != grant.refresh_token
     return replace(
-        grant,
+        replace(grant, previous_refresh_token=None).rotated(response.refresh_token),
         access_token=response.access_token,
         expires_at=_ends(response, now),
-        refresh_token=response.refresh_token if rotated else grant.refresh_token,
-        previous_refresh_token=grant.refresh_token if rotated else None,
         scopes=response.scopes,
         renewed_at=now,
         account=account or grant.account,
@@ -187,7 +179,26 @@ def _scopes(value: object) -> tuple[str, ...]:
     return tuple(scope for text in listed for scope in words(text, 4096).split())
 
 
-def _useless(answer: Answer, why: str) -> TokenServiceError:
+def _why_unusable(members: Mapping[str, object]) -> str | None:
+    """Return what is wrong with the access token of an answer; None where nothing is."""
+    if "access_token" not in members:
+        return "there is no access token in it"
+    token = members["access_token"]
+    if not isinstance(token, str):
+        return "its access token is no text"
+    try:
+        AccessToken(token)
+    except InputError as error:
+        if error.cause == "token_too_long":
+            return f"its access token has {len(token):,} characters, which is more than any mail server takes"
+        return "its access token is empty or holds characters that no token may hold"
+    token_type = members.get("token_type", "Bearer")
+    if not isinstance(token_type, str) or token_type.lower() != "bearer":
+        return f"its token is of the type {words(token_type, 40) or '?'}, and mail takes bearer tokens"
+    return None
+
+
+def _useless(answer: Answer, why: str, refresh_token: Secret | None = None) -> TokenServiceError:
     """An answer that gives nothing; whether the service has given something up for it, nobody knows."""
     return TokenServiceError(
         f"The token service {answer.host} answered without a token that could be used: {why}.",
@@ -196,4 +207,5 @@ def _useless(answer: Answer, why: str) -> TokenServiceError:
         status=answer.status,
         retry_after=answer.retry_after,
         answer_lost=True,
+        refresh_token=refresh_token,
     )

@@ -180,7 +180,7 @@ async def open_device(
     wanted = {section.name: section for section in (DEVICE, *sections)}
     await run_sync(records.settings.load)
     clocks = clocks or Clocks()
-    async with Spool(records.home, clock=clocks.wall) as spool, Accesses(records) as accesses:
+    async with Spool(records.home, clock=clocks.wall) as spool, Accesses(records, clocks=clocks) as accesses:
         device = Device(records, accesses, spool, clocks=clocks, speed=speed)
         await device.refresh(wanted.values())
         yield device

@@ -9,6 +9,7 @@ from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
 from mailslot.oauth.grant import Grant
+from mailslot.oauth.location import why_not_here
 from mailslot.slots.record import FIELD
 from mailslot.slots.slot import find_slot
 from mailslot.vault.durable import stamp
@@ -26,7 +27,7 @@ LONGER_RESTS: Final = {"too_many_connections": 60.0, "login_delay": 300.0, "send
 """What is the least for a cause."""
 
 ASKED_AGAIN: Final = 3600.0
-"""Seconds after which it is tried whether an administrator has acted."""
+"""Seconds after which it is tried whether an administrator has acted, or a token service has recovered."""
 
 SOURCE_ASKED_AGAIN: Final = 120.0
 """Seconds after which tokens from outside of the device are asked for again, since nothing here tells of them."""
@@ -76,7 +77,8 @@ class Gate:
         self.trouble = trouble
         if trouble.fate == "hold":
             self._failures = 0
-            pause = SOURCE_ASKED_AGAIN if foreign_tokens else ASKED_AGAIN if trouble.by_administrator else None
+            elsewhere = trouble.by_administrator or trouble.cause == "token_update_failed"
+            pause = SOURCE_ASKED_AGAIN if foreign_tokens else ASKED_AGAIN if elsewhere else None
             self._until = None if pause is None else self._steady() + pause
             return None
         rest = RESTS[min(self._failures, len(RESTS) - 1)]
@@ -144,5 +146,7 @@ class Watch:
             passwords = read(record, "password"), read(record, "client_secret")
         except (MailError, ValueError):
             return "unreadable", False
-        obtained = None if grant is None else grant.obtained_at
-        return (obtained, *passwords), grant is None or grant.failure is None
+        if grant is None:
+            return (None, *passwords), True
+        elsewhere = why_not_here(grant, self._records.store(record).locate())
+        return (grant.obtained_at, *passwords), grant.failure is None and elsewhere is None

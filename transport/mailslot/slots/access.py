@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from mailslot.errors import Stage
     from mailslot.oauth.providers import Provider
+    from mailslot.oauth.timing import Clocks
     from mailslot.sasl.credentials import Credentials, TokenSource
     from mailslot.slots.records import Records
     from mailslot.slots.settings import Settings
@@ -97,10 +98,16 @@ class Accesses:
         fault: why the settings in use are not those of the file; empty where they are.
     """
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, *, clocks: Clocks | None = None) -> None:
+        """Put them together.
+
+        Args:
+            records: the home folder.
+            clocks: the device's clocks; None for the machine's.
+        """
         self.records = records
         self.fault = ""
-        self.sources = Sources(records)
+        self.sources = Sources(records, clocks)
         self._lock = anyio.Lock()
 
     async def __aenter__(self) -> Self:

@@ -77,6 +77,8 @@ def client_of(vault: Vault, record: str, settings: Settings, *, app: bool = Fals
         client_secret=secret,
         certificate=certificate,
         tenant=settings.tenant,
+        redirect_uri=settings.redirect_uri,
+        redirect_port=settings.redirect_port,
     )
 
 

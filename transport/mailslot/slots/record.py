@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio.to_thread import run_sync
 
 from mailslot.oauth.grant import Grant
+from mailslot.oauth.location import locate
 from mailslot.vault.errors import VaultError
 from mailslot.vault.lock import process_lock
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
+    from mailslot.oauth.location import Location
     from mailslot.vault.vault import Vault
 
 FIELD: Final = "grant"
@@ -78,6 +81,26 @@ class RecordStore:
             if error.cause != "token_store_unreadable":
                 raise
             await run_sync(self._vault.delete, self._record)
+
+    def locate(self) -> Location:
+        """Return where this is. It blocks: call it in a thread."""
+        return locate(self._lock_file)
+
+    async def stay(self) -> bool:
+        """Have the grant renewed here from now on, wherever it was before: a person says that the device has moved.
+
+        Returns:
+            whether there is one.
+
+        Raises:
+            VaultError: it could not be read or written.
+        """
+        async with self.lock():
+            grant = await self.load()
+            if grant is None:
+                return False
+            await self.save(replace(grant, location=await run_sync(self.locate)))
+        return True
 
     @asynccontextmanager
     async def lock(self) -> AsyncGenerator[None]:

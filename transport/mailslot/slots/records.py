@@ -184,7 +184,8 @@ class Records:
         Raises:
             InputError: as for `mailslot.slots.clients.client_for`.
         """
-        return GrantSource(record, self.store(record), flow, client_for(self.vault, record, settings, flow), http)
+        store, client = self.store(record), client_for(self.vault, record, settings, flow)
+        return GrantSource(record, store, flow, client, http, locate=store.locate)
 
     def _client_of(self, record: str, settings: Settings, grant: Grant | None) -> Client:
         return client_for(self.vault, record, settings, find_flow(grant.flow) if grant else None)
@@ -203,8 +204,10 @@ class Records:
         """
         fault: MailError | None = None
         grant: Grant | None = None
+        store = self.store(record)
+        here = await run_sync(store.locate)
         try:
-            grant = await self.store(record).load()
+            grant = await store.load()
         except MailError as error:
             fault = error
         keeps_one = settings.authentication == "oauth2" and settings.token_source is None
@@ -219,10 +222,12 @@ class Records:
                 settings=settings_digest(client, flow),
                 renews_alone=flow in APP_FLOWS,
                 secret_expires_at=certificate_ends(client.certificate) if client.certificate else None,
+                here=here,
             )
         except MailError:
             # Settings that are not complete say nothing about a token that is there.
-            provider, facts = custom(token_endpoint="https://unknown.invalid"), Facts(account=settings.account)  # noqa: S106
+            provider = custom(token_endpoint="https://unknown.invalid")  # noqa: S106
+            facts = Facts(account=settings.account, here=here)
         return token_line(grant), health(grant, facts, provider, now, fault=fault)
 
     async def delete_token(self, record: str, settings: Settings) -> Revocation:

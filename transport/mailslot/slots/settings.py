@@ -42,6 +42,8 @@ class Settings:
     client_id: str | None = None
     tenant: str | None = None
     flow: Literal["browser", "device", "paste", "app"] | None = None
+    redirect_uri: str | None = None
+    redirect_port: int | None = None
     token_source: str | None = None
     check_interval: int = 0
     ca_file: Path | None = None
@@ -111,6 +113,10 @@ KEYS: Final[Mapping[str, Key]] = {
     "client_id": Key("the application's id, as the provider gave it", keys.text),
     "tenant": Key("a tenant's name or id, as the provider gave it", keys.text),
     "flow": Key("browser, device, paste or app", keys.one_of("browser", "device", "paste", "app")),
+    "redirect_uri": Key(
+        "an https address, or http on a loopback address, exactly as it is registered; for the flow paste", keys.url
+    ),
+    "redirect_port": Key("a number from 1 to 65535; for the flow browser", keys.number(1, 65535)),
     "token_source": Key(
         "command PROGRAM ARGUMENT…, or file PATH, for tokens that come from elsewhere",
         keys.text,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from mailslot.oauth.timing import Clocks
     from mailslot.sasl.credentials import AccessToken, TokenSource
     from mailslot.slots.records import Records
     from mailslot.slots.settings import Settings
@@ -30,10 +31,12 @@ class Sources:
 
     Args:
         records: the home folder.
+        clocks: the device's clocks; None for the machine's.
     """
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, clocks: Clocks | None = None) -> None:
         self._records = records
+        self._clocks = clocks
         self._https: dict[tuple[Path | None, int], TokenHttp] = {}
         self._kept: dict[str, tuple[object, TokenSource]] = {}
         self._stack = AsyncExitStack()
@@ -59,7 +62,8 @@ class Sources:
             client = await run_sync(client_for, self._records.vault, record, settings, flow)
             http = await self.http(settings)
             key = (settings_digest(client, flow.name), settings.ca_file, settings.timeout)
-            return await self._once(record, key, partial(GrantSource, record, store, flow, client, http))
+            make = partial(GrantSource, record, store, flow, client, http, clocks=self._clocks, locate=store.locate)
+            return await self._once(record, key, make)
         except MailError as error:
             if grant is not None or error.cause == "token_store_unreadable":
                 return NoToken(error)

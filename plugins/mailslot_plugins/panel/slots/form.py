@@ -34,7 +34,9 @@ _MAIN: Final[Mapping[Protocol, tuple[str, ...]]] = {
 }
 """The fields in the order of design, section 2."""
 
-_APPLICATION: Final = ("client_id", "tenant", "client_secret", "flow", "scopes", "token_source")
+_APPLICATION: Final = (
+    *("client_id", "tenant", "client_secret", "flow", "redirect_uri", "redirect_port", "scopes", "token_source"),
+)
 _OWN_PROVIDER: Final = (
     *("issuer", "authorization_endpoint", "token_endpoint", "device_authorization_endpoint", "revocation_endpoint"),
 )
@@ -48,7 +50,7 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "first_poll": ("new", "all"),
     "pop_slot": ("", *(slot.id for slot in SLOTS if slot.protocol == "POP")),
 }
-_NUMBERS: Final = frozenset({"port", "timeout", "check_interval"})
+_NUMBERS: Final = frozenset({"port", "timeout", "check_interval", "redirect_port"})
 
 _SIGNS_IN: Final = "authentication=password oauth2"
 _WHEN: Final[Mapping[str, str]] = {

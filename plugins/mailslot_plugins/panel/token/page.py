@@ -1,4 +1,4 @@
-"""``/slots/{slot}/token``: get a token and see how it goes, enter the application's id, delete the token."""
+"""``/slots/{slot}/token``: get a token and see how it goes, enter the application's id, delete or keep the token."""
 
 from __future__ import annotations
 
@@ -121,6 +121,16 @@ async def delete(request: Request) -> Response:
     return redirect(request, _path(slot))
 
 
+async def stay(request: Request) -> Response:
+    """Have the token renewed here: somebody says that the device has moved, and was not copied."""
+    slot = slot_of(request)
+    try:
+        await device_of(request).records.store(slot.record).stay()
+    except MailError as error:
+        return redirect(request, _path(slot), str(error), "error")
+    return redirect(request, _path(slot), text(request, "token", "is_moved"))
+
+
 async def show_deletion(request: Request) -> Response:
     """Have the page loaded anew once the token is deleted."""
     slot = slot_of(request)
@@ -149,5 +159,6 @@ routes = [
     Route("/slots/{slot}/token/delete", ask_delete),
     Route("/slots/{slot}/token/delete", delete, methods=["POST"]),
     Route("/slots/{slot}/token/deletion", show_deletion),
+    Route("/slots/{slot}/token/moved", stay, methods=["POST"]),
     *callback.routes,
 ]

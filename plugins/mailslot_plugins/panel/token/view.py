@@ -168,7 +168,9 @@ def _registration(provider: Provider, settings: Settings, request: Request) -> M
     return {
         "provider_name": own if provider.id == "custom" else provider.name,
         "steps": steps_of(provider.registration),
-        "redirects": registered(provider, request.url),
+        "redirects": registered(
+            provider, request.url, redirect_uri=settings.redirect_uri, redirect_port=settings.redirect_port
+        ),
         "fields": fields_of(provider),
         "values": {
             "client_id": settings.client_id,

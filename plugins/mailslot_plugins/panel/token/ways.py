@@ -62,7 +62,8 @@ def ways_for(provider: Provider, settings: Settings, url: URL, *, confidential: 
         if name == "app" and not confidential and settings.flow != "app":
             continue
         if name != "browser":
-            found.append(Way(name, flow, nowhere(provider.quirks.loopback_host) if name == "paste" else ""))
+            back = (settings.redirect_uri or nowhere(provider.quirks.loopback_host)) if name == "paste" else ""
+            found.append(Way(name, flow, back))
         elif callback:
             found.append(Way(name, flow, callback))
     return tuple(sorted(found, key=lambda way: way.name != settings.flow))
@@ -85,11 +86,22 @@ def callback_at(url: URL, provider: Provider) -> str:
     return f"http://{provider.quirks.loopback_host}:{url.port or 80}"
 
 
-def registered(provider: Provider, url: URL) -> tuple[str, ...]:
-    """Return the redirect addresses that an application has to be registered with, for all the ways from here."""
+def registered(
+    provider: Provider, url: URL, *, redirect_uri: str | None = None, redirect_port: int | None = None
+) -> tuple[str, ...]:
+    """Return the redirect addresses that an application has to be registered with, for all the ways from here.
+
+    Args:
+        provider: who compares them.
+        url: by which the panel was asked.
+        redirect_uri: the one that is set for sign-ins elsewhere.
+        redirect_port: the port that is set for sign-ins on this machine.
+    """
     callback = callback_at(url, provider)
     here = (callback,) if callback.startswith("https:") else ()
-    return (f"http://{provider.quirks.loopback_host}", *here)
+    port = "" if redirect_port is None else f":{redirect_port}"
+    pasted = () if redirect_uri is None else (redirect_uri,)
+    return tuple(dict.fromkeys((f"http://{provider.quirks.loopback_host}{port}", *pasted, *here)))
 
 
 def _is_allowed(provider: Provider, flow: str) -> bool:

@@ -1,0 +1,106 @@
+"""What is remembered of refreshes that failed, so that nobody hammers a provider with what it has refused.
+
+A provider that says once that it does not know the refresh token may have a fault of its own, so it is asked again a
+few seconds later. Only then is the grant called dead; and as providers recover and administrators act without telling
+this device, whoever needs the token has it asked for once an hour, for some days. Asking again with a refresh token
+that was refused does no harm: it is none that was used, and a provider that had ended the grant has ended it already.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from mailslot.errors import TokenError
+from mailslot.oauth.faults import TokenServiceError
+from mailslot.oauth.grant import Failure
+from mailslot.oauth.timing import next_pause, pause_after
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mailslot.oauth.grant import Grant
+    from mailslot.oauth.timing import Clocks
+
+CONFIRM_AFTER: Final = 5.0
+"""Seconds after which a provider that does not know the refresh token is asked once more."""
+
+MOST_REFUSALS: Final = 72
+"""Refusals in a row after which only a person has the provider asked again; at one an hour, three days of them."""
+
+
+class FailureMemory:
+    """What one token source knows of its failures; what others must know is in the grant.
+
+    Args:
+        clocks: the device's clocks.
+        chance: gives a number from 0 to 1.
+    """
+
+    def __init__(self, clocks: Clocks, chance: Callable[[], float]) -> None:
+        self._clocks = clocks
+        self._chance = chance
+        self._pause: tuple[Failure, float] | None = None
+        self._overlooks = False
+
+    def overlook(self) -> None:
+        """Let the provider be asked once, whatever it has said before."""
+        self._overlooks = True
+
+    def asked(self) -> None:
+        """Note that the provider is asked now."""
+        self._overlooks = False
+
+    def note(self, earlier: Failure | None, error: TokenError) -> Failure:
+        """Return what is to be kept of a failed refresh.
+
+        Args:
+            earlier: the failure before, under the same settings; None where there was none.
+            error: why it failed.
+        """
+        now, refusals = self._clocks.wall(), 0 if earlier is None else earlier.refusals
+        if not error.retryable:
+            return Failure(error.cause, str(error), error.detail, now, None, refusals=refusals + 1)
+        wish = error.retry_after if isinstance(error, TokenServiceError) else None
+        pause = next_pause(None if earlier is None or earlier.unconfirmed else earlier, wish, self._chance())
+        return self._begin(Failure(error.cause, str(error), error.detail, now, now + pause, refusals=refusals), pause)
+
+    def note_unconfirmed(self, error: TokenServiceError) -> Failure:
+        """Return what is to be kept while the provider is not asked yet whether it means its refusal."""
+        now = self._clocks.wall()
+        sentence = "The token service refused to renew the token. It is asked once more, in case that was a mistake."
+        failure = Failure(
+            "token_service_busy", sentence, error.detail, now, now + CONFIRM_AFTER, refusals=1, unconfirmed=True
+        )
+        return self._begin(failure, CONFIRM_AFTER)
+
+    def wait(self, failure: Failure) -> float:
+        """Return for how many seconds a failure forbids to ask; infinity where only a person may have it asked."""
+        if self._pause is None or self._pause[0] != failure:
+            if failure.retry_at is None and failure.refusals > MOST_REFUSALS:
+                return math.inf
+            self._begin(failure, pause_after(failure, self._clocks, self._chance()))
+        return max(self._pause[1] - self._clocks.steady(), 0.0) if self._pause else 0.0
+
+    def recall(self, grant: Grant, settings: str) -> TokenError | None:
+        """Return why it makes no sense to ask the provider now; None where it does.
+
+        Args:
+            grant: the grant.
+            settings: a digest of what they are now; a failure under others counts no more.
+        """
+        failure = grant.failure
+        if failure is None or failure.unconfirmed or grant.settings != settings or self._overlooks:
+            return None
+        if self.wait(failure) <= 0:
+            return None
+        return TokenError(
+            failure.sentence,
+            cause=failure.cause,
+            retryable=failure.retry_at is not None,
+            detail=failure.detail,
+        )
+
+    def _begin(self, failure: Failure, pause: float) -> Failure:
+        self._pause = (failure, self._clocks.steady() + pause)
+        return failure

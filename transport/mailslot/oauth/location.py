@@ -1,0 +1,138 @@
+"""On which device, and in which folder, a grant is renewed: a copy of a home folder must not renew it, too.
+
+Two devices with the same refresh token end it for each other where the provider gives a new one each time (RFC 9700
+section 4.14.2). So a grant remembers where it was obtained or renewed last. It is still there, and not in a copy,
+
+- after a restart, a new container on the same volume, or a folder that was renamed or mounted elsewhere: its lock file
+  is the very same, by the time at which its inode last changed, which no program can set and no copy takes along;
+- after a backup was restored: the folder has the same path on the same device.
+
+The device is known by its network interfaces' own addresses and its serial number, where it tells them; else by the
+machine id (machine-id(5), which asks not to be kept as it is). A machine id alone cannot show that a device is another
+one: some containers and read-only systems make a new one at each start, and cloned images share theirs.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import platform
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from mailslot.errors import TokenError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mailslot.oauth.grant import Grant
+
+_PERMANENT: Final = "0"  # NET_ADDR_PERM: neither made up nor set by anybody (linux/netdevice.h)
+_MACHINE_ID: Final = re.compile(r"[0-9a-f]{32}")
+_LONGEST: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a home folder is. What names a device is hashed.
+
+    Attributes:
+        hardware: what the device's parts are called; empty where it does not tell.
+        system: the machine id; None where there is none.
+        path: of the lock file of the record's renewals.
+        changed: when that file's inode last changed, in nanoseconds since the epoch; None where it is not there.
+    """
+
+    hardware: tuple[str, ...]
+    system: str | None
+    path: str
+    changed: int | None
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return the location that `dataclasses.asdict` gave, after JSON.
+
+        Raises:
+            KeyError: it is none.
+        """
+        return cls(tuple(values["hardware"]), values["system"], values["path"], values["changed"])
+
+    def is_copy_of(self, other: Location) -> bool:
+        """Whether what is here is a copy of what was there, as far as can be told."""
+        if self.hardware and other.hardware:
+            same_device = not set(self.hardware).isdisjoint(other.hardware)
+            if not same_device:
+                return True
+        else:
+            same_device = self.system is not None and self.system == other.system
+        if self.changed is not None and self.changed == other.changed:
+            return False
+        return not (same_device and self.path == other.path)
+
+
+def locate(lock_file: Path, root: Path = Path("/")) -> Location:
+    """Return where a lock file is. It blocks: call it in a thread.
+
+    Args:
+        lock_file: the file.
+        root: where the system's own files are, which only tests have elsewhere.
+    """
+    try:
+        changed = lock_file.stat().st_ctime_ns
+    except OSError:
+        changed = None
+    system = _read(root / "etc/machine-id") if sys.platform == "linux" else platform.node()
+    known = bool(_MACHINE_ID.fullmatch(system)) if sys.platform == "linux" else bool(system)
+    return Location(
+        tuple(sorted(map(_hashed, _parts(root)))),
+        _hashed(f"system {system}") if known else None,
+        os.path.realpath(lock_file),
+        changed,
+    )
+
+
+def why_not_here(grant: Grant, here: Location | None) -> TokenError | None:
+    """Return why a grant is not renewed here; None where it may be.
+
+    A grant without a refresh token is renewed by the application's own proof, which any number of devices may share;
+    one from before locations were kept becomes this place's with its next renewal.
+    """
+    if here is None or grant.location is None or grant.refresh_token is None or not here.is_copy_of(grant.location):
+        return None
+    return TokenError(
+        "The token belongs to the device that this home folder was copied from, so it is not renewed here: obtain a "
+        "token here, or say that the device has moved (mailslot token moved).",
+        cause="home_copied",
+        detail=f"it was last renewed at {grant.location.path}, and this is {here.path}",
+    )
+
+
+def _parts(root: Path) -> Iterator[str]:
+    try:
+        interfaces = sorted((root / "sys/class/net").iterdir())
+    except OSError:
+        interfaces = []
+    for interface in interfaces:
+        # Bridges, tunnels and what a container is given have no device behind them.
+        if (interface / "device").exists() and _read(interface / "addr_assign_type") == _PERMANENT:
+            address = _read(interface / "address")
+            if address.strip("0:"):
+                yield f"interface {address}"
+    serial = _read(root / "sys/firmware/devicetree/base/serial-number")
+    if serial.strip("0"):
+        yield f"serial {serial}"
+
+
+def _read(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(_LONGEST).decode("ascii", "replace").strip(" \0\r\n\t")
+    except OSError:
+        return ""
+
+
+def _hashed(name: str) -> str:
+    return hmac.digest(b"mailslot: where a grant is renewed", name.encode(), "sha256")[:16].hex()
