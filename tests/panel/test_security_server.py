@@ -286,9 +286,11 @@ async def test_beyond_this_machine_only_by_tls(tmp_path: Path) -> None:
             await visitor.token()
             answer = await visitor.sign_in()
             assert answer.status_code == 303
-            [cookie] = answer.headers.get_list("set-cookie")
-            assert cookie.startswith(f"__Host-mailslot-{port}=")
-            assert cookie.endswith("; Path=/; HttpOnly; SameSite=Lax; Secure")
+            session, known = answer.headers.get_list("set-cookie")
+            assert session.startswith(f"__Host-mailslot-{port}=")
+            assert session.endswith("; Path=/; HttpOnly; SameSite=Lax; Secure")
+            assert known.startswith(f"__Host-mailslot-known-{port}=")
+            assert known.endswith("; Max-Age=34560000; Path=/; HttpOnly; SameSite=Strict; Secure")
             # It made its certificate itself, and must not bind browsers to https for a year.
             assert "strict-transport-security" not in answer.headers
             page = await visitor.get("/administration")
