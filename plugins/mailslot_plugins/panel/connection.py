@@ -20,6 +20,7 @@ from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import ConnectionState
 
+from mailslot.containment import Contained
 from mailslot.service.log import described
 
 if TYPE_CHECKING:
@@ -266,7 +267,8 @@ async def _answer(
     app: AppWrapper, scope: HypercornScope, inbox: _Inbox, send: Callable[[Any], Awaitable[None]]
 ) -> None:
     try:
-        await app(scope, inbox.get, send, _unused, _unused)
+        with Contained():
+            await app(scope, inbox.get, send, _unused, _unused)
     except Exception as error:  # noqa: BLE001 - the answer is then an error, or cut short
         logger.debug("An answer has failed: %s", described(error))
     await send(None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 import anyio
 from anyio.to_thread import run_sync
 
+from mailslot.containment import Contained
 from mailslot.diagnosis.circumstances import Circumstances
 from mailslot.diagnosis.classify import diagnose
 from mailslot.diagnosis.clock import ask_the_time, is_wrong
@@ -84,7 +85,8 @@ async def test_connection(
     """
     test = _Test(accesses, slot, on_stage)
     try:
-        result = await test.run(send=send)
+        with Contained():
+            result = await test.run(send=send)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with us, a person waits for an answer
         # Its words may quote a secret: only its kind is told.
         kind = type(error).__name__

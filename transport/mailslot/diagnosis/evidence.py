@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from anyio.to_thread import run_sync
 
+from mailslot.containment import Contained
 from mailslot.diagnosis.catalogue import say
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.diagnosis.history import History
@@ -81,7 +82,8 @@ class Evidence:
 
     async def _part(self, what: str, gather: Callable[..., Awaitable[Any]], *arguments: object) -> Any:  # noqa: ANN401
         try:
-            return await gather(*arguments)
+            with Contained():
+                return await gather(*arguments)
         except Exception as error:  # noqa: BLE001 - a report is for what is broken, and is written whatever is
             said = str(error) if isinstance(error, MailError) else type(error).__name__
             # The key keeps every secret from being read, and is spoken of once.

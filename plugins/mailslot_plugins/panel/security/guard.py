@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
+from mailslot.containment import Contained
 from mailslot.errors import MailError
 from mailslot.service.log import described
 from mailslot.wire.secret import Secret
@@ -126,7 +127,8 @@ class _Passage:
             state.form = self._form(body)
             refusal = await self._refusal(claimed=claimed)
             if refusal is None:
-                await self._app(scope, limits.again(body, receive), self._sending)
+                with Contained():
+                    await self._app(scope, limits.again(body, receive), self._sending)
             else:
                 await refusal(scope, receive, self._sending)
         except limits.LeftError:
