@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -370,6 +370,41 @@ async def test_a_session_guesses_once_at_a_time(tmp_path: Path, monkeypatch: pyt
     for answer in codes:
         assert (answer.status_code, "Please try again in" in words(answer)) == (429, True)
         assert int(answer.headers["retry-after"]) >= 1
+
+
+async def test_who_has_left_gives_up_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or guesses that were sent and abandoned would take all the places of an address."""
+    monkeypatch.setattr(throttle, "WAITING_OF_ONE", 2)
+    queues: list[Throttle] = []
+    admit = Throttle._admit
+
+    def noted(self: Throttle, guess: throttle.Guess) -> None:
+        admit(self, guess)
+        queues.append(self)
+
+    monkeypatch.setattr(Throttle, "_admit", noted)
+    async with open_house(tmp_path) as house, AsyncExitStack() as stack:
+        async with Visitor(house.address) as visitor:
+            for _ in range(throttle.FREE):
+                await visitor.sign_in("wrong")
+        monkeypatch.setattr(throttle, "STEP", 3600.0)
+        monkeypatch.setattr(throttle, "LONGEST", 3600.0)
+        for number in range(2):
+            guesser = await stack.enter_async_context(Visitor(house.address))
+            token = await guesser.token()
+            with anyio.fail_after(GENEROUS):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(_post, guesser, token)
+                    while len(queues) < throttle.FREE + number + 1:  # noqa: ASYNC110 - nobody tells
+                        await anyio.sleep(0.01)
+                    group.cancel_scope.cancel()  # which closes the connection
+        with anyio.fail_after(GENEROUS):
+            while queues[0]._waiting:  # noqa: ASYNC110 - nobody tells
+                await anyio.sleep(0.01)
+
+
+async def _post(visitor: Visitor, token: str) -> None:
+    await visitor.post("/sign-in", data={"csrf": token, "password": "wrong"}, timeout=None)
 
 
 # Keys to the API

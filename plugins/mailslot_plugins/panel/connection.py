@@ -100,7 +100,8 @@ class Connection:
                 with self._reading:
                     await self._read()
                 if self._protocol.stream is not None and not (self._gone or self._reading.cancelled_caught):
-                    # Who has closed one direction may still wait for an answer in the other.
+                    # Who has closed one direction may still wait for an answer in the other; more often, it has left.
+                    await self._tasks.inbox.put({"type": "http.disconnect"})
                     await self._answered.wait()
                 await self._protocol.handle(Closed())
             await self._close()
@@ -211,12 +212,14 @@ class _Tasks:
     """What hypercorn starts an application with (``hypercorn.typing.TaskGroup``)."""
 
     group: TaskGroup
+    inbox: _Inbox
+    """The newest application's."""
 
     async def spawn_app(
         self, app: AppWrapper, config: Config, scope: HypercornScope, send: Callable[[Any], Awaitable[None]]
     ) -> Callable[[Any], Awaitable[None]]:
         del config
-        inbox = _Inbox()
+        self.inbox = inbox = _Inbox()
         self.group.start_soon(_answer, app, scope, inbox, send)
         return inbox.put
 

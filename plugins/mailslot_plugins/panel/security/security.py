@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from anyio.to_thread import run_sync
 
+from mailslot.errors import MailError
 from mailslot_plugins.panel.section import PANEL
 from mailslot_plugins.panel.security import known_browser
 from mailslot_plugins.panel.security.addresses import ascii_name, is_local, neighbourhood, peer
 from mailslot_plugins.panel.security.keys import ApiKeys
+from mailslot_plugins.panel.security.limits import LeftError
 from mailslot_plugins.panel.security.password import Password
 from mailslot_plugins.panel.security.session import Session, Sessions
-from mailslot_plugins.panel.security.throttle import TRUSTED, Throttle, WrongGuesses
+from mailslot_plugins.panel.security.throttle import TRUSTED, Throttle, WaitError, WrongGuesses
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -126,6 +128,7 @@ class Security:
 
         Raises:
             WaitError: too many guess at present.
+            LeftError: nobody waits for the answer any more.
             VaultError: the password cannot be read.
         """
         browser = self._known_browser(request.state.visit)
@@ -207,7 +210,25 @@ class Security:
 
     async def _take_turn(self, request: Request, check: Callable[[], Awaitable[bool]]) -> bool:
         who = neighbourhood(peer(request.scope)), request.state.visit.id
-        async with self._guesses.turn(*who):
-            right = await check()
-            self._guesses.count(*who, right=right)
+        right = waits = None
+        async with anyio.create_task_group() as group:
+            group.start_soon(_cancel_once_left, request, group.cancel_scope)
+            try:
+                async with self._guesses.turn(*who):
+                    right = await check()
+                    self._guesses.count(*who, right=right)
+            except (WaitError, MailError) as error:
+                waits = error  # raised below, so that no group is made of it
+            group.cancel_scope.cancel()
+        if waits is not None:
+            raise waits
+        if right is None:
+            raise LeftError
         return right
+
+
+async def _cancel_once_left(request: Request, scope: anyio.CancelScope) -> None:
+    """Give up a turn that nobody waits for any more: places in the queue are few."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
