@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from anyio.to_thread import run_sync
 
-from mailslot.containment import Contained
+from mailslot.containment import Contained, raised
 from mailslot.diagnosis.catalogue import say
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.diagnosis.history import History
@@ -85,7 +85,7 @@ class Evidence:
             with Contained():
                 return await gather(*arguments)
         except Exception as error:  # noqa: BLE001 - a report is for what is broken, and is written whatever is
-            said = str(error) if isinstance(error, MailError) else type(error).__name__
+            said = str(error) if isinstance(error, MailError) else type(raised(error)).__name__
             # The key keeps every secret from being read, and is spoken of once.
             if said not in self._of_key:
                 self.notes.append(f"The {what} could not be read: {said}")
