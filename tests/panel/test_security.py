@@ -8,14 +8,12 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 from zipfile import ZipFile
 
-import anyio
 import pytest
 from anyio.to_thread import run_sync
 from starlette.routing import Route
 
 from mailslot.wire.secret import Secret
 from mailslot_plugins.panel.app import application
-from mailslot_plugins.panel.security import throttle
 from mailslot_plugins.panel.security.password import Password
 from mailslot_plugins.panel.security.paths import OPEN, safe_path
 from mailslot_plugins.panel.security.security import Security
@@ -258,39 +256,6 @@ async def test_another_name_is_not_ours(visitor: Visitor, host: str) -> None:
 )
 async def test_our_names(visitor: Visitor, host: str) -> None:
     assert (await visitor.get("/sign-in", headers={"host": host})).status_code == 200
-
-
-async def test_wrong_passwords_are_slowed_down(tmp_path: Path) -> None:
-    async with open_house(tmp_path) as house, Visitor(house.address) as visitor:
-        for _ in range(throttle.FREE):
-            wrong = await visitor.sign_in("something else")
-            assert wrong.status_code == 422
-            assert "something else" not in wrong.text
-            assert "This is not the password." in words(wrong)
-        # From now on even the right one has to wait, or guessing would go on behind the refusals.
-        early = await visitor.sign_in()
-        assert early.status_code == 429
-        assert int(early.headers["retry-after"]) <= 2
-        assert "Please try again in" in words(early)
-        assert not await visitor.is_in()
-        await anyio.sleep(1.05)
-        assert (await visitor.sign_in()).status_code == 303
-        assert await visitor.is_in()
-
-
-async def test_many_guesses_at_once_are_one_after_another(tmp_path: Path) -> None:
-    async with open_house(tmp_path) as house, Visitor(house.address) as visitor:
-        token = await visitor.token()
-        codes: list[int] = []
-
-        async def guess(number: int) -> None:
-            codes.append((await visitor.post("/sign-in", data={"csrf": token, "password": str(number)})).status_code)
-
-        async with anyio.create_task_group() as group:
-            for number in range(12):
-                group.start_soon(guess, number)
-        assert codes.count(422) == throttle.FREE
-        assert codes.count(429) == 12 - throttle.FREE
 
 
 async def test_signing_out(house: House, admin: Visitor) -> None:

@@ -93,8 +93,7 @@ async def test_from_another_machine_with_the_code_alone(tmp_path: Path) -> None:
                 for answer in (none, wrong):
                     assert (answer.status_code, "This is not the code." in words(answer)) == (422, True)
                 assert (await visitor.submit(START, code="ä", **BOTH)).status_code == 422
-                assert (await visitor.submit(START, code=code, **BOTH)).status_code == 429
-                await anyio.sleep(1.05)
+                # By now it waits a moment for its turn, and is not refused.
                 right = await visitor.submit(START, code=f" {code.lower().replace('-', ' ')}", **BOTH)
                 assert right.headers["location"] == f"{START}/device"
                 assert await visitor.is_in()

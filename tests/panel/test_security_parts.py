@@ -17,12 +17,11 @@ from mailslot.service.device import open_device
 from mailslot.slots.records import Records
 from mailslot.wire.secret import Secret
 from mailslot_plugins.panel.section import PANEL
-from mailslot_plugins.panel.security import addresses, certificate, keys, session, throttle
+from mailslot_plugins.panel.security import addresses, certificate, keys, session
 from mailslot_plugins.panel.security.keys import ApiKeys
 from mailslot_plugins.panel.security.password import LONGEST, SHORTEST, Password, TakenError
 from mailslot_plugins.panel.security.security import Security
 from mailslot_plugins.panel.security.session import Notice, Sessions
-from mailslot_plugins.panel.security.throttle import Throttle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,63 +135,6 @@ def test_signing_in_anew_ends_the_session_before() -> None:
     found = sessions.find(before, 1.0, IDLE)
     assert found is not None
     assert not found.signed_in
-
-
-# Guesses
-
-
-def test_each_wrong_guess_costs_more_up_to_a_minute() -> None:
-    clock = Clock()
-    slow = Throttle(clock)
-    waits: list[float] = []
-    for _ in range(throttle.FREE + 9):
-        slow.failed("192.0.2.1")
-        waits.append(slow.wait("192.0.2.1"))
-    assert waits == [0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
-    clock.now += 60
-    assert slow.wait("192.0.2.1") == 0
-    slow.failed("192.0.2.1")
-    clock.now += throttle.FORGOTTEN
-    slow.failed("192.0.2.1")
-    assert slow.wait("192.0.2.1") == 0
-
-
-def test_others_do_not_wait_for_it() -> None:
-    slow = Throttle(Clock())
-    for _ in range(20):
-        slow.failed("192.0.2.1")
-    assert slow.wait("192.0.2.2") == 0
-    slow.succeeded("192.0.2.1")
-    assert slow.wait("192.0.2.1") == 0
-
-
-def test_one_network_of_ipv6_is_one_guesser() -> None:
-    slow = Throttle(Clock())
-    for number in range(throttle.FREE + 1):
-        slow.failed(f"2001:db8::{number}")
-    assert slow.wait("2001:db8::ffff") > 0
-    assert slow.wait("2001:db8:0:1::1") == 0
-    assert addresses.neighbourhood("::ffff:192.0.2.1") == "192.0.2.1"
-
-
-def test_a_crowd_is_slowed_down_and_the_administrator_is_not_locked_out() -> None:
-    clock = Clock()
-    slow = Throttle(clock)
-    slow.succeeded("192.0.2.1")
-    for number in range(throttle.FREE_IN_TOTAL):
-        slow.failed(f"198.51.100.{number}")
-    assert slow.wait("203.0.113.1") == throttle.SPACING
-    assert slow.wait("192.0.2.1") == slow.wait("127.0.0.1") == slow.wait("::1") == 0
-    clock.now += throttle.SPACING
-    assert slow.wait("203.0.113.1") == 0
-
-
-def test_guessers_cost_bounded_memory() -> None:
-    slow = Throttle(Clock())
-    for number in range(throttle.MOST + 500):
-        slow.failed(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
-        slow.succeeded(f"11.{number >> 16}.{number >> 8 & 255}.{number & 255}")
-    assert (len(slow._by_peer), len(slow._known)) == (throttle.MOST, throttle.MOST)
 
 
 # The password

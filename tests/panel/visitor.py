@@ -58,8 +58,8 @@ class Visitor(httpx2.AsyncClient):
 
     @property
     def session(self) -> str:
-        """The id in the cookie."""
-        [value] = [cookie.value for cookie in self.cookies.jar if "mailslot-" in cookie.name]
+        """The id in the session's cookie."""
+        [value] = [cookie.value for cookie in self.cookies.jar if re.search(r"mailslot-[0-9]+$", cookie.name)]
         assert value
         return value
 

@@ -65,6 +65,7 @@ def test_nothing_is_loaded_before_it_is_asked_for(site: Site) -> None:
         ("import anyio.gone", "of acme 1.0 needs the module anyio.gone, which is not installed.", "No module"),
         ("from anyio import gone", "of acme 1.0 cannot be loaded.", "ImportError: cannot import name"),
         ("def make(:", "of acme 1.0 cannot be loaded.", "SyntaxError"),
+        ("raise KeyboardInterrupt", "of acme 1.0 cannot be loaded.", "KeyboardInterrupt"),
         ("raise SystemExit(3)", "of acme 1.0 cannot be loaded.", "SystemExit: 3 (*telex_bad.py, line 1)"),
         ("import pytest\npytest.skip('x', allow_module_level=True)", "of acme 1.0 cannot be loaded.", "Skipped: x"),
         ("raise OSError('one\\ntwo \\x1b[31m')", "of acme 1.0 cannot be loaded.", "OSError: one two ?[31m"),
@@ -86,7 +87,7 @@ def test_a_broken_plugin_is_named_and_the_others_go_on(site: Site, source: str, 
 
 
 def test_whoever_stops_the_program_stops_it(site: Site) -> None:
-    site.module("telex_bad", "raise KeyboardInterrupt")
+    site.module("telex_bad", "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhile True: pass")
     site.install("acme", brings(bad="telex_bad:make"))
     with pytest.raises(KeyboardInterrupt):
         GROUP.find("bad")

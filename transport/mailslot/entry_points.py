@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import signal
 import sys
 import threading
 import traceback
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 if TYPE_CHECKING:
     from collections.abc import Generator
     from importlib.metadata import Distribution, EntryPoint
+    from types import FrameType
     from typing import TextIO
 
 OWN: Final = "mailslot"
@@ -95,12 +97,13 @@ def load(entry: EntryPoint) -> object:
 
 @cache
 def _load(entry: EntryPoint, path: tuple[str, ...]) -> object:  # noqa: ARG001 - what is found depends on it
+    interrupted: list[int] = []
     try:
-        with _nothing_on_stdout():
+        with _nothing_on_stdout(), _interrupts_noted(interrupted):
             return cast("object", entry.load())
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 - a plugin is somebody else's; it may even want to end the program
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and interrupted:
+            raise
         missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
         return Failure(missing, described(error))
 
@@ -195,6 +198,26 @@ def _normal(name: str) -> str:
 _loading = 0
 _stdout: TextIO | None = None
 _swap = threading.Lock()
+
+
+@contextmanager
+def _interrupts_noted(interrupted: list[int]) -> Generator[None]:
+    """Note a person's Ctrl-C, since a module may raise a `KeyboardInterrupt` by itself."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        interrupted.append(number)
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is note:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar, cast
 
+from mailslot.containment import Contained
 from mailslot.entry_points import OWN, Failure, described, extra_for, installed, load, origin, plain_name
 from mailslot.errors import InputError, Stage
 
@@ -111,7 +112,8 @@ class Group(Generic[T]):
     def _check_kind(self, entry: EntryPoint, loaded: object) -> None:
         why = ""
         try:
-            fits = self._check is None or self._check(loaded)
+            with Contained():
+                fits = self._check is None or self._check(loaded)
         except Exception as error:  # noqa: BLE001 - to look at what is somebody else's may run its code
             fits, why = False, f": {described(error)}"
         if not fits:

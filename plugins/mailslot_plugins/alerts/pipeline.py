@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from mailslot.containment import Contained
 from mailslot.errors import MailError
 from mailslot.service.log import described
 from mailslot.service.pipeline import SetAside
@@ -79,7 +80,8 @@ async def _repeat(device: Device, work: Callable[[], Awaitable[str | None]], pau
     said = ""
     while True:
         try:
-            sentence = await work() or ""
+            with Contained():
+                sentence = await work() or ""
         except MailError as error:
             sentence = str(error)
         except Exception as error:  # noqa: BLE001 - one watch that fails stops no other

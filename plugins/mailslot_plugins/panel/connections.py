@@ -1,39 +1,30 @@
-"""Connections from browsers: how many at a time, for how long, and hypercorn speaking HTTP on each.
+"""Connections from browsers: they are accepted here, each is served in a task of its own, and none stays for ever.
 
-Hypercorn takes as many as come, and for as long as they stay; enough of them that say nothing would leave no file
-descriptor for mail. So they are accepted here, and each is handed to the part of hypercorn that serves one.
+Enough of them that say nothing would leave no file descriptor for mail, so that there are bounds on how many there are
+and for how long.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
-from collections import Counter
-from contextlib import suppress
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import anyio
-from hypercorn.app_wrappers import ASGIWrapper
+from anyio.abc import SocketStream
+from anyio.streams.tls import TLSStream
 from hypercorn.config import Config
-from hypercorn.typing import ConnectionState
 
 from mailslot.service.log import described
+from mailslot_plugins.panel.admission import Admission, Admitted
+from mailslot_plugins.panel.connection import Connection
 from mailslot_plugins.panel.security import limits
-from mailslot_plugins.panel.security.addresses import is_loopback, neighbourhood
 
 if TYPE_CHECKING:
     import ssl
 
-    from hypercorn.typing import ASGIFramework
-    from starlette.types import ASGIApp
-
-MOST: Final = 128
-"""Connections at a time."""
-
-MOST_OF_ONE: Final = 24
-"""Connections from one address, or one network of IPv6, at a time; a browser opens six."""
+    from anyio.abc import ByteStream
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 GREETING: Final = 10.0
 """Seconds within which the first octet must have come, and then all of TLS's handshake."""
@@ -70,32 +61,29 @@ class Connections:
     """
 
     def __init__(self, application: ASGIApp, listener: socket.socket, context: ssl.SSLContext | None) -> None:
-        self._app = ASGIWrapper(cast("ASGIFramework", application))
+        self._application = application
         self._listener = listener
         self._context = context
         self._stop = anyio.Event()
-        self._peers = Counter[str]()
+        self._admission = Admission()
         self._config = Config()
         self._config.errorlog = None
         self._config.include_server_header = False
         self._config.keep_alive_timeout = IDLE
-        self._config.ssl_handshake_timeout = GREETING
         self._config.h11_max_incomplete_size = limits.HEAD
-        self._config.h2_max_header_list_size = limits.HEAD
-        self._config.h2_max_concurrent_streams = 16
 
     async def run(self) -> None:
-        """Accept connections until cancelled; those that are open then end within two times `GRACE`."""
+        """Accept connections until cancelled; those that are open then end soon after `GRACE`."""
         self._listener.settimeout(0)
         async with anyio.create_task_group() as group:
             try:
                 while True:
                     connection, address = await self._accepted()
-                    if self._is_full(address):
+                    admitted = self._admission.admit(connection, address)
+                    if admitted is None:
                         connection.close()
                     else:
-                        self._peers[neighbourhood(address)] += 1
-                        group.start_soon(self._kept, connection, address)
+                        group.start_soon(self._keep, admitted)
             finally:
                 self._stop.set()
 
@@ -117,71 +105,62 @@ class Connections:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD)
             return connection, str(address[0])
 
-    def _is_full(self, address: str) -> bool:
-        of_one = 0 if is_loopback(address) else self._peers[neighbourhood(address)]
-        return self._peers.total() >= MOST or of_one >= MOST_OF_ONE
-
-    async def _kept(self, connection: socket.socket, address: str) -> None:
+    async def _keep(self, admitted: Admitted) -> None:
         """Serve a connection; whatever goes wrong on it concerns no other."""
         try:
-            # When the service ends, `_end` sees to it that this does.
+            # When the service ends, `_limit` sees to it that this does.
             with anyio.CancelScope(shield=True):
-                await self._serve(connection)
+                await self._serve(admitted)
         except Exception as error:  # noqa: BLE001 - a stranger's doing
             logger.debug("A connection has failed: %s", described(error))
         finally:
-            connection.close()
-            self._peers[neighbourhood(address)] -= 1
-            self._peers += Counter()  # forgets those that have none left
+            admitted.connection.close()
+            self._admission.leave(admitted)
 
-    async def _serve(self, connection: socket.socket) -> None:
-        name = "asyncio" if _on_asyncio() else "trio"
-        context = import_module(f"hypercorn.{name}.worker_context").WorkerContext(None)
+    async def _serve(self, admitted: Admitted) -> None:
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            admitted.mark(busy=True)
+            try:
+                await self._application(scope, receive, send)
+            finally:
+                admitted.mark(busy=False)
+
         async with anyio.create_task_group() as group:
-            group.start_soon(self._end, connection, context, group.cancel_scope)
-            if self._context is None or await _begins_tls(connection):
-                await (self._by_asyncio if name == "asyncio" else self._by_trio)(connection, context)
+            ending = anyio.Event()
+            group.start_soon(self._limit, ending, group.cancel_scope)
+            if self._context is None or await _begins_tls(admitted.connection):
+                await self._answer(admitted.connection, application, ending)
             group.cancel_scope.cancel()
 
-    async def _end(self, connection: socket.socket, context: Any, scope: anyio.CancelScope) -> None:  # noqa: ANN401 - either backend's
+    async def _answer(self, raw: socket.socket, application: ASGIApp, ending: anyio.Event) -> None:
+        client, server = raw.getpeername()[:2], raw.getsockname()[:2]
+        plain = await SocketStream.from_socket(raw)
+        try:
+            stream: ByteStream = plain
+            if self._context is not None:
+                with anyio.fail_after(GREETING):
+                    stream = await TLSStream.wrap(plain, server_side=True, ssl_context=self._context)
+            tls = self._context is not None
+            connection = Connection(application, self._config, stream, tls=tls, client=client, server=server)
+            async with anyio.create_task_group() as group:
+                group.start_soon(_end, connection, ending)
+                await connection.run()
+                group.cancel_scope.cancel()
+        finally:
+            await anyio.aclose_forcefully(plain)
+
+    async def _limit(self, ending: anyio.Event, scope: anyio.CancelScope) -> None:
         """End a connection when the service ends, or the connection is old: first in peace."""
         with anyio.move_on_after(LONGEST):
             await self._stop.wait()
-        await context.terminated.set()
-        await anyio.sleep(GRACE)
-        # Hypercorn cannot be cancelled while it sends, so the line is cut.
-        with suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
+        ending.set()
         await anyio.sleep(GRACE)
         scope.cancel()
 
-    async def _by_asyncio(self, connection: socket.socket, context: Any) -> None:  # noqa: ANN401 - hypercorn's
-        from hypercorn.asyncio.tcp_server import TCPServer  # noqa: PLC0415 - one backend is enough
 
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(loop=loop)
-        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-        transport, _ = await loop.connect_accepted_socket(
-            lambda: protocol,
-            connection,
-            ssl=self._context,
-            ssl_handshake_timeout=None if self._context is None else GREETING,
-            ssl_shutdown_timeout=None if self._context is None else GRACE,
-        )
-        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
-        await TCPServer(self._app, loop, self._config, context, ConnectionState({}), reader, writer)
-
-    async def _by_trio(self, connection: socket.socket, context: Any) -> None:  # noqa: ANN401 - hypercorn's
-        import trio  # noqa: PLC0415 - it comes with an extra
-        from hypercorn.trio.tcp_server import TCPServer  # noqa: PLC0415
-
-        stream: Any = trio.SocketStream(trio.socket.from_stdlib_socket(connection))
-        if self._context is not None:
-            stream = trio.SSLStream(stream, self._context, server_side=True, https_compatible=True)
-        try:
-            await TCPServer(self._app, self._config, context, ConnectionState({}), stream)
-        finally:
-            await trio.aclose_forcefully(stream)
+async def _end(connection: Connection, ending: anyio.Event) -> None:
+    await ending.wait()
+    await connection.end()
 
 
 async def _begins_tls(connection: socket.socket) -> bool:
@@ -198,11 +177,3 @@ async def _begins_tls(connection: socket.socket) -> bool:
             await anyio.wait_readable(connection)
             connection.recv(limits.HEAD)
     return first == _TLS_HANDSHAKE
-
-
-def _on_asyncio() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

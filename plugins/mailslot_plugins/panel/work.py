@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import anyio
 
+from mailslot.containment import Contained
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -98,7 +100,7 @@ class Work:
 
 async def _do(piece: Piece[T], work: Callable[[T], Awaitable[None]]) -> None:
     try:
-        with piece.scope:
+        with piece.scope, Contained():
             await work(piece.about)
     except Exception:
         # It must not take the panel down with it.

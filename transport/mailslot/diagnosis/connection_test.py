@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 import anyio
 from anyio.to_thread import run_sync
 
+from mailslot.containment import Contained, raised
 from mailslot.diagnosis.circumstances import Circumstances
 from mailslot.diagnosis.classify import diagnose
 from mailslot.diagnosis.clock import ask_the_time, is_wrong
@@ -85,10 +86,11 @@ async def test_connection(
     """
     test = _Test(accesses, slot, on_stage)
     try:
-        result = await test.run(send=send)
+        with Contained():
+            result = await test.run(send=send)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with us, a person waits for an answer
         # Its words may quote a secret: only its kind is told.
-        kind = type(error).__name__
+        kind = type(raised(error)).__name__
         logger.error("The connection test itself failed: %s", kind)  # noqa: TRY400 - see above
         test.stages.fail(test.stages.current)
         result = test.result(Diagnosis("unknown", {"reason": kind}, f"a fault of mailslot, or of a plugin: {kind}"))

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from anyio.to_thread import run_sync
 
+from mailslot.containment import Contained, raised
 from mailslot.diagnosis.catalogue import say
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.diagnosis.history import History
@@ -81,9 +82,10 @@ class Evidence:
 
     async def _part(self, what: str, gather: Callable[..., Awaitable[Any]], *arguments: object) -> Any:  # noqa: ANN401
         try:
-            return await gather(*arguments)
+            with Contained():
+                return await gather(*arguments)
         except Exception as error:  # noqa: BLE001 - a report is for what is broken, and is written whatever is
-            said = str(error) if isinstance(error, MailError) else type(error).__name__
+            said = str(error) if isinstance(error, MailError) else type(raised(error)).__name__
             # The key keeps every secret from being read, and is spoken of once.
             if said not in self._of_key:
                 self.notes.append(f"The {what} could not be read: {said}")

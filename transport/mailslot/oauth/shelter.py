@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
+from mailslot.containment import Contained
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -26,7 +28,8 @@ async def sheltered(work: Callable[[], Awaitable[T]]) -> T:
     async def run() -> None:
         with anyio.CancelScope(shield=True):
             try:
-                results.append(await work())
+                with Contained():
+                    results.append(await work())
             except Exception as error:  # noqa: BLE001 - raised below, so that no group wraps it
                 errors.append(error)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from anyio.to_thread import run_sync
 
+from mailslot.containment import Contained
 from mailslot.service.glance import glance_at
 from mailslot.service.log import described
 from mailslot.service.pipeline import Done, Later, SetAside
@@ -83,7 +84,8 @@ async def _result(device: Device, mail: Incoming, pipeline: Pipeline) -> tuple[H
         return SetAside(f"Handling it has broken off {TRIES} times."), True
     try:
         with anyio.fail_after(LONGEST):
-            handled = await pipeline.handle(mail, device)
+            with Contained():
+                handled = await pipeline.handle(mail, device)
     except SpoolError as error:
         # A full disk is no fault of the mail.
         return Later(_FULL_PAUSE, str(error)), False

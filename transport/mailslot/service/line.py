@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from anyio.to_thread import run_sync
 
+from mailslot.containment import Contained
 from mailslot.diagnosis.catalogue import say
 from mailslot.diagnosis.circumstances import Circumstances
 from mailslot.diagnosis.classify import diagnose
@@ -106,11 +107,8 @@ class Line:
         """Deliver whatever is due, until `stop`."""
         while not self._stopping:
             try:
-                job = await self._next()
-                if job is None:
-                    await self._nudged()
-                else:
-                    await self._run(job, self._following)
+                with Contained():
+                    await self._step()
             except Exception as error:  # noqa: BLE001 - the jobs of today and tomorrow are worth more than this one's
                 known = isinstance(error, MailError)
                 logger.log(
@@ -120,6 +118,13 @@ class Line:
                     extra={"record": self.via},
                 )
                 await self._device.sleep(_PAUSE_AFTER_FAULT)
+
+    async def _step(self) -> None:
+        job = await self._next()
+        if job is None:
+            await self._nudged()
+        else:
+            await self._run(job, self._following)
 
     async def drain(self) -> None:
         """Deliver what is due now, and return."""
@@ -220,6 +225,7 @@ class Line:
             await self._watch.changed()
             self._access = None
             async with AsyncExitStack() as stack:
+                stack.enter_context(Contained())
                 try:
                     self._access = access = await self._device.accesses.of(self.via)
                     self._account = await self._accounts.of(access)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mailslot.containment import raised
 from mailslot.errors import MailError
 from mailslot.wire.secret import MASK
 
@@ -76,6 +77,7 @@ def set_up(stream: TextIO, *, plain: bool) -> None:
 
 def described(error: BaseException) -> str:
     """Return what a log may say of an error: the sentence of one of ours, else its kind and where it was raised."""
+    error = raised(error)
     if isinstance(error, MailError):
         return str(error)
     if isinstance(error, OSError):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
+from mailslot.containment import Contained
 from mailslot.diagnosis.catalogue import say
 from mailslot.diagnosis.classify import diagnose
 from mailslot.diagnosis.diagnosis import Diagnosis
@@ -97,27 +98,31 @@ class _Poll:
     async def run(self) -> None:
         """Do it; what goes wrong is in the report."""
         try:
-            if self._again:
-                await self._take_up()
-            await self._keep_distance()
-            self.asked = True
-            self._access = await self._device.accesses.of(self._record)
-            if self._access.auth is None:
-                raise NotConfiguredError(
-                    "authentication",
-                    "How to sign in is not set: set authentication to oauth2 or password.",
-                    stage="sign_in",
-                )
-            await self._note_mailbox(self._access)
-            more = True
-            while more:
-                try:
-                    more = await self._session(self._access)
-                except _LongerThanListedError:
-                    more = True
-                await self._handle()
+            with Contained():
+                await self._poll()
         except Exception as error:  # noqa: BLE001 - a maildrop may be a plugin's, and what is safe is handled all the same
             await self._fail(error if isinstance(error, MailError) else _fault(error))
+            await self._handle()
+
+    async def _poll(self) -> None:
+        if self._again:
+            await self._take_up()
+        await self._keep_distance()
+        self.asked = True
+        self._access = await self._device.accesses.of(self._record)
+        if self._access.auth is None:
+            raise NotConfiguredError(
+                "authentication",
+                "How to sign in is not set: set authentication to oauth2 or password.",
+                stage="sign_in",
+            )
+        await self._note_mailbox(self._access)
+        more = True
+        while more:
+            try:
+                more = await self._session(self._access)
+            except _LongerThanListedError:
+                more = True
             await self._handle()
 
     async def _handle(self) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from mailslot.containment import Contained
 from mailslot.errors import InputError, MailError
 from mailslot.service.handling import handle_waiting, next_due
 from mailslot.service.poller import poll_once
@@ -115,7 +116,8 @@ class Polling:
             group.start_soon(end_with_the_settings)
             try:
                 if access.auth is not None and isinstance(maildrop, PushingMaildrop):
-                    await maildrop.watch(access, options, self._call)
+                    with Contained():
+                        await maildrop.watch(access, options, self._call)
             except Exception as error:  # noqa: BLE001 - raised below, so that no group is made of it
                 failure = error
                 group.cancel_scope.cancel()

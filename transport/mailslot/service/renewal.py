@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
+from mailslot.containment import Contained
 from mailslot.errors import InputError, MailError
 from mailslot.oauth.renewal import GrantSource
+from mailslot.service.log import described
 from mailslot.slots.slot import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -32,16 +34,20 @@ async def look_after(device: Device, record: str) -> None:
     """
     extra = {"record": record}
     try:
-        source = (await device.accesses.of(record)).source
-        if not isinstance(source, GrantSource):
-            return
-        if await source.keep_alive():
-            logger.info("The token was renewed, since it was not used for a while", extra=extra)
+        with Contained():
+            source = (await device.accesses.of(record)).source
+            if not isinstance(source, GrantSource):
+                return
+            if await source.keep_alive():
+                logger.info("The token was renewed, since it was not used for a while", extra=extra)
     except InputError:
         # It is not set up; whoever uses it is told.
         return
     except MailError as error:
         logger.warning("The token could not be looked after: %s", error, extra={**extra, "cause": error.cause})
+        return
+    except Exception as error:  # noqa: BLE001 - a source may be a plugin's, and the other records' tokens are to be kept
+        logger.error("The token could not be looked after: %s", described(error), extra=extra)  # noqa: TRY400 - no traceback
         return
     if source.fault is not None:
         logger.error("The newest token is in memory only: %s", source.fault, extra=extra)

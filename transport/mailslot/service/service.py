@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from mailslot.containment import Contained, contained_tasks
 from mailslot.errors import MailError
 from mailslot.service.log import described
 from mailslot.service.pipeline import pollers
@@ -77,22 +78,23 @@ class Service:
         """
         home = self._device.home
         sentence = f"Another process of mailslot serves {home} already."
-        async with (
-            exclusive(home / "locks" / "service.lock", sentence, timeout=0),
-            anyio.create_task_group() as group,
-        ):
-            for name, work in self._tasks():
-                group.start_soon(self._keep, name, work)
-            self._manager.ready()
-            logger.info("The service is ready")
-            ready()
-            await stopped()
-            self._manager.stopping()
-            logger.info("The service stops")
-            await self._worker.stop()
-            with anyio.move_on_after(GRACE + 0.5):
-                await self._delivered.wait()
-            group.cancel_scope.cancel()
+        with contained_tasks():
+            async with (
+                exclusive(home / "locks" / "service.lock", sentence, timeout=0),
+                anyio.create_task_group() as group,
+            ):
+                for name, work in self._tasks():
+                    group.start_soon(self._keep, name, work)
+                self._manager.ready()
+                logger.info("The service is ready")
+                ready()
+                await stopped()
+                self._manager.stopping()
+                logger.info("The service stops")
+                await self._worker.stop()
+                with anyio.move_on_after(GRACE + 0.5):
+                    await self._delivered.wait()
+                group.cancel_scope.cancel()
         logger.info("The service has stopped")
 
     def _tasks(self) -> list[tuple[str, Work]]:
@@ -118,7 +120,8 @@ class Service:
         while True:
             began = self._device.steady()
             try:
-                await work()
+                with Contained():
+                    await work()
             except Exception as error:  # noqa: BLE001 - whatever it is, the others must go on
                 if self._device.steady() - began > _STEADY:
                     pause = _FIRST_PAUSE

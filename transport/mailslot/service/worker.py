@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from mailslot.containment import Contained
 from mailslot.errors import InputError, MailError
 from mailslot.service.accounts import Accounts
 from mailslot.service.line import Line
@@ -170,7 +171,8 @@ class Worker:
         """Run a task that must not end before the worker does."""
         while True:
             try:
-                await task()
+                with Contained():
+                    await task()
             except MailError as error:
                 logger.warning("The spool cannot be used, and is tried again: %s", error, extra={"cause": error.cause})
             except Exception:

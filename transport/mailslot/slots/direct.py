@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
+from mailslot.containment import Contained, raised
 from mailslot.entry_points import kind_and_place
 from mailslot.errors import InputError, MailError
 from mailslot.oauth.flow import Flow
@@ -47,15 +48,16 @@ def direct_source(records: Records, record: str, settings: Settings) -> TokenSou
         {"file": "path"}.get(name, name): argument.strip(),
     }
     try:
-        made = make(told)
+        with Contained():
+            made = make(told)
     except MailError:
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin is somebody else's, and may fail in any way
+    except Exception as error:  # noqa: BLE001 - a plugin is somebody else's, and may fail in any way
         raise InputError(
             f"The token source {name} failed at its settings: it has an error of its own.",
             stage="token",
             cause="token_source_failed",
-            detail=kind_and_place(error),
+            detail=kind_and_place(raised(error)),
         ) from None
     if not isinstance(made, TokenSource) or isinstance(made, type):
         kind = f"the class {made.__name__}" if isinstance(made, type) else f"a {type(made).__name__}"

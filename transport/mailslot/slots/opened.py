@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from mailslot.containment import Contained, raised
 from mailslot.entry_points import kind_and_place
 from mailslot.errors import MailError
 
@@ -43,15 +44,16 @@ async def opened_by(
 
     async with AsyncExitStack() as stack:
         try:
-            session = await stack.enter_async_context(make(entered))
+            with Contained():
+                session = await stack.enter_async_context(make(entered))
         except MailError:
             raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin is somebody else's, and may fail in any way
+        except Exception as error:  # noqa: BLE001 - a plugin is somebody else's, and may fail in any way
             raise MailError(
                 f"The {plugin} failed: it has an error of its own.",
                 stage=stage,
                 cause="unknown",
                 retryable=True,
-                detail=kind_and_place(error),
+                detail=kind_and_place(raised(error)),
             ) from None
         yield session

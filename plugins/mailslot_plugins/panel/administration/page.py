@@ -19,13 +19,14 @@ from mailslot_plugins.panel.section import PANEL
 from mailslot_plugins.panel.sections.fields import allowed, section_name
 from mailslot_plugins.panel.security.password import SHORTEST
 from mailslot_plugins.panel.security.paths import SIGN_IN
-from mailslot_plugins.panel.security.security import Security, WaitError
+from mailslot_plugins.panel.security.throttle import WaitError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from mailslot.service.device import Device
     from mailslot.slots.section import Section
+    from mailslot_plugins.panel.security.security import Security
 
 HERE: Final = "/administration"
 _NEW_KEY: Final = "new_key"

@@ -22,8 +22,8 @@ from mailslot_plugins.panel.render import redirect, render, text
 from mailslot_plugins.panel.security.addresses import is_local
 from mailslot_plugins.panel.security.password import SHORTEST, TakenError
 from mailslot_plugins.panel.security.paths import FIRST_START, SIGN_IN
-from mailslot_plugins.panel.security.security import Security, WaitError
 from mailslot_plugins.panel.security.session import Notice
+from mailslot_plugins.panel.security.throttle import WaitError
 from mailslot_plugins.panel.slots.check import sentence
 from mailslot_plugins.panel.slots.review import drop_texts
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from mailslot.service.device import Device
+    from mailslot_plugins.panel.security.security import Security
     from mailslot_plugins.panel.work import Work
 
 RECORD: Final = "smtp"
@@ -57,7 +58,7 @@ async def set_password(request: Request) -> Response:
     form, errors, status = request.state.form, dict[str, str](), 422
     password, again = str(form.get("password", "")), str(form.get("again", ""))
     try:
-        if not security.try_code(request, str(form.get("code", ""))):
+        if not await security.try_code(request, str(form.get("code", ""))):
             errors["code"] = text(request, "first_start", "code_wrong")
         elif password != again:
             errors["again"] = text(request, "first_start", "not_the_same")

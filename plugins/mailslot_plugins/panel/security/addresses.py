@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from starlette.types import Scope
 
+LOOPBACK: Final = "loopback"
+"""All of this machine's own addresses, for `neighbourhood`: whoever has one has all of 127.0.0.0/8."""
+
 _HOST: Final = re.compile(
     r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9.-]{1,255}))(?::[0-9]{1,5})?"
 )  # RFC 9110 section 7.2
@@ -42,7 +45,12 @@ def peer(scope: Scope) -> str:
 
 
 def neighbourhood(address: str) -> str:
-    """Return what one person can easily have many addresses in: of IPv6 the network, /64; of IPv4 the address."""
+    """Return what one person can easily have many addresses in.
+
+    Of IPv6 that is the network, /64; of IPv4 the address; of this machine all that it has by itself, as `LOOPBACK`.
+    """
+    if is_loopback(address):
+        return LOOPBACK
     try:
         found = ip_address(address.partition("%")[0])
     except ValueError:

@@ -11,12 +11,12 @@ import logging
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
-from anyio.to_thread import run_sync
 from starlette.datastructures import FormData, MutableHeaders, UploadFile
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
+from mailslot.containment import Contained
 from mailslot.errors import MailError
 from mailslot.service.log import described
 from mailslot.wire.secret import Secret
@@ -26,9 +26,11 @@ from mailslot_plugins.panel.render import render
 from mailslot_plugins.panel.security import limits
 from mailslot_plugins.panel.security.addresses import is_local, is_ours
 from mailslot_plugins.panel.security.headers import STATIC, Headers
+from mailslot_plugins.panel.security.known_browser import LIFETIME
 from mailslot_plugins.panel.security.paths import API, FIRST_START, METRICS, OPEN, is_poll, to_sign_in
 from mailslot_plugins.panel.security.security import Security, Visit
 from mailslot_plugins.panel.security.session import Session
+from mailslot_plugins.panel.security.throttle import WaitError
 from mailslot_plugins.panel.words import say
 
 if TYPE_CHECKING:
@@ -103,7 +105,8 @@ class _Passage:
         self._poll = is_poll(request)
         port = (request.scope.get("server") or ("", 0))[1]
         # Cookies know no ports, and one machine may serve two devices. The prefix keeps others from planting one.
-        self._cookie = f"{'__Host-' if request.url.scheme == 'https' else ''}mailslot-{port}"
+        prefix = "__Host-" if request.url.scheme == "https" else ""
+        self._cookie, self._known = f"{prefix}mailslot-{port}", f"{prefix}mailslot-known-{port}"
         self._visit = Visit("", Session(""), fresh=False)
 
     async def go(self) -> None:
@@ -113,7 +116,9 @@ class _Passage:
         scope, receive = request.scope, request.receive
         try:
             claimed = await self._security.is_claimed()
-            self._visit = self._security.visit(cookie(request, self._cookie), person=not self._poll)
+            self._visit = self._security.visit(
+                cookie(request, self._cookie), person=not self._poll, known=cookie(request, self._known)
+            )
             if request.method not in _SAFE:
                 # A form on another site comes without the cookie, and must not have it overwritten by an empty one.
                 self._visit.fresh = False
@@ -122,11 +127,15 @@ class _Passage:
             state.form = self._form(body)
             refusal = await self._refusal(claimed=claimed)
             if refusal is None:
-                await self._app(scope, limits.again(body, receive), self._sending)
+                with Contained():
+                    await self._app(scope, limits.again(body, receive), self._sending)
             else:
                 await refusal(scope, receive, self._sending)
         except limits.LeftError:
             return
+        except WaitError as wait:
+            sentence = say("security", "key_wait", self._language, seconds=wait.seconds)
+            await problem(429, sentence, headers={"Retry-After": str(wait.seconds)})(scope, receive, self._sending)
         except limits.TooLargeError:
             await self._refused(413, "too_large")(scope, receive, self._sending)
         except limits.TooSlowError:
@@ -172,7 +181,7 @@ class _Passage:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not (self._for_api or self._path == METRICS):
             return False
-        request.state.by_key = await run_sync(self._security.keys.check, Secret(key.strip())) is not None
+        request.state.by_key = await self._security.try_key(request, Secret(key.strip()))
         return bool(request.state.by_key)
 
     def _may_see(self, *, claimed: bool) -> bool:
@@ -230,8 +239,11 @@ class _Passage:
     async def _sending(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._started = True
+            secure = "; Secure" if self._request.url.scheme == "https" else ""
+            headers = MutableHeaders(scope=message)
             if self._visit.fresh and not self._request.state.by_key:
-                secure = "; Secure" if self._request.url.scheme == "https" else ""
-                cookie = f"{self._cookie}={self._visit.id}; Path=/; HttpOnly; SameSite=Lax{secure}"
-                MutableHeaders(scope=message).append("set-cookie", cookie)
+                headers.append("set-cookie", f"{self._cookie}={self._visit.id}; Path=/; HttpOnly; SameSite=Lax{secure}")
+            if self._visit.known_from_now:
+                attributes = f"Max-Age={LIFETIME}; Path=/; HttpOnly; SameSite=Strict{secure}"
+                headers.append("set-cookie", f"{self._known}={self._visit.known}; {attributes}")
         await self._send(message)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import hashlib
 import os
 import unicodedata
 from functools import cache
@@ -28,7 +30,12 @@ _WAIT: Final = 10.0
 _LARGEST: Final = 1024
 
 # The least that OWASP's Password Storage Cheat Sheet names for Argon2id: 19 MiB, which a small device has.
-_HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+_KIBIBYTES: Final = 19 * 1024
+_PASSES: Final = 2
+
+_M_MMAP_THRESHOLD: Final = -3  # mallopt(3)
+_RETURNED: Final = 4 * 1024 * 1024
+"""Octets of a block from which on its memory goes back to the system at once."""
 
 
 class TakenError(InputError):
@@ -62,6 +69,17 @@ class Password:
                 return None
         return state.st_ino, state.st_mtime_ns, state.st_size
 
+    def derive_key(self) -> bytes:
+        """Return a key that changes with the password, and tells nothing about it; empty while there is none.
+
+        Raises:
+            VaultError: the hash cannot be read.
+        """
+        with reading(self._path):
+            octets = durable.read(self._path, _LARGEST)
+        # It holds the 128 random bits of the salt, so that nobody can try passwords on what was made with it.
+        return b"" if octets is None else hashlib.sha256(octets).digest()
+
     def set(self, password: Secret, *, first: bool = False) -> None:
         """Set the password.
 
@@ -76,7 +94,7 @@ class Password:
         text = _normal(password)
         if not SHORTEST <= len(text) <= LONGEST:
             raise InputError(f"A password has {SHORTEST} to {LONGEST} characters.", stage="resolve")
-        hashed = _HASHER.hash(text)
+        hashed = _hasher().hash(text)
         with writing(self._path):
             durable.make_folder(self._path.parent)
         with blocking_lock(self._lock, timeout=_WAIT):
@@ -95,7 +113,7 @@ class Password:
             octets = durable.read(self._path, _LARGEST)
         hashed = _nobody() if octets is None else octets.decode("ascii", "replace").strip()
         try:
-            right = _HASHER.verify(hashed, _normal(password))
+            right = _hasher().verify(hashed, _normal(password))
         except InvalidHashError as error:
             raise unreadable(
                 "The panel's password cannot be read. Set a new one: mailslot panel password", str(error)
@@ -111,5 +129,18 @@ def _normal(password: Secret) -> str:
 
 
 @cache
+def _hasher() -> PasswordHasher:
+    """Return what hashes passwords, and leaves no memory behind.
+
+    With each block that is freed, glibc learns to keep as large a one, in every thread that had it: 19 MiB for each of
+    dozens of threads. Told a size, it learns nothing. Other C libraries return such blocks anyway.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _RETURNED)
+    return PasswordHasher(time_cost=_PASSES, memory_cost=_KIBIBYTES, parallelism=1)
+
+
+@cache
 def _nobody() -> str:
-    return _HASHER.hash(os.urandom(16))
+    return _hasher().hash(os.urandom(16))

@@ -9,11 +9,13 @@ from starlette.routing import Route
 from mailslot.wire.secret import Secret
 from mailslot_plugins.panel.render import redirect, render, text
 from mailslot_plugins.panel.security.paths import FIRST_START, SIGN_IN, safe_path
-from mailslot_plugins.panel.security.security import Security, WaitError
+from mailslot_plugins.panel.security.throttle import WaitError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
+
+    from mailslot_plugins.panel.security.security import Security
 
 
 async def show(request: Request) -> Response:
