@@ -224,7 +224,10 @@ async def test_a_loss_before_the_end_is_no_doubt(office: Office, tmp_path: Path,
 
 @pytest.mark.parametrize("act", [True, False], ids=["delivered", "not delivered"])
 @pytest.mark.parametrize("size", [10, 300_000])
-@pytest.mark.parametrize(("pipeline", "again"), [("scan", True), ("alerts", False)])
+@pytest.mark.parametrize(
+    ("pipeline", "again"),
+    [("scan", True), ("alerts", True), ("status", True), ("print", True), ("somebody-elses", False)],
+)
 async def test_a_loss_after_the_end_is_a_doubt(
     office: Office, tmp_path: Path, size: int, pipeline: str, again: bool, act: bool
 ) -> None:

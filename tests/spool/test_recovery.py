@@ -55,7 +55,11 @@ async def test_what_was_being_sent_is_queued_and_what_is_in_doubt_stays(spool: S
     assert (await spool.job(1)).state == "queued"
     # A job that kills its process each time must not be tried without end.
     assert (await spool.job(1)).attempts == 1
-    assert await spool.job(2) == before
+    after = await spool.job(2)
+    # Whoever waited for the answer has died.
+    assert (before.delivering, after.delivering) == (True, False)
+    assert "the answer never came; it may arrive twice" in after.sentence
+    assert replace(after, delivering=True, sentence=before.sentence) == before
     assert [each.state for each in before.recipients] == ["accepted", "refused", "waiting"]
 
 

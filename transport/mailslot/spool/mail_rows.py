@@ -125,7 +125,7 @@ def give_up_file(change: Change, mail_id: int) -> None:
     file = change.connection.execute("SELECT file FROM mails WHERE id = ?", (mail_id,)).fetchone()["file"]
     if file is not None:
         change.connection.execute("UPDATE mails SET file = NULL WHERE id = ?", (mail_id,))
-        change.given_up.append(file)
+        change.discard(file)
 
 
 def count_waiting(connection: sqlite3.Connection) -> int:

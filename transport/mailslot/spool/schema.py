@@ -84,4 +84,11 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         # When the database had to be made anew; nothing here where it never was.
         "CREATE TABLE losses (at REAL NOT NULL)",
     ),
+    (
+        # Whether a delivery has handed the job over and waits for the answer; it means nothing once nobody delivers.
+        "ALTER TABLE jobs ADD COLUMN delivering INTEGER NOT NULL DEFAULT 0",
+        # How many jobs and mails were found again, and how many jobs were damaged.
+        "ALTER TABLE losses ADD COLUMN found INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE losses ADD COLUMN damaged INTEGER NOT NULL DEFAULT 0",
+    ),
 )
