@@ -63,7 +63,6 @@ def clear(
         return await alarms.clear(found.name, part=part)
 
     _say(f"Recorded: {found.title} is over.", anyio.run(_with_alarms, home, work))
-    tell_if_no_service(home)
 
 
 @app.command("list")
