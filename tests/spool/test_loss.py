@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -211,6 +213,21 @@ async def test_numbers_that_cannot_be_read(home: Path, clock: Clock, garbage: by
     await accept(home, clock, "two")
     async with Spool(home, clock=clock) as spool:
         assert sorted(job.id for job in await spool.jobs()) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "damage", ["recipients = '['", "notes = 'x'", "state = 'quoted'", "subject = CAST(x'ff' AS TEXT)"]
+)
+async def test_a_row_that_is_damaged(home: Path, clock: Clock, damage: str) -> None:
+    """Which the database does not notice: no job goes, and the others can still be read."""
+    await accept(home, clock, "one", "two")
+    with closing(sqlite3.connect(home / "spool" / database.NAME)) as connection, connection:
+        connection.execute(f"UPDATE jobs SET {damage} WHERE id = 2")
+    async with Spool(home, clock=clock) as spool:
+        jobs = await spool.jobs()
+        assert len(jobs) == 2
+        assert {job.state for job in jobs} == ({"queued"} if "subject" in damage else {"in_doubt"})
+        assert {each.address for job in jobs for each in job.recipients} == {"a@example.com"}
 
 
 async def test_a_mail_that_is_known_by_its_octets_is_not_found_twice(home: Path, clock: Clock) -> None:

@@ -71,12 +71,18 @@ class Service:
         self._delivered = anyio.Event()
         self._fault: MailError | None = None
 
-    async def run(self, stopped: Callable[[], Awaitable[None]], ready: Callable[[], None] = lambda: None) -> None:
+    async def run(
+        self,
+        stopped: Callable[[], Awaitable[None]],
+        ready: Callable[[], None] = lambda: None,
+        ending: Callable[[], None] = lambda: None,
+    ) -> None:
         """Run until `stopped` returns, and then stop within ten seconds.
 
         Args:
             stopped: returns once the service is to stop; `signalled` is one.
             ready: called once everything has been started.
+            ending: called when it ends by itself, since it cannot go on.
 
         Raises:
             SpoolError: `spool_busy`, another process serves this home folder; `spool_unreadable`, the list of jobs was
@@ -88,7 +94,7 @@ class Service:
             exclusive(service_lock(home), sentence, timeout=LOCK_WAIT),
             anyio.create_task_group() as group,
         ):
-            group.start_soon(self._watch_spool, group.cancel_scope)
+            group.start_soon(self._watch_spool, group.cancel_scope, ending)
             for name, work in self._tasks():
                 group.start_soon(self._keep, name, work)
             self._manager.ready()
@@ -143,7 +149,7 @@ class Service:
             await self._device.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def _watch_spool(self, all_tasks: anyio.CancelScope) -> None:
+    async def _watch_spool(self, all_tasks: anyio.CancelScope, ending: Callable[[], None]) -> None:
         """End everything once nothing can be kept any more: a new start makes a new list from the messages."""
         while self._fault is None:
             with suppress(MailError):
@@ -152,6 +158,7 @@ class Service:
             if self._fault is None:
                 await anyio.sleep(_LOOK_AT_SPOOL)
         logger.error("The service ends, to be started again: %s", self._fault)
+        ending()
         all_tasks.cancel()
 
     async def _deliver(self) -> None:

@@ -22,7 +22,7 @@ import anyio.to_thread
 
 from mailslot.spool.errors import DatabaseLostError, busy, damaged, is_damage, is_full, unreadable, using, writing
 from mailslot.spool.numbers import Numbers
-from mailslot.spool.schema import MIGRATIONS
+from mailslot.spool.schema import MIGRATIONS, UNSOUND_ROWS
 from mailslot.vault import durable
 
 if TYPE_CHECKING:
@@ -164,6 +164,10 @@ class Database:
         except DatabaseLostError as error:
             self.lost = error
             raise
+        except UnicodeDecodeError as error:
+            # It is SQLite's message, which quotes what it has found there.
+            self.lost = damaged(self.path, "it holds no text where it should")
+            raise self.lost from error
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -238,6 +242,8 @@ class Database:
         found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")] if version else ["emptied"]
         if found != ["ok"]:
             raise _UnsoundError("; ".join(found))
+        if (row := connection.execute(UNSOUND_ROWS).fetchone()) is not None:
+            raise _UnsoundError(f"{row[0]} {row[1]} is damaged")
         if version < len(MIGRATIONS):
             with _transaction(connection, "BEGIN IMMEDIATE"):
                 # Another process may have done it in the meantime.
@@ -313,6 +319,9 @@ def _damage() -> Generator[None]:
         if is_damage(error):
             raise _UnsoundError(str(error)) from error
         raise
+    except UnicodeDecodeError as error:
+        # It is SQLite's message, which quotes what it has found there.
+        raise _UnsoundError("it holds no text where it should") from error
 
 
 @contextmanager
@@ -338,8 +347,14 @@ def _connect(path: Path) -> sqlite3.Connection:
         f"{path.as_uri()}?mode=rw", uri=True, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
     )
     connection.row_factory = sqlite3.Row
+    # A damaged letter must not keep all jobs from being read.
+    connection.text_factory = _text
     connection.execute("PRAGMA synchronous=FULL")
     return connection
+
+
+def _text(octets: bytes) -> str:
+    return octets.decode("utf-8", "replace")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from mailslot.spool.incoming import MAIL_STATES
+from mailslot.spool.job import STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def _quoted(words: Iterable[str]) -> str:
+    return ", ".join(f"'{word}'" for word in words)
+
 
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
@@ -92,3 +103,10 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "ALTER TABLE losses ADD COLUMN damaged INTEGER NOT NULL DEFAULT 0",
     ),
 )
+
+UNSOUND_ROWS: Final = f"""
+    SELECT 'job', id FROM jobs
+    WHERE NOT json_valid(recipients) OR NOT json_valid(notes) OR state NOT IN ({_quoted(STATES)})
+    UNION ALL SELECT 'mail', id FROM mails WHERE state NOT IN ({_quoted(MAIL_STATES)}) LIMIT 1
+"""  # noqa: S608 - our own words
+"""Finds a row that was damaged in a way that the database itself does not notice."""
