@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from mailslot import InputError
 from mailslot.spool.files import NewFile
 from mailslot.spool.job import Refusal
 from mailslot.spool.recovery import Recovery, recover
@@ -138,6 +139,11 @@ async def test_a_message_that_is_missing_or_cut(spool: Spool, home: Path, missin
     assert "missing or incomplete in the spool" in jobs[1].sentence
     assert jobs[5].cause == "content_refused"
     assert files(home) == []
+    # What is left is kept for a while, and is no message.
+    assert len(files(home, ".job.damaged")) == (0 if missing else 5)
+    for number in (1, 4):
+        with pytest.raises(InputError, match="not kept any more"):
+            await spool.retry(number)
     assert await spool.recover() == Recovery()
 
 

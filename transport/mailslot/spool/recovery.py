@@ -6,6 +6,7 @@ found again and not removed.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -102,7 +103,8 @@ def _put_in_order(sizes: dict[str, int], folder: Path, change: Change) -> Recove
         job = rows.job_of(row)
         if job.state in UNFINISHED - {"in_doubt"}:
             change.move("fail", job, replace(job, cause="spool_unreadable", sentence=_GONE, next_attempt=None))
-        change.give_up_file(job.id)
+        if not _kept_as_damaged(change, folder / row["file"], job.id):
+            change.give_up_file(job.id)
         failed.append(job.id)
     lost: list[int] = []
     for row in connection.execute("SELECT id, file, size FROM mails WHERE file IS NOT NULL ORDER BY id").fetchall():
@@ -110,6 +112,17 @@ def _put_in_order(sizes: dict[str, int], folder: Path, change: Change) -> Recove
             _lose_mail(change, row["id"], folder)
             lost.append(row["id"])
     return Recovery(tuple(requeued), tuple(failed), tuple(lost))
+
+
+def _kept_as_damaged(change: Change, path: Path, job_id: int) -> bool:
+    """Keep what is left of a job's file for as long as those of jobs that failed; return whether there is any."""
+    kept = path if path.suffix == DAMAGED else path.with_name(f"{path.name}{DAMAGED}")
+    with suppress(FileNotFoundError):
+        path.rename(kept)
+    if (size := _size(kept)) is None:
+        return False
+    change.connection.execute("UPDATE jobs SET file = ?, start = 0, size = ? WHERE id = ?", (kept.name, size, job_id))
+    return True
 
 
 def _lose_mail(change: Change, mail_id: int, folder: Path) -> None:
