@@ -37,6 +37,11 @@ LOADED_LATE = (
 )
 
 
+def no_service(home: Path) -> str:
+    """What commands say on standard error where no service runs."""
+    return f"No service runs that sends what waits and polls: start it with: mailslot --home {home} serve\n"
+
+
 class Forks:
     """The process that forks, while it is there."""
 

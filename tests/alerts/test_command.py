@@ -32,7 +32,7 @@ def test_raised_listed_and_cleared(home: Path) -> None:
     assert json.loads(mailslot(home, "alert", "list", "--json")[0]) == []
     assert mailslot(home, "alert", "raise", "toner-low", "--part", "black", "--detail", "5 %") == (
         "Recorded: Toner low.\n",
-        "",
+        typed.no_service(home),
     )
     mailslot(home, "alert", "raise", "toner_low", "--part", "black")
     [row] = json.loads(mailslot(home, "alert", "list", "--json")[0])
@@ -60,7 +60,9 @@ def test_an_unknown_kind(home: Path) -> None:
 def test_it_says_why_no_mail_leaves(tmp_path: Path) -> None:
     stdout, stderr = mailslot(tmp_path, "alert", "raise", "jam", "--detail", "a\nb")
     assert stdout == "Recorded: Paper jam.\n"
-    assert stderr == "Mail waits: nobody is named who is to be told: mailslot set alerts recipients=ADDRESS\n"
+    assert stderr == "Mail waits: nobody is named who is to be told: mailslot set alerts recipients=ADDRESS\n" + (
+        typed.no_service(tmp_path)
+    )
     mailslot(tmp_path, "set", "alerts", "recipients=admin@example.test")
     said = mailslot(tmp_path, "alert", "list")[0]
     assert "Mail waits: alert.smtp has no sender address" in said

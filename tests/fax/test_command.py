@@ -18,7 +18,7 @@ import pytest
 from fax.faxes import SETTINGS
 from mailslot.spool.spool import Spool
 from mailslot_plugins.fax.read import read_pages
-from typed import mailslot
+from typed import mailslot, no_service
 
 if TYPE_CHECKING:
     from mailslot.spool.job import Job
@@ -55,7 +55,7 @@ def spooled(home: Path) -> list[tuple[Job, bytes]]:
 
 def test_accepted(send: Send, home: Path) -> None:
     ran = send(PAGE, PAGE, "--to", "FAX=+1-202-7653000@gw.example, bob@example.com")
-    assert (ran.returncode, ran.stderr) == (3, "")
+    assert (ran.returncode, ran.stderr) == (3, no_service(home))
     [(job, octets)] = spooled(home)
     assert ran.stdout == f"Accepted as job {job.id}, still to be delivered.\n"
     assert [each.address for each in job.recipients] == ["FAX=+12027653000@gw.example", "bob@example.com"]

@@ -18,7 +18,7 @@ from mailslot.cli import main
 from mailslot.slots.records import Records
 from mailslot.spool.spool import Spool
 from scan.papers import ACCOUNT, pdf
-from typed import mailslot
+from typed import mailslot, no_service
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +62,7 @@ def test_accepted(scan: Scan, page: Path, home: Path) -> None:
     ran = scan(
         page, "--to", "alice@example.com, bob@example.com", "--cc", "carol@example.com", "--from-user", "u@example.com"
     )
-    assert (ran.returncode, ran.stderr) == (3, "")
+    assert (ran.returncode, ran.stderr) == (3, no_service(home))
     [job] = jobs(home)
     assert ran.stdout == f"Accepted as job {job.id}, still to be delivered.\n"
     assert job.state == "queued"
@@ -71,9 +71,9 @@ def test_accepted(scan: Scan, page: Path, home: Path) -> None:
     assert f"From: {ACCOUNT}".encode() in message(home)
 
 
-def test_json(scan: Scan, page: Path) -> None:
+def test_json(scan: Scan, page: Path, home: Path) -> None:
     ran = scan(page, "--to", "alice@example.com", "--json", "--subject", "Ü {counter}")
-    assert (ran.returncode, ran.stderr) == (3, "")
+    assert (ran.returncode, ran.stderr) == (3, no_service(home))
     [row] = json.loads(ran.stdout)
     expected = {"pipeline": "scan", "state": "queued", "subject": "Ü 1", "recipients": ["alice@example.com"]}
     assert {key: row[key] for key in expected} == expected
@@ -172,7 +172,7 @@ def test_too_large(scan: Scan, home: Path, tmp_path: Path, set_scan: Callable[..
 def test_a_scanner(scan: Scan, home: Path) -> None:
     need("scanimage", os.path.exists("/usr/bin/scanimage"), "need root on Debian")  # noqa: PTH110
     ran = scan("--device", "test", "--source", "adf", "--resolution", "50", "--mode", "Gray", "--to", "a@example.com")
-    assert (ran.returncode, ran.stderr) == (3, "")
+    assert (ran.returncode, ran.stderr) == (3, no_service(home))
     assert b'filename="Scan ' in message(home)
     ran = scan("--device", "nosuch:1", "--to", "a@example.com")
     assert ran.returncode == 1

@@ -15,19 +15,20 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import anyio
 
+from mailslot.errors import InputError
 from mailslot.message import Message
 from mailslot.net.channel import Channel
 from mailslot.spool import change as changes
 from mailslot.spool.database import Database
 from mailslot.spool.job import NewJob
 from mailslot.spool.spool import Spool
-from mailslot_plugins.sandbox import Sandbox, run_sandbox
+from mailslot_plugins.sandbox import Fault, Sandbox, run_sandbox
 from service.outbox import OPEN, SENDER, opened, set_up
 
 if TYPE_CHECKING:
@@ -125,7 +126,27 @@ def scan_and_deliver(home: str, first: int, acknowledge: str) -> None:
     anyio.run(work)
 
 
-WORK: dict[str, Callable[..., None]] = {"deliver": deliver, "scan_and_deliver": scan_and_deliver}
+def meddle(home: str, seed: int) -> None:
+    """Have jobs sent again and cancelled, without end, whatever state they are in."""
+    chance = random.Random(seed)
+
+    async def work() -> None:
+        async with Spool(Path(home)) as spool:
+            while True:
+                for job in await spool.jobs(most=20):
+                    ask = spool.retry if chance.random() < 0.8 else spool.cancel
+                    with suppress(InputError):
+                        await ask(job.id)
+                await anyio.sleep(0.001)
+
+    anyio.run(work)
+
+
+WORK: dict[str, Callable[..., None]] = {
+    "deliver": deliver,
+    "scan_and_deliver": scan_and_deliver,
+    "meddle": meddle,
+}
 
 
 async def accept(spool: Spool, number: int, size: int) -> Job:
@@ -187,6 +208,11 @@ class Mailbox:
     def quick(self) -> bool:
         """Whether mail arrives at once."""
         return self._sandbox is not None
+
+    def answer_slowly(self) -> None:
+        """Keep those waiting who have handed a message over."""
+        assert self._sandbox is not None
+        self._sandbox.faults.append(Fault("message", delay=0.05))
 
     def arrived(self) -> Counter[int]:
         """How often each number arrived."""
@@ -345,11 +371,43 @@ def killed_at_random_times(folder: Path, nursery: Nursery, mailbox: Mailbox) -> 
     assert len(jobs) > 2 * rounds
 
 
+def killed_while_a_person_meddles(folder: Path, nursery: Nursery, mailbox: Mailbox) -> None:
+    """The same, while another process has jobs sent again and cancelled: no answer that is awaited is overtaken."""
+    home, acknowledged = folder / "home", folder / "acknowledged"
+    configure(home, mailbox)
+    mailbox.answer_slowly()
+    first, rounds = 0, ROUNDS // 5
+    other = Nursery()
+    for number in range(rounds):
+        children = [
+            nursery.start("scan_and_deliver", home=str(home), first=first, acknowledge=str(acknowledged)),
+            other.start("meddle", home=str(home), seed=number),
+        ]
+        time.sleep(0.1 + random.uniform(0, 0.5))
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+        assert [nursery.ended(), other.ended()] == [-signal.SIGKILL] * 2
+        first += 1000
+    assert nursery.run("deliver", home=str(home)) == 0
+    other.close()
+    jobs = jobs_of(home)
+    assert set(map(int, acknowledged.read_text().split())) <= set(jobs), "what was accepted is gone"
+    arrived = mailbox.arrived()
+    for number, job in jobs.items():
+        assert job.state in {"sent", "in_doubt", "cancelled"}, job
+        assert not job.delivering
+        assert arrived[number] <= job.doubts + (job.state == "sent"), (job, arrived[number])
+        assert arrived[number] or job.state != "sent", f"{number} is lost: {job}"
+    assert set(arrived) <= set(jobs)
+    print(f"{2 * rounds} kills, {len(jobs)} jobs, {sum(job.doubts > 0 for job in jobs.values())} in doubt")
+
+
 PROOFS = (killed_at_every_step, killed_at_random_times)
+IN_THE_SANDBOX = (killed_while_a_person_meddles,)
 
 
 def main(name: str, folder: str, port: str = "", maildir: str = "") -> NoReturn:
-    proof = next(proof for proof in PROOFS if proof.__name__ == name)
+    proof = next(proof for proof in PROOFS + IN_THE_SANDBOX if proof.__name__ == name)
     seed = time.time_ns()
     print(f"seed {seed}", flush=True)
     random.seed(seed)

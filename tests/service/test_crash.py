@@ -27,7 +27,7 @@ def prove(proof: str, *arguments: object) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-@pytest.mark.parametrize("proof", [proof.__name__ for proof in crash.PROOFS])
+@pytest.mark.parametrize("proof", [proof.__name__ for proof in crash.PROOFS + crash.IN_THE_SANDBOX])
 def test_proof(proof: str, tmp_path: Path) -> None:
     prove(proof, tmp_path)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mailslot.errors import InputError
 from mailslot.message import Message
 from mailslot.spool.recovery import Recovery
+from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import Fault, Sandbox, run_sandbox
 from service.outbox import ALICE, OPEN, SENDER, FastClocks, outbox, received
 
@@ -224,7 +227,10 @@ async def test_a_loss_before_the_end_is_no_doubt(office: Office, tmp_path: Path,
 
 @pytest.mark.parametrize("act", [True, False], ids=["delivered", "not delivered"])
 @pytest.mark.parametrize("size", [10, 300_000])
-@pytest.mark.parametrize(("pipeline", "again"), [("scan", True), ("alerts", False)])
+@pytest.mark.parametrize(
+    ("pipeline", "again"),
+    [("scan", True), ("alerts", True), ("status", True), ("print", True), ("somebody-elses", False)],
+)
 async def test_a_loss_after_the_end_is_a_doubt(
     office: Office, tmp_path: Path, size: int, pipeline: str, again: bool, act: bool
 ) -> None:
@@ -253,6 +259,40 @@ async def test_a_loss_after_the_end_is_a_doubt(
         assert "may arrive twice" in job.sentence
         assert len(sandbox.submissions) == 1
         assert taken == act
+
+
+async def test_what_awaits_its_answer_is_not_sent_again(office: Office, tmp_path: Path) -> None:
+    """Whoever asks, in this process or another; once the delivery has given up, it is."""
+    async with office(tmp_path, grace=0.3) as (box, sandbox), Spool(tmp_path) as other:
+        box.device.records.change("smtp", {"timeout": 600}, {})
+        sandbox.faults.append(Fault("message", connection=1, delay=math.inf))
+        job = await box.accept()
+        async with box.delivering():
+            waiting = await box.until(job, "in_doubt")
+            assert waiting.delivering
+            assert "answer is awaited" in waiting.sentence
+            for spool in (box.spool, other):
+                with pytest.raises(InputError, match="whose answer is awaited at this moment"):
+                    await spool.retry(job.id)
+        left = await box.job(job)
+        assert (left.state, left.delivering, left.doubts) == ("in_doubt", False, 1)
+        assert "the answer never came" in left.sentence
+        assert (await other.retry(job.id)).state == "queued"
+        sandbox.faults.clear()
+        box.restart()
+        await box.deliver_due()
+        assert (await box.job(job)).state == "sent"
+
+
+@pytest.mark.parametrize("pipeline", ["scan", "alerts", "status", "print", "somebody-elses"])
+async def test_when_a_job_in_doubt_is_sent_again_is_shown(office: Office, tmp_path: Path, pipeline: str) -> None:
+    async with office(tmp_path) as (box, sandbox):
+        sandbox.faults.append(Fault("message", connection=1, keep=0, ending="close"))
+        job = await box.accept(pipeline=pipeline)
+        await box.deliver_due()
+        await box.worker._take_up_doubts()
+        job = await box.job(job)
+        assert job.next_attempt == (None if pipeline == "somebody-elses" else job.changed_at + 600)
 
 
 async def test_a_second_doubt_is_left_to_a_person(office: Office, tmp_path: Path) -> None:

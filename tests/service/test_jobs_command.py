@@ -17,6 +17,7 @@ from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import DOVECOT, run_sandbox
 from service.maildrop import RECORD, USER, mail, pop_settings
 from service.served import mailslot
+from typed import no_service
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,7 @@ async def test_the_queue_and_the_story_of_a_job(tmp_path: Path) -> None:
         await spool.claim("smtp")
         await spool.settle(1, accepted=[ALICE], refused={BOB: Refusal("550 5.1.1 No such user")}, reply="250 2.0.0 Ok")
     code, out, said = await mailslot(tmp_path, "jobs", "--json")
-    assert (code, said) == (0, "")
+    assert (code, said) == (0, no_service(tmp_path))
     jobs = json.loads(out)
     assert [(job["id"], job["state"]) for job in jobs] == [(3, "cancelled"), (2, "deferred"), (1, "sent")]
     assert jobs[1]["recipients"] == [ALICE, BOB]
@@ -80,7 +81,7 @@ async def test_a_person_has_a_job_sent_again_or_cancelled(tmp_path: Path) -> Non
         await spool.fail(1, "recipient_refused", "Nobody took it.")
         await spool.hold(2, "token_not_retrieved", "No token.")
         code, out, said = await mailslot(tmp_path, "jobs", "retry", "1")
-        assert (code, out, said) == (0, f"Job 1 is sent again, to {ALICE}, {BOB}.\n", "")
+        assert (code, out, said) == (0, f"Job 1 is sent again, to {ALICE}, {BOB}.\n", no_service(tmp_path))
         assert (await spool.job(1)).state == "queued"
         assert (await mailslot(tmp_path, "jobs", "cancel", "2"))[:2] == (0, "Job 2 is cancelled.\n")
         assert (await spool.job(2)).state == "cancelled"
@@ -95,7 +96,7 @@ async def test_a_person_has_a_job_sent_again_or_cancelled(tmp_path: Path) -> Non
 
 
 async def test_a_home_without_jobs(tmp_path: Path) -> None:
-    assert await mailslot(tmp_path, "jobs") == (0, "There are no jobs.\n", "")
+    assert await mailslot(tmp_path, "jobs") == (0, "There are no jobs.\n", no_service(tmp_path))
     assert (await mailslot(tmp_path, "jobs", "--json"))[1] == "[]\n"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 
 from mailslot.diagnosis.catalogue import say
@@ -289,6 +290,31 @@ async def test_a_mail_longer_than_the_server_said(tmp_path: Path, monkeypatch: p
         assert box.verbs[0][-1] != "QUIT"
         assert len(box.maildrop.messages) == 1
         assert box.keeper.subjects == ["small"]
+        # A person who asks for it again has it fetched once more, and not for ever.
+        box.add("another")
+        box.sandbox.faults[:] = [Fault("LIST", replace=b"+OK\r\n1 10\r\n2 10\r\n.\r\n")]
+        sessions = len(box.verbs)
+        box.clocks.set(400)
+        report = await box.poll(again=True)
+        assert (report.ok, report.fetched, report.refused) == (True, 1, 1)
+        assert box.keeper.subjects == ["small", "another"]
+        assert len(box.verbs) == sessions + 2
+        assert sum(verbs.count("RETR") for verbs in box.verbs[sessions:]) == 2
+
+
+async def test_a_server_that_gives_too_long_mails_ever_new_unique_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "MOST_MAIL_OCTETS", 50_000)
+    async with postbox(tmp_path) as box:
+        box.add("endless", size=200_000)
+        box.sandbox.faults.append(Fault("LIST", replace=b"+OK\r\n1 10\r\n.\r\n"))
+        for number in range(1, 40):
+            listing = b"+OK\r\n1 another-%d\r\n.\r\n" % number
+            box.sandbox.faults.append(Fault("UIDL", replace=listing, connection=number))
+        with anyio.fail_after(60):
+            report = await box.poll()
+        assert report.refused == len(box.verbs) == poller._MOST_BROKEN_OFF
 
 
 async def test_a_maildrop_that_fails_in_a_way_of_its_own_keeps_no_mail_waiting(

@@ -111,6 +111,19 @@ async def test_too_large_and_without_a_unique_id(tmp_path: Path, monkeypatch: py
         assert len(box.sandbox.dialogues) == 2
 
 
+async def test_mails_that_the_server_does_not_give_keep_no_others_waiting(tmp_path: Path) -> None:
+    """Without unique-ids nothing counts how often each was tried: they are asked for once a poll, not for ever."""
+    async with postbox(tmp_path) as box:
+        for number in range(25):
+            box.add(f"mail {number}")
+        refused = [Fault("RETR", n, connection=1, act=False, replace=b"-ERR no\r\n") for n in range(1, 23)]
+        box.sandbox.faults += [NO_UIDL, *refused]
+        with anyio.fail_after(60):
+            report = await box.poll()
+        assert (report.ok, report.left) == (True, 0)
+        assert box.keeper.subjects == [f"mail {number}" for number in range(20, 25)]
+
+
 @pytest.mark.parametrize(
     ("settings", "setting"),
     [({"after_fetch": "keep"}, "after_fetch to delete"), ({"first_poll": "new"}, "first_poll to all")],

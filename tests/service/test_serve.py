@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from contextlib import asynccontextmanager, contextmanager
@@ -220,3 +221,102 @@ async def test_an_address_that_is_none(tmp_path: Path) -> None:
         code, _, said = await mailslot(tmp_path, "serve", "--listen", address)
         assert code == 2, address
         assert said.startswith(f"{address!r} is not of the form HOST:PORT")
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced", "overwritten"])
+async def test_a_list_of_jobs_that_is_lost_while_it_serves(tmp_path: Path, how: str) -> None:
+    """It ends with an exit code that has it started again, says so in few words, and has the list again then."""
+    home, path = tmp_path / "home", tmp_path / "home" / "spool" / "spool.db"
+    async with office(home) as sandbox:
+        sandbox.rules.content = "451 4.7.1 Come back"
+        job = await accept(home, "one")
+        copy = path.read_bytes()
+        async with serving(home) as served:
+            await served.said("Come back")
+            if how == "removed":
+                path.unlink()
+            elif how == "replaced":
+                path.with_name("other").write_bytes(copy)
+                path.with_name("other").replace(path)
+            else:
+                for each in (path, path.with_name("spool.db-wal")):
+                    with each.open("r+b") as file:
+                        file.write(b"\xff" * each.stat().st_size)
+            with anyio.fail_after(60):
+                assert await served.process.wait() == 1
+            await served.said("Stop every mailslot on this device and start it again")
+            warnings = [line for line in served.lines if line.get("level") in {"warning", "error"}]
+            assert len(warnings) < 15, warnings
+        sandbox.rules.content = None
+        async with serving(home) as served:
+            if how != "replaced":
+                await served.said("The list of jobs was lost, and made anew from the messages: 1 jobs and mails")
+            later = await accept(home, "two")
+            await until_sent(home, later)
+            assert await served.stop() == 0
+        assert later > job
+        async with Spool(home) as spool:
+            found = {job.subject: job for job in await spool.jobs()}
+            assert found["one"].state in ({"deferred", "sent"} if how == "replaced" else {"in_doubt"})
+        code, out, _ = await mailslot(home, "metrics")
+        assert code == 0
+        assert ("mailslot_jobs_lost_timestamp_seconds " in out) == (how != "replaced")
+
+
+async def test_a_damaged_message_whose_list_is_lost_is_told_of(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with office(home):
+        await accept(home, "cut short")
+        [file] = (home / "spool").glob("*.job")
+        file.chmod(0o600)
+        file.write_bytes(file.read_bytes()[:-1])
+        for path in (home / "spool").glob("spool.db*"):
+            path.unlink()
+        # Another command makes the new list, and the service tells of it all the same.
+        code, out, _ = await mailslot(home, "jobs")
+        assert code == 0
+        assert "cut short" in out
+        assert "failed" in out
+        async with serving(home) as served:
+            await served.said("1 jobs are damaged and have failed")
+            assert await served.stop() == 0
+        async with serving(home) as served:
+            await served.said("The service is ready")
+            assert await served.stop() == 0
+        assert not any("damaged" in line["message"] for line in served.lines)
+        _, out, _ = await mailslot(home, "metrics")
+        assert "mailslot_jobs_lost_damaged 1\n" in out
+        assert 'mailslot_jobs{pipeline="scan",state="failed"} 1\n' in out
+
+
+async def test_commands_say_that_no_service_runs(tmp_path: Path) -> None:
+    home = tmp_path / "my home"
+    said_line = f"No service runs that sends what waits and polls: start it with: mailslot --home '{home}' serve\n"
+    async with office(home) as sandbox:
+        (tmp_path / "page.pdf").write_bytes(b"%PDF-1.4\n%%EOF\n")
+        scan = ("scan", str(tmp_path / "page.pdf"), "--to", ALICE)
+        for command, expected in (
+            (("slots",), 0),
+            (("jobs",), 0),
+            (scan, 3),
+            (("jobs", "--json"), 0),
+            (("slots", "--json"), 0),
+            ((*scan, "--json"), 3),
+            (("token", "get", "status.pop"), 0),
+        ):
+            code, out, said = await mailslot(home, *command)
+            assert (code, said) == (expected, said_line)
+            if "--json" in command:
+                json.loads(out)
+        # It has been delivered, and nobody needs a service for that.
+        assert (await mailslot(home, *scan, "--wait"))[::2] == (0, "")
+        sandbox.rules.content = "451 4.7.1 Come back"
+        code, _, said = await mailslot(home, *scan, "--wait")
+        assert code == 3
+        assert said.endswith(said_line)
+        assert (await mailslot(home, "jobs", "retry", "4"))[::2] == (0, said_line)
+        sandbox.rules.content = None
+        async with serving(home):
+            for command in (("slots",), ("jobs", "--json"), ("jobs",)):
+                code, _, said = await mailslot(home, *command)
+                assert (code, said) == (0, "")

@@ -289,7 +289,7 @@ async def test_opened_by_many_for_the_first_time(home: Path, clock: Clock) -> No
 
 async def test_a_transaction_that_fails_leaves_nothing(spool: Spool) -> None:
     def work(connection: sqlite3.Connection) -> None:
-        connection.execute("INSERT INTO losses VALUES (1)")
+        connection.execute("INSERT INTO losses (at) VALUES (1)")
         raise KeyError
 
     with pytest.raises(KeyError):

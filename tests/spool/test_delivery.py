@@ -223,9 +223,53 @@ async def test_sent_again_as_a_person_asks(spool: Spool, clock: Clock) -> None:
     await spool.claim("smtp")
     await spool.doubt(job.id)
     assert await spool.claim("smtp") is None
+    await spool.abandon(job.id)
     clock.now += 1000
     job = await spool.retry(job.id)
     assert (job.state, job.waiting, job.expires_at, job.doubts) == ("queued", ("b@example.com",), clock.now + 60, 1)
+
+
+async def test_what_a_delivery_holds_is_not_sent_again(home: Path, spool: Spool, clock: Clock) -> None:
+    """Neither in the process that delivers nor in another, as long as that one lives; and not in another state."""
+    job = await spool.accept(new(), message())
+    await spool.claim("smtp")
+    job = await spool.doubt(job.id)
+    assert "answer is awaited" in job.sentence
+    async with Spool(home, clock=clock) as other:
+        for who in (spool, other):
+            with pytest.raises(
+                InputError, match="whose answer is awaited at this moment, so it cannot be sent"
+            ) as caught:
+                await who.retry(job.id)
+            assert caught.value.cause == "job_state"
+        assert (await other.job(job.id)).state == "in_doubt"
+        job = await spool.settle(job.id, accepted=["to@example.com"], reply="250 ok")
+        assert (job.state, job.doubts, job.delivering) == ("sent", 0, False)
+
+
+async def test_what_a_delivery_has_given_up_is_sent_again(spool: Spool) -> None:
+    job = await spool.accept(new(), message())
+    await spool.claim("smtp")
+    await spool.doubt(job.id)
+    job = await spool.abandon(job.id)
+    assert (job.state, job.doubts, job.delivering) == ("in_doubt", 1, False)
+    assert "the answer never came" in job.sentence
+    assert (await spool.retry(job.id)).state == "queued"
+
+
+@pytest.mark.parametrize("state", ["sending", "in_doubt"])
+async def test_a_delivery_that_died_holds_nothing(tmp_path: Path, clock: Clock, state: str) -> None:
+    async with Spool(tmp_path, clock=clock) as spool:
+        job = await spool.accept(new(), message())
+        async with spool.delivery_lock():
+            await spool.claim("smtp")
+            if state == "in_doubt":
+                await spool.doubt(job.id)
+    async with Spool(tmp_path, clock=clock) as spool:
+        if state == "in_doubt":
+            assert (await spool.retry(job.id)).state == "queued"
+        else:
+            assert (await spool.cancel(job.id)).state == "cancelled"
 
 
 async def test_a_message_that_is_gone_cannot_be_sent_again(spool: Spool, home: Path) -> None:

@@ -127,6 +127,7 @@ async def test_what_ended_is_forgotten_file_first(home: Path, clock: Clock) -> N
         doubtful = await spool.accept(new(), message())
         await spool.claim("smtp")
         await spool.doubt(doubtful.id)
+        await spool.abandon(doubtful.id)
         waiting = await spool.accept(new(), message())
         assert len(files(home)) == 3
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from mailslot import InputError
 from mailslot.spool.files import NewFile
 from mailslot.spool.job import Refusal
 from mailslot.spool.recovery import Recovery, recover
@@ -55,7 +56,11 @@ async def test_what_was_being_sent_is_queued_and_what_is_in_doubt_stays(spool: S
     assert (await spool.job(1)).state == "queued"
     # A job that kills its process each time must not be tried without end.
     assert (await spool.job(1)).attempts == 1
-    assert await spool.job(2) == before
+    after = await spool.job(2)
+    # Whoever waited for the answer has died.
+    assert (before.delivering, after.delivering) == (True, False)
+    assert "the answer never came; it may arrive twice" in after.sentence
+    assert replace(after, delivering=True, sentence=before.sentence) == before
     assert [each.state for each in before.recipients] == ["accepted", "refused", "waiting"]
 
 
@@ -134,6 +139,11 @@ async def test_a_message_that_is_missing_or_cut(spool: Spool, home: Path, missin
     assert "missing or incomplete in the spool" in jobs[1].sentence
     assert jobs[5].cause == "content_refused"
     assert files(home) == []
+    # What is left is kept for a while, and is no message.
+    assert len(files(home, ".job.damaged")) == (0 if missing else 5)
+    for number in (1, 4):
+        with pytest.raises(InputError, match="not kept any more"):
+            await spool.retry(number)
     assert await spool.recover() == Recovery()
 
 

@@ -12,9 +12,10 @@ import anyio
 import typer
 
 from mailslot.cli.home import open_records
+from mailslot.cli.service_hint import tell_if_no_service
 from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
 from mailslot.service.documents import job_document
-from mailslot_plugins.sending.outcome import tell
+from mailslot_plugins.sending.outcome import LATER, tell
 
 if TYPE_CHECKING:
     from mailslot.service.device import Device
@@ -73,7 +74,10 @@ def send(
         job = anyio.run(_send, open_records(home), wanted, progress)
     if as_json:
         sys.stdout.write(json.dumps(job_document(job), indent=2) + "\n")
-    raise typer.Exit(tell([job], wait=wait, quiet=as_json))
+    code = tell([job], wait=wait, quiet=as_json)
+    if code == LATER:
+        tell_if_no_service(home)
+    raise typer.Exit(code)
 
 
 async def _send(records: Records, wanted: _Wanted, progress: Progress) -> Job:

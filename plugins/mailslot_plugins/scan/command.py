@@ -12,9 +12,10 @@ import anyio
 import typer
 
 from mailslot.cli.home import open_records
+from mailslot.cli.service_hint import tell_if_no_service
 from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
 from mailslot.service.documents import job_document
-from mailslot_plugins.sending.outcome import tell
+from mailslot_plugins.sending.outcome import LATER, tell
 
 if TYPE_CHECKING:
     from mailslot.service.device import Device
@@ -111,7 +112,10 @@ def scan(
         jobs = anyio.run(_scan, open_records(home), wanted, progress)
     if as_json:
         sys.stdout.write(json.dumps([job_document(job) for job in jobs], indent=2) + "\n")
-    raise typer.Exit(tell(jobs, wait=wait, quiet=as_json))
+    code = tell(jobs, wait=wait, quiet=as_json)
+    if code == LATER:
+        tell_if_no_service(home)
+    raise typer.Exit(code)
 
 
 async def _scan(records: Records, wanted: _Wanted, progress: Progress) -> list[Job]:

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 _WATCH: Final = 5.0
 """Seconds after which it is looked whether whoever delivers is still there."""
 
-_DOUBT: Final = 630.0
-"""Seconds after which a job that was handed over has no answer any more (RFC 5321 section 4.5.3.2.6)."""
-
 
 async def wait_for(device: Device, job_id: int, progress: Callable[[int, int], None]) -> Job:
     """Return a job once it has ended, or waits for something that may take long.
@@ -45,12 +42,10 @@ async def wait_for(device: Device, job_id: int, progress: Callable[[int, int], N
         with anyio.move_on_after(_WATCH):
             async with aclosing(device.spool.watch(job_id)) as states:
                 async for job in states:
-                    if _is_answered(job, device.now()):
+                    if _is_answered(job):
                         return job
 
 
-def _is_answered(job: Job, now: float) -> bool:
-    if job.state == "in_doubt":
-        # It is so from just before the last octet leaves; mostly the answer comes at once.
-        return now - job.changed_at > _DOUBT
-    return job.state not in {"queued", "sending"}
+def _is_answered(job: Job) -> bool:
+    # It is in doubt from just before the last octet leaves; mostly the answer comes at once.
+    return job.state not in {"queued", "sending"} and not job.delivering

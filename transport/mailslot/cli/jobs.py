@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mailslot.cli.console import make_console
+from mailslot.cli.service_hint import tell_if_no_service
 from mailslot.cli.settings import AsJson
 from mailslot.moments import local, short
 from mailslot.service.documents import job_document
@@ -66,7 +67,12 @@ def jobs(
     found = _with_spool(context, listed)
     if as_json:
         sys.stdout.write(json.dumps([job_document(job) for job in found], indent=2) + "\n")
-        return
+    else:
+        _list(found)
+    tell_if_no_service(context.obj)
+
+
+def _list(found: list[Job]) -> None:
     console = make_console()
     if not found:
         console.print("There are no jobs.")
@@ -125,6 +131,7 @@ def retry(context: typer.Context, number: Number) -> None:
     """Have a job sent again that has failed, is held, waits for its next try or is in doubt."""
     job = _with_spool(context, lambda spool: spool.retry(number))
     make_console().print(f"Job {job.id} is sent again, to {escape(_addresses(job))}.", highlight=False)
+    tell_if_no_service(context.obj)
 
 
 @app.command("cancel")

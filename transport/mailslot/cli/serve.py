@@ -87,7 +87,8 @@ async def _serve(
                 said = await panel.announce(listener, terminal=sys.stderr.isatty())
                 more.append(("panel", partial(panel.serve, listener)))
             service = Service(device, pipelines, manager, more=more)
-            await service.run(partial(signalled, device, signals, _end_in_any_case), partial(_tell, said))
+            stopped = partial(signalled, device, signals, _end_in_any_case)
+            await service.run(stopped, partial(_tell, said), _end_in_any_case)
 
 
 def _tell(sentences: list[str]) -> None:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from mailslot.cli.console import make_console
 from mailslot.cli.home import open_records
+from mailslot.cli.service_hint import tell_if_no_service
 from mailslot.cli.settings import AsJson
 from mailslot.service.documents import slot_rows
 from mailslot.slots.slot import SLOTS
@@ -28,6 +29,7 @@ def slots(context: typer.Context, *, as_json: AsJson = False) -> None:
     rows = anyio.run(slot_rows, open_records(home), SLOTS)
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        tell_if_no_service(home)
         return
     table = Table(show_lines=True)
     for heading in ("Slot, and where it is on the panel", "Sign-in", "Token", "Health", "Last test"):
@@ -37,6 +39,7 @@ def slots(context: typer.Context, *, as_json: AsJson = False) -> None:
         place = f"[bold]{row['slot']}[/bold]  (record {row['record']})\n[dim]{row['path']}[/dim]"
         table.add_row(place, row["authentication"], row["token"], health, _told(row["last_test"]))
     make_console().print(table)
+    tell_if_no_service(home)
 
 
 def _told(test: dict[str, Any] | None) -> str:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from mailslot.cli.console import make_console
 from mailslot.cli.home import open_records
+from mailslot.cli.service_hint import tell_if_no_service
 from mailslot.cli.settings import AsJson, SlotName
 from mailslot.cli.terminal import Terminal
 from mailslot.service.documents import token_rows
@@ -45,6 +46,7 @@ def get(
     home: Path = context.obj
     found = find_slot(slot)
     anyio.run(_get, open_records(home), found, flow)
+    tell_if_no_service(home)
 
 
 async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:

@@ -269,7 +269,9 @@ class Delivery:
         elif trouble.fate in {"rest", "defer"}:
             until = self._now() + schedule_of(job.pipeline).pause(job.attempts, self._chance)
             await self._persist(partial(spool.defer, job.id, until, *said))
-        # In doubt it is on the disk already.
+        elif (await spool.job(job.id)).state == "in_doubt":
+            # That is on the disk already, unless a submitter said nothing before the end of the message.
+            await self._persist(partial(spool.abandon, job.id))
 
     async def _count(self, allowance: Allowance, recipients: int) -> None:
         try:

@@ -21,7 +21,7 @@ from mailslot.service.announced import remember_size
 from mailslot.service.circumstances import circumstances_of
 from mailslot.service.delivery import Delivery, Use
 from mailslot.service.gate import Gate, Watch
-from mailslot.service.log import described
+from mailslot.service.log import Repeated, described
 from mailslot.service.verdict import Trouble, judge
 from mailslot.slots.access import open_smtp
 from mailslot.spool.errors import SpoolError
@@ -89,6 +89,7 @@ class Line:
         self._final_timeout = final_timeout
         self._watch = Watch(device.records, via)
         self._newest = 0
+        self._repeated = Repeated(device.steady)
         self._access: Access | None = None
         self._nudge = anyio.Event()
         self._stopping = False
@@ -111,12 +112,13 @@ class Line:
                     await self._step()
             except Exception as error:  # noqa: BLE001 - the jobs of today and tomorrow are worth more than this one's
                 known = isinstance(error, MailError)
-                logger.log(
-                    logging.WARNING if known else logging.ERROR,
-                    "Delivery has failed, and goes on in a moment: %s",
-                    described(error),
-                    extra={"record": self.via},
-                )
+                if self._repeated.is_news(described(error)):
+                    logger.log(
+                        logging.WARNING if known else logging.ERROR,
+                        "Delivery has failed, and goes on in a moment: %s",
+                        described(error),
+                        extra={"record": self.via},
+                    )
                 await self._device.sleep(_PAUSE_AFTER_FAULT)
 
     async def _step(self) -> None:
@@ -307,14 +309,17 @@ class Line:
         return (await self._spool.job(job.id)).state == "in_doubt"
 
     async def _put_in_order(self) -> None:
-        """Give back a job of which nothing left; one that may have left is in doubt, and the disk says so."""
+        """Give back a job of which nothing left; one that may have left is in doubt, and nobody waits any more."""
         job, self.job = self.job, None
         if job is None:
             return
         with anyio.move_on_after(_LONGEST_FAREWELL, shield=True):
             try:
-                if (await self._spool.job(job.id)).state == "sending":
+                job = await self._spool.job(job.id)
+                if job.state == "sending":
                     await self._spool.requeue(job.id)
+                elif job.delivering:
+                    await self._spool.abandon(job.id)
             except (SpoolError, InputError) as error:
                 # Whoever delivers next puts it in order.
                 logger.warning("A job could not be given back: %s", error, extra={"job": job.id})
@@ -325,9 +330,10 @@ class Line:
             try:
                 return await write()
             except SpoolError as error:
-                logger.error(  # noqa: TRY400 - a full disk is no bug: no traceback
-                    "What became of a job cannot be written yet: %s", error, extra={"record": self.via}
-                )
+                if self._repeated.is_news(str(error)):
+                    logger.error(  # noqa: TRY400 - a full disk is no bug: no traceback
+                        "What became of a job cannot be written yet: %s", error, extra={"record": self.via}
+                    )
             await self._device.sleep(_PAUSE_AFTER_FAULT)
 
     async def _words(self, error: MailError) -> Said:

@@ -20,7 +20,10 @@ from mailslot.errors import MailError
 from mailslot.wire.secret import MASK
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TextIO
+
+_MINUTE: Final = 60.0
 
 MEANING: Final = (
     "slot", "record", "pipeline", "task", "job", "mail", "cause", "state", "attempts", "seconds", "messages"
@@ -73,6 +76,27 @@ def set_up(stream: TextIO, *, plain: bool) -> None:
     root.setLevel(logging.WARNING)
     for name in ("mailslot", "mailslot_plugins"):
         logging.getLogger(name).setLevel(logging.INFO)
+
+
+class Repeated:
+    """Tells what need not be logged again: the same words within a minute.
+
+    Args:
+        steady: seconds that nobody sets.
+    """
+
+    def __init__(self, steady: Callable[[], float]) -> None:
+        self._steady = steady
+        self._words = ""
+        self._at = 0.0
+
+    def is_news(self, words: str) -> bool:
+        """Return whether to log these words now."""
+        now = self._steady()
+        if words == self._words and now - self._at < _MINUTE:
+            return False
+        self._words, self._at = words, now
+        return True
 
 
 def described(error: BaseException) -> str:

@@ -52,7 +52,13 @@ async def metrics(device: Device) -> str:
     Raises:
         MailError: the spool cannot be read.
     """
-    families = [*await _jobs(device), *await _mails(device), *await _polls(device), *await _records(device)]
+    families = [
+        *await _jobs(device),
+        *await _losses(device),
+        *await _mails(device),
+        *await _polls(device),
+        *await _records(device),
+    ]
     return "".join(f"{line}\n" for family in families if family.samples for line in family.lines())
 
 
@@ -71,6 +77,15 @@ async def _jobs(device: Device) -> list[_Family]:
     for pipeline, at in accepted.items():
         oldest.add(max(device.now() - at, 0.0), pipeline=pipeline)
     return [jobs, oldest]
+
+
+async def _losses(device: Device) -> list[_Family]:
+    at = _Family("jobs_lost_timestamp_seconds", "gauge", "When the list of jobs was lost last, and made anew.")
+    damaged = _Family("jobs_lost_damaged", "gauge", "Jobs whose messages were damaged then, and that have failed.")
+    for loss in (await device.spool.losses())[-1:]:
+        at.add(loss.at)
+        damaged.add(loss.damaged)
+    return [at, damaged]
 
 
 async def _mails(device: Device) -> list[_Family]:

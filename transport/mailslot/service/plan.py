@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mailslot.pop3.listing import Entry
     from mailslot.spool.incoming import Known
@@ -39,6 +39,11 @@ class Plan:
     refused: list[Entry] = field(default_factory=list["Entry"])
     passed_over: list[Entry] = field(default_factory=list["Entry"])
     renumbered: bool = False
+
+    def leave(self, is_left: Callable[[Entry], bool]) -> None:
+        """Take out what is not to be fetched after all."""
+        groups = [[entry for entry in group if not is_left(entry)] for group in self.wanted]
+        self.wanted = [group for group in groups if group]
 
     def next_batch(self, *, long: bool) -> list[Entry]:
         """Take out what one session fetches before its deletions are committed by QUIT.

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 MOST_MAIL_OCTETS: Final = 100_000_000
 """Octets of the largest mail that is fetched."""
 
+_MOST_BROKEN_OFF: Final = 10
+"""Sessions of a poll that end because a mail is larger than any that is fetched."""
+
 STORE: Final = "polling"
 """The memory where the last poll of each record is kept, under the record's name."""
 
@@ -90,8 +93,9 @@ class _Poll:
         self._again = again
         self._ledger = device.spool.ledger
         self._access: Access | None = None
-        self._too_long: set[Entry] = set()
-        """Mails without a unique-id that turned out to be too large: by that they are known, in this poll, again."""
+        self._given_up: set[str | Entry] = set()
+        """What could not be fetched in this poll, by unique-id, or by its place in the listing where it has none."""
+        self._broken_off = 0
         self.asked = False
         """Whether the server was asked, or could not be for want of settings."""
 
@@ -122,7 +126,9 @@ class _Poll:
             try:
                 more = await self._session(self._access)
             except _LongerThanListedError:
-                more = True
+                # A server that gives the same mail another unique-id each time must not keep a poll going.
+                self._broken_off += 1
+                more = self._broken_off < _MOST_BROKEN_OFF
             await self._handle()
 
     async def _handle(self) -> None:
@@ -178,6 +184,7 @@ class _Poll:
                 await self._begin(access, entries)
             known = await self._ledger.known(self._record)
             plan = make_plan(entries, known, deletes=deletes, most=MOST_MAIL_OCTETS, again=self._again)
+            plan.leave(lambda entry: _place(entry) in self._given_up)
             self.report.passed_over = len(plan.passed_over)
             if plan.renumbered:
                 await self._pass_over_renumbered(maildrop, plan)
@@ -236,8 +243,7 @@ class _Poll:
                 old.add(entry)
         await self._ledger.begin(self._record, [entry.uid for entry in old])
         self.report.passed_over += len(old)
-        left = [[entry for entry in group if entry not in old] for group in plan.wanted]
-        plan.wanted = [group for group in left if group]
+        plan.leave(lambda entry: entry in old)
 
     async def _refuse(self, maildrop: MaildropSession, entry: Entry) -> None:
         """Note that a mail is not fetched, and say so; a look at its header tells people which one."""
@@ -269,8 +275,6 @@ class _Poll:
     async def _fetch(self, maildrop: MaildropSession, entry: Entry) -> bool:
         """Fetch a mail; return whether it is safe. What goes wrong after its first octet ends the session."""
         octets = 0
-        if entry in self._too_long:
-            return False
         try:
             async with self._ledger.receive(self._record, entry.uid, entry.size) as file:
                 await self._ledger.fetching(self._record, entry.uid)
@@ -281,11 +285,11 @@ class _Poll:
                     await file.write(piece)
         except RefusedError as error:
             self._note(f"The server does not give mail {entry.number}: {error}")
+            self._given_up.add(_place(entry))
             return False
         except _LongerThanListedError:
+            self._given_up.add(_place(entry))
             await self._set_aside_there(entry, f"It has more than {megabytes(MOST_MAIL_OCTETS)}")
-            if not entry.uid:
-                self._too_long.add(entry)
             raise
         if file.mail is not None and file.mail.state == "set_aside" and self._again:
             await self._ledger.retry(file.mail.id)
@@ -325,6 +329,10 @@ class _Poll:
     @property
     def _extra(self) -> dict[str, str]:
         return {"record": self._record, "pipeline": self._pipeline.name}
+
+
+def _place(entry: Entry) -> str | Entry:
+    return entry.uid or entry
 
 
 def _fault(error: Exception) -> MailError:

@@ -23,7 +23,7 @@ class Schedule:
     Attributes:
         pauses: seconds before the second attempt, the third and so on; the last one again and again.
         doubt: seconds after which a job in doubt is submitted once more, the same octets with the same Message-ID, so
-            that it may arrive twice; None for never, so that it may not arrive.
+            that it may arrive twice, and says so; None for never, so that it may not arrive.
     """
 
     pauses: tuple[float, ...]
@@ -40,20 +40,24 @@ class Schedule:
         return pause * (1 + JITTER * (2 * chance() - 1))
 
 
+_DOUBT: Final = 10 * _MINUTE
+
 # Somebody stands at the device and waits: quick at first, then as a relay does.
 _PATIENT: Final = (30.0, 2 * _MINUTE, 5 * _MINUTE, 15 * _MINUTE, 30 * _MINUTE, _HOUR, 2 * _HOUR)
 
 SCHEDULES: Final[Mapping[str, Schedule]] = {
-    "scan": Schedule(_PATIENT, doubt=10 * _MINUTE),
-    "fax": Schedule(_PATIENT, doubt=10 * _MINUTE),
-    # Nobody waits for these, and a second one would be a false alarm, or a second answer to one mail.
-    "alerts": Schedule((_MINUTE, *_PATIENT[1:]), doubt=None),
-    "status": Schedule((_MINUTE, *_PATIENT[1:]), doubt=None),
-    "print": Schedule((_MINUTE, *_PATIENT[1:]), doubt=None),
+    "scan": Schedule(_PATIENT, doubt=_DOUBT),
+    "fax": Schedule(_PATIENT, doubt=_DOUBT),
+    # Nobody stands and waits for these. One that does not arrive is worse than one that arrives twice: an alarm that
+    # nobody hears of, an answer that the asker takes for a device that is off. It is one mail, handed over twice with
+    # one Message-ID (RFC 5322 section 3.6.4), and no second answer to a request, which is still handled once.
+    "alerts": Schedule((_MINUTE, *_PATIENT[1:]), doubt=_DOUBT),
+    "status": Schedule((_MINUTE, *_PATIENT[1:]), doubt=_DOUBT),
+    "print": Schedule((_MINUTE, *_PATIENT[1:]), doubt=_DOUBT),
 }
 
 OTHERS: Final = Schedule(_PATIENT, doubt=None)
-"""For a pipeline that a plugin brings."""
+"""For a pipeline that a plugin brings, of which nobody here knows whether twice is worse than not at all."""
 
 
 def schedule_of(pipeline: str) -> Schedule:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ from mailslot.service.log import described
 from mailslot.service.pipeline import pollers
 from mailslot.service.polling import Polling
 from mailslot.service.renewal import keep_tokens
+from mailslot.service.running import LOCK_WAIT, service_lock
 from mailslot.service.worker import GRACE, Worker
 from mailslot.slots.slot import PROTOCOLS
 from mailslot.spool.locks import exclusive
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 _LOOK: Final = 2.0
 """Seconds between two looks at the file of settings, by the machine's clock."""
+
+_LOOK_AT_SPOOL: Final = 2.0
+"""Seconds between two looks whether the spool can still be used."""
 
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 300.0
@@ -65,24 +70,33 @@ class Service:
         self._more = tuple(more)
         self._worker = worker or Worker(device)
         self._delivered = anyio.Event()
+        self._fault: MailError | None = None
 
-    async def run(self, stopped: Callable[[], Awaitable[None]], ready: Callable[[], None] = lambda: None) -> None:
+    async def run(
+        self,
+        stopped: Callable[[], Awaitable[None]],
+        ready: Callable[[], None] = lambda: None,
+        ending: Callable[[], None] = lambda: None,
+    ) -> None:
         """Run until `stopped` returns, and then stop within ten seconds.
 
         Args:
             stopped: returns once the service is to stop; `signalled` is one.
             ready: called once everything has been started.
+            ending: called when it ends by itself, since it cannot go on.
 
         Raises:
-            SpoolError: `spool_busy`, another process serves this home folder.
+            SpoolError: `spool_busy`, another process serves this home folder; `spool_unreadable`, the list of jobs was
+                removed, replaced or damaged while it ran, so that whoever manages services must start it again.
         """
         home = self._device.home
         sentence = f"Another process of mailslot serves {home} already."
         with contained_tasks():
             async with (
-                exclusive(home / "locks" / "service.lock", sentence, timeout=0),
+                exclusive(service_lock(home), sentence, timeout=LOCK_WAIT),
                 anyio.create_task_group() as group,
             ):
+                group.start_soon(self._watch_spool, group.cancel_scope, ending)
                 for name, work in self._tasks():
                     group.start_soon(self._keep, name, work)
                 self._manager.ready()
@@ -95,6 +109,8 @@ class Service:
                 with anyio.move_on_after(GRACE + 0.5):
                     await self._delivered.wait()
                 group.cancel_scope.cancel()
+        if self._fault is not None:
+            raise self._fault
         logger.info("The service has stopped")
 
     def _tasks(self) -> list[tuple[str, Work]]:
@@ -135,6 +151,18 @@ class Service:
                 return
             await self._device.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _watch_spool(self, all_tasks: anyio.CancelScope, ending: Callable[[], None]) -> None:
+        """End everything once nothing can be kept any more: a new start makes a new list from the messages."""
+        while self._fault is None:
+            with suppress(MailError):
+                await self._device.spool.check()
+            self._fault = self._device.spool.lost
+            if self._fault is None:
+                await anyio.sleep(_LOOK_AT_SPOOL)
+        logger.error("The service ends, to be started again: %s", self._fault)
+        ending()
+        all_tasks.cancel()
 
     async def _deliver(self) -> None:
         await self._worker.run()

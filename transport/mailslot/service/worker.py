@@ -15,6 +15,7 @@ from mailslot.containment import Contained
 from mailslot.errors import InputError, MailError
 from mailslot.service.accounts import Accounts
 from mailslot.service.line import Line
+from mailslot.service.log import Repeated
 from mailslot.service.schedule import schedule_of
 from mailslot.service.wall_clock import WallClock
 from mailslot.slots.slot import PROTOCOLS
@@ -145,9 +146,30 @@ class Worker:
             logger.info("Delivery was broken off before anything left, and begins again", extra={"job": job_id})
         for job_id in found.failed:
             logger.error("The message of a job is gone from the spool", extra={"job": job_id})
+        if found.found:
+            logger.error(
+                "The list of jobs was replaced by an older one; %d jobs and mails that it lacks were found again by "
+                "their files",
+                found.found,
+            )
+        await self._tell_losses()
         if self._clock is None:
             self._clock = WallClock(self._device.clocks, await self._store.get("seen"))
         await self._check_clock()
+
+    async def _tell_losses(self) -> None:
+        """Tell once of each list of jobs that was lost, whichever process made the new one."""
+        told = await self._store.get("losses told", 0)
+        losses = await self._spool.losses()
+        for loss in losses[told:]:
+            logger.error(
+                "The list of jobs was lost, and made anew from the messages: %d jobs and mails were found again; %d "
+                "jobs are damaged and have failed",
+                loss.found,
+                loss.damaged,
+            )
+        if len(losses) > told:
+            await self._store.put("losses told", len(losses))
 
     async def _end(self) -> None:
         with anyio.move_on_after(1, shield=True), suppress(MailError):
@@ -169,12 +191,16 @@ class Worker:
 
     async def _unfailing(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run a task that must not end before the worker does."""
+        repeated = Repeated(self._device.steady)
         while True:
             try:
                 with Contained():
                     await task()
             except MailError as error:
-                logger.warning("The spool cannot be used, and is tried again: %s", error, extra={"cause": error.cause})
+                if repeated.is_news(str(error)):
+                    logger.warning(
+                        "The spool cannot be used, and is tried again: %s", error, extra={"cause": error.cause}
+                    )
             except Exception:
                 # What goes on beside the lines must not end them.
                 logger.exception("A part of delivery has failed, and begins again")
@@ -231,12 +257,23 @@ class Worker:
         RFC 5321 section 3.8 has a connection that is lost treated like a temporary refusal, so that a message may
         arrive twice rather than not at all. A second doubt is left to a person.
         """
-        now = self._device.now()
+        jobs = await self._spool.jobs(states={"in_doubt"}, most=1000)
+        # Asked after the list was read: whatever a line takes up from now on is not in it.
         under_way = {line.job.id for line in self._lines.values() if line.job is not None}
-        for job in await self._spool.jobs(states={"in_doubt"}, most=1000):
-            wait = schedule_of(job.pipeline).doubt
-            if wait is None or job.doubts != 1 or job.id in under_way or now < job.changed_at + wait:
-                continue
-            logger.info("A job has been in doubt for a while, and is sent again", extra={"job": job.id})
+        for job in jobs:
             with suppress(InputError):  # its message is gone, or a person was quicker
-                await self._spool.retry(job.id)
+                if job.id not in under_way:
+                    await self._take_up(job)
+
+    async def _take_up(self, job: Job) -> None:
+        if job.delivering:
+            # The line that waited for its answer could not note that it gave up.
+            job = await self._spool.abandon(job.id)
+        wait = schedule_of(job.pipeline).doubt
+        if wait is None or job.doubts != 1:
+            return
+        if job.next_attempt is None:
+            job = await self._spool.submit_again_at(job.id, job.changed_at + wait)
+        if job.next_attempt is not None and self._device.now() >= job.next_attempt:
+            logger.info("A job has been in doubt for a while, and is sent again", extra={"job": job.id})
+            await self._spool.retry(job.id)

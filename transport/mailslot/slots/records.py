@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 from anyio.to_thread import run_sync
@@ -29,6 +30,7 @@ from mailslot.vault.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from mailslot.oauth.client import Client
@@ -122,17 +124,16 @@ class Records:
         understood = self.intend(record, values, secrets)
         dropped: tuple[str, ...] = ()
 
-        def before() -> None:
+        def beside() -> AbstractContextManager[dict[Path, bytes | None]]:
             nonlocal dropped
-            if first is not None:
-                first()
             if not keep_secrets:
-                # Before the settings are written, so that at no moment a secret stands beside the other server.
                 dropped = self._dropped(record, understood.values, secrets)
             if secrets or dropped:
-                self.vault.write(record, {**dict.fromkeys(dropped), **secrets})
+                return self.vault.changed(record, {**dict.fromkeys(dropped), **secrets})
+            return nullcontext({})
 
-        settings = self.settings.change(record, understood.values, first=before)
+        # Together, so that at no moment a secret stands beside another server than its own.
+        settings = self.settings.change(record, understood.values, first=first, beside=beside)
         return Changed(settings, (*understood.notes, *(DROPPED[name] for name in dropped)), dropped)
 
     def drops(

@@ -6,8 +6,8 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,11 @@ from mailslot.slots.settings import Settings, check_combination, parse_setting
 from mailslot.slots.slot import PROTOCOLS
 from mailslot.vault import durable
 from mailslot.vault.errors import VaultError
+from mailslot.vault.journal import Journal
 from mailslot.vault.lock import blocking_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Generator, Iterable
 
     from mailslot.slots.section import Section
 
@@ -42,6 +43,8 @@ _BOM: Final = b"\xef\xbb\xbf"
 Table = tuple[str, ...]
 Values = dict[str, Any]
 Changes = Mapping[Table, Mapping[str, object | None]]
+Beside = Callable[[], AbstractContextManager[dict[Path, bytes | None]]]
+"""Gives the contents of other files, None for those that are removed; nobody changes them in the block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class SettingsFile:
         """
         self.path = home / NAME
         self._lock = home / "locks" / "settings.lock"
+        self._journal = Journal(home)
         self._sections = {section.name: section for section in sections}
         self._read: tuple[object, Contents | SettingsFileError] | None = None
         self._good: Contents | None = None
@@ -130,7 +134,12 @@ class SettingsFile:
         return dict(_known(self._contents)[0].records)
 
     def change(
-        self, record: str, values: Mapping[str, object | None], *, first: Callable[[], None] | None = None
+        self,
+        record: str,
+        values: Mapping[str, object | None],
+        *,
+        first: Callable[[], None] | None = None,
+        beside: Beside | None = None,
     ) -> Settings:
         """Change settings of a record and write the file; nothing changes where anything is not allowed.
 
@@ -138,6 +147,7 @@ class SettingsFile:
             record: which one.
             values: text or numbers by key; None unsets.
             first: done once all is checked, before the file is written; where it raises, the file stays as it is.
+            beside: asked after that for other files that change together with this one, or not at all.
 
         Returns:
             the record's settings from now on.
@@ -145,7 +155,7 @@ class SettingsFile:
         Raises:
             InputError: a key, a value or the combination is not allowed, or the file cannot be written.
         """
-        return self.edit({("records", record): values}, first=first).records[record]
+        return self.edit({("records", record): values}, first=first, beside=beside).records[record]
 
     def change_section(
         self, section: Section, values: Mapping[str, object | None], *, first: Callable[[], None] | None = None
@@ -154,12 +164,15 @@ class SettingsFile:
         self._learn(section)
         return section.filled(self.edit({(section.name,): values}, first=first).sections.get(section.name, {}))
 
-    def edit(self, changes: Changes, *, first: Callable[[], None] | None = None) -> Contents:
+    def edit(
+        self, changes: Changes, *, first: Callable[[], None] | None = None, beside: Beside | None = None
+    ) -> Contents:
         """Change several tables at once: all of them, or nothing.
 
         Args:
             changes: values as for `change`, by table: ``("records", "smtp")`` or ``("device",)``.
             first: as for `change`.
+            beside: as for `change`.
 
         Returns:
             what the file holds from now on.
@@ -171,12 +184,17 @@ class SettingsFile:
         parsed = self._parsed(changes)
         self._mended(self._contents, parsed)
         with self._alone():
+            self._settle()
             text, newline = self._text()
             contents = self._mended(partial(self._parse, text), parsed)
             if first is not None:
                 first()
-            if any(parsed.values()):
-                self._write(self._edited(text, parsed, contents), newline)
+            octets = self._octets(self._edited(text, parsed, contents), newline) if any(parsed.values()) else None
+            with nullcontext(dict[Path, bytes | None]()) if beside is None else beside() as others:
+                if octets is not None:
+                    # A link stays one.
+                    others[Path(os.path.realpath(self.path))] = octets
+                self._write(others)
         return contents
 
     def _parsed(self, changes: Changes) -> dict[Table, Values]:
@@ -228,6 +246,7 @@ class SettingsFile:
 
     def _contents(self) -> Contents:
         """Return what the file holds, read anew only where it may have changed."""
+        self._settle()
         mark = self._mark()
         if self._read is not None and mark is not None and self._read[0] == mark:
             found = self._read[1]
@@ -276,14 +295,29 @@ class SettingsFile:
     def _find(self, name: str) -> Section | None:
         return self._sections.get(name) or find_section(name)
 
-    def _write(self, text: str, newline: str) -> None:
+    def _settle(self) -> None:
+        """Finish a change of settings and secrets whose process has died."""
+        try:
+            self._journal.settle()
+        except VaultError as error:
+            raise SettingsFileError(f"{self.path} cannot be read: {error}", detail=error.detail) from error
+
+    def _octets(self, text: str, newline: str) -> bytes:
         octets = text.replace("\n", newline).encode()
         if len(octets) > LARGEST:
             # Nobody could read it again.
             raise SettingsFileError(f"{self.path} cannot be written: it would be larger than {LARGEST} octets.")
+        return octets
+
+    def _write(self, contents: Mapping[Path, bytes | None]) -> None:
         try:
-            # A link stays one.
-            durable.replace(Path(os.path.realpath(self.path)), octets)
+            match list(contents.items()):
+                case []:
+                    pass
+                case [(path, bytes() as octets)]:
+                    durable.replace(path, octets)
+                case _:
+                    self._journal.replace(contents)
         except OSError as error:
             raise SettingsFileError(f"{self.path} cannot be written: {error.strerror}.", detail=str(error)) from error
 

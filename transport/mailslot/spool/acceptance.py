@@ -15,7 +15,7 @@ from mailslot.smtp.content import read
 from mailslot.spool import rows
 from mailslot.spool.envelope import Envelope, check
 from mailslot.spool.errors import full
-from mailslot.spool.files import NewFile, check_free
+from mailslot.spool.files import NewFile, check_free, enter_file
 from mailslot.spool.limits import megabytes
 from mailslot.wire.dots import Canonical
 
@@ -60,7 +60,7 @@ class Acceptance:
             line = envelope.line()
             rest = await _write(message, line, file)
             enter = partial(self._enter, replace(envelope, length=len(line)), file)
-            return await anyio.to_thread.run_sync(file.keep, rest, partial(self.database.transact, enter))
+            return await anyio.to_thread.run_sync(file.keep, rest, partial(enter_file, self.database, file, enter))
         except _ThereError as error:
             return error.job
         finally:

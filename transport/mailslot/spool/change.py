@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from mailslot.spool import rows
-from mailslot.spool.files import remove
+from mailslot.spool.files import mark_given_up, remove
 from mailslot.spool.job import Event, Job, after
 
 if TYPE_CHECKING:
@@ -26,11 +26,13 @@ class Change:
     Attributes:
         connection: the database, in a transaction.
         now: the time.
+        folder: the spool's folder.
         given_up: the files that nobody needs once the transaction is on the disk.
     """
 
     connection: sqlite3.Connection
     now: float
+    folder: Path
     given_up: list[str] = field(default_factory=list[str])
 
     def move(self, event: Event, job: Job, new: Job) -> Job:
@@ -44,7 +46,8 @@ class Change:
         Raises:
             InputError: that does not happen to a job in its state.
         """
-        new = replace(new, state=after(event, job.state, job.id), changed_at=self.now)
+        state = after(event, job.state, job.id, delivering=job.delivering)
+        new = replace(new, state=state, changed_at=self.now, delivering=event == "doubt")
         if new.state in {"sent", "cancelled"}:
             self.give_up_file(job.id)
         rows.store(self.connection, new)
@@ -55,13 +58,19 @@ class Change:
         file, _ = rows.file_of(self.connection, job_id)
         if file is not None:
             self.connection.execute("UPDATE jobs SET file = NULL WHERE id = ?", (job_id,))
-            self.given_up.append(file)
+            self.discard(file)
+
+    def discard(self, file: str) -> None:
+        """Have a file removed that no row names any more."""
+        # Before the commit: found after a crash, it must not pass for one that was accepted and is not known.
+        mark_given_up(self.folder / file)
+        self.given_up.append(file)
 
 
 def change(database: Database, folder: Path, now: float, work: Callable[[Change], T]) -> T:
     """Run `work` as one transaction, then remove the files that were given up. Blocks."""
     given_up: list[str] = []
-    result = database.transact(lambda connection: work(Change(connection, now, given_up)))
+    result = database.transact(lambda connection: work(Change(connection, now, folder, given_up)))
     for name in given_up:
         remove(folder / name)
     return result

@@ -37,6 +37,10 @@ class SpoolError(MailError):
         super().__init__(message, stage="spool", cause=cause, retryable=retryable, detail=detail)
 
 
+class DatabaseLostError(SpoolError):
+    """The open database is gone, replaced or damaged; opening the spool anew makes a new one from the message files."""
+
+
 def full(message: str, detail: str = "") -> SpoolError:
     """Return the error for what there is no room for."""
     return SpoolError(message, cause="spool_full", retryable=True, detail=detail)
@@ -87,12 +91,18 @@ def is_damage(error: sqlite3.Error) -> bool:
     return _code(error) in _DAMAGED
 
 
-def damaged(path: Path, detail: str) -> SpoolError:
+def is_full(error: sqlite3.Error) -> bool:
+    """Tell whether there was no room on the disk."""
+    return _code(error) == sqlite3.SQLITE_FULL
+
+
+def damaged(path: Path, detail: str) -> DatabaseLostError:
     """Return the error for a database that is not sound and cannot be replaced now."""
-    return unreadable(
+    return DatabaseLostError(
         f"The list of jobs in {path} is damaged. Stop every mailslot on this device and start it again: "
         "it then makes a new list from the messages, which are all kept.",
-        detail,
+        cause="spool_unreadable",
+        detail=detail,
     )
 
 

@@ -1,7 +1,9 @@
 """Files that are whole or not there: written beside, flushed, renamed, and their folder flushed.
 
 Whoever writes a file holds a lock on it, flock(2), until it is known to the database. So whoever finds a file that
-the database does not know can tell a writer at work from one that died, whichever process it is.
+the database does not know can tell a writer at work from one that died, whichever process it is. A file that the
+database knows is read-only, from then on until it is given up; so one that is read-only and not known was accepted by
+a database that is not this one, such as when an older copy was put back.
 """
 
 from __future__ import annotations
@@ -20,14 +22,19 @@ from mailslot.spool.limits import megabytes
 from mailslot.vault import durable
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import AsyncGenerator, Callable
     from io import FileIO
     from pathlib import Path
+
+    from mailslot.spool.database import Database
 
 T = TypeVar("T")
 
 PIECE: Final = 262_144
 _UNFINISHED: Final = ".new"
+_KNOWN: Final = 0o400
+_UNKNOWN: Final = 0o600
 
 
 class NewFile:
@@ -118,14 +125,48 @@ class NewFile:
         self._descriptor = None
 
 
+def enter_file(database: Database, file: NewFile, work: Callable[[sqlite3.Connection], T]) -> T:
+    """Run the transaction that makes a new file known, and note at the file that it is."""
+    result = database.transact(work)
+    mark_known(file.path)
+    return result
+
+
+def mark_known(path: Path) -> None:
+    """Note at a file that the database knows it."""
+    _set_mode(path, _KNOWN)
+
+
+def mark_given_up(path: Path) -> None:
+    """Note at a file, before that is committed, that the database will not know it any more."""
+    _set_mode(path, _UNKNOWN)
+
+
+def is_marked_known(state: os.stat_result) -> bool:
+    """Tell whether a database has known a file, and has not given it up."""
+    return not state.st_mode & 0o200
+
+
+def _set_mode(path: Path, mode: int) -> None:
+    with suppress(OSError):  # such as on a file system without modes
+        path.chmod(mode)
+
+
 def remove(path: Path) -> None:
     """Remove a file that the database does not know (any more); if that fails, recovery does it."""
     with suppress(OSError):
         path.unlink(missing_ok=True)
 
 
-def remove_abandoned(path: Path, is_known: Callable[[str], bool]) -> int | None:
+def remove_abandoned(
+    path: Path, is_known: Callable[[str], bool], adopt: Callable[[Path, os.stat_result], bool]
+) -> int | None:
     """Remove a file; return the octets that this freed, or None where somebody is writing it or it is known.
+
+    Args:
+        path: the file.
+        is_known: whether the database knows a file of this name.
+        adopt: called with the file and its state; returns whether the database knows it from now on.
 
     Raises:
         OSError: it cannot be removed.
@@ -135,12 +176,15 @@ def remove_abandoned(path: Path, is_known: Callable[[str], bool]) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        # The order matters: once the lock is ours, its writer has made it known or never will.
+        # The order matters: once the lock is ours, its writer has made it known or never will; and whoever gives a
+        # known one up has marked that before.
         if not _take(descriptor) or is_known(path.name):
             return None
-        size = os.fstat(descriptor).st_size
+        state = os.fstat(descriptor)
+        if adopt(path, state):
+            return None
         path.unlink()
-        return size
+        return state.st_size
     finally:
         os.close(descriptor)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MailState = Literal["fetched", "done", "set_aside"]
+
+MAIL_STATES: Final[tuple[MailState, ...]] = ("fetched", "done", "set_aside")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ and from then on it is in exactly one state, whatever happens to the process. Th
 
 * `sending` is left behind by a process that died, and then nothing had left: whoever delivers starts it again.
 * `in_doubt` is on the disk before the octet that makes it true; what the server says ends it, or a person,
-  or once, for pages that may come twice rather than not at all, the schedule of their pipeline.
+  or once, for what may come twice rather than not at all, the schedule of its pipeline. As long as a delivery waits
+  for the answer (`Job.delivering`), only that delivery moves it.
 * What has ended stays as it is; only a person has a job that failed sent again.
 """
 
@@ -26,14 +27,14 @@ State = Literal["queued", "sending", "sent", "deferred", "in_doubt", "failed", "
 RecipientState = Literal["waiting", "accepted", "refused"]
 
 Event = Literal[
-    "claim", "requeue", "doubt", "deliver", "continue", "defer", "fail", "hold", "cancel", "retry", "release"
+    "claim", "requeue", "doubt", "abandon", "deliver", "continue", "defer", "fail", "hold", "cancel", "retry", "release"
 ]
 """What happens to a job.
 
 `claim`: delivery begins. `requeue`: it broke off before anything left. `doubt`: the end of the message is about to
-leave. `deliver`: every recipient has its answer and one accepted. `continue`: some still wait for a further
-transaction. `defer`: the rest is tried later. `fail`: it ends without delivery. `hold`: its record must be seen to.
-`cancel` and `retry`: a person says so. `release`: its record works again.
+leave. `abandon`: nobody waits for the answer any more. `deliver`: every recipient has its answer and one accepted.
+`continue`: some still wait for a further transaction. `defer`: the rest is tried later. `fail`: it ends without
+delivery. `hold`: its record must be seen to. `cancel` and `retry`: a person says so. `release`: its record works again.
 """
 
 STATES: Final[tuple[State, ...]] = (
@@ -68,6 +69,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[Event, State]]] = {
         "release": "queued",
     },
     "in_doubt": {
+        "abandon": "in_doubt",
         "deliver": "sent",
         "continue": "queued",
         "defer": "deferred",
@@ -100,6 +102,10 @@ _NO: Final[Mapping[tuple[Event, State], str]] = {
     ("retry", "sending"): "is being sent at this moment",
 }
 
+_AWAITED: Final = (
+    "was handed to the mail server, whose answer is awaited at this moment, so it cannot be sent again now"
+)
+
 _IS: Final[Mapping[State, str]] = {
     "queued": "is waiting",
     "sending": "is being sent",
@@ -114,19 +120,39 @@ _IS: Final[Mapping[State, str]] = {
 _VERBS: Final[Mapping[Event, str]] = {"cancel": "cancelled", "retry": "sent again", "claim": "taken up", "hold": "held"}
 
 
-def after(event: Event, state: State, job_id: int) -> State:
+class DeliveringError(InputError):
+    """A delivery holds the job, so that nobody else may move it."""
+
+
+def after(event: Event, state: State, job_id: int, *, delivering: bool = False) -> State:
     """Return the state that `event` leads to.
 
+    Args:
+        event: what happens.
+        state: the job's state.
+        job_id: its number.
+        delivering: whether a delivery waits for the server's answer about it.
+
     Raises:
-        InputError: the table has no such transition; the sentence says what the job is.
+        InputError: the table has no such transition; the sentence says what the job is. A `DeliveringError` where it
+            has none as long as a delivery goes on.
     """
+    if delivering and event == "retry":
+        raise _delivering(event, state, job_id, _AWAITED)
     try:
         return TRANSITIONS[state][event]
     except KeyError:
         said = _NO.get((event, state)) or f"{_IS[state]} and cannot be {_VERBS.get(event, 'changed')}"
+        if state == "sending" and event in {"cancel", "retry"}:
+            raise _delivering(event, state, job_id, said) from None
         raise InputError(
             f"Job {job_id} {said}.", stage="spool", cause="job_state", detail=f"{event} in state {state}"
         ) from None
+
+
+def _delivering(event: Event, state: State, job_id: int, said: str) -> DeliveringError:
+    detail = f"{event} in state {state}, which a delivery holds"
+    return DeliveringError(f"Job {job_id} {said}.", stage="spool", cause="job_state", detail=detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +197,7 @@ class Job:
         changed_at: when its state last changed.
         attempts: how often delivery has begun since it was accepted or a person had it sent again.
         doubts: how often it came into doubt and no answer ended that; over 0, it may arrive twice.
-        next_attempt: when it is due, where it is deferred.
+        next_attempt: when it is due, where it is deferred, or in doubt and submitted once more.
         expires_at: when it is given up; None for never.
         cause: the id of the cause of its last trouble.
         sentence: that trouble in one sentence.
@@ -180,6 +206,7 @@ class Job:
         notes: what its pipeline wants to know later.
         eight_bit: whether the message holds octets over 127.
         smtputf8: whether its header does.
+        delivering: whether a delivery has handed it over and waits for the answer, in state `in_doubt`.
     """
 
     id: int
@@ -203,6 +230,7 @@ class Job:
     notes: Mapping[str, str]
     eight_bit: bool
     smtputf8: bool
+    delivering: bool = False
 
     @property
     def waiting(self) -> tuple[str, ...]:

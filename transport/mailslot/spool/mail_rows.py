@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mailslot.errors import InputError
-from mailslot.spool.incoming import Incoming, Known, MailState
+from mailslot.spool.incoming import MAIL_STATES, Incoming, Known, MailState
 from mailslot.spool.rows import marks, whole
 
 if TYPE_CHECKING:
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailslot.spool.change import Change
-
-MAIL_STATES: Final[tuple[MailState, ...]] = ("fetched", "done", "set_aside")
 
 
 def insert(
@@ -125,7 +123,7 @@ def give_up_file(change: Change, mail_id: int) -> None:
     file = change.connection.execute("SELECT file FROM mails WHERE id = ?", (mail_id,)).fetchone()["file"]
     if file is not None:
         change.connection.execute("UPDATE mails SET file = NULL WHERE id = ?", (mail_id,))
-        change.given_up.append(file)
+        change.discard(file)
 
 
 def count_waiting(connection: sqlite3.Connection) -> int:

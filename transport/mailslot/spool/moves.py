@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
 from mailslot.spool import rows
+from mailslot.spool.adoption import DAMAGED
 from mailslot.spool.job import UNFINISHED, after
-from mailslot.spool.settlement import again, settled
+from mailslot.spool.settlement import abandoned, again, settled
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +44,15 @@ def settle(job_id: int, answers: Answers, change: Change) -> Job:
     return change.move(*settled(job, answers))
 
 
+def reclaim(job_id: int, change: Change) -> None:
+    """Take a job back from a delivery that has died: nothing of it left, or nobody waits for its answer any more."""
+    job = rows.load(change.connection, job_id)
+    if job.state == "sending":
+        change.move("requeue", job, job)
+    elif job.delivering:
+        change.move("abandon", job, abandoned(job))
+
+
 def release(via: str, change: Change) -> int:
     """Make all held and deferred jobs of a record due; return how many."""
     found = change.connection.execute(
@@ -73,9 +83,9 @@ def suspend(via: str, cause: str, sentence: str, until: float | None, change: Ch
 def retry(job_id: int, folder: Path, change: Change) -> Job:
     """Queue a job as a person asks, if its message is still there; its time begins anew."""
     job = rows.load(change.connection, job_id)
-    after("retry", job.state, job.id)
+    after("retry", job.state, job.id, delivering=job.delivering)
     file, _ = rows.file_of(change.connection, job_id)
-    if file is None or not (folder / file).exists():
+    if file is None or file.endswith(DAMAGED) or not (folder / file).exists():
         raise InputError(
             f"The message of job {job_id} is not kept any more, so it cannot be sent again.",
             stage="spool",

@@ -10,7 +10,7 @@ import anyio.to_thread
 from mailslot.spool import mail_rows as rows
 from mailslot.spool.digest import MailDigest
 from mailslot.spool.errors import full
-from mailslot.spool.files import NewFile, check_free
+from mailslot.spool.files import NewFile, check_free, enter_file
 from mailslot.spool.limits import megabytes
 from mailslot.spool.rows import octets_kept
 
@@ -88,7 +88,7 @@ class Receiving:
         self._write()
         enter = partial(self._enter, self._digest.hexdigest())
         try:
-            mail = self._file.keep(b"", partial(self._database.transact, enter))
+            mail = self._file.keep(b"", partial(enter_file, self._database, self._file, enter))
         except _ThereError as there:
             mail = there.mail
             self.duplicate = True

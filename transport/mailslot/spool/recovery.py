@@ -1,23 +1,26 @@
 """After a crash: what died on the way is put in order, and what nobody knows any more is removed.
 
-`recover` is for whoever holds the delivery lock. `adopt` is for a database that had to be made anew: it makes rows of
-the files, which for a job may be of one that was sent already.
+It is for whoever holds the delivery lock. What another database has known, as after an older copy was put back, is
+found again and not removed.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from mailslot.spool import envelope, mail_rows, rows
+from mailslot.spool import mail_rows, rows
+from mailslot.spool.adoption import DAMAGED, adopt_file
 from mailslot.spool.change import Change, change
-from mailslot.spool.digest import MailDigest
 from mailslot.spool.errors import writing
-from mailslot.spool.files import PIECE, remove_abandoned
+from mailslot.spool.files import is_marked_known, mark_known, remove_abandoned
 from mailslot.spool.job import UNFINISHED
+from mailslot.spool.moves import reclaim
 
 if TYPE_CHECKING:
+    import os
     import sqlite3
     from collections.abc import Callable
     from pathlib import Path
@@ -25,13 +28,8 @@ if TYPE_CHECKING:
     from mailslot.spool.database import Database
     from mailslot.spool.incoming import MailState
 
-_SUFFIXES: Final = (".job", ".mail", ".new")
+_SUFFIXES: Final = (".job", ".mail", ".new", f".job{DAMAGED}")
 
-_FOUND_AGAIN: Final = (
-    "The list of jobs was lost, and this one was found again by its message: it may have been sent already. "
-    "Have it sent again if it has not arrived."
-)
-_MAIL_FOUND_AGAIN: Final = "The list of mails was lost, and this one was found again: it may have been handled already."
 _GONE: Final = "The message is missing or incomplete in the spool, so it cannot be sent."
 _MAIL_GONE: Final = "The mail is missing or incomplete in the spool, so it cannot be handled."
 
@@ -44,6 +42,7 @@ class Recovery:
         requeued: the jobs that were being sent and are queued again.
         failed: the jobs whose message is gone.
         lost_mails: the mails whose file is gone, so that they are fetched again or set aside.
+        found: how many jobs and mails were found again that another database had known.
         files: how many files were removed that nobody knew.
         octets: what they held.
     """
@@ -51,6 +50,7 @@ class Recovery:
     requeued: tuple[int, ...] = ()
     failed: tuple[int, ...] = ()
     lost_mails: tuple[int, ...] = ()
+    found: int = 0
     files: int = 0
     octets: int = 0
 
@@ -63,13 +63,25 @@ def recover(database: Database, folder: Path, clock: Callable[[], float]) -> Rec
     """
     with writing(folder):
         # Before the rows: what is written in the meantime is then in neither list.
-        listed = {path.name: _size(path) for path in folder.iterdir() if path.name.endswith(_SUFFIXES)}
-    sizes = {name: size for name, size in listed.items() if size is not None}
+        listed = {path.name: _state(path) for path in folder.iterdir() if path.name.endswith(_SUFFIXES)}
+    states = {name: state for name, state in listed.items() if state is not None}
+    sizes = {name: state.st_size for name, state in states.items()}
     done = change(database, folder, clock(), partial(_put_in_order, sizes, folder))
     known = database.examine(_known_files)
-    removed = [_remove(database, folder / name) for name in sizes if name not in known]
+    for name in known & states.keys():
+        # Its writer died in between, or was of a version that did not do so.
+        if not is_marked_known(states[name]):
+            mark_known(folder / name)
+    found: list[Path] = []
+
+    def adopt(path: Path, state: os.stat_result) -> bool:
+        adopted = database.transact(lambda connection: adopt_file(connection, path, state, clock()))
+        found.extend([path] if adopted else [])
+        return adopted
+
+    removed = [_remove(database, folder / name, adopt) for name in sizes if name not in known]
     octets = [size for size in removed if size is not None]
-    return replace(done, files=len(octets), octets=sum(octets))
+    return replace(done, found=len(found), files=len(octets), octets=sum(octets))
 
 
 def _put_in_order(sizes: dict[str, int], folder: Path, change: Change) -> Recovery:
@@ -80,10 +92,10 @@ def _put_in_order(sizes: dict[str, int], folder: Path, change: Change) -> Recove
         return (sizes[file] if file in sizes else _size(folder / file)) == size
 
     requeued: list[int] = []
-    for row in connection.execute("SELECT * FROM jobs WHERE state = 'sending'").fetchall():
-        job = rows.job_of(row)
-        change.move("requeue", job, job)
-        requeued.append(job.id)
+    for row in connection.execute("SELECT id, state FROM jobs WHERE state = 'sending' OR delivering").fetchall():
+        reclaim(row["id"], change)
+        if row["state"] == "sending":
+            requeued.append(row["id"])
     failed: list[int] = []
     for row in connection.execute("SELECT * FROM jobs WHERE file IS NOT NULL ORDER BY id").fetchall():
         if is_whole(row["file"], row["start"] + row["size"]):
@@ -91,7 +103,8 @@ def _put_in_order(sizes: dict[str, int], folder: Path, change: Change) -> Recove
         job = rows.job_of(row)
         if job.state in UNFINISHED - {"in_doubt"}:
             change.move("fail", job, replace(job, cause="spool_unreadable", sentence=_GONE, next_attempt=None))
-        change.give_up_file(job.id)
+        if not _kept_as_damaged(change, folder / row["file"], job.id):
+            change.give_up_file(job.id)
         failed.append(job.id)
     lost: list[int] = []
     for row in connection.execute("SELECT id, file, size FROM mails WHERE file IS NOT NULL ORDER BY id").fetchall():
@@ -99,6 +112,17 @@ def _put_in_order(sizes: dict[str, int], folder: Path, change: Change) -> Recove
             _lose_mail(change, row["id"], folder)
             lost.append(row["id"])
     return Recovery(tuple(requeued), tuple(failed), tuple(lost))
+
+
+def _kept_as_damaged(change: Change, path: Path, job_id: int) -> bool:
+    """Keep what is left of a job's file for as long as those of jobs that failed; return whether there is any."""
+    kept = path if path.suffix == DAMAGED else path.with_name(f"{path.name}{DAMAGED}")
+    with suppress(FileNotFoundError):
+        path.rename(kept)
+    if (size := _size(kept)) is None:
+        return False
+    change.connection.execute("UPDATE jobs SET file = ?, start = 0, size = ? WHERE id = ?", (kept.name, size, job_id))
+    return True
 
 
 def _lose_mail(change: Change, mail_id: int, folder: Path) -> None:
@@ -120,69 +144,22 @@ def _known_files(connection: sqlite3.Connection) -> set[str]:
     return {row["file"] for row in connection.execute(query)}
 
 
-def _remove(database: Database, path: Path) -> int | None:
+def _remove(database: Database, path: Path, adopt: Callable[[Path, os.stat_result], bool]) -> int | None:
     def is_known(name: str) -> bool:
         query = "SELECT 1 FROM jobs WHERE file = ? UNION ALL SELECT 1 FROM mails WHERE file = ?"
         return database.examine(lambda c: c.execute(query, (name, name)).fetchone()) is not None
 
     with writing(path):
-        return remove_abandoned(path, is_known)
+        return remove_abandoned(path, is_known, adopt)
 
 
 def _size(path: Path) -> int | None:
+    state = _state(path)
+    return None if state is None else state.st_size
+
+
+def _state(path: Path) -> os.stat_result | None:
     try:
-        return path.stat().st_size
+        return path.stat()
     except FileNotFoundError:
         return None
-
-
-def adopt(folder: Path, clock: Callable[[], float], connection: sqlite3.Connection) -> int:
-    """Make rows of all files, none of which anybody is writing; return how many. Blocks.
-
-    A file that cannot be understood gets another name, so that nothing removes it.
-
-    Raises:
-        OSError: a file could not be read.
-    """
-    found = 0
-    for path in sorted(folder.iterdir(), key=lambda path: (path.stat().st_mtime, path.name)):
-        try:
-            if path.suffix == ".job":
-                _adopt_job(connection, path, clock())
-            elif path.suffix == ".mail":
-                _adopt_mail(connection, path, clock())
-            else:
-                continue
-        except ValueError:
-            path.rename(path.with_name(f"{path.name}.damaged"))
-        else:
-            found += 1
-    return found
-
-
-def _adopt_job(connection: sqlite3.Connection, path: Path, now: float) -> None:
-    with path.open("rb") as file:
-        found = envelope.parse(file.readline(envelope.LONGEST))
-    if path.stat().st_size != found.length + found.size:
-        raise ValueError("the message is incomplete")
-    job = rows.load(connection, rows.insert(connection, found, file=path.name, now=now))
-    rows.store(connection, replace(job, state="in_doubt", cause="spool_unreadable", sentence=_FOUND_AGAIN))
-
-
-def _adopt_mail(connection: sqlite3.Connection, path: Path, now: float) -> None:
-    digest = MailDigest()
-    with path.open("rb") as file:
-        while piece := file.read(PIECE):
-            digest.update(piece)
-    _, record, _ = path.name.split(".")
-    mail_rows.insert(
-        connection,
-        record,
-        "",
-        file=path.name,
-        size=path.stat().st_size,
-        digest=digest.hexdigest(),
-        state="set_aside",
-        reason=_MAIL_FOUND_AGAIN,
-        now=now,
-    )

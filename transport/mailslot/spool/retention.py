@@ -45,7 +45,7 @@ def _expire(limits: Limits, change: Change) -> None:
 def _give_up_messages(limits: Limits, change: Change) -> None:
     found = change.connection.execute(
         "SELECT id FROM jobs WHERE file IS NOT NULL AND ((state = 'failed' AND changed_at < ?) "
-        "OR (state = 'in_doubt' AND changed_at < ?))",
+        "OR (state = 'in_doubt' AND NOT delivering AND changed_at < ?))",
         (change.now - limits.failed, change.now - max(limits.failed, limits.lifetime)),
     ).fetchall()
     for row in found:

@@ -100,6 +100,18 @@ def counts(connection: sqlite3.Connection) -> Mapping[State, int]:
     return {state: found.get(state, 0) for state in STATES}
 
 
+def tally(connection: sqlite3.Connection) -> list[tuple[str, State, int, float]]:
+    """Return, for each pipeline and state with jobs, how many there are, and when the oldest was accepted."""
+    query = "SELECT pipeline, state, count(*), min(created_at) FROM jobs GROUP BY pipeline, state"
+    return [tuple(row) for row in connection.execute(query)]
+
+
+def held(connection: sqlite3.Connection) -> Mapping[str, tuple[int, int]]:
+    """Return, for each record with jobs that are held, how many there are, and the newest one's number."""
+    query = "SELECT via, count(*), max(id) FROM jobs WHERE state = 'held' GROUP BY via"
+    return {via: (number, newest) for via, number, newest in connection.execute(query)}
+
+
 def due(connection: sqlite3.Connection) -> Mapping[str, float]:
     """Return when the first job of each record is due, of those that wait for an attempt; 0.0 for now."""
     query = (
@@ -124,7 +136,7 @@ def store(connection: sqlite3.Connection, job: Job) -> None:
     """Write what can change of a job."""
     connection.execute(
         "UPDATE jobs SET state = ?, changed_at = ?, attempts = ?, doubts = ?, next_attempt = ?, expires_at = ?, "
-        "cause = ?, sentence = ?, reply = ?, recipients = ? WHERE id = ?",
+        "cause = ?, sentence = ?, reply = ?, recipients = ?, delivering = ? WHERE id = ?",
         (
             job.state,
             job.changed_at,
@@ -136,6 +148,7 @@ def store(connection: sqlite3.Connection, job: Job) -> None:
             whole(job.sentence),
             whole(job.reply),
             _recipients_text(job.recipients),
+            job.delivering,
             job.id,
         ),
     )
@@ -225,6 +238,7 @@ def job_of(row: sqlite3.Row) -> Job:
         notes=notes,
         eight_bit=bool(row["eight_bit"]),
         smtputf8=bool(row["smtputf8"]),
+        delivering=bool(row["delivering"]),
     )
 
 

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from mailslot.spool.incoming import MAIL_STATES
+from mailslot.spool.job import STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def _quoted(words: Iterable[str]) -> str:
+    return ", ".join(f"'{word}'" for word in words)
+
 
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
@@ -84,4 +95,18 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         # When the database had to be made anew; nothing here where it never was.
         "CREATE TABLE losses (at REAL NOT NULL)",
     ),
+    (
+        # Whether a delivery has handed the job over and waits for the answer; it means nothing once nobody delivers.
+        "ALTER TABLE jobs ADD COLUMN delivering INTEGER NOT NULL DEFAULT 0",
+        # How many jobs and mails were found again, and how many jobs were damaged.
+        "ALTER TABLE losses ADD COLUMN found INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE losses ADD COLUMN damaged INTEGER NOT NULL DEFAULT 0",
+    ),
 )
+
+UNSOUND_ROWS: Final = f"""
+    SELECT 'job', id FROM jobs
+    WHERE NOT json_valid(recipients) OR NOT json_valid(notes) OR state NOT IN ({_quoted(STATES)})
+    UNION ALL SELECT 'mail', id FROM mails WHERE state NOT IN ({_quoted(MAIL_STATES)}) LIMIT 1
+"""  # noqa: S608 - our own words
+"""Finds a row that was damaged in a way that the database itself does not notice."""

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 _SHOWN: Final = 5
+_AWAITED: Final = (
+    "The whole message was handed over, and the mail server's answer is awaited; without it, it may arrive twice."
+)
 _IN_DOUBT: Final = "The whole message was handed over, and the answer never came; it may arrive twice."
 
 
@@ -47,7 +50,12 @@ def settled(job: Job, answers: Answers) -> tuple[Event, Job, Job]:
 
 def doubted(job: Job) -> Job:
     """Return a job whose message is about to be handed over."""
-    return replace(job, doubts=job.doubts + 1, cause="in_doubt", sentence=_IN_DOUBT)
+    return replace(job, doubts=job.doubts + 1, cause="in_doubt", sentence=_AWAITED)
+
+
+def abandoned(job: Job) -> Job:
+    """Return a job whose message was handed over, and whose answer nobody waits for any more."""
+    return replace(job, sentence=_IN_DOUBT)
 
 
 def troubled(cause: str, sentence: str, reply: str, until: float | None, job: Job) -> Job:

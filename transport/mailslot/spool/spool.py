@@ -17,11 +17,12 @@ import anyio.to_thread
 
 from mailslot.spool import moves, recovery, retention, rows, settlement
 from mailslot.spool.acceptance import Acceptance
+from mailslot.spool.adoption import adopt_all, losses
 from mailslot.spool.change import Change, change
 from mailslot.spool.database import Database
+from mailslot.spool.deliveries import Deliveries
 from mailslot.spool.ledger import Ledger
 from mailslot.spool.limits import Limits
-from mailslot.spool.locks import exclusive
 from mailslot.spool.spooled import SpooledMessage
 from mailslot.spool.store import Store
 from mailslot.spool.watch import changes
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from mailslot.smtp.content import Content
+    from mailslot.spool.adoption import Loss
+    from mailslot.spool.errors import SpoolError
     from mailslot.spool.job import Event, Job, NewJob, Refusal, State
     from mailslot.spool.recovery import Recovery
 
@@ -63,9 +66,9 @@ class Spool:
         self._folder = home.absolute() / "spool"
         self._limits = limits or Limits()
         self._clock = clock
-        self._database = Database(self._folder, partial(recovery.adopt, self._folder, clock))
+        self._database = Database(self._folder, partial(adopt_all, self._folder, clock))
         self._acceptance = Acceptance(self._database, self._folder, self._limits, clock)
-        self._delivering = False
+        self._deliveries = Deliveries(self._folder / "delivery.lock", self.job, self._reclaim)
         self.ledger = Ledger(self._database, self._folder, self._limits, clock)
 
     async def __aenter__(self) -> Self:
@@ -88,7 +91,23 @@ class Spool:
     @property
     def found(self) -> int:
         """How many jobs and mails were found again by their files alone when the spool was opened."""
-        return self._database.found
+        return self._database.adopted.found
+
+    @property
+    def lost(self) -> SpoolError | None:
+        """Why nothing can be kept any more until the spool is opened anew; None as long as it can.
+
+        The list of jobs was removed, replaced or damaged while it was open.
+        """
+        return self._database.lost
+
+    async def check(self) -> None:
+        """See that the list of jobs is still there and sound; where it is not, `lost` says so, too."""
+        await anyio.to_thread.run_sync(self._database.check)
+
+    async def losses(self) -> list[Loss]:
+        """Return when the list of jobs was lost and made anew from the messages, oldest first."""
+        return await self._database.read(losses)
 
     def store(self, name: str) -> Store:
         """Return the memory of a pipeline."""
@@ -150,13 +169,11 @@ class Spool:
 
     async def tally(self) -> list[tuple[str, State, int, float]]:
         """Return, for each pipeline and state with jobs, how many there are, and when the oldest was accepted."""
-        query = "SELECT pipeline, state, count(*), min(created_at) FROM jobs GROUP BY pipeline, state"
-        return await self._database.read(lambda connection: [tuple(row) for row in connection.execute(query)])
+        return await self._database.read(rows.tally)
 
     async def held(self) -> Mapping[str, tuple[int, int]]:
         """Return, for each record with jobs that are held, how many there are, and the newest one's number."""
-        query = "SELECT via, count(*), max(id) FROM jobs WHERE state = 'held' GROUP BY via"
-        return await self._database.read(lambda c: {via: (number, newest) for via, number, newest in c.execute(query)})
+        return await self._database.read(rows.held)
 
     def content(self, job: Job) -> SpooledMessage:
         """Return a job's message, as `mailslot.smtp.session.SmtpSession.submit` takes it."""
@@ -174,17 +191,12 @@ class Spool:
         Raises:
             SpoolError: `spool_busy`, another delivers.
         """
-        sentence = "Another process of mailslot is delivering."
-        async with exclusive(self._folder / "delivery.lock", sentence, timeout=timeout):
-            self._delivering = True
-            try:
-                yield
-            finally:
-                self._delivering = False
+        async with self._deliveries.lock(timeout):
+            yield
 
     async def recover(self) -> Recovery:
         """Put in order what a process that died has left; only under the delivery lock."""
-        self._check_delivering()
+        self._deliveries.check()
         return await anyio.to_thread.run_sync(recovery.recover, self._database, self._folder, self._clock)
 
     async def claim(self, via: str, now: float | None = None, *, job_id: int | None = None) -> Job | None:
@@ -195,9 +207,12 @@ class Spool:
             now: the time; None for the clock's.
             job_id: the only one that will do, due or not, as long as it waits; None for any that is due.
         """
-        self._check_delivering()
+        self._deliveries.check()
         moment = self._clock() if now is None else now
-        return await self._change(partial(moves.claim, via, moment, job_id))
+        job = await self._change(partial(moves.claim, via, moment, job_id))
+        if job is not None:
+            self._deliveries.take(job.id)
+        return job
 
     async def due(self) -> Mapping[str, float]:
         """Return, for each record with jobs that wait for an attempt, when the first is due; 0.0 for now."""
@@ -205,11 +220,31 @@ class Spool:
 
     async def requeue(self, job_id: int) -> Job:
         """Give a job back before anything of it left; the attempt does not count."""
-        return await self._move(job_id, "requeue", lambda job: replace(job, attempts=max(job.attempts - 1, 0)))
+        work = self._move(job_id, "requeue", lambda job: replace(job, attempts=max(job.attempts - 1, 0)))
+        return await self._deliveries.let_go(job_id, work)
 
     async def doubt(self, job_id: int) -> Job:
-        """Note that the end of the message is about to leave; that octet may leave once this has returned."""
+        """Note that the end of the message is about to leave; that octet may leave once this has returned.
+
+        Until the answer is noted, or `abandon`, nobody but this delivery can move the job.
+        """
         return await self._move(job_id, "doubt", settlement.doubted)
+
+    async def abandon(self, job_id: int) -> Job:
+        """Note that nobody waits any more for the answer to a message that was handed over; it stays in doubt."""
+        return await self._deliveries.let_go(job_id, self._move(job_id, "abandon", settlement.abandoned))
+
+    async def submit_again_at(self, job_id: int, moment: float) -> Job:
+        """Note when a job in doubt will be submitted once more, so that people see it."""
+
+        def work(change: Change) -> Job:
+            job = rows.load(change.connection, job_id)
+            if job.state == "in_doubt" and not job.delivering:
+                job = replace(job, next_attempt=moment)
+                rows.store(change.connection, job)
+            return job
+
+        return await self._change(work)
 
     async def settle(
         self,
@@ -237,7 +272,7 @@ class Spool:
             sentence: the same in words; empty for one that names who refused.
         """
         answers = settlement.Answers(accepted, refused or {}, reply, until, cause, sentence)
-        return await self._change(partial(moves.settle, job_id, answers))
+        return await self._deliveries.let_go(job_id, self._change(partial(moves.settle, job_id, answers)))
 
     async def defer(self, job_id: int, until: float, cause: str, sentence: str, reply: str = "") -> Job:
         """Try the recipients that wait later."""
@@ -270,14 +305,17 @@ class Spool:
 
     async def cancel(self, job_id: int) -> Job:
         """Have a job not sent; one that is being sent, or may have been, cannot be called back."""
-        return await self._move(job_id, "cancel", lambda job: job)
+        return await self._deliveries.unless_held(job_id, lambda: self._move(job_id, "cancel", lambda job: job))
 
     async def retry(self, job_id: int) -> Job:
         """Have a job sent again, whose time begins anew: one that failed, is held, deferred or in doubt.
 
-        Who accepted it is left out. Where no recipient waits any more, those who refused are asked again.
+        Who accepted it is left out. Where no recipient waits any more, those who refused are asked again. As long as
+        a delivery waits for the server's answer, it is not sent again.
         """
-        return await self._change(partial(moves.retry, job_id, self._folder))
+        return await self._deliveries.unless_held(
+            job_id, lambda: self._change(partial(moves.retry, job_id, self._folder))
+        )
 
     # Time
 
@@ -312,10 +350,14 @@ class Spool:
                     seen = job
                     yield job
 
+    async def _reclaim(self, job_id: int) -> None:
+        await self._change(partial(moves.reclaim, job_id))
+
     async def _trouble(
         self, job_id: int, event: Event, cause: str, sentence: str, reply: str, until: float | None = None
     ) -> Job:
-        return await self._move(job_id, event, partial(settlement.troubled, cause, sentence, reply, until))
+        work = self._move(job_id, event, partial(settlement.troubled, cause, sentence, reply, until))
+        return await self._deliveries.let_go(job_id, work)
 
     async def _move(self, job_id: int, event: Event, new: Callable[[Job], Job]) -> Job:
         def work(change: Change) -> Job:
@@ -326,7 +368,3 @@ class Spool:
 
     async def _change(self, work: Callable[[Change], T]) -> T:
         return await anyio.to_thread.run_sync(change, self._database, self._folder, self._clock(), work)
-
-    def _check_delivering(self) -> None:
-        if not self._delivering:
-            raise RuntimeError("only who holds the delivery lock may do this")

@@ -50,21 +50,30 @@ def replace(path: Path, octets: bytes) -> None:
     """
     fresh = _beside(path)
     try:
-        fresh.unlink(missing_ok=True)
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            rest = memoryview(octets)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        write(fresh, octets)
         fresh.replace(path)
     except OSError:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
         raise
     flush(path.parent)
+
+
+def write(path: Path, octets: bytes) -> None:
+    """Write a file that nobody reads yet, in the place of one of its name; its octets are on the disk, not its name.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        rest = memoryview(octets)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove(path: Path) -> None:

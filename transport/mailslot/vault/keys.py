@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from mailslot.vault import durable
 from mailslot.vault.errors import reading, unreadable, unwritable, writing
-from mailslot.vault.lock import blocking_lock
+from mailslot.vault.journal import Journal
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 CREDENTIAL: Final = "mailslot.key"
 """The name of the service manager's credential."""
-
-WAIT: Final = 10.0
-"""How long a change waits for another one to end, in seconds."""
 
 _KEY_OCTETS: Final = 32
 _LARGEST_FILE: Final = 64 * 1024
@@ -64,9 +61,13 @@ class KeyRing:
     """The keys to the vault of one home folder.
 
     It keeps no key in memory: another process may have added or dropped one, so the files are asked each time.
+
+    Attributes:
+        journal: what secrets and settings change together by.
     """
 
     def __init__(self, home: Path, credentials: Path | None) -> None:
+        self.journal = Journal(home)
         self._home = home
         self._file = home / "key"
         self._credential = credentials / CREDENTIAL if credentials is not None else None
@@ -132,7 +133,7 @@ class KeyRing:
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Return the right to change keys and records, over all threads and processes; entered with ``with``."""
-        return blocking_lock(self._home / "key.lock", timeout=WAIT)
+        return self.journal.exclusive()
 
     def _all(self) -> list[Key]:
         return [*self._provided(), *self._own()]

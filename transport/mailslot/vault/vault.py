@@ -51,6 +51,7 @@ class Vault:
     def read(self, record: str, field: str) -> Secret | None:
         """Return the value of a field; None where there is none."""
         _check(field)
+        self._keys.journal.settle()
         octets = self._octets(record)
         while (sealed := self._parse(record, octets).get(field)) is not None:
             if (key := self._keys.find(sealed.key)) is not None:
@@ -63,12 +64,23 @@ class Vault:
 
     def fields(self, record: str) -> frozenset[str]:
         """Return the names of the fields that have a value; this needs no key."""
+        self._keys.journal.settle()
         return frozenset(self._parse(record, self._octets(record)))
 
     def write(self, record: str, fields: Mapping[str, Secret | None]) -> None:
         """Set fields, and delete those whose value is None; the others stay. All of it happens, or nothing.
 
         It is on the disk once this returns. Fields that stay need not be readable.
+        """
+        with self.changed(record, fields) as contents:
+            for path, octets in contents.items():
+                _put(path, octets)
+
+    @contextmanager
+    def changed(self, record: str, fields: Mapping[str, Secret | None]) -> Generator[dict[Path, bytes | None]]:
+        """Give what the record's file would hold after `write`, None for no file; nobody changes it in the block.
+
+        For what is to change together with it, by `mailslot.vault.journal.Journal.replace`.
         """
         for field in fields:
             _check(field)
@@ -79,7 +91,7 @@ class Vault:
             if values:
                 key = self._keys.newest()
                 new |= {field: seal(value, key, record, field) for field, value in values.items()}
-            self._put(record, new)
+            yield {self._path(record): self._dumped(record, new)}
 
     def delete(self, record: str) -> None:
         """Delete all fields of a record, even if it is damaged: for when a person says so."""
@@ -113,7 +125,7 @@ class Vault:
                     except VaultError as error:
                         failures.append(error)
                 if new != held:
-                    self._put(record, new)
+                    _put(self._path(record), self._dumped(record, new))
                     moved += sum(new[field] != held[field] for field in held)
             if not failures:
                 self._keys.retire()
@@ -124,6 +136,7 @@ class Vault:
     @contextmanager
     def _changing(self) -> Generator[None]:
         with self._keys.exclusive(), writing(self._folder):
+            self._keys.journal.finish()
             durable.make_folder(self._folder)
             yield
 
@@ -163,15 +176,13 @@ class Vault:
         value = self._unseal(sealed, key, record, field)
         return sealed if key == newest else seal(value, newest, record, field)
 
-    def _put(self, record: str, fields: Mapping[str, Sealed]) -> None:
-        path = self._path(record)
+    def _dumped(self, record: str, fields: Mapping[str, Sealed]) -> bytes | None:
         if not fields:
-            durable.remove(path)
-            return
+            return None
         octets = dump(fields)
         if len(octets) > _LARGEST_RECORD:
             raise InputError(f"The secrets of {record} are too long.", stage="token", detail=f"{len(octets)} octets")
-        durable.replace(path, octets)
+        return octets
 
     def _damaged(self, record: str, reason: ValueError) -> VaultError:
         return unreadable(
@@ -179,6 +190,13 @@ class Vault:
             "delete the token and obtain it again.",
             f"{self._path(record)}: {reason}",
         )
+
+
+def _put(path: Path, octets: bytes | None) -> None:
+    if octets is None:
+        durable.remove(path)
+    else:
+        durable.replace(path, octets)
 
 
 def _key_missing(record: str, field: str, sealed: Sealed) -> VaultError:

@@ -69,7 +69,9 @@ async def matters(device: Device, records: Iterable[Overview], language: str) ->
     for via, (number, newest) in held.items():
         if via in PROTOCOLS and via not in blamed:
             found.append(_of_held(await device.spool.job(newest), number, language))
-    found += [_of_job(job, language) for job in await device.spool.jobs(states=["in_doubt"], most=_MOST_JOBS)]
+    in_doubt = await device.spool.jobs(states=["in_doubt"], most=_MOST_JOBS)
+    # One whose answer is still awaited needs nobody.
+    found += [_of_job(job, language) for job in in_doubt if not job.delivering]
     failed = await device.spool.jobs(states=["failed"], most=_MOST_JOBS)
     found += [_of_job(job, language) for job in failed if device.now() - job.changed_at < _RECENT]
     board = await Alarms(device).board()

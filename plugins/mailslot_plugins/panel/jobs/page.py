@@ -105,12 +105,14 @@ async def _listed(request: Request) -> dict[str, Any]:
 async def _shown(request: Request) -> dict[str, Any]:
     job = await _job(request)
     moves = TRANSITIONS[job.state]
-    said = told(job.cause, request.state.language, sentence=job.sentence) if job.cause else None
+    said = None
+    if job.cause and not job.delivering:
+        said = told(job.cause, request.state.language, sentence=job.sentence)
     return {
         "job": job,
         "said": said,
         "slot": doors(job.via)[0] if job.via in PROTOCOLS else None,
-        "can_retry": "retry" in moves,
+        "can_retry": "retry" in moves and not job.delivering,
         "can_cancel": "cancel" in moves,
         "ended": job.state not in UNFINISHED,
         "refused": {
@@ -132,7 +134,7 @@ async def _job(request: Request) -> Job:
 
 
 def _said(job: Job, request: Request) -> str:
-    if not job.cause or job.state in {"sent", "cancelled"}:
+    if not job.cause or job.state in {"sent", "cancelled"} or job.delivering:
         return ""
     return told(job.cause, request.state.language, sentence=job.sentence).message
 

@@ -1,0 +1,242 @@
+"""The list of jobs is removed, replaced or damaged: no accepted job goes without a word, and no number comes twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailslot import InputError
+from mailslot.spool import database
+from mailslot.spool.files import mark_known
+from mailslot.spool.recovery import Recovery
+from mailslot.spool.spool import Spool
+from spool.conftest import MESSAGE, SMALL, Clock, files, message, new, octets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def lose(home: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        (home / "spool" / f"{database.NAME}{suffix}").unlink(missing_ok=True)
+
+
+async def accept(home: Path, clock: Clock, *subjects: str) -> None:
+    async with Spool(home, limits=SMALL, clock=clock) as spool:
+        for subject in subjects:
+            await spool.accept(new("a@example.com", subject=subject, key=subject), message())
+
+
+async def lengths(home: Path, clock: Clock) -> tuple[int, int]:
+    """The octets of the envelope in a job's file, and of the whole file."""
+    await accept(home, clock, "a scan")
+    [name] = files(home, ".job")
+    content = (home / "spool" / name).read_bytes()
+    lose(home)
+    return content.index(b"\n") + 1, len(content)
+
+
+CUTS: dict[str, Callable[[int, int], int]] = {
+    "nothing is left": lambda _envelope, _size: 0,
+    "one octet": lambda _envelope, _size: 1,
+    "within the recipients": lambda envelope, _size: envelope // 2,
+    "before the end of the envelope": lambda envelope, _size: envelope - 1,
+    "behind the envelope": lambda envelope, _size: envelope,
+    "one octet of the message": lambda envelope, _size: envelope + 1,
+    "before the last octet": lambda _envelope, size: size - 1,
+}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+async def test_a_damaged_message_without_its_list_is_a_job_that_has_failed(home: Path, clock: Clock, cut: str) -> None:
+    left = CUTS[cut](*await lengths(home, clock))
+    [name] = files(home, ".job")
+    (home / "spool" / name).chmod(0o600)
+    os.truncate(home / "spool" / name, left)
+    for _ in range(2):  # the list is lost once more
+        async with Spool(home, limits=SMALL, clock=clock) as spool, spool.delivery_lock():
+            await spool.recover()
+            [job] = await spool.jobs()
+            assert (job.state, job.cause, job.size) == ("failed", "spool_unreadable", left)
+            assert f"What is left of it is {home / 'spool' / name}.damaged." in job.sentence
+            assert (home / "spool" / f"{name}.damaged").stat().st_size == left
+            if "recipients" not in cut and left > 200:
+                assert (job.pipeline, job.via, job.subject) == ("scan", "smtp", "a scan")
+                assert [each.address for each in job.recipients] == ["a@example.com"]
+            elif left < 10:
+                assert (job.pipeline, job.via, job.recipients) == ("unknown", "", ())
+            with pytest.raises(InputError, match="not kept any more"):
+                await spool.retry(job.id)
+            [loss] = await spool.losses()
+            assert (loss.found, loss.damaged, spool.found) == (0, 1, 0)
+            # Who asks for the same once more is not told that it is there.
+            assert (await spool.accept(new(key="a scan"), message())).id > job.id
+            await spool.cancel((await spool.jobs())[0].id)
+        lose(home)
+    async with Spool(home, limits=SMALL, clock=clock) as spool:
+        clock.now += 8 * 86_400
+        await spool.prune()
+        assert files(home, ".damaged") == []
+
+
+@pytest.mark.parametrize("how", ["removed", "truncated", "overwritten"])
+async def test_numbers_go_on_where_the_list_is_lost(home: Path, clock: Clock, how: str) -> None:
+    async with Spool(home, clock=clock) as spool:
+        for number in range(1, 8):
+            job = await spool.accept(new(), message())
+            assert job.id == number
+            if number != 3:
+                await spool.cancel(number)
+        async with spool.ledger.receive("status-pop", "u1") as file:
+            await file.write(MESSAGE)
+    path = home / "spool" / database.NAME
+    if how == "removed":
+        lose(home)
+    else:
+        path.write_bytes(b"" if how == "truncated" else os.urandom(10_000))
+    async with Spool(home, clock=clock) as spool:
+        [job] = await spool.jobs()
+        assert (job.id, job.state) == (8, "in_doubt")
+        assert [mail.id for mail in await spool.ledger.mails()] == [2]
+        assert (await spool.accept(new(), message())).id == 9
+        assert await spool.ledger.lost()
+
+
+async def test_a_list_that_is_lost_with_nothing_left_is_a_loss(home: Path, clock: Clock) -> None:
+    """What was handled must not be fetched and handled again by a first poll that takes everything."""
+    async with Spool(home, clock=clock) as spool:
+        await spool.cancel((await spool.accept(new(), message())).id)
+        assert not await spool.ledger.lost()
+    lose(home)
+    async with Spool(home, clock=clock) as spool:
+        assert await spool.ledger.lost()
+        assert (await spool.accept(new(), message())).id == 2
+
+
+async def test_an_older_copy_loses_no_job_and_gives_no_number_again(home: Path, clock: Clock) -> None:
+    await accept(home, clock, "before", "sent since")
+    path = home / "spool" / database.NAME
+    shutil.copy(path, home / "copy")
+    async with Spool(home, limits=SMALL, clock=clock) as spool:
+        await spool.cancel(2)
+        await spool.accept(new(subject="since"), message())
+        await spool.cancel((await spool.accept(new(subject="ended"), message())).id)
+        async with spool.ledger.receive("status-pop", "u1") as file:
+            await file.write(MESSAGE)
+    (home / "copy").replace(path)
+    async with Spool(home, limits=SMALL, clock=clock) as spool, spool.delivery_lock():
+        recovered = await spool.recover()
+        assert (recovered.found, recovered.failed, recovered.files) == (2, (2,), 0)
+        jobs = {job.subject: job for job in await spool.jobs()}
+        assert {subject: job.state for subject, job in jobs.items()} == {
+            "before": "queued",
+            "sent since": "failed",
+            "since": "in_doubt",
+        }
+        assert "it may have been sent already" in jobs["since"].sentence
+        assert jobs["since"].id > 4
+        assert await octets(spool.content(jobs["since"])) == MESSAGE
+        assert [mail.state for mail in await spool.ledger.mails()] == ["set_aside"]
+        assert await spool.recover() == Recovery()
+
+
+async def test_a_damaged_message_that_an_older_copy_lacks(home: Path, clock: Clock) -> None:
+    await accept(home, clock)
+    shutil.copy(home / "spool" / database.NAME, home / "copy")
+    await accept(home, clock, "since")
+    (home / "copy").replace(home / "spool" / database.NAME)
+    [name] = files(home, ".job")
+    os.truncate(home / "spool" / name, 10)
+    async with Spool(home, limits=SMALL, clock=clock) as spool, spool.delivery_lock():
+        await spool.recover()
+        [job] = await spool.jobs()
+        assert (job.state, job.id) == ("failed", 2)
+
+
+async def test_what_was_set_aside_by_an_earlier_version_is_told_of(home: Path, clock: Clock) -> None:
+    await accept(home, clock)
+    envelope = {"version": 1, "pipeline": "fax", "via": "smtp"}
+    (home / "spool" / "0.job.damaged").write_bytes(json.dumps(envelope).encode())
+    async with Spool(home, clock=clock) as spool, spool.delivery_lock():
+        assert (await spool.recover()).found == 1
+        [job] = await spool.jobs()
+        assert (job.state, job.pipeline) == ("failed", "fax")
+        assert await spool.recover() == Recovery()
+
+
+async def test_replaced_while_it_is_open(home: Path, clock: Clock) -> None:
+    """The log of the one that is gone does not spoil the one that took its place."""
+    await accept(home, clock, "one")
+    path = home / "spool" / database.NAME
+    copy = path.read_bytes()
+    async with Spool(home, limits=SMALL, clock=clock) as spool:
+        assert spool.lost is None
+        for number in range(20):
+            await spool.accept(new(subject=f"{number}"), message())
+        path.with_name("other").write_bytes(copy)
+        path.with_name("other").replace(path)
+        with pytest.raises(database.DatabaseLostError):
+            await spool.accept(new(), message())
+        assert spool.lost is not None
+    async with Spool(home, limits=SMALL, clock=clock) as spool, spool.delivery_lock():
+        assert (await spool.recover()).found == 20
+        assert sorted(job.id for job in await spool.jobs()) == [1, *range(22, 42)]
+
+
+async def test_a_spool_of_an_earlier_version(home: Path, clock: Clock) -> None:
+    """Without numbers beside it, and without marks at the files."""
+    await accept(home, clock, "one", "two")
+    (home / "spool" / "numbers").unlink()
+    for name in files(home):
+        (home / "spool" / name).chmod(0o600)
+    async with Spool(home, limits=SMALL, clock=clock) as spool, spool.delivery_lock():
+        assert await spool.recover() == Recovery()
+        assert await spool.losses() == []
+        assert {(home / "spool" / name).stat().st_mode & 0o777 for name in files(home)} == {0o400}
+        assert (await spool.accept(new(), message())).id == 3
+    lose(home)
+    async with Spool(home, limits=SMALL, clock=clock) as spool:
+        assert sorted(job.id for job in await spool.jobs()) == [4, 5, 6]
+
+
+@pytest.mark.parametrize("garbage", [b"", b"jobs", b"jobs 99999999999999999999\n", b"\0" * 50, b"other 7\n", b"\xff\n"])
+async def test_numbers_that_cannot_be_read(home: Path, clock: Clock, garbage: bytes) -> None:
+    await accept(home, clock, "one")
+    (home / "spool" / "numbers").write_bytes(garbage)
+    await accept(home, clock, "two")
+    async with Spool(home, clock=clock) as spool:
+        assert sorted(job.id for job in await spool.jobs()) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "damage", ["recipients = '['", "notes = 'x'", "state = 'quoted'", "subject = CAST(x'ff' AS TEXT)"]
+)
+async def test_a_row_that_is_damaged(home: Path, clock: Clock, damage: str) -> None:
+    """Which the database does not notice: no job goes, and the others can still be read."""
+    await accept(home, clock, "one", "two")
+    with closing(sqlite3.connect(home / "spool" / database.NAME)) as connection, connection:
+        connection.execute(f"UPDATE jobs SET {damage} WHERE id = 2")
+    async with Spool(home, clock=clock) as spool:
+        jobs = await spool.jobs()
+        assert len(jobs) == 2
+        assert {job.state for job in jobs} == ({"queued"} if "subject" in damage else {"in_doubt"})
+        assert {each.address for job in jobs for each in job.recipients} == {"a@example.com"}
+
+
+async def test_a_mail_that_is_known_by_its_octets_is_not_found_twice(home: Path, clock: Clock) -> None:
+    async with Spool(home, clock=clock) as spool, spool.delivery_lock():
+        async with spool.ledger.receive("status-pop", "u1") as file:
+            await file.write(MESSAGE)
+        copy = home / "spool" / "0.status-pop.mail"
+        copy.write_bytes(MESSAGE)
+        mark_known(copy)
+        recovered = await spool.recover()
+        assert (recovered.found, recovered.files) == (0, 1)
+        assert len(await spool.ledger.mails()) == 1

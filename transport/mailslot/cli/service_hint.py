@@ -1,0 +1,27 @@
+"""What a command says where nobody but commands delivers: that no service runs, and how one is started."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from mailslot.cli.console import complain
+from mailslot.cli.home import home_folder
+from mailslot.service.running import is_service_running
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def tell_if_no_service(home: Path) -> None:
+    """Say on standard error, in one line, that no service runs and how it is started; nothing where one does.
+
+    Args:
+        home: the home folder.
+    """
+    if is_service_running(home):
+        return
+    sys.stdout.flush()
+    where = "" if home == home_folder(None) else f" --home {shlex.quote(str(home))}"
+    complain(f"No service runs that sends what waits and polls: start it with: mailslot{where} serve")
