@@ -151,7 +151,7 @@ def test_one_device_to_fifty(shell: Shell, tmp_path: Path) -> None:
     for number in range(2):
         other = Shell(tmp_path / str(number))
         other.run("set", "network.smtp", "account=mine@example.com")
-        said = other.run("import", str(file))
+        said = other.run("import", str(file), "--yes")
         assert "[records.smtp] provider: not set → google" in said
         assert "2 settings changed" in said
         assert "Nothing to change" in other.run("import", str(file))
@@ -159,7 +159,7 @@ def test_one_device_to_fifty(shell: Shell, tmp_path: Path) -> None:
         assert other.run("export", "--without", "account,serial_number") == file.read_text()
     assert "geheim" not in file.read_text()
     piped = Shell(tmp_path / "piped")
-    piped.run("import", "-", typed=file.read_text())
+    piped.run("import", "-", "--yes", typed=file.read_text())
     assert piped.json("show", "device")["settings"]["name"] == "Copier"
 
 

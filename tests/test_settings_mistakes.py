@@ -120,25 +120,10 @@ def test_an_end_of_line_from_another_system(shell: Shell) -> None:
 def test_import_knows_microsoft_too(shell: Shell, tmp_path: Path) -> None:
     file = tmp_path / "e.toml"
     file.write_text("[mailslot]\nexport = 1\n[records.smtp]\nprovider = 'microsoft365'\nport = 465\nsecurity = 'tls'\n")
-    assert "Microsoft's servers take mail with STARTTLS on port 587" in shell.run("import", str(file))
+    assert "Microsoft's servers take mail with STARTTLS on port 587" in shell.run("import", str(file), "--yes")
     settings = shell.json("show", "network.smtp")["settings"]
     assert (settings["port"], settings["security"]) == (587, "starttls")
     assert "Nothing to change" in shell.run("import", str(file))
-
-
-@pytest.mark.parametrize(
-    "table", ["[records.smtp]\ntoken_source = 'command /bin/evil'", "[print]\nprinter = 'command /bin/evil'"]
-)
-def test_import_takes_over_no_program_unasked(shell: Shell, tmp_path: Path, table: str) -> None:
-    file = tmp_path / "e.toml"
-    file.write_text(f"[mailslot]\nexport = 1\n{table}\n")
-    said = shell.run("import", str(file), code=1)
-    assert "/bin/evil" in said
-    assert "--allow-commands" in said
-    assert not shell.home.exists()
-    assert "/bin/evil" in shell.run("import", str(file), "--allow-commands")
-    # What this device runs already is nothing new.
-    shell.run("import", str(file))
 
 
 def test_a_token_source_that_fails(shell: Shell, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ EXAMPLES: Final[Mapping[str, str]] = {
     'mailslot set device name="Copier on the second floor" administrator=admin@example.com',
     "test": "mailslot test network.smtp\nmailslot test network.smtp fax.pop --json\nmailslot test alert.smtp --send",
     "export": "mailslot export settings.toml --without account,sender_address",
-    "import": "mailslot import settings.toml",
+    "import": "mailslot import settings.toml --dry-run\nmailslot import settings.toml --yes",
     "report": "mailslot report report.zip",
     "plugins": "mailslot plugins",
     "poll": "mailslot poll fax.pop\nmailslot poll print.pop --again",

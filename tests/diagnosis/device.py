@@ -59,7 +59,7 @@ class Device:
         known = {key: None if value is None else str(value) for key, value in values.items()}
         secrets = {key: Secret(known.pop(key)) for key in ("password", "client_secret") if known.get(key)}
         self.secrets += [secret.reveal() for secret in secrets.values()]
-        self.records.change(find_slot(slot).record, known, secrets, keep_secrets=True)
+        self.records.change(find_slot(slot).record, known, secrets)
 
     def point_to(self, slot: str, endpoint: Endpoint, **values: Any) -> None:
         """Set where a slot's server is."""

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from mailslot.cli.app import app
 from mailslot.oauth.flow import DeviceCode
+from mailslot.slots.section import DEVICE
 from mailslot.slots.slot import SLOTS
 from mailslot_plugins.panel.api.document import openapi
 from mailslot_plugins.panel.security.keys import ApiKeys
@@ -153,11 +154,11 @@ async def test_settings_are_changed_by_whoever_knows_them(fleet: Fleet, script: 
             "no setting sender_name for POP",
         ),
         ("PATCH", "/slots/fax.pop/settings", {"security": "none"}, 422, "security", "need encryption"),
-        ("PATCH", "/slots/fax.pop/settings", {"token_source": "command id"}, 422, "token_source", "must be null"),
+        ("PATCH", "/slots/fax.pop/settings", {"token_source": "command id"}, 403, "token_source", "a login on it"),
         ("PATCH", "/slots/fax.pop/settings", {"password": ""}, 422, "password", "is empty"),
         ("PATCH", "/slots/fax.pop/settings", [], 422, "", "must be an object"),
-        ("PATCH", "/sections/print", {"printer": "command id"}, 422, "printer", "with a login on it"),
-        ("PATCH", "/sections/fax", {"deliver_to": ["printer command id"]}, 422, "deliver_to", "with a login on it"),
+        ("PATCH", "/sections/print", {"printer": "command id"}, 403, "printer", "with a login on it"),
+        ("PATCH", "/sections/fax", {"deliver_to": ["printer command id"]}, 403, "deliver_to", "with a login on it"),
         ("PATCH", "/sections/device", {"nam": "x"}, 422, "nam", "Did you mean name?"),
         ("PATCH", "/sections/nothing", {}, 404, "section", "There are device"),
         ("GET", "/sections/nothing", None, 404, "section", "There is no section"),
@@ -345,7 +346,10 @@ async def test_sections_keep_what_is_private(fleet: Fleet, script: httpx2.AsyncC
     path, hook = "/sections/device", "https://hooks.example/4711"
     before = await script.get(path)
     assert before.json()["secrets"] == {"webhook": False}
-    changed = await script.patch(path, json={"webhook": hook, "location": "Third floor"})
+    refused = await script.patch(path, json={"webhook": hook, "location": "Third floor"})
+    assert (refused.status_code, refused.json()["key"]) == (403, "webhook")
+    await run_sync(fleet.house.device.records.settings.change_section, DEVICE, {"webhook": hook})
+    changed = await script.patch(path, json={"location": "Third floor"})
     assert changed.json()["secrets"] == {"webhook": True}
     device = (await script.get("/device")).json()
     assert (device["location"], device["metrics"]) == ("Third floor", "/metrics")
@@ -428,7 +432,7 @@ async def test_a_browsers_session_does_as_well_from_our_own_pages(fleet: Fleet) 
         assert "PATCH /api/sections/alerts" in page.text
         # What the API refuses, the pages do not do either.
         runs = await person.submit("/settings/print", printer="command id")
-        assert (runs.status_code, "with a login on it" in words(runs)) == (422, True)
+        assert (runs.status_code, "only be set on the device itself" in words(runs)) == (422, True)
         wrong = await person.get("/api/slots", headers={"authorization": f"Bearer {fleet.key}x"})
         assert wrong.status_code == 200  # it is still the session's
     async with httpx2.AsyncClient(base_url=fleet.house.address, trust_env=False) as stranger:

@@ -27,14 +27,15 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).parents[2] / "docs" / "api.md"
 SECONDS = 25
 
-# What a schema cannot say is refused all the same: a host that is none, settings that cannot stand together.
+# What a schema cannot say is refused all the same: a host that is none, settings that cannot stand together, a folder
+# where only printers can be named.
 CONFIG = """
 [parameters]
 job = 1
 mail = 1
 
 [checks]
-positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "412", "422"]
+positive_data_acceptance.expected-statuses = ["2xx", "403", "404", "409", "412", "422"]
 """
 
 

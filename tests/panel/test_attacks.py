@@ -68,22 +68,6 @@ async def test_forms_come_in_one_way(visitor: Visitor, charset: str, caplog: pyt
     assert not caplog.records
 
 
-@pytest.mark.parametrize(("section", "key"), [("scan", "folder"), ("panel", "certificate"), ("panel", "key")])
-async def test_no_file_of_the_device_is_given_away(house: House, admin: Visitor, section: str, key: str) -> None:
-    """A folder of scans is mailed and emptied: that of the panel's password, or of the vault, had better not be one."""
-    folder = str(house.device.home / "panel")
-    token = await admin.token("/administration")
-    form = {"csrf": token, key: folder, "to": "mallory@example.com"}
-    page = await admin.post(f"/settings/{section}", data=form)
-    asked = await admin.patch(f"/api/sections/{section}", json={key: folder}, headers={"x-csrf-token": token})
-    assert (page.status_code, asked.status_code) == (422, 422)
-    assert "only somebody with a login on it" in page.text
-    assert "only be set on the device itself" in page.text
-    assert asked.json()["key"] == key
-    unset = await admin.patch(f"/api/sections/{section}", json={key: None}, headers={"x-csrf-token": token})
-    assert unset.status_code == 200
-
-
 async def test_a_secret_is_not_told_back(admin: Visitor) -> None:
     headers = {"x-csrf-token": await admin.token("/administration")}
     answer = await admin.patch("/api/slots/alert.smtp/settings", json={"password": ["hunter2"]}, headers=headers)

@@ -229,15 +229,15 @@ async def test_a_section_is_changed_or_nothing_is(house: House, admin: Visitor) 
     assert re.search(r'id="printer-error">.*teapot', answer.text, re.DOTALL)
     assert (await run_sync(house.device.records.settings.current)).sections.get("print", {}) == {}
     answer = await send(
-        admin, "/settings/print", {"printer": "folder /srv/prints", "max_copies": "3", "reply-there": "1"}
+        admin, "/settings/print", {"printer": "ipp://printer.example/ipp/print", "max_copies": "3", "reply-there": "1"}
     )
     assert answer.status_code == 303
     kept = (await run_sync(house.device.records.settings.current)).sections["print"]
-    assert kept == {"printer": "folder /srv/prints", "max_copies": 3, "reply": False}
+    assert kept == {"printer": "ipp://printer.example/ipp/print", "max_copies": 3, "reply": False}
     # An empty field unsets, and what the form does not hold stays.
     await send(admin, "/settings/print", {"max_copies": ""})
     kept = (await run_sync(house.device.records.settings.current)).sections["print"]
-    assert kept == {"printer": "folder /srv/prints", "reply": False}
+    assert kept == {"printer": "ipp://printer.example/ipp/print", "reply": False}
 
 
 async def test_a_private_setting_is_never_shown(house: House, admin: Visitor) -> None:

@@ -106,7 +106,7 @@ async def test_nothing_changed_is_said(visitor: Visitor) -> None:
 async def test_what_is_wrong_is_said_beside_its_field_in_the_language_of_whoever_looks(
     visitor: Visitor, device: Device
 ) -> None:
-    wrong = {"port": "99999", "sender_address": "nobody", "server": "https://mail", "timeout": "0", "ca_file": "/none"}
+    wrong = {"port": "99999", "sender_address": "nobody", "server": "https://mail", "timeout": "0"}
     before = device.records.settings.load()
     answer = await visitor.post(
         ALERT,
@@ -176,6 +176,18 @@ async def test_a_program_for_tokens_can_be_removed_but_not_set(visitor: Visitor,
     assert "abcdef" not in answer.text
     await save(visitor, FAX, **{"remove-token_source": "yes"})
     assert device.records.settings.load()["fax-pop"].token_source is None
+
+
+async def test_a_file_of_authorities_can_be_removed_but_not_set(visitor: Visitor, device: Device) -> None:
+    """Who may name any file could ask which there are, and have a mail's attachment believed."""
+    ours = device.records.settings.load()["fax-pop"].ca_file
+    for path in ("/etc/passwd", "/nowhere", str(device.records.home / "key")):
+        answer = await visitor.post(FAX, data={**await fields(visitor, FAX), "ca_file": path})
+        assert "Nothing was changed." in words(await visitor.get(answer.headers["location"]))
+    assert device.records.settings.load()["fax-pop"].ca_file == ours
+    await save(visitor, FAX, **{"remove-ca_file": "yes"})
+    assert device.records.settings.load()["fax-pop"].ca_file is None
+    device.set("fax.pop", ca_file=ours)
 
 
 # A known provider.

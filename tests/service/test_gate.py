@@ -158,7 +158,7 @@ async def test_what_is_not_set_up_is_held_until_it_is(tmp_path: Path) -> None:
             job = await box.until(await box.accept(), "held")
             assert job.cause == "not_configured"
             assert job.sentence
-            Records(tmp_path).change("smtp", settings, {}, keep_secrets=True)
+            Records(tmp_path).change("smtp", settings, {})
             await box.until(job, "sent")
 
 

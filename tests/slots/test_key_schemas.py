@@ -8,8 +8,7 @@ import pytest
 
 from mailslot.errors import InputError
 from mailslot.slots import keys
-from mailslot.slots.keys import Key, parse_value, runs_a_program, schema
-from mailslot.slots.section import find_section
+from mailslot.slots.keys import Key, parse_value, schema
 from mailslot.slots.settings import KEYS
 
 TEXT = {"type": "string", "minLength": 1, "maxLength": 1000}
@@ -43,20 +42,3 @@ def test_what_a_schema_bounds_is_bound() -> None:
     assert parse_value(known, "list", ["a", "b", "a"]) == ("a", "b")
     with pytest.raises(InputError, match="at most two"):
         parse_value(known, "list", "a b c")
-
-
-@pytest.mark.parametrize(
-    ("section", "key", "value", "runs"),
-    [
-        ("print", "printer", "command lp", True),
-        ("print", "printer", "folder /srv/command", False),
-        ("fax", "deliver_to", ["folder fax", "printer command lp"], True),
-        ("fax", "deliver_to", ["mail command@example.com"], False),
-        ("device", "name", "command lp", False),
-    ],
-)
-def test_what_runs_a_program(section: str, key: str, value: object, runs: bool) -> None:
-    found = find_section(section)
-    assert found is not None
-    assert runs_a_program(found.keys[key], parse_value(found.keys, key, value)) is runs
-    assert not runs_a_program(found.keys[key], None)

@@ -12,8 +12,8 @@ from mailslot import InputError, Security
 from mailslot.slots.contents import SettingsFileError
 from mailslot.slots.records import Records
 from mailslot.slots.section import DEVICE
-from mailslot.slots.toml_file import SettingsFile
-from mailslot.slots.transfer import export_settings, import_settings
+from mailslot.slots.takeover import plan_takeover, take_over
+from mailslot.slots.transfer import export_settings
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
@@ -40,54 +40,61 @@ def records(tmp_path: Path) -> Records:
 
 
 @pytest.fixture
-def other(tmp_path: Path) -> SettingsFile:
-    return SettingsFile(tmp_path / "other")
+def other(tmp_path: Path) -> Records:
+    return Records(tmp_path / "other")
+
+
+def taken(records: Records, text: str) -> list[str]:
+    """Take an export over, and return what that changed, a line each."""
+    plan = plan_takeover(records, text, "e.toml")
+    take_over(records, plan)
+    return [*map(str, plan.changes), *plan.drops, *plan.notes]
 
 
 def exported(records: Records, *without: str) -> str:
     return export_settings(records.settings.current(), without)
 
 
-def test_there_and_back(records: Records, other: SettingsFile) -> None:
+def test_there_and_back(records: Records, other: Records) -> None:
     text = exported(records)
     assert "geheim" not in text
-    said = import_settings(other, text, "e.toml")
+    said = taken(other, text)
     assert "[records.smtp] provider: not set → microsoft365" in said
-    assert other.load() == records.settings.load()
+    assert other.settings.load() == records.settings.load()
     device = records.settings.section(DEVICE)
-    assert other.section(DEVICE) == device | {"webhook": None}
-    assert import_settings(other, text, "e.toml") == []
-    assert export_settings(other.current()) == text
+    assert other.settings.section(DEVICE) == device | {"webhook": None}
+    assert taken(other, text) == []
+    assert export_settings(other.settings.current()) == text
 
 
-def test_left_out_here_and_kept_there(records: Records, other: SettingsFile) -> None:
-    other.change("smtp", {"account": "mine@example.com", "sender_name": "Mine", "port": "25"})
-    other.change_section(DEVICE, {"name": "Mine", "webhook": "https://mine.example/"})
+def test_left_out_here_and_kept_there(records: Records, other: Records) -> None:
+    other.settings.change("smtp", {"account": "mine@example.com", "sender_name": "Mine", "port": "25"})
+    other.settings.change_section(DEVICE, {"name": "Mine", "webhook": "https://mine.example/"})
     text = exported(records, "account", "sender_address", "device", "serial_number")
     assert "scan@" not in text
     assert "77" not in text
-    said = import_settings(other, text, "e.toml")
+    said = taken(other, text)
     assert "[records.smtp] port: 25 → not set" in said
-    smtp = other.load()["smtp"]
+    smtp = other.settings.load()["smtp"]
     assert (smtp.account, smtp.sender_name, smtp.port) == ("mine@example.com", "Copier", None)
-    device = other.section(DEVICE)
+    device = other.settings.section(DEVICE)
     assert (device["name"], device["webhook"]) == ("Mine", "https://mine.example/")
 
 
-def test_tables_that_are_not_there_stay(records: Records, other: SettingsFile) -> None:
-    other.change("status-pop", {"server": "status.example"})
-    other.change("smtp", {"timeout": "5", "security": "none"})
-    import_settings(other, "[mailslot]\nexport = 1\n[records.smtp]\nport = 2525\n", "e.toml")
-    found = other.load()
+def test_tables_that_are_not_there_stay(records: Records, other: Records) -> None:
+    other.settings.change("status-pop", {"server": "status.example"})
+    other.settings.change("smtp", {"timeout": "5", "security": "none"})
+    taken(other, "[mailslot]\nexport = 1\n[records.smtp]\nport = 2525\n")
+    found = other.settings.load()
     assert found["status-pop"].server == "status.example"
     assert (found["smtp"].port, found["smtp"].timeout, found["smtp"].security) == (2525, 30, None)
 
 
-def test_comments_stay(records: Records, other: SettingsFile) -> None:
-    other.path.parent.mkdir()
-    other.path.write_text("# mine\n[records.smtp] # too\nport = 25 # and this\n")
-    import_settings(other, "[mailslot]\nexport = 1\n[records.smtp]\nport = 2525\n", "e.toml")
-    assert other.path.read_text() == "# mine\n[records.smtp] # too\nport = 2525 # and this\n"
+def test_comments_stay(records: Records, other: Records) -> None:
+    other.settings.path.parent.mkdir()
+    other.settings.path.write_text("# mine\n[records.smtp] # too\nport = 25 # and this\n")
+    taken(other, "[mailslot]\nexport = 1\n[records.smtp]\nport = 2525\n")
+    assert other.settings.path.read_text() == "# mine\n[records.smtp] # too\nport = 2525 # and this\n"
 
 
 @pytest.mark.parametrize(
@@ -112,18 +119,18 @@ def test_comments_stay(records: Records, other: SettingsFile) -> None:
         ),
     ],
 )
-def test_anything_wrong_changes_nothing(other: SettingsFile, text: str, says: str) -> None:
-    other.change("fax-pop", {"port": "995"})
-    before = other.path.read_bytes()
+def test_anything_wrong_changes_nothing(other: Records, text: str, says: str) -> None:
+    other.settings.change("fax-pop", {"port": "995"})
+    before = other.settings.path.read_bytes()
     with pytest.raises(SettingsFileError, match=says) as raised:
-        import_settings(other, text, "e.toml")
+        taken(other, text)
     assert "geheim" not in str(raised.value)
-    assert other.path.read_bytes() == before
+    assert other.settings.path.read_bytes() == before
 
 
-def test_from_windows(other: SettingsFile) -> None:
-    import_settings(other, "\ufeff[mailslot]\r\nexport = 1\r\n[records.smtp]\r\nport = 26\r\n", "e.toml")
-    assert other.load()["smtp"].port == 26
+def test_from_windows(other: Records) -> None:
+    taken(other, "\ufeff[mailslot]\r\nexport = 1\r\n[records.smtp]\r\nport = 26\r\n")
+    assert other.settings.load()["smtp"].port == 26
 
 
 def test_names_to_leave_out_are_checked(records: Records) -> None:
@@ -154,7 +161,7 @@ def test_what_is_not_set_can_be_left_out(tmp_path: Path) -> None:
     )
 )
 def test_round_trip_of_everything(tmp_path_factory: pytest.TempPathFactory, values: dict[str, object]) -> None:
-    one, two = (SettingsFile(tmp_path_factory.mktemp("home")) for _ in range(2))
-    one.change("smtp", values)
-    import_settings(two, export_settings(one.current()), "e.toml")
-    assert two.load() == one.load()
+    one, two = (Records(tmp_path_factory.mktemp("home")) for _ in range(2))
+    one.settings.change("smtp", values)
+    taken(two, export_settings(one.settings.current()))
+    assert two.settings.load() == one.settings.load()

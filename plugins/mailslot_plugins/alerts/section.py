@@ -62,7 +62,7 @@ SECTION: Final = Section(
         "timezone": Key("a zone's name, such as Europe/Berlin; without it, the system's", _zone),
         "printer": Key("the address of a printer to watch, such as ipp://printer.example/ipp/print", _printer),
         "printer_interval": Key("seconds from 10 to 3600", keys.number(10, 3600), default=60),
-        "printer_ca_file": Key("the path of a file with certificates, for ipps", keys.path),
+        "printer_ca_file": Key("the path of a file with certificates, for ipps", keys.path, set_by="local"),
     },
 )
 

@@ -10,10 +10,12 @@ from mailslot.slots.keys import Key
 from mailslot.slots.section import Section
 from mailslot.smtp.address import parse_address
 from mailslot_plugins.intake.senders import MAX_LISTED, sender_list
-from mailslot_plugins.printers.printer import is_address, used_printers
+from mailslot_plugins.printers.printer import is_address, sets_printer, used_printers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from mailslot.slots.keys import SetBy
 
 
 def _destination(value: object) -> str:
@@ -33,6 +35,14 @@ def _destination(value: object) -> str:
 def _used_printers(destinations: Iterable[str]) -> list[tuple[str, str]]:
     ways = [destination.partition(" ") for destination in destinations]
     return [each for way, _, where in ways if way == "printer" for each in used_printers(where)]
+
+
+def _set_by(destination: str) -> SetBy:
+    """Return who may set a place for received faxes: files are written into a folder, whichever it is."""
+    way, _, where = destination.partition(" ")
+    if way == "printer":
+        return sets_printer(where)
+    return "local" if way == "folder" else "api_key"
 
 
 FAX: Final = Section(
@@ -56,10 +66,12 @@ FAX: Final = Section(
             keys.list_of(_destination, r"\s*;\s*"),
             default=("folder fax",),
             plugins=_used_printers,
+            set_by=_set_by,
         ),
         "ca_file": Key(
             "the path of a file with certificates, for printers by ipps; without it, their first certificate is kept",
             keys.path,
+            set_by="local",
         ),
         "format": Key("pdf or tiff, of faxes in folders and mails", keys.one_of("pdf", "tiff"), default="pdf"),
         "cover": Key(

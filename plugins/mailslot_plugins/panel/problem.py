@@ -18,6 +18,7 @@ PROBLEM: Final = "application/problem+json"
 
 _STATUS: Final = {
     "invalid_input": 422,
+    "not_permitted": 403,
     "unknown_job": 404,
     "unknown_mail": 404,
 }

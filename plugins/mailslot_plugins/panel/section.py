@@ -11,13 +11,22 @@ from mailslot.slots.section import Section
 PANEL: Final = Section(
     "panel",
     {
-        "names": Key("host names by which browsers call the panel, separated by commas", keys.list_of(keys.host)),
-        "certificate": Key(
-            "the path of a certificate with its chain, PEM; without one, the panel makes its own", keys.path, local=True
+        "names": Key(
+            "host names by which browsers call the panel, separated by commas",
+            keys.list_of(keys.host),
+            set_by="administrator",
         ),
-        "key": Key("the path of the certificate's private key, PEM", keys.path, local=True),
+        "certificate": Key(
+            "the path of a certificate with its chain, PEM; without one, the panel makes its own",
+            keys.path,
+            set_by="local",
+        ),
+        "key": Key("the path of the certificate's private key, PEM", keys.path, set_by="local"),
         "idle_minutes": Key(
-            "minutes from 1 to 720 after which a session without anybody's doing ends", keys.number(1, 720), default=15
+            "minutes from 1 to 720 after which a session without anybody's doing ends",
+            keys.number(1, 720),
+            default=15,
+            set_by="administrator",
         ),
     },
 )

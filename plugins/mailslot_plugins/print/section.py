@@ -9,7 +9,7 @@ from mailslot.slots.keys import Key
 from mailslot.slots.section import Section
 from mailslot_plugins.intake.senders import MAX_LISTED, sender_list
 from mailslot_plugins.print.options import NAMES
-from mailslot_plugins.printers.printer import is_address, used_printers
+from mailslot_plugins.printers.printer import is_address, sets_printer, used_printers
 
 
 def _printer(value: object) -> str:
@@ -26,10 +26,12 @@ SECTION: Final = Section(
             "a printer: ipp://HOST/PATH, ipps://HOST/PATH, folder PATH, or command PROGRAM",
             _printer,
             plugins=used_printers,
+            set_by=sets_printer,
         ),
         "ca_file": Key(
             "the path of a file with certificates, for ipps; without it, the printer's first certificate is kept",
             keys.path,
+            set_by="local",
         ),
         "allowed_senders": Key(
             f"addresses or @domains, separated by commas, at most {MAX_LISTED}; without any, nobody may print",
@@ -45,6 +47,7 @@ SECTION: Final = Section(
             "true or false: whether PostScript, PCL and PJL are printed, which can do anything to a printer",
             keys.flag,
             default=False,
+            set_by="administrator",
         ),
         "body": Key(
             "never, without_attachment or always: when a mail's text is printed",

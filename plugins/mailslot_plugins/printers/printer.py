@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from mailslot.slots.keys import SetBy
     from mailslot_plugins.intake.kinds import Kind
     from mailslot_plugins.intake.limits import Limits
     from mailslot_plugins.printers.journal import Attempt
@@ -185,6 +186,15 @@ def kind_of(address: str) -> str:
 def used_printers(address: str) -> list[tuple[str, str]]:
     """Return which plugin an address puts to use, as `mailslot.slots.keys.Key.plugins` wants it."""
     return [(PRINTERS.name, kind_of(address))]
+
+
+def sets_printer(address: str) -> SetBy:
+    """Return who may set a printer's address, as `mailslot.slots.keys.Key.set_by` wants it.
+
+    A printer on the network is anybody's to name. Any other may be a folder that is written to, a program that is run,
+    or whatever else a plugin makes of it.
+    """
+    return "api_key" if kind_of(address) == "ipp" else "local"
 
 
 def find_printer(address: str, options: Options) -> Printer:

@@ -61,7 +61,7 @@ SCAN: Final = Section(
         "max_size": Key("octets of a mail from 10000 to 999999999", keys.number(10_000, 999_999_999)),
         "max_recipients": Key("a number from 1 to 1000", keys.number(1, 1000), default=100),
         "lifetime": Key("hours from 1 to 720", keys.number(1, 720), default=24),
-        "folder": Key("the path of a folder whose files become scans", keys.path, local=True),
+        "folder": Key("the path of a folder whose files become scans", keys.path, set_by="local"),
         "to": Key("one or several e-mail addresses, to which the folder's files go", _addresses, default=()),
         "after": Key(
             "delete or move: what happens to a file of the folder once its scan is accepted; moved, it is in the "

@@ -13,7 +13,7 @@ from rich.box import HEAVY_HEAD, SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from mailslot.cli.console import make_console
+from mailslot.cli.console import complain, make_console
 from mailslot.cli.home import open_records, read_values
 from mailslot.errors import InputError
 from mailslot.slots.keys import path
@@ -76,16 +76,18 @@ def set_values(
     if not isinstance(found, Slot):
         open_records(home).settings.change_section(found, {key: text or None for key, text in texts.items()})
         done.print(f"Set {', '.join(texts)} of {found.name}.")
+        _warn_of_secrets(assignments, keys)
         return
     secrets = {key: Secret(text) if text else None for key, text in texts.items() if key in SECRETS}
     values = {key: text or None for key, text in texts.items() if key not in SECRETS}
-    changed = open_records(home).change(found.record, values, secrets, keep_secrets=True)
+    changed = open_records(home).change(found.record, values, secrets)
     done.print(f"Set {', '.join(texts)} of {found.id}.")
     for note in changed.notes:
         done.print(escape(note), highlight=False)
     others = [other.id for other in doors(found.record) if other != found]
     if others:
         done.print(f"This holds for {' and '.join(others)} too.")
+    _warn_of_secrets(assignments, keys)
 
 
 def _find(name: str) -> Slot | Section:
@@ -109,6 +111,16 @@ def _find(name: str) -> Slot | Section:
 def _from_here(text: str, key: Key | None) -> str:
     """Return the text of a setting; a path as one that holds in any folder, since the service stands in another."""
     return str(Path(text).expanduser().absolute()) if text and key is not None and key.parse is path else text
+
+
+def _warn_of_secrets(assignments: list[str], keys: Mapping[str, Key]) -> None:
+    """Say that a secret was typed where others can see it: in the list of processes, and in the shell's history."""
+    given = {key: text for key, _, text in (each.partition("=") for each in assignments) if text not in {"", "-"}}
+    if seen := [key for key in given if key in SECRETS or (key in keys and keys[key].private)]:
+        complain(
+            f"{' and '.join(seen)}: the shell remembers what was typed, and other users can see it in the list of "
+            f"processes. Better: {' '.join(f'{key}=-' for key in seen)}, which asks for it or reads standard input."
+        )
 
 
 def _texts(assignments: list[str]) -> dict[str, str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -12,7 +14,11 @@ from rich.markup import escape
 from mailslot.cli.console import make_console
 from mailslot.cli.home import open_records
 from mailslot.cli.output import write_output
+from mailslot.cli.settings import AsJson
 from mailslot.errors import MailError
+
+if TYPE_CHECKING:
+    from mailslot.slots.takeover import Takeover
 
 _LARGEST = 1024 * 1024
 
@@ -47,23 +53,64 @@ def import_(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What export wrote; - reads standard input.")],
     *,
-    allow_commands: Annotated[
-        bool, typer.Option("--allow-commands", help="Take over programs that this device is to run, too.")
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
+    allow_local: Annotated[
+        bool,
+        typer.Option(
+            "--allow-local",
+            help="Take over programs, files and folders of this device, too: only from a file that is yours.",
+        ),
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Take over settings that another device has exported: all of them, or none where anything is wrong.
 
-    A table in the file replaces the device's; one that is not there stays as it is, as do passwords and tokens.
+    What changes is shown first. A table in the file replaces the device's; one that is not there stays as it is, as do
+    tokens and passwords, save for those that would go to another server.
     """
-    from mailslot.slots.transfer import import_settings  # noqa: PLC0415 - as above
+    from mailslot.slots.takeover import plan_takeover, take_over  # noqa: PLC0415 - as above
 
+    if as_json and not (yes or dry_run):
+        raise typer.BadParameter("what is read by a program asks nobody; add --yes or --dry-run", param_hint="--json")
     home: Path = context.obj
-    changes = import_settings(open_records(home).settings, _read(file), str(file), allow_commands=allow_commands)
+    records = open_records(home)
+    plan = plan_takeover(records, _read(file), str(file))
+    if not allow_local:
+        plan.check_local()
+    asks = bool(plan.changes) and not (yes or dry_run)
+    if asks and (str(file) == "-" or not sys.stdin.isatty()):
+        raise typer.BadParameter(
+            "nobody is there to be asked, so nothing was changed; --dry-run shows what would be", param_hint="--yes"
+        )
+    if not as_json:
+        _show(plan)
+    if asks:
+        typer.confirm("Take this over?", abort=True)
+    if not dry_run:
+        take_over(records, plan)
+    if as_json:
+        sys.stdout.write(json.dumps(_document(plan, taken_over=bool(plan.changes) and not dry_run), indent=2) + "\n")
+        return
+    said = "Nothing to change: all of it is set so already."
+    if plan.changes:
+        said = "Nothing was changed." if dry_run else f"{len(plan.changes)} settings changed."
+    make_console().print(said)
+
+
+def _show(plan: Takeover) -> None:
     console = make_console()
-    for line in changes:
+    for line in (*map(str, plan.changes), *plan.drops, *plan.notes):
         console.print(escape(line), highlight=False, soft_wrap=True)
-    changed = sum(line.startswith("[") for line in changes)
-    console.print(f"{changed} settings changed." if changes else "Nothing to change: all of it is set so already.")
+
+
+def _document(plan: Takeover, *, taken_over: bool) -> dict[str, Any]:
+    return {
+        "taken_over": taken_over,
+        "changes": [asdict(change) for change in plan.changes],
+        "dropped": [{"record": record, "secret": name} for record, names in plan.dropped.items() for name in names],
+        "notes": list(plan.notes),
+    }
 
 
 def _read(file: Path) -> str:

@@ -21,7 +21,7 @@ SERVICE: Final = (
 
 _GOES_TO: Final[Mapping[str, tuple[str, ...]]] = {
     "password": ("server", "secondary_server", "port", "security"),
-    "client_secret": SERVICE,
+    "client_secret": (*SERVICE, "tenant"),
 }
 
 DROPPED: Final[Mapping[str, str]] = {

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
 from mailslot.errors import InputError
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from mailslot.slots.slot import Protocol
 
 BOTH: Final[tuple[Protocol, ...]] = ("SMTP", "POP")
+
+SetBy = Literal["api_key", "administrator", "local"]
+"""Who may set something: whoever has a key to the API; the administrator who has signed in to the panel, and no key; or
+only somebody with a login on the device. Each may set what those before may."""
 
 LONGEST: Final = 1000
 """Characters of a text; no setting needs as many."""
@@ -39,8 +43,9 @@ class Key:
         plugins: what plugins a value puts to use, as pairs of their group and name; None where no value does.
         private: whether who knows the value could use it, such as a webhook's address: it is neither exported nor
             put into a report.
-        local: whether only somebody with a login on this device may set it, since it gives away files of this device,
-            or keeps it from starting.
+        set_by: who may set it at least, or a function that says so of a value, or of each value of a list
+            (`mailslot.slots.permission`); None for whoever may set anything, and of a path, which could give away or
+            overwrite files of this device, for somebody with a login on it.
     """
 
     allowed: str
@@ -49,7 +54,7 @@ class Key:
     default: Any = None
     private: bool = False
     plugins: Callable[[Any], Iterable[tuple[str, str]]] | None = None
-    local: bool = False
+    set_by: SetBy | Callable[[Any], SetBy] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,17 +185,6 @@ def _like(value: object) -> Mapping[str, Any]:
 def names_plugin(group: str) -> Callable[[str], list[tuple[str, str]]]:
     """Return `Key.plugins` for a text whose first word is the name of an entry point in a group."""
     return lambda value: [(group, value.partition(" ")[0])]
-
-
-def runs_a_program(key: Key, value: object) -> bool:
-    """Whether a value would have this device run a program, which only somebody with a login on it may set.
-
-    Args:
-        key: which key it is of.
-        value: it, as `Key.parse` gave it; None for none.
-    """
-    uses = () if value is None or key.plugins is None else key.plugins(value)
-    return any(name == "command" for _, name in uses)
 
 
 def parse_value(known: Mapping[str, Key], key: str, value: object) -> Any:  # noqa: ANN401 - whatever the key holds

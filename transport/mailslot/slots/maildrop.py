@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from anyio.to_thread import run_sync
@@ -12,6 +12,7 @@ from mailslot.pop3.connect import connect_pop3
 from mailslot.registry import Group
 from mailslot.slots.keys import parse_value
 from mailslot.slots.opened import opened_by
+from mailslot.slots.permission import NotPermittedError, exceeds, needed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from mailslot.errors import Stage
     from mailslot.pop3.listing import Entry
     from mailslot.slots.access import Access
-    from mailslot.slots.keys import Key
+    from mailslot.slots.keys import Key, SetBy
     from mailslot.slots.settings import Settings
     from mailslot.wire.transcript import Transcript
 
@@ -200,17 +201,30 @@ def options_of(maildrop: Maildrop, settings: Settings) -> dict[str, Any]:
     return values
 
 
-def check_maildrop(settings: Settings) -> None:
+def check_maildrop(settings: Settings, before: Settings, by: SetBy) -> None:
     """Refuse a maildrop that is not installed, and options that it does not know; blocks as `find_maildrop` does.
 
+    Args:
+        settings: as they would be.
+        before: as they are.
+        by: who wants them to be so.
+
     Raises:
+        NotPermittedError: he may not set one of the options.
         InputError: with what there is.
     """
     try:
-        options_of(find_maildrop(settings.maildrop), settings)
+        maildrop = find_maildrop(settings.maildrop)
+        values = options_of(maildrop, settings)
     except InputError as error:
         # Whoever sets what cannot be used has entered something wrong, whatever is missing for it.
         raise InputError(str(error), stage=error.stage, detail=error.detail) from error
+    former: Mapping[str, Any] = {}
+    with suppress(InputError):
+        former = options_of(maildrop, before) if before.maildrop == settings.maildrop else {}
+    for name, key in maildrop.options.items():
+        if exceeds(needs := needed(key, values[name], former.get(name)), by):
+            raise NotPermittedError("SLOT", "maildrop_options", needs)
 
 
 async def maildrop_of(settings: Settings) -> tuple[Maildrop, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from anyio.to_thread import run_sync
@@ -20,9 +21,11 @@ from mailslot.slots.corrections import MICROSOFT_NOTE, STARTTLS_ON_587, Meant, m
 from mailslot.slots.destinations import DROPPED, misdirected
 from mailslot.slots.flows import APP_FLOWS, TOKEN_SOURCES, find_flow
 from mailslot.slots.maildrop import check_maildrop
+from mailslot.slots.permission import check_permission
 from mailslot.slots.presets import effective
 from mailslot.slots.record import RecordStore
-from mailslot.slots.slot import PROTOCOLS
+from mailslot.slots.settings import keys_for
+from mailslot.slots.slot import PROTOCOLS, doors
 from mailslot.slots.submitter import find_submitter
 from mailslot.slots.toml_file import SettingsFile
 from mailslot.vault.keys import KeyRing
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from mailslot.oauth.flow import Flow
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.health import Health
+    from mailslot.slots.keys import SetBy
     from mailslot.slots.settings import Settings
     from mailslot.wire.secret import Secret
 
@@ -103,11 +107,12 @@ class Records:
         secrets: Mapping[str, Secret | None],
         *,
         first: Callable[[], None] | None = None,
-        keep_secrets: bool = False,
+        by: SetBy = "local",
     ) -> Changed:
         """Change settings and secrets of a record; nothing changes where anything is not allowed.
 
-        A secret that would go somewhere else afterwards is dropped, unless it is entered anew.
+        A secret that would go somewhere else afterwards is dropped, unless it is entered anew, or somebody with a login
+        on the device makes the change, who could read it.
 
         Args:
             record: which one.
@@ -115,18 +120,19 @@ class Records:
             secrets: by name; None removes.
             first: done once nobody else can change settings, before anything is written; where it raises, nothing
                 changes.
-            keep_secrets: whether such a secret stays: only for somebody with a login on the device, who could read it.
+            by: who wants it.
 
         Raises:
+            NotPermittedError: he may not set one of these.
             InputError: a key, a value or the combination is not allowed.
             MailError: the vault cannot be read or written.
         """
-        understood = self.intend(record, values, secrets)
+        understood = self.intend(record, values, secrets, by=by)
         dropped: tuple[str, ...] = ()
 
         def beside() -> AbstractContextManager[dict[Path, bytes | None]]:
             nonlocal dropped
-            if not keep_secrets:
+            if by != "local":
                 dropped = self._dropped(record, understood.values, secrets)
             if secrets or dropped:
                 return self.vault.changed(record, {**dict.fromkeys(dropped), **secrets})
@@ -155,24 +161,34 @@ class Records:
         kept = self.vault.fields(record) if found else frozenset[str]()
         return tuple(name for name in found if name in kept)
 
-    def intend(self, record: str, values: Mapping[str, object | None], secrets: Mapping[str, Secret | None]) -> Meant:
+    def intend(
+        self,
+        record: str,
+        values: Mapping[str, object | None],
+        secrets: Mapping[str, Secret | None],
+        *,
+        by: SetBy = "local",
+    ) -> Meant:
         """Return what `change` would set, and change nothing.
 
         Raises:
-            InputError: as for `change`.
+            NotPermittedError: as for `change`.
+            InputError: likewise.
         """
         for name, secret in secrets.items():
             check_secret(name, secret)
         protocol = PROTOCOLS[record]
-        understood = meant(values, self.settings.to_change()[record], protocol)
+        before = self.settings.to_change()[record]
+        understood = meant(values, before, protocol)
         values, notes = understood.values, understood.notes
         after = self.settings.check(record, values)
+        check_permission(keys_for(protocol), values, asdict(before), by, doors(record)[0].id)
         if without_port_465(after, protocol):
             values, notes = {**values, **STARTTLS_ON_587}, (*notes, MICROSOFT_NOTE)
         if values.get("ca_file"):
             check_authorities(after.ca_file)
         if {"maildrop", "maildrop_options"} & values.keys():
-            check_maildrop(after)
+            check_maildrop(after, before, by)
         if source := values.get("token_source"):
             TOKEN_SOURCES.find(str(source).partition(" ")[0])
         if values.get("submitter"):

@@ -47,7 +47,9 @@ DEVICE: Final = Section(
         "location": Key("a text on one line", keys.text),
         "language": Key(f"one of {', '.join(LANGUAGES)}", keys.one_of(*LANGUAGES), default="en"),
         "administrator": Key("an e-mail address", keys.address),
-        "webhook": Key("an https address, or http on a loopback address", keys.url, private=True),
+        "webhook": Key(
+            "an https address, or http on a loopback address", keys.url, private=True, set_by="administrator"
+        ),
     },
 )
 """What the device says of itself."""

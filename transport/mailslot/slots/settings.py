@@ -121,9 +121,10 @@ KEYS: Final[Mapping[str, Key]] = {
         "command PROGRAM ARGUMENT…, or file PATH, for tokens that come from elsewhere",
         keys.text,
         plugins=keys.names_plugin("mailslot.token_sources"),
+        set_by="local",
     ),
     "check_interval": Key("minutes from 0 to 1440; 0 checks by hand only", keys.number(0, 1440), ("POP",)),
-    "ca_file": Key("the path of a file with certificates", keys.path),
+    "ca_file": Key("the path of a file with certificates", keys.path, set_by="local"),
     "after_fetch": Key("delete or keep", keys.one_of("delete", "keep"), ("POP",)),
     "first_poll": Key("new or all", keys.one_of("new", "all"), ("POP",)),
     "submitter": Key(

@@ -122,8 +122,15 @@ class SettingsFile:
         Raises:
             InputError: as for `change`.
         """
-        changes = self._parsed({("records", record): values})
-        return self._mended(self._contents, changes).records[record]
+        return self.preview({("records", record): values}).records[record]
+
+    def preview(self, changes: Changes) -> Contents:
+        """Return what the file would hold after a change, and change nothing.
+
+        Raises:
+            InputError: as for `edit`.
+        """
+        return self._mended(self._contents, self._parsed(changes))
 
     def to_change(self) -> dict[str, Settings]:
         """Return what `load` does, also where settings cannot stand together, which a change may mend.

@@ -17,6 +17,7 @@ from mailslot.vault.record import Sealed, dump, parse, seal, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from mailslot.vault.keys import Key, KeyRing
@@ -76,22 +77,33 @@ class Vault:
             for path, octets in contents.items():
                 _put(path, octets)
 
-    @contextmanager
-    def changed(self, record: str, fields: Mapping[str, Secret | None]) -> Generator[dict[Path, bytes | None]]:
+    def changed(
+        self, record: str, fields: Mapping[str, Secret | None]
+    ) -> AbstractContextManager[dict[Path, bytes | None]]:
         """Give what the record's file would hold after `write`, None for no file; nobody changes it in the block.
 
         For what is to change together with it, by `mailslot.vault.journal.Journal.replace`.
         """
-        for field in fields:
+        return self.all_changed({record: fields})
+
+    @contextmanager
+    def all_changed(
+        self, changes: Mapping[str, Mapping[str, Secret | None]]
+    ) -> Generator[dict[Path, bytes | None]]:
+        """Give what the files of several records would hold, as `changed` does; `changes` is by record."""
+        for field in (field for fields in changes.values() for field in fields):
             _check(field)
-        values = {field: value for field, value in fields.items() if value is not None}
         with self._changing():
-            held = self._parse(record, self._octets(record))
-            new = {field: sealed for field, sealed in held.items() if field not in fields}
-            if values:
-                key = self._keys.newest()
-                new |= {field: seal(value, key, record, field) for field, value in values.items()}
-            yield {self._path(record): self._dumped(record, new)}
+            yield {self._path(record): self._after(record, fields) for record, fields in changes.items()}
+
+    def _after(self, record: str, fields: Mapping[str, Secret | None]) -> bytes | None:
+        values = {field: value for field, value in fields.items() if value is not None}
+        held = self._parse(record, self._octets(record))
+        new = {field: sealed for field, sealed in held.items() if field not in fields}
+        if values:
+            key = self._keys.newest()
+            new |= {field: seal(value, key, record, field) for field, value in values.items()}
+        return self._dumped(record, new)
 
     def delete(self, record: str) -> None:
         """Delete all fields of a record, even if it is damaged: for when a person says so."""

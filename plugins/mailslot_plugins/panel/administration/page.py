@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from anyio.to_thread import run_sync
@@ -14,6 +15,7 @@ from mailslot.diagnosis.report import make_report
 from mailslot.errors import InputError
 from mailslot.slots.section import DEVICE, section_names
 from mailslot.wire.secret import Secret
+from mailslot_plugins.panel.permission import change_section, setter
 from mailslot_plugins.panel.render import redirect, render, text
 from mailslot_plugins.panel.section import PANEL
 from mailslot_plugins.panel.sections.fields import allowed, section_name
@@ -106,7 +108,7 @@ async def _set(request: Request, section: Section, keys: tuple[str, ...]) -> Res
     typed = {key: str(form.get(key, "")).strip() for key in keys}
     changes: dict[str, object | None] = {key: value or None for key, value in typed.items()}
     try:
-        await run_sync(device.records.settings.change_section, section, changes)
+        await run_sync(partial(change_section, device.records.settings, section, changes, by=setter(request)))
     except InputError as error:
         said = str(error)
         if error.key in typed:

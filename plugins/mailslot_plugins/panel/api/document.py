@@ -38,7 +38,8 @@ _KEY: Final = "key"
 _PROBLEMS: Final = {
     400: "What was sent is not JSON.",
     401: "No key was shown, or none that is good.",
-    403: "A session has not shown the token of its forms, or the request comes from another site.",
+    403: "A session has not shown the token of its forms, the request comes from another site, or whoever has made it "
+    "may not set this.",
     404: "There is no such thing.",
     408: "What was sent did not come in time.",
     409: "The device is not in the state for it.",

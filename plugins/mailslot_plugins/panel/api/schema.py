@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from mailslot.slots.keys import schema
+from mailslot.slots.permission import least
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from mailslot.slots.keys import Key, SetBy
 
 Schema = dict[str, Any]
 
@@ -56,3 +61,21 @@ def entry(optional: Mapping[str, Schema] | None = None, /, **members: Schema) ->
 def ref(name: str) -> Schema:
     """Return a reference to one of `mailslot_plugins.panel.api.documents.DOCUMENTS`."""
     return {"$ref": f"#/components/schemas/{name}"}
+
+
+def setting(key: Key) -> Schema:
+    """Return the schema of a setting that a key to the API may change, or may send back as it was."""
+    found = maybe(schema(key))
+    if key.private:
+        found["writeOnly"] = True
+    if needs := _NOT_BY_KEY.get(least(key)):
+        found |= {"readOnly": True, "description": f"{found['description']}. {needs}"}
+    elif key.set_by is not None:
+        found["description"] += ". Some values are set on the device itself only."
+    return found
+
+
+_NOT_BY_KEY: Final[Mapping[SetBy, str]] = {
+    "administrator": "The administrator sets it, in the panel.",
+    "local": "It is set on the device itself.",
+}

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anyio.to_thread import run_sync
 
-from mailslot.slots.keys import schema as schema_of
 from mailslot.slots.overview import section_overview
 from mailslot.slots.section import find_section, section_names
 from mailslot_plugins.panel.api.check import check
 from mailslot_plugins.panel.api.etag import etag, unchanged
 from mailslot_plugins.panel.api.operation import Gives, Operation, answer
 from mailslot_plugins.panel.api.places import section_in
-from mailslot_plugins.panel.api.schema import Schema, document, entry, list_of, maybe, ref
+from mailslot_plugins.panel.api.schema import Schema, document, entry, list_of, ref, setting
 from mailslot_plugins.panel.api.slots import TAG
-from mailslot_plugins.panel.programs import change_section as set_section
+from mailslot_plugins.panel.permission import change_section as set_section
+from mailslot_plugins.panel.permission import setter
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -28,13 +28,7 @@ if TYPE_CHECKING:
 
 def change_schema(section: Section) -> Schema:
     """Return the schema of a change to a section."""
-    private = {name for name, key in section.keys.items() if key.private}
-    return entry(
-        {
-            name: maybe(schema_of(key)) | ({"writeOnly": True} if name in private else {})
-            for name, key in section.keys.items()
-        }
-    )
+    return entry({name: setting(key) for name, key in section.keys.items()})
 
 
 async def list_sections(call: Call) -> Response:
@@ -53,7 +47,8 @@ async def change_section(call: Call) -> Response:
     section, records = await section_in(call), call.device.records
     check(change_schema(section), call.body, "")
     first = unchanged(call.request, partial(_document, records, section))
-    await run_sync(partial(set_section, records.settings, section, call.body, first=first))
+    by = setter(call.request)
+    await run_sync(partial(set_section, records.settings, section, call.body, by=by, first=first))
     await call.device.refresh([section])
     return await show_section(call)
 
@@ -93,7 +88,8 @@ operations = (
         "PATCH",
         "/sections/{section}",
         change_section,
-        "Change settings of a section: those that are named, all or none; null unsets.",
+        "Change settings of a section: those that are named, all or none; null unsets. What only the administrator or "
+        "somebody with a login on the device may set is refused with 403, unless it is as it was.",
         _SECTION,
         body=document(),
         conflicts=True,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 from anyio.to_thread import run_sync
 
 from mailslot.service.documents import slot_rows
-from mailslot.slots.keys import schema as schema_of
 from mailslot.slots.overview import record_overview
 from mailslot.slots.settings import KEYS, SECRETS
 from mailslot.slots.slot import SLOTS
@@ -16,8 +15,8 @@ from mailslot.wire.secret import Secret
 from mailslot_plugins.panel.api.etag import etag, unchanged
 from mailslot_plugins.panel.api.operation import Gives, Operation, answer
 from mailslot_plugins.panel.api.places import slot_in
-from mailslot_plugins.panel.api.schema import TEXT, Schema, entry, list_of, maybe, ref
-from mailslot_plugins.panel.slots.entry import NOT_HERE
+from mailslot_plugins.panel.api.schema import TEXT, Schema, entry, list_of, maybe, ref, setting
+from mailslot_plugins.panel.permission import setter
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -33,10 +32,8 @@ _SECRET: Final = {**maybe(TEXT), "writeOnly": True, "description": "Goes into th
 
 
 def _setting(name: str) -> Schema:
-    if name in NOT_HERE:
-        return {"type": "null", "description": "It is set on the device itself; null removes it."}
-    found, protocols = maybe(schema_of(KEYS[name])), " and ".join(KEYS[name].protocols)
-    return {**found, "description": f"{found['description']} ({protocols})"}
+    found = setting(KEYS[name])
+    return {**found, "description": f"{found['description']} ({' and '.join(KEYS[name].protocols)})"}
 
 
 CHANGE: Final = entry({**{name: _setting(name) for name in KEYS}, **dict.fromkeys(SECRETS, _SECRET)})
@@ -64,10 +61,9 @@ async def change_settings(call: Call) -> Response:
     slot, records = slot_in(call), call.device.records
     secrets = {name: _secret(call.body[name]) for name in SECRETS if name in call.body}
     values = {name: value for name, value in call.body.items() if name not in secrets}
-    if values.get("ca_file"):
-        values["ca_file"] = str(records.home / values["ca_file"])
     first = unchanged(call.request, partial(_document, records, slot))
-    changed = await run_sync(partial(records.change, slot.record, values, secrets, first=first))
+    change = partial(records.change, slot.record, values, secrets, first=first, by=setter(call.request))
+    changed = await run_sync(change)
     document = await run_sync(_document, records, slot)
     said = {"notes": list(changed.notes), "dropped": list(changed.dropped)}
     return answer({**document, **said}, headers={"ETag": etag(document)})
@@ -96,7 +92,8 @@ operations = (
         "/slots/{slot}/settings",
         change_settings,
         "Change settings and secrets: those that are named, all or none; null unsets. A password or client secret that "
-        "would go to another server or token service afterwards is removed, unless it is named, too.",
+        "would go to another server or token service afterwards is removed, unless it is named, too. What is set on "
+        "the device itself only is refused with 403, unless it is as it was.",
         {200: Gives("The settings as they are now.", ref("Settings"), headers=TAG)},
         body=CHANGE,
         conflicts=True,

@@ -18,6 +18,7 @@ from mailslot.slots.section import DEVICE
 from mailslot.slots.slot import doors
 from mailslot.wire.secret import Secret
 from mailslot_plugins.panel.first_start.clock import Look, look
+from mailslot_plugins.panel.permission import change_section
 from mailslot_plugins.panel.render import redirect, render, text
 from mailslot_plugins.panel.security.addresses import is_local
 from mailslot_plugins.panel.security.password import SHORTEST, TakenError
@@ -91,7 +92,7 @@ async def set_device(request: Request) -> Response:
     values = {key: str(form.get(key, "")).strip() for key in ("name", "location", "language")}
     changes: dict[str, object | None] = {key: value or None for key, value in values.items()}
     try:
-        await run_sync(device.records.settings.change_section, DEVICE, changes)
+        await run_sync(partial(change_section, device.records.settings, DEVICE, changes, by="administrator"))
     except InputError as error:
         return _device_page(request, values, str(error), 422)
     await device.refresh()
@@ -120,7 +121,7 @@ async def set_slot(request: Request) -> Response:
         return _slot_page(request, values, text(request, "first_start", "account_missing"), 422)
     secrets: dict[str, Secret | None] = {}
     try:
-        changed = await run_sync(device.records.change, RECORD, changes, secrets)
+        changed = await run_sync(partial(device.records.change, RECORD, changes, secrets, by="administrator"))
     except InputError as error:
         return _slot_page(request, values, sentence(error, request.state.language), 422)
     request.state.session.notices += [Notice("warning", each) for each in drop_texts(request, changed.dropped)]

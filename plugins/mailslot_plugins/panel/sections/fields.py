@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from mailslot.slots.keys import plain
 from mailslot.slots.overview import as_text
+from mailslot.slots.permission import least
 from mailslot_plugins.alerts.kinds import SEVERITIES
 from mailslot_plugins.panel.alerts.kinds import kind_name
 from mailslot_plugins.panel.words import LANGUAGES, say, words
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "sections"
 _FOR_KIND: Final = "recipients_"
+_SEPARATORS: Final = (" ", ", ", "; ")
 
 CHOICES: Final[Mapping[tuple[str, str], Sequence[str]]] = {
     ("device", "language"): tuple(LANGUAGES),
@@ -96,8 +99,8 @@ def section_name(section: str, language: str) -> str:
 
 def _field(section: Section, key: str, given: Mapping[str, Any], entered: Mapping[str, str], language: str) -> Field:
     known = section.keys[key]
-    default = as_text(plain(known.default))
-    value = entered.get(key, as_text(plain(given.get(key))))
+    default = _entered(known, known.default)
+    value = entered.get(key, _entered(known, given.get(key)))
     options = _options(section.name, key, language)
     kind = _kind(known, has_options=bool(options))
     if kind in {"flag", "choice"} and not value:
@@ -114,6 +117,18 @@ def _field(section: Section, key: str, given: Mapping[str, Any], entered: Mappin
     )
 
 
+def _entered(key: Key, value: object) -> str:
+    """Return a value as somebody would enter it, so that a form that is sent back as it is changes nothing."""
+    held = plain(value)
+    if isinstance(held, list):
+        parts = [str(each) for each in cast("list[object]", held)]
+        for separator in _SEPARATORS:
+            with suppress(ValueError):
+                if key.parse(separator.join(parts)) == value:
+                    return separator.join(parts)
+    return as_text(held)
+
+
 def allowed(section: Section, key: str, language: str) -> str:
     """Return what can be entered for a key; in English where the panel has no words for it.
 
@@ -128,8 +143,8 @@ def allowed(section: Section, key: str, language: str) -> str:
 
 def _hint(section: Section, key: str, language: str) -> str:
     """Return what is said below a field: nothing in English on a page of another language, where labels have to do."""
-    if section.keys[key].local:
-        return say("slots", "hint_token_source", language)
+    if least(section.keys[key]) == "local":
+        return say("slots", "hint_local", language)
     said = allowed(section, key, language)
     return said[:1].upper() + said[1:] if language == "en" or said != section.keys[key].allowed else ""
 

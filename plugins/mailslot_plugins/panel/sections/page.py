@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from anyio.to_thread import run_sync
@@ -10,8 +11,9 @@ from starlette.routing import Route
 
 from mailslot.errors import InputError
 from mailslot.slots.keys import parse_value
+from mailslot.slots.permission import NotPermittedError
 from mailslot.slots.section import find_section
-from mailslot_plugins.panel.programs import change_section
+from mailslot_plugins.panel.permission import change_section, setter
 from mailslot_plugins.panel.render import device_of, redirect, render, text
 from mailslot_plugins.panel.sections.fields import allowed, changes, fields, section_name
 
@@ -49,7 +51,10 @@ async def save(request: Request) -> Response:
     if errors := _not_allowed(request, section, wanted):
         return await _form(request, section, entered=entered, errors=errors)
     try:
-        await run_sync(change_section, device.records.settings, section, wanted)
+        await run_sync(partial(change_section, device.records.settings, section, wanted, by=setter(request)))
+    except NotPermittedError as error:
+        errors = {error.key: text(request, "slots", "hint_local")}
+        return await _form(request, section, entered=entered, errors=errors)
     except InputError as error:
         blamed = error.key if error.key in section.keys else ""
         return await _form(request, section, entered=entered, errors={blamed: str(error)})

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
-from mailslot.slots.checks import check_authorities, check_secret
+from mailslot.slots.checks import check_secret
 from mailslot.slots.corrections import meant
 from mailslot.slots.settings import parse_setting
 from mailslot.slots.slot import PROTOCOLS
@@ -35,9 +34,7 @@ def faults(records: Records, record: str, entry: Entry, now: Stored) -> dict[str
     for key, text in entry.changes.items():
         try:
             for name, value in meant({key: text}, now.settings, protocol).values.items():
-                parsed = parse_setting(name, value, protocol)
-                if isinstance(parsed, Path):
-                    check_authorities(parsed)
+                parse_setting(name, value, protocol)
         except InputError as error:
             found[key] = error
     for name, secret in entry.secrets.items():
@@ -47,7 +44,7 @@ def faults(records: Records, record: str, entry: Entry, now: Stored) -> dict[str
             found[name] = error
     if not found:
         try:
-            records.intend(record, entry.changes, entry.secrets)
+            records.intend(record, entry.changes, entry.secrets, by="administrator")
         except InputError as error:
             found[error.key] = error
     return found

@@ -6,20 +6,20 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
-from mailslot.slots.settings import SECRETS, Settings, keys_for, parse_setting
+from mailslot.slots.permission import least
+from mailslot.slots.settings import KEYS, SECRETS, Settings, keys_for, parse_setting
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from starlette.datastructures import FormData
 
     from mailslot.slots.slot import Protocol
     from mailslot_plugins.panel.slots.stored import Stored
 
-NOT_HERE: Final = frozenset({"token_source"})
-"""Settings that a page can only remove: who sets a program to be run is somebody with a login on the device."""
+NOT_HERE: Final = frozenset(name for name, key in KEYS.items() if least(key) == "local")
+"""Settings that a page can only remove: who sets them is somebody with a login on the device."""
 
 _WITH_PROVIDER: Final = ("server", "port", "security", "scopes", "client_id", "tenant")
 """Settings that a known provider brings, or that hold at one alone."""
@@ -94,14 +94,13 @@ def unchanged(now: Stored) -> Entry:
     return Entry(now.texts, now.texts)
 
 
-def read_entry(form: FormData, now: Stored, protocol: Protocol, home: Path) -> Entry:
+def read_entry(form: FormData, now: Stored, protocol: Protocol) -> Entry:
     """Return what a form holds.
 
     Args:
         form: as the browser sent it; what is missing in it was not touched.
         now: what is kept.
         protocol: what the slot is for.
-        home: where a path begins that does not say so.
     """
     typed, was = dict[str, str](), dict[str, str]()
     for key in keys_for(protocol):
@@ -111,8 +110,6 @@ def read_entry(form: FormData, now: Stored, protocol: Protocol, home: Path) -> E
             typed[key] = _text(form, key, was[key])
         if f"remove-{key}" in form:
             typed[key] = ""
-    if typed["ca_file"]:
-        typed["ca_file"] = str(home / typed["ca_file"])
     secrets = dict[str, Secret | None]()
     for name in SECRETS:
         if entered := _text(form, name, "", strip=False):

@@ -203,8 +203,9 @@ class _Making:
 
     def _hint(self, key: str, implied: str) -> str:
         parts = [with_origin(implied, self._from[key], self._language)] if implied and key not in _CHOICES else []
-        if has(f"hint_{key}"):
-            parts.append(say(FOLDER, f"hint_{key}", self._language))
+        word = "hint_local" if key in NOT_HERE else f"hint_{key}"
+        if has(word):
+            parts.append(say(FOLDER, word, self._language))
         return " ".join(parts)
 
     def _options(self, key: str, implied: str) -> tuple[tuple[str, str], ...]:

@@ -146,7 +146,7 @@ async def _token(device: Device, slot: Slot) -> TokenState | None:
 
 
 def _entry(request: Request, slot: Slot, now: Stored) -> Entry:
-    return read_entry(request.state.form, now, slot.protocol, device_of(request).home)
+    return read_entry(request.state.form, now, slot.protocol)
 
 
 def _pop_slot(request: Request) -> Slot:

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from mailslot.errors import InputError
 from mailslot.slots.corrections import MICROSOFT_NOTE
+from mailslot_plugins.panel.permission import setter
 from mailslot_plugins.panel.render import device_of, redirect, render, text
 from mailslot_plugins.panel.security.session import Notice
 from mailslot_plugins.panel.slots.check import sentence
@@ -90,7 +91,7 @@ async def keep(request: Request, slot: Slot, entry: Entry, now: Stored) -> Respo
     """
     device = device_of(request)
     language: str = request.state.language
-    change = partial(device.records.change, slot.record, entry.changes, entry.secrets)
+    change = partial(device.records.change, slot.record, entry.changes, entry.secrets, by=setter(request))
     try:
         changed = await run_sync(change)
     except InputError as error:

@@ -99,4 +99,4 @@ def save(records: Records, record: str, provider: Provider, form: Mapping[str, s
     secrets: dict[str, Secret | None] = {"client_secret": Secret(entered)} if entered else {}
     if "forget_secret" in form:
         secrets = {"client_secret": None}
-    return records.change(record, values, secrets)
+    return records.change(record, values, secrets, by="administrator")

@@ -1,0 +1,183 @@
+"""Every setting that there is, tried over the network: with a key to the API, and as the administrator."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from html import unescape
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+from anyio.to_thread import run_sync
+
+from mailslot.slots.permission import least
+from mailslot.slots.section import find_section, section_names
+from mailslot.slots.settings import KEYS
+from mailslot_plugins.panel.api.document import openapi
+from mailslot_plugins.panel.security.keys import ApiKeys
+from panel.house import open_house
+from panel.visitor import Visitor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from mailslot.slots.keys import Key
+    from panel.house import House
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """One is enough: what is asked is what the settings hold afterwards."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def house(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    async with open_house(tmp_path_factory.mktemp("permission") / "home") as found:
+        yield found
+
+
+@pytest.fixture
+async def script(house: House) -> AsyncIterator[httpx2.AsyncClient]:
+    """Somebody who has come by a key."""
+    keys = ApiKeys(house.device.home, lambda: 0.0)
+    key = await run_sync(keys.make, "stolen")
+    headers = {"authorization": f"Bearer {key.reveal()}"}
+    async with httpx2.AsyncClient(base_url=f"{house.address}/api", headers=headers, timeout=30, trust_env=False) as api:
+        yield api
+    await run_sync(keys.delete, (await run_sync(keys.all))[-1].id)
+
+
+@pytest.fixture
+async def admin(house: House) -> AsyncIterator[Visitor]:
+    async with Visitor(house.address) as found:
+        await found.sign_in()
+        found.headers["x-csrf-token"] = await found.token("/administration")
+        yield found
+
+
+def tables() -> Mapping[str, Mapping[str, Key]]:
+    """Return the keys by the path where the API has them."""
+    sections = [section for name in section_names() if (section := find_section(name)) is not None]
+    return {"/slots/fax.pop/settings": KEYS, **{f"/sections/{section.name}": section.keys for section in sections}}
+
+
+WANTED: dict[str, Any] = {
+    "token_source": "file /etc/shadow",
+    "names": ["evil.example"],
+    "idle_minutes": 720,
+    "webhook": "https://evil.example/",
+    "printer_languages": True,
+}
+"""What somebody would set; where it is not here, a folder of the device's own."""
+
+BY_VALUE: dict[tuple[str, str], list[Any]] = {
+    ("/sections/print", "printer"): ["folder /etc", "command /bin/sh", "folder panel"],
+    ("/sections/fax", "deliver_to"): [["folder /etc/cron.d"], ["folder fax", "folder vault"], ["printer command sh"]],
+}
+
+
+def attempts() -> list[tuple[str, str, Any, str]]:
+    """Return what may not be set by everybody: where, which key, to what value, and who might."""
+    found = [
+        (path, key, WANTED.get(key, "/etc"), needs)
+        for path, known in tables().items()
+        for key, each in known.items()
+        if (needs := least(each)) != "api_key"
+    ]
+    return found + [(path, key, value, "local") for (path, key), values in BY_VALUE.items() for value in values]
+
+
+async def held(house: House) -> bytes:
+    path = house.device.records.settings.path
+    return await run_sync(lambda: path.read_bytes() if path.exists() else b"")
+
+
+@pytest.mark.parametrize(("path", "key", "value", "needs"), attempts())
+async def test_what_not_everybody_may_set(
+    house: House, script: httpx2.AsyncClient, admin: Visitor, path: str, key: str, value: object, needs: str
+) -> None:
+    before = await held(house)
+    for asked in ({key: value}, {"timeout": 7, key: value} if "slots" in path else {key: value}):
+        refused = await script.patch(path, json=asked)
+        assert (refused.status_code, refused.json()["key"]) == (403, key), refused.text
+        assert refused.json()["cause"] == "not_permitted"
+    # Both at once count as the key.
+    both = await admin.patch(
+        f"/api{path}", json={key: value}, headers={"authorization": script.headers["authorization"]}
+    )
+    assert both.status_code == 403
+    assert await held(house) == before
+    by_session = await admin.patch(f"/api{path}", json={key: value})
+    if needs == "local":
+        assert by_session.status_code == 403
+        page = path.removesuffix("/settings") if "slots" in path else path.replace("sections", "settings")
+        text = "; ".join(value) if isinstance(value, list) else str(value)
+        posted = await admin.submit(page, **{key: text})
+        assert posted.status_code == (303 if "slots" in path else 422)
+        assert "slots" in path or "only be set on the device itself" in posted.text
+        assert await held(house) == before
+        return
+    assert by_session.status_code == 200
+    # Nor does a key give it up again.
+    assert (await script.patch(path, json={key: None})).status_code == 403
+    assert (await admin.patch(f"/api{path}", json={key: None})).status_code == 200
+
+
+async def test_everything_else_is_for_a_key(house: House, script: httpx2.AsyncClient) -> None:
+    """What it sends back as it has got it is no change, either."""
+    home = house.device.records
+    await run_sync(partial(home.settings.change, "fax-pop", {"ca_file": "/a.pem", "token_source": "file /t"}))
+    fax = find_section("fax")
+    assert fax is not None
+    await run_sync(home.settings.change_section, fax, {"deliver_to": "folder /srv/fax; mail a@example.com"})
+    before = await held(house)
+    for path, known in tables().items():
+        shown = (await script.get(path)).json()["settings"]
+        for key, value in shown.items():
+            answer = await script.patch(path, json={key: value})
+            assert answer.status_code in {200, 422}, (path, key, answer.text)
+            assert answer.status_code == 200 or value is not None
+        assert set(shown) <= set(known)
+    for key in ("ca_file", "token_source"):
+        assert (await script.patch("/slots/fax.pop/settings", json={key: None})).status_code == 403
+    after = await held(house)
+    assert before in after or b"/srv/fax" in after
+    mixed = ["folder /srv/fax", "mail b@example.com"]
+    assert (await script.patch("/sections/fax", json={"deliver_to": mixed})).status_code == 200
+    assert (await script.patch("/sections/fax", json={"deliver_to": None})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("fax", "deliver_to", "folder fax; folder /srv/fax; mail a@example.com"),
+        ("scan", "to", '"Doe, John" <j@example.com>, b@example.com'),
+        ("alerts", "recipients", "a@example.com, b@example.com"),
+    ],
+)
+async def test_a_form_that_is_sent_back_changes_nothing(
+    house: House, admin: Visitor, section: str, key: str, value: str
+) -> None:
+    """Two folders do not become one with a blank in its name."""
+    found = find_section(section)
+    assert found is not None
+    settings = house.device.records.settings
+    before = (await run_sync(settings.change_section, found, {key: value}))[key]
+    assert len(before) > 1
+    page = (await admin.get(f"/settings/{section}")).text
+    [entered] = re.findall(rf'<input id="{key}" [^>]*? value="([^"]*)"', page)
+    posted = await admin.submit(f"/settings/{section}", **{key: unescape(entered)})
+    assert posted.status_code == 303
+    assert (await run_sync(settings.section, found))[key] == before
+
+
+def test_the_document_says_so() -> None:
+    paths = openapi()["paths"]
+    for path, known in tables().items():
+        of = "/api/slots/{slot}/settings" if "slots" in path else f"/api{path}"
+        schema = paths[of]["patch"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
+        for key, each in known.items():
+            assert schema[key].get("readOnly", False) is (least(each) != "api_key"), (path, key)
+            assert ("device itself" in schema[key]["description"]) is (least(each) == "local" or callable(each.set_by))

@@ -1,0 +1,112 @@
+"""Who may set what: not every setting is for everybody who may change settings.
+
+Some would have the device run a program, or read, write or send files of its own; some decide who gets into the panel,
+or who is told of what happens on the device. `mailslot.slots.keys.Key.set_by` says so at each key, and whatever takes
+settings from somewhere asks here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
+
+from mailslot.errors import InputError
+from mailslot.slots import keys
+from mailslot.slots.keys import Key, SetBy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_ORDER: Final[tuple[SetBy, ...]] = get_args(SetBy)
+
+
+class NotPermittedError(InputError):
+    """Whoever wants to set something may not.
+
+    Attributes:
+        needs: who might.
+    """
+
+    def __init__(self, place: str, key: str, needs: SetBy) -> None:
+        sentence = (
+            "The device lets only somebody with a login on it set this"
+            if needs == "local"
+            else "The device lets no key to the API set this, only its administrator, in the panel"
+        )
+        at = f"mailslot set {place} {key}=…"
+        super().__init__(
+            f"{sentence}: {at}" if needs == "local" else f"{sentence} or with {at}",
+            stage="resolve",
+            cause="not_permitted",
+            key=key,
+        )
+        self.needs = needs
+
+
+def least(key: Key) -> SetBy:
+    """Return who may set a key at least to some value."""
+    if callable(key.set_by):
+        return "api_key"
+    return key.set_by or ("local" if key.parse is keys.path else "api_key")
+
+
+def needed(key: Key, value: object, before: object) -> SetBy:
+    """Return who may make a change.
+
+    Args:
+        key: which key it is of.
+        value: the value to be set, as `Key.parse` gave it; None where it is removed.
+        before: the value until now; None where there is none.
+    """
+    if value == before or (key.default if value is None else value) == (key.default if before is None else before):
+        return "api_key"
+    if value is None:
+        # What is given up harms nobody, unless it is in the way of whoever has come by a key.
+        return "administrator" if least(key) == "local" else least(key)
+    if not callable(key.set_by):
+        return least(key)
+    there = {*_each(before), *_each(key.default)}
+    ranks = [_ORDER.index(key.set_by(one)) for one in _each(value) if one not in there]
+    return _ORDER[max(ranks, default=0)]
+
+
+def exceeds(needs: SetBy, by: SetBy) -> bool:
+    """Whether somebody else is needed.
+
+    Args:
+        needs: who may make a change at least.
+        by: who wants to.
+    """
+    return _ORDER.index(needs) > _ORDER.index(by)
+
+
+def check_permission(
+    known: Mapping[str, Key],
+    values: Mapping[str, object | None],
+    before: Mapping[str, Any],
+    by: SetBy,
+    place: str,
+) -> None:
+    """Refuse changes that somebody may not make.
+
+    Args:
+        known: the keys that there are.
+        values: what is to be set, as it was entered; None removes.
+        before: what is set now, by key.
+        by: who wants to.
+        place: the slot or section, for the command that would set it.
+
+    Raises:
+        NotPermittedError: he may not.
+        InputError: there is no such key, or a value is not allowed.
+    """
+    for key, value in values.items():
+        parsed = keys.parse_value(known, key, value)
+        needs = needed(known[key], parsed, before.get(key))
+        if exceeds(needs, by):
+            raise NotPermittedError(place, key, needs)
+
+
+def _each(value: object) -> tuple[object, ...]:
+    if value is None:
+        return ()
+    return cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)

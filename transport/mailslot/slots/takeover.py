@@ -1,0 +1,223 @@
+"""An export taken over: what it changes is known, and can be shown, before anything is changed.
+
+Its file may come from anybody, so it is trusted no more than somebody who changes settings over the network: a secret
+that would go somewhere else afterwards is dropped, and what only somebody with a login on the device may set is named.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from mailslot.errors import InputError
+from mailslot.net.endpoint import Security
+from mailslot.slots.contents import Contents, SettingsFileError, read_contents
+from mailslot.slots.corrections import MICROSOFT_NOTE, STARTTLS_ON_587, without_port_465
+from mailslot.slots.destinations import DROPPED, misdirected
+from mailslot.slots.keys import plain, shown
+from mailslot.slots.maildrop import check_maildrop
+from mailslot.slots.overview import as_text
+from mailslot.slots.permission import NotPermittedError, exceeds, needed
+from mailslot.slots.section import find_section
+from mailslot.slots.settings import Settings
+from mailslot.slots.slot import PROTOCOLS
+from mailslot.slots.transfer import HEADER, VERSION, kept, keys_of, tables_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from mailslot.slots.records import Records
+    from mailslot.slots.toml_file import InUse
+    from mailslot.slots.transfer import Table, Tables
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One setting that would be other.
+
+    Attributes:
+        table: such as ``"records.smtp"``.
+        key: the setting.
+        before: its value now, as JSON holds it; None where it is not set.
+        after: the value in the export.
+        local: whether only somebody with a login on the device may set it so.
+    """
+
+    table: str
+    key: str
+    before: Any
+    after: Any
+    local: bool
+
+    def __str__(self) -> str:
+        return f"[{self.table}] {self.key}: {_said(self.before)} → {_said(self.after)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """What an export would change.
+
+    Attributes:
+        name: what the export is called in sentences.
+        changes: the settings that would be other.
+        dropped: the names of the secrets that would be dropped, by record.
+        notes: what was understood otherwise than it stands there, a sentence each.
+        values: what is to be set, by table.
+        before: what is set now.
+    """
+
+    name: str
+    changes: tuple[Change, ...]
+    dropped: Mapping[str, tuple[str, ...]]
+    notes: tuple[str, ...]
+    values: Mapping[Table, Mapping[str, Any]]
+    before: Tables
+
+    @property
+    def drops(self) -> list[str]:
+        """What is said of the secrets that would be dropped, a line each."""
+        return [f"[records.{record}] {DROPPED[name]}" for record, names in self.dropped.items() for name in names]
+
+    def check_local(self) -> None:
+        """Refuse an export with something that only somebody with a login on the device may set.
+
+        Raises:
+            SettingsFileError: there is such a thing; all of it is named.
+        """
+        local = [each for each in self.changes if each.local]
+        if local:
+            found = "; ".join(f"[{each.table}] {each.key} = {shown(_said(each.after))}" for each in local)
+            raise SettingsFileError(
+                f"{self.name} would have this device run programs, or use files and folders of its own, which only "
+                f"somebody with a login on it may set: {found}. If that is what you want, add --allow-local."
+            )
+
+
+def plan_takeover(records: Records, given: str, name: str) -> Takeover:
+    """Return what an export would change, and change nothing. Blocks.
+
+    Args:
+        records: the home folder.
+        given: the export.
+        name: what to call it in sentences.
+
+    Raises:
+        InputError: it is no export, or one of another version; or something in it is not allowed, and all of it is
+            named.
+        MailError: the vault cannot be read.
+    """
+    given = given.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}").replace("\r\n", "\n")
+    _check_version(given, name)
+    found = read_contents(given, name, lambda table: HEADER if table == HEADER.name else find_section(table))
+    left_out = found.sections[HEADER.name].get("without", ())
+    new = kept(tables_of(found), left_out)
+    now = records.settings.current()
+    before = _held(now)
+    old = kept(before, left_out)
+    there = cast("dict[str, dict[str, Any]]", tomllib.loads(given))
+    values = {
+        table: dict.fromkeys(old.get(table, {})) | new[table]
+        for table in new
+        if (table[1] in there.get("records", {}) if table[0] == "records" else table[0] in there)
+    }
+    notes = _corrected(values, now.records)
+    after = records.settings.preview(_plain(values)).records
+    changes = tuple(
+        _change(table, key, old.get(table, {}).get(key), value, now.records, after)
+        for table, inner in values.items()
+        for key, value in inner.items()
+        if value != old.get(table, {}).get(key)
+    )
+    if not changes:
+        return Takeover(name, (), {}, (), {}, before)
+    return Takeover(name, changes, _dropped(records, now.records, after), notes, values, before)
+
+
+def take_over(records: Records, plan: Takeover) -> None:
+    """Change what was planned: all of it, or nothing. Blocks.
+
+    Raises:
+        InputError: the settings have been changed since, or cannot be changed.
+        MailError: the vault cannot be written.
+    """
+
+    def first() -> None:
+        if _held(records.settings.current()) != plan.before:
+            raise SettingsFileError("The settings have been changed meanwhile, and nothing was taken over: try again.")
+
+    def beside() -> AbstractContextManager[dict[Path, bytes | None]]:
+        # Together, so that at no moment a secret stands beside another server than its own.
+        return records.vault.all_changed({record: dict.fromkeys(names) for record, names in plan.dropped.items()})
+
+    if plan.changes:
+        records.settings.edit(_plain(plan.values), first=first, beside=beside if plan.dropped else None)
+
+
+def _change(
+    table: Table, key: str, held: object, value: object, before: Mapping[str, Settings], after: Mapping[str, Settings]
+) -> Change:
+    local = exceeds(needed(keys_of(table)[key], value, held), "administrator")
+    if key in {"maildrop", "maildrop_options"}:
+        try:
+            check_maildrop(after[table[1]], before[table[1]], "administrator")
+        except NotPermittedError:
+            local = True
+        except InputError:
+            pass  # It is not installed here, or not so.
+    return Change(".".join(table), key, plain(held), plain(value), local=local)
+
+
+def _dropped(
+    records: Records, before: Mapping[str, Settings], after: Mapping[str, Settings]
+) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for record, settings in after.items():
+        if names := misdirected(before[record], settings, PROTOCOLS[record]):
+            there = records.vault.fields(record)
+            found |= {record: those} if (those := tuple(name for name in names if name in there)) else {}
+    return found
+
+
+def _held(settings: InUse) -> Tables:
+    return tables_of(Contents(settings.records, settings.sections))
+
+
+def _plain(values: Mapping[Table, Mapping[str, Any]]) -> Mapping[Table, Mapping[str, object | None]]:
+    return {table: {key: plain(value) for key, value in inner.items()} for table, inner in values.items()}
+
+
+def _corrected(values: dict[Table, dict[str, Any]], before: Mapping[str, Settings]) -> tuple[str, ...]:
+    """Correct what `Records.change` corrects, and return what there is to say of it."""
+    notes: list[str] = []
+    unset = Settings()
+    for table, inner in values.items():
+        if table[0] != "records":
+            continue
+        known = {key: getattr(unset, key) if value is None else value for key, value in inner.items()}
+        if without_port_465(replace(before[table[1]], **known), PROTOCOLS[table[1]]):
+            inner.update(port=STARTTLS_ON_587["port"], security=Security(STARTTLS_ON_587["security"]))
+            notes.append(MICROSOFT_NOTE)
+    return tuple(dict.fromkeys(notes))
+
+
+def _check_version(given: str, name: str) -> None:
+    """Refuse what is of another version before anything in it is called wrong."""
+    try:
+        header: object = tomllib.loads(given).get(HEADER.name)
+    except (ValueError, RecursionError):
+        return  # `read_contents` says where, and what else is wrong.
+    version = cast("dict[str, object]", header).get("export") if isinstance(header, dict) else None
+    if version is None:
+        raise SettingsFileError(f"{name} is no export of mailslot's settings: it has no table [mailslot].")
+    if version != VERSION or isinstance(version, bool):
+        raise SettingsFileError(
+            f"{name} was exported by another version of mailslot: its format is {shown(version)}, and this one knows "
+            f"{VERSION}."
+        )
+
+
+def _said(value: object) -> str:
+    return "not set" if value is None else as_text(value)
