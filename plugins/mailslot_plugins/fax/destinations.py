@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anyio.to_thread import run_sync
@@ -11,6 +10,7 @@ from anyio.to_thread import run_sync
 from mailslot.errors import InputError, MailError
 from mailslot.message import Attachment, Message
 from mailslot.spool.job import NewJob
+from mailslot.vault import durable
 from mailslot_plugins.fax.reports import PIPELINE
 from mailslot_plugins.fax.section import FAX
 from mailslot_plugins.intake.answerable import own_addresses
@@ -22,6 +22,8 @@ from mailslot_plugins.printers.printing import print_document
 from mailslot_plugins.sending.account import HOUR, RECORD, record_settings, sender_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mailslot.service.device import Device
     from mailslot_plugins.intake.kinds import Kind
     from mailslot_plugins.printers.journal import Journal
@@ -94,6 +96,14 @@ async def deliver(device: Device, sheets: Sheets, journal: Journal, key: str) ->
     return outcome
 
 
+async def close_folders(device: Device) -> None:
+    """Let nobody but its owner into those folders of the home folder where faxes are."""
+    for destination in device.settings(FAX)["deliver_to"]:
+        way, _, where = destination.partition(" ")
+        if way == "folder" and await run_sync((device.home / where).is_dir):
+            await run_sync(_make, device.home / where, device.home)
+
+
 class _Folder(FolderPrinter):
     """A folder that takes documents as they are."""
 
@@ -107,15 +117,20 @@ async def _print(device: Device, sheets: Sheets, way: str, where: str, journal: 
     kind: Kind = "pdf"
     if way == "folder":
         path = device.home / where
-        if not Path(where).is_absolute():
-            # One elsewhere may be a disk that is not mounted now.
-            await run_sync(lambda: path.mkdir(parents=True, exist_ok=True))
+        await run_sync(_make, path, device.home)
         printer, kind = _Folder(path, Options()), settings["format"]
     else:
         options = Options(ca_file=settings["ca_file"], pins=StoredPins(device.store("printers")))
         printer = await run_sync(find_printer, where, options)
     document = Document(path=sheets.file(kind), kind=kind, title=sheets.title, owner=sheets.owner)
     await print_document(printer, document, sheets.folder, journal, f"{sheets.name} {way} {where}")
+
+
+def _make(folder: Path, home: Path) -> None:
+    """Make a folder of the home folder, for its owner alone; one elsewhere may be a disk that is not mounted now."""
+    inside = folder.resolve()
+    if home.resolve() in inside.parents:
+        durable.make_private_folder(folder)
 
 
 class _NotForwarded(Exception):  # noqa: N818 - it is refused, and nothing is wrong

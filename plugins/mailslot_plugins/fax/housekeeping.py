@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailslot.errors import InputError
+from mailslot_plugins.fax.destinations import close_folders
 from mailslot_plugins.fax.reception import JOURNAL
 from mailslot_plugins.fax.reports import PIPELINE, give_up_waiting
 
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
 
 async def keep_house(device: Device) -> None:
-    """Note which reports are not waited for any more, and forget mails of long ago."""
+    """Close folders that others can look into, note which reports are not waited for any more, and forget old mails."""
+    await close_folders(device)
     await give_up_waiting(device)
     store = device.store(PIPELINE)
     for name in await store.items():

@@ -13,6 +13,7 @@ from mailslot_plugins.intake.limits import Limits
 
 def main() -> None:
     """Read one task from standard input, do it, and write what came of it."""
+    os.umask(0o077)
     asked: dict[str, Any] = json.loads(sys.stdin.buffer.read())
     limits = Limits(**asked["limits"])
     # Libraries write to the first two files as they like; what we say goes out on a copy.

@@ -76,7 +76,7 @@ class Thumbnails:
         octets = durable.read(picture, LARGEST)
         if octets is None:
             return
-        durable.make_folder(self._folder)
+        durable.make_private_folder(self._folder)
         durable.replace(path, octets)
         kept = sorted(self._folder.glob("*.png"), key=lambda each: each.stat().st_mtime_ns)
         for each in kept[:-MOST]:

@@ -10,6 +10,7 @@ from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError, MailError
 from mailslot.service.pipeline import Done, Later, SetAside
+from mailslot.vault import durable
 from mailslot_plugins.intake.process import IntakeError
 from mailslot_plugins.print.section import SECTION
 from mailslot_plugins.print.work import PAUSE, TOLD, Work
@@ -94,7 +95,8 @@ class PrintPipeline:
 
 def _emptied(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700, parents=True)
+    durable.make_private_folder(folder.parent)
+    durable.make_folder(folder)
 
 
 pipeline: Final = PrintPipeline()

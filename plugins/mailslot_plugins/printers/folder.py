@@ -1,10 +1,15 @@
-"""A printer that is a folder: each document becomes a file in it."""
+"""A printer that is a folder: each document becomes a file in it.
+
+Only the owner can read the files, whatever the folder is open to; in a folder that hands its group on (set-group-ID,
+``chmod g+s``) that group can, too.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +25,9 @@ if TYPE_CHECKING:
 
 _UNSAFE: Final = re.compile(r"[^\w.() -]+")
 _MAX_TITLE: Final = 80
+_OWN: Final = 0o600
+_SHARED: Final = 0o640
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
 class FolderPrinter:
@@ -71,7 +79,11 @@ def _put(folder: Path, document: Document, token: str) -> str:
     title = title[: -len(suffix) - 1] if title.lower().endswith(f".{suffix}") else title
     name = f"{token} {title}.{suffix}" if title else f"{token}.{suffix}"
     partial = folder / f".{token}.partial"
-    with document.path.open("rb") as source, partial.open("wb") as target:
+    mode = _SHARED if folder.stat().st_mode & stat.S_ISGID else _OWN
+    partial.unlink(missing_ok=True)
+    with document.path.open("rb") as source, os.fdopen(os.open(partial, _NEW, mode & _OWN), "wb") as target:
+        # Whatever the umask is, which would keep the group out.
+        os.fchmod(target.fileno(), mode)
         shutil.copyfileobj(source, target)
         target.flush()
         os.fsync(target.fileno())

@@ -100,7 +100,7 @@ class Database:
     def open(self) -> None:
         """Open the database; make it where it is missing, and make it anew where it is damaged. Blocks."""
         with writing(self.path.parent):
-            durable.make_folder(self.path.parent)
+            durable.make_private_folder(self.path.parent)
         with self._locked():
             try:
                 connection = self._connect()

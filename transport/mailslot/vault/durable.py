@@ -10,11 +10,13 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+_OTHERS: Final = 0o077
 
 
 def read(path: Path, limit: int, check: Callable[[os.stat_result], None] | None = None) -> bytes | None:
@@ -106,6 +108,25 @@ def make_folder(folder: Path) -> None:
         make_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
         flush(folder.parent)
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder as `make_folder` does; of one that is there and open to others, let nobody but its owner in.
+
+    A link is left as it is, for somebody has put it there.
+
+    Raises:
+        OSError: it could not be made or closed.
+    """
+    make_folder(folder)
+    if folder.is_symlink() or not folder.stat().st_mode & _OTHERS:
+        return
+    folder.chmod(0o700)
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = os.path.join(place, name)  # noqa: PTH118 - there may be many
+            if not os.path.islink(path):  # noqa: PTH114 - as above
+                os.chmod(path, os.stat(path).st_mode & ~_OTHERS)  # noqa: PTH101, PTH116 - as above
 
 
 def _beside(path: Path) -> Path:

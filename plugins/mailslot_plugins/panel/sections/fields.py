@@ -119,7 +119,7 @@ def _field(section: Section, key: str, given: Mapping[str, Any], entered: Mappin
 
 def _entered(key: Key, value: object) -> str:
     """Return a value as somebody would enter it, so that a form that is sent back as it is changes nothing."""
-    held = plain(value)
+    held: object = plain(value)
     if isinstance(held, list):
         parts = [str(each) for each in cast("list[object]", held)]
         for separator in _SEPARATORS:
