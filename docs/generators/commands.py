@@ -44,6 +44,8 @@ EXAMPLES: Final[Mapping[str, str]] = {
     "alert list": "mailslot alert list",
     "fax send": "mailslot fax send contract.pdf --to fax@example.net --confirm",
     "panel password": "mailslot panel password",
+    "printer certificates": "mailslot printer certificates",
+    "printer forget": "mailslot printer forget printer.example:631",
     "demo": "mailslot demo\nmailslot demo --once",
 }
 """Examples of each command; a test holds that every command has one, and that each can be understood."""

@@ -49,16 +49,17 @@ def present() -> bool:
 
 
 @contextmanager
-def start_printer(folder: Path, *arguments: str) -> Iterator[Printer]:
+def start_printer(folder: Path, *arguments: str, port: int | None = None) -> Iterator[Printer]:
     """Run a printer.
 
     Args:
         folder: an empty folder of its own, with a short path.
         arguments: further ones, such as ``-c COMMAND`` for what is done with a document.
+        port: where; None for a free one.
     """
     (folder / "spool").mkdir(parents=True)
     bus = folder / "bus"
-    (port,) = free_ports(1)
+    port = port or free_ports(1)[0]
     # It asks a system bus for Avahi, whatever -r says: one of its own, where nobody is, will do.
     environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={bus}"}
     command = [BUS, "--session", "--nofork", "--nopidfile", f"--address=unix:path={bus}"]

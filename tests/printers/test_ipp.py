@@ -182,7 +182,7 @@ async def test_encrypted_trusting_what_was_shown_first(
     assert ssl.PEM_cert_to_DER_cert(kept) == ssl.PEM_cert_to_DER_cert((keys / "localhost.crt").read_text())
     other = trustme.CA().issue_cert("localhost").cert_chain_pems[0].bytes().decode()
     await pins.put(place, other)
-    with pytest.raises(PrinterError, match="not the one that it had before") as caught:
+    with pytest.raises(PrinterError, match="another certificate than before") as caught:
         await print_document(IppPrinter(uri, options), scan(), tmp_path, await journal(spool, "mail:2"), "0")
     assert caught.value.retryable
     assert len(files(printer)) == 1
@@ -197,7 +197,7 @@ async def test_encrypted_trusting_an_authority(
     trusting = IppPrinter(uri, replace(QUICK, ca_file=tmp_path / "ca.pem"))
     await print_document(trusting, scan(), tmp_path, await journal(spool), "0")
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
-    with pytest.raises(PrinterError, match="nobody trusts it"):
+    with pytest.raises(PrinterError, match="Nobody whom ca_file names"):
         await IppPrinter(uri, replace(QUICK, ca_file=tmp_path / "other.pem")).check()
 
 

@@ -16,7 +16,7 @@ from mailslot_plugins.fax.section import FAX
 from mailslot_plugins.intake.answerable import own_addresses
 from mailslot_plugins.printers.folder import FolderPrinter
 from mailslot_plugins.printers.formats import MEDIA_TYPES
-from mailslot_plugins.printers.pins import StoredPins
+from mailslot_plugins.printers.pins import pins_of
 from mailslot_plugins.printers.printer import Document, Options, PrinterError, find_printer
 from mailslot_plugins.printers.printing import print_document
 from mailslot_plugins.sending.account import HOUR, RECORD, record_settings, sender_of
@@ -120,7 +120,7 @@ async def _print(device: Device, sheets: Sheets, way: str, where: str, journal: 
         await run_sync(_make, path, device.home)
         printer, kind = _Folder(path, Options()), settings["format"]
     else:
-        options = Options(ca_file=settings["ca_file"], pins=StoredPins(device.store("printers")))
+        options = Options(ca_file=settings["ca_file"], pins=pins_of(device))
         printer = await run_sync(find_printer, where, options)
     document = Document(path=sheets.file(kind), kind=kind, title=sheets.title, owner=sheets.owner)
     await print_document(printer, document, sheets.folder, journal, f"{sheets.name} {way} {where}")

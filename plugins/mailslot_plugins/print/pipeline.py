@@ -15,7 +15,7 @@ from mailslot_plugins.intake.process import IntakeError
 from mailslot_plugins.print.section import SECTION
 from mailslot_plugins.print.work import PAUSE, TOLD, Work
 from mailslot_plugins.printers.journal import Journal
-from mailslot_plugins.printers.pins import StoredPins
+from mailslot_plugins.printers.pins import pins_of
 from mailslot_plugins.printers.printer import Options, find_printer
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ class PrintPipeline:
         values = device.settings(SECTION)
         if values["printer"] is None:
             raise InputError("No printer is set up: mailslot set print printer=ipp://…", stage="resolve")
-        pins = StoredPins(device.store("printers"))
-        return await run_sync(find_printer, values["printer"], Options(ca_file=values["ca_file"], pins=pins))
+        options = Options(ca_file=values["ca_file"], pins=pins_of(device))
+        return await run_sync(find_printer, values["printer"], options)
 
     async def _forget(self, device: Device, current: int) -> None:
         """Keep of mails that are done what people may want to know of them, and nothing of those that are forgotten."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -22,6 +23,7 @@ from mailslot_plugins.panel.sections.fields import allowed, section_name
 from mailslot_plugins.panel.security.password import SHORTEST
 from mailslot_plugins.panel.security.paths import SIGN_IN
 from mailslot_plugins.panel.security.throttle import WaitError
+from mailslot_plugins.printers.pins import pins_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -88,6 +90,14 @@ async def delete_key(request: Request) -> Response:
     return redirect(request, f"{HERE}#keys", notice=_said(request, "key_deleted"))
 
 
+async def forget_printer(request: Request) -> Response:
+    """Let go of a printer's certificate; one that is gone already is no trouble."""
+    device: Device = request.app.state.device
+    with suppress(InputError):
+        await pins_of(device).forget(str(request.state.form.get("printer", "")))
+    return redirect(request, f"{HERE}#printers", notice=_said(request, "printer_forgotten"))
+
+
 async def sign_out_everywhere(request: Request) -> Response:
     """End all sessions, this one too."""
     request.state.security.sign_out(request, everywhere=True)
@@ -142,6 +152,7 @@ async def _page(
         # The one place where it is shown.
         new_key=new_key.reveal() if isinstance(new_key, Secret) else "",
         certificate=security.identity,
+        printers=await pins_of(device).all(),
         sections=[(name, section_name(name, request.state.language)) for name in await run_sync(section_names)],
         least=SHORTEST,
         version=mailslot.__version__,
@@ -166,6 +177,7 @@ routes = [
     Route(f"{HERE}/password", change_password, methods=["POST"]),
     Route(f"{HERE}/keys", make_key, methods=["POST"]),
     Route(f"{HERE}/keys/{{id}}/delete", delete_key, methods=["POST"]),
+    Route(f"{HERE}/printers/forget", forget_printer, methods=["POST"]),
     Route(f"{HERE}/sign-out-everywhere", sign_out_everywhere, methods=["POST"]),
     Route(f"{HERE}/report", report, methods=["POST"]),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mailslot.slots.keys import plain
 from mailslot.slots.overview import as_text
@@ -119,13 +119,13 @@ def _field(section: Section, key: str, given: Mapping[str, Any], entered: Mappin
 
 def _entered(key: Key, value: object) -> str:
     """Return a value as somebody would enter it, so that a form that is sent back as it is changes nothing."""
-    held: object = plain(value)
-    if isinstance(held, list):
-        parts = [str(each) for each in cast("list[object]", held)]
+    held = plain(value)
+    if isinstance(value, tuple):
         for separator in _SEPARATORS:
             with suppress(ValueError):
-                if key.parse(separator.join(parts)) == value:
-                    return separator.join(parts)
+                text = separator.join(map(str, held))
+                if key.parse(text) == value:
+                    return text
     return as_text(held)
 
 

@@ -11,7 +11,7 @@ from anyio.to_thread import run_sync
 from mailslot.errors import MailError
 from mailslot_plugins.printers.ipp.client import http_address, opening, post
 from mailslot_plugins.printers.ipp.codec import Attribute, Tag, encode
-from mailslot_plugins.printers.ipp.trust import context_for
+from mailslot_plugins.printers.ipp.trust import context_for, distrusted
 from mailslot_plugins.printers.printer import PrinterError
 
 if TYPE_CHECKING:
@@ -180,7 +180,20 @@ class Operations:
         except PrinterError:
             raise
         except MailError as error:
-            raise _as_printer_error(error) from error
+            raise self._as_printer_error(error) from error
+
+    def _as_printer_error(self, error: MailError) -> PrinterError:
+        sentence = str(error)
+        if "certificate verify failed" in error.detail.lower():
+            sentence = distrusted(self._options)
+        known = error.cause in {"printer_unreachable", "printer_stopped"}
+        return PrinterError(
+            sentence,
+            stage=error.stage,
+            cause=error.cause if known else "printer_unreachable",
+            retryable=True,
+            detail=error.detail,
+        )
 
 
 _WANTED: Final = "requested-attributes"
@@ -194,20 +207,6 @@ def user(name: str) -> Attribute:
 def cut(text: str, octets: int) -> str:
     """Return a text's beginning that has at most so many octets in UTF-8."""
     return text.encode()[:octets].decode("utf-8", "ignore")
-
-
-def _as_printer_error(error: MailError) -> PrinterError:
-    sentence = str(error)
-    if "certificate verify failed" in error.detail.lower():
-        sentence = "The printer's certificate is not the one that it had before, or nobody trusts it."
-    known = error.cause in {"printer_unreachable", "printer_stopped"}
-    return PrinterError(
-        sentence,
-        stage=error.stage,
-        cause=error.cause if known else "printer_unreachable",
-        retryable=True,
-        detail=error.detail,
-    )
 
 
 class _Pieces:

@@ -38,12 +38,38 @@ async def context_for(address: str, options: Options) -> ssl.SSLContext:
     """
     if not address.startswith("https:") or options.ca_file is not None or options.pins is None:
         return await run_sync(tls_context, options.ca_file)
-    place = urlsplit(address).netloc
+    place = place_of(address)
     pem = await options.pins.get(place)
     if pem is None:
         pem = await _shown(address, options.timeout)
         await options.pins.put(place, pem)
     return pinned(pem)
+
+
+def place_of(address: str) -> str:
+    """Return by what a printer's certificate is kept, ``HOST:PORT``.
+
+    Args:
+        address: the printer's, as HTTP has it.
+    """
+    return urlsplit(address).netloc
+
+
+def distrusted(options: Options) -> str:
+    """Say why a printer's certificate is not believed, and what to do where that is no surprise.
+
+    Args:
+        options: those of the printer.
+    """
+    if options.ca_file is not None:
+        return "Nobody whom ca_file names vouches for the printer's certificate."
+    if options.pins is None:
+        return "Nobody vouches for the printer's certificate."
+    # It does not say where the printer is: whoever has mailed a document is told as well.
+    return (
+        "The printer shows another certificate than before. If it was replaced or reset, let go of the old one with "
+        "mailslot printer forget, or on the page Device of the panel."
+    )
 
 
 def pinned(pem: str) -> ssl.SSLContext:
