@@ -121,7 +121,7 @@ def test_a_vault_that_cannot_be_written(records: Records) -> None:
     moved = SAME.replace("mail.example.com", "new.example")
     plan = plan_takeover(records, f"{HEAD}{moved.replace('fax-pop', 'smtp')}{moved}", "e.toml")
     before = records.settings.path.read_bytes()
-    (records.home / "vault" / "fax-pop.json.new").mkdir()
+    (records.home / "vault" / "fax-pop.json.next").mkdir()
     with pytest.raises(MailError, match="cannot be written"):
         take_over(records, plan)
     assert records.settings.path.read_bytes() == before
@@ -132,12 +132,12 @@ def test_a_vault_that_cannot_be_written(records: Records) -> None:
 def test_settings_that_cannot_be_written(records: Records) -> None:
     plan = plan_takeover(records, HEAD + SAME.replace("mail.example.com", "new.example"), "e.toml")
     before = records.settings.path.read_bytes()
-    (records.home / "mailslot.toml.new").mkdir()
+    (records.home / "mailslot.toml.next").mkdir()
     with pytest.raises(SettingsFileError, match="cannot be written"):
         take_over(records, plan)
     assert records.settings.path.read_bytes() == before
     assert records.vault.read("fax-pop", "password") == Secret("geheim-1")
-    (records.home / "mailslot.toml.new").rmdir()
+    (records.home / "mailslot.toml.next").rmdir()
     take_over(records, plan)
     assert kept(records, "fax-pop") == {"client_secret"}
 
@@ -145,12 +145,14 @@ def test_settings_that_cannot_be_written(records: Records) -> None:
 def test_a_file_that_is_a_burden(records: Records) -> None:
     """Each of these ends at once, in a sentence."""
     deep = HEAD + "x = " + "[" * 50_000 + "]" * 50_000
-    dotted = HEAD + ".".join("a" * 1 for _ in range(20_000)) + " = 1\n"
+    dotted = HEAD + ".".join(["a"] * 400_000) + " = 1\n"
+    quoted = HEAD + "x = {" + " . ".join(["'a'"] * 100_000) + " = 1}\n"
     twice = f"{HEAD}[records.smtp]\nport = 25\n[records.smtp]\nport = 26\n"
-    many = HEAD + "".join(f"[t{number}]\n" for number in range(2_000))
+    many = HEAD + "".join(f"[t{number}]\n" for number in range(100_000))
     for text in (
         deep,
         dotted,
+        quoted,
         twice,
         many,
         f"{HEAD}[records]\nsmtp = 5\n",

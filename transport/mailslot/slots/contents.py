@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from mailslot.slots.toml_layout import Path
 
 _POSITION: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+_DEEP: Final = re.compile(r"""(?<![A-Za-z0-9_-])(?:(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){128}""")
+"""A name of more parts than any table, key or host has; ``tomllib`` takes time that grows with their square."""
+
 _MOST_LINES: Final = 500
 _MOST_FAULTS: Final = 100
 
@@ -102,6 +105,11 @@ def read_contents(text: str, path: str, find: Callable[[str], Section | None]) -
     raise SettingsFileError(sentence, faults=tuple(faults), detail="\n".join(lines), contents=mended)
 
 
+def is_deep(text: str) -> bool:
+    """Whether a document has names of so many parts that it is a burden to read."""
+    return _DEEP.search(text) is not None
+
+
 def _legible(text: str) -> tuple[str | None, list[Fault]]:
     """Return the document without those lines that are wrong by themselves, and what is wrong with them.
 
@@ -109,6 +117,8 @@ def _legible(text: str) -> tuple[str | None, list[Fault]]:
     """
     lines = text.split("\n")
     faults: list[Fault] = []
+    if is_deep(text):
+        return None, [Fault(None, "", "", "tables or lists are nested too deeply.")]
     while len(faults) < _MOST_FAULTS:
         try:
             tomllib.loads("\n".join([*lines, ""]))
@@ -164,6 +174,8 @@ class _Check:
         records: dict[str, Settings] = {record: Settings() for record in PROTOCOLS}
         sections: dict[str, Mapping[str, Any]] = {}
         for name, table in tables.items():
+            if len(self.faults) >= _MOST_FAULTS:
+                break
             if name == "records":
                 for record, inner in self._table((name,), table).items():
                     self._record(records, record, inner)
@@ -201,6 +213,8 @@ class _Check:
 
     def _values(self, path: Path, table: Mapping[str, object], known: Mapping[str, Key]) -> Iterator[tuple[str, Any]]:
         for key, value in table.items():
+            if len(self.faults) >= _MOST_FAULTS:
+                break
             if key in SECRETS and key not in known:
                 what = f"{key} is a secret, and secrets never stand here: mailslot set SLOT {key}=-."
                 self._fault((*path, key), key, what)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mailslot.errors import InputError
 from mailslot.net.endpoint import Security
-from mailslot.slots.contents import Contents, SettingsFileError, read_contents
+from mailslot.slots.contents import Contents, SettingsFileError, is_deep, read_contents
 from mailslot.slots.corrections import MICROSOFT_NOTE, STARTTLS_ON_587, without_port_465
 from mailslot.slots.destinations import DROPPED, misdirected
 from mailslot.slots.keys import plain, shown
@@ -205,6 +205,8 @@ def _corrected(values: dict[Table, dict[str, Any]], before: Mapping[str, Setting
 
 def _check_version(given: str, name: str) -> None:
     """Refuse what is of another version before anything in it is called wrong."""
+    if is_deep(given):
+        return  # as below
     try:
         header: object = tomllib.loads(given).get(HEADER.name)
     except (ValueError, RecursionError):

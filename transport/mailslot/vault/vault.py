@@ -87,9 +87,7 @@ class Vault:
         return self.all_changed({record: fields})
 
     @contextmanager
-    def all_changed(
-        self, changes: Mapping[str, Mapping[str, Secret | None]]
-    ) -> Generator[dict[Path, bytes | None]]:
+    def all_changed(self, changes: Mapping[str, Mapping[str, Secret | None]]) -> Generator[dict[Path, bytes | None]]:
         """Give what the files of several records would hold, as `changed` does; `changes` is by record."""
         for field in (field for fields in changes.values() for field in fields):
             _check(field)
