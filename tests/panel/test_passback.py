@@ -197,6 +197,20 @@ async def test_a_change_in_the_panel_is_shown_before_it_drops(visitor: Visitor, 
     assert kept(device, "fax.pop") == {"password", "client_secret"}
 
 
+async def test_another_tenant_drops_the_client_secret(visitor: Visitor, device: Device) -> None:
+    """Where the application is entered, too: a tenant is a part of the endpoint's address."""
+    reset = dict.fromkeys(("authorization_endpoint", "token_endpoint"))
+    await run_sync(partial(device.set, "fax.pop", provider="microsoft365", tenant="ours.example", **reset))
+    page = "/slots/fax.pop/token"
+    same = {"client_id": "printer", "tenant": "ours.example"}
+    await visitor.submit(f"{page}/application", page, **same)
+    assert kept(device, "fax.pop") == {"password", "client_secret"}
+    await visitor.submit(f"{page}/application", page, **{**same, "tenant": "evil.example"})
+    assert kept(device, "fax.pop") == {"password"}
+    assert "The client secret was entered for another token service" in words(await visitor.get(page))
+    await run_sync(partial(device.set, "fax.pop", tenant=None))
+
+
 async def test_the_first_start_drops_too(visitor: Visitor, device: Device) -> None:
     await visitor.submit("/first-start/slot", provider="google", account="scanner@example.com")
     assert "client_secret" not in kept(device, "network.smtp")

@@ -10,7 +10,9 @@ from starlette.routing import Route
 
 from mailslot.errors import InputError, MailError
 from mailslot_plugins.panel.render import device_of, redirect, render, text
+from mailslot_plugins.panel.security.session import Notice
 from mailslot_plugins.panel.slots.place import slot_of
+from mailslot_plugins.panel.slots.review import drop_texts
 from mailslot_plugins.panel.token import callback
 from mailslot_plugins.panel.token.application import save
 from mailslot_plugins.panel.token.deletion import start_deletion
@@ -99,13 +101,14 @@ async def save_application(request: Request) -> Response:
         return redirect(request, _path(slot))
     form = {name: str(value) for name, value in request.state.form.items()}
     try:
-        await run_sync(save, device.records, slot.record, provider, form)
+        changed = await run_sync(save, device.records, slot.record, provider, form)
     except MailError as error:
         key = error.key if isinstance(error, InputError) else ""
         fault = _fault(request, key, form, error)
         shown: dict[str, Any] = await view(request, slot, faults={key or "application": fault})
         shown["values"] = {**shown["values"], **{name: form.get(name, "") for name in shown["fields"]}}
         return render(request, "token/token.html", 422, **shown)
+    request.state.session.notices += [Notice("warning", each) for each in drop_texts(request, changed.dropped)]
     return redirect(request, _path(slot), text(request, "token", "saved"))
 
 
