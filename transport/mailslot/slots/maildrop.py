@@ -201,8 +201,21 @@ def options_of(maildrop: Maildrop, settings: Settings) -> dict[str, Any]:
     return values
 
 
-def check_maildrop(settings: Settings, before: Settings, by: SetBy) -> None:
+def check_maildrop(settings: Settings) -> None:
     """Refuse a maildrop that is not installed, and options that it does not know; blocks as `find_maildrop` does.
+
+    Raises:
+        InputError: with what there is.
+    """
+    try:
+        options_of(find_maildrop(settings.maildrop), settings)
+    except InputError as error:
+        # Whoever sets what cannot be used has entered something wrong, whatever is missing for it.
+        raise InputError(str(error), stage=error.stage, detail=error.detail) from error
+
+
+def check_options(settings: Settings, before: Settings, by: SetBy) -> None:
+    """Refuse options of a maildrop that somebody may not set; blocks as `find_maildrop` does.
 
     Args:
         settings: as they would be.
@@ -210,15 +223,11 @@ def check_maildrop(settings: Settings, before: Settings, by: SetBy) -> None:
         by: who wants them to be so.
 
     Raises:
-        NotPermittedError: he may not set one of the options.
-        InputError: with what there is.
+        NotPermittedError: he may not.
+        InputError: as for `check_maildrop`.
     """
-    try:
-        maildrop = find_maildrop(settings.maildrop)
-        values = options_of(maildrop, settings)
-    except InputError as error:
-        # Whoever sets what cannot be used has entered something wrong, whatever is missing for it.
-        raise InputError(str(error), stage=error.stage, detail=error.detail) from error
+    maildrop = find_maildrop(settings.maildrop)
+    values = options_of(maildrop, settings)
     former: Mapping[str, Any] = {}
     with suppress(InputError):
         former = options_of(maildrop, before) if before.maildrop == settings.maildrop else {}

@@ -20,7 +20,7 @@ from mailslot.slots.clients import client_for
 from mailslot.slots.corrections import MICROSOFT_NOTE, STARTTLS_ON_587, Meant, meant, without_port_465
 from mailslot.slots.destinations import DROPPED, misdirected
 from mailslot.slots.flows import APP_FLOWS, TOKEN_SOURCES, find_flow
-from mailslot.slots.maildrop import check_maildrop
+from mailslot.slots.maildrop import check_maildrop, check_options
 from mailslot.slots.permission import check_permission
 from mailslot.slots.presets import effective
 from mailslot.slots.record import RecordStore
@@ -188,7 +188,8 @@ class Records:
         if values.get("ca_file"):
             check_authorities(after.ca_file)
         if {"maildrop", "maildrop_options"} & values.keys():
-            check_maildrop(after, before, by)
+            check_maildrop(after)
+            check_options(after, before, by)
         if source := values.get("token_source"):
             TOKEN_SOURCES.find(str(source).partition(" ")[0])
         if values.get("submitter"):

@@ -16,7 +16,7 @@ from mailslot.slots.contents import Contents, SettingsFileError, is_deep, read_c
 from mailslot.slots.corrections import MICROSOFT_NOTE, STARTTLS_ON_587, without_port_465
 from mailslot.slots.destinations import DROPPED, misdirected
 from mailslot.slots.keys import plain, shown
-from mailslot.slots.maildrop import check_maildrop
+from mailslot.slots.maildrop import check_options
 from mailslot.slots.overview import as_text
 from mailslot.slots.permission import NotPermittedError, exceeds, needed
 from mailslot.slots.section import find_section
@@ -162,7 +162,7 @@ def _change(
     local = exceeds(needed(keys_of(table)[key], value, held), "administrator")
     if key in {"maildrop", "maildrop_options"}:
         try:
-            check_maildrop(after[table[1]], before[table[1]], "administrator")
+            check_options(after[table[1]], before[table[1]], "administrator")
         except NotPermittedError:
             local = True
         except InputError:
