@@ -16,6 +16,8 @@ from mailslot.net.channel import Channel
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+pytestmark = pytest.mark.virtual_time
+
 ENDPOINT = Endpoint("localhost", 25, Security.NONE)
 
 

@@ -20,6 +20,8 @@ from mailslot.net.connect import MAX_ADDRESSES, connect, other_family, resolve
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+pytestmark = pytest.mark.virtual_time
+
 
 @contextmanager
 def listening(host: str = "127.0.0.1", port: int = 0) -> Iterator[socket.socket]:

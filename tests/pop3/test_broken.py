@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from mailslot import Endpoint
     from pop3.hostile import Client
 
+pytestmark = pytest.mark.virtual_time
+
 MESSAGE = b"Subject: x\r\n\r\n.\r\nlast\r\n"
 ENTRY = Entry(1, "a", 24)
 
