@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import math
 import selectors
+import time
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -64,10 +65,12 @@ async def passing(clock: trio.testing.MockClock | None) -> AsyncIterator[None]:
 
 
 def clock() -> Callable[[], float]:
-    """Return this loop's clock, to be read in any thread."""
-    if sniffio.current_async_library() == "trio":
-        return trio.lowlevel.current_clock().current_time
-    return asyncio.get_running_loop().time
+    """Return this loop's clock, to be read in any thread; outside of a loop, the machine's."""
+    try:
+        library = sniffio.current_async_library()
+    except sniffio.AsyncLibraryNotFoundError:
+        return time.monotonic
+    return trio.lowlevel.current_clock().current_time if library == "trio" else asyncio.get_running_loop().time
 
 
 @contextmanager

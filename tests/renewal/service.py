@@ -68,7 +68,7 @@ class Service:
     Attributes:
         policy: what becomes of used renewal tokens.
         lifetime: what ``expires_in`` says; None leaves it out.
-        slow: seconds from acting to answering.
+        slow: seconds from acting to answering, unless it is `ending`.
         lose: how many of the next answers are lost after acting.
         ahead: seconds that its clock, by ``Date``, is ahead.
         say: answers given instead of the true ones.
@@ -79,6 +79,7 @@ class Service:
         self.policy: Policy = "strict"
         self.lifetime: object = 3600
         self.slow = 0.0
+        self.ending = threading.Event()
         self.lose = 0
         self.ahead = 0.0
         self.say: list[Said] = []
@@ -119,6 +120,7 @@ class Service:
         self._server.serve_forever(poll_interval=0.01)
 
     def stop(self) -> None:
+        self.ending.set()
         self._server.shutdown()
 
     def close(self) -> None:
@@ -187,7 +189,7 @@ def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
                 names = b64decode(pair).decode().split(":")
                 form["client_id"], form["client_secret"] = map(unquote_plus, names)
             answer = service.revoke(form) if self.path == "/revoke" else service.renew(form)
-            time.sleep(service.slow)
+            service.ending.wait(service.slow)
             if service.lose > 0 and self.path == "/token":
                 service.lose -= 1
                 self.close_connection = True

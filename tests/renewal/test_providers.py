@@ -46,7 +46,7 @@ class Enters(Nobody):
 @asynccontextmanager
 async def panel(home: Path, issuer: str, flow: Flow, account: str) -> AsyncIterator[tuple[GrantSource, FakeClocks]]:
     """A source whose provider is known by its issuer alone."""
-    async with TokenHttp(timeout=2, trust_env=False) as http:
+    async with TokenHttp(timeout=120, trust_env=False) as http:
         clocks = FakeClocks()
         client = Client(custom(issuer=issuer, scopes=" ".join(SCOPES)), "panel", account, SCOPES)
         yield GrantSource("smtp", devices.store(home), flow, client, http, clocks=clocks.clocks), clocks

