@@ -33,6 +33,9 @@ TURNS: Final = 5
 TURN: Final = 0.004
 """Seconds that each of them takes."""
 
+STEP: Final = 0.01
+"""Virtual seconds that the clock jumps at least: what is due within them comes together, as on any real clock."""
+
 
 def backend(name: str) -> tuple[str, dict[str, Any]]:
     """Return what anyio runs, with virtual time, for the backend of this name."""
@@ -141,7 +144,7 @@ class _PatientSelector(selectors.DefaultSelector):
             if events := super().select(TURN):
                 return events
             quiet = quiet + 1 if self._loop.idle else 0
-        self._loop.jump(timeout)
+        self._loop.jump(max(timeout, STEP))
         return []
 
 
@@ -174,4 +177,4 @@ async def _jump(
                 quiet, taken = quiet + 1 if idle else 0, steps.taken
             due = trio.lowlevel.current_statistics().seconds_to_next_deadline
             if 0 < due < math.inf:
-                clock.jump(due)
+                clock.jump(max(due, STEP))

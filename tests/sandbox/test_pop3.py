@@ -136,7 +136,7 @@ async def test_hanging_up_unlocks(sandbox: Sandbox) -> None:
     def talk() -> None:
         with pop3(sandbox):
             assert sandbox.maildrops[USER].locked
-        for _ in range(250):
+        for _ in range(6_000):
             if not sandbox.maildrops[USER].locked:
                 break
             time.sleep(0.02)

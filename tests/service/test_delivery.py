@@ -29,7 +29,7 @@ BOB, CAROL = "bob@example.com", "carol@example.com"
 
 
 @pytest.fixture(scope="module")
-async def running() -> AsyncIterator[Sandbox]:
+async def running(anyio_backend: object) -> AsyncIterator[Sandbox]:
     """A sandbox for all tests of this module."""
     async with run_sandbox() as sandbox:
         yield sandbox

@@ -85,10 +85,10 @@ async def test_it_delivers_and_polls_until_it_is_told_to_stop(tmp_path: Path, ba
             line = await service.until(lambda line: "mail" in line)
             assert (line["record"], line["pipeline"]) == (RECORD, "status")
             await service.until(lambda line: line.get("job") == early)
+            await until_true(lambda: service.hear().count("WATCHDOG=1") >= 2)
             assert await service.stop(number) == 0
             told = service.hear()
             assert told.count("READY=1") == told.count("STOPPING=1") == 1
-            assert told.count("WATCHDOG=1") >= 2
             assert any(line.startswith("STATUS=") for line in told)
             assert [line["level"] for line in service.lines if line["level"] == "error"] == []
 
