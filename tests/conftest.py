@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from inspect import iscoroutinefunction
+from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import settings
 import virtual_time as virtual
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Generator
 
 pytest_plugins = ["lab.fixtures"]
 
@@ -34,6 +34,24 @@ def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str
     asynchronous = collector.istestfunction(obj, name) and iscoroutinefunction(inner)
     if asynchronous and collector.get_closest_marker("virtual_time"):
         pytest.mark.usefixtures("virtual_time")(obj)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, Any, Any]:
+    """Refuse an asynchronous fixture that outlives its test's loop: the second loop's tests would run on the first."""
+    asynchronous = isasyncgenfunction(fixturedef.func) or iscoroutinefunction(fixturedef.func)
+    if asynchronous and fixturedef.scope != "function":
+        assert _knows_its_loop(fixturedef, request), f"{fixturedef.argname} has to take anyio_backend"
+    return (yield)
+
+
+def _knows_its_loop(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> bool:
+    if "anyio_backend" in fixturedef.argnames:
+        return True
+    found = (request._fixturemanager.getfixturedefs(name, request.node) for name in fixturedef.argnames)
+    return any(_knows_its_loop(each[-1], request) for each in found if each)
 
 
 @pytest.hookimpl(trylast=True)
