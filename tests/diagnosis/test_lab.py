@@ -64,7 +64,7 @@ class Office:
             "client_id": "panel",
             "scopes": "mail.send" if slot == SMTP else "mail.pop",
             "ca_file": self._ca_file,
-            "timeout": 15,
+            "timeout": 60,
         }
         self.device.point_to(slot, endpoint, **{**usual, **values})
         if token is not None:

@@ -279,7 +279,7 @@ async def test_a_password(office: Office) -> None:
 # Push
 
 
-async def until(test: Callable[[], bool], seconds: float = 10) -> None:
+async def until(test: Callable[[], bool], seconds: float = 120) -> None:
     with anyio.fail_after(seconds):
         while not test():  # noqa: ASYNC110 - nothing tells of it
             await anyio.sleep(0.01)

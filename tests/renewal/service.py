@@ -178,10 +178,10 @@ def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            if self.path == "/begin":
+            if self.path in {"/begin", "/set"}:
                 for name, value in json.loads(body).items():
                     setattr(service, name, value)
-                self._answer(Said(200, {"tokens": service.begin()}))
+                self._answer(Said(200, {"tokens": service.begin()} if self.path == "/begin" else {}))
                 return
             form = {name: values[0] for name, values in parse_qs(body).items()}
             scheme, _, pair = self.headers.get("Authorization", "").partition(" ")

@@ -123,7 +123,7 @@ class Outbox:
             except BaseException as error:  # noqa: BLE001 - raised below, so that the task group does not wrap it
                 failure = error
             await self.worker.stop()
-            group.cancel_scope.deadline = anyio.current_time() + 12
+            group.cancel_scope.deadline = anyio.current_time() + 120
         if failure is not None:
             raise failure
 

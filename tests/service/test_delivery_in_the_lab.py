@@ -48,7 +48,7 @@ class Office:
             "scopes": "mail.pop mail.send",
             "account": ALICE,
             "sender_address": ALICE,
-            "timeout": 10,
+            "timeout": 60,
         }
         shell.run("set", "network.smtp", *(f"{key}={value}" for key, value in known.items()))
         shell.run("set", "network.smtp", "client_secret=-", typed="alice-secret\n")

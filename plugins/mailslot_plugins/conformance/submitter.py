@@ -101,7 +101,7 @@ class SubmitterSuite:
     ) -> AsyncGenerator[SubmissionSession]:
         """Open a session with a sandbox, by a good token where nothing else is said."""
         auth = auth or OAuth(USER, Tokens(sandbox.provider.issue(USER).value.reveal()))
-        arguments = {"ssl_context": sandbox.client_context(), "timeout": 5.0, "final_timeout": 5.0, **arguments}
+        arguments = {"ssl_context": sandbox.client_context(), "timeout": 60.0, "final_timeout": 60.0, **arguments}
         endpoint = arguments.pop("endpoint", sandbox.smtps if tls else sandbox.smtp)
         async with type(self).submitter(endpoint, auth, **arguments) as session:
             yield session
@@ -370,7 +370,7 @@ class SubmitterSuite:
     async def test_without_encryption(self, sandbox: Sandbox) -> None:
         """It is for those who do not sign in, and STARTTLS is not used though it is offered."""
         endpoint = Endpoint("localhost", sandbox.smtp.port, Security.NONE)
-        async with type(self).submitter(endpoint, None, timeout=5.0) as session:
+        async with type(self).submitter(endpoint, None, timeout=60.0) as session:
             with pytest.raises(RefusedError) as caught:
                 await session.submit(USER, [TO], MESSAGE)
         assert caught.value.cause == "tls_required"
@@ -415,22 +415,25 @@ class SubmitterSuite:
         """Broken or silent: the stage is told, the session is closed, and there is doubt behind the message alone."""
         for ending in endings:
             silent = math.inf if ending is None else 0.0
-            for seconds in SHORT if ending is None else (60.0,):
-                hook = Hook()
-                sandbox.faults[:] = [Fault(at, protocol="smtp", act=False, replace=b"", delay=silent, ending=ending)]
-                with pytest.raises(NetworkError) as caught:
-                    async with self.opened(sandbox, timeout=seconds, final_timeout=seconds) as session:
-                        try:
-                            await session.submit(USER, [TO], MESSAGE, before_end=hook)
-                        finally:
-                            assert not session.usable
-                error = caught.value
-                if error.stage == stage:
-                    break
+            fault = Fault(at, protocol="smtp", act=False, replace=b"", delay=silent, ending=ending)
+            seconds, *longer = SHORT if ending is None else (60.0,)
+            error, hook = await self._breaks(sandbox, fault, seconds)
+            while error.stage != stage and longer:
+                error, hook = await self._breaks(sandbox, fault, longer.pop(0))
             assert (error.stage, error.retryable, error.in_doubt) == (stage, True, at == "message")
             assert (error.cause == "in_doubt") is error.in_doubt
             assert hook.calls == (at == "message")
         assert sandbox.submissions == []
+
+    async def _breaks(self, sandbox: Sandbox, fault: Fault, seconds: float) -> tuple[NetworkError, Hook]:
+        sandbox.faults[:], hook = [fault], Hook()
+        with pytest.raises(NetworkError) as caught:
+            async with self.opened(sandbox, timeout=seconds, final_timeout=seconds) as session:
+                try:
+                    await session.submit(USER, [TO], MESSAGE, before_end=hook)
+                finally:
+                    assert not session.usable
+        return caught.value, hook
 
     @pytest.mark.parametrize(
         "fault",
