@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 TURNS: Final = 5
 """How often in a row nothing may have come. What sends has its turns as we have ours, on a machine however busy."""
 
-TURN: Final = 0.004
-"""Seconds that each of them takes."""
+TURN: Final = 0.02
+"""Seconds that each of them takes; the system may keep an acknowledgement, and what waits for it, for 0.04 alone."""
 
 STEP: Final = 0.01
 """Virtual seconds that the clock jumps at least: what is due within them comes together, as on any real clock."""
