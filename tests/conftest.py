@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import ssl
+from inspect import isasyncgenfunction, iscoroutinefunction
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
 from hypothesis import settings
+
+import virtual_time as virtual
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Generator
 
 pytest_plugins = ["lab.fixtures"]
 
@@ -20,6 +27,33 @@ LONG = frozenset(
 """Files that take longest; begun first, none of them is what all wait for in the end."""
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str, obj: object) -> None:
+    """Let time be virtual for the asynchronous tests of a module that is marked so."""
+    inner = obj.hypothesis.inner_test if hasattr(obj, "hypothesis") else obj
+    asynchronous = collector.istestfunction(obj, name) and iscoroutinefunction(inner)
+    if asynchronous and collector.get_closest_marker("virtual_time"):
+        pytest.mark.usefixtures("virtual_time")(obj)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, Any, Any]:
+    """Refuse an asynchronous fixture that outlives its test's loop: the second loop's tests would run on the first."""
+    asynchronous = isasyncgenfunction(fixturedef.func) or iscoroutinefunction(fixturedef.func)
+    if asynchronous and fixturedef.scope != "function":
+        assert _knows_its_loop(fixturedef, request), f"{fixturedef.argname} has to take anyio_backend"
+    return (yield)
+
+
+def _knows_its_loop(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> bool:
+    if "anyio_backend" in fixturedef.argnames:
+        return True
+    found = (request._fixturemanager.getfixturedefs(name, request.node) for name in fixturedef.argnames)
+    return any(_knows_its_loop(each[-1], request) for each in found if each)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the long files first."""
@@ -27,9 +61,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module", params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
-    """Each asynchronous test runs twice."""
-    return str(request.param)
+def anyio_backend(request: pytest.FixtureRequest) -> str | tuple[str, dict[str, Any]]:
+    """Each asynchronous test runs twice; where its module is marked so, in virtual time."""
+    return virtual.backend(request.param) if request.node.get_closest_marker("virtual_time") else str(request.param)
+
+
+@pytest.fixture(scope="module")
+async def virtual_time(anyio_backend: tuple[str, dict[str, Any]]) -> AsyncIterator[None]:
+    """Time that passes only while nothing happens, for a whole module; see `virtual_time`."""
+    async with virtual.passing(anyio_backend[1].get("clock")):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -91,7 +91,7 @@ async def playing(
             group.start_soon(listener.serve, peer.serve)
             try:
                 yield peer
-                with anyio.move_on_after(2):
+                with anyio.move_on_after(60):
                     # What the client did last is still on its way.
                     await peer.played()
             except BaseException as error:  # noqa: BLE001 - raised below, so that the task group does not wrap it
@@ -157,7 +157,7 @@ class _Dialogue:
         def whole() -> bool:
             return len(self._heard) >= len(step.octets) if step.is_message else b"\n" in self._heard
 
-        with anyio.move_on_after(5) as scope:
+        with anyio.move_on_after(60) as scope:
             while not whole():
                 self._heard += await self._stream.receive()
         if scope.cancelled_caught:

@@ -24,7 +24,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
-SECONDS = 60
+SECONDS = 300
 CODE = "import sys, typed; typed.fork_commands(int(sys.argv[1])); from mailslot.cli import main; main()"
 LOADED_LATE = (
     "anyio._backends._asyncio",

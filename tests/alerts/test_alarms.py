@@ -232,7 +232,7 @@ async def test_the_pipeline_watches_until_it_is_stopped(tmp_path: Path, printer:
     async with device_in(tmp_path, WITH + watched + wanted) as device:
         async with anyio.create_task_group() as group:
             group.start_soon(AlertsPipeline().run, device)
-            with anyio.fail_after(10):
+            with anyio.fail_after(120):
                 async with aclosing(device.spool.changes()) as changes:
                     async for _ in changes:
                         if len(await device.spool.jobs()) == 2:
@@ -258,7 +258,7 @@ async def test_a_watch_that_fails_stops_no_other(
     monkeypatch.setattr("mailslot_plugins.alerts.pipeline.health_watch.watch", fail)
     async with device_in(tmp_path, WITH) as device, anyio.create_task_group() as group:
         group.start_soon(AlertsPipeline().run, device)
-        with anyio.fail_after(10):
+        with anyio.fail_after(120):
             await failed.wait()
             assert await Alarms(device).raise_("jam") == ""
         group.cancel_scope.cancel()

@@ -88,7 +88,7 @@ def copier(
 
 async def inbox(dovecot: Dovecot, user: str, number: int) -> list[EmailMessage]:
     """Wait until so many mails have arrived, and return them."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(120):
         while len(dovecot.messages(user)) < number:  # noqa: ASYNC110 - it is another process
             await anyio.sleep(0.02)
     found = [email.message_from_bytes(octets, policy=policy.default) for octets in dovecot.messages(user)]

@@ -63,7 +63,7 @@ class Device:
 
     def point_to(self, slot: str, endpoint: Endpoint, **values: Any) -> None:
         """Set where a slot's server is."""
-        address = {"server": endpoint.host, "port": endpoint.port, "security": endpoint.security.value, "timeout": 1}
+        address = {"server": endpoint.host, "port": endpoint.port, "security": endpoint.security.value, "timeout": 10}
         self.set(slot, **{**address, **values})
 
     async def keep(

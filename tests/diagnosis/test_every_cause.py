@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from diagnosis.device import Device
     from mailslot_plugins.sandbox import Sandbox
 
+pytestmark = pytest.mark.virtual_time
+
 ELSEWHERE = {"connection_timeout": "test_black_hole", "token_store_busy": "test_another_process_renews"}
 """Causes that need more than a sandbox, and the test below that reaches each."""
 

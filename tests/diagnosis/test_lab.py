@@ -64,7 +64,7 @@ class Office:
             "client_id": "panel",
             "scopes": "mail.send" if slot == SMTP else "mail.pop",
             "ca_file": self._ca_file,
-            "timeout": 15,
+            "timeout": 60,
         }
         self.device.point_to(slot, endpoint, **{**usual, **values})
         if token is not None:
@@ -110,7 +110,7 @@ async def test_a_message_arrives(office: Office, provider: Provider, dovecot: Do
     dovecot.empty(DAEMON)
     result = await office.test(SMTP, postfix.submission, provider.token(), send=True)
     assert result.ok, result
-    with anyio.fail_after(10):
+    with anyio.fail_after(120):
         while not dovecot.messages(DAEMON):  # noqa: ASYNC110 - Postfix tells nobody
             await anyio.sleep(0.01)
     [message] = dovecot.messages(DAEMON)
@@ -165,7 +165,7 @@ async def test_the_other_encryption(office: Office, provider: Provider, dovecot:
         assert found(result) == ("tls", "tls_port_mismatch")
         assert result.diagnosis.facts["security_right"] == "starttls"
     for slot, endpoint in ((SMTP, postfix.submissions), (POP, dovecot.pop3s)):
-        result = await office.test(slot, endpoint, provider.token(), security="starttls", timeout=1)
+        result = await office.test(slot, endpoint, provider.token(), security="starttls", timeout=5)
         assert found(result) == ("greeting", "tls_port_mismatch")
         assert result.diagnosis.facts["security_right"] == "tls"
 

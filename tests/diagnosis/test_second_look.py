@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from diagnosis.device import Device
     from mailslot_plugins.sandbox import Sandbox
 
+pytestmark = pytest.mark.virtual_time
+
 PLAIN = replace(
     DOVECOT,
     tls_required=False,

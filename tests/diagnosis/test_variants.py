@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+import virtual_time
 from diagnosis.played import circumstances, errors_of
 from mailslot.diagnosis.classify import diagnose
 from mailslot.diagnosis.rules import TABLES, Rule, rules
@@ -15,6 +16,8 @@ from transcripts import FIXTURES, parse
 
 if TYPE_CHECKING:
     import ssl
+
+pytestmark = pytest.mark.virtual_time
 
 FOLDERS = {protocol: folder for folder, protocol in TABLES.items()}
 
@@ -77,9 +80,9 @@ def other_words(code: str, words: str) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
+def anyio_backend() -> tuple[str, dict[str, Any]]:
     """What is said is told apart alike on either loop; `test_rules` has each of these dialogues on both."""
-    return "asyncio"
+    return virtual_time.backend("asyncio")
 
 
 WORDS = [other_host, trailing_id, no_host, capitals, small_letters, blanks]

@@ -16,6 +16,6 @@ TESTS = Path(__file__).parents[1]
 def test_killed_at_each_step(tmp_path: Path, what: str, backend: str) -> None:
     command = [sys.executable, "-W", "error", str(TESTS / "fax" / "crash.py"), what, str(tmp_path), backend]
     environment = {**os.environ, "PYTHONPATH": str(TESTS)}
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, env=environment)
     assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr}"
     assert "killed at" in ran.stdout

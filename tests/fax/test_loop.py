@@ -71,7 +71,7 @@ class Machines:
 
     async def arrive(self, user: str, number: int = 1) -> None:
         """Wait until so many mails are there."""
-        with anyio.fail_after(15):
+        with anyio.fail_after(120):
             while len(self.dovecot.messages(user)) < number:  # noqa: ASYNC110 - it is another process
                 await anyio.sleep(0.02)
 
@@ -148,7 +148,7 @@ async def test_the_loop(machines: Machines, tmp_path: Path) -> None:
     receipt = await job(receiver)
     assert receipt.state == "sent", receipt
     await machines.arrive(DAEMON, 1)
-    with anyio.fail_after(15):
+    with anyio.fail_after(120):
         while (await job(sender)).notes["confirmation"] != "processed":
             await poll(sender)
             await anyio.sleep(0.1)

@@ -1,7 +1,7 @@
 """Files of faxes and mails that are damaged at random, and what must hold of whatever comes of them.
 
 Run by `test_fuzz` as a process of its own, which ends with the first one that does harm:
-``python fuzz.py tiff|mime|pdf|picture SECONDS [SEED [FILE]]``, and the file always holds the last one.
+``python fuzz.py tiff|mime|pdf|picture SECONDS COUNT [SEED [FILE]]``, and the file always holds the last one.
 """
 
 from __future__ import annotations
@@ -274,7 +274,7 @@ def check_mail(octets: bytes) -> None:
         assert mail.report is None or len(mail.report.identifiers) <= 50
 
 
-def main(what: str, seconds: float, seed: int) -> None:
+def main(what: str, seconds: float, least: int, seed: int) -> None:
     chance = random.Random(seed)
     seeds, change, check = {
         "tiff": (tiffs(), change_field, check_tiff),
@@ -287,8 +287,8 @@ def main(what: str, seconds: float, seed: int) -> None:
     for octets in seeds:
         check(octets)
     ends, count = time.monotonic() + seconds, 0
-    last = Path(sys.argv[4]) if len(sys.argv) > 4 else None
-    while time.monotonic() < ends:
+    last = Path(sys.argv[5]) if len(sys.argv) > 5 else None
+    while count < least or time.monotonic() < ends:
         octets = damaged(chance.choice(seeds), chance, change)
         if last is not None:
             last.write_bytes(octets)
@@ -301,4 +301,5 @@ def main(what: str, seconds: float, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else random.randrange(2**32))
+    seed = int(sys.argv[4]) if len(sys.argv) > 4 else random.randrange(2**32)
+    main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), seed)

@@ -39,7 +39,7 @@ class Printer:
         self._get("supplies", {"supply0": waste, "supply1": black})
 
     def _get(self, page: str, values: dict[str, int]) -> None:
-        with urllib.request.urlopen(f"http://localhost:{self.port}/{page}?{urlencode(values)}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://localhost:{self.port}/{page}?{urlencode(values)}", timeout=120) as answer:
             answer.read()
 
 

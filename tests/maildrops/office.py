@@ -62,7 +62,7 @@ class Office:
     def another_client(self, folder: str = "INBOX") -> Iterator[imaplib.IMAP4_SSL]:
         """Another client, which has opened a folder; it blocks."""
         context = ssl.create_default_context(cafile=str(self.home / "ca.pem"))
-        with imaplib.IMAP4_SSL("localhost", self.dovecot.imaps.port, ssl_context=context, timeout=10) as client:
+        with imaplib.IMAP4_SSL("localhost", self.dovecot.imaps.port, ssl_context=context, timeout=120) as client:
             client.login(ALICE, PASSWORD)
             client.select(folder)
             yield client

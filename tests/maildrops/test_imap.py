@@ -210,7 +210,7 @@ async def test_the_connection_test_goes_through_its_stages(office: Office) -> No
     ("settings", "stage", "cause"),
     [
         ({"port": "imap"}, "tls", "tls_port_mismatch"),
-        ({"port": "imaps", "security": "starttls", "timeout": 1}, "greeting", "tls_port_mismatch"),
+        ({"port": "imaps", "security": "starttls", "timeout": 5}, "greeting", "tls_port_mismatch"),
         ({"port": "pop3s"}, "greeting", "not_a_mail_server"),
         ({"token": "no-token-of-anybody"}, "sign_in", "token_refused"),
     ],
@@ -279,7 +279,7 @@ async def test_a_password(office: Office) -> None:
 # Push
 
 
-async def until(test: Callable[[], bool], seconds: float = 10) -> None:
+async def until(test: Callable[[], bool], seconds: float = 120) -> None:
     with anyio.fail_after(seconds):
         while not test():  # noqa: ASYNC110 - nothing tells of it
             await anyio.sleep(0.01)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def test_killed_at_every_step(tmp_path: Path, dovecot: Dovecot, provider: Provider, ca: trustme.CA) -> None:
-    office = open_office(tmp_path, dovecot, provider, ca, record=RECORD, timeout=20)
+    office = open_office(tmp_path, dovecot, provider, ca, record=RECORD, timeout=300)
     (tmp_path / imap_crash.MAILDIR).write_text(str(dovecot.maildir(ALICE)))
     file = Path(imap_crash.__file__)
     ended = subprocess.run(
@@ -28,7 +28,7 @@ def test_killed_at_every_step(tmp_path: Path, dovecot: Dovecot, provider: Provid
         check=False,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
         env={**os.environ, "PYTHONPATH": str(file.parents[1])},
     )
     print(ended.stdout)

@@ -7,12 +7,13 @@ import base64
 import logging
 import tracemalloc
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 from aioimaplib import aioimaplib
 
+import virtual_time
 from maildrops.played import CLOSE, NOISE, PASSWORD, RECORD, USUAL, Answer, Played, played
 from mailslot.errors import (
     ClosedError,
@@ -46,10 +47,12 @@ if TYPE_CHECKING:
 
     Play = Callable[..., AbstractAsyncContextManager[Played]]
 
+pytestmark = pytest.mark.virtual_time
+
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return virtual_time.backend("asyncio")
 
 
 @pytest.fixture

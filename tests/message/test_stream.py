@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -72,6 +73,11 @@ async def test_size_and_octets_agree_and_everything_arrives(tmp_path, sizes, fro
     assert [part.get_filename() for part in parts] == [f"{n}.bin" for n in range(len(sizes))]
 
 
+def octets_read() -> int:
+    """How many octets this process has read so far."""
+    return int(re.search(r"^rchar: ([0-9]+)", Path("/proc/self/io").read_text(), re.MULTILINE)[1])
+
+
 @linux
 @pytest.mark.parametrize("gigabytes", [1, 5, 40])
 def test_the_size_of_a_huge_file_is_known_without_reading_it(tmp_path, gigabytes):
@@ -79,9 +85,9 @@ def test_the_size_of_a_huge_file_is_known_without_reading_it(tmp_path, gigabytes
     path.touch()
     size = gigabytes * 2**30 + 17
     os.truncate(path, size)
-    start = time.perf_counter()
+    before = octets_read()
     message = mail(Attachment.from_path(path))
-    assert time.perf_counter() - start < 0.5
+    assert octets_read() - before < 1_000_000
     small = mail(Attachment.from_bytes(b"abc", "huge.tif"), message_id=message.message_id)
     encoded = 4 * -(-size // 3)
     assert message.size == small.size - 6 + encoded + 2 * -(-encoded // 76)
@@ -302,9 +308,10 @@ async def test_streaming_does_not_hold_the_event_loop_up(tmp_path):
         async def watch() -> None:
             nonlocal longest
             while True:
-                start = time.perf_counter()
+                # Of this thread's own work, since the machine has other work, too.
+                start = time.thread_time()
                 await anyio.lowlevel.checkpoint()
-                longest = max(longest, time.perf_counter() - start)
+                longest = max(longest, time.thread_time() - start)
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch)

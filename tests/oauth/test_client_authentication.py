@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     from oauth.service import Answer, Request
 
+pytestmark = pytest.mark.virtual_time
+
 NOW = 1_800_000_000.0
 URL = "https://issuer.test/token"
 ENDS = dt.datetime(2035, 1, 1, tzinfo=dt.UTC)

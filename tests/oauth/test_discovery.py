@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from oauth.service import Answer, Request
 
+pytestmark = pytest.mark.virtual_time
+
 
 @pytest.fixture
 async def http() -> AsyncIterator[TokenHttp]:

@@ -22,6 +22,8 @@ from oauth.service import answering, client, reply
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+pytestmark = pytest.mark.virtual_time
+
 ASKED = ("mail.send", "offline_access")
 GOOD = {"access_token": "ya29.a", "token_type": "Bearer"}
 

@@ -52,7 +52,7 @@ class Fleet:
     @property
     def script(self) -> httpx2.AsyncClient:
         headers = {"authorization": f"Bearer {self.key}"}
-        return httpx2.AsyncClient(base_url=f"{self.house.address}/api", headers=headers, timeout=30, trust_env=False)
+        return httpx2.AsyncClient(base_url=f"{self.house.address}/api", headers=headers, timeout=120, trust_env=False)
 
 
 @asynccontextmanager
@@ -79,7 +79,7 @@ async def script(fleet: Fleet) -> AsyncGenerator[httpx2.AsyncClient]:
 
 async def ended(script: httpx2.AsyncClient, path: str) -> dict[str, Any]:
     """Ask until a task has ended."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(120):
         while (document := (await script.get(path)).json())["running"]:  # noqa: ASYNC110 - over HTTP
             await anyio.sleep(0.02)
     return document

@@ -78,7 +78,7 @@ async def test_it_is_true(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
                 *("--checks", "all", "--phases", "coverage,fuzzing", "--max-time", str(SECONDS), "--max-examples", "5"),
                 # Of the sections, which are all alike, one is enough.
                 *("--exclude-path-regex", "/sections/(alerts|panel|print|scan|status)$"),
-                *("--seed", "1", "--no-shrink", "--warnings", "off", "--request-timeout", "20"),
+                *("--seed", "1", "--no-shrink", "--warnings", "off", "--request-timeout", "120"),
             ],
             check=False,
             cwd=tmp_path,

@@ -77,7 +77,7 @@ async def test_a_dead_token_is_repaired_and_the_scan_leaves(tmp_path: Path, brow
             assert token_line(page, house, "install.quick") == "Retrieved"
             assert token_line(page, house, "print.pop") == "Not Retrieved"
             page.goto(f"{house.address}/jobs/1")
-            page.wait_for_selector(".badge.ok:has-text('sent')", timeout=20_000)
+            page.wait_for_selector(".badge.ok:has-text('sent')", timeout=120_000)
 
         def get_the_first(page: Page) -> None:
             page.set_viewport_size({"width": 390, "height": 844})
@@ -89,7 +89,7 @@ async def test_a_dead_token_is_repaired_and_the_scan_leaves(tmp_path: Path, brow
             page.goto(f"{house.address}/slots/print.pop")
             page.click("button:has-text('Check now')")
             page.goto(f"{house.address}/received?record=print-pop")
-            page.wait_for_selector(".mail:has(img.thumbnail):has-text('the plan for Monday')", timeout=20_000)
+            page.wait_for_selector(".mail:has(img.thumbnail):has-text('the plan for Monday')", timeout=120_000)
 
         def delete_one(page: Page) -> None:
             house.sign_in(page, "/slots/install.quick", password=PASSWORD)

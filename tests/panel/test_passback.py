@@ -120,7 +120,9 @@ async def visitor(house: House) -> AsyncIterator[Visitor]:
 async def script(house: House) -> AsyncIterator[httpx2.AsyncClient]:
     key = await run_sync(ApiKeys(house.device.home, lambda: 0.0).make, "attacker")
     headers = {"authorization": f"Bearer {key.reveal()}"}
-    async with httpx2.AsyncClient(base_url=f"{house.address}/api", headers=headers, timeout=30, trust_env=False) as api:
+    async with httpx2.AsyncClient(
+        base_url=f"{house.address}/api", headers=headers, timeout=120, trust_env=False
+    ) as api:
         yield api
 
 

@@ -277,7 +277,7 @@ async def test_mail_is_looked_for_now(visitor: Visitor, device: Device, sandbox:
     sandbox.maildrops["scanner@example.com"].add(b"Subject: status\r\n\r\nplease\r\n")
     path = "/slots/status.pop"
     assert (await visitor.submit(f"{path}/poll", path)).status_code == 303
-    with anyio.fail_after(20):
+    with anyio.fail_after(120):
         while "Looking for mail</span>" in (await visitor.get(path)).text:  # noqa: ASYNC110 - as a browser does
             await anyio.sleep(0.05)
     assert "On the server: 1, newly fetched: 0. From before the first check, and left alone: 1." in words(

@@ -26,7 +26,7 @@ class Visitor(httpx2.AsyncClient):
     """
 
     def __init__(self, address: str, **options: Any) -> None:
-        super().__init__(base_url=address, timeout=10, trust_env=False, **options)
+        super().__init__(base_url=address, timeout=120, trust_env=False, **options)
         self.headers["accept-language"] = "en"
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:

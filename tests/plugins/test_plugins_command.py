@@ -105,7 +105,7 @@ class Damaged(Site):
 
     def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
         ran = subprocess.run(
-            self.command(*arguments), env=self.environment, capture_output=True, text=True, timeout=60, check=False
+            self.command(*arguments), env=self.environment, capture_output=True, text=True, timeout=900, check=False
         )
         assert "Traceback" not in ran.stdout + ran.stderr
         assert ran.returncode == code, ran.stderr

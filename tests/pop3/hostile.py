@@ -132,7 +132,7 @@ class Server:
 
     async def left(self) -> None:
         """Wait until all clients have closed their connections."""
-        with anyio.fail_after(2):
+        with anyio.fail_after(60):
             for client in self.clients:
                 await client.gone.wait()
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from mailslot_plugins.sandbox import Sandbox
 
+pytestmark = pytest.mark.virtual_time
+
 
 class Tokens:
     """The first token is refused."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mailslot.pop3.retrieval import Retrieval
     from mailslot_plugins.sandbox import Sandbox
 
+pytestmark = pytest.mark.virtual_time
+
 pipelining = pytest.mark.parametrize("personality", [DOVECOT, EXCHANGE], ids=["PIPELINING", "lockstep"])
 
 

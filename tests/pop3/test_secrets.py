@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from pop3.hostile import Client
 
+pytestmark = pytest.mark.virtual_time
+
 USER = "scanner@example.com"
 TOKEN = "ya29.A0aRd-QmTc2Nvb3Rlcg_xyz"
 PASSWORD = "Hunter2"

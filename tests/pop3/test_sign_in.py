@@ -26,6 +26,8 @@ from mailslot_plugins.sandbox import DOVECOT, EXCHANGE, GMAIL, Sandbox
 from pop3.conftest import USER
 from pop3.hostile import AUTH, Client, serving
 
+pytestmark = pytest.mark.virtual_time
+
 
 class Tokens:
     """Gives one thing after the other: tokens, or what it raises."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mailslot.sasl.credentials import Credentials
     from transcripts import Transcript
 
+pytestmark = pytest.mark.virtual_time
+
 TRANSCRIPTS = load("pop3")
 
 every = pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda transcript: transcript.name)

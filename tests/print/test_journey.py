@@ -106,7 +106,7 @@ def page(octets: bytes) -> Image.Image:
 
 
 async def arrived(dovecot: Dovecot, user: str, number: int) -> list[bytes]:
-    with anyio.fail_after(10):
+    with anyio.fail_after(120):
         while len(dovecot.messages(user)) < number:  # noqa: ASYNC110 - it is another process
             await anyio.sleep(0.02)
     return dovecot.messages(user)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mailslot.spool.spool import Spool
 
 SCAN = Path(__file__).parents[2] / "fixtures" / "scan" / "page.pdf"
-QUICK = Options(patience=20, timeout=10)
+QUICK = Options(patience=300, timeout=120)
 
 
 def scan(**values: object) -> Document:

@@ -36,7 +36,7 @@ IT = Document(SCAN, "pdf", "It", "alice@example.com", copies=2)
 async def print_on(played: Played, spool: Spool, folder: Path) -> Printed:
     """As the pipeline does: with all that is remembered."""
     journal = await Journal.load(spool.store("print"), "mail:1")
-    printer = IppPrinter(played.uri, Options(patience=5, timeout=5))
+    printer = IppPrinter(played.uri, Options(patience=120, timeout=120))
     return await print_document(printer, IT, folder, journal, "0")
 
 

@@ -69,7 +69,7 @@ class Service:
     Attributes:
         policy: what becomes of used renewal tokens.
         lifetime: what ``expires_in`` says; None leaves it out.
-        slow: seconds from acting to answering.
+        slow: seconds from acting to answering, unless it is `ending`.
         lose: how many of the next answers are lost after acting.
         ahead: seconds that its clock, by ``Date``, is ahead.
         say: answers given instead of the true ones.
@@ -82,6 +82,7 @@ class Service:
         self.policy: Policy = "strict"
         self.lifetime: object = 3600
         self.slow = 0.0
+        self.ending = threading.Event()
         self.lose = 0
         self.ahead = 0.0
         self.say: list[Said] = []
@@ -124,6 +125,7 @@ class Service:
         self._server.serve_forever(poll_interval=0.01)
 
     def stop(self) -> None:
+        self.ending.set()
         self._server.shutdown()
 
     def close(self) -> None:
@@ -185,10 +187,10 @@ def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            if self.path == "/begin":
+            if self.path in {"/begin", "/set"}:
                 for name, value in json.loads(body).items():
                     setattr(service, name, [Said(**said) for said in value] if name == "say" else value)
-                self._answer(Said(200, {"tokens": service.begin()}))
+                self._answer(Said(200, {"tokens": service.begin()} if self.path == "/begin" else {}))
                 return
             form = {name: values[0] for name, values in parse_qs(body).items()}
             scheme, _, pair = self.headers.get("Authorization", "").partition(" ")
@@ -196,7 +198,7 @@ def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
                 names = b64decode(pair).decode().split(":")
                 form["client_id"], form["client_secret"] = map(unquote_plus, names)
             answer = service.revoke(form) if self.path == "/revoke" else service.renew(form)
-            time.sleep(service.slow)
+            service.ending.wait(service.slow)
             if service.lose > 0 and self.path == "/token":
                 service.lose -= 1
                 self.close_connection = True

@@ -277,7 +277,7 @@ async def test_lost_answers_are_not_asked_for_after_a_minute(home: Path, service
 
 
 async def test_a_slow_answer(home: Path, service: Service) -> None:
-    async with running(home, service, timeout=5) as device:
+    async with running(home, service, timeout=300) as device:
         service.slow = 0.4
         await device.sign_in(age=7200)
         await device.token()
@@ -285,8 +285,8 @@ async def test_a_slow_answer(home: Path, service: Service) -> None:
 
 
 async def test_an_answer_that_is_too_slow(home: Path, service: Service) -> None:
-    async with running(home, service, timeout=0.1) as device:
-        service.policy, service.slow = "lax", 0.5
+    async with running(home, service, timeout=2) as device:
+        service.policy, service.slow = "lax", 300
         await device.sign_in(age=7200)
         error = await device.refuse("token_service_unreachable")
         assert error.retryable
@@ -308,7 +308,7 @@ async def test_a_flow_that_never_ends(home: Path, service: Service, monkeypatch:
         device.flow = Endless()
         device.restart()
         await device.sign_in(age=7200)
-        with anyio.fail_after(5):
+        with anyio.fail_after(120):
             assert (await device.refuse("token_service_unreachable")).retryable
             monkeypatch.undo()
             device.flow = SignedIn()

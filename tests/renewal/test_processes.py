@@ -23,7 +23,7 @@ def prove(*arguments: str | Path) -> str:
         check=False,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=900,
         env=environment,
     )
     print(ended.stdout)

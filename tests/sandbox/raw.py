@@ -21,7 +21,7 @@ USER = "scanner@example.com"
 
 async def in_thread(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Run a blocking client beside the sandbox."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(120):
         return await anyio.to_thread.run_sync(partial(function, *args, **kwargs))
 
 

@@ -31,9 +31,9 @@ async def test_poplib_fetches_and_deletes(sandbox: Sandbox, tls: bool) -> None:
     def fetch() -> None:
         context = sandbox.client_context()
         if tls:
-            client: poplib.POP3 = poplib.POP3_SSL("localhost", sandbox.pop3s.port, timeout=5, context=context)
+            client: poplib.POP3 = poplib.POP3_SSL("localhost", sandbox.pop3s.port, timeout=120, context=context)
         else:
-            client = poplib.POP3("localhost", sandbox.pop3.port, timeout=5)
+            client = poplib.POP3("localhost", sandbox.pop3.port, timeout=120)
             assert "STLS" in client.capa()
             client.stls(context)
         assert client.capa()["SASL"] == ["PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER", "SCRAM-SHA-256"]
@@ -136,7 +136,7 @@ async def test_hanging_up_unlocks(sandbox: Sandbox) -> None:
     def talk() -> None:
         with pop3(sandbox):
             assert sandbox.maildrops[USER].locked
-        for _ in range(250):
+        for _ in range(6_000):
             if not sandbox.maildrops[USER].locked:
                 break
             time.sleep(0.02)

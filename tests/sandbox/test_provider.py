@@ -28,7 +28,7 @@ def fetch(url: str, basic: tuple[str, str] | None = None, **form: str) -> tuple[
         request.add_header("Authorization", "Basic " + b64(":".join(map(urllib.parse.quote_plus, basic))))
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=5) as response:
+        with opener.open(request, timeout=120) as response:
             body = response.read()
             return response.status, json.loads(body or b"{}"), dict(response.headers)
     except urllib.error.HTTPError as error:
@@ -181,7 +181,7 @@ async def test_a_client_that_cannot_write_basic(sandbox: Sandbox) -> None:
     request = urllib.request.Request(f"{sandbox.issuer}/token", b"", {"Authorization": "Basic !"})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with pytest.raises(urllib.error.HTTPError) as refused:
-        await in_thread(opener.open, request, timeout=5)
+        await in_thread(opener.open, request, timeout=120)
     with refused.value as error:
         assert error.code == 401
 

@@ -24,7 +24,7 @@ def limited(limits: str) -> object:
 @pytest.mark.parametrize("initial", [True, False])
 async def test_smtplib_submits(sandbox: Sandbox, mechanism: str, initial: bool) -> None:
     def submit() -> None:
-        with smtplib.SMTP("localhost", sandbox.smtp.port, timeout=5) as client:
+        with smtplib.SMTP("localhost", sandbox.smtp.port, timeout=120) as client:
             client.starttls(context=sandbox.client_context())
             client.ehlo()
             client.user, client.password = USER, PASSWORD
@@ -47,7 +47,7 @@ async def test_smtplib_sees_a_partial_refusal(sandbox: Sandbox) -> None:
     sandbox.rules.recipients = {"no@example.com": "550 5.1.1 No such user", "full@example.com": "452 4.2.2 Full"}
 
     def submit() -> object:
-        with smtplib.SMTP_SSL("localhost", sandbox.smtps.port, timeout=5, context=sandbox.client_context()) as client:
+        with smtplib.SMTP_SSL("localhost", sandbox.smtps.port, timeout=120, context=sandbox.client_context()) as client:
             client.login(USER, PASSWORD)
             return client.sendmail(USER, ["No@example.com", "alice@example.com", "full@example.com"], MESSAGE)
 
@@ -67,7 +67,7 @@ async def test_rules_refuse_sender_and_content(sandbox: Sandbox, which: str) -> 
         sandbox.rules.content = "554 5.6.0 Bad content"
 
     def submit() -> None:
-        with smtplib.SMTP_SSL("localhost", sandbox.smtps.port, timeout=5, context=sandbox.client_context()) as client:
+        with smtplib.SMTP_SSL("localhost", sandbox.smtps.port, timeout=120, context=sandbox.client_context()) as client:
             client.login(USER, PASSWORD)
             with pytest.raises((smtplib.SMTPSenderRefused, smtplib.SMTPDataError)):
                 client.sendmail(USER, ["alice@example.com"], MESSAGE)

@@ -90,7 +90,7 @@ def tiff_pages(path: Path) -> int:
 
 def _said(*command: object) -> str:
     need(str(command[0]), _which(str(command[0])), "need root on Debian")
-    ran = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=60, check=True)
+    ran = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=900, check=True)
     return ran.stdout
 
 

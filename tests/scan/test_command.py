@@ -196,6 +196,6 @@ def test_help_is_light() -> None:
     # Measuring coverage loads sqlite3 by itself.
     plain = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     ran = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, env=plain
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=900, check=True, env=plain
     )
     assert ran.stdout.strip() == "[]"

@@ -17,6 +17,6 @@ HERE = Path(__file__).parent
 def test_watcher(proof: str, backend: str, tmp_path: Path) -> None:
     command = [sys.executable, str(HERE / "crash.py"), proof, str(tmp_path), backend]
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, env=environment)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "killed" in ran.stdout

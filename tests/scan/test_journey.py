@@ -135,7 +135,7 @@ async def test_a_watched_folder_to_a_maildrop(office: Path, dovecot: Dovecot, tm
         group.start_soon(Worker(device).run)
         shutil.copy(whole, folder / "a.pdf.part")
         (folder / "a.pdf.part").rename(folder / "a.pdf")
-        with anyio.fail_after(20):
+        with anyio.fail_after(120):
             while not dovecot.messages(ALICE):  # noqa: ASYNC110 - it is another process
                 await anyio.sleep(0.05)
         group.cancel_scope.cancel()

@@ -116,7 +116,7 @@ def pop_settings(sandbox: Sandbox, home: Path) -> dict[str, object]:
         "authentication": "oauth2",
         "token_source": f"file {home / 'token'}",
         "account": USER,
-        "timeout": 5,
+        "timeout": 60,
         "first_poll": "all",
         "ca_file": str(home / "ca.pem"),
     }

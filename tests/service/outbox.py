@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+import virtual_time
 from mailslot.message import Message
 from mailslot.oauth.timing import Clocks
 from mailslot.service.device import Device
@@ -36,18 +37,19 @@ SENDER, ALICE = "scanner@example.com", "alice@example.com"
 
 
 class FastClocks:
-    """Clocks that run `speed` times as fast as the machine's; the wall clock can be set."""
+    """Clocks that run `speed` times as fast as the loop's; the wall clock can be set."""
 
     def __init__(self, speed: float = 1.0) -> None:
         self.speed = speed
-        self._began = time.monotonic()
+        self._loop = virtual_time.clock()
+        self._began = self._loop()
         self._base = time.time()
 
     def steady(self) -> float:
-        return 1000.0 + (time.monotonic() - self._began) * self.speed
+        return 1000.0 + (self._loop() - self._began) * self.speed
 
     def wall(self) -> float:
-        return self._base + (time.monotonic() - self._began) * self.speed
+        return self._base + (self._loop() - self._began) * self.speed
 
     def set(self, seconds: float) -> None:
         """Set the wall clock forth, or back."""
@@ -96,7 +98,7 @@ class Outbox:
     async def deliver_due(self) -> None:
         await self.worker.deliver_due()
 
-    async def until(self, job: Job, *states: State, seconds: float = 20) -> Job:
+    async def until(self, job: Job, *states: State, seconds: float = 120) -> Job:
         """Wait until a job is in one of these states."""
         with anyio.fail_after(seconds):
             while True:
@@ -105,7 +107,7 @@ class Outbox:
                     return now
                 await anyio.sleep(0.02)
 
-    async def until_true(self, test: Callable[[], object], seconds: float = 20) -> None:
+    async def until_true(self, test: Callable[[], object], seconds: float = 120) -> None:
         with anyio.fail_after(seconds):
             while not test():  # noqa: ASYNC110 - the sandbox tells nobody
                 await anyio.sleep(0.01)
@@ -121,7 +123,7 @@ class Outbox:
             except BaseException as error:  # noqa: BLE001 - raised below, so that the task group does not wrap it
                 failure = error
             await self.worker.stop()
-            group.cancel_scope.deadline = anyio.current_time() + 12
+            group.cancel_scope.deadline = anyio.current_time() + 120
         if failure is not None:
             raise failure
 
@@ -132,7 +134,7 @@ def sandbox_settings(sandbox: Sandbox) -> dict[str, object]:
         "port": sandbox.smtp.port,
         "security": "none",
         "sender_address": SENDER,
-        "timeout": 5,
+        "timeout": 60,
     }
 
 

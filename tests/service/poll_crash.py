@@ -76,7 +76,7 @@ class Server:
 
 async def serve(home: Path, pipe: Connection) -> None:
     async with run_sandbox(personality=IMPATIENT) as sandbox:
-        settings = {**pop_settings(sandbox, home), "timeout": 20}
+        settings = {**pop_settings(sandbox, home), "timeout": 300}
         await anyio.to_thread.run_sync(lambda: Records(home).change(RECORD, settings, {}))
         maildrop = sandbox.maildrops[USER]
         pipe.send(True)
@@ -113,7 +113,7 @@ class Answering:
 async def poll(home: Path) -> None:
     """Poll until all of it is done; the server needs a moment to notice that a killed client is gone."""
     async with open_device(Records(home)) as device:
-        with anyio.fail_after(30):
+        with anyio.fail_after(120):
             while True:
                 report = await poll_once(device, RECORD, Answering(), wait=10)
                 if report.cause != "mailbox_in_use":

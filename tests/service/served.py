@@ -64,7 +64,7 @@ class Served:
         self._ended = True
         self._heard.set()
 
-    async def until(self, test: Callable[[dict[str, Any]], bool], seconds: float = 20) -> dict[str, Any]:
+    async def until(self, test: Callable[[dict[str, Any]], bool], seconds: float = 120) -> dict[str, Any]:
         """Wait for a line of the log, or find it among those that have come."""
         with anyio.fail_after(seconds):
             while True:
@@ -75,13 +75,13 @@ class Served:
                 assert not self._ended, self.lines
                 await self._heard.wait()
 
-    async def said(self, words: str, seconds: float = 20) -> dict[str, Any]:
+    async def said(self, words: str, seconds: float = 120) -> dict[str, Any]:
         return await self.until(lambda line: words in line["message"], seconds)
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
-        """Stop it, within ten seconds; return its exit code."""
+        """Stop it; return its exit code."""
         self.process.send_signal(number)
-        with anyio.fail_after(10):
+        with anyio.fail_after(120):
             return await self.process.wait()
 
     def hear(self) -> list[str]:

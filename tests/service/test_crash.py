@@ -22,7 +22,7 @@ TESTS = Path(__file__).parents[1]
 def prove(proof: str, *arguments: object) -> None:
     command = [sys.executable, str(Path(crash.__file__)), proof, *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(TESTS)}
-    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, env=environment)
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=900, env=environment)
     print(ended.stdout)
     assert ended.returncode == 0, ended.stdout + ended.stderr
 

@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 
     Office = Callable[..., AbstractAsyncContextManager[tuple[Outbox, Sandbox]]]
 
+pytestmark = pytest.mark.virtual_time
+
 BOB, CAROL = "bob@example.com", "carol@example.com"
 
 
 @pytest.fixture(scope="module")
-async def running() -> AsyncIterator[Sandbox]:
+async def running(anyio_backend: object) -> AsyncIterator[Sandbox]:
     """A sandbox for all tests of this module."""
     async with run_sandbox() as sandbox:
         yield sandbox

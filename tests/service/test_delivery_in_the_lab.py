@@ -48,7 +48,7 @@ class Office:
             "scopes": "mail.pop mail.send",
             "account": ALICE,
             "sender_address": ALICE,
-            "timeout": 10,
+            "timeout": 60,
         }
         shell.run("set", "network.smtp", *(f"{key}={value}" for key, value in known.items()))
         shell.run("set", "network.smtp", "client_secret=-", typed="alice-secret\n")
@@ -79,7 +79,7 @@ async def scan(box: Outbox, *to: str, subject: str = "A page", sender: str = ALI
 
 
 async def arrived(dovecot: Dovecot, user: str, number: int = 1) -> list[bytes]:
-    with anyio.fail_after(10):
+    with anyio.fail_after(120):
         while len(found := dovecot.messages(user)) < number:  # noqa: ASYNC110 - it is another process
             await anyio.sleep(0.02)
     return found

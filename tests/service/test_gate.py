@@ -22,6 +22,8 @@ from service.outbox import ALICE, SENDER, FastClocks, opened, outbox, received, 
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.virtual_time
+
 SCOPES = "openid offline_access mail.send mail.pop"
 
 
@@ -34,7 +36,7 @@ def secured(sandbox: Sandbox, home: Path, **more: object) -> dict[str, object]:
         "security": "starttls",
         "sender_address": SENDER,
         "account": SENDER,
-        "timeout": 5,
+        "timeout": 60,
         "ca_file": str(home / "ca.pem"),
         **more,
     }

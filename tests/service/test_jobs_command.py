@@ -139,7 +139,7 @@ async def test_numbers_for_a_monitoring_system(tmp_path: Path) -> None:
     async with Spool(tmp_path) as spool:
         await accept(spool, "one")
         await accept(spool, "two", 'a "b"\\c')
-    with anyio.fail_after(20):
+    with anyio.fail_after(120):
         code, out, said = await mailslot(tmp_path, "metrics")
     assert (code, said) == (0, "")
     for line in out.splitlines():

@@ -21,7 +21,7 @@ def test_proof(proof: str, backend: str, tmp_path: Path) -> None:
         check=False,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
         env={**os.environ, "PYTHONPATH": str(file.parents[1])},
     )
     print(ended.stdout)

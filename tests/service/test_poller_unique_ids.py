@@ -103,7 +103,7 @@ async def test_too_large_and_without_a_unique_id(tmp_path: Path, monkeypatch: py
         box.add("endless", size=200_000)
         box.add("two")
         box.sandbox.faults += [NO_UIDL, Fault("LIST", replace=b"+OK\r\n1 10\r\n2 10\r\n3 10\r\n.\r\n")]
-        with anyio.fail_after(20):
+        with anyio.fail_after(120):
             report = await box.poll()
         assert (report.fetched, report.refused, report.left) == (2, 1, 0)
         assert box.keeper.subjects == ["one", "two"]

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import anyio
+import pytest
 
 from mailslot.service.device import Device
 from mailslot.service.pipeline import Later
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from mailslot.service.pipeline import Handled
     from mailslot.spool.incoming import Incoming
+
+pytestmark = pytest.mark.virtual_time
 
 
 @asynccontextmanager

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from mailslot import SmtpSession
 
+pytestmark = pytest.mark.virtual_time
+
 USER = "scanner@example.com"
 
 

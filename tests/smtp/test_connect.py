@@ -14,6 +14,8 @@ from smtp.servers import HELLO, MESSAGE, SENDER, TAKEN, TO, Wire, serving, sessi
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.virtual_time
+
 CONTEXTLESS: list[tuple[Callable[[Endpoint], Any], str]] = [
     (lambda endpoint: connect_smtp(endpoint, Password("u", "p")), "without encryption"),
     (lambda endpoint: connect_smtp(endpoint, local_name="a\r\nMAIL FROM:<>"), "local name"),

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from mailslot.smtp.content import Content
 
+pytestmark = pytest.mark.virtual_time
+
 
 async def octets_of(content: Content) -> bytes:
     return b"".join([piece async for piece in read(content)])

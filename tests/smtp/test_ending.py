@@ -11,6 +11,8 @@ from mailslot import InputError, MailError, RefusedError, connect_smtp
 from mailslot_plugins.conformance.doubles import Hook
 from smtp.servers import SENDER, TO, Stream, Wire, long, serving
 
+pytestmark = pytest.mark.virtual_time
+
 SMALL = b"Subject: x\r\n\r\nHello.\r\n"
 # The last one ends on a piece's border, the one before has a last chunk of several pieces.
 SIZES = [0, 0.02, 0.25, 1]

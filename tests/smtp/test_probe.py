@@ -7,6 +7,8 @@ import pytest
 from mailslot import InputError, MailError, RecipientsRefusedError, RefusedError
 from smtp.servers import SENDER, TO, session
 
+pytestmark = pytest.mark.virtual_time
+
 HELLO = """S: 220 mail.example.com ready
 C: EHLO {any}
 S: 250-mail.example.com

@@ -21,6 +21,8 @@ from smtp.servers import SENDER, Wire, serving, unstuffed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.virtual_time
+
 RECIPIENTS = [f"r{number}@example.com" for number in range(3)]
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from mailslot_plugins.sandbox import Sandbox
     from transcripts import Transcript
 
+pytestmark = pytest.mark.virtual_time
+
 TRANSCRIPTS = [transcript for transcript in load("smtp") if "sandbox" in transcript.header]
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from mailslot.sasl.credentials import Credentials
 
+pytestmark = pytest.mark.virtual_time
+
 USER = "scanner@example.com"
 TOKENS = ("ya29.A0ARrdaM-first-0123456789_abcdefghijklmnopqrstuvw", "eyJhbGciOiJub25lIn0.second.ABCDEFGHIJKLMNOPQRST")
 PASSWORD = "correct-horse-battery-staple"

@@ -25,6 +25,8 @@ from wire.test_dots import SMUGGLING, canonical, cut
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+pytestmark = pytest.mark.virtual_time
+
 SILENT = "!silence\n"
 
 

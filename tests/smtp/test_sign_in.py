@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from mailslot.sasl.credentials import Credentials
 
+pytestmark = pytest.mark.virtual_time
+
 USER = "scanner@example.com"
 HELLO = """!tls
 S: 220 mail.example.com

@@ -30,6 +30,8 @@ from smtp.servers import Wire, serving
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+pytestmark = pytest.mark.virtual_time
+
 BOTH = pytest.mark.parametrize("security", [Security.TLS, Security.STARTTLS], ids=lambda security: security.value)
 NOW = dt.datetime.now(dt.UTC)
 DAY = dt.timedelta(days=1)

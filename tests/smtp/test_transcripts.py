@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from transcripts import Transcript
 
+pytestmark = pytest.mark.virtual_time
+
 TRANSCRIPTS = load("smtp")
 
 every = pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda transcript: transcript.name)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from mailslot import SmtpSession
 
+pytestmark = pytest.mark.virtual_time
+
 CAPABILITIES = ("PIPELINING", "CHUNKING")
 
 
@@ -25,10 +27,10 @@ def connected(server: Server, **arguments: object) -> AbstractAsyncContextManage
 
 
 async def slowly(wire: Wire) -> None:
-    """Take what comes at 80 kB a second, for a second."""
-    for _ in range(20):
+    """Take what comes at 20 kB a second, for four seconds."""
+    for _ in range(80):
         await anyio.sleep(0.05)
-        wire._heard += await wire.stream.receive(4096)
+        wire._heard += await wire.stream.receive(1024)
 
 
 async def chunks_of(wire: Wire) -> AsyncGenerator[tuple[int, bool]]:
@@ -130,7 +132,8 @@ async def test_a_server_that_reads_no_more_is_dead(chunking: bool) -> None:
         began = anyio.current_time()
         with pytest.raises(NetworkError) as caught:
             await smtp.submit(SENDER, TO, long(50))
-        assert 0.2 <= anyio.current_time() - began < 3
+        # Later than that where the system still took some of it.
+        assert 0.19 < anyio.current_time() - began < 3
         assert (caught.value.cause, caught.value.waited) == ("connection_lost", 0.2)
         assert caught.value.retryable
         assert not caught.value.in_doubt
@@ -160,11 +163,11 @@ async def test_a_slow_but_steady_reader_is_no_fault(chunking: bool) -> None:
 
     async with (
         serving(server, receive_buffer=4096) as running,
-        connected(running, chunking=chunking, timeout=0.5, final_timeout=30) as smtp,
+        connected(running, chunking=chunking, timeout=1.5, final_timeout=30) as smtp,
     ):
         began = anyio.current_time()
         assert (await smtp.submit(SENDER, TO, content)).reply.code == 250
-        assert anyio.current_time() - began > 1
+        assert anyio.current_time() - began == pytest.approx(4)
 
 
 async def test_the_last_answer_may_take_longer_than_any_other() -> None:

@@ -106,7 +106,7 @@ async def accept(spool: Spool, name: str) -> Job:
 
 
 async def journey(home: Path, server: Server) -> None:
-    async with Spool(home) as spool, spool.delivery_lock(timeout=10):
+    async with Spool(home) as spool, spool.delivery_lock(timeout=300):
         await spool.recover()
         await accept(spool, "scan")
         await poll(spool, server)
@@ -117,7 +117,7 @@ async def journey(home: Path, server: Server) -> None:
 
 async def check(home: Path, server: Server, accepted: dict[str, int], mails: list[str]) -> None:
     """See that nothing is lost, nothing is twice, and nothing is left over."""
-    async with Spool(home) as spool, spool.delivery_lock(timeout=10):
+    async with Spool(home) as spool, spool.delivery_lock(timeout=300):
         assert spool.found == 0
         recovered = await spool.recover()
         assert recovered.failed == recovered.lost_mails == ()
@@ -246,7 +246,7 @@ def killed_at_random_times(folder: Path, rounds: int = 50) -> None:
                 await anyio.sleep(0.005)
 
     async def deliver_on() -> None:
-        async with Spool(home) as spool, spool.delivery_lock(timeout=10):
+        async with Spool(home) as spool, spool.delivery_lock(timeout=300):
             await spool.recover()
             while True:
                 await poll(spool, server)
@@ -295,7 +295,7 @@ def one_delivers_at_a_time(folder: Path, processes: int = 4) -> None:
         async with Spool(home) as spool:
             for n in range(10):
                 await accept(spool, f"{name}-{n}")
-                async with spool.delivery_lock(timeout=30):
+                async with spool.delivery_lock(timeout=300):
                     await spool.recover()
                     await deliver(spool, server)
 

@@ -30,7 +30,7 @@ async def test_a_job_is_watched_from_another_process(spool: Spool, home: Path, c
 
     async with anyio.create_task_group() as group, spool.delivery_lock():
         group.start_soon(watch)
-        with anyio.fail_after(10):
+        with anyio.fail_after(120):
             for step in (
                 lambda: spool.claim("smtp"),
                 lambda: spool.doubt(job.id),
@@ -46,7 +46,7 @@ async def test_changes(spool: Spool) -> None:
     async with aclosing(spool.changes()) as changes:
         await anext(changes)
         await spool.accept(new(), message())
-        with anyio.fail_after(10):
+        with anyio.fail_after(120):
             await anext(changes)
         with anyio.move_on_after(0.5) as scope:
             await anext(changes)

@@ -11,6 +11,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+import virtual_time
 from mailslot import InputError, MailError, NetworkError, OAuth, Security
 from mailslot_plugins.aiosmtplib.submitter import connect
 from mailslot_plugins.conformance.doubles import Tokens
@@ -20,6 +21,8 @@ from smtp.servers import MESSAGE, SENDER, TO, Stream, Wire, long, serving
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
+
+pytestmark = pytest.mark.virtual_time
 
 
 BORROWED: list[Callable[[], Awaitable[None]]] = [
@@ -47,8 +50,8 @@ HANGING = [stage for stage in test_cancellation.STAGES if not stage.offers and s
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return virtual_time.backend("asyncio")
 
 
 @pytest.fixture(autouse=True)

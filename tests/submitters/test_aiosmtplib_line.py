@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator
 
+pytestmark = pytest.mark.virtual_time
+
 
 @pytest.fixture(scope="module")
 def anyio_backend() -> str:

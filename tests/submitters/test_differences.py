@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from mailslot.slots.submitter import Submitter
 
+pytestmark = pytest.mark.virtual_time
+
 LISTED = tomllib.loads(files("mailslot_plugins.aiosmtplib").joinpath("differences.toml").read_text())
 LOOPS = ("asyncio", "trio")
 RECIPIENTS = [f"r{number}@example.com" for number in range(3)]

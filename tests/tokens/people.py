@@ -116,7 +116,7 @@ class InChromium(Nobody):
 
 async def until(done: Callable[[], bool]) -> None:
     """Wait for what a server does in its own time."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(120):
         while not done():  # noqa: ASYNC110 - it is another process
             await anyio.sleep(0.02)
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from mailslot.oauth.http import Answer
     from mailslot_plugins.sandbox import Said, Sandbox
 
+pytestmark = pytest.mark.virtual_time
+
 ROBOT = "robot@project.iam.gserviceaccount.example"
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mailslot.oauth.http import TokenHttp
     from mailslot_plugins.sandbox import Sandbox
 
+pytestmark = pytest.mark.virtual_time
+
 FLOW = BrowserFlow()
 
 

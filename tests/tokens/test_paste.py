@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mailslot.oauth.http import TokenHttp
     from mailslot_plugins.sandbox import Sandbox
 
+pytestmark = pytest.mark.virtual_time
+
 FLOW = PasteFlow()
 
 
@@ -163,7 +165,7 @@ async def test_nobody_pastes(panel: Client, http: TokenHttp) -> None:
         await anyio.sleep_forever()
         return address
 
-    with pytest.raises(TokenError, match="Nobody finished the sign-in"), anyio.fail_after(2):
+    with pytest.raises(TokenError, match="Nobody finished the sign-in"), anyio.fail_after(60):
         await PasteFlow(within=0.05).obtain(panel, http, Somebody(act=act))
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mailslot.oauth.grant import Grant
     from mailslot_plugins.sandbox import Sandbox
 
+pytestmark = pytest.mark.virtual_time
+
 FLOW = PasteFlow()
 REFRESH = "refresh_token"
 

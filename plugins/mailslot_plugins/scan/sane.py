@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PROGRAM: Final = "scanimage"
 
 SILENCE: Final = 180.0
-"""Seconds without a word from the scanner, after which it is taken for dead; a cold lamp needs one minute."""
+"""Seconds for which a scanner may say nothing; a cold lamp needs one minute."""
 
 MOST_PAGES: Final = 1_000
 _GRACE: Final = 5.0
@@ -83,6 +83,7 @@ class Scanner:
         resolution: dots an inch; None for its default.
         mode: such as ``Gray``, ``Color`` or ``Lineart``; None for its default.
         options: further ones of the device, such as ``("-x", "210")``.
+        silence: seconds without a word from it, after which it is taken for dead.
     """
 
     device: str
@@ -90,6 +91,7 @@ class Scanner:
     resolution: int | None = None
     mode: str | None = None
     options: Sequence[str] = ()
+    silence: float = SILENCE
 
 
 async def scan_pages(
@@ -119,7 +121,7 @@ async def scan_pages(
     command += [f"--format={encoding}", "--progress", "--batch-print", f"--batch={folder}/page%04d.{suffix}"]
     if not feeds:
         command.append("--batch-count=1")
-    run = _Run(progress)
+    run = _Run(progress, scanner.silence)
     code = await run.run(command)
     pages = await to_thread.run_sync(lambda: sorted(folder.glob(f"page*.{suffix}")))
     if code:
@@ -141,7 +143,7 @@ async def _source(scanner: Scanner) -> str | None:
     """Return the scanner's own word for where the paper is."""
     if scanner.source is None:
         return None
-    run = _Run(lambda _page, _part: None)
+    run = _Run(lambda _page, _part: None, scanner.silence)
     code = await run.run([PROGRAM, "-d", scanner.device, "--all-options"], keep=True)
     if code:
         raise _error(scanner, code, run.said, 0)
@@ -159,10 +161,11 @@ async def _source(scanner: Scanner) -> str | None:
 class _Run:
     """One run of scanimage, and what it said."""
 
-    def __init__(self, progress: Callable[[int, float], None]) -> None:
+    def __init__(self, progress: Callable[[int, float], None], silence: float) -> None:
         self.said: list[str] = []
         self.output: list[str] = []
         self._progress = progress
+        self._silence = silence
         self._page = 1
         self._heard = 0.0
 
@@ -195,9 +198,9 @@ class _Run:
             with anyio.move_on_after(1.0):
                 await process.wait()
                 return None
-            if anyio.current_time() - self._heard > SILENCE:
+            if anyio.current_time() - self._heard > self._silence:
                 return ScannerError(
-                    f"The scanner has said nothing for {SILENCE:.0f} seconds and was given up. Nothing was sent.",
+                    f"The scanner has said nothing for {self._silence:.0f} seconds and was given up. Nothing was sent.",
                     "scanner_failed",
                 )
             if self._page > MOST_PAGES:
