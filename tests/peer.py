@@ -16,7 +16,7 @@ from transcripts import Client, Server
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Sequence
 
     from anyio.abc import ByteStream
 
@@ -48,9 +48,19 @@ class Peer:
         self._scripts = transcript.at(port).connections
         self._context = context
         self._cut = cut
+        self._streams: list[ByteStream] = []
 
-    async def serve(self, stream: ByteStream) -> None:
-        """Play the next connection's part."""
+    def serve(self, stream: ByteStream) -> Awaitable[None]:
+        """Play the next part; a plain function, so that a connection is known before its task has begun."""
+        self._streams.append(stream)
+        return self._serve(stream)
+
+    async def close(self) -> None:
+        """Close all connections, also those whose tasks were cancelled before they began."""
+        for stream in self._streams:
+            await anyio.aclose_forcefully(stream)
+
+    async def _serve(self, stream: ByteStream) -> None:
         number, self.connections = self.connections, self.connections + 1
         if number >= len(self._scripts):
             await anyio.aclose_forcefully(stream)
@@ -97,6 +107,7 @@ async def playing(
             except BaseException as error:  # noqa: BLE001 - raised below, so that the task group does not wrap it
                 failure = error
             group.cancel_scope.cancel()
+        await peer.close()
     assert not peer.deviations, f"{peer.deviations}; {failure!r}"
     if failure is not None:
         raise failure

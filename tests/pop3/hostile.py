@@ -117,8 +117,14 @@ class Server:
         self.clients: list[Client] = []
         self._parts = parts
         self._context = context
+        self._streams: list[ByteStream] = []
 
-    async def serve(self, stream: ByteStream) -> None:
+    def serve(self, stream: ByteStream) -> Awaitable[None]:
+        """Play the next part; a plain function, so that a connection is known before its task has begun."""
+        self._streams.append(stream)
+        return self._serve(stream)
+
+    async def _serve(self, stream: ByteStream) -> None:
         client = Client(stream)
         self.clients.append(client)
         try:
@@ -129,6 +135,11 @@ class Server:
             pass
         await client.drain()
         await client.close()
+
+    async def close(self) -> None:
+        """Close all connections, also those whose tasks were cancelled before they began."""
+        for stream in self._streams:
+            await anyio.aclose_forcefully(stream)
 
     async def left(self) -> None:
         """Wait until all clients have closed their connections."""
@@ -165,5 +176,6 @@ async def serving(
             except BaseException as error:  # noqa: BLE001 - raised below, so that the task group does not wrap it
                 failure = error
             group.cancel_scope.cancel()
+        await server.close()
     if failure is not None:
         raise failure
