@@ -191,14 +191,13 @@ async def test_a_stage_of_many_slow_steps_is_given_up_as_a_whole(
     assert (result.stage, result.diagnosis.cause) == ("probe", "connection_lost")
 
 
-async def test_a_token_service_that_says_nothing(device: Device, sandbox: Sandbox, anyio_backend_name: str) -> None:
-    if anyio_backend_name == "trio":
-        pytest.skip("it asks three times, with pauses, and once is enough")
+async def test_a_token_service_that_says_nothing(device: Device, sandbox: Sandbox) -> None:
+    """It is asked three times, each for the ten seconds that are set, with pauses."""
     await device.use(SMTP, sandbox, left=-10)
     sandbox.token_service.faults.append(WebFault("token", delay=math.inf))
     begun = anyio.current_time()
     result = await device.test(SMTP)
-    assert anyio.current_time() - begun < 9
+    assert anyio.current_time() - begun < 40
     assert (result.stage, result.diagnosis.cause) == ("token", "token_service_unreachable")
 
 
