@@ -165,6 +165,8 @@ def test_who_said_what() -> None:
     assert say(diagnose(service, KNOWN)).message == "The token service said: invalid_request: Bad moon."
     silent = TokenServiceError("x", cause="unknown", kind=Kind.UNKNOWN, status=418)
     assert say(diagnose(silent, KNOWN)).message == "The token service said: HTTP 418"
+    useless = TokenServiceError("It answered without a token.", cause="unknown", kind=Kind.PASSING, status=200)
+    assert say(diagnose(useless, KNOWN)).message == "It did not work: It answered without a token."
     ours = InputError("The port must be a number.", stage="resolve")
     assert "The port must be a number." in say(diagnose(ours, KNOWN)).message
 

@@ -82,6 +82,45 @@ async def test_one_unique_id_for_different_mails(tmp_path: Path) -> None:
         assert box.maildrop.messages == []
 
 
+async def test_a_unique_id_that_was_a_deleted_mails_before(tmp_path: Path) -> None:
+    """RFC 1939 section 7 forbids that only as long as the mail exists: some servers number what is there."""
+    async with postbox(tmp_path) as box:
+        for name in ("one", "two"):
+            box.maildrop.add(mail(name), uid="1")
+            assert (await box.poll()).fetched == 1
+            assert (await box.poll()).listed == 0, "it is seen to be gone"
+        assert box.keeper.subjects == ["one", "two"]
+        for name in ("three", "thirteen"):
+            box.maildrop.add(mail(name), uid="1")
+            assert (await box.poll()).fetched == 1, "nobody has looked in between"
+        assert box.keeper.subjects == ["one", "two", "three", "thirteen"]
+        assert box.maildrop.messages == []
+
+
+async def test_a_mail_that_comes_again_after_it_was_deleted(tmp_path: Path) -> None:
+    """Such as from a backup of the server, whether or not somebody has looked in between."""
+    async with postbox(tmp_path) as box:
+        for look in (True, False):
+            box.maildrop.add(mail("one"), uid="1")
+            report = await box.poll()
+            assert report.deleted == 1
+            if look:
+                await box.poll()
+        assert box.keeper.subjects == ["one"]
+        assert box.maildrop.messages == []
+
+
+async def test_a_server_that_deletes_nothing_is_not_asked_for_everything_at_each_poll(tmp_path: Path) -> None:
+    async with postbox(tmp_path) as box:
+        box.maildrop.add(mail("one"), uid="1")
+        there = list(box.maildrop.messages)
+        for _ in range(3):
+            await box.poll()
+            box.maildrop.messages = list(there)
+        assert [verbs.count("RETR") for verbs in box.verbs] == [1, 0, 0]
+        assert box.keeper.subjects == ["one"]
+
+
 async def test_no_unique_ids_at_all(tmp_path: Path) -> None:
     async with postbox(tmp_path) as box:
         box.sandbox.faults.append(NO_UIDL)
@@ -176,10 +215,11 @@ known = st.dictionaries(
     st.builds(
         Known,
         uid=st.just(""),
-        mail=st.none(),
+        mail=st.none() | st.just(1),
         state=st.sampled_from(["fetched", "done", "set_aside", "passed_over", None]),
         tries=st.integers(0, 4),
         deleted=st.booleans(),
+        size=st.none() | st.integers(0, 3000),
     ),
 )
 
@@ -198,6 +238,7 @@ def test_a_plan_deletes_only_what_is_safe(
         assert deletes
         assert ledger[entry.uid].state in {"fetched", "done"}
         assert uids.count(entry.uid) == 1
+        assert entry.uid not in plan.reused
     for entry in listed:
         state = ledger[entry.uid].state if entry.uid in ledger else None
         if state == "passed_over" and entry.uid:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -21,7 +22,7 @@ from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import Fault, run_sandbox
 from service.maildrop import RECORD, USER, mail, pop_settings
 from service.outbox import ALICE, OPEN, SENDER, sandbox_settings
-from service.served import mailslot, serving
+from service.served import command, mailslot, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -320,3 +321,27 @@ async def test_commands_say_that_no_service_runs(tmp_path: Path) -> None:
             for command in (("slots",), ("jobs", "--json"), ("jobs",)):
                 code, _, said = await mailslot(home, *command)
                 assert (code, said) == (0, "")
+
+
+async def test_nobody_reads_the_log(tmp_path: Path) -> None:
+    """Such as ``mailslot serve 2>&1 | less``: what is written there must not hold up the rest, nor the end."""
+    home = tmp_path / "home"
+    async with office(home):
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writing, b"." * 1024)
+        os.set_blocking(writing, True)
+        job = await accept(home, "one")
+        process = await anyio.open_process(command(home, "serve"), stdout=subprocess.DEVNULL, stderr=writing)
+        os.close(writing)
+        try:
+            await until_sent(home, job)
+            process.terminate()
+            with anyio.fail_after(120):
+                assert await process.wait() == 0
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            os.close(reading)

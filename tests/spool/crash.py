@@ -137,13 +137,14 @@ async def check(home: Path, server: Server, accepted: dict[str, int], mails: lis
                 assert b"".join([piece async for piece in spool.content(job).chunks()]) == text(job.subject)
         known = await spool.ledger.known(RECORD)
         answered = {job.subject for job in jobs.values()}
-        for uid in mails:
-            assert uid in server.listing() or (uid in known and known[uid].mail is not None), "a mail is gone"
         for uid, there in known.items():
-            if there.mail is None:
-                assert uid in server.listing(), "a mail is gone"
-                continue
-            mail = await spool.ledger.mail(there.mail)
+            assert there.mail is not None or uid in server.listing(), "a mail is gone"
+        fetched = await spool.ledger.mails(RECORD, most=100_000)
+        by_uid = {mail.uid: mail for mail in fetched}
+        assert len(by_uid) == len(fetched), "fetched twice"
+        for uid in mails:
+            assert uid in server.listing() or uid in by_uid, "a mail is gone"
+        for uid, mail in by_uid.items():
             assert mail.state in {"fetched", "done"}
             if mail.state == "done":
                 assert f"reply-{uid}" in answered, "done without an answer"

@@ -54,7 +54,7 @@ def serve(
     from mailslot.service.systemd import ServiceManager  # noqa: PLC0415
 
     home: Path = context.obj
-    set_up(sys.stderr, plain=sys.stderr.isatty() if log is None else log == "plain")
+    written = set_up(sys.stderr, plain=sys.stderr.isatty() if log is None else log == "plain")
     manager = ServiceManager.of(os.environ, os.getpid())
     panel_of = find_panel() if listen is not None else None
     pipelines = find_pipelines()
@@ -66,6 +66,8 @@ def serve(
         if error.name != "trio":
             raise
         raise InputError("--backend trio needs trio: pip install 'mailslot[trio]'.", stage="resolve") from None
+    finally:
+        written.flush()
 
 
 async def _serve(

@@ -82,7 +82,11 @@ def _facts(error: MailError, circumstances: Circumstances) -> dict[str, str | No
         facts["words"] = error.reply.words
     elif isinstance(error, TokenServiceError):
         said = ": ".join(filter(None, (error.error, error.error_description)))
-        facts["token_words"] = said or (None if error.status is None else f"HTTP {error.status}")
+        if said or (error.status or 0) >= 300:
+            facts["token_words"] = said or f"HTTP {error.status}"
+        else:
+            # What it said was no refusal, and of no use all the same: that is for us to say.
+            facts["reason"] = str(error)
     else:
         facts["reason"] = str(error)
     if isinstance(error, NetworkError) and error.waited is not None:

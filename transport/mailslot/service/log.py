@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.containment import raised
 from mailslot.errors import MailError
+from mailslot.service.log_handler import LogHandler
 from mailslot.wire.secret import MASK
 
 if TYPE_CHECKING:
@@ -62,20 +63,24 @@ class PlainLines(logging.Formatter):
         return f"{time} {level}{_words(record)}" + (f"  ({meaning})" if meaning else "")
 
 
-def set_up(stream: TextIO, *, plain: bool) -> None:
+def set_up(stream: TextIO, *, plain: bool) -> LogHandler:
     """Write what the library and the plugins log to a stream, and of others only what is amiss.
 
     Args:
-        stream: where the lines go.
+        stream: where the lines go; it has a file.
         plain: for people; else JSON.
+
+    Returns:
+        what writes them, to be flushed before anybody else writes to the stream.
     """
-    handler = logging.StreamHandler(stream)
+    handler = LogHandler(stream.fileno())
     handler.setFormatter(PlainLines() if plain else JsonLines())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
     for name in ("mailslot", "mailslot_plugins"):
         logging.getLogger(name).setLevel(logging.INFO)
+    return handler
 
 
 class Repeated:

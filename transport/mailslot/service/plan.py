@@ -30,6 +30,7 @@ class Plan:
         safe: fetched before, and to be deleted on the server.
         refused: not to be fetched, and nobody was told yet: too large, or tried often enough.
         passed_over: there before the first poll.
+        reused: unique-ids that were another mail's, which was deleted; what bears them now is among the others.
         renumbered: whether the server seems to have given all mails new unique-ids, so that those from before the
             first poll cannot be told by them.
     """
@@ -38,6 +39,7 @@ class Plan:
     safe: list[Entry] = field(default_factory=list["Entry"])
     refused: list[Entry] = field(default_factory=list["Entry"])
     passed_over: list[Entry] = field(default_factory=list["Entry"])
+    reused: list[str] = field(default_factory=list[str])
     renumbered: bool = False
 
     def leave(self, is_left: Callable[[Entry], bool]) -> None:
@@ -69,7 +71,8 @@ def make_plan(
 
     A mail whose unique-id is missing, or is borne by several, is fetched to see by its content whether it is known;
     its entry comes back without the unique-id, so that the content alone decides. RFC 1939 section 7 allows one
-    unique-id for several mails where they are copies of each other.
+    unique-id for several mails where they are copies of each other, and lets the unique-id of a mail that was deleted
+    be another one's; a server that announces another size for it than before has done so.
 
     Args:
         entries: what the server lists.
@@ -86,6 +89,9 @@ def make_plan(
         before = known.get(entry.uid) if entry.uid else None
         state, tries = (before.state, before.tries) if before is not None else (None, 0)
         repeated = counts[entry.uid] > 1
+        if before is not None and not repeated and _is_reused(before, entry):
+            plan.reused.append(entry.uid)
+            state, tries = None, 0
         if state == "passed_over":
             plan.passed_over.append(entry)
         elif state in {"fetched", "done"} and not repeated:
@@ -104,6 +110,12 @@ def make_plan(
     # What failed before goes last, so that it cannot keep the others from being fetched.
     plan.wanted = [group for _, _, group in sorted(wanted, key=lambda each: each[:2])]
     return plan
+
+
+def _is_reused(before: Known, entry: Entry) -> bool:
+    # Octets that were not announced tell nothing.
+    announced = before.mail is not None and before.size is not None and entry.size > 0
+    return before.deleted and before.state != "passed_over" and announced and before.size != entry.size
 
 
 def _renumbered(entries: Sequence[Entry], known: Mapping[str, Known]) -> bool:

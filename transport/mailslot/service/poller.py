@@ -186,6 +186,8 @@ class _Poll:
             plan = make_plan(entries, known, deletes=deletes, most=MOST_MAIL_OCTETS, again=self._again)
             plan.leave(lambda entry: _place(entry) in self._given_up)
             self.report.passed_over = len(plan.passed_over)
+            if plan.reused:
+                await self._ledger.disown(self._record, plan.reused)
             if plan.renumbered:
                 await self._pass_over_renumbered(maildrop, plan)
             for entry in plan.refused:

@@ -177,8 +177,9 @@ class Transaction:
         if refusal is None and not self._accepted:
             refusal = nobody_accepted(self._dialogue.channel.endpoint.host, self._refused)
         if self._protocol.state is State.UNWANTED:
-            if self.batched and any(answer.verb is Verb.RCPT and answer.reply.positive for answer in answers):
-                # The server has not forgotten the transaction before: this recipient would get an empty message.
+            if any(answer.verb is Verb.RCPT and answer.reply.positive for answer in answers):
+                # It refused the sender, and has not forgotten the transaction before, or has said one line too many:
+                # this recipient would get an empty message.
                 await self._dialogue.abort()
             else:
                 # The server waits for a message that nobody would get; an empty one ends that (RFC 2920 section 3.1).

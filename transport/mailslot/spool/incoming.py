@@ -56,6 +56,7 @@ class Known:
             the first poll, which takes only new mail.
         tries: how often fetching it has begun.
         deleted: whether the server was told to delete it.
+        size: the octets that the server announced when it was fetched; None where that is not known.
     """
 
     uid: str
@@ -63,3 +64,4 @@ class Known:
     state: Literal["fetched", "done", "set_aside", "passed_over"] | None
     tries: int
     deleted: bool
+    size: int | None = None

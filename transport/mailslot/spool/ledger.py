@@ -140,7 +140,7 @@ class Ledger:
         """
         _checked(record)
         await self._database.read(partial(check_room, self._folder, self._limits, size))
-        receiving = Receiving(self._database, self._folder, self._limits, record, uid, self._clock)
+        receiving = Receiving(self._database, self._folder, self._limits, record, uid, size, self._clock)
         try:
             yield receiving
             await receiving.keep()
@@ -167,7 +167,7 @@ class Ledger:
                 reason=reason,
                 now=change.now,
             )
-            rows.link(connection, record, uid, mail, change.now)
+            rows.link(connection, record, uid, mail, size, change.now)
             return rows.load(connection, self._folder, mail)
 
         return await self._change(work)
@@ -183,7 +183,10 @@ class Ledger:
         await self._change(work)
 
     async def forget(self, record: str, listed: Collection[str]) -> int:
-        """Forget the unique-ids that the server has not listed for a long time; return how many.
+        """Forget the unique-ids that the server does not list any more; return how many.
+
+        One whose mail was deleted is forgotten at once: only as long as a mail exists, no other one gets its
+        unique-id (RFC 1939 section 7). The others may be listed again, and are kept for a long time.
 
         Args:
             record: the record.
@@ -192,17 +195,23 @@ class Ledger:
         there = set(listed)
 
         def work(change: Change) -> int:
-            found = change.connection.execute("SELECT uid, seen_at FROM uids WHERE record = ?", (record,)).fetchall()
+            query = "SELECT uid, seen_at, deleted FROM uids WHERE record = ?"
+            found = change.connection.execute(query, (record,)).fetchall()
             seen = [row["uid"] for row in found if row["uid"] in there and abs(change.now - row["seen_at"]) > _DAY]
             change.connection.executemany(
                 "UPDATE uids SET seen_at = ? WHERE record = ? AND uid = ?", [(change.now, record, uid) for uid in seen]
             )
             oldest = change.now - self._limits.uids
-            gone = [row["uid"] for row in found if row["uid"] not in there and row["seen_at"] < oldest]
-            change.connection.executemany("DELETE FROM uids WHERE record = ? AND uid = ?", [(record, u) for u in gone])
+            left = [row for row in found if row["uid"] not in there]
+            gone = [row["uid"] for row in left if row["deleted"] or row["seen_at"] < oldest]
+            _forget(change, record, gone)
             return len(gone)
 
         return await self._change(work)
+
+    async def disown(self, record: str, uids: Collection[str]) -> None:
+        """Forget unique-ids that stand for other mails by now; those that were fetched by them are still known."""
+        await self._change(lambda change: _forget(change, record, uids))
 
     # What becomes of a mail
 
@@ -307,6 +316,10 @@ class Ledger:
 
     async def _change(self, work: Callable[[Change], T]) -> T:
         return await anyio.to_thread.run_sync(change, self._database, self._folder, self._clock(), work)
+
+
+def _forget(change: Change, record: str, uids: Collection[str]) -> None:
+    change.connection.executemany("DELETE FROM uids WHERE record = ? AND uid = ?", [(record, uid) for uid in uids])
 
 
 def _checked(record: str) -> str:

@@ -38,13 +38,14 @@ def insert(
     return cursor.lastrowid
 
 
-def link(connection: sqlite3.Connection, record: str, uid: str, mail: int, now: float) -> None:
+def link(connection: sqlite3.Connection, record: str, uid: str, mail: int, size: int, now: float) -> None:
     """Note which mail a unique-id stands for; without one there is nothing to note."""
     if uid:
         connection.execute(
-            "INSERT INTO uids (record, uid, mail, passed_over, tries, deleted, seen_at) VALUES (?, ?, ?, 0, 0, 0, ?) "
-            "ON CONFLICT (record, uid) DO UPDATE SET mail = excluded.mail, passed_over = 0, seen_at = excluded.seen_at",
-            (record, uid, mail, now),
+            "INSERT INTO uids (record, uid, mail, passed_over, tries, deleted, seen_at, size) "
+            "VALUES (?, ?, ?, 0, 0, 0, ?, ?) ON CONFLICT (record, uid) DO UPDATE SET "
+            "mail = excluded.mail, passed_over = 0, seen_at = excluded.seen_at, size = excluded.size",
+            (record, uid, mail, now, size or None),
         )
 
 
@@ -134,7 +135,7 @@ def count_waiting(connection: sqlite3.Connection) -> int:
 def known(connection: sqlite3.Connection, record: str) -> dict[str, Known]:
     """Return what is known of each unique-id of a record."""
     found = connection.execute(
-        "SELECT uids.uid, uids.mail, uids.passed_over, uids.tries, uids.deleted, mails.state FROM uids "
+        "SELECT uids.uid, uids.mail, uids.passed_over, uids.tries, uids.deleted, uids.size, mails.state FROM uids "
         "LEFT JOIN mails ON mails.id = uids.mail WHERE uids.record = ?",
         (record,),
     )
@@ -145,6 +146,7 @@ def known(connection: sqlite3.Connection, record: str) -> dict[str, Known]:
             state="passed_over" if row["passed_over"] else row["state"],
             tries=row["tries"],
             deleted=bool(row["deleted"]),
+            size=row["size"],
         )
         for row in found
     }

@@ -41,6 +41,7 @@ class Receiving:
         limits: Limits,
         record: str,
         uid: str,
+        announced: int,
         clock: Callable[[], float],
     ) -> None:
         self.mail: Incoming | None = None
@@ -50,6 +51,7 @@ class Receiving:
         self._limits = limits
         self._record = record
         self._uid = uid
+        self._announced = announced
         self._clock = clock
         self._file = NewFile(folder, f".{record}.mail")
         self._digest = MailDigest()
@@ -102,10 +104,9 @@ class Receiving:
         if there is not None and not rows.restore(connection, there, self._file.name, self._size, digest):
             raise _ThereError(there)
         if there is not None:
-            rows.link(connection, self._record, self._uid, there, self._clock())
+            self._link(there, connection)
             return there
         check_room(None, self._limits, self._size, connection)
-        now = self._clock()
         mail = rows.insert(
             connection,
             self._record,
@@ -115,13 +116,13 @@ class Receiving:
             digest=digest,
             state="fetched",
             reason="",
-            now=now,
+            now=self._clock(),
         )
-        rows.link(connection, self._record, self._uid, mail, now)
+        self._link(mail, connection)
         return mail
 
     def _link(self, mail: int, connection: sqlite3.Connection) -> None:
-        rows.link(connection, self._record, self._uid, mail, self._clock())
+        rows.link(connection, self._record, self._uid, mail, self._announced, self._clock())
 
 
 class _ThereError(Exception):

@@ -102,6 +102,10 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "ALTER TABLE losses ADD COLUMN found INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE losses ADD COLUMN damaged INTEGER NOT NULL DEFAULT 0",
     ),
+    (
+        # The octets that the server announced for the mail; NULL where it did not, or where nobody noted it.
+        "ALTER TABLE uids ADD COLUMN size INTEGER",
+    ),
 )
 
 UNSOUND_ROWS: Final = f"""

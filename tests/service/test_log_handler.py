@@ -1,0 +1,92 @@
+"""A log that nobody reads, or that cannot be written, holds nobody up."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailslot.service.log import JsonLines
+from mailslot.service.log_handler import MOST_WAITING, LogHandler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LINES = MOST_WAITING + 500
+FULL_DISK = "/dev/full"
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reading, writing = os.pipe()
+    yield reading, writing
+    os.close(reading)
+
+
+def fill(descriptor: int) -> int:
+    """Write to a pipe until it takes no more; return how many octets that were."""
+    os.set_blocking(descriptor, False)
+    written = 0
+    try:
+        while True:
+            written += os.write(descriptor, b"." * 1024)
+    except BlockingIOError:
+        return written
+    finally:
+        os.set_blocking(descriptor, True)
+
+
+def handler_on(descriptor: int) -> LogHandler:
+    handler = LogHandler(descriptor)
+    handler.setFormatter(JsonLines())
+    return handler
+
+
+def log(handler: LogHandler, words: str) -> None:
+    handler.handle(logging.makeLogRecord({"levelno": logging.INFO, "levelname": "INFO", "msg": words}))
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_nobody_waits_for_whoever_reads(pipe: tuple[int, int], blocking: bool) -> None:
+    reading, writing = pipe
+    filled = fill(writing)
+    os.set_blocking(writing, blocking)
+    handler = handler_on(writing)
+    for number in range(LINES):
+        log(handler, f"line {number}")
+    handler.flush()
+    with os.fdopen(os.dup(reading), "rb") as file:
+        file.read(filled)
+        messages = [json.loads(file.readline())["message"]]
+        while "left out" not in messages[-1]:
+            messages.append(json.loads(file.readline())["message"])
+        lost = int(messages.pop().split()[0])
+        # It is told as soon as anything can be written; what waits comes behind it.
+        while len(messages) + lost < LINES:
+            messages.append(json.loads(file.readline())["message"])
+    assert messages == [f"line {number}" for number in range(len(messages))]
+    assert len(messages) in {MOST_WAITING, MOST_WAITING + 1}
+    log(handler, "done")
+    handler.flush()
+    assert b'"done"' in os.read(reading, 10_000)
+
+
+def test_a_disk_that_is_full_and_then_is_not(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    descriptor = os.open(FULL_DISK, os.O_WRONLY)
+    handler = handler_on(descriptor)
+    for words in ("one", "two"):
+        log(handler, words)
+    handler.flush()
+    os.dup2(writing, descriptor)
+    log(handler, "three")
+    handler.flush()
+    lines = [json.loads(line) for line in os.read(reading, 10_000).splitlines()]
+    assert [line["message"] for line in lines] == [
+        "three",
+        "2 lines of the log were left out, since they could not be written",
+    ]
+    assert lines[1]["level"] == "warning"

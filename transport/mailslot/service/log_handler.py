@@ -1,0 +1,77 @@
+"""Writes a log from a thread of its own, so that the service goes on while nobody takes what it writes.
+
+A pipe whose reader has stopped, a terminal after Ctrl-S and a full disk would else hold up whatever logs, and so
+delivery, the panel and the end of the service itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import select
+import threading
+import time
+from typing import Final
+
+MOST_WAITING: Final = 1_000
+"""Lines that wait to be written; further ones are left out, and counted."""
+
+_LONGEST_FLUSH: Final = 1.0
+"""Seconds for which `LogHandler.flush` waits."""
+
+
+class LogHandler(logging.Handler):
+    """Writes to an open file, which may take its time.
+
+    Args:
+        descriptor: of the file. It is written to directly, since Python's own buffer cannot be given up at the end of
+            the process while a thread is in it.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._lines: queue.Queue[str] = queue.Queue(MOST_WAITING)
+        self._left_out = 0
+        threading.Thread(target=self._run, name="log", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Have a record written; never waits."""
+        try:
+            self._lines.put_nowait(self.format(record))
+        except queue.Full:
+            self._left_out += 1
+
+    def flush(self) -> None:
+        """Wait until all is written, but not for long."""
+        end = time.monotonic() + _LONGEST_FLUSH
+        with self._lines.all_tasks_done:
+            while self._lines.unfinished_tasks and (left := end - time.monotonic()) > 0:
+                self._lines.all_tasks_done.wait(left)
+
+    def _run(self) -> None:
+        while True:
+            line = self._lines.get()
+            if not self._write(line):
+                self._left_out += 1
+            elif self._left_out and self._write(self._loss(self._left_out)):
+                self._left_out = 0
+            self._lines.task_done()
+
+    def _loss(self, lines: int) -> str:
+        words = "%d lines of the log were left out, since they could not be written"
+        return self.format(logging.LogRecord(__name__, logging.WARNING, __file__, 0, words, (lines,), None))
+
+    def _write(self, line: str) -> bool:
+        """Write a line, however long that takes; return whether it could be."""
+        octets = f"{line}\n".encode(errors="backslashreplace")
+        while octets:
+            try:
+                octets = octets[os.write(self._descriptor, octets) :]
+            except BlockingIOError:
+                select.select([], [self._descriptor], [])
+            except OSError:
+                # A full disk, or a reader that is gone: there is nobody to be told.
+                return False
+        return True
