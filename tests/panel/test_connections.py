@@ -85,7 +85,11 @@ async def running(server: ssl.SSLContext | None, client: ssl.SSLContext | None) 
     async def refuse(_: Request) -> Response:
         return PlainTextResponse("unread", 413)
 
-    routes = [Route("/", answer), Route("/wait", wait, methods=["GET", "POST"]), Route("/refuse", refuse, methods=["POST"])]
+    routes = [
+        Route("/", answer),
+        Route("/wait", wait, methods=["GET", "POST"]),
+        Route("/refuse", refuse, methods=["POST"]),
+    ]
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
         found = Connections(Starlette(routes=routes), listener, server)
         async with anyio.create_task_group() as group:
