@@ -76,7 +76,8 @@ async def running(server: ssl.SSLContext | None, client: ssl.SSLContext | None) 
     async def answer(_: Request) -> Response:
         return PlainTextResponse("here")
 
-    async def wait(_: Request) -> Response:
+    async def wait(request: Request) -> Response:
+        await request.body()
         waiting.append(1)
         await go.wait()
         return PlainTextResponse("at last")
@@ -84,7 +85,11 @@ async def running(server: ssl.SSLContext | None, client: ssl.SSLContext | None) 
     async def refuse(_: Request) -> Response:
         return PlainTextResponse("unread", 413)
 
-    routes = [Route("/", answer), Route("/wait", wait), Route("/refuse", refuse, methods=["POST"])]
+    routes = [
+        Route("/", answer),
+        Route("/wait", wait, methods=["GET", "POST"]),
+        Route("/refuse", refuse, methods=["POST"]),
+    ]
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
         found = Connections(Starlette(routes=routes), listener, server)
         async with anyio.create_task_group() as group:
@@ -276,6 +281,29 @@ async def test_one_address_does_not_take_all(server: Running, monkeypatch: pytes
             assert b"at last" in await run_sync(ask, each, b"")
     finally:
         for each in kept:
+            each.close()
+
+
+async def test_requests_without_an_end_keep_nobody_out(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a proxy, or in an office with one address, everybody shares it with whoever sends them."""
+    monkeypatch.setattr(admission, "MOST_OF_ONE", 3)
+    begun = b"POST /wait HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nx"
+    held = [await run_sync(server.connect) for _ in range(3)]
+    try:
+        for each in held:
+            await run_sync(ask, each)
+            each.sendall(begun)
+        held[1].sendall(b"x")
+        await server.until(lambda: len(server.waiting) == 1)
+        for loser in (held[0], held[2]):
+            held.append(await run_sync(server.connect))
+            await run_sync(ask, held[-1])
+            held[-1].sendall(begun)
+            assert await run_sync(ended, loser)
+        server.go.set()
+        assert b"at last" in await run_sync(ask, held[1], b"")
+    finally:
+        for each in held:
             each.close()
 
 

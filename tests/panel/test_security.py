@@ -320,6 +320,15 @@ async def test_signing_out_everywhere(tmp_path: Path) -> None:
         assert [await each.is_in() for each in (one, other)] == [False, False]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("forwarded", "for=192.0.2.9"), ("x-forwarded-for", "192.0.2.9"), ("x-real-ip", "192.0.2.9"), ("via", "1.1 a")],
+)
+async def test_who_comes_through_a_proxy_is_not_on_this_machine(visitor: Visitor, name: str, value: str) -> None:
+    assert (await visitor.get("/metrics")).status_code == 200
+    assert (await visitor.get("/metrics", headers={name: value})).status_code == 401
+
+
 async def test_keys_to_the_api(tmp_path: Path) -> None:
     async with open_house(tmp_path) as house, Visitor(house.address) as admin, Visitor(house.address) as script:
         await admin.sign_in()

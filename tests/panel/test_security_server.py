@@ -133,6 +133,19 @@ async def test_malformed_requests(house: House, request_: bytes) -> None:
         assert b"\r\nX: y" not in octets
 
 
+async def test_nothing_is_answered_behind_a_request_of_two_lengths(house: House) -> None:
+    """To a proxy that goes by the other one, what follows is part of the body: it is somebody else's request."""
+    async with raw(house) as stream:
+        await stream.send(
+            b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Length: 49\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"0\r\n\r\nGET /sign-in HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        )
+        octets = await everything(stream)
+    assert status(octets) == 400
+    assert octets.count(b"HTTP/1.1 ") == 1
+    assert b"\r\nconnection: close\r\n" in octets.lower()
+
+
 async def test_nothing_can_be_put_into_a_header(house: House) -> None:
     async with raw(house) as stream:
         await stream.send(

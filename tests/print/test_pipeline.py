@@ -52,6 +52,14 @@ async def test_all_attachments_come_out_as_they_are(tmp_path: Path, out: Path) -
     assert SCAN in contents(out)
 
 
+async def test_a_name_in_long_letters_is_cut_to_what_a_folder_takes(tmp_path: Path, out: Path) -> None:
+    async with device_in(tmp_path / "home", f"folder {out}") as device:
+        [found] = await handled(device, letter(scan("\N{CJK UNIFIED IDEOGRAPH-20BB7}" * 76 + ".pdf")))
+    assert (found.outcome, found.note) == ("done", "1 document was printed.")
+    [title] = titles(out)
+    assert title == "\N{CJK UNIFIED IDEOGRAPH-20BB7}" * 50 + ".pdf"
+
+
 @pytest.mark.parametrize(
     ("body", "attached", "expected"),
     [

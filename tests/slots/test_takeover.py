@@ -116,6 +116,18 @@ def test_settings_that_were_changed_meanwhile(records: Records) -> None:
     assert kept(records, "fax-pop") == BOTH
 
 
+def test_a_password_that_was_entered_meanwhile(records: Records) -> None:
+    """It was entered for the server of before, and whoever was asked has not seen that it would be removed."""
+    records.change("fax-pop", {}, {"password": None})
+    plan = plan_takeover(records, HEAD + SAME.replace("mail.example.com", "new.example"), "e.toml")
+    records.change("fax-pop", {}, {"password": Secret("geheim-3")})
+    before = records.settings.path.read_bytes()
+    with pytest.raises(SettingsFileError, match="changed meanwhile"):
+        take_over(records, plan)
+    assert records.settings.path.read_bytes() == before
+    assert kept(records, "fax-pop") == BOTH
+
+
 def test_a_vault_that_cannot_be_written(records: Records) -> None:
     """Nothing changes: no setting, and no secret of another record."""
     moved = SAME.replace("mail.example.com", "new.example")

@@ -15,3 +15,8 @@ def one_line(text: str, most: int) -> str:
     plain = "".join(" " if unicodedata.category(letter) in _UNFIT else letter for letter in text[: 4 * most])
     plain = " ".join(plain.split())
     return plain if len(plain) <= most else plain[: most - 1] + "…"
+
+
+def cut(text: str, octets: int) -> str:
+    """Return a text's beginning that has at most so many octets in UTF-8."""
+    return text.encode()[:octets].decode("utf-8", "ignore")

@@ -36,7 +36,7 @@ class Admitted:
         connection: its socket.
         peer: whom it counts for.
         since: when it began to be idle, or busy, in seconds of the event loop's clock.
-        busy: whether a request is being answered.
+        busy: whether a request has come and is being answered.
         evicted: whether it had to leave; it is about to end then, and does not count any more.
     """
 

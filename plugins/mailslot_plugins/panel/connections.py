@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import ssl
 
     from anyio.abc import ByteStream
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 GREETING: Final = 10.0
 """Seconds within which the first octet must have come, and then all of TLS's handshake."""
@@ -119,9 +119,16 @@ class Connections:
 
     async def _serve(self, admitted: Admitted) -> None:
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
-            admitted.mark(busy=True)
+            async def heard() -> Message:
+                message = await receive()
+                if not message.get("more_body"):
+                    admitted.mark(busy=True)
+                return message
+
+            # Nobody is kept out by requests that were begun and never come to their end.
+            admitted.mark(busy=not _has_body(scope))
             try:
-                await self._application(scope, receive, send)
+                await self._application(scope, heard, send)
             finally:
                 admitted.mark(busy=False)
 
@@ -156,6 +163,11 @@ class Connections:
         ending.set()
         await anyio.sleep(GRACE)
         scope.cancel()
+
+
+def _has_body(scope: Scope) -> bool:
+    """Whether a body comes after the headers of a request (RFC 9112 section 6)."""
+    return any(name in {b"content-length", b"transfer-encoding"} for name, _ in scope["headers"])
 
 
 async def _end(connection: Connection, ending: anyio.Event) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from anyio.to_thread import run_sync
 
+from mailslot_plugins.intake.words import cut
 from mailslot_plugins.printers.formats import SUFFIXES
 from mailslot_plugins.printers.prepare import Wanted, prepare
 from mailslot_plugins.printers.printer import Printed, PrinterError, Readiness
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from mailslot_plugins.printers.printer import Document, Options
 
 _UNSAFE: Final = re.compile(r"[^\w.() -]+")
-_MAX_TITLE: Final = 80
+_MAX_TITLE: Final = 200
+"""Octets: with the token and the suffix, they make a name that all file systems take."""
+
 _OWN: Final = 0o600
 _SHARED: Final = 0o640
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -74,7 +77,7 @@ def printer(address: str, options: Options) -> FolderPrinter:
 
 
 def _put(folder: Path, document: Document, token: str) -> str:
-    title = _UNSAFE.sub("_", document.title).strip(" .")[:_MAX_TITLE]
+    title = cut(_UNSAFE.sub("_", document.title).strip(" ."), _MAX_TITLE)
     suffix = SUFFIXES[document.media_type]
     title = title[: -len(suffix) - 1] if title.lower().endswith(f".{suffix}") else title
     name = f"{token} {title}.{suffix}" if title else f"{token}.{suffix}"

@@ -145,7 +145,9 @@ def take_over(records: Records, plan: Takeover) -> None:
     """
 
     def first() -> None:
-        if _held(records.settings.current()) != plan.before:
+        now, after = records.settings.current(), records.settings.preview(_plain(plan.values))
+        # A password may have been entered while somebody was asked.
+        if _held(now) != plan.before or _dropped(records, now.records, after.records) != plan.dropped:
             raise SettingsFileError("The settings have been changed meanwhile, and nothing was taken over: try again.")
 
     def beside() -> AbstractContextManager[dict[Path, bytes | None]]:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 LOOPBACK: Final = "loopback"
 """All of this machine's own addresses, for `neighbourhood`: whoever has one has all of 127.0.0.0/8."""
 
+_BY_PROXY: Final = frozenset({b"forwarded", b"via", b"x-real-ip"})
+"""Headers that a proxy adds (RFC 7239, RFC 9110 section 7.6.3, and what nginx's manual has), besides X-Forwarded-*."""
+
 _HOST: Final = re.compile(
     r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9.-]{1,255}))(?::[0-9]{1,5})?"
 )  # RFC 9110 section 7.2
@@ -35,7 +38,7 @@ def is_loopback(address: str) -> bool:
 
 def is_local(scope: Scope) -> bool:
     """Whether a request comes from this machine, and from nobody beyond a proxy on it."""
-    forwarded = any(name == b"forwarded" or name.startswith(b"x-forwarded-") for name, _ in scope["headers"])
+    forwarded = any(name in _BY_PROXY or name.startswith(b"x-forwarded-") for name, _ in scope["headers"])
     return is_loopback(peer(scope)) and not forwarded
 
 

@@ -79,6 +79,11 @@ class Guard:
         if limits.head(scope) > limits.HEAD:
             await PlainTextResponse(say("security", "too_large", request.state.language), 431)(scope, receive, send)
             return
+        if {"content-length", "transfer-encoding"} <= set(request.headers):
+            # A proxy may see another request in what follows, so nothing on this connection does (RFC 9112 6.3).
+            sentence = say("security", "two_lengths", request.state.language)
+            await PlainTextResponse(sentence, 400, {"connection": "close"})(scope, receive, send)
+            return
         hosts = request.headers.getlist("host")
         if len(hosts) != 1 or not is_ours(hosts[0], self._security.names):
             await PlainTextResponse(say("security", "host", request.state.language), 421)(scope, receive, send)

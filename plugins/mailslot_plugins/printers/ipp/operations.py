@@ -9,6 +9,7 @@ from anyio import open_file
 from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
+from mailslot_plugins.intake.words import cut
 from mailslot_plugins.printers.ipp.client import http_address, opening, post
 from mailslot_plugins.printers.ipp.codec import Attribute, Tag, encode
 from mailslot_plugins.printers.ipp.trust import context_for, distrusted
@@ -202,11 +203,6 @@ _WANTED: Final = "requested-attributes"
 def user(name: str) -> Attribute:
     """Return who a request is from."""
     return Attribute(Tag.NAME, "requesting-user-name", (cut(name, 255) or "mailslot",))
-
-
-def cut(text: str, octets: int) -> str:
-    """Return a text's beginning that has at most so many octets in UTF-8."""
-    return text.encode()[:octets].decode("utf-8", "ignore")
 
 
 class _Pieces:
