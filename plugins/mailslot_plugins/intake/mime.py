@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot_plugins.intake.addresses import MAX_ADDRESSES, addresses
-from mailslot_plugins.intake.automatic import REPORT_FIELDS
+from mailslot_plugins.intake.automatic import LIST_FIELDS, REPORT_FIELDS
 from mailslot_plugins.intake.charsets import decode
 from mailslot_plugins.intake.entity import MAX_FIELDS, parse_mail
 from mailslot_plugins.intake.header_text import header_text
@@ -35,6 +35,7 @@ KEPT: Final = frozenset(
         *("list-id", "list-unsubscribe", "list-post", "list-help", "list-owner", "list-archive", "mailing-list"),
         *("feedback-id", "disposition-notification-to", "disposition-notification-options", "original-recipient"),
         *REPORT_FIELDS,
+        *LIST_FIELDS,
     }
 )
 """The header fields that are handed out."""
