@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -124,7 +125,8 @@ def _written(part: AttachedFile, number: int, limits: Limits, flaws: list[str]) 
 
 def harmless_name(name: str) -> str:
     """Return a file's name for people to read: no folder, no control, no sign that turns the direction of writing."""
-    last = re.split(r"[/\\]", name)[-1]
+    # Apple's programs send letters and their accents as characters of their own.
+    last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
     cleaned = " ".join(_UNSAFE_IN_NAME.sub(" ", last).split()).lstrip(".")
     cleaned = "".join(letter if letter.isprintable() else "_" for letter in cleaned)
     stem, dot, suffix = cleaned.rpartition(".")
