@@ -1,7 +1,8 @@
 """Read a folder of mails and documents with the product's own code: ``python -m bench.corpus FOLDER``.
 
-Prints how many of each sub-folder became what, and then the odd ones. It is no test: collections differ, and none of
-them is kept here.
+Prints how many of each sub-folder became what, and then the odd ones; how far it is stands on standard error. It is no
+test: collections differ, and none of them is kept here. Documents are compared with what poppler and libtiff show of
+them, by pdftoppm, tiff2rgba and tiffinfo.
 """
 
 from __future__ import annotations
@@ -9,15 +10,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
 import traceback
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from io import TextIOWrapper
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.corpus import documents, mails
 from bench.corpus.outcome import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 MAX_OCTETS = 50_000_000
 _FIELD = (
@@ -32,6 +39,7 @@ _FIELD = (
     b"mime-version",
 )
 _MORE_FIELDS = (b"content-type", b"x-", b"reply-to", b"dkim-signature", b"authentication-results", b"sender", b"arc-")
+PROGRAMS = ("pdftoppm", "tiff2rgba", "tiffinfo")
 _MAIL_SUFFIXES = {".eml", ".msg", ".mail", ".mbox", ".mime"}
 
 
@@ -43,7 +51,20 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="files at a time")
     parser.add_argument("--odd", type=int, default=40, help="odd ones to print of each sub-folder")
     asked = parser.parse_args()
-    examined = examine_all(asked.folder.absolute(), asked.only, asked.workers)
+    if asked.workers < 1 or asked.odd < 0:
+        parser.error("--workers is 1 or more, and --odd 0 or more")
+    if not asked.folder.is_dir():
+        parser.error(f"there is no folder {asked.folder}")
+    files = files_of(asked.folder.absolute(), asked.only)
+    if not files:
+        parser.error(f"there are no {asked.only or 'mails and documents'} in {asked.folder}")
+    missing = [name for name in PROGRAMS if any(sort == "documents" for _, sort in files) and not shutil.which(name)]
+    if missing:
+        parser.error(f"documents are compared by means of {', '.join(missing)}: install them, or say --only mails")
+    # A name in a collection may be any octets.
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    examined = [*progress(examine_all(files, asked.workers), len(files))]
     if asked.json:
         json.dump(
             [
@@ -57,14 +78,30 @@ def main() -> None:
         show(asked.folder.absolute(), examined, asked.odd)
 
 
-def examine_all(folder: Path, only: str | None, workers: int) -> list[tuple[Path, str, Outcome]]:
-    """Examine each file below a folder, a few at a time."""
-    found = [(path, sort) for path in sorted(folder.rglob("*")) if (sort := sort_of(path)) and only in {None, sort}]
-    with ThreadPoolExecutor(workers) as pool:
-        return [
-            (path, sort, outcome)
-            for (path, sort), outcome in zip(found, pool.map(lambda each: examine(*each), found), strict=True)
-        ]
+def files_of(folder: Path, only: str | None) -> list[tuple[Path, str]]:
+    """Return each file below a folder that is examined, and its sort."""
+    return [(path, sort) for path in sorted(folder.rglob("*")) if (sort := sort_of(path)) and only in {None, sort}]
+
+
+def examine_all(files: list[tuple[Path, str]], workers: int) -> Iterator[tuple[Path, str, Outcome]]:
+    """Examine files, a few at a time."""
+    pool = ThreadPoolExecutor(workers)
+    try:
+        outcomes = pool.map(lambda each: examine(*each), files)
+        yield from ((path, sort, outcome) for (path, sort), outcome in zip(files, outcomes, strict=True))
+    finally:
+        # Whoever interrupts it does not want the others.
+        pool.shutdown(cancel_futures=True)
+
+
+def progress(examined: Iterable[tuple[Path, str, Outcome]], total: int) -> Iterator[tuple[Path, str, Outcome]]:
+    """Say on standard error how many there are so far; on a terminal of each, elsewhere of every hundredth."""
+    terminal = sys.stderr.isatty()
+    for number, each in enumerate(examined, start=1):
+        if terminal or number % 100 == 0 or number == total:
+            end = "\r" if terminal and number < total else "\n"
+            print(f"{number:,} of {total:,}", end=end, file=sys.stderr, flush=True)
+        yield each
 
 
 def sort_of(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import warnings
 from dataclasses import dataclass
@@ -194,4 +195,5 @@ def _alike(one: Image.Image, other: Image.Image) -> float | None:
         return None
     if not spread_a or not spread_b:
         return 0.0
-    return sum((x - mean_a) * (y - mean_b) for x, y in zip(a, b, strict=True)) / (spread_a * spread_b) ** 0.5
+    together = sum((x - mean_a) * (y - mean_b) for x, y in zip(a, b, strict=True))
+    return together / math.sqrt(spread_a * spread_b)

@@ -287,6 +287,7 @@ async def test_somebody_on_holiday_is_no_failure(tmp_path: Path, subject: str, m
         f"X-Failed-Recipients: {ALICE}",
         "From: MAILER-DAEMON@mail.test",
         "From: Mail Delivery Subsystem <MAILER-DAEMON>",
+        "X-MLServer: fml [fml 4.0.3 release]",
     ],
 )
 async def test_what_machines_send_is_on_no_paper(tmp_path: Path, field: str) -> None:

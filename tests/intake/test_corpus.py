@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pikepdf
@@ -16,9 +20,10 @@ from lab.fixtures import need
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 PROGRAMS = ("pdftoppm", "tiff2rgba", "tiffinfo")
+ROOT = Path(__file__).parents[2]
+MAIL = b"From: a@example.com\r\nSubject: A page\r\n\r\nHello\r\n"
 
 
 def pictured(path: Path, *, rotate: int = 0, crop: bool = False, size: tuple[int, int] = (300, 450)) -> Path:
@@ -83,3 +88,39 @@ def test_what_differs_is_seen() -> None:
     partly = page.image.copy()
     partly.paste(255, (0, 0, 200, 80))
     assert compare(Sheet(partly), page).startswith("lost ink")
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "bench.corpus", *map(str, arguments)]
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.lab
+def test_a_folder_of_both(tmp_path: Path) -> None:
+    for program in PROGRAMS:
+        need(program, shutil.which(program) is not None, "comes with script/setup on Debian")
+    for folder, name, octets in (("letters", "one.eml", MAIL), ("pages", "two.png", saved(arrow(), "PNG"))):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_bytes(octets)
+    (tmp_path / "read me").write_bytes(b"\x7fELF")
+    ran = command(tmp_path)
+    assert (ran.returncode, ran.stderr) == (0, "2 of 2\n")
+    assert ran.stdout.splitlines() == [
+        "letters (mails): 1: person 1 (100%); odd 0",
+        "pages (documents): 1: same 1 (100%); odd 0",
+    ]
+    told = json.loads(command(tmp_path, "--json", "--only", "mails").stdout)
+    assert told == [{"file": "letters/one.eml", "sort": "mails", "label": "person", "note": ""}]
+
+
+def test_wrong_arguments(tmp_path: Path) -> None:
+    (tmp_path / "one.eml").write_bytes(MAIL)
+    for arguments, said in (
+        ([tmp_path / "none"], "there is no folder"),
+        ([tmp_path, "--only", "documents"], "there are no documents in"),
+        ([tmp_path, "--workers", "0"], "--workers is 1 or more"),
+        ([], "required: folder"),
+    ):
+        ran = command(*arguments)
+        assert (ran.returncode, ran.stdout) == (2, "")
+        assert said in ran.stderr

@@ -130,6 +130,7 @@ async def test_content_decides_what_it_is(opened: Opener, octets: bytes, kind: s
         (".bashrc", "bashrc"),
         ("invoice\u202efdp.exe", "invoice fdp.exe"),
         ("a:b*c?.pdf", "a b c .pdf"),
+        ("Stra\u00dfe a\u0308ndern.pdf", "Straße ändern.pdf"),
         ("x" * 500 + ".pdf", "x" * 116 + ".pdf"),
         ("..", ""),
     ],

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageFile
 
 from intake.papers import arrow, saved
 from mailslot_plugins.intake.mail import OpenedMail, Part
+from mailslot_plugins.intake.pictures import DamagedPictureError, read_picture
 from mailslot_plugins.intake.process import IntakeError, run_task
 from mailslot_plugins.print.choose import choose
 from mailslot_plugins.printers.formats import JPEG, PDF, PWG, choose_format
@@ -39,6 +41,7 @@ PICTURES: dict[str, tuple[Kind, bytes]] = {
     "clear gif": ("gif", saved(clear(arrow()), "GIF")),
     "webp": ("webp", saved(arrow(mode="RGB"), "WEBP", quality=95)),
     "clear webp": ("webp", saved(clear(arrow()), "WEBP", lossless=True)),
+    "jpeg": ("jpeg", saved(arrow(mode="RGB"), "JPEG", quality=95)),
     "clear png": ("png", saved(clear(arrow()), "PNG")),
 }
 
@@ -57,6 +60,7 @@ async def test_printed_as_it_is_faxed(name: str, tmp_path: Path) -> None:
     part = Part(path, kind, "application/octet-stream", "picture", len(octets), inline=False)
     mail = OpenedMail((), (), "", "", "", (), "", (part,), is_report=False, report=None, flaws=())
     assert [each.refusal for each in choose(mail, "", SETTINGS)] == [""]
+    assert (await run_task("count", {"path": str(path), "kind": kind}, tmp_path))["notes"] == []
     [printed] = await prepare(Document(path, kind, "It", "a@example.com"), tmp_path, Wanted((JPEG,)))
     with Image.open(printed.path) as image:
         assert alike(image)
@@ -82,3 +86,94 @@ async def test_a_damaged_one_is_refused_in_words(kind: Kind, tmp_path: Path) -> 
     path.write_bytes(saved(arrow(mode="RGB"), kind.upper())[:60])
     with pytest.raises(IntakeError, match=r"^The image cannot be read; it is damaged\.$"):
         await run_task("count", {"path": str(path), "kind": kind}, tmp_path)
+
+
+SAID = "The image is damaged; what came of it is shown."
+
+
+def cut(kind: Kind, **options: Any) -> bytes:
+    """Half of a picture's file: half of its octets are more or less half of its lines."""
+    picture = Image.effect_noise((120, 180), 50).point(lambda grey: min(grey, 200)).convert("RGB")
+    octets = saved(picture, kind.upper(), **options)
+    return octets[: len(octets) // 2]
+
+
+def lines(image: Image.Image) -> list[bool]:
+    """Whether there is anything on each line of a picture."""
+    grey = image.convert("L")
+    return [grey.crop((0, line, grey.width, line + 1)).getextrema()[0] < 230 for line in range(grey.height)]
+
+
+CUT: dict[str, tuple[Kind, bytes]] = {
+    "jpeg": ("jpeg", cut("jpeg")),
+    "progressive jpeg": ("jpeg", cut("jpeg", progressive=True)),
+    "png": ("png", cut("png")),
+    "gif": ("gif", cut("gif", interlace=0)),
+    "bmp": ("bmp", cut("bmp")),
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+async def test_what_came_of_a_picture_that_is_cut_off_is_shown(name: str, tmp_path: Path) -> None:
+    kind, octets = CUT[name]
+    path = tmp_path / "picture"
+    path.write_bytes(octets)
+    assert (await run_task("count", {"path": str(path), "kind": kind}, tmp_path))["notes"] == [SAID]
+    # A printer that takes such pictures as they are, and one that does not, are handed a whole one.
+    for formats in ((), (PDF,)):
+        [printed] = await prepare(Document(path, kind, "It", "a@example.com"), tmp_path, Wanted(formats))
+        assert printed.path != path
+        if not formats and kind != "bmp":
+            with Image.open(printed.path) as image:
+                shown = lines(image)
+    documents = [{"path": str(path), "kind": kind, "name": "scan"}]
+    made = await run_task("received", {"texts": [], "documents": documents, "name": "fax"}, tmp_path)
+    assert made == {"pages": 1, "notes": [f"'scan': {SAID}"]}
+    with Image.open(tmp_path / "fax.tif") as image:
+        faxed = lines(image.convert("L").resize((120, 180), Image.Resampling.BOX))
+    await run_task("thumbnail", {"path": str(path), "kind": kind, "into": "small.png"}, tmp_path)
+    with Image.open(tmp_path / "small.png") as image:
+        small = lines(image.resize((120, 180)))
+    for each in [faxed, small] if kind == "bmp" else [shown, faxed, small]:
+        # Nothing is on the lines that did not come, neither grey nor black; of a progressive one, all came, coarsely.
+        came = each[::-1] if kind == "bmp" else each
+        assert all(came[4:60])
+        assert any(came[150:176]) == (name == "progressive jpeg")
+
+
+async def test_one_that_is_cut_off_lies_as_it_should(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(cut("jpeg", exif=exif))
+    await run_task("thumbnail", {"path": str(path), "kind": "jpeg", "into": "small.png"}, tmp_path)
+    with Image.open(tmp_path / "small.png") as image:
+        assert image.width > image.height
+        # What is below in the file is at the left of the picture.
+        assert image.convert("L").crop((0, 0, 30, image.height)).getextrema() == (255, 255)
+        assert image.convert("L").crop((image.width - 60, 0, image.width, image.height)).getextrema()[0] < 200
+
+
+async def test_a_jpeg_without_its_last_two_octets_is_all_there(tmp_path: Path) -> None:
+    whole = saved(arrow(mode="RGB"), "JPEG", quality=95)
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(whole[:-2])
+    [printed] = await prepare(Document(path, "jpeg", "It", "a@example.com"), tmp_path, Wanted((JPEG,)))
+    with Image.open(printed.path) as image:
+        assert alike(image)
+
+
+async def test_a_fax_is_not_sent_of_a_picture_that_is_cut_off(tmp_path: Path) -> None:
+    # Whoever sends it is there, and has the paper.
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(CUT["jpeg"][1])
+    request = {"paths": [str(path)], "resolution": "fine", "coding": "MMR", "header": "", "into": "sent.tif"}
+    with pytest.raises(IntakeError, match=f"^{SAID}$"):
+        await run_task("fax", request, tmp_path)
+
+
+def test_the_next_picture_is_read_as_strictly_as_before() -> None:
+    for _ in range(2):
+        with pytest.raises(DamagedPictureError):
+            read_picture(io.BytesIO(CUT["jpeg"][1]), "jpeg")
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES

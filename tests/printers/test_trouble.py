@@ -158,6 +158,26 @@ async def test_a_folder_gets_a_document_once(spool: Spool, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("title", "media_type", "named"),
+    [
+        ("Facture d'e\u0301lectricite\u0301", "application/pdf", "Facture d_électricité.pdf"),
+        ("ใบแจ้งหนี้ हिन्दी", "application/pdf", "ใบแจ้งหนี้ हिन्दी.pdf"),
+        ("IMG_0001.jpeg", "image/jpeg", "IMG_0001.jpg"),
+        ("IMG_0001.JPG", "image/jpeg", "IMG_0001.jpg"),
+        ("IMG_0001.jpeg", "application/pdf", "IMG_0001.jpeg.pdf"),
+    ],
+)
+async def test_a_file_is_called_as_its_document(
+    spool: Spool, tmp_path: Path, title: str, media_type: str, named: str
+) -> None:
+    attempt = (await Journal.load(spool.store("print"), "mail:1")).attempt("0.0")
+    out = tmp_path / "out"
+    out.mkdir()
+    await FolderPrinter(out, Options()).print(Document(SCAN, "pdf", title, "x", media_type=media_type), attempt)
+    assert [path.name for path in out.iterdir()] == [f"{attempt.token} {named}"]
+
+
+@pytest.mark.parametrize(
     ("text", "good"),
     [
         ("ipp://x/", True),

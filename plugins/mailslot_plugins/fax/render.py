@@ -12,10 +12,16 @@ from PIL import Image, ImageChops, ImageDraw
 
 from mailslot_plugins.fax.halftone import black_and_white
 from mailslot_plugins.fax.profile import WIDTH, Resolution
-from mailslot_plugins.fax.read import UnreadableFaxError
+from mailslot_plugins.fax.read import DamagedFaxError, UnreadableFaxError
 from mailslot_plugins.intake.fonts import Fonts
 from mailslot_plugins.intake.pdf import POINTS, UnreadablePdfError, open_pdf, render_page
-from mailslot_plugins.intake.pictures import FORMATS, PictureKind, UnreadablePictureError, read_picture
+from mailslot_plugins.intake.pictures import (
+    FORMATS,
+    DamagedPictureError,
+    PictureKind,
+    UnreadablePictureError,
+    read_picture,
+)
 from mailslot_plugins.intake.text_pages import text_pages
 from mailslot_plugins.intake.tiff import UnreadableTiffError, tiff_pages
 
@@ -51,6 +57,7 @@ def pages_of(
         images of mode ``1``, 1728 pixels wide, one after the other.
 
     Raises:
+        DamagedFaxError: a picture's end is missing; what came of it was given.
         UnreadableFaxError: it cannot be read, or has too many pages.
     """
     for number, image in enumerate(_greys(data, kind, notes), start=1):
@@ -75,7 +82,7 @@ def _greys(data: bytes, kind: Kind, notes: list[str] | None) -> Iterator[tuple[I
     elif kind not in FORMATS:
         raise UnreadableFaxError("It is no document that can be faxed.")
     else:
-        yield _picture(data, cast("PictureKind", kind))
+        yield from _picture(data, cast("PictureKind", kind))
 
 
 def text_of(data: bytes) -> str:
@@ -110,14 +117,19 @@ def _thicker(image: Image.Image) -> Image.Image:
     return image
 
 
-def _picture(data: bytes, kind: PictureKind) -> tuple[Image.Image, float, float]:
+def _picture(data: bytes, kind: PictureKind) -> Iterator[tuple[Image.Image, float, float]]:
+    damage: DamagedPictureError | None = None
     try:
         image = read_picture(io.BytesIO(data), kind, "L")
+    except DamagedPictureError as error:
+        image, damage = error.image, error
     except UnreadablePictureError as error:
         raise UnreadableFaxError(str(error)) from error
     # A picture that is no scan is as wide as the page.
     dots = max(image.width, image.height * 210 / 297) / (WIDTH / 204)
-    return image, dots, dots
+    yield image, dots, dots
+    if damage is not None:
+        raise DamagedFaxError(str(damage)) from damage
 
 
 def fitted(page: tuple[Image.Image, float, float], resolution: Resolution) -> Image.Image:

@@ -22,6 +22,9 @@ _POSTMASTERS: Final = re.compile(
 REPORT_FIELDS: Final = frozenset({"x-failed-recipients"})
 """Fields that only reports have: Exim's and Google's."""
 
+LIST_FIELDS: Final = frozenset({"x-mlserver"})
+"""Fields of programs for mailing lists (fml) that write to owners and members without any other sign of a machine."""
+
 ABSENT: Final = re.compile(
     r"\s*(?:(?:auto(?:matic)?[- ]?(?:reply|response|antwort)|automatische antwort|abwesenheits\S*|"
     r"out of (?:the )?office|r[ée]ponse automatique|respuesta autom[áa]tica|risposta automatica)\b|auto: re:)",
@@ -108,6 +111,8 @@ def _reasons(fields: Iterable[tuple[str, str]], senders: Sequence[str]) -> Itera
             yield "it is bulk mail"
         elif name in REPORT_FIELDS or (name == "content-type" and said == "multipart/report"):
             yield "it is a report"
+        elif name in LIST_FIELDS:
+            yield "it is from a mailing list"
         elif _is_daemon(value) and (name == "return-path" or (name == "from" and not any(senders))):
             yield "it is from a mail server"
     if any(_DAEMONS.fullmatch(sender) for sender in senders):

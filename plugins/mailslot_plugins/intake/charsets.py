@@ -34,6 +34,9 @@ _REFUSED: Final = frozenset({"utf_7", "base64_codec", "bz2_codec", "hex_codec", 
 _TEXT: Final = frozenset({*aliases.values(), "cp874", "koi8_u"}) - _REFUSED - {"zlib_codec", "mbcs", "oem"}
 _UNKNOWN: Final = re.compile(r"[^a-z0-9]+")
 
+_RATHER: Final = {"iso2022_jp_ext": ("utf_8", "euc_jp", "cp932")}
+"""What text really is that is not in the charset that it is said to be in."""
+
 _C1: Final = {
     octet: bytes([octet]).decode(_WINDOWS) for octet in range(0x80, 0xA0) if octet not in {0x81, 0x8D, 0x8F, 0x90, 0x9D}
 }
@@ -73,6 +76,8 @@ def decode(octets: bytes, label: str = "", other: str = "") -> str:
     text = octets.decode(codec, "replace")
     if codec == "utf_8" and "\ufffd" in text:
         text = _damaged(octets, text, other)
+    elif "\ufffd" in text:
+        text = _in_another(octets, _RATHER.get(codec, ("utf_8",))) or text
     return text.removeprefix("\ufeff")
 
 
@@ -95,6 +100,18 @@ def _damaged(octets: bytes, text: str, other: str) -> str:
     lost = text.count("\ufffd")
     whole = sum(letter > "\x7f" for letter in text) - lost
     return text if whole >= lost else _guessed(octets, other)
+
+
+def _in_another(octets: bytes, several: tuple[str, ...]) -> str:
+    """Return text in the first charset that all of it is valid in; empty for none."""
+    for codec in several:
+        # Escapes between charsets mean nothing in any other.
+        if b"\x1b" not in octets:
+            try:
+                return octets.decode(codec)
+            except UnicodeDecodeError:
+                pass
+    return ""
 
 
 def _windows(octets: bytes) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot_plugins.intake.addresses import MAX_ADDRESSES, addresses
-from mailslot_plugins.intake.automatic import REPORT_FIELDS
+from mailslot_plugins.intake.automatic import LIST_FIELDS, REPORT_FIELDS
 from mailslot_plugins.intake.charsets import decode
 from mailslot_plugins.intake.entity import MAX_FIELDS, parse_mail
 from mailslot_plugins.intake.header_text import header_text
@@ -35,6 +36,7 @@ KEPT: Final = frozenset(
         *("list-id", "list-unsubscribe", "list-post", "list-help", "list-owner", "list-archive", "mailing-list"),
         *("feedback-id", "disposition-notification-to", "disposition-notification-options", "original-recipient"),
         *REPORT_FIELDS,
+        *LIST_FIELDS,
     }
 )
 """The header fields that are handed out."""
@@ -123,7 +125,8 @@ def _written(part: AttachedFile, number: int, limits: Limits, flaws: list[str]) 
 
 def harmless_name(name: str) -> str:
     """Return a file's name for people to read: no folder, no control, no sign that turns the direction of writing."""
-    last = re.split(r"[/\\]", name)[-1]
+    # Apple's programs send letters and their accents as characters of their own.
+    last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
     cleaned = " ".join(_UNSAFE_IN_NAME.sub(" ", last).split()).lstrip(".")
     cleaned = "".join(letter if letter.isprintable() else "_" for letter in cleaned)
     stem, dot, suffix = cleaned.rpartition(".")

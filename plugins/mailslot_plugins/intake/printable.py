@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from PIL import Image
 
 from mailslot_plugins.intake.pdf import POINTS, UnreadablePdfError, open_pdf, render_page
-from mailslot_plugins.intake.pictures import FORMATS, PictureKind, UnreadablePictureError, read_picture
+from mailslot_plugins.intake.pictures import (
+    FORMATS,
+    DamagedPictureError,
+    PictureKind,
+    UnreadablePictureError,
+    read_picture,
+)
 from mailslot_plugins.intake.pwg import SYNC, Form, RasterType, write_page
 from mailslot_plugins.intake.refused import Refused
 from mailslot_plugins.intake.text_pages import text_pages
@@ -68,7 +74,8 @@ def make_printable(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
     """
     Image.MAX_IMAGE_PIXELS = limits.pixels
     if request["as_is"]:
-        return {"files": _without_preamble(request, limits), "pages": count_pages(request, limits)["pages"]}
+        looked = count_pages(request, limits)
+        return {"files": _mended(request, limits, damaged=bool(looked["notes"])), "pages": looked["pages"]}
     path, kind, dpi = Path(request["path"]), request["kind"], int(request["dpi"])
     size = media_size(request["media"])
     write = _WRITERS[request["into"]]
@@ -93,19 +100,29 @@ def pages_of(path: Path, kind: str, size: tuple[float, float], dpi: int, limits:
     return _bounded(_sheets(path, kind, size, dpi, limits, []), limits)
 
 
-def _without_preamble(request: dict[str, Any], limits: Limits) -> list[str]:
-    """Write a PDF anew where something stands before its header: a printer might take that for text, or for commands.
+def _mended(request: dict[str, Any], limits: Limits, *, damaged: bool) -> list[str]:
+    """Write a document anew that a printer would stumble over.
+
+    A printer might take what stands before a PDF's header for text, or for commands, and might print nothing at all of
+    a picture that is cut off.
 
     Returns:
-        the file; none where the PDF stays as it is.
+        the file; none where the document stays as it is.
     """
-    path = Path(request["path"])
-    with path.open("rb") as file:
-        if request["kind"] != "pdf" or file.read(5) == b"%PDF-":
-            return []
+    path, kind = Path(request["path"]), request["kind"]
     name = f"{request['name']}.{request['suffix']}"
-    with _pdf(path, limits) as document:
-        document.save(name)
+    if kind == "pdf":
+        with path.open("rb") as file:
+            if file.read(5) == b"%PDF-":
+                return []
+        with _pdf(path, limits) as document:
+            document.save(name)
+        return [name]
+    if not damaged or kind not in FORMATS:
+        return []
+    for image in _images(path, kind, limits, []):
+        dots = {"dpi": image.info["dpi"]} if image.info.get("dpi") else {}
+        image.save(name, FORMATS[cast("PictureKind", kind)], quality=92, **dots)
     return [name]
 
 
@@ -190,6 +207,9 @@ def _images(path: Path, kind: str, limits: Limits, notes: list[str]) -> Iterator
                 image = grey.resize((image.width, max(1, round(image.height * page.x / page.y))))
             image.info["dpi"] = (page.x, page.x)
             yield image
+    except DamagedPictureError as error:
+        notes.append(str(error))
+        yield error.image
     except DamagedEndError as error:
         notes.append(str(error))
     except (UnreadableTiffError, UnreadablePictureError) as error:

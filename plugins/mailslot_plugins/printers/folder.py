@@ -6,10 +6,12 @@ Only the owner can read the files, whatever the folder is open to; in a folder t
 
 from __future__ import annotations
 
+import mimetypes
 import os
-import re
 import shutil
 import stat
+import unicodedata
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from mailslot_plugins.printers.journal import Attempt
     from mailslot_plugins.printers.printer import Document, Options
 
-_UNSAFE: Final = re.compile(r"[^\w.() -]+")
+_KEPT: Final = frozenset("_.() -")
 _MAX_TITLE: Final = 200
 """Octets: with the token and the suffix, they make a name that all file systems take."""
 
@@ -76,10 +78,21 @@ def printer(address: str, options: Options) -> FolderPrinter:
     return FolderPrinter(Path(address.partition(" ")[2].strip()), options)
 
 
+def _harmless(title: str) -> str:
+    """Return a title with nothing in it but letters, digits and a few signs; an underscore stands for all others."""
+    # A letter may come as several characters, and in many scripts it always does: marks belong to the letters.
+    composed = unicodedata.normalize("NFC", title)
+    runs = groupby(composed, lambda c: c.isalnum() or c in _KEPT or unicodedata.category(c).startswith("M"))
+    return "".join("".join(run) if kept else "_" for kept, run in runs)
+
+
 def _put(folder: Path, document: Document, token: str) -> str:
-    title = cut(_UNSAFE.sub("_", document.title).strip(" ."), _MAX_TITLE)
     suffix = SUFFIXES[document.media_type]
-    title = title[: -len(suffix) - 1] if title.lower().endswith(f".{suffix}") else title
+    title = document.title
+    # Many kinds have several suffixes: a «.jpeg» is not to become a «.jpeg.jpg».
+    if title.lower().endswith(f".{suffix}") or mimetypes.guess_type(title)[0] == document.media_type:
+        title = title.rpartition(".")[0]
+    title = cut(_harmless(title).strip(" ."), _MAX_TITLE)
     name = f"{token} {title}.{suffix}" if title else f"{token}.{suffix}"
     partial = folder / f".{token}.partial"
     mode = _SHARED if folder.stat().st_mode & stat.S_ISGID else _OWN
