@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.containment import raised
+from mailslot.entry_points import packages
 from mailslot.errors import MailError
 from mailslot.wire.secret import MASK
 
@@ -74,7 +75,7 @@ def set_up(stream: TextIO, *, plain: bool) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
-    for name in ("mailslot", "mailslot_plugins"):
+    for name in packages():
         logging.getLogger(name).setLevel(logging.INFO)
 
 

@@ -25,8 +25,7 @@ FOLDER: Final = "sections"
 _SEPARATORS: Final = (" ", ", ", "; ")
 
 Wording = Literal["section", "setting", "hint", "choice", "more"]
-"""What is said of a section: its title, the name of a setting, what is allowed there, the name of a value, and a title for
-what is folded away."""
+"""What is said of a section: its title, names of settings and values, hints, and a title for what is folded away."""
 
 
 @dataclass(frozen=True, slots=True)
