@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import mailslot
 import mailslot.message
+import mailslot.plugin
 
 
 def reference() -> str:
-    """Return, in Markdown, what `mailslot` and `mailslot.message` show the world."""
-    parts = [("mailslot", mailslot.__all__), ("mailslot.message", mailslot.message.__all__)]
+    """Return, in Markdown, what `mailslot` and `mailslot.message` show the world, and `mailslot.plugin` besides."""
+    shown = {*mailslot.__all__, *mailslot.message.__all__}
+    parts = [
+        ("mailslot", mailslot.__all__),
+        ("mailslot.message", mailslot.message.__all__),
+        ("mailslot.plugin", [name for name in mailslot.plugin.__all__ if name not in shown]),
+    ]
     return "\n".join(
         f"## {module}\n\n" + "\n".join(f"::: {module}.{name}\n    options:\n      heading_level: 3\n" for name in names)
         for module, names in parts

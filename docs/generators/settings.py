@@ -9,14 +9,11 @@ from generators.texts import SETTINGS
 from mailslot.slots.keys import plain
 from mailslot.slots.section import find_section, section_names
 from mailslot.slots.settings import KEYS, SECRETS, Settings
+from mailslot_plugins.panel.sections.fields import said_of, section_name
 from mailslot_plugins.panel.slots.labels import label
-from mailslot_plugins.panel.words import say, words
 
 if TYPE_CHECKING:
     from mailslot.slots.keys import Key
-
-_OF_A_KIND: Final = "recipients_"
-"""How the settings begin that are the same for each kind of alarm."""
 
 _HEADINGS: Final = ("setting", "on the panel", "what it is, and what is allowed", "without it")
 
@@ -44,15 +41,20 @@ def _section(name: str) -> str:
     section = find_section(name)
     assert section is not None  # noqa: S101 - it was named by the same function
     rows = [
-        (_anchored(f"{name}-{key}", key), _words(f"{name}_{key}"), _sentence(each.allowed), _default(each.default))
-        for key, each in section.keys.items()
-        if not key.startswith(_OF_A_KIND)
-    ]
-    if kinds := [key for key in section.keys if key.startswith(_OF_A_KIND)]:
-        rows.append(
-            (", ".join(map(code, kinds)), _words("more_recipients"), _sentence(section.keys[kinds[0]].allowed), "")
+        (
+            _anchored(f"{name}-{key}", key),
+            said_of(name, "setting", "en", key) or "",
+            _sentence(each.allowed),
+            _default(each.default),
         )
-    title = _words(f"title_{name}") or name
+        for key, each in section.keys.items()
+        if not each.rare
+    ]
+    # Those that few ever set are alike, such as one for each kind of alarm.
+    if rare := [key for key, each in section.keys.items() if each.rare]:
+        more = said_of(name, "more", "en") or ""
+        rows.append((", ".join(map(code, rare)), more, _sentence(section.keys[rare[0]].allowed), ""))
+    title = section_name(name, "en")
     example = f"```sh\nmailslot show {name}\n```"
     return "\n".join([f"### [{name}] {title} {{ #section-{name} }}", "", example, "", table(_HEADINGS, rows)])
 
@@ -63,10 +65,6 @@ def _anchored(anchor: str, name: str) -> str:
 
 def _label(name: str, key: Key) -> str:
     return " / ".join(dict.fromkeys(label(name, protocol, "en") for protocol in key.protocols))
-
-
-def _words(key: str) -> str:
-    return say("sections", key, "en") if key in words("sections") else ""
 
 
 def _described(name: str, key: Key) -> str:

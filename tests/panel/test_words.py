@@ -10,19 +10,30 @@ from pathlib import Path
 import pytest
 
 import mailslot_plugins.panel
+from mailslot.slots.keys import Parser
 from mailslot.slots.section import find_section, section_names
 from mailslot_plugins.alerts.kinds import KINDS
+from mailslot_plugins.panel.pipelines import pipeline_words
 from mailslot_plugins.panel.render import environment
+from mailslot_plugins.panel.sections.fields import said_of
 from mailslot_plugins.panel.words import LANGUAGES, chosen_language, words
 
 ROOT = Path(mailslot_plugins.panel.__file__).parent
+OURS = ("alerts", "fax", "print", "scan", "status")
 SECTIONS = {name: section for name in section_names() if (section := find_section(name)) is not None}
-FOLDERS = sorted(path.parent.name for path in ROOT.glob("*/words.toml"))
+FILES = {path.parent.name: path for path in sorted(ROOT.glob("*/words.toml"))} | {
+    f"{name} (pipeline)": ROOT.parent / name / "panel" / "words.toml" for name in OURS
+}
+TEMPLATES = [
+    path for folder in (ROOT, *(ROOT.parent / name / "panel" for name in OURS)) for path in folder.rglob("*.html")
+]
+OF_SECTIONS = ("job", "section", "more", "setting_", "hint_", "choice_", "first_start")
+"""How the words of a pipeline begin that the panel asks for."""
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", FILES)
 def test_every_word_is_there_in_every_language_and_filled_alike(folder: str) -> None:
-    for key, texts in tomllib.loads((ROOT / folder / "words.toml").read_text()).items():
+    for key, texts in tomllib.loads(FILES[folder].read_text()).items():
         assert set(texts) == set(LANGUAGES), key
         needs = {language: fields(text) for language, text in texts.items()}
         assert len({frozenset(each) for each in needs.values()}) == 1, (key, needs)
@@ -33,33 +44,49 @@ def fields(text: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(text) if name}
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", FILES)
 def test_every_word_is_used(folder: str) -> None:
     """A key stands in a template or a module of its folder, whole or by its beginning; shared ones, anywhere."""
-    where = [ROOT] if folder in {"layout", "alerts", "jobs", "home"} else [ROOT / folder]
+    where = [ROOT] if folder in {"layout", "jobs", "home"} else [FILES[folder].parent]
     sources = [p for place in where for kind in ("*.html", "*.py") for p in place.rglob(kind)]
     said = " ".join(path.read_text() for path in sources)
     quoted = set(re.findall(r"[\"'{}]([a-z_][a-zA-Z_-]*)[\"'{]", said))
     unused = [
         key
-        for key in tomllib.loads((ROOT / folder / "words.toml").read_text())
+        for key in tomllib.loads(FILES[folder].read_text())
         if key not in quoted
         and not any(each.endswith("_") and key.startswith(each) for each in quoted)
         and not any(each.startswith("_") and key.endswith(each) for each in quoted if len(each) > 1)
-        and (folder != "sections" or key.partition("_")[0] not in SECTIONS)
+        and not ((folder == "sections" or folder.endswith("(pipeline)")) and key.startswith(OF_SECTIONS))
     ]
     assert unused == []
 
 
 def test_every_setting_has_a_name_in_every_language() -> None:
-    named = {key for key in words("sections") if key.partition("_")[0] in SECTIONS}
+    named = {(None, key.removeprefix("setting_")) for key in words("sections") if key.startswith("setting_")}
+    for name in OURS:
+        named |= {(name, key.removeprefix("setting_")) for key in pipeline_words(name) if key.startswith("setting_")}
     keys = {
-        f"{name}_{key}"
+        (name, key) if name in OURS else (None, f"{name}_{key}")
         for name, section in SECTIONS.items()
-        for key in section.keys
-        if not (name == "alerts" and key.startswith("recipients_"))
+        for key, each in section.keys.items()
+        if not each.rare
     }
     assert named == keys
+    hinted = {(name, key.removeprefix("hint_")) for name in OURS for key in pipeline_words(name) if key[:5] == "hint_"}
+    assert hinted <= keys
+
+
+def test_every_value_that_is_chosen_has_a_name_and_no_other() -> None:
+    for name, section in SECTIONS.items():
+        parsers = [each.parse for each in section.keys.values() if isinstance(each.parse, Parser)]
+        choices = {each for parse in parsers for each in parse.schema.get("enum", ()) if name in OURS}
+        said = {key.removeprefix("choice_") for key in pipeline_words(name) if key.startswith("choice_")}
+        assert said == choices, name
+
+
+def test_every_section_has_a_title() -> None:
+    assert [name for name in SECTIONS if said_of(name, "section", "ja") is None] == []
 
 
 def test_every_kind_of_trouble_has_a_name_in_every_language() -> None:
@@ -68,14 +95,15 @@ def test_every_kind_of_trouble_has_a_name_in_every_language() -> None:
 
 def test_every_template_can_be_read() -> None:
     made = environment()
-    names = made.list_templates(extensions=["html"])
-    assert len(names) > 10
-    for name in names:
-        made.get_template(name)
+    assert len(TEMPLATES) > 10
+    assert any(path.parent.parent.name == "alerts" for path in TEMPLATES)
+    for path in TEMPLATES:
+        folder = path.parent.parent.name if path.parent.name == "panel" else path.parent.name
+        assert made.get_template(f"{folder}/{path.name}").filename == str(path)
 
 
 def test_no_template_brings_script_or_style_of_its_own() -> None:
-    for path in ROOT.rglob("*.html"):
+    for path in TEMPLATES:
         text = path.read_text()
         assert not re.search(r"\sstyle=|\son[a-z]+=|<style|<script(?! src=\"/static/)|javascript:|hx-on", text), path
         assert not re.search(r"(src|href)=\"(https?:)?//", text), path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -9,14 +10,23 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 import pytest
 
+from mailslot.message import Message
+from mailslot.service.pipeline import RetryPolicies
 from mailslot.slots.records import Records
+from mailslot.spool.job import NewJob
 from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import run_sandbox
+from panel.house import open_house
+from panel.visitor import Visitor
+from service.outbox import ALICE, outbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DOCS = Path(__file__).parents[2] / "docs"
 SAMPLE = DOCS / "sample-plugin"
@@ -93,6 +103,84 @@ async def test_a_mail_goes_through_its_pipeline(site: Path, tmp_path: Path) -> N
     assert "alice@example.com\tHello\n" in (tmp_path / "journal.txt").read_text()
 
 
+@pytest.fixture
+def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The sample, as this process finds it."""
+    monkeypatch.syspath_prepend(str(site))
+    yield
+    for name in [each for each in sys.modules if each.partition(".")[0] == "mailslot_sample"]:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_its_jobs_are_tried_again_when_it_says(tmp_path: Path) -> None:
+    async with outbox(tmp_path / "home") as (box, sandbox):
+        sandbox.rules.recipients[ALICE] = "451 4.7.1 Greylisted"
+        jobs = [await box.accept(pipeline=name) for name in ("journal", "scan")]
+        for job in jobs:
+            await box.worker.deliver(job.id)
+        found = [await box.job(job) for job in jobs]
+        assert [job.state for job in found] == ["deferred", "deferred"]
+        waits = [job.next_attempt - job.changed_at for job in found if job.next_attempt is not None]
+        assert waits == pytest.approx([60, 30], abs=5)
+        policy = await RetryPolicies().of("journal")
+        assert (policy.delay(2, lambda: 0.5), policy.resubmit_after) == (3600.0, None)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_the_panel_shows_what_its_pipeline_brings(tmp_path: Path) -> None:
+    async with open_house(tmp_path / "home") as house, Visitor(house.address) as admin:
+        answer = await admin.get("/journal")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=/journal")
+        await admin.sign_in()
+
+        async def page(path: str, language: str = "en") -> str:
+            answer = await admin.get(path, headers={"accept-language": language})
+            assert answer.status_code == 200, answer.text
+            return answer.text
+
+        assert re.search(r'<a href="/journal">.*<span>Journal</span></a>', await page("/"), re.DOTALL)
+        assert '<a class="button" href="/settings/journal">' in await page("/slots/print.pop")
+        assert "Wo Mails notiert werden" in await page("/slots/print.pop", "de")
+        assert "/settings/journal" not in await page("/slots/fax.pop")
+        settings = await page("/settings/journal")
+        assert "<h1>Where mails are written down</h1>" in settings
+        assert '<label for="report_to">Who is told</label>' in settings
+        assert 'class="back" href="/journal"' in settings
+        assert "Where mails are written down" in await page("/administration", "ja"), (
+            "English stands for what is missing"
+        )
+        assert "Es wurde noch keine Mail notiert." in await page("/journal", "de")
+        (house.device.home / "journal.txt").write_text("1\tx\t<b>\n")
+        assert "&lt;b&gt;" in await page("/journal")
+        message = Message(sender=ALICE, to=[ALICE], subject="Told", text="x")
+        await house.device.spool.accept(NewJob("journal", "smtp", ALICE, [ALICE], "Told"), message)
+        assert "Journal report" in await page("/jobs")
+
+
+def test_it_imports_nothing_else_of_the_library() -> None:
+    sources = {str(path.relative_to(SAMPLE)): path.read_text() for path in SAMPLE.rglob("*.py")}
+    assert len(sources) > 10
+    shown = "\n".join(re.findall(r"```python\n(.*?)```", (DOCS / "plugins.md").read_text(), re.DOTALL))
+    sources["plugins.md"] = "\n".join(line for line in shown.splitlines() if re.match(r"(from|import) mailslot", line))
+    found = {
+        (name, module)
+        for name, source in sources.items()
+        for node in ast.walk(ast.parse(source))
+        for module in imported(node)
+        if module.partition(".")[0] == "mailslot" and module != "mailslot.plugin"
+    }
+    assert found == set()
+
+
+def imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.ImportFrom):
+        return [str(node.module)]
+    return [each.name for each in node.names] if isinstance(node, ast.Import) else []
+
+
 def shown() -> list[tuple[str, str]]:
     """What the documentation shows of files of the plugin: their names, and the text."""
     text = (DOCS / "plugins.md").read_text()
@@ -105,6 +193,7 @@ def test_the_documentation_shows_it_as_it_is() -> None:
         "pyproject.toml",
         "src/mailslot_sample/broker.py",
         "src/mailslot_sample/journal.py",
+        "src/mailslot_sample/panel/page.py",
         "src/mailslot_sample/dated.py",
         "src/mailslot_sample/told.py",
         "src/mailslot_sample/few.py",

@@ -1,8 +1,8 @@
-"""The tables and clocks behind delivery, each by itself: schedules, verdicts, limits, a clock that is set."""
+"""The tables and clocks behind delivery, each by itself: retry policies, verdicts, limits, a clock that is set."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,7 +11,8 @@ from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.errors import InputError, MailError, NetworkError, RefusedError, SignInError, TokenError
 from mailslot.oauth.providers import Limits, preset
 from mailslot.service.limits import Allowance
-from mailslot.service.schedule import OTHERS, SCHEDULES, schedule_of
+from mailslot.service.pipeline import RetryPolicies, find_pipelines
+from mailslot.service.retry import ATTENDED, DEFAULT, UNATTENDED, RetryPolicy
 from mailslot.service.verdict import NEEDS_SOMEBODY, PASSES, judge
 from mailslot.service.wall_clock import WallClock
 from mailslot.spool.spool import Spool
@@ -27,34 +28,35 @@ if TYPE_CHECKING:
 DAY = 86_400.0
 
 
-# Schedules.
+# Retry policies.
 
 
-@pytest.mark.parametrize("name", [*SCHEDULES, "another"])
-def test_a_schedule(name: str) -> None:
-    schedule = schedule_of(name)
-    pauses = [schedule.pause(attempt, lambda: 0.5) for attempt in range(1, 40)]
-    assert pauses == sorted(pauses)
-    assert pauses[0] <= 60
+@pytest.mark.parametrize("name", ["scan", "fax", "alerts", "status", "print", "another"])
+async def test_a_retry_policy(name: str) -> None:
+    policy = await RetryPolicies().of(name)
+    delays = [policy.delay(attempt, lambda: 0.5) for attempt in range(1, 40)]
+    assert delays == sorted(delays)
+    assert delays[0] == (60 if name in {"alerts", "status", "print"} else 30)
     # Two tries in the first hour, then every two or three hours at least (RFC 5321 section 4.5.4.1).
-    assert sum(pauses[:2]) <= 3600
-    assert pauses[-1] <= 3 * 3600
-    assert schedule.pause(1, lambda: 0.0) == pytest.approx(pauses[0] * 0.8)
-    assert schedule.pause(1, lambda: 1.0) == pytest.approx(pauses[0] * 1.2)
-    assert schedule.pause(0, lambda: 0.5) == pauses[0]
+    assert sum(delays[:2]) <= 3600
+    assert delays[-1] <= 3 * 3600
+    assert policy.delay(1, lambda: 0.0) == pytest.approx(delays[0] * 0.8)
+    assert policy.delay(1, lambda: 1.0) == pytest.approx(delays[0] * 1.2)
+    assert policy.delay(0, lambda: 0.5) == delays[0]
 
 
-def test_who_is_sent_again_after_a_doubt() -> None:
-    """A page may come twice; an alarm or an answer may not."""
-    assert {name for name, schedule in SCHEDULES.items() if schedule.doubt} == {
-        "scan",
-        "fax",
-        "alerts",
-        "status",
-        "print",
-    }
-    assert all(schedule.doubt is None or schedule.doubt >= 600 for schedule in SCHEDULES.values())
-    assert OTHERS.doubt is None
+async def test_who_is_sent_again_after_a_doubt() -> None:
+    """All of ours may arrive twice rather than not at all; of others nobody knows."""
+    policies = RetryPolicies()
+    assert {(await policies.of(each.name)).resubmit_after for each in find_pipelines()} == {600.0}
+    assert await policies.of("another") == DEFAULT == RetryPolicy(ATTENDED, None)
+    assert (UNATTENDED[0], UNATTENDED[1:]) == (60.0, ATTENDED[1:])
+
+
+@pytest.mark.parametrize("given", [{"delays": ()}, {"delays": (1.0, 0.0)}, {"resubmit_after": -1.0}])
+def test_a_retry_policy_that_would_never_wait(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        RetryPolicy(**given)
 
 
 # Verdicts.

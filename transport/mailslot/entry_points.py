@@ -67,6 +67,11 @@ def installed() -> tuple[EntryPoint, ...]:
     return _installed(tuple(sys.path))
 
 
+def packages() -> set[str]:
+    """Return the names of the top-level packages whose code is ours or a plugin's, by which they log."""
+    return {OWN, *(entry.module.partition(".")[0] for entry in installed())}
+
+
 @lru_cache(maxsize=16)
 def _installed(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:  # noqa: ARG001 - what is found depends on it
     found: dict[str, list[EntryPoint]] = {}

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
-from mailslot import InputError, TokenSource
+from mailslot.plugin import InputError, TokenSource
 from mailslot_plugins.conformance.token_source import TokenSourceSuite
 from mailslot_sample.broker import source
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from pathlib import Path
 
-from mailslot.spool.spool import Spool
+from mailslot.plugin import Spool
 from mailslot_plugins.printers.journal import Journal
 from mailslot_plugins.printers.printer import Document, Options
 from mailslot_plugins.printers.printing import print_document

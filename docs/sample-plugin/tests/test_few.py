@@ -7,9 +7,7 @@ from typing import ClassVar
 
 import pytest
 
-from mailslot.slots.access import Accesses
-from mailslot.slots.maildrop import maildrop_of
-from mailslot.slots.records import Records
+from mailslot.plugin import Accesses, Records, maildrop_of
 from mailslot_plugins.conformance.maildrop import Mailbox, MaildropSuite
 from mailslot_plugins.sandbox import run_sandbox
 

@@ -4,10 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mailslot.service.device import open_device
-from mailslot.service.poller import poll_once
-from mailslot.slots.records import Records
-from mailslot.wire.secret import Secret
+from mailslot.plugin import Records, Secret, open_device, poll_once
 from mailslot_plugins.sandbox import run_sandbox
 from mailslot_sample.journal import pipeline, write_once
 

@@ -4,8 +4,7 @@ import logging
 
 import pytest
 
-from mailslot import Password
-from mailslot.message import Message
+from mailslot.plugin import Message, Password
 from mailslot_plugins.conformance.submitter import SubmitterSuite
 from mailslot_plugins.sandbox import run_sandbox
 from mailslot_sample.told import connect

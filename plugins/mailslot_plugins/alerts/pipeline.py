@@ -10,7 +10,8 @@ import anyio
 from mailslot.containment import Contained
 from mailslot.errors import MailError
 from mailslot.service.log import described
-from mailslot.service.pipeline import SetAside
+from mailslot.service.pipeline import PanelPackage, SetAside
+from mailslot.service.retry import RESUBMIT_AFTER, UNATTENDED, RetryPolicy
 from mailslot_plugins.alerts import health_watch, ipp_watch
 from mailslot_plugins.alerts.alarms import Alarms
 from mailslot_plugins.alerts.board import Observed
@@ -38,6 +39,9 @@ class AlertsPipeline:
     name: Final = "alerts"
     section: Final = SECTION
     polls: Final = None
+    # An alarm that nobody hears of is worse than one that arrives twice.
+    retry_policy: Final = RetryPolicy(UNATTENDED, resubmit_after=RESUBMIT_AFTER)
+    panel: Final = PanelPackage("mailslot_plugins.alerts.panel", has_page=True, icon="bell", records=("alert-smtp",))
 
     async def handle(self, mail: Incoming, device: Device) -> SetAside:  # noqa: ARG002 - it polls nothing
         """Take no mail."""

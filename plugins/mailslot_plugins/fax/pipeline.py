@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mailslot.service.pipeline import PanelPackage, SetAside
+from mailslot.service.retry import RESUBMIT_AFTER, RetryPolicy
 from mailslot_plugins.fax.section import FAX
 
 if TYPE_CHECKING:
@@ -21,11 +23,12 @@ class FaxPipeline:
     name: str = "fax"
     section: Section | None = FAX
     polls: str | None = "fax-pop"
+    retry_policy: RetryPolicy = RetryPolicy(resubmit_after=RESUBMIT_AFTER)
+    panel: PanelPackage = PanelPackage("mailslot_plugins.fax.panel", records=("smtp",))
 
     async def handle(self, mail: Incoming, device: Device) -> Handled:
         """Print a fax, or show a report on the fax that it is about."""
         # What opens and prints mails is only needed where the service runs; commands read the section alone.
-        from mailslot.service.pipeline import SetAside  # noqa: PLC0415
         from mailslot_plugins.fax.reception import receive  # noqa: PLC0415
 
         if mail.path is None:

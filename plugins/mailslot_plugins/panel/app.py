@@ -6,13 +6,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import anyio
+from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from mailslot.errors import MailError
+from mailslot_plugins.panel.pipelines import load_pages
 from mailslot_plugins.panel.problem import problem
 from mailslot_plugins.panel.render import render, text
 from mailslot_plugins.panel.section import PANEL
@@ -43,14 +45,13 @@ PAGES: Final = (
     "connection_test",
     "jobs",
     "received",
-    "alerts",
     "sections",
     "administration",
     "preferences",
     "monitoring",
     "api",
 )
-"""The folders whose module ``page`` has ``routes``."""
+"""The folders whose module ``page`` has ``routes``; those of pipelines come after them."""
 
 
 class Panel:
@@ -95,7 +96,9 @@ class Panel:
         async with anyio.create_task_group() as group:
             group.start_soon(work.run)
             try:
-                await serve(self._device, self._security, application(self._device, work, self._security), listener)
+                # It loads what plugins bring.
+                app = await run_sync(application, self._device, work, self._security)
+                await serve(self._device, self._security, app, listener)
             except Exception as error:  # noqa: BLE001 - raised again below, outside of the task group
                 failure = error
             group.cancel_scope.cancel()
@@ -113,8 +116,11 @@ def application(device: Device, work: Work, security: Security) -> Starlette:
     """
     static = StaticFiles(packages=[("mailslot_plugins.panel", "static")])
     routes: list[BaseRoute] = [Mount("/static", static, name="static")]
-    for page in PAGES:
-        routes += import_module(f"mailslot_plugins.panel.{page}.page").routes
+    for folder in PAGES:
+        routes += import_module(f"mailslot_plugins.panel.{folder}.page").routes
+    pages = load_pages({route.path.split("/")[1] for route in routes if isinstance(route, Mount | Route)})
+    for page in pages:
+        routes += page.routes
     app = Starlette(
         routes=routes,
         middleware=[
@@ -126,6 +132,7 @@ def application(device: Device, work: Work, security: Security) -> Starlette:
     )
     app.state.device = device
     app.state.work = work
+    app.state.pages = pages
     return app
 
 

@@ -6,33 +6,48 @@ import time
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined, TemplateNotFound, pass_context
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from mailslot.diagnosis.catalogue import actor_name
 from mailslot.moments import iso, local
 from mailslot_plugins.panel.cookies import cookie
+from mailslot_plugins.panel.pipelines import package_of, pipeline_text
 from mailslot_plugins.panel.security.session import Notice
-from mailslot_plugins.panel.words import LANGUAGES, SHARED, say, words
+from mailslot_plugins.panel.words import LANGUAGES, SHARED, say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jinja2.runtime import Context
     from starlette.requests import Request
     from starlette.responses import Response
 
     from mailslot.diagnosis.catalogue import Actor
     from mailslot.service.device import Device
+    from mailslot_plugins.panel.pipelines import PipelinePage
 
 THEMES: Final = ("auto", "light", "dark")
 _STEPS: Final = ((86_400, "days"), (3_600, "hours"), (60, "minutes"))
 
 
+class _PipelineLoader(BaseLoader):
+    """Finds ``NAME/file.html`` in the package of the pipeline with this name."""
+
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str | None, Callable[[], bool] | None]:
+        name, _, file = template.partition("/")
+        package = package_of(name)
+        if package is None:
+            raise TemplateNotFound(template)
+        return PackageLoader(package, ".").get_source(environment, file)
+
+
 @cache
 def environment() -> Environment:
-    """Return where the templates are, each found as ``folder/file.html``."""
+    """Return where the templates are, each found as ``folder/file.html``, or as ``pipeline/file.html``."""
     made = Environment(
-        loader=PackageLoader("mailslot_plugins.panel", "."),
+        loader=ChoiceLoader([PackageLoader("mailslot_plugins.panel", "."), _PipelineLoader()]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -47,6 +62,7 @@ def environment() -> Environment:
         ago=_ago,
         actor_name=_actor_name,
         pipeline_name=_pipeline_name,
+        page_text=_page_text,
         octets=octets,
     )
     return made
@@ -57,7 +73,7 @@ def render(request: Request, template: str, status: int = 200, **context: Any) -
 
     Args:
         request: what it answers.
-        template: such as ``"jobs/list.html"``; its folder is where its words are.
+        template: such as ``"jobs/list.html"``; its folder, or the pipeline of this name, is where its words are.
         status: the HTTP status.
         context: what the template is filled with.
     """
@@ -78,6 +94,7 @@ def render(request: Request, template: str, status: int = 200, **context: Any) -
                 "csrf": Markup('<input type="hidden" name="csrf" value="{}">').format(session.csrf),
                 "identity": device_of(request).identity,
                 "path_of": partial(_path_of, request),
+                "pages": request.app.state.pages,
                 **context,
             }
         ),
@@ -156,9 +173,14 @@ def _actor_name(context: Context, actor: Actor) -> str:
 
 @pass_context
 def _pipeline_name(context: Context, pipeline: str) -> str:
-    """Return what people call a pipeline; one that a plugin brought, by its own name."""
-    key = f"pipeline_{pipeline}"
-    return say(SHARED, key, str(context["language"])) if key in words(SHARED) else pipeline
+    """Return what people call a job of a pipeline; by the pipeline's name where it brings no words."""
+    return pipeline_text(pipeline, "job", str(context["language"])) or pipeline
+
+
+@pass_context
+def _page_text(context: Context, page: PipelinePage, key: str) -> str:
+    """Return one of the texts of a page that a pipeline brings; empty where it has none."""
+    return pipeline_text(page.name, key, str(context["language"])) or (page.name if key == "title" else "")
 
 
 def _path_of(request: Request, name: str, **parameters: object) -> str:

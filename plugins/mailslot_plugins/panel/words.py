@@ -1,7 +1,7 @@
 """The panel's words in the languages of the device: ``words.toml`` beside the templates of each page.
 
 A table holds a text in every language, side by side, so that one that is missing is seen. Texts are filled with
-facts as ``str.format`` does.
+facts as ``str.format`` does. What pipelines bring stands in their own packages.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from starlette.requests import HTTPConnection
 
 from mailslot.diagnosis.catalogue import languages
 from mailslot_plugins.panel.cookies import cookie
+from mailslot_plugins.panel.pipelines import pipeline_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,9 +40,13 @@ SHARED: Final = "layout"
 """The folder whose words hold on every page."""
 
 
-@cache
 def words(folder: str) -> Mapping[str, Mapping[str, str]]:
-    """Return the words of a folder: by key, in each language. They are read once."""
+    """Return the words of a page's folder, or else those of the pipeline with this name: by key, in each language."""
+    return _own_words(folder) or pipeline_words(folder)
+
+
+@cache
+def _own_words(folder: str) -> Mapping[str, Mapping[str, str]]:
     file = files("mailslot_plugins.panel").joinpath(folder, "words.toml")
     return cast("Mapping[str, Mapping[str, str]]", tomllib.loads(file.read_text("utf-8"))) if file.is_file() else {}
 
@@ -50,7 +55,7 @@ def say(folder: str, key: str, language: str, **facts: object) -> str:
     """Return a text.
 
     Args:
-        folder: the page's folder; what is not there is looked for in `SHARED`.
+        folder: the page's folder, or the name of a pipeline; what is not there is looked for in `SHARED`.
         key: which text.
         language: one of `LANGUAGES`.
         facts: what it is filled with.
@@ -59,7 +64,7 @@ def say(folder: str, key: str, language: str, **facts: object) -> str:
         KeyError: there is no such text, or a fact is missing.
     """
     texts = words(folder).get(key) or words(SHARED)[key]
-    return texts[language].format_map(facts)
+    return (texts.get(language) or texts["en"]).format_map(facts)
 
 
 def chosen_language(connection: HTTPConnection, otherwise: str) -> str:

@@ -9,7 +9,8 @@ import anyio
 from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError, MailError
-from mailslot.service.pipeline import Done, Later, SetAside
+from mailslot.service.pipeline import Done, Later, PanelPackage, SetAside
+from mailslot.service.retry import RESUBMIT_AFTER, UNATTENDED, RetryPolicy
 from mailslot.vault import durable
 from mailslot_plugins.intake.process import IntakeError
 from mailslot_plugins.print.section import SECTION
@@ -34,6 +35,9 @@ class PrintPipeline:
     name: Final = "print"
     section: Final = SECTION
     polls: Final = "print-pop"
+    # Who sent in vain may be told of it twice; never is worse.
+    retry_policy: Final = RetryPolicy(UNATTENDED, resubmit_after=RESUBMIT_AFTER)
+    panel: Final = PanelPackage("mailslot_plugins.print.panel")
 
     async def handle(self, mail: Incoming, device: Device) -> Done | SetAside | Later:
         """Print a mail, or say why not."""

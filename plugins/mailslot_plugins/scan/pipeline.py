@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mailslot.service.pipeline import PanelPackage, SetAside
+from mailslot.service.retry import RESUBMIT_AFTER, RetryPolicy
 from mailslot_plugins.scan.section import SCAN
 
 if TYPE_CHECKING:
@@ -19,11 +21,11 @@ class ScanPipeline:
     name: str = "scan"
     section: Section | None = SCAN
     polls: str | None = None
+    retry_policy: RetryPolicy = RetryPolicy(resubmit_after=RESUBMIT_AFTER)
+    panel: PanelPackage = PanelPackage("mailslot_plugins.scan.panel", records=("smtp",))
 
     async def handle(self, mail: Incoming, device: Device) -> Handled:  # noqa: ARG002 - nothing is polled
         """Refuse: no record is polled for scans."""
-        from mailslot.service.pipeline import SetAside  # noqa: PLC0415 - never needed
-
         return SetAside("Scans are sent, and no mail is fetched for them.")
 
     async def run(self, device: Device) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
-from mailslot.service.pipeline import Done, Later, SetAside
+from mailslot.service.pipeline import Done, Later, PanelPackage, SetAside
+from mailslot.service.retry import RESUBMIT_AFTER, UNATTENDED, RetryPolicy
 from mailslot.slots.section import DEVICE
 from mailslot.spool.job import NewJob
 from mailslot_plugins.alerts.alarms import RECORD, sender_of
@@ -44,6 +45,10 @@ class StatusPipeline:
     name: Final = "status"
     section: Final = SECTION
     polls: Final = "status-pop"
+    # An answer may arrive twice: without one, the asker takes the device for one that is off.
+    # It is one mail, handed over twice with one Message-ID (RFC 5322 section 3.6.4), to one request.
+    retry_policy: Final = RetryPolicy(UNATTENDED, resubmit_after=RESUBMIT_AFTER)
+    panel: Final = PanelPackage("mailslot_plugins.status.panel")
 
     async def handle(self, mail: Incoming, device: Device) -> Done | SetAside | Later:
         """Answer a mail, or say why not."""

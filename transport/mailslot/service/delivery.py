@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from mailslot.errors import InputError, MailError, RecipientsRefusedError, RefusedError
 from mailslot.service.reports import wanted_reports
-from mailslot.service.schedule import schedule_of
 from mailslot.service.verdict import Trouble, judge
 from mailslot.smtp.address import parse_address
 from mailslot.smtp.refusals import cause_of
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from mailslot.diagnosis.catalogue import Said
     from mailslot.service.limits import Allowance
+    from mailslot.service.pipeline import RetryPolicies
     from mailslot.slots.submitter import SubmissionSession
     from mailslot.smtp.content import Content
     from mailslot.spool.job import Job
@@ -114,6 +114,7 @@ class Delivery:
         chance: gives a number from 0 to 1.
         words: says what an error means.
         persist: does what has to be written in the end, however often the disk refuses.
+        policies: when jobs are tried again.
     """
 
     def __init__(
@@ -123,12 +124,14 @@ class Delivery:
         chance: Callable[[], float],
         words: Callable[[MailError], Awaitable[Said]],
         persist: Callable[[Callable[[], Awaitable[Job]]], Awaitable[Job]],
+        policies: RetryPolicies,
     ) -> None:
         self._spool = spool
         self._now = now
         self._chance = chance
         self._words = words
         self._persist = persist
+        self._policies = policies
 
     async def run(self, job: Job, use: Use, allowance: Allowance, progress: Callable[[int, int], None]) -> Outcome:
         """Deliver a job as far as it goes.
@@ -142,6 +145,8 @@ class Delivery:
         if not job.waiting:
             await self._persist(partial(self._spool.settle, job.id))
             return Outcome("answered")
+        # Loaded ahead, so that nothing has to be waited for between the server's answer and its note on the disk.
+        await self._policies.of(job.pipeline)
         put_off: dict[str, Trouble] = {}
         content = Told(self._spool.content(job), progress)
         while True:
@@ -210,7 +215,7 @@ class Delivery:
         left = [address for address in job.waiting if address not in answered]
         until, cause, sentence = None, None, ""
         if left and all(address in put_off for address in left):
-            until = self._now() + schedule_of(job.pipeline).pause(job.attempts, self._chance)
+            until = await self._next_attempt(job)
             cause, sentence = put_off[left[0]].cause, put_off[left[0]].sentence
         elif not left and job.doubts and (accepted or any(each.state == "accepted" for each in job.recipients)):
             cause, sentence = "in_doubt", TWICE
@@ -267,11 +272,15 @@ class Delivery:
         elif trouble.fate == "fail":
             await self._persist(partial(spool.fail, job.id, *said))
         elif trouble.fate in {"rest", "defer"}:
-            until = self._now() + schedule_of(job.pipeline).pause(job.attempts, self._chance)
+            until = await self._next_attempt(job)
             await self._persist(partial(spool.defer, job.id, until, *said))
         elif (await spool.job(job.id)).state == "in_doubt":
             # That is on the disk already, unless a submitter said nothing before the end of the message.
             await self._persist(partial(spool.abandon, job.id))
+
+    async def _next_attempt(self, job: Job) -> float:
+        policy = await self._policies.of(job.pipeline)
+        return self._now() + policy.delay(job.attempts, self._chance)
 
     async def _count(self, allowance: Allowance, recipients: int) -> None:
         try:

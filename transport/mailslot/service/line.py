@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mailslot.diagnosis.catalogue import Said
     from mailslot.service.accounts import Account, Accounts
     from mailslot.service.device import Device
+    from mailslot.service.pipeline import RetryPolicies
     from mailslot.slots.access import Access
     from mailslot.spool.job import Job
 
@@ -59,6 +60,7 @@ class Line:
         device: the device.
         via: the record.
         accounts: what each account may send.
+        policies: when jobs are tried again.
         final_timeout: seconds to wait for the answer to a whole message.
         chance: gives a number from 0 to 1.
 
@@ -74,6 +76,7 @@ class Line:
         device: Device,
         via: str,
         accounts: Accounts,
+        policies: RetryPolicies,
         *,
         final_timeout: float = 600.0,
         chance: Callable[[], float] = random.random,
@@ -93,7 +96,7 @@ class Line:
         self._access: Access | None = None
         self._nudge = anyio.Event()
         self._stopping = False
-        self._delivery = Delivery(device.spool, device.now, chance, self._words, self._persist)
+        self._delivery = Delivery(device.spool, device.now, chance, self._words, self._persist, policies)
 
     def nudge(self) -> None:
         """Have it look whether there is something to do."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.containment import raised
+from mailslot.entry_points import packages
 from mailslot.errors import MailError
 from mailslot.service.log_handler import LogHandler
 from mailslot.wire.secret import MASK
@@ -78,7 +79,7 @@ def set_up(stream: TextIO, *, plain: bool) -> LogHandler:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
-    for name in ("mailslot", "mailslot_plugins"):
+    for name in packages():
         logging.getLogger(name).setLevel(logging.INFO)
     return handler
 

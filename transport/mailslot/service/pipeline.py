@@ -10,8 +10,12 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
+from anyio.to_thread import run_sync
+
 from mailslot.entry_points import OWN, origin
+from mailslot.errors import InputError
 from mailslot.registry import Group
+from mailslot.service.retry import DEFAULT, RetryPolicy
 from mailslot.slots.section import PIPELINES, Section
 
 if TYPE_CHECKING:
@@ -61,13 +65,34 @@ class Later:
 Handled = Done | SetAside | Later
 
 
+@dataclass(frozen=True, slots=True)
+class PanelPackage:
+    """Where a panel finds what a pipeline brings for it. The library itself reads nothing of it.
+
+    Attributes:
+        name: a package with the file ``words.toml``: what the pipeline and its settings are called in the panel's
+            languages. With a page, its templates are there as well, and a module ``page`` with ``routes``.
+        has_page: whether there is a page, at ``/NAME`` of the pipeline.
+        icon: the picture beside the link to that page, one of the panel's own.
+        records: records besides `Pipeline.polls` whose pages link to the settings, such as the one it sends through.
+    """
+
+    name: str
+    has_page: bool = False
+    icon: str = "page"
+    records: tuple[str, ...] = ()
+
+
 @runtime_checkable
 class Pipeline(Protocol):
-    """Scan-to-email, Internet Fax, e-mail print, alerts, e-mail status, or one that a plugin brings."""
+    """What a plugin brings to handle mail, or to send some.
+
+    It may have two attributes besides: ``retry_policy``, a `RetryPolicy` for its jobs, and ``panel``, a `PanelPackage`.
+    """
 
     @property
     def name(self) -> str:
-        """Its name in jobs, logs and commands, such as ``"status"``."""
+        """Its name in jobs, logs and commands; the same as its entry point's."""
         ...
 
     @property
@@ -77,7 +102,7 @@ class Pipeline(Protocol):
 
     @property
     def polls(self) -> str | None:
-        """The record whose mail it handles, such as ``"status-pop"``; None for none."""
+        """The record whose mail it handles, such as ``"print-pop"``; None for none."""
         ...
 
     async def handle(self, mail: Incoming, device: Device) -> Handled:
@@ -107,7 +132,18 @@ def _is_pipeline(found: object) -> bool:
         and isinstance(found.name, str)
         and isinstance(found.section, Section | None)
         and isinstance(found.polls, str | None)
+        and isinstance(_retry_policy(found), RetryPolicy)
+        and isinstance(panel_package(found), PanelPackage | None)
     )
+
+
+def _retry_policy(pipeline: Pipeline) -> RetryPolicy:
+    return getattr(pipeline, "retry_policy", DEFAULT)
+
+
+def panel_package(pipeline: Pipeline) -> PanelPackage | None:
+    """Return what a pipeline brings for the panel; None where it brings nothing."""
+    return getattr(pipeline, "panel", None)
 
 
 PLUGINS: Final = Group[Pipeline](PIPELINES, noun="pipeline", check=_is_pipeline)
@@ -139,3 +175,23 @@ def pollers(pipelines: Iterable[Pipeline]) -> dict[str, Pipeline]:
                 logger.info("The mail of %s goes to %s, and not to %s", pipeline.polls, pipeline.name, before)
             found[pipeline.polls] = pipeline
     return found
+
+
+class RetryPolicies:
+    """The retry policies of the pipelines that are installed, each looked up once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, RetryPolicy] = {}
+
+    async def of(self, pipeline: str) -> RetryPolicy:
+        """Return the policy of a pipeline's jobs; `DEFAULT` where it brings none, or cannot be loaded any more."""
+        if pipeline not in self._known:
+            self._known[pipeline] = await run_sync(_find_retry_policy, pipeline)
+        return self._known[pipeline]
+
+
+def _find_retry_policy(pipeline: str) -> RetryPolicy:
+    try:
+        return _retry_policy(PLUGINS.find(pipeline))
+    except InputError:
+        return DEFAULT

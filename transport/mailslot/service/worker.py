@@ -16,7 +16,7 @@ from mailslot.errors import InputError, MailError
 from mailslot.service.accounts import Accounts
 from mailslot.service.line import Line
 from mailslot.service.log import Repeated
-from mailslot.service.schedule import schedule_of
+from mailslot.service.pipeline import RetryPolicies
 from mailslot.service.wall_clock import WallClock
 from mailslot.slots.slot import PROTOCOLS
 
@@ -49,7 +49,7 @@ class Worker:
         device: the device.
         final_timeout: seconds to wait for the answer to a whole message.
         grace: seconds that a transaction may still take after `stop`.
-        chance: gives a number from 0 to 1, for the jitter of schedules.
+        chance: gives a number from 0 to 1, for the jitter of delays.
     """
 
     def __init__(
@@ -65,7 +65,15 @@ class Worker:
         self._grace = grace
         self._store = device.store(STORE)
         self._accounts = Accounts(self._store, device.now)
-        make = partial(Line, device, accounts=self._accounts, final_timeout=final_timeout, chance=chance)
+        self._policies = RetryPolicies()
+        make = partial(
+            Line,
+            device,
+            accounts=self._accounts,
+            policies=self._policies,
+            final_timeout=final_timeout,
+            chance=chance,
+        )
         self._lines = {record: make(record) for record, protocol in PROTOCOLS.items() if protocol == "SMTP"}
         self._clock: WallClock | None = None
         self._moved = 0.0
@@ -269,7 +277,7 @@ class Worker:
         if job.delivering:
             # The line that waited for its answer could not note that it gave up.
             job = await self._spool.abandon(job.id)
-        wait = schedule_of(job.pipeline).doubt
+        wait = (await self._policies.of(job.pipeline)).resubmit_after
         if wait is None or job.doubts != 1:
             return
         if job.next_attempt is None:

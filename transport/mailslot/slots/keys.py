@@ -46,6 +46,7 @@ class Key:
         set_by: who may set it at least, or a function that says so of a value, or of each value of a list
             (`mailslot.slots.permission`); None for whoever may set anything, and of a path, which could give away or
             overwrite files of this device, for somebody with a login on it.
+        rare: whether few ever set it, so that forms show it folded away.
     """
 
     allowed: str
@@ -55,6 +56,7 @@ class Key:
     private: bool = False
     plugins: Callable[[Any], Iterable[tuple[str, str]]] | None = None
     set_by: SetBy | Callable[[Any], SetBy] | None = None
+    rare: bool = False
 
 
 @dataclass(frozen=True, slots=True)

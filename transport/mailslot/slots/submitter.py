@@ -1,6 +1,6 @@
 """Clients that submit mail: what a plugin of `mailslot.submitters` is, and what a record chooses by ``submitter``.
 
-What sends through a record relies on the following, whatever the client; `mailslot_plugins.conformance.submitter`
+What sends through a record relies on the following, whatever the client; the suite of conformance for submitters
 tests most of it:
 
 - Every failure is one `MailError`, and never an exception group, with the `stage` that failed, the `cause` and the

@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from mailslot import AccessToken
-from mailslot.oauth.address import check_address
-from mailslot.oauth.http import TokenHttp
-from mailslot.oauth.token_response import read
+from mailslot.plugin import AccessToken, TokenHttp, check_address, read_token_response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +58,7 @@ class BrokerToken:
         asked = time.time()
         async with TokenHttp(ca_file=self._ca_file, timeout=self._timeout) as http:
             answer = await http.get(self._address)
-        response = read(answer, ())
+        response = read_token_response(answer, ())
         return AccessToken(response.access_token, None if response.lifetime is None else asked + response.lifetime)
 
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from mailslot.slots import keys
-from mailslot.slots.keys import Key
-from mailslot.slots.maildrop import pop3
+from mailslot.plugin import Key, keys, pop3
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
-    from mailslot import Entry
-    from mailslot.slots.access import Access
-    from mailslot.slots.maildrop import MaildropSession
+    from mailslot.plugin import Access, Entry, MaildropSession
 
 
 class FewSession:

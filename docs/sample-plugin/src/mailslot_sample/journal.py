@@ -9,20 +9,12 @@ from typing import TYPE_CHECKING
 
 from anyio.to_thread import run_sync
 
-from mailslot.message import Message
-from mailslot.moments import iso
-from mailslot.service.pipeline import Done, SetAside
-from mailslot.slots import keys
-from mailslot.slots.keys import Key
-from mailslot.slots.section import Section
-from mailslot.spool.job import NewJob
+from mailslot.plugin import Done, Key, Message, NewJob, PanelPackage, RetryPolicy, Section, SetAside, iso, keys
 from mailslot_plugins.intake.mail import open_mail
 from mailslot_plugins.intake.process import IntakeError
 
 if TYPE_CHECKING:
-    from mailslot.service.device import Device
-    from mailslot.service.pipeline import Handled
-    from mailslot.spool.incoming import Incoming
+    from mailslot.plugin import Device, Handled, Incoming
 
 SECTION = Section(
     "journal",  # the table [journal] of mailslot.toml, called like the entry point
@@ -39,6 +31,8 @@ class Journal:
     name = "journal"
     section = SECTION
     polls = "print-pop"
+    retry_policy = RetryPolicy((60.0, 3600.0), resubmit_after=None)  # what tells somebody never comes twice
+    panel = PanelPackage("mailslot_sample.panel", has_page=True)  # its words, and the page /journal
 
     async def handle(self, mail: Incoming, device: Device) -> Handled:
         """Write the mail down once, even where the device stops in the middle and this is called again."""

@@ -6,15 +6,12 @@ import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from mailslot import connect_smtp
+from mailslot.plugin import connect_smtp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from mailslot import Endpoint, OAuth, Password, Receipt
-    from mailslot.slots.submitter import SubmissionSession
-    from mailslot.smtp.capabilities import Capabilities
-    from mailslot.smtp.content import Content
+    from mailslot.plugin import Capabilities, Content, Endpoint, OAuth, Password, Receipt, SubmissionSession
 
 logger = logging.getLogger(__name__)
 

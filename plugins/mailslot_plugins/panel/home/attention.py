@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+import logging
+from typing import TYPE_CHECKING, Final
 
+from mailslot.containment import Contained
+from mailslot.entry_points import described
+from mailslot.errors import MailError
 from mailslot.slots.slot import PROTOCOLS, doors
-from mailslot_plugins.alerts.alarms import Alarms
-from mailslot_plugins.panel.alerts.kinds import kind_name
 from mailslot_plugins.panel.faults import told
+from mailslot_plugins.panel.home.matter import Matter
 from mailslot_plugins.panel.words import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Container, Iterable
 
-    from mailslot.diagnosis.catalogue import Actor
     from mailslot.service.device import Device
     from mailslot.spool.job import Job
+    from mailslot_plugins.panel.home.matter import Step
     from mailslot_plugins.panel.home.records import Overview
+    from mailslot_plugins.panel.pipelines import PipelinePage
 
 _MOST_JOBS: Final = 3
 """Jobs that are named one by one."""
@@ -25,39 +28,19 @@ _MOST_JOBS: Final = 3
 _RECENT: Final = 7 * 86_400.0
 """Seconds for which a job that failed is spoken of."""
 
-Step = Literal["get_token", "test", "settings", "job", "jobs", "alerts"]
+logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Matter:
-    """Something that needs somebody.
-
-    Attributes:
-        where: what it is about, such as a slot's name; may be empty.
-        sentence: what is wrong.
-        advice: what to do; may be empty.
-        actor: who must act; None where it is whoever looks.
-        step: what the button does.
-        address: where the button leads.
-        held: how many jobs wait for it.
-    """
-
-    where: str
-    sentence: str
-    advice: str
-    actor: Actor | None
-    step: Step
-    address: str
-    held: int = 0
-
-
-async def matters(device: Device, records: Iterable[Overview], language: str) -> list[Matter]:
+async def matters(
+    device: Device, records: Iterable[Overview], language: str, pages: Iterable[PipelinePage] = ()
+) -> list[Matter]:
     """Return what needs somebody.
 
     Args:
         device: the device.
         records: what is known of the records.
         language: of the sentences.
+        pages: what pipelines bring.
     """
     held = await device.spool.held()
     numbers = {via: number for via, (number, _) in held.items()}
@@ -74,15 +57,24 @@ async def matters(device: Device, records: Iterable[Overview], language: str) ->
     found += [_of_job(job, language) for job in in_doubt if not job.delivering]
     failed = await device.spool.jobs(states=["failed"], most=_MOST_JOBS)
     found += [_of_job(job, language) for job in failed if device.now() - job.changed_at < _RECENT]
-    board = await Alarms(device).board()
-    for incident in board.incidents:
-        # What is wrong with a slot is said of the slot.
-        if incident.absent_since is None and incident.part not in named:
-            what = kind_name(incident.kind, language, incident.part)
-            found.append(
-                Matter("", say("home", "open_alarm", language, what=what), incident.detail, None, "alerts", "/alerts")
-            )
+    for page in pages:
+        found += await _of_page(page, device, language, named)
     return found
+
+
+async def _of_page(page: PipelinePage, device: Device, language: str, named: Container[str]) -> list[Matter]:
+    """Return what a pipeline knows that needs somebody."""
+    ask: Callable[..., Awaitable[list[Matter]]] | None = getattr(page.module, "attention", None)
+    if ask is None:
+        return []
+    try:
+        with Contained():
+            return await ask(device, language, named)
+    except MailError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the page is there for whatever else needs somebody
+        logger.debug("What the pipeline %s needs is not known: %s", page.name, described(error))
+        return []
 
 
 def _of_record(record: Overview, language: str, held: int) -> Matter | None:

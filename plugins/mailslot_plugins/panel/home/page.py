@@ -34,7 +34,7 @@ async def _context(request: Request) -> dict[str, Any]:
     counts = await device.spool.counts()
     return {
         "records": records,
-        "matters": await matters(device, records, request.state.language),
+        "matters": await matters(device, records, request.state.language, request.app.state.pages),
         "anything_set": any(each.is_set for each in records),
         "counts": {
             "waiting": sum(counts[state] for state in ("queued", "sending", "deferred")),

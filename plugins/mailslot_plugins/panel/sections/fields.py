@@ -6,11 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from mailslot.slots.keys import plain
+from mailslot.slots.keys import Parser, plain
 from mailslot.slots.overview import as_text
 from mailslot.slots.permission import least
-from mailslot_plugins.alerts.kinds import SEVERITIES
-from mailslot_plugins.panel.alerts.kinds import kind_name
+from mailslot_plugins.panel.pipelines import pipeline_of, pipeline_text
 from mailslot_plugins.panel.words import LANGUAGES, say, words
 
 if TYPE_CHECKING:
@@ -20,22 +19,13 @@ if TYPE_CHECKING:
 
     from mailslot.slots.keys import Key
     from mailslot.slots.section import Section
+    from mailslot_plugins.panel.pipelines import PipelinePage
 
 FOLDER: Final = "sections"
-_FOR_KIND: Final = "recipients_"
 _SEPARATORS: Final = (" ", ", ", "; ")
 
-CHOICES: Final[Mapping[tuple[str, str], Sequence[str]]] = {
-    ("device", "language"): tuple(LANGUAGES),
-    ("scan", "oversize"): ("refuse", "split"),
-    ("scan", "after"): ("delete", "move"),
-    ("alerts", "minimum_severity"): SEVERITIES,
-    ("fax", "resolution"): ("fine", "standard"),
-    ("fax", "coding"): ("auto", "mh"),
-    ("fax", "format"): ("pdf", "tiff"),
-    ("print", "body"): ("never", "without_attachment", "always"),
-}
-"""What there is to choose from, by section and key."""
+Wording = Literal["section", "setting", "hint", "choice", "more"]
+"""What is said of a section: its title, names of settings and values, hints, and a title for what is folded away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +53,13 @@ class Field:
     is_set: bool
 
 
-def fields(section: Section, given: Mapping[str, Any], entered: Mapping[str, str], language: str) -> list[Field]:
+def fields(
+    section: Section,
+    given: Mapping[str, Any],
+    entered: Mapping[str, str],
+    language: str,
+    page: PipelinePage | None = None,
+) -> list[Field]:
     """Return the fields of a section in the order of its keys.
 
     Args:
@@ -71,8 +67,9 @@ def fields(section: Section, given: Mapping[str, Any], entered: Mapping[str, str
         given: what stands in the file, by key.
         entered: what a person entered in place of that, by key; empty for nothing.
         language: one of the panel's.
+        page: the page of its pipeline; None where it has none.
     """
-    return [_field(section, key, given, entered, language) for key in section.keys]
+    return [_field(section, key, given, entered, language, page) for key in section.keys]
 
 
 def changes(section: Section, form: FormData) -> dict[str, str | None]:
@@ -92,23 +89,45 @@ def changes(section: Section, form: FormData) -> dict[str, str | None]:
 
 
 def section_name(section: str, language: str) -> str:
-    """Return what a section is called; one that only a plugin knows, by its own name."""
-    key = f"title_{section}"
-    return say(FOLDER, key, language) if key in words(FOLDER) else section
+    """Return what a section is called; by its own name where nobody brings words for it."""
+    return said_of(section, "section", language) or section
 
 
-def _field(section: Section, key: str, given: Mapping[str, Any], entered: Mapping[str, str], language: str) -> Field:
+def said_of(section: str, what: Wording, language: str, key: str = "") -> str | None:
+    """Return what is said of a section: by the panel of those that are no pipeline's, of the others by its pipeline.
+
+    Args:
+        section: its name.
+        what: what is wanted.
+        language: one of the panel's.
+        key: the setting, or the value.
+    """
+    own = "_".join(filter(None, (what, section, key)))
+    if own in words(FOLDER):
+        return say(FOLDER, own, language)
+    pipeline = pipeline_of(section)
+    return None if pipeline is None else pipeline_text(pipeline.name, "_".join(filter(None, (what, key))), language)
+
+
+def _field(
+    section: Section,
+    key: str,
+    given: Mapping[str, Any],
+    entered: Mapping[str, str],
+    language: str,
+    page: PipelinePage | None,
+) -> Field:
     known = section.keys[key]
     default = _entered(known, known.default)
     value = entered.get(key, _entered(known, given.get(key)))
-    options = _options(section.name, key, language)
+    options = _options(section.name, known, language)
     kind = _kind(known, has_options=bool(options))
     if kind in {"flag", "choice"} and not value:
         value = default
     return Field(
         key=key,
         kind=kind,
-        label=_label(section.name, key, language),
+        label=(page and page.setting_label(key, language)) or _label(section.name, key, language),
         value="" if known.private else value,
         placeholder=default,
         hint=_hint(section, key, language) if kind in {"text", "number"} else "",
@@ -137,8 +156,7 @@ def allowed(section: Section, key: str, language: str) -> str:
         key: which of its keys.
         language: one of the panel's.
     """
-    name = f"hint_{section.name}_{key}"
-    return say(FOLDER, name, language) if name in words(FOLDER) else section.keys[key].allowed
+    return said_of(section.name, "hint", language, key) or section.keys[key].allowed
 
 
 def _hint(section: Section, key: str, language: str) -> str:
@@ -160,15 +178,11 @@ def _kind(key: Key, *, has_options: bool) -> Literal["text", "number", "choice",
 
 
 def _label(section: str, key: str, language: str) -> str:
-    if section == "alerts" and key.startswith(_FOR_KIND):
-        kind = key.removeprefix(_FOR_KIND)
-        return say(FOLDER, "recipients_of", language, kind=kind_name(kind, language))
-    name = f"{section}_{key}"
-    return say(FOLDER, name, language) if name in words(FOLDER) else key.replace("_", " ").capitalize()
+    return said_of(section, "setting", language, key) or key.replace("_", " ").capitalize()
 
 
-def _options(section: str, key: str, language: str) -> tuple[tuple[str, str], ...]:
-    choices = CHOICES.get((section, key), ())
-    if key == "language":
+def _options(section: str, key: Key, language: str) -> tuple[tuple[str, str], ...]:
+    choices: Sequence[str] = key.parse.schema.get("enum", ()) if isinstance(key.parse, Parser) else ()
+    if set(choices) == set(LANGUAGES):
         return tuple(LANGUAGES.items())
-    return tuple((each, say(FOLDER, f"choice_{each}", language)) for each in choices)
+    return tuple((each, said_of(section, "choice", language, each) or each) for each in choices)

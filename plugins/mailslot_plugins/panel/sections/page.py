@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from anyio.to_thread import run_sync
 from starlette.exceptions import HTTPException
@@ -14,8 +14,9 @@ from mailslot.slots.keys import parse_value
 from mailslot.slots.permission import NotPermittedError
 from mailslot.slots.section import find_section
 from mailslot_plugins.panel.permission import change_section, setter
+from mailslot_plugins.panel.pipelines import address_of, page_of
 from mailslot_plugins.panel.render import device_of, redirect, render, text
-from mailslot_plugins.panel.sections.fields import allowed, changes, fields, section_name
+from mailslot_plugins.panel.sections.fields import allowed, changes, fields, said_of, section_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,15 +26,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from mailslot.slots.section import Section
-
-_BACK: Final[Mapping[str, str]] = {
-    "alerts": "/alerts",
-    "status": "/slots/status.pop",
-    "fax": "/slots/fax.pop",
-    "print": "/slots/print.pop",
-    "scan": "/slots/network.smtp",
-}
-"""The page that each belongs to; the others belong to that of the device."""
+    from mailslot_plugins.panel.pipelines import PipelinePage
 
 
 async def show(request: Request) -> Response:
@@ -72,15 +65,19 @@ async def _form(
     device = device_of(request)
     language = request.state.language
     in_use = await run_sync(device.records.settings.current)
-    shown = fields(section, in_use.sections.get(section.name, {}), entered or {}, language)
+    pages: list[PipelinePage] = request.app.state.pages
+    shown = fields(
+        section, in_use.sections.get(section.name, {}), entered or {}, language, page_of(section.name, pages)
+    )
     return render(
         request,
         "sections/form.html",
         422 if errors else 200,
         title=section_name(section.name, language),
-        back=_BACK.get(section.name, "/administration"),
-        fields=[field for field in shown if not field.key.startswith("recipients_")],
-        more=[field for field in shown if field.key.startswith("recipients_")],
+        back=address_of(section.name, pages),
+        fields=[field for field in shown if not section.keys[field.key].rare],
+        more=[field for field in shown if section.keys[field.key].rare],
+        more_title=said_of(section.name, "more", language) or text(request, "sections", "more"),
         errors=errors or {},
     )
 

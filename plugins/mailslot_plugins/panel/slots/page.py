@@ -12,7 +12,9 @@ from mailslot.slots.contents import SettingsFileError
 from mailslot_plugins.panel.connection_test.history import picture
 from mailslot_plugins.panel.connection_test.page import tests_of
 from mailslot_plugins.panel.connection_test.running import find_test
+from mailslot_plugins.panel.pipelines import sections_of
 from mailslot_plugins.panel.render import device_of, redirect, render, text
+from mailslot_plugins.panel.sections.fields import section_name
 from mailslot_plugins.panel.slots import review
 from mailslot_plugins.panel.slots.check import changed_elsewhere, faults, sentence
 from mailslot_plugins.panel.slots.draft import Draft, asks
@@ -129,6 +131,7 @@ async def _page(
         mail=await polls(request.app.state, slot, now.settings.check_interval, language)
         if slot.protocol == "POP"
         else None,
+        sections=[(name, section_name(name, language)) for name in sections_of(slot.record)],
     )
 
 

@@ -11,9 +11,10 @@ from mailslot.errors import InputError, MailError
 from mailslot.slots.section import DEVICE
 from mailslot_plugins.alerts.alarms import RECORD, Alarms
 from mailslot_plugins.alerts.kinds import KINDS, SEVERITIES
+from mailslot_plugins.alerts.panel.attention import attention
+from mailslot_plugins.alerts.panel.kinds import kind_name, setting_label
 from mailslot_plugins.alerts.section import SECTION, policy
 from mailslot_plugins.alerts.trial import send_trial
-from mailslot_plugins.panel.alerts.kinds import kind_name
 from mailslot_plugins.panel.render import device_of, redirect, render, text
 from mailslot_plugins.panel.token.state import token_state
 
@@ -110,3 +111,5 @@ routes = [
     Route("/alerts/clear", clear, methods=["POST"]),
     Route("/alerts/test", send_test, methods=["POST"]),
 ]
+
+__all__ = ["attention", "routes", "setting_label"]

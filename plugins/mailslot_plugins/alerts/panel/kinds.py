@@ -18,3 +18,9 @@ def kind_name(kind: str, language: str, part: str = "") -> str:
     part = next((slot.path.rpartition(" → ")[2] for slot in SLOTS if slot.id == part), part)
     name = say("alerts", f"kind_{kind if kind in KINDS else 'other'}", language)
     return f"{name}: {part}" if part else name
+
+
+def setting_label(key: str, language: str) -> str | None:
+    """Return what a setting is called that is about one kind; None for any other."""
+    kind = key.removeprefix("recipients_")
+    return say("alerts", "recipients_of", language, kind=kind_name(kind, language)) if kind in KINDS else None

@@ -1,0 +1,1 @@
+"""What the panel is told of the pipeline: its words, and a page."""

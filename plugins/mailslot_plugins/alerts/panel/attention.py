@@ -1,0 +1,36 @@
+"""The open alarms, for the panel's list of what needs somebody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailslot_plugins.alerts.alarms import Alarms
+from mailslot_plugins.alerts.panel.kinds import kind_name
+from mailslot_plugins.panel.home.matter import Matter
+from mailslot_plugins.panel.words import say
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from mailslot.service.device import Device
+
+
+async def attention(device: Device, language: str, named: Container[str]) -> list[Matter]:
+    """Return the alarms that are open.
+
+    Args:
+        device: the device.
+        language: of the sentences.
+        named: the slots of which something is said already.
+    """
+    found: list[Matter] = []
+    for incident in (await Alarms(device).board()).incidents:
+        # What is wrong with a slot is said of the slot.
+        if incident.absent_since is None and incident.part not in named:
+            what = kind_name(incident.kind, language, incident.part)
+            sentence, button = (
+                say("alerts", "attention", language, what=what),
+                say("alerts", "attention_button", language),
+            )
+            found.append(Matter("", sentence, incident.detail, None, "page", "/alerts", button=button))
+    return found

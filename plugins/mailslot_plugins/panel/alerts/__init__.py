@@ -1,1 +1,0 @@
-"""Alarms: what is wrong with the device now, who is told, and when."""

@@ -1,0 +1,1 @@
+"""What the panel is told of this pipeline: its words."""

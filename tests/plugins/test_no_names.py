@@ -1,0 +1,96 @@
+"""The library knows no plugin by name, and the panel no pipeline; neither needs any of ours."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import subprocess
+import sys
+import tomllib
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailslot.entry_points import packages
+from mailslot.service.log import set_up
+
+if TYPE_CHECKING:
+    from plugins.conftest import Site
+
+ROOT = Path(__file__).parents[2]
+LIBRARY = ROOT / "transport" / "mailslot"
+PANEL = ROOT / "plugins" / "mailslot_plugins" / "panel"
+PIPELINES = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["mailslot.pipelines"])
+SOMETHING_ELSE = {
+    ("transport/mailslot/cli/token.py", "status"),  # the command `token status`
+    ("transport/mailslot/oauth/faults.py", "status"),  # a member of Google's errors
+    ("transport/mailslot/sasl/sign_in.py", "status"),  # a member of XOAUTH2's challenge
+    ("transport/mailslot/sasl/refusal.py", "status"),
+    ("transport/mailslot/service/service.py", "status"),  # a task of the service
+    ("plugins/mailslot_plugins/panel/monitoring/page.py", "status"),  # members of JSON
+    ("plugins/mailslot_plugins/panel/problem.py", "status"),
+    # The API has its resource /alerts, as the commands have `alert`; that is no page of a pipeline.
+    ("plugins/mailslot_plugins/panel/api/document.py", "alerts"),
+}
+
+
+def constants(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    return {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+@pytest.mark.parametrize("place", [LIBRARY, PANEL], ids=["library", "panel"])
+def test_no_pipeline_is_named(place: Path) -> None:
+    files = sorted(place.rglob("*.py"))
+    assert len(files) > 50
+    named = {(str(path.relative_to(ROOT)), text) for path in files for text in constants(path) & PIPELINES}
+    assert named <= SOMETHING_ELSE
+    assert {each for each in SOMETHING_ELSE - named if (ROOT / each[0]).is_relative_to(place)} == set()
+
+
+def test_no_template_of_the_panel_leads_to_a_pipeline() -> None:
+    for path in PANEL.rglob("*.html"):
+        text = path.read_text()
+        assert not [name for name in PIPELINES if f'"/{name}"' in text or f"/settings/{name}" in text], path
+
+
+def test_the_library_names_no_module_of_a_plugin() -> None:
+    files = [path for path in LIBRARY.rglob("*") if path.suffix in {".py", ".toml", ".pyi"}]
+    assert [path for path in files if "mailslot_plugins" in path.read_text()] == []
+
+
+def test_what_others_log_is_kept_like_ours(site: Site) -> None:
+    site.install("acme", "[mailslot.printers]\nacme = acme_mail.printer:printer\n")
+    assert packages() >= {"mailslot", "mailslot_plugins", "acme_mail"}
+    root = logging.getLogger()
+    before, levels = (root.handlers, root.level), {name: logging.getLogger(name).level for name in packages()}
+    stream = StringIO()
+    try:
+        set_up(stream, plain=True)
+        logging.getLogger("acme_mail.printer").info("printed")
+    finally:
+        root.handlers = before[0]
+        for name, level in {"": before[1], **levels}.items():
+            logging.getLogger(name).setLevel(level)
+    assert "printed" in stream.getvalue()
+
+
+WITHOUT_PLUGINS = """
+import sys
+sys.modules["mailslot_plugins"] = None
+import anyio
+from mailslot.service.pipeline import RetryPolicies, find_pipelines
+from mailslot.service.retry import DEFAULT
+from mailslot.slots.section import section_names
+
+assert find_pipelines() == []
+assert section_names() == ("device",), section_names()
+assert anyio.run(RetryPolicies().of, "scan") is DEFAULT
+"""
+
+
+def test_without_any_of_our_plugins_the_library_works() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_PLUGINS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

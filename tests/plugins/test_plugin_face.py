@@ -1,0 +1,37 @@
+"""``mailslot.plugin``: one import for what a plugin may use, which costs little until it is used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import mailslot
+import mailslot.message
+import mailslot.plugin
+
+LIGHT = """
+import sys
+import mailslot
+assert "mailslot.plugin" not in sys.modules
+import mailslot.plugin
+print([name for name in ("httpx2", "cryptography", "joserfc", "tomlkit", "sqlite3", "trio") if name in sys.modules])
+"""
+
+
+def test_it_has_what_the_library_shows_and_all_that_it_names() -> None:
+    names = mailslot.plugin.__all__
+    assert len(set(names)) == len(names)
+    assert {*mailslot.__all__, *mailslot.message.__all__} <= set(names)
+    for name in names:
+        assert getattr(mailslot.plugin, name) is not None
+    assert set(mailslot.plugin._LATER) <= set(names)
+    assert mailslot.plugin.MailError is mailslot.MailError
+    with pytest.raises(AttributeError, match="has no attribute 'TokenHtp'"):
+        _ = mailslot.plugin.TokenHtp
+
+
+def test_it_loads_no_package_of_an_extra() -> None:
+    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")

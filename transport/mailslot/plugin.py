@@ -1,0 +1,192 @@
+"""What a plugin may use, in one import: `mailslot` and `mailslot.message`, and what the kinds of plugins work with.
+
+Whatever stands here keeps its name. What needs packages of an extra, or takes long to load, is loaded once it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from mailslot import (
+    AccessToken,
+    ClosedError,
+    DeletionsRefusedError,
+    DeliveryStatus,
+    Endpoint,
+    Entry,
+    InputError,
+    MailError,
+    NetworkError,
+    OAuth,
+    Password,
+    Pop3Session,
+    Receipt,
+    RecipientsRefusedError,
+    RefusedError,
+    Reply,
+    Secret,
+    Security,
+    ServerError,
+    SignInError,
+    SmtpSession,
+    StaticToken,
+    Submission,
+    TokenError,
+    TokenSource,
+    Transcript,
+    connect_pop3,
+    connect_smtp,
+)
+from mailslot.message import Attachment, Mailbox, Message
+from mailslot.moments import iso
+from mailslot.oauth.address import check_address
+from mailslot.service.pipeline import Done, Handled, Later, PanelPackage, Pipeline, SetAside
+from mailslot.service.retry import ATTENDED, RESUBMIT_AFTER, UNATTENDED, RetryPolicy
+from mailslot.slots import keys
+from mailslot.slots.keys import Key
+from mailslot.slots.section import DEVICE, Section
+from mailslot.spool.incoming import Incoming
+from mailslot.spool.job import Job, NewJob
+
+if TYPE_CHECKING:
+    from mailslot.oauth.client import Client
+    from mailslot.oauth.flow import Flow, Person
+    from mailslot.oauth.grant import Grant
+    from mailslot.oauth.http import TokenHttp
+    from mailslot.oauth.token_response import TokenResponse, new_grant, renewed_grant, request_token
+    from mailslot.oauth.token_response import read as read_token_response
+    from mailslot.sasl.sign_in import sign_in
+    from mailslot.service.device import Device, Identity, open_device
+    from mailslot.service.poller import poll_once
+    from mailslot.slots.access import Access, Accesses
+    from mailslot.slots.maildrop import Maildrop, MaildropSession, PushingMaildrop, maildrop_of, pop3
+    from mailslot.slots.records import Records
+    from mailslot.slots.submitter import SubmissionSession, Submitter
+    from mailslot.smtp.capabilities import Capabilities
+    from mailslot.smtp.content import Content
+    from mailslot.spool.spool import Spool
+    from mailslot.spool.store import Store
+
+_LATER: Final = {
+    "Access": "slots.access",
+    "Accesses": "slots.access",
+    "Capabilities": "smtp.capabilities",
+    "Client": "oauth.client",
+    "Content": "smtp.content",
+    "Device": "service.device",
+    "Flow": "oauth.flow",
+    "Grant": "oauth.grant",
+    "Identity": "service.device",
+    "Maildrop": "slots.maildrop",
+    "MaildropSession": "slots.maildrop",
+    "Person": "oauth.flow",
+    "PushingMaildrop": "slots.maildrop",
+    "Records": "slots.records",
+    "Spool": "spool.spool",
+    "Store": "spool.store",
+    "SubmissionSession": "slots.submitter",
+    "Submitter": "slots.submitter",
+    "TokenHttp": "oauth.http",
+    "TokenResponse": "oauth.token_response",
+    "maildrop_of": "slots.maildrop",
+    "new_grant": "oauth.token_response",
+    "open_device": "service.device",
+    "poll_once": "service.poller",
+    "pop3": "slots.maildrop",
+    "read_token_response": "oauth.token_response:read",
+    "renewed_grant": "oauth.token_response",
+    "request_token": "oauth.token_response",
+    "sign_in": "sasl.sign_in",
+}
+"""What is loaded once it is used, and the module that has it."""
+
+__all__ = [
+    "ATTENDED",
+    "DEVICE",
+    "RESUBMIT_AFTER",
+    "UNATTENDED",
+    "Access",
+    "AccessToken",
+    "Accesses",
+    "Attachment",
+    "Capabilities",
+    "Client",
+    "ClosedError",
+    "Content",
+    "DeletionsRefusedError",
+    "DeliveryStatus",
+    "Device",
+    "Done",
+    "Endpoint",
+    "Entry",
+    "Flow",
+    "Grant",
+    "Handled",
+    "Identity",
+    "Incoming",
+    "InputError",
+    "Job",
+    "Key",
+    "Later",
+    "MailError",
+    "Mailbox",
+    "Maildrop",
+    "MaildropSession",
+    "Message",
+    "NetworkError",
+    "NewJob",
+    "OAuth",
+    "PanelPackage",
+    "Password",
+    "Person",
+    "Pipeline",
+    "Pop3Session",
+    "PushingMaildrop",
+    "Receipt",
+    "RecipientsRefusedError",
+    "Records",
+    "RefusedError",
+    "Reply",
+    "RetryPolicy",
+    "Secret",
+    "Section",
+    "Security",
+    "ServerError",
+    "SetAside",
+    "SignInError",
+    "SmtpSession",
+    "Spool",
+    "StaticToken",
+    "Store",
+    "Submission",
+    "SubmissionSession",
+    "Submitter",
+    "TokenError",
+    "TokenHttp",
+    "TokenResponse",
+    "TokenSource",
+    "Transcript",
+    "check_address",
+    "connect_pop3",
+    "connect_smtp",
+    "iso",
+    "keys",
+    "maildrop_of",
+    "new_grant",
+    "open_device",
+    "poll_once",
+    "pop3",
+    "read_token_response",
+    "renewed_grant",
+    "request_token",
+    "sign_in",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, there = _LATER[name].partition(":")
+    found = globals()[name] = getattr(import_module(f"mailslot.{module}"), there or name)
+    return found
