@@ -12,8 +12,8 @@ from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.base_client.errors import InvalidTokenError
 
 from mailslot.errors import TokenError
+from mailslot.oauth.answer import Answer
 from mailslot.oauth.faults import Kind, TokenServiceError, classify
-from mailslot.oauth.http import Answer
 from mailslot.oauth.shelter import sheltered
 from mailslot.oauth.unreachable import describe
 from mailslot.sasl.credentials import AccessToken
