@@ -25,8 +25,7 @@ def facts(name: str) -> str:
 def all_providers() -> str:
     """Return a row for each provider in Markdown."""
     rows = [
-        (code(found.id), found.name, ", ".join(map(code, found.aliases)), _flows(found))
-        for found in presets().values()
+        (code(found.id), found.name, ", ".join(map(code, found.aliases)), _flows(found)) for found in presets().values()
     ]
     return table(("`provider=`", "", "also called", "ways to sign in"), rows)
 

@@ -64,7 +64,7 @@ class RefreshTokenSource:
     ) -> None:
         known = preset(provider) if isinstance(provider, str) else provider
         client = Client(
-            known.at_tenant(tenant) if tenant is not None else known,
+            known.at_tenant(tenant),
             client_id,
             account="",
             scopes=(),
