@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from generators.tables import code, table
-from mailslot.oauth.preset_file import read_presets
-from mailslot.oauth.providers import preset
+from mailslot.oauth.presets import preset, presets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +25,7 @@ def facts(name: str) -> str:
 def all_providers() -> str:
     """Return a row for each provider in Markdown."""
     rows = [
-        (code(found.id), found.name, ", ".join(map(code, found.aliases)), _flows(found))
-        for found in read_presets().values()
+        (code(found.id), found.name, ", ".join(map(code, found.aliases)), _flows(found)) for found in presets().values()
     ]
     return table(("`provider=`", "", "also called", "ways to sign in"), rows)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailslot import MailError, Security, connect_pop3, connect_smtp
 from mailslot.diagnosis.circumstances import Circumstances
-from mailslot.oauth.providers import preset
+from mailslot.oauth.presets import preset
 from mailslot.wire.secret import Secret
 from peer import playing
 from pop3 import play as pop3

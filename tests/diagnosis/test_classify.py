@@ -17,7 +17,7 @@ from mailslot.diagnosis.circumstances import Circumstances
 from mailslot.diagnosis.classify import MAX_WORDS, diagnose
 from mailslot.errors import InputError, Stage, TokenError
 from mailslot.oauth.faults import Kind, TokenServiceError
-from mailslot.oauth.providers import preset
+from mailslot.oauth.presets import preset
 from mailslot.wire.secret import Secret
 
 KNOWN = Circumstances("SMTP", "smtp.example.com", 587, Security.STARTTLS, "oauth2", account="scanner@example.com")

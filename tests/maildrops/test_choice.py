@@ -10,7 +10,7 @@ import pytest
 
 from mailslot.errors import InputError
 from mailslot.net.endpoint import Security
-from mailslot.oauth.providers import presets
+from mailslot.oauth.presets import presets
 from mailslot.slots.clients import client_for
 from mailslot.slots.maildrop import (
     MAILDROPS,

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailslot.oauth.claims import MAX_TOKEN, Claims, look_into, mismatch, missing_scopes
-from mailslot.oauth.providers import Service, preset
+from mailslot.oauth.presets import preset
+from mailslot.oauth.providers import Service
 from mailslot.wire.secret import Secret
 
 SMTP = preset("microsoft365").smtp or Service()

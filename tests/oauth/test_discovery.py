@@ -10,7 +10,8 @@ from mailslot import InputError
 from mailslot.oauth.discovery import complete, discover, well_known
 from mailslot.oauth.faults import Kind, TokenServiceError
 from mailslot.oauth.http import TokenHttp
-from mailslot.oauth.providers import custom, preset
+from mailslot.oauth.presets import preset
+from mailslot.oauth.providers import custom
 from oauth.service import answering, reply
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailslot.oauth.answer import Answer
 from mailslot.oauth.faults import (
     DEVICE_CODE,
     ERRORS,
@@ -17,7 +18,6 @@ from mailslot.oauth.faults import (
     classify,
     words,
 )
-from mailslot.oauth.http import Answer
 
 # design, section 7
 CAUSES = {

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from mailslot import InputError, Security
-from mailslot.oauth.preset_file import parse_presets
-from mailslot.oauth.providers import custom, preset, presets
+from mailslot.oauth.presets import parse_presets, preset, presets
+from mailslot.oauth.providers import custom
 
 FLOWS = {"browser", "device", "paste", "app", "service_account"}
 

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailslot.oauth.answer import Answer
 from mailslot.oauth.faults import Kind, TokenServiceError
 from mailslot.oauth.grant import Failure, Grant
-from mailslot.oauth.http import Answer, TokenHttp
+from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.token_response import MAX_LIFETIME, TokenResponse, new_grant, read, renewed_grant, request_token
 from mailslot.wire.secret import Secret
 from oauth.service import answering, client, reply

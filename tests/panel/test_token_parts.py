@@ -15,7 +15,8 @@ from mailslot.oauth.client import Client
 from mailslot.oauth.faults import Kind, TokenServiceError
 from mailslot.oauth.grant import Failure, Grant
 from mailslot.oauth.health import Facts, health, token_line
-from mailslot.oauth.providers import custom, preset, presets
+from mailslot.oauth.presets import preset, presets
+from mailslot.oauth.providers import custom
 from mailslot.slots.settings import Settings
 from mailslot.slots.slot import SLOTS
 from mailslot.wire.secret import Secret

@@ -27,6 +27,7 @@ import pytest
 
 from child import fork, status
 from mailslot.errors import MailError
+from mailslot.oauth.answer import Answer
 from mailslot.oauth.health import Facts, health
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.origin import bound

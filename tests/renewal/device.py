@@ -161,16 +161,16 @@ class Device:
         """The same grant, obtained from the service."""
         return bound(of, self.client.provider)
 
-    async def token(self, *, force: bool = False) -> str:
+    async def token(self, *, force: bool = False, ignore_backoff: bool = False) -> str:
         """Give the token, which the service accepts."""
-        value = (await self.source.token(force=force)).value.reveal()
+        value = (await self.source.token(force=force, ignore_backoff=ignore_backoff)).value.reveal()
         assert self.service.accepts(value)
         return value
 
-    async def refuse(self, cause: str, *, force: bool = False) -> MailError:
+    async def refuse(self, cause: str, *, force: bool = False, ignore_backoff: bool = False) -> MailError:
         """See that there is no token, and why."""
         with pytest.raises(MailError) as caught:
-            await self.source.token(force=force)
+            await self.source.token(force=force, ignore_backoff=ignore_backoff)
         error = caught.value
         ERRORS.append("".join([*traceback.format_exception(error), repr(error), error.detail]))
         assert error.cause == cause, (error, error.detail)

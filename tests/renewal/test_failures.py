@@ -123,12 +123,10 @@ async def test_a_person_asks_again(home: Path, service: Service) -> None:
         await device.sign_in(age=7200)
         service.say = [GONE, GONE, GONE]
         await device.refuse("token_update_failed")
-        device.source.ask_again()
-        await device.refuse("token_update_failed")
+        await device.refuse("token_update_failed", ignore_backoff=True)
         await device.refuse("token_update_failed")
         assert device.asked == 3
-        device.source.ask_again()
-        await device.token()
+        await device.token(ignore_backoff=True)
         assert (await device.grant()).failure is None
 
 

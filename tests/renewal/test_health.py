@@ -9,7 +9,8 @@ import pytest
 
 from mailslot.oauth.grant import Failure
 from mailslot.oauth.health import DAY, Facts, Health, health, token_line
-from mailslot.oauth.providers import Endpoints, Provider, Quirks, preset
+from mailslot.oauth.presets import preset
+from mailslot.oauth.providers import Endpoints, Provider, Quirks
 from mailslot.oauth.renewal import settings_digest
 from mailslot.vault.errors import unreadable, unwritable
 from renewal.device import ACCOUNT, client, grant, running
@@ -210,9 +211,8 @@ async def test_of_a_real_failure(home: Path, service: Service) -> None:
         error = await device.refuse("token_update_failed")
         told = tell(await device.grant(), facts, device.client.provider, device.clocks.wall)
         assert (told.state, told.cause, told.sentence) == ("needs_token", error.cause, str(error))
-        device.source.ask_again()
         with largest_file(10):
-            await device.token()
+            await device.token(ignore_backoff=True)
         told = tell(await device.grant(), facts, device.client.provider, device.clocks.wall, fault=device.source.fault)
         assert (told.state, told.cause) == ("needs_administrator", "token_store_unwritable")
 

@@ -134,25 +134,31 @@ class Renewals(RuleBasedStateMachine):
             "smtp", self.store, self.flow, client, SKEWLESS, clocks=self.clocks.clocks, chance=lambda: 0.5
         )
 
-    @rule(source=sources, force=st.booleans(), tasks=st.integers(1, 5), cancel=st.none() | st.integers(0, 12))
-    def ask(self, source: GrantSource, force: bool, tasks: int, cancel: int | None) -> None:
+    @rule(
+        source=sources,
+        force=st.booleans(),
+        person=st.booleans(),
+        tasks=st.integers(1, 5),
+        cancel=st.none() | st.integers(0, 12),
+    )
+    def ask(self, source: GrantSource, force: bool, person: bool, tasks: int, cancel: int | None) -> None:
         if self.unsaved_by not in {None, source}:
             # What one process could not write, another cannot know: that is what the fault is told for.
             return
         asked, odd = len(self.flow.asked), len(self.flow.odd)
         given: list[str] = []
 
-        async def one() -> None:
+        async def one(ignore_backoff: bool) -> None:
             try:
-                token = await source.token(force=force)
+                token = await source.token(force=force, ignore_backoff=ignore_backoff)
             except MailError:
                 return
             given.append(token.value.reveal())
 
         async def all_() -> None:
             async with anyio.create_task_group() as group:
-                for _ in range(tasks):
-                    group.start_soon(one)
+                for number in range(tasks):
+                    group.start_soon(one, person and number == 0)
                 if cancel is not None:
                     for _ in range(cancel):
                         await anyio.lowlevel.checkpoint()
@@ -189,10 +195,6 @@ class Renewals(RuleBasedStateMachine):
     @rule(odd=st.sampled_from(["refused", "useless"]))
     def an_odd_answer(self, odd: str) -> None:
         self.flow.odd = [odd]
-
-    @rule(source=sources)
-    def a_person_asks(self, source: GrantSource) -> None:
-        source.ask_again()
 
     @rule()
     def sign_in_again(self) -> None:

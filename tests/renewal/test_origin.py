@@ -59,10 +59,9 @@ async def test_another_token_endpoint_is_not_asked(home: Path, service: Service,
         assert (told.state, told.cause, told.sentence) == ("needs_token", "token_for_other_service", says)
         await device.token()
         device.clocks.pass_by(3601)
-        for _ in range(2):
-            error = await device.refuse("token_for_other_service")
+        for ignore_backoff in (False, True):
+            error = await device.refuse("token_for_other_service", ignore_backoff=ignore_backoff)
             assert (str(error), error.retryable) == (says, False)
-            device.source.ask_again()
         # The same host at another address of the provider's own is no other service.
         point_to(device, token=mine + "?tenant=other")
         await device.token()
@@ -126,12 +125,11 @@ async def test_a_grant_of_the_version_before_under_other_settings(
         await before(device, settings_digest(device.client, "browser"))
         nowhere = "http://127.0.0.1:9/revoke"
         point_to(device, token=f"{hostile.url}/token", revocation=nowhere)
-        for _ in range(2):
-            error = await device.refuse("token_for_other_service")
+        for ignore_backoff in (False, True):
+            error = await device.refuse("token_for_other_service", ignore_backoff=ignore_backoff)
             assert "a service that is not known any more" in str(error)
             # Not even after a failure was noted under the new settings.
             device.restart()
-            device.source.ask_again()
         assert (await state(device)).state == "needs_token"
         point_to(device, revocation=f"{hostile.url}/revoke")
         assert not (await device.source.delete()).told

@@ -9,7 +9,8 @@ import pytest
 from mailslot.diagnosis.catalogue import CAUSES, say
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.errors import InputError, MailError, NetworkError, RefusedError, SignInError, TokenError
-from mailslot.oauth.providers import Limits, preset
+from mailslot.oauth.presets import preset
+from mailslot.oauth.providers import Limits
 from mailslot.service.limits import Allowance
 from mailslot.service.pipeline import RetryPolicies, find_pipelines
 from mailslot.service.retry import ATTENDED, DEFAULT, UNATTENDED, RetryPolicy

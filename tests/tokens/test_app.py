@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lab.key_pair import KeyPair, make_key_pair
 from mailslot import InputError
+from mailslot.oauth.answer import Answer
 from mailslot.oauth.client import Certificate
 from mailslot.oauth.faults import Kind, TokenServiceError
 from mailslot.oauth.http import TokenHttp

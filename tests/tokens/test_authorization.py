@@ -13,7 +13,8 @@ import pytest
 from mailslot import InputError, TokenError
 from mailslot.oauth.client import Client
 from mailslot.oauth.faults import TokenServiceError
-from mailslot.oauth.providers import Endpoints, Provider, preset
+from mailslot.oauth.presets import preset
+from mailslot.oauth.providers import Endpoints, Provider
 from mailslot_plugins.sandbox import WebFault
 from mailslot_plugins.tokens.authorization import Attempt, parse_parameters
 from tokens.people import USER, sign_in

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -193,15 +194,13 @@ def hold_rotation(source: TokenSource, keep: Any) -> None:
         source._source._store._on_rotation = keep  # type: ignore[attr-defined]
 
 
-async def test_an_owner_that_cannot_keep_it(
-    sandbox: Sandbox, by_refresh_token: RefreshTokenSource, owner: Owner
-) -> None:
+async def test_an_owner_that_cannot_keep_it(sandbox: Sandbox, source: TokenSource, owner: Owner) -> None:
     """The new refresh token is used from memory, and offered again."""
     owner.failure = OSError("disk full")
-    token = await by_refresh_token.token()
+    token = await source.token()
     assert owner.kept == []
     owner.failure = None
-    assert (await by_refresh_token.token()).value == token.value
+    assert (await source.token()).value == token.value
     assert len(owner.kept) == 1
     assert refreshes(sandbox) == 1
 
@@ -223,6 +222,16 @@ async def test_refusals_are_told_apart(
     assert (caught.value.cause, caught.value.retryable) == (cause, retryable)
 
 
+@pytest.mark.parametrize("tenant", [None, "example.org"])
+async def test_a_provider_with_tenants(sandbox: Sandbox, panel: Client, tenant: str | None) -> None:
+    """Without a tenant, it is the provider's own."""
+    endpoints = replace(panel.provider.endpoints, token=f"{sandbox.issuer}/token?tenant={{tenant}}")
+    provider = replace(panel.provider, tenant="common", endpoints=endpoints)
+    async with RefreshTokenSource(provider, "panel", refresh_token(sandbox), tenant=tenant) as source:
+        await source.token()
+    assert refreshes(sandbox) == 1
+
+
 async def test_authlib_without_a_token(sandbox: Sandbox, owner: Owner) -> None:
     async with authlib_client(sandbox, None, owner) as client:
         with pytest.raises(TokenError) as caught:
@@ -242,6 +251,39 @@ async def test_authlib_with_a_page_instead_of_a_token(sandbox: Sandbox, by_authl
     with pytest.raises(MailError) as caught:
         await by_authlib.token()
     assert caught.value.cause == "token_service_unreachable"
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"token_type": "Bearer"},
+        {"access_token": 7},
+        {"access_token": ""},
+        {"access_token": "a\nb"},
+        {"expires_in": "x"},
+    ],
+)
+async def test_authlib_with_an_answer_that_holds_no_token(
+    sandbox: Sandbox, by_authlib: AuthlibSource, members: dict[str, object]
+) -> None:
+    sandbox.token_service.faults.append(WebFault("token", act=False, answer=Said(200, members)))
+    with pytest.raises(TokenError) as caught:
+        await by_authlib.token()
+    assert caught.value.cause == "token_service_unreachable"
+    # The next answer may be a better one.
+    sandbox.token_service.faults.clear()
+    sandbox.provider.rotation = "none"
+    await by_authlib.token()
+
+
+async def test_authlib_tells_of_a_revocation_that_was_refused(sandbox: Sandbox, owner: Owner) -> None:
+    held = expired(refresh_token(sandbox))
+    sandbox.token_service.faults.append(WebFault("revoke", act=False, answer=Said(503, {})))
+    async with authlib_client(sandbox, held, owner, revocation_endpoint=f"{sandbox.issuer}/revoke") as client:
+        with pytest.raises(TokenError) as caught:
+            await AuthlibSource(client).forget()
+        assert client.token is None
+    assert caught.value.cause == "token_service_busy"
 
 
 async def test_authlib_and_a_port_where_nobody_listens(free_tcp_port: int, owner: Owner) -> None:

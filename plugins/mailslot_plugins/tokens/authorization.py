@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from mailslot.errors import InputError, TokenError
+from mailslot.oauth.answer import Answer
 from mailslot.oauth.claims import look_into
 from mailslot.oauth.faults import classify, words
-from mailslot.oauth.http import Answer
 from mailslot.oauth.token_response import request_token
 from mailslot.wire.secret import Secret
 

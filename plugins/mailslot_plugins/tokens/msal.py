@@ -25,9 +25,9 @@ import anyio.lowlevel
 from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError, MailError, TokenError
+from mailslot.oauth.answer import Answer
 from mailslot.oauth.certificate import certificate_ends
 from mailslot.oauth.faults import words
-from mailslot.oauth.http import Answer
 from mailslot.oauth.token_response import read
 from mailslot.sasl.credentials import AccessToken
 from mailslot_plugins.tokens.msal_http import ToEntra

@@ -15,8 +15,9 @@ import anyio.from_thread
 import httpx2
 
 from mailslot.oauth import document, unreachable
+from mailslot.oauth.answer import Answer
 from mailslot.oauth.faults import Kind, TokenServiceError
-from mailslot.oauth.http import MAX_BODY, Answer, TokenHttp
+from mailslot.oauth.http import MAX_BODY, TokenHttp
 from mailslot.wire.redact import Redactor
 from mailslot.wire.secret import Secret
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from mailslot.oauth.claims import look_into, mismatch, missing_scopes
-from mailslot.oauth.providers import presets
+from mailslot.oauth.presets import presets
 
 if TYPE_CHECKING:
     from mailslot.diagnosis.circumstances import Circumstances

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -11,9 +12,10 @@ import httpx2
 from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.base_client.errors import InvalidTokenError
 
-from mailslot.errors import TokenError
+from mailslot.errors import InputError, TokenError
+from mailslot.oauth.answer import Answer
+from mailslot.oauth.document import parse
 from mailslot.oauth.faults import Kind, TokenServiceError, classify
-from mailslot.oauth.http import Answer
 from mailslot.oauth.shelter import sheltered
 from mailslot.oauth.unreachable import describe
 from mailslot.sasl.credentials import AccessToken
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from mailslot.wire.secret import Secret
 
 _EXPIRED: Final = 0
+_FAILURES: Final = (AuthlibBaseError, httpx2.HTTPError, httpx2.InvalidURL, ValueError)
+
+logger = logging.getLogger(__name__)
 
 
 class AuthlibClient(Protocol):
@@ -48,7 +53,8 @@ class AuthlibSource:
 
     The client stays its owner's: its `token` is used until it is about to expire, refreshed under the client's own
     lock, so that there is one refresh at a time whoever asks for it, and handed to its `update_token`. A refresh that
-    has begun is finished even where the caller is cancelled, so that no rotated refresh token is lost.
+    has begun is finished even where the caller is cancelled, so that no rotated refresh token is lost. Where
+    `update_token` raises, the new token is used from memory, and is offered to it again at the next `token`.
 
     Args:
         client: an `AsyncOAuth2Client` with a `token_endpoint`, and either a `token` that has a refresh token or
@@ -59,6 +65,7 @@ class AuthlibSource:
         self._client = client
         self._lock = anyio.Lock()
         self._given: Secret | None = None
+        self._unsaved: dict[str, Any] | None = None  # by which names `update_token` is told what was before
 
     async def token(self, *, force: bool = False) -> AccessToken:
         """Return an access token; a new one where the last one is about to expire.
@@ -72,38 +79,53 @@ class AuthlibSource:
         """
         async with self._lock:
             await sheltered(partial(self._renew, force=force))
-            token = AccessToken(self._client.token["access_token"], self._client.token.get("expires_at"))
+            token = _access_token(self._client.token)
+            if token is None:
+                raise self._unreadable("there is no usable access token in it")
             self._given = token.value
             return token
 
     async def forget(self) -> None:
         """Drop the client's token, and revoke it where the client knows a `revocation_endpoint`."""
         async with self._lock:
-            held, self._client.token = self._client.token, None
+            held, self._client.token, self._unsaved = self._client.token, None, None
             endpoint = self._client.metadata.get("revocation_endpoint")
             if held and endpoint:
                 token = held.get("refresh_token") or held["access_token"]
                 try:
-                    await self._client.revoke_token(endpoint, token=token)
-                except (AuthlibBaseError, httpx2.HTTPError, ValueError) as error:
+                    response = await self._client.revoke_token(endpoint, token=token)
+                except _FAILURES as error:
                     raise self._failure(error) from error
+                if not response.is_success:
+                    raise classify(Answer(response.status_code, parse(response.content), host=self._host))
 
     async def _renew(self, *, force: bool) -> None:
         client, held = self._client, self._client.token
+        if self._unsaved is not None:
+            await self._save(**self._unsaved)
         try:
             if not held:
                 await self._fetch_first()
-                return
-            expires_at = held.get("expires_at")
-            if force and self._given == held.get("access_token"):
-                held["expires_at"] = _EXPIRED
-            try:
-                await client.ensure_active_token(held)
-            finally:
-                if held.get("expires_at") == _EXPIRED:
-                    held["expires_at"] = expires_at
-        except (AuthlibBaseError, httpx2.HTTPError, ValueError) as error:
-            raise self._failure(error) from error
+            else:
+                await self._refresh(held, expired=force and self._given == held.get("access_token"))
+        except Exception as error:
+            # With a new token in its place, it is `update_token` that failed; authlib awaits it last.
+            if client.token is held:
+                if isinstance(error, _FAILURES):
+                    raise self._failure(error) from error
+                raise
+            before = "refresh_token" if (held or {}).get("refresh_token") else "access_token"
+            self._note_unsaved(error, {before: held[before]} if held else {})
+
+    async def _refresh(self, held: Any, *, expired: bool) -> None:  # noqa: ANN401 - authlib is untyped
+        expires_at = held.get("expires_at")
+        if expired or _access_token(held) is None:
+            held["expires_at"] = _EXPIRED
+        try:
+            await self._client.ensure_active_token(held)
+        finally:
+            if held.get("expires_at") == _EXPIRED:
+                held["expires_at"] = expires_at
 
     async def _fetch_first(self) -> None:
         if self._client.metadata.get("grant_type") != "client_credentials":
@@ -112,8 +134,25 @@ class AuthlibSource:
         if self._client.update_token is not None:
             await self._client.update_token(token)
 
+    async def _save(self, **before: Any) -> None:  # noqa: ANN401 - authlib is untyped
+        try:
+            if self._client.token and self._client.update_token is not None:
+                await self._client.update_token(self._client.token, **before)
+        except Exception as error:  # noqa: BLE001 - whatever the owner's function raises
+            self._note_unsaved(error, before)
+        else:
+            self._unsaved = None
+
+    def _note_unsaved(self, error: Exception, before: dict[str, Any]) -> None:
+        logger.error("The new token is in memory only: update_token raised %s", type(error).__name__)
+        self._unsaved = before
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(str(self._client.metadata.get("token_endpoint", ""))).hostname or ""
+
     def _failure(self, error: Exception) -> TokenError:
-        host = urlsplit(str(self._client.metadata.get("token_endpoint", ""))).hostname or ""
+        host = self._host
         if isinstance(error, InvalidTokenError):
             return TokenError(
                 "The token has expired and cannot be refreshed: the authlib client has no refresh token.",
@@ -127,10 +166,22 @@ class AuthlibSource:
             return classify(Answer(error.response.status_code, None, host=host), "refresh_token")
         if isinstance(error, httpx2.HTTPError):
             return describe(error, host)
+        return self._unreadable(type(error).__name__)
+
+    def _unreadable(self, detail: str) -> TokenServiceError:
         return TokenServiceError(
-            f"What the token service {host} answered could not be read.",
+            f"What the token service {self._host} answered could not be read.",
             cause="token_service_unreachable",
             kind=Kind.PASSING,
-            detail=type(error).__name__,
+            detail=detail,
             answer_lost=True,
         )
+
+
+def _access_token(held: Any) -> AccessToken | None:  # noqa: ANN401 - authlib is untyped
+    """Return the access token of authlib's dict; None where it is none that a mail server could be given."""
+    value, expires_at = held.get("access_token"), held.get("expires_at")
+    try:
+        return AccessToken(value, expires_at) if isinstance(value, str) else None
+    except InputError:
+        return None

@@ -41,15 +41,6 @@ class FailureMemory:
         self._clocks = clocks
         self._chance = chance
         self._pause: tuple[Failure, float] | None = None
-        self._overlooks = False
-
-    def overlook(self) -> None:
-        """Let the provider be asked once, whatever it has said before."""
-        self._overlooks = True
-
-    def asked(self) -> None:
-        """Note that the provider is asked now."""
-        self._overlooks = False
 
     def note(self, earlier: Failure | None, error: TokenError) -> Failure:
         """Return what is to be kept of a failed refresh.
@@ -90,7 +81,7 @@ class FailureMemory:
             settings: a digest of what they are now; a failure under others counts no more.
         """
         failure = grant.failure
-        if failure is None or failure.unconfirmed or grant.settings != settings or self._overlooks:
+        if failure is None or failure.unconfirmed or grant.settings != settings:
             return None
         if self.wait(failure) <= 0:
             return None

@@ -16,7 +16,7 @@ from mailslot.errors import TokenError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mailslot.oauth.http import Answer
+    from mailslot.oauth.answer import Answer
     from mailslot.wire.secret import Secret
 
 MAX_SKEW: Final = 300.0

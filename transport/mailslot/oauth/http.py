@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ssl
 import time
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Final, Self
@@ -21,6 +20,7 @@ from mailslot.errors import InputError
 from mailslot.net.tls import trusting
 from mailslot.oauth import document, unreachable
 from mailslot.oauth.address import check_address, host_of, is_loopback
+from mailslot.oauth.answer import Answer
 from mailslot.oauth.client_authentication import Proof, prove
 from mailslot.oauth.faults import Kind, TokenServiceError
 from mailslot.wire.redact import Redactor
@@ -40,34 +40,6 @@ MAX_WAIT: Final = 86_400.0
 """Seconds; a longer ``Retry-After`` is taken for this much."""
 
 _NOTABLE_SKEW: Final = 60.0  # below it, no token service refuses an assertion for its times
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a token service answered.
-
-    Attributes:
-        status: the HTTP status, 200 to 299 or 400 to 599.
-        json: the members of the JSON object in the body; None where the body is no JSON object. In a refusal,
-            whatever secret of the request it repeats is masked.
-        retry_after: seconds to wait, by ``Retry-After``; None where it did not say.
-        date_skew: seconds that the service's clock is ahead of ours, by ``Date``, exact to about a second;
-            None where it did not say.
-        host: who was asked.
-        refresh_token: the refresh token that could be made out in a body of 2xx that is no JSON object.
-    """
-
-    status: int
-    json: Mapping[str, object] | None
-    retry_after: float | None = None
-    date_skew: float | None = None
-    host: str = ""
-    refresh_token: Secret | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether the service did what was asked for (2xx)."""
-        return 200 <= self.status < 300
 
 
 class TokenHttp:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import TYPE_CHECKING, Final, Literal
 
 from mailslot.errors import InputError
@@ -221,31 +220,6 @@ class Provider:
             raise InputError(reason, stage="token", cause="app_type_wrong")
 
 
-@cache
-def presets() -> Mapping[str, Provider]:
-    """Return the providers that are known, by id. They are read and checked once."""
-    # Only here, so that whoever has a provider of one's own reads no file.
-    from mailslot.oauth.preset_file import read_presets  # noqa: PLC0415 - the file is built of the classes here
-
-    return read_presets()
-
-
-def preset(name: str) -> Provider:
-    """Return a provider that is known, by its id, its name or another name of it, in any case.
-
-    Raises:
-        InputError: it is not.
-    """
-    wanted = _plain(name)
-    for provider in presets().values():
-        if wanted in map(_plain, (provider.id, provider.name, *provider.aliases)):
-            return provider
-    raise InputError(
-        f"The provider {name!a} is not known. Known are {', '.join(presets())}, and custom for one of your own.",
-        stage="token",
-    )
-
-
 def custom(
     *,
     issuer: str | None = None,
@@ -322,7 +296,3 @@ _REGISTRATION: Final = """
 3. If it has a secret:
      mailslot set SLOT client_secret=-
 """
-
-
-def _plain(name: str) -> str:
-    return "".join(c for c in name.casefold() if c.isalnum())

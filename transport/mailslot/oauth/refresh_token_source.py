@@ -12,7 +12,7 @@ from mailslot.errors import MailError, TokenError
 from mailslot.oauth.client import Client
 from mailslot.oauth.grant import Grant
 from mailslot.oauth.http import TokenHttp
-from mailslot.oauth.providers import Provider, preset
+from mailslot.oauth.presets import preset
 from mailslot.oauth.refresh import RenewedByRefreshToken
 from mailslot.oauth.renewal import GrantSource, settings_digest
 from mailslot.wire.secret import Secret
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from mailslot.oauth.flow import Person
+    from mailslot.oauth.providers import Provider
     from mailslot.sasl.credentials import AccessToken
 
 
@@ -63,7 +64,7 @@ class RefreshTokenSource:
     ) -> None:
         known = preset(provider) if isinstance(provider, str) else provider
         client = Client(
-            known.at_tenant(tenant) if tenant is not None else known,
+            known.at_tenant(tenant),
             client_id,
             account="",
             scopes=(),

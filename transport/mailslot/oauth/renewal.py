@@ -107,7 +107,7 @@ class GrantSource:
         """
         self._unsaved = former._unsaved
 
-    async def token(self, *, force: bool = False) -> AccessToken:
+    async def token(self, *, force: bool = False, ignore_backoff: bool = False) -> AccessToken:
         """Give the access token; renewed first where it ends soon, or where it was refused.
 
         A token that has not ended is given even if it could not be renewed.
@@ -115,6 +115,8 @@ class GrantSource:
         Args:
             force: a mail server refused the token given last. One that another task or process has obtained since
                 then is given instead; else it is renewed, but if it came of such a renewal itself, not at once.
+            ignore_backoff: whether the provider is asked even where it has refused and is not to be asked again yet:
+                a person wants to know.
 
         Raises:
             MailError: cause `token_not_retrieved`, `token_not_renewable`, or that of the failed renewal; or the
@@ -128,7 +130,7 @@ class GrantSource:
             return self._give(grant)
         try:
             async with self._store.lock():
-                return self._give(await self._settle(refused))
+                return self._give(await self._settle(refused, ignore_backoff=ignore_backoff))
         except MailError as error:
             grant = self._newest(await self._load())
             if not self._is_usable(grant, refused):
@@ -150,10 +152,6 @@ class GrantSource:
             return False
         await self.token()
         return True
-
-    def ask_again(self) -> None:
-        """Let the next `token` ask the provider once more whatever it has said before: a person wants to know."""
-        self._failures.overlook()
 
     async def obtain(self, person: Person) -> Grant:
         """Obtain a new grant, and keep it in the place of the old one.
@@ -241,7 +239,7 @@ class GrantSource:
         age = self._clocks.steady() - self._timing(grant).issued
         return grant.refresh_token is not None and age >= WEEK
 
-    async def _settle(self, refused: Secret | None) -> Grant:
+    async def _settle(self, refused: Secret | None, *, ignore_backoff: bool) -> Grant:
         """Under the lock: write what is still to be written, adopt what another wrote, or renew."""
         self._on_disk = await self._load()
         grant = self._newest(self._on_disk)
@@ -256,16 +254,15 @@ class GrantSource:
             raise elsewhere
         grant = judged(grant, self._settings)
         forced = refused is not None and grant.access_token == refused
+        if not ignore_backoff and (remembered := self._failures.recall(grant, self._settings)) is not None:
+            raise remembered
         return await self._renew(grant, replace(grant, forced=grant.forced + 1 if forced else 0))
 
     async def _renew(self, grant: Grant, asked: Grant) -> Grant:
-        """Under the lock: ask the provider, unless it is known what it would say.
+        """Under the lock: ask the provider.
 
         Where it says for the first time that it does not know the refresh token, it is asked once more.
         """
-        if (remembered := self._failures.recall(grant, self._settings)) is not None:
-            raise remembered
-        self._failures.asked()
         refresh, failure = Refresh(self._ask, asked, self._clocks), self._failure(grant)
         try:
             if failure is not None and failure.unconfirmed:

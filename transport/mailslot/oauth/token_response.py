@@ -17,8 +17,9 @@ from mailslot.wire.secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mailslot.oauth.answer import Answer
     from mailslot.oauth.client import Client
-    from mailslot.oauth.http import Answer, TokenHttp
+    from mailslot.oauth.http import TokenHttp
 
 MAX_LIFETIME: Final = 366 * 86_400.0
 """Seconds; no access token is believed to live longer."""

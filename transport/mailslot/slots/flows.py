@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
 from mailslot.oauth.flow import Flow
-from mailslot.oauth.providers import custom, preset, presets
+from mailslot.oauth.presets import preset, presets
+from mailslot.oauth.providers import custom
 from mailslot.registry import Group
 
 if TYPE_CHECKING:

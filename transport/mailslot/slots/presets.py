@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
 from mailslot.net.endpoint import Security
-from mailslot.oauth.providers import preset
+from mailslot.oauth.presets import preset
 from mailslot.slots import keys
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from anyio.to_thread import run_sync
 from starlette.routing import Route
 
 from mailslot.errors import InputError
-from mailslot.oauth.providers import presets
+from mailslot.oauth.presets import presets
 from mailslot.slots.section import DEVICE
 from mailslot.slots.slot import doors
 from mailslot.wire.secret import Secret

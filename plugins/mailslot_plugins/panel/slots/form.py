@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from mailslot.oauth.providers import presets
+from mailslot.oauth.presets import presets
 from mailslot.slots.overview import settings_overview
 from mailslot.slots.settings import SECRETS, keys_for
 from mailslot.slots.slot import SLOTS

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
-from mailslot.oauth.providers import preset
+from mailslot.oauth.presets import preset
 from mailslot.slots.keys import plain
 from mailslot.slots.overview import as_text
 from mailslot.slots.settings import KEYS

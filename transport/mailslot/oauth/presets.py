@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -20,9 +21,26 @@ _AUTHENTICATIONS: Final[Mapping[str, ClientAuthentication]] = {
 }
 
 
-def read_presets() -> Mapping[str, Provider]:
-    """Return the providers in the file that comes with this package."""
+@cache
+def presets() -> Mapping[str, Provider]:
+    """Return the providers that are known, by id. They are read and checked once."""
     return parse_presets(files("mailslot.oauth").joinpath("providers.toml").read_text("utf-8"))
+
+
+def preset(name: str) -> Provider:
+    """Return a provider that is known, by its id, its name or another name of it, in any case.
+
+    Raises:
+        InputError: it is not.
+    """
+    wanted = _plain(name)
+    for provider in presets().values():
+        if wanted in map(_plain, (provider.id, provider.name, *provider.aliases)):
+            return provider
+    raise InputError(
+        f"The provider {name!a} is not known. Known are {', '.join(presets())}, and custom for one of your own.",
+        stage="token",
+    )
 
 
 def parse_presets(text: str) -> Mapping[str, Provider]:
@@ -230,3 +248,7 @@ def _check(provider: Provider, facts: set[str]) -> None:
     for flow in provider.flows:
         if flow != "app":
             at_home.check_flow(flow)
+
+
+def _plain(name: str) -> str:
+    return "".join(c for c in name.casefold() if c.isalnum())
