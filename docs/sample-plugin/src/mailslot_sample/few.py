@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
     from mailslot import Entry
-    from mailslot.slots.access import Access
+    from mailslot.slots.connection import Access
     from mailslot.slots.maildrop import MaildropSession
 
 
