@@ -124,7 +124,7 @@ async def test_device_code_for_the_shared_slots(
     assert status["health"]["account"] == ALICE
     assert status["health"]["expires_at"] > status["health"]["renewed_at"]
 
-    grant = await Records(shell.home).store("smtp").load()
+    grant = await Records(shell.home).tokens.store("smtp").load()
     assert grant is not None
     assert grant.access_token is not None
     assert grant.refresh_token is not None
@@ -254,7 +254,7 @@ def test_a_copied_home(shell: Shell, provider: Provider) -> None:
     configure(shell, "fax.pop", provider, client_id="alice", scopes="mail.pop mail.send", flow="app")
     shell.run("set", "fax.pop", "client_secret=-", typed="alice-secret\n")
     shell.run("token", "get", "fax.pop")
-    store = Records(shell.home).store("fax-pop")
+    store = Records(shell.home).tokens.store("fax-pop")
     grant = anyio.run(store.load)
     assert grant is not None
     # As by a flow in which a person signs in; an application that signs in by itself may be copied.

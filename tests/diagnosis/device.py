@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mailslot import Endpoint
     from mailslot.diagnosis.result import TestResult
     from mailslot.diagnosis.stages import StageResult
-    from mailslot.slots.access import Access
+    from mailslot.slots.connection import Access
     from mailslot_plugins.sandbox import Sandbox
 
 SCANNER = "scanner@example.com"
@@ -93,7 +93,7 @@ class Device:
             skew=skew,
             token_origin=None if endpoint is None else origin_of(endpoint),
         )
-        await self.records.store(find_slot(slot).record).save(grant)
+        await self.records.tokens.store(find_slot(slot).record).save(grant)
 
     async def test(
         self,

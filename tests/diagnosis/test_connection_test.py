@@ -192,7 +192,7 @@ async def test_pop_before_smtp(device: Device, sandbox: Sandbox) -> None:
     result = await device.test("network.smtp")
     assert result.ok, result
     assert [dialogue.protocol for dialogue in sandbox.dialogues] == ["pop3", "smtp"]
-    await device.records.store("fax-pop").delete()
+    await device.records.tokens.store("fax-pop").delete()
     result = await device.test("network.smtp")
     assert (result.stage, result.diagnosis.cause) == ("sign_in", "token_not_retrieved")
 

@@ -71,7 +71,7 @@ async def test_no_form_of_a_secret_comes_back(device: Device, sandbox: Sandbox, 
 
 async def test_a_note_of_a_stage(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox)
-    grant = await device.records.store("smtp").load()
+    grant = await device.records.tokens.store("smtp").load()
     assert grant is not None
     assert grant.access_token is not None
     token = grant.access_token.reveal()

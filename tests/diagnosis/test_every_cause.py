@@ -67,6 +67,6 @@ async def test_silent_at_the_door(device: Device, sandbox: Sandbox) -> None:
 async def test_another_process_renews(device: Device, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "WAIT", 0.1)
     await device.use(SMTP, sandbox, left=-10)
-    async with device.records.store("smtp").lock():
+    async with device.records.tokens.store("smtp").lock():
         result = await device.test(SMTP)
     assert (result.diagnosis.cause, result.stage) == ("token_store_busy", "token")

@@ -136,7 +136,7 @@ async def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Records:
         skew=-412.5,
         failure=failure,
     )
-    await records.store("smtp").save(grant)
+    await records.tokens.store("smtp").save(grant)
     spoken = f"user=scan@example.com\x01auth=Bearer {ACCESS}\x01\x01"
     transcript = (
         "S: 220 ready",

@@ -296,7 +296,7 @@ async def ended_without_a_renewal_token(device: Device, sandbox: Sandbox) -> Non
 @way("home_copied", "token")
 async def copied_from_elsewhere(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox, left=-10)
-    store = device.records.store("smtp")
+    store = device.records.tokens.store("smtp")
     grant = await store.load()
     assert grant is not None
     await store.save(replace(grant, location=Location((), None, "/elsewhere/locks/smtp.lock", 1)))

@@ -34,7 +34,7 @@ async def faxed(device: Device, *to: str) -> Job:
     job = await device.spool.accept(new, Message(sender=COPIER, to=to, message_id=IDENTIFIER, text="x"))
     async with device.spool.delivery_lock():
         await device.spool.claim("smtp")
-        await device.spool.doubt(job.id)
+        await device.spool.hand_over(job.id)
         return await device.spool.settle(job.id, accepted=to, reply="250 2.0.0 queued")
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import trustme
     from anyio.abc import AnyByteStream
 
-    from mailslot.slots.access import Access
+    from mailslot.slots.connection import Access
     from mailslot_imap.maildrop import Imap
     from mailslot_imap.session import ImapSession
 

@@ -392,7 +392,7 @@ async def test_a_file_that_somebody_has_broken(tmp_path: Path) -> None:
 async def test_no_answer_holds_a_secret(fleet: Fleet, script: httpx2.AsyncClient) -> None:
     records, password = fleet.house.device.records, "geheim 4711"
     await script.patch("/slots/alert.smtp/settings", json={"password": password, "client_secret": f"{password}!"})
-    grant = await records.store("alert-smtp").load()
+    grant = await records.tokens.store("alert-smtp").load()
     assert grant is not None
     assert grant.access_token is not None
     assert grant.refresh_token is not None

@@ -54,7 +54,7 @@ def anyio_backend() -> str:
 async def device(sandbox: Sandbox, home: Path) -> AsyncIterator[Device]:
     """The device behind the panel; what a test breaks is whole again after it."""
     found, tls = Device(home), sandbox.tls
-    await found.records.store("smtp").delete()
+    await found.records.tokens.store("smtp").delete()
     yield found
     sandbox.faults.clear()
     sandbox.token_service.faults.clear()

@@ -231,7 +231,7 @@ async def test_nothing_comes_to_a_hostile_server(script: httpx2.AsyncClient, dev
         causes.append((await device.test("fax.pop", timeout=2)).diagnosis.cause)
     assert causes == ["token_for_other_service", "not_configured", "token_for_other_service"]
     assert (await script.get("/slots/fax.pop")).json()["health"]["cause"] == "token_for_other_service"
-    told = await device.records.delete_token("fax-pop", device.records.settings.load()["fax-pop"])
+    told = await device.records.tokens.delete("fax-pop", device.records.settings.load()["fax-pop"])
     assert "The provider was not told: the token came from http://127.0.0.1:9" in told.sentence
     # Whoever has a login on the device may: so the server would have seen it.
     await run_sync(partial(device.set, "fax.pop", authentication="password", password="geheim-anderes"))

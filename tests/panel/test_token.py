@@ -212,7 +212,7 @@ def enter_code(page: Page, code: DeviceCode) -> None:
 
 
 async def grant_of(house: House, record: str) -> Grant:
-    grant = await house.device.records.store(record).load()
+    grant = await house.device.records.tokens.store(record).load()
     assert grant is not None
     return grant
 

@@ -89,7 +89,7 @@ async def forget(house: House, admin: Visitor) -> None:
 async def lines(house: House) -> dict[str, str]:
     settings = await run_sync(house.device.records.settings.load)
     return {
-        record: (await house.device.records.token_state(record, mine, house.device.now()))[0]
+        record: (await house.device.records.tokens.state(record, mine, house.device.now()))[0]
         for record, mine in settings.items()
     }
 
@@ -107,7 +107,7 @@ async def test_a_home_that_was_copied(house: House, admin: Visitor) -> None:
     answer = path_of(await sign_in(await begin(admin, "browser")))
     await admin.get(answer)
     await settled(admin)
-    store = house.device.records.store("smtp")
+    store = house.device.records.tokens.store("smtp")
     assert 'action="/slots/network.smtp/token/moved"' not in (await admin.get(PAGE)).text
     grant = await store.load()
     assert grant is not None

@@ -56,7 +56,7 @@ def made(site: Site, tmp_path: Path) -> Any:
     def make(token_source: str, **more: object) -> TokenSource | None:
         values = {"provider": "microsoft365", "tenant": "contoso", "account": "scan@example.com", **more}
         records.change("smtp", {**values, "token_source": token_source}, {"client_secret": Secret(SECRET)})
-        return direct_source(records, "smtp", records.settings.load()["smtp"])
+        return direct_source(records.vault, "smtp", records.settings.load()["smtp"])
 
     return make
 

@@ -221,7 +221,7 @@ async def test_the_flow_of_a_token_that_is_there(tmp_path: Path) -> None:
     assert (await find_uses(SettingsFile(tmp_path), partial(Records, tmp_path))).of(
         "mailslot.token_sources", "browser"
     ) == ["fax-pop"]
-    await records.store("fax-pop").save(Grant("device", Secret("a" * 20), None, None, (), 1.0, 1.0))
+    await records.tokens.store("fax-pop").save(Grant("device", Secret("a" * 20), None, None, (), 1.0, 1.0))
     uses = await find_uses(SettingsFile(tmp_path), partial(Records, tmp_path))
     assert [uses.of("mailslot.token_sources", name) for name in ("browser", "device")] == [[], ["fax-pop"]]
 

@@ -409,7 +409,7 @@ class TestTasks:
             async with anyio.create_task_group() as group, session._dialogue.turn("transaction"):
                 group.start_soon(go_on)
                 await anyio.wait_all_tasks_blocked()
-                await session._dialogue.occupy(None)
+                await session._dialogue.read_by(None)
             assert [type(error) for error in outcome] == [ClosedError]
             assert session.usable
             await session.noop()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailslot.errors import InputError
-from mailslot.message.header import check_line
+from mailslot.message.line import check_line
 from mailslot_plugins.scan.names import PLACEHOLDERS, Pattern, moment_values
 
 MOMENT = datetime(2026, 11, 24, 17, 5, 9, tzinfo=UTC)

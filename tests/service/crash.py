@@ -24,7 +24,7 @@ import anyio
 from mailslot.errors import InputError
 from mailslot.message import Message
 from mailslot.net.channel import Channel
-from mailslot.spool import change as changes
+from mailslot.spool import transaction
 from mailslot.spool.database import Database
 from mailslot.spool.job import NewJob
 from mailslot.spool.spool import Spool
@@ -183,7 +183,7 @@ def arm(step: int) -> None:
         setattr(owner, name, waiting if awaited else blocking)
 
     around(Database, "_transaction", awaited=False)
-    around(changes, "remove", awaited=False)
+    around(transaction, "remove", awaited=False)
     around(Channel, "send", awaited=True)
     around(Channel, "receive", awaited=True)
 

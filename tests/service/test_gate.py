@@ -73,7 +73,7 @@ async def get_token(sandbox: Sandbox, records: Records, *, lifetime: float = 360
         account=SENDER,
         token_origin=sandbox.issuer,
     )
-    await Records(records.home).store("smtp").save(grant)
+    await Records(records.home).tokens.store("smtp").save(grant)
     return renewal
 
 
@@ -116,7 +116,7 @@ async def test_a_token_that_the_mail_server_refuses(tmp_path: Path) -> None:
         await get_token(sandbox, records)
         client = sandbox.provider.clients["printer"]
         other = sandbox.provider.issue("alice@example.com")
-        store = records.store("smtp")
+        store = records.tokens.store("smtp")
         grant = await store.load()
         assert grant is not None
         await store.save(
@@ -333,7 +333,7 @@ async def test_a_device_that_has_moved(tmp_path: Path) -> None:
         sandbox.provider.rotation = "strict"
         records = set_up(tmp_path, oauth(sandbox, tmp_path))
         await get_token(sandbox, records, lifetime=0)
-        store = records.store("smtp")
+        store = records.tokens.store("smtp")
         grant = await store.load()
         assert grant is not None
         await store.save(replace(grant, location=Location((), None, "/elsewhere/locks/smtp.lock", 1)))

@@ -259,7 +259,7 @@ async def test_a_full_disk_at_the_end_of_a_message_hands_nothing_over(
     async with office(tmp_path, FastClocks(60)) as (box, sandbox):
         job = await box.accept()
         spool, full = box.spool, [True, True]
-        doubt, settle = spool.doubt, spool.settle
+        doubt, settle = spool.hand_over, spool.settle
 
         async def no_room(job_id: int) -> object:
             if full[0]:

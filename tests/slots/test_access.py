@@ -10,7 +10,8 @@ import pytest
 from diagnosis.device import SCANNER, Device
 from mailslot import InputError, MailError, NetworkError, OAuth, Password, Security
 from mailslot.oauth.renewal import GrantSource
-from mailslot.slots.access import Accesses, NotConfiguredError, open_smtp
+from mailslot.slots.access import Accesses, open_smtp
+from mailslot.slots.connection import NotConfiguredError
 from mailslot.slots.maildrop import open_maildrop
 from mailslot.slots.records import Records
 from mailslot_plugins.sandbox import run_sandbox

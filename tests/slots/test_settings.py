@@ -144,4 +144,4 @@ def test_every_setting_says_what_is_allowed() -> None:
 async def test_tokens_from_elsewhere_are_not_missed(tmp_path: Path) -> None:
     records = Records(tmp_path)
     settings = replace(Settings(), authentication="oauth2", token_source="file /run/token")
-    assert await records.token_state("smtp", settings, 0.0) == ("Not Retrieved", None)
+    assert await records.tokens.state("smtp", settings, 0.0) == ("Not Retrieved", None)

@@ -95,7 +95,7 @@ async def deliver(spool: Spool, server: Server) -> None:
     while (job := await spool.claim("smtp")) is not None:
         assert job.id not in server.delivered(), "delivered once already"
         assert b"".join([piece async for piece in spool.content(job).chunks()]) == text(job.subject)
-        await spool.doubt(job.id)
+        await spool.hand_over(job.id)
         server.take(job)
         await spool.settle(job.id, accepted=["a@example.com"], reply="250 ok")
 

@@ -204,7 +204,7 @@ async def test_removed_while_it_is_open(home: Path, clock: Clock, *, replaced: b
                 await spool.accept(new(), message())
             assert caught.value.cause == "spool_unreadable"
         with pytest.raises(SpoolError, match="start it again"):
-            await spool.doubt(1)
+            await spool.hand_over(1)
         with pytest.raises(SpoolError, match="start it again"):
             await anext(spool.changes())
         assert len(files(home)) == 1

@@ -81,7 +81,7 @@ async def test_only_who_delivers_may_claim(home: Path, spool: Spool, clock: Cloc
 async def test_sent(spool: Spool, home: Path) -> None:
     job = await spool.accept(new("a@example.com", "b@example.com"), message())
     await spool.claim("smtp")
-    job = await spool.doubt(job.id)
+    job = await spool.hand_over(job.id)
     assert (job.state, job.cause, job.doubts) == ("in_doubt", "in_doubt", 1)
     assert "may arrive twice" in job.sentence
     job = await spool.settle(job.id, accepted=["a@example.com", "b@example.com"], reply="250 2.0.0 ok")
@@ -96,7 +96,7 @@ async def test_sent(spool: Spool, home: Path) -> None:
 async def test_some_are_refused(spool: Spool) -> None:
     job = await spool.accept(new("a@example.com", "b@example.com", "c@example.com"), message())
     await spool.claim("smtp")
-    await spool.doubt(job.id)
+    await spool.hand_over(job.id)
     job = await spool.settle(
         job.id,
         accepted=["a@example.com"],
@@ -199,7 +199,7 @@ async def test_cancelled(spool: Spool, home: Path) -> None:
     assert (await spool.cancel(job.id)).state == "cancelled"
     assert files(home) == []
     assert await spool.claim("smtp") is None
-    for call in (spool.cancel, spool.retry, spool.doubt):
+    for call in (spool.cancel, spool.retry, spool.hand_over):
         with pytest.raises(InputError, match="was cancelled"):
             await call(job.id)
 
@@ -209,7 +209,7 @@ async def test_too_late_to_cancel(spool: Spool) -> None:
     await spool.claim("smtp")
     with pytest.raises(InputError, match="being sent at this moment"):
         await spool.cancel(job.id)
-    await spool.doubt(job.id)
+    await spool.hand_over(job.id)
     with pytest.raises(InputError, match="nobody can know"):
         await spool.cancel(job.id)
     assert (await spool.job(job.id)).state == "in_doubt"
@@ -218,10 +218,10 @@ async def test_too_late_to_cancel(spool: Spool) -> None:
 async def test_sent_again_as_a_person_asks(spool: Spool, clock: Clock) -> None:
     job = await spool.accept(new("a@example.com", "b@example.com", lifetime=60.0), message())
     await spool.claim("smtp")
-    await spool.doubt(job.id)
+    await spool.hand_over(job.id)
     await spool.settle(job.id, accepted=["a@example.com"])
     await spool.claim("smtp")
-    await spool.doubt(job.id)
+    await spool.hand_over(job.id)
     assert await spool.claim("smtp") is None
     await spool.abandon(job.id)
     clock.now += 1000
@@ -233,7 +233,7 @@ async def test_what_a_delivery_holds_is_not_sent_again(home: Path, spool: Spool,
     """Neither in the process that delivers nor in another, as long as that one lives; and not in another state."""
     job = await spool.accept(new(), message())
     await spool.claim("smtp")
-    job = await spool.doubt(job.id)
+    job = await spool.hand_over(job.id)
     assert "answer is awaited" in job.sentence
     async with Spool(home, clock=clock) as other:
         for who in (spool, other):
@@ -250,7 +250,7 @@ async def test_what_a_delivery_holds_is_not_sent_again(home: Path, spool: Spool,
 async def test_what_a_delivery_has_given_up_is_sent_again(spool: Spool) -> None:
     job = await spool.accept(new(), message())
     await spool.claim("smtp")
-    await spool.doubt(job.id)
+    await spool.hand_over(job.id)
     job = await spool.abandon(job.id)
     assert (job.state, job.doubts, job.delivering) == ("in_doubt", 1, False)
     assert "the answer never came" in job.sentence
@@ -264,7 +264,7 @@ async def test_a_delivery_that_died_holds_nothing(tmp_path: Path, clock: Clock, 
         async with spool.delivery_lock():
             await spool.claim("smtp")
             if state == "in_doubt":
-                await spool.doubt(job.id)
+                await spool.hand_over(job.id)
     async with Spool(tmp_path, clock=clock) as spool:
         if state == "in_doubt":
             assert (await spool.retry(job.id)).state == "queued"
@@ -282,7 +282,7 @@ async def test_a_message_that_is_gone_cannot_be_sent_again(spool: Spool, home: P
 
 
 async def test_no_such_job(spool: Spool) -> None:
-    for call in (spool.job, spool.cancel, spool.retry, spool.doubt, spool.settle, spool.requeue):
+    for call in (spool.job, spool.cancel, spool.retry, spool.hand_over, spool.settle, spool.requeue):
         with pytest.raises(InputError, match=r"^There is no job 17\.$") as caught:
             await call(17)
         assert caught.value.cause == "unknown_job"

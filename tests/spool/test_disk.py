@@ -62,7 +62,7 @@ async def test_a_disk_that_fills_at_any_point(home: Path, clock: Clock, small_di
                 job = await spool.accept(new(), message(b"x" * 30_000))
                 acknowledged += 1
                 await spool.claim("smtp")
-                await spool.doubt(job.id)
+                await spool.hand_over(job.id)
                 await spool.settle(job.id, accepted=["to@example.com"])
                 ended += 1
                 await receive(spool, b"%d" % room)

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailslot import InputError
-from mailslot.spool.job import STATES, TRANSITIONS, UNFINISHED, Event, Job, Recipient, Refusal, State, after
-from mailslot.spool.settlement import Answers, again, settled
+from mailslot.spool import transitions
+from mailslot.spool.job import STATES, TRANSITIONS, UNFINISHED, Event, Job, Recipient, Refusal, State, next_state
+from mailslot.spool.transitions import Answers, Failure, retry, settle
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 EVENTS: tuple[Event, ...] = get_args(Event)
 ADDRESSES = [f"{name}@example.com" for name in "abcdef"]
@@ -82,21 +83,51 @@ def test_what_must_never_be() -> None:
 @pytest.mark.parametrize("event", EVENTS)
 def test_what_is_not_in_the_table_is_refused_in_words(state: State, event: Event) -> None:
     if event in TRANSITIONS[state]:
-        assert after(event, state, 7) == TRANSITIONS[state][event]
+        assert next_state(event, state, 7) == TRANSITIONS[state][event]
         return
     with pytest.raises(InputError, match=r"^Job 7 [a-z ,:]+\.$") as caught:
-        after(event, state, 7)
+        next_state(event, state, 7)
     assert caught.value.cause == "job_state"
     assert caught.value.stage == "spool"
 
 
 def test_who_cannot_be_called_back_is_told_why() -> None:
     with pytest.raises(InputError, match="is being sent at this moment and cannot be cancelled"):
-        after("cancel", "sending", 1)
+        next_state("cancel", "sending", 1)
     with pytest.raises(InputError, match="whose answer never came: nobody can know"):
-        after("cancel", "in_doubt", 1)
+        next_state("cancel", "in_doubt", 1)
     with pytest.raises(InputError, match="Job 1 was sent and cannot be cancelled"):
-        after("cancel", "sent", 1)
+        next_state("cancel", "sent", 1)
+
+
+FAILURE = Failure("server_busy", "Busy.")
+STEPS: dict[Event, Callable[[Job, float], Job]] = {
+    "claim": transitions.claim,
+    "requeue": transitions.requeue,
+    "hand_over": transitions.hand_over,
+    "abandon": transitions.abandon,
+    "deliver": lambda job, now: settle(job, now, Answers(accepted=ADDRESSES)),
+    "continue": lambda job, now: settle(job, now, Answers()),
+    "defer": lambda job, now: transitions.defer(job, now, FAILURE, 100.0),
+    "fail": lambda job, now: transitions.fail(job, now, FAILURE),
+    "hold": lambda job, now: transitions.hold(job, now, FAILURE),
+    "cancel": transitions.cancel,
+    "retry": lambda job, now: retry(job, now, lifetime=100.0),
+    "release": transitions.release,
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("event", EVENTS)
+def test_each_step_is_a_row_of_the_table(state: State, event: Event) -> None:
+    before = job([Recipient("a@example.com")], state)
+    if event not in TRANSITIONS[state]:
+        with pytest.raises(InputError):
+            STEPS[event](before, 50.0)
+        return
+    after = STEPS[event](before, 50.0)
+    assert (after.state, after.changed_at) == (TRANSITIONS[state][event], 50.0)
+    assert after.delivering == (event == "hand_over")
 
 
 recipients = st.lists(st.sampled_from(ADDRESSES), min_size=1, unique=True).flatmap(
@@ -118,9 +149,9 @@ recipients = st.lists(st.sampled_from(ADDRESSES), min_size=1, unique=True).flatm
 def test_answers(
     before: tuple[Recipient, ...], accepted: set[str], refused: dict[str, Refusal], until: float | None
 ) -> None:
-    event, old_job, new = settled(job(before), Answers(accepted, refused, "250 ok", until))
-    assert old_job == job(before)
+    new = settle(job(before), 50.0, Answers(accepted, refused, "250 ok", until))
     assert new.doubts == 0
+    assert new.changed_at == 50.0
     for old, now in zip(before, new.recipients, strict=True):
         if old.state != "waiting":
             assert now == old
@@ -131,10 +162,10 @@ def test_answers(
         else:
             assert now == old
     if new.waiting:
-        assert event == ("continue" if until is None else "defer")
+        assert new.state == ("queued" if until is None else "deferred")
         assert new.next_attempt == until
     else:
-        assert event == ("deliver" if any(each.state == "accepted" for each in new.recipients) else "fail")
+        assert new.state == ("sent" if any(each.state == "accepted" for each in new.recipients) else "failed")
         refusals = [each for each in new.recipients if each.state == "refused"]
         assert bool(new.sentence) == bool(refusals)
         assert all(each.address in new.sentence for each in refusals[:5])
@@ -142,7 +173,8 @@ def test_answers(
 
 @given(recipients)
 def test_sent_again(before: tuple[Recipient, ...]) -> None:
-    new = again(job(before, "failed"))
+    new = retry(job(before, "failed"), 50.0, lifetime=100.0)
+    assert (new.state, new.expires_at) == ("queued", 150.0)
     assert new.attempts == 0
     for old, now in zip(before, new.recipients, strict=True):
         assert (now.state == "accepted") == (old.state == "accepted")

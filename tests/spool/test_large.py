@@ -55,7 +55,7 @@ async def test_ten_thousand_jobs(home: Path, clock: Clock) -> None:
         }
         claimed = await spool.claim("record-2")
         assert claimed is not None
-        times["doubt"] = await quickest(lambda: spool.doubt(claimed.id), 1)
+        times["hand_over"] = await quickest(lambda: spool.hand_over(claimed.id), 1)
 
     async def open_it() -> None:
         async with Spool(home, clock=clock):

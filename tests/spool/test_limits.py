@@ -96,7 +96,7 @@ async def test_what_waited_too_long_is_given_up(home: Path, clock: Clock) -> Non
         await spool.defer(tried.id, NOON + DAY, "server_busy", "The server is busy.")
         await spool.hold(held.id, "token_update_failed", "Obtain the token again.")
         await spool.claim("d")
-        await spool.doubt(doubtful.id)
+        await spool.hand_over(doubtful.id)
         await spool.claim("e")
         await spool.requeue(patient.id)
         assert patient.expires_at == NOON + 2 * DAY
@@ -126,7 +126,7 @@ async def test_what_ended_is_forgotten_file_first(home: Path, clock: Clock) -> N
         await spool.fail(failed.id, "content_refused", "No.")
         doubtful = await spool.accept(new(), message())
         await spool.claim("smtp")
-        await spool.doubt(doubtful.id)
+        await spool.hand_over(doubtful.id)
         await spool.abandon(doubtful.id)
         waiting = await spool.accept(new(), message())
         assert len(files(home)) == 3

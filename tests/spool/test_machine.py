@@ -81,13 +81,13 @@ class Jobs(RuleBasedStateMachine):
         assert job.via == via
         self.states[job.id] = "sending"
 
-    @rule(data=st.data(), event=st.sampled_from(["requeue", "doubt", "cancel", "defer", "fail", "hold"]))
+    @rule(data=st.data(), event=st.sampled_from(["requeue", "hand_over", "cancel", "defer", "fail", "hold"]))
     def happen(self, data: st.DataObject, event: Event) -> None:
         if (job_id := self.pick(data)) is None:
             return
         works: dict[str, Callable[[Spool], Awaitable[Job]]] = {
             "requeue": lambda spool: spool.requeue(job_id),
-            "doubt": lambda spool: spool.doubt(job_id),
+            "hand_over": lambda spool: spool.hand_over(job_id),
             "cancel": lambda spool: spool.cancel(job_id),
             "defer": lambda spool: spool.defer(job_id, self.clock.now + 100, "server_busy", "Busy."),
             "fail": lambda spool: spool.fail(job_id, "content_refused", "No."),

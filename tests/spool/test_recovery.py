@@ -47,10 +47,10 @@ async def test_what_was_being_sent_is_queued_and_what_is_in_doubt_stays(spool: S
         await spool.accept(new("a@example.com", "b@example.com", "c@example.com"), message())
     for _ in range(2):
         await spool.claim("smtp")
-    await spool.doubt(2)
+    await spool.hand_over(2)
     await spool.settle(2, accepted=["a@example.com"], refused={"b@example.com": Refusal("550 no")})
     await spool.claim("smtp")
-    await spool.doubt(2)
+    await spool.hand_over(2)
     before = await spool.job(2)
     assert (await spool.recover()).requeued == (1,)
     assert (await spool.job(1)).state == "queued"
@@ -121,7 +121,7 @@ async def test_a_message_that_is_missing_or_cut(spool: Spool, home: Path, missin
     await spool.claim("1")
     await spool.defer(2, 1e12, "server_busy", "")
     await spool.claim("3")
-    await spool.doubt(4)
+    await spool.hand_over(4)
     await spool.fail(5, "content_refused", "No.")
     await spool.cancel(6)
     for name in files(home):
@@ -173,7 +173,7 @@ async def test_a_mail_that_is_missing(spool: Spool, home: Path) -> None:
 async def test_a_file_whose_end_was_not_noticed(spool: Spool, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process died after the job had ended and before its file was gone."""
     await spool.accept(new(), message())
-    monkeypatch.setattr("mailslot.spool.change.remove", lambda path: None)
+    monkeypatch.setattr("mailslot.spool.transaction.remove", lambda path: None)
     await spool.cancel(1)
     assert len(files(home)) == 1
     assert (await spool.recover()).files == 1

@@ -33,7 +33,7 @@ async def test_a_job_is_watched_from_another_process(spool: Spool, home: Path, c
         with anyio.fail_after(120):
             for step in (
                 lambda: spool.claim("smtp"),
-                lambda: spool.doubt(job.id),
+                lambda: spool.hand_over(job.id),
                 lambda: spool.settle(job.id, accepted=["to@example.com"]),
             ):
                 await turn.wait()

@@ -49,7 +49,7 @@ def in_settings(home: Path, token_source: str, **secrets: str) -> TokenSource:
     records = Records(home)
     values = {"authentication": "oauth2", "account": USER, "token_source": token_source}
     records.change("smtp", values, {name: Secret(value) for name, value in secrets.items()})
-    source = direct_source(records, "smtp", records.settings.load()["smtp"])
+    source = direct_source(records.vault, "smtp", records.settings.load()["smtp"])
     assert source is not None
     return source
 

@@ -71,7 +71,7 @@ def source_of(home: Path, token_source: str, record: str = "smtp", **settings: o
     records = Records(home)
     secrets = {name: Secret(str(settings.pop(name))) for name in ("client_secret",) if name in settings}
     records.change(record, {**settings, "authentication": "oauth2", "token_source": token_source}, secrets)
-    made = direct_source(records, record, records.settings.load()[record])
+    made = direct_source(records.vault, record, records.settings.load()[record])
     assert isinstance(made, MsalToken)
     return made
 

@@ -14,7 +14,7 @@ from aioimaplib import aioimaplib
 
 from mailslot.wire.lines import LineBuffer
 from mailslot.wire.protocol_error import RemoteProtocolError
-from mailslot_imap.asked import MAX_LITERAL, Asked, Unasked
+from mailslot_imap.commands import MAX_LITERAL, PendingCommand, UnsolicitedResponse
 from mailslot_imap.quiet import quiet
 
 MAX_LINE: Final = 65_536
@@ -140,11 +140,11 @@ class Client(aioimaplib.IMAP4ClientProtocol):
 
     def _untagged_response(self, line: bytes) -> aioimaplib.Command:
         """Return whose a line is; what nobody asked for is heard by somebody who forgets it."""
-        return cast("aioimaplib.Command | None", super()._untagged_response(line)) or Unasked(self)
+        return cast("aioimaplib.Command | None", super()._untagged_response(line)) or UnsolicitedResponse(self)
 
     def _continuation(self, line: bytes) -> None:
         command: object = self.pending_sync_command
-        if not isinstance(command, Asked):
+        if not isinstance(command, PendingCommand):
             raise RemoteProtocolError("a prompt that nobody waits for")
         if len(command.prompts) >= MAX_PROMPTS:
             raise RemoteProtocolError(f"over {MAX_PROMPTS} prompts")

@@ -12,8 +12,8 @@ from mailslot.net.channel import Channel
 from mailslot.net.dialogue import Dialogue
 from mailslot.net.endpoint import Security
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
-from mailslot_imap.asked import Asked
 from mailslot_imap.client import Client
+from mailslot_imap.commands import PendingCommand
 from mailslot_imap.refusals import cause_of
 from mailslot_imap.responses import capabilities_in, is_fetch, reply_of
 
@@ -77,11 +77,11 @@ class ImapDialogue(Dialogue[Channel]):
 
     # One exchange.
 
-    def command(self, name: str, *arguments: str, prefix: str = "", untagged: str = "") -> Asked:
+    def command(self, name: str, *arguments: str, prefix: str = "", untagged: str = "") -> PendingCommand:
         """Return a command, to be given to `begin` or `ask`."""
-        return Asked(self.client, name, *arguments, prefix=prefix, untagged=untagged)
+        return PendingCommand(self.client, name, *arguments, prefix=prefix, untagged=untagged)
 
-    async def begin(self, command: Asked) -> None:
+    async def begin(self, command: PendingCommand) -> None:
         """Send a command."""
         self._asking = asyncio.create_task(self.client.execute(command))
         self._asking.add_done_callback(_look_at)
@@ -99,7 +99,7 @@ class ImapDialogue(Dialogue[Channel]):
         self.client.out.clear()
         await self.channel.send(octets, self.deadline())
 
-    async def more(self, command: Asked, deadline: float) -> None:
+    async def more(self, command: PendingCommand, deadline: float) -> None:
         """Parse one line, or one piece of a literal, that belongs to a command, or to nothing that was asked.
 
         Raises:
@@ -118,7 +118,7 @@ class ImapDialogue(Dialogue[Channel]):
         if self.client.farewell is not None and command.name != "LOGOUT":
             raise self._left(self.client.farewell)
 
-    async def answer(self, command: Asked, *, whole: bool = True) -> Reply:
+    async def answer(self, command: PendingCommand, *, whole: bool = True) -> Reply:
         """Return the tagged answer to a command that was begun.
 
         Args:
@@ -136,7 +136,7 @@ class ImapDialogue(Dialogue[Channel]):
             raise RemoteProtocolError(f"neither OK nor NO nor BAD: {command.result[:20]!a}")
         return self.redactor.masked(reply_of(command.result, command.words.decode("utf-8", "replace")))
 
-    async def ask(self, command: Asked, what: str | None = None) -> Reply:
+    async def ask(self, command: PendingCommand, what: str | None = None) -> Reply:
         """Send a command, and return its answer where it is OK.
 
         Args:
@@ -152,7 +152,7 @@ class ImapDialogue(Dialogue[Channel]):
             raise self.refusal(reply, what)
         return reply
 
-    async def prompted(self, command: Asked) -> bytes | None:
+    async def prompted(self, command: PendingCommand) -> bytes | None:
         """Wait for a prompt, and return what stands behind its ``+``; None where the tagged answer came instead."""
         deadline = self.deadline()
         while not command.prompts and not command.ended:

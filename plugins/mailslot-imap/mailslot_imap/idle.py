@@ -12,7 +12,7 @@ from mailslot_imap.responses import exists_in
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mailslot_imap.asked import Asked
+    from mailslot_imap.commands import PendingCommand
     from mailslot_imap.dialogue import ImapDialogue
 
 LONGEST: Final = 600.0
@@ -71,6 +71,6 @@ async def _once(dialogue: ImapDialogue, arrived: Callable[[], None], *, first: b
         arrived()
 
 
-def _told(command: Asked) -> bool:
+def _told(command: PendingCommand) -> bool:
     """Tell whether there was word of mail since this was asked last."""
     return any(exists_in(line) is not None for line in command.take())

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mailslot.errors import Stage
     from mailslot.net.channel import Channel
     from mailslot.sasl.sign_in import SignInAgainError
-    from mailslot.slots.access import Access
+    from mailslot.slots.connection import Access
     from mailslot.slots.keys import Key
     from mailslot.wire.transcript import Transcript
 

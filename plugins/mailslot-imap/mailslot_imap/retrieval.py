@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import RefusedError
 from mailslot.wire.protocol_error import RemoteProtocolError
-from mailslot_imap.asked import MAX_LITERAL, MAX_MAIL, Asked
 from mailslot_imap.client import MAX_LINE
+from mailslot_imap.commands import MAX_LITERAL, MAX_MAIL, PendingCommand
 from mailslot_imap.responses import is_fetch, uid_in
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _BODY: Final = re.compile(rb'BODY\[[A-Z]*\](?:<\d+>)? (NIL|"(?:[^"\\]|\\.)*"|\{\
 _ESCAPE: Final = re.compile(rb"\\(.)")
 
 
-class Fetch(Asked):
+class Fetch(PendingCommand):
     """UID FETCH of one part of one mail; its octets come as they are received.
 
     Attributes:

@@ -11,7 +11,7 @@ from mailslot.errors import ClosedError, DeletionsRefusedError, InputError, Mail
 from mailslot.pop3.listing import Entry
 from mailslot.wire.protocol_error import RemoteProtocolError
 from mailslot.wire.reply import Reply
-from mailslot_imap.asked import Asked
+from mailslot_imap.commands import PendingCommand
 from mailslot_imap.folder import on_the_wire
 from mailslot_imap.responses import entry_in, exists_in, validity_in
 from mailslot_imap.retrieval import Fetch, Retrieval
@@ -181,7 +181,7 @@ class ImapSession:
                 # Not EXPUNGE alone: what others have marked is theirs (RFC 9051 section 6.4.9).
                 await self._dialogue.ask(self._dialogue.command("EXPUNGE", uids, prefix="UID"))
 
-    def _stored(self, uids: str, flag: str) -> Asked:
+    def _stored(self, uids: str, flag: str) -> PendingCommand:
         return self._dialogue.command("STORE", uids, f"+FLAGS.SILENT ({flag})", prefix="UID", untagged="FETCH")
 
     async def _take_leave(self) -> None:
@@ -212,7 +212,7 @@ class ImapSession:
             raise InputError(f"There is no mail {entry.number} in the listing.", stage="transaction") from None
 
 
-class _Listing(Asked):
+class _Listing(PendingCommand):
     """The listing of a folder, of which nothing but numbers is kept.
 
     Attributes:

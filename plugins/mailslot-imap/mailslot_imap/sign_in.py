@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mailslot.errors import Stage
     from mailslot.sasl.credentials import Credentials, Password
-    from mailslot_imap.asked import Asked
+    from mailslot_imap.commands import PendingCommand
     from mailslot_imap.dialogue import ImapDialogue
 
 
@@ -68,7 +68,7 @@ class ImapCarrier:
 
     def __init__(self, dialogue: ImapDialogue) -> None:
         self._dialogue = dialogue
-        self._command: Asked | None = None
+        self._command: PendingCommand | None = None
 
     @property
     def alive(self) -> bool:
@@ -118,7 +118,7 @@ class ImapCarrier:
         await self._dialogue.respond(octets, noted)
         return await self._step(self._command)
 
-    async def _step(self, command: Asked) -> Step:
+    async def _step(self, command: PendingCommand) -> Step:
         prompt = await self._dialogue.prompted(command)
         if prompt is None:
             return Step(await self._dialogue.answer(command), None)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from mailslot.slots.access import Access
+    from mailslot.slots.connection import Access
     from mailslot.slots.maildrop import MaildropSession
 
 LONG = 8_000_000

@@ -88,7 +88,7 @@ async def live(device: Device, sandbox: Sandbox, page: Path) -> None:
     """
     for record, user in (("smtp", "scanner"), ("alert-smtp", "scanner"), ("fax-pop", "fax")):
         await _sign_in(device.records, record, f"{user}@example.com")
-    grant = await device.records.store("smtp").load()
+    grant = await device.records.tokens.store("smtp").load()
     if grant is not None and grant.refresh_token is not None:
         sandbox.provider.revoke(grant.refresh_token)
     await _scan(device, page, "Delivery note 4711")
@@ -103,7 +103,7 @@ async def _sign_in(records: Records, record: str, user: str) -> None:
     settings = records.settings.load()[record]
     flow = choose_flow(settings, "browser")
     async with TokenHttp(ca_file=settings.ca_file) as http:
-        await records.source(record, settings, flow, http).obtain(Visitor(user))
+        await records.tokens.source(record, settings, flow, http).obtain(Visitor(user))
 
 
 async def _scan(device: Device, page: Path, subject: str) -> None:

@@ -57,7 +57,7 @@ async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:
 
     console = make_console()
     settings = (await run_sync(records.settings.load))[slot.record]
-    direct = await run_sync(direct_source, records, slot.record, settings)
+    direct = await run_sync(direct_source, records.vault, slot.record, settings)
     if direct is not None:
         await direct.token()
         console.print(f"{slot.id} takes its tokens from: {escape(settings.token_source or '')}. It gave one just now.")
@@ -65,7 +65,7 @@ async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:
     flow = await run_sync(choose_flow, settings, flow_name)
     async with TokenHttp(ca_file=settings.ca_file) as http:
         try:
-            source = records.source(slot.record, settings, flow, http)
+            source = records.tokens.source(slot.record, settings, flow, http)
         except ApplicationMissingError as error:
             console.print(f"How to register an application with {error.provider.name}:")
             console.print(escape(error.provider.registration.replace("SLOT", slot.id)), highlight=False, soft_wrap=True)
@@ -75,7 +75,7 @@ async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:
     others = [other.id for other in doors(slot.record) if other != slot]
     if others:
         console.print(f"It is the token of {' and '.join(others)} too.")
-    _, health = await records.token_state(slot.record, settings, time.time())
+    _, health = await records.tokens.state(slot.record, settings, time.time())
     for note in health.notes if health is not None else ():
         console.print(f"[yellow]Note:[/yellow] {escape(note)}")
 
@@ -120,7 +120,7 @@ def delete(
 async def _delete(records: Records, slot: Slot) -> None:
     console = make_console()
     settings = await run_sync(records.settings.load)
-    revocation = await records.delete_token(slot.record, settings[slot.record])
+    revocation = await records.tokens.delete(slot.record, settings[slot.record])
     console.print(f"[bold]Not Retrieved[/bold]: there is no token of {slot.id} any more.")
     console.print(escape(revocation.sentence))
 
@@ -148,7 +148,7 @@ def moved(
 
 async def _moved(records: Records, slots: tuple[Slot, ...]) -> None:
     console = make_console()
-    found = [name for name in dict.fromkeys(slot.record for slot in slots) if await records.store(name).stay()]
+    found = [name for name in dict.fromkeys(slot.record for slot in slots) if await records.tokens.store(name).stay()]
     names = " and ".join(slot.id for slot in SLOTS if slot.record in found)
     console.print(f"The token of {names} is renewed here from now on." if found else "There is no token.")
 

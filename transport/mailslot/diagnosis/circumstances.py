@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.providers import Protocol as Service
     from mailslot.oauth.providers import Provider
-    from mailslot.slots.access import Access
+    from mailslot.slots.connection import Access
     from mailslot.wire.secret import Secret
 
 

@@ -12,7 +12,8 @@ from mailslot.oauth.faults import MAX_SKEW
 
 if TYPE_CHECKING:
     from mailslot.diagnosis.certificate import PeerCertificate
-    from mailslot.slots.access import Access, Accesses
+    from mailslot.slots.access import Accesses
+    from mailslot.slots.connection import Access
 
 EARLIEST: Final = 1_767_225_600.0
 """2026-01-01 in seconds since the epoch: nothing of this was made before, so no clock that shows less is right."""

@@ -28,7 +28,8 @@ from mailslot.net.endpoint import Security, in_seconds
 from mailslot.oauth.failures import CONFIRM_AFTER
 from mailslot.oauth.renewal import GrantSource
 from mailslot.sasl.credentials import OAuth, Password
-from mailslot.slots.access import NotConfiguredError, open_smtp, sign_in_by_pop_first
+from mailslot.slots.access import open_smtp, sign_in_by_pop_first
+from mailslot.slots.connection import NotConfiguredError
 from mailslot.slots.maildrop import open_maildrop
 from mailslot.wire.transcript import Transcript
 
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
     from mailslot.errors import Stage
     from mailslot.oauth.grant import Grant
     from mailslot.sasl.credentials import AccessToken, TokenSource
-    from mailslot.slots.access import Access, Accesses
+    from mailslot.slots.access import Accesses
+    from mailslot.slots.connection import Access
     from mailslot.slots.settings import Settings
     from mailslot.slots.slot import Slot
     from mailslot.slots.submitter import SubmissionSession
@@ -215,7 +217,7 @@ class _Test:
                 secret = await run_sync(records.vault.read, record, "client_secret")
                 found += [] if secret is None else pieces(secret)
             with suppress(MailError):
-                grant = await records.store(record).load()
+                grant = await records.tokens.store(record).load()
                 if grant is not None:
                     found += filter(None, (grant.access_token, grant.refresh_token, grant.previous_refresh_token))
         return found
@@ -327,7 +329,7 @@ class _Test:
         if not isinstance(access.source, _Witness) or not isinstance(access.source.source, GrantSource):
             return None
         try:
-            return await self.accesses.records.store(access.record).load()
+            return await self.accesses.records.tokens.store(access.record).load()
         except MailError:
             return None
 

@@ -97,7 +97,7 @@ class Evidence:
             secret = await self._part(f"{field} of {record}", run_sync, self._records.vault.read, record, field)
             if secret is not None:
                 self.secrets += pieces(secret)
-        grant: Grant | None = await self._part(f"token of {record}", self._records.store(record).load)
+        grant: Grant | None = await self._part(f"token of {record}", self._records.tokens.store(record).load)
         if grant is not None:
             self._grants[record] = grant
             tokens = (grant.access_token, grant.refresh_token, grant.previous_refresh_token)
@@ -127,7 +127,7 @@ class Evidence:
         all_settings = await run_sync(self._records.settings.load)
         rows: list[dict[str, Any]] = []
         for slot in SLOTS:
-            token, health = await self._records.token_state(slot.record, all_settings[slot.record], self._now)
+            token, health = await self._records.tokens.state(slot.record, all_settings[slot.record], self._now)
             row = {"slot": slot.id, "path": slot.path, "record": slot.record, "protocol": slot.protocol}
             rows.append({**row, "token": token, "health": None if health is None else _dated(asdict(health))})
         return rows

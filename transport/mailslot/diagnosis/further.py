@@ -15,7 +15,8 @@ from mailslot.net.endpoint import Security
 if TYPE_CHECKING:
     from mailslot.diagnosis.certificate import PeerCertificate
     from mailslot.errors import MailError
-    from mailslot.slots.access import Access, Accesses
+    from mailslot.slots.access import Accesses
+    from mailslot.slots.connection import Access
 
 _LONGEST: Final = 5.0
 """Seconds for each step of a second look, or the slot's timeout if that is shorter."""

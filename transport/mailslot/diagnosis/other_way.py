@@ -15,7 +15,7 @@ from mailslot.smtp.connect import connect_smtp
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    from mailslot.slots.access import Access
+    from mailslot.slots.connection import Access
 
 
 async def other_way(access: Access, timeout: float) -> Security | None:

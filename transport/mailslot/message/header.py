@@ -30,7 +30,6 @@ _MAX_PHRASE: Final = 60
 _ENCODED_WORD: Final = "=?utf-8?B?{}?="
 _ENCODED_WORD_COST: Final = len(_ENCODED_WORD.format(""))
 
-_CONTROL: Final = re.compile("[\0-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _ASCII_TEXT: Final = re.compile(r"[!-~](?:[\t -~]*[!-~])?")
 _WORD: Final = re.compile(r"[\t ]*[^\t ]+")
 _ATOM: Final = r"[\w!#$%&'*+/=?^`{|}~-]+"
@@ -43,26 +42,6 @@ _MONTHS: Final = (
     *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
     *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
 )
-
-
-def check_line(value: str, what: str) -> str:
-    """Return `value` if it can stand in a header.
-
-    Args:
-        value: the text.
-        what: how to call it in an error.
-
-    Raises:
-        InputError: it holds a line end or another control character except the tab, or half of
-            a surrogate pair.
-    """
-    if _CONTROL.search(value):
-        raise InputError(
-            f"The {what} holds a line break, another control character or broken text.",
-            stage="data",
-            detail=ascii(value[:200]),
-        )
-    return value
 
 
 def check_name(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mailslot.message.header import check_line
+from mailslot.message.line import check_line
 from mailslot.smtp.address import parse_address
 
 

@@ -11,13 +11,13 @@ from anyio import to_thread
 from mailslot.errors import InputError
 from mailslot.message.content import Content
 from mailslot.message.header import (
-    check_line,
     check_name,
     date_field,
     identifiers_field,
     mailboxes_field,
     text_field,
 )
+from mailslot.message.line import check_line
 from mailslot.message.mailbox import Mailbox, as_mailbox
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
 import anyio.lowlevel
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from mailslot.errors import Stage
     from mailslot.pop3.protocol import Event
-    from mailslot.pop3.retrieval import Fetch
     from mailslot.wire.redact import Redactor
     from mailslot.wire.reply import Reply
     from mailslot.wire.transcript import Transcript
@@ -39,12 +38,20 @@ _REFUSED: Final[Mapping[Stage, str]] = {
 }
 
 
+class Reader(Protocol):
+    """Whoever has asked for messages, and has not read all of them."""
+
+    async def leave(self) -> None:
+        """Read over what was asked for, so that the next answer is another's."""
+        ...
+
+
 class Pop3Dialogue(Dialogue[Channel]):
     """The line-by-line side of a session.
 
     Attributes:
         protocol: the state machine.
-        occupant: the fetch that is under way, if any.
+        reader: whose messages are under way, if any.
     """
 
     def __init__(
@@ -58,16 +65,16 @@ class Pop3Dialogue(Dialogue[Channel]):
     ) -> None:
         super().__init__(channel, timeout=timeout, transcript=transcript, redactor=redactor, on_stage=on_stage)
         self.protocol = Pop3Protocol()
-        self.occupant: Fetch | None = None
+        self.reader: Reader | None = None
 
-    async def occupy(self, fetch: Fetch | None) -> None:
-        """Make `fetch` the one that may read; what another has asked for is read over first.
+    async def read_by(self, reader: Reader | None) -> None:
+        """Make `reader` the one that may read; what another has asked for is read over first.
 
         Raises:
             ClosedError: that is too much; the session is ended.
         """
-        before, self.occupant = self.occupant, fetch
-        if before is not None and before is not fetch:
+        before, self.reader = self.reader, reader
+        if before is not None and before is not reader:
             await before.leave()
 
     @property

@@ -93,21 +93,21 @@ class Fetch:
             MailError: the session broke.
         """
         async with self._dialogue.turn("transaction"):
-            await self._dialogue.occupy(self)
+            await self._dialogue.read_by(self)
             if self._current is not None:
                 await self._read_over()
             if not self._asked:
                 await self._ask()
             if self._asked:
                 return self._take()
-            await self._dialogue.occupy(None)
+            await self._dialogue.read_by(None)
         raise StopAsyncIteration
 
     async def read(self, retrieval: Retrieval) -> bytes:
         """Return a retrieval's next octets: none where it has no more."""
         async with self._dialogue.turn("transaction"):
             # Another task may have used the session while this one waited for its turn.
-            if retrieval is self._current and self._dialogue.occupant is self:
+            if retrieval is self._current and self._dialogue.reader is self:
                 return await self._read(retrieval)
         raise _left()
 

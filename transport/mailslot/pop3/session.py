@@ -62,7 +62,7 @@ class Pop3Session:
             MailError: the server refused, or the session broke.
         """
         async with self._dialogue.turn("transaction"):
-            await self._dialogue.occupy(None)
+            await self._dialogue.read_by(None)
             reply = await self._dialogue.ask(self._protocol.stat())
             if not reply.positive:
                 raise self._dialogue.refusal(reply)
@@ -78,7 +78,7 @@ class Pop3Session:
             MailError: the server refused, or the session broke.
         """
         async with self._dialogue.turn("transaction"):
-            await self._dialogue.occupy(None)
+            await self._dialogue.read_by(None)
             ask_again, self._ask_again = self._ask_again and len(self.capabilities) > 0, False
             if "PIPELINING" in self.capabilities:
                 capa = self._protocol.capa() if ask_again else b""
@@ -157,7 +157,7 @@ class Pop3Session:
             MailError: the session broke; nothing is deleted.
         """
         async with self._dialogue.turn("transaction"):
-            await self._dialogue.occupy(None)
+            await self._dialogue.read_by(None)
             at_once = 100 if "PIPELINING" in self.capabilities else 1
             refused: dict[int, Reply] = {}
             for start in range(0, len(entries), at_once):
@@ -187,7 +187,7 @@ class Pop3Session:
             MailError: it is not.
         """
         async with self._dialogue.turn("transaction"):
-            await self._dialogue.occupy(None)
+            await self._dialogue.read_by(None)
             reply = await self._dialogue.ask(self._protocol.noop())
             if not reply.positive:
                 raise self._dialogue.refusal(reply)
@@ -205,7 +205,7 @@ class Pop3Session:
             return
         try:
             async with self._dialogue.turn("quit"):
-                await self._dialogue.occupy(None)
+                await self._dialogue.read_by(None)
                 self._dialogue.stage = "quit"
                 reply = await self._dialogue.ask(self._protocol.quit())
                 if not reply.positive:

@@ -13,7 +13,7 @@ from mailslot.service.limits import Allowance
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mailslot.slots.access import Access
+    from mailslot.slots.connection import Access
     from mailslot.spool.store import Store
 
 _CONNECTIONS: Final = 2

@@ -10,7 +10,7 @@ from mailslot.errors import MailError
 
 if TYPE_CHECKING:
     from mailslot.service.device import Device
-    from mailslot.slots.access import Access
+    from mailslot.slots.connection import Access
 
 
 async def circumstances_of(device: Device, access: Access) -> Circumstances:
@@ -24,5 +24,5 @@ async def circumstances_of(device: Device, access: Access) -> Circumstances:
     if access.settings.authentication == "oauth2":
         # Where the grant cannot be read, the error that is to be explained says so.
         with suppress(MailError):
-            grant = await device.records.store(access.record).load()
+            grant = await device.records.tokens.store(access.record).load()
     return Circumstances.of(access, grant, device.now())

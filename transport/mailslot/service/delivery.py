@@ -1,6 +1,6 @@
 """One job through one session: in as many transactions as the server's limits ask for, each settled on the disk.
 
-Nothing is settled but by what the server said. `Spool.doubt` is on the disk before the octets leave that end a
+Nothing is settled but by what the server said. `Spool.hand_over` is on the disk before the octets leave that end a
 message, so that a crash at any instruction leaves behind what is true: `sending` where nothing can have been
 delivered, `in_doubt` where it can.
 """
@@ -181,7 +181,7 @@ class Delivery:
         self, job: Job, session: SubmissionSession, recipients: Sequence[str], content: Content
     ) -> _Answers | MailError:
         async def before_end() -> None:
-            await self._spool.doubt(job.id)
+            await self._spool.hand_over(job.id)
 
         try:
             receipt = await session.submit(

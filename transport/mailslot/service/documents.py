@@ -47,7 +47,7 @@ async def token_rows(records: Records, slots: Collection[Slot]) -> list[dict[str
     settings = await run_sync(records.settings.load)
     now = time.time()
     states = {
-        record: await records.token_state(record, settings[record], now) for record in {slot.record for slot in slots}
+        record: await records.tokens.state(record, settings[record], now) for record in {slot.record for slot in slots}
     }
     rows: list[dict[str, Any]] = []
     for slot in slots:

@@ -148,5 +148,5 @@ class Watch:
             return "unreadable", False
         if grant is None:
             return (None, *passwords), True
-        elsewhere = why_not_here(grant, self._records.store(record).locate())
+        elsewhere = why_not_here(grant, self._records.tokens.store(record).locate())
         return (grant.obtained_at, *passwords), grant.failure is None and elsewhere is None

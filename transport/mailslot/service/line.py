@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mailslot.service.accounts import Account, Accounts
     from mailslot.service.device import Device
     from mailslot.service.pipeline import RetryPolicies
-    from mailslot.slots.access import Access
+    from mailslot.slots.connection import Access
     from mailslot.spool.job import Job
 
 IDLE: Final = 5.0

@@ -117,7 +117,7 @@ async def _records(device: Device) -> list[_Family]:
     history = History(device.home)
     for record, settings in (await _settings(device)).items():
         if settings.authentication == "oauth2" and settings.token_source is None:
-            line, state = await device.records.token_state(record, settings, device.now())
+            line, state = await device.records.tokens.state(record, settings, device.now())
             token.add(line == "Retrieved", record=record)
             if state is not None:
                 health.add(1, record=record, state=state.state, cause=state.cause or "")

@@ -22,7 +22,7 @@ from mailslot.service.handling import handle_waiting
 from mailslot.service.log import described
 from mailslot.service.plan import TRIES, make_plan
 from mailslot.service.poll_report import PollReport
-from mailslot.slots.access import NotConfiguredError
+from mailslot.slots.connection import NotConfiguredError
 from mailslot.slots.maildrop import maildrop_of, open_maildrop
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.limits import megabytes
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mailslot.service.glance import Glance
     from mailslot.service.pipeline import Pipeline
     from mailslot.service.plan import Plan
-    from mailslot.slots.access import Access
+    from mailslot.slots.connection import Access
     from mailslot.slots.maildrop import MaildropSession
 
 MOST_MAIL_OCTETS: Final = 100_000_000

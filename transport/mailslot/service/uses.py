@@ -87,7 +87,7 @@ def _named(keys: Mapping[str, Key], values: Mapping[str, Any]) -> Iterator[Plugi
 async def _flow(records: Callable[[], Records], record: str, settings: Settings) -> str | None:
     """Return the flow that the record's token is renewed by, else the one that would get it."""
     try:
-        grant = await records().store(record).load()
+        grant = await records().tokens.store(record).load()
         return flow_name(settings) if grant is None else grant.flow
     except (MailError, ModuleNotFoundError):
         # What would tell is not installed, not complete, or not to be read; the settings' own word is left.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Self
 
@@ -15,6 +14,7 @@ from mailslot.errors import InputError, NetworkError
 from mailslot.net.endpoint import Endpoint
 from mailslot.net.tls import trusting
 from mailslot.sasl.credentials import OAuth, Password
+from mailslot.slots.connection import Access, NotConfiguredError
 from mailslot.slots.flows import provider_of
 from mailslot.slots.maildrop import open_maildrop
 from mailslot.slots.opened import opened_by
@@ -37,56 +37,12 @@ if TYPE_CHECKING:
     from mailslot.sasl.credentials import Credentials, TokenSource
     from mailslot.slots.records import Records
     from mailslot.slots.settings import Settings
-    from mailslot.slots.slot import Protocol
     from mailslot.slots.submitter import SubmissionSession
     from mailslot.wire.transcript import Transcript
 
 _UNREACHED: Final[frozenset[Stage]] = frozenset({"resolve", "connect"})
 
 logger = logging.getLogger(__name__)
-
-
-class NotConfiguredError(InputError):
-    """A setting without which nothing can be done is not set.
-
-    Attributes:
-        missing: its key.
-    """
-
-    def __init__(self, missing: str, sentence: str, *, stage: Stage = "resolve") -> None:
-        super().__init__(sentence, stage=stage, cause="not_configured")
-        self.missing = missing
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """All that is needed to open a session for a record.
-
-    Attributes:
-        record: the record.
-        protocol: what it is for.
-        settings: its settings, with those that are not set filled in.
-        endpoint: the server.
-        secondary: the server for when the first cannot be reached; None without one.
-        auth: who signs in, and with what; None where nobody does.
-        source: where the access token comes from; None where none is needed.
-        context: TLS settings; None for the system's authorities.
-        provider: the account's provider; None where it is not set.
-        timeout: seconds for each step.
-        pop_before: where somebody has to sign in by POP first; None where nobody has to.
-    """
-
-    record: str
-    protocol: Protocol
-    settings: Settings
-    endpoint: Endpoint
-    secondary: Endpoint | None
-    auth: Credentials | None
-    source: TokenSource | None
-    context: ssl.SSLContext | None
-    provider: Provider | None
-    timeout: float
-    pop_before: Access | None
 
 
 class Accesses:

@@ -16,11 +16,11 @@ from mailslot.slots.flows import TOKEN_SOURCES
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mailslot.slots.records import Records
     from mailslot.slots.settings import Settings
+    from mailslot.vault.vault import Vault
 
 
-def direct_source(records: Records, record: str, settings: Settings) -> TokenSource | None:
+def direct_source(vault: Vault, record: str, settings: Settings) -> TokenSource | None:
     """Return the token source that stands in the settings itself; None without one. It blocks: call it in a thread.
 
     ``token_source`` is ``command PROGRAM ARGUMENT…`` or ``file PATH``, or a plugin's name and what it wants. The
@@ -41,8 +41,8 @@ def direct_source(records: Records, record: str, settings: Settings) -> TokenSou
         raise InputError(f"{name} is a way to sign in: set flow, not token_source.", stage="token")
     make = cast("Callable[[Mapping[str, object]], object]", found)
     told = {
-        "client": partial(client_of, records.vault, record, settings),
-        "secret": partial(records.vault.read, record, "client_secret"),
+        "client": partial(client_of, vault, record, settings),
+        "secret": partial(vault.read, record, "client_secret"),
         "ca_file": settings.ca_file,
         "timeout": float(settings.timeout),
         {"file": "path"}.get(name, name): argument.strip(),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mailslot.errors import Stage
     from mailslot.pop3.listing import Entry
-    from mailslot.slots.access import Access
+    from mailslot.slots.connection import Access
     from mailslot.slots.keys import Key, SetBy
     from mailslot.slots.settings import Settings
     from mailslot.wire.transcript import Transcript

@@ -52,8 +52,8 @@ class Sources:
         Not for two tasks at once.
         """
         if settings.token_source is not None:
-            return await self._once(record, settings, partial(direct_source, self._records, record, settings))
-        store = self._records.store(record)
+            return await self._once(record, settings, partial(direct_source, self._records.vault, record, settings))
+        store = self._records.tokens.store(record)
         grant = None
         try:
             grant = await store.load()

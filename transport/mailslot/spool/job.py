@@ -27,11 +27,22 @@ State = Literal["queued", "sending", "sent", "deferred", "in_doubt", "failed", "
 RecipientState = Literal["waiting", "accepted", "refused"]
 
 Event = Literal[
-    "claim", "requeue", "doubt", "abandon", "deliver", "continue", "defer", "fail", "hold", "cancel", "retry", "release"
+    "claim",
+    "requeue",
+    "hand_over",
+    "abandon",
+    "deliver",
+    "continue",
+    "defer",
+    "fail",
+    "hold",
+    "cancel",
+    "retry",
+    "release",
 ]
 """What happens to a job.
 
-`claim`: delivery begins. `requeue`: it broke off before anything left. `doubt`: the end of the message is about to
+`claim`: delivery begins. `requeue`: it broke off before anything left. `hand_over`: the end of the message is about to
 leave. `abandon`: nobody waits for the answer any more. `deliver`: every recipient has its answer and one accepted.
 `continue`: some still wait for a further transaction. `defer`: the rest is tried later. `fail`: it ends without
 delivery. `hold`: its record must be seen to. `cancel` and `retry`: a person says so. `release`: its record works again.
@@ -52,7 +63,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[Event, State]]] = {
     "queued": {"claim": "sending", "defer": "deferred", "fail": "failed", "hold": "held", "cancel": "cancelled"},
     "sending": {
         "requeue": "queued",
-        "doubt": "in_doubt",
+        "hand_over": "in_doubt",
         "deliver": "sent",
         "continue": "queued",
         "defer": "deferred",
@@ -124,7 +135,7 @@ class DeliveringError(InputError):
     """A delivery holds the job, so that nobody else may move it."""
 
 
-def after(event: Event, state: State, job_id: int, *, delivering: bool = False) -> State:
+def next_state(event: Event, state: State, job_id: int, *, delivering: bool = False) -> State:
     """Return the state that `event` leads to.
 
     Args:

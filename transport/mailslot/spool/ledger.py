@@ -18,9 +18,9 @@ import anyio.to_thread
 
 from mailslot.errors import InputError
 from mailslot.spool import mail_rows as rows
-from mailslot.spool.change import Change, change
 from mailslot.spool.locks import exclusive
 from mailslot.spool.receiving import Receiving, check_room
+from mailslot.spool.transaction import Transaction, run_transaction
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection
@@ -77,15 +77,15 @@ class Ledger:
         """Note a record's first poll, and the unique-ids that were there before it and are not to be fetched."""
         _checked(record)
 
-        def work(change: Change) -> None:
-            change.connection.execute("INSERT OR IGNORE INTO maildrops VALUES (?, ?)", (record, change.now))
-            change.connection.executemany(
+        def work(transaction: Transaction) -> None:
+            transaction.connection.execute("INSERT OR IGNORE INTO maildrops VALUES (?, ?)", (record, transaction.now))
+            transaction.connection.executemany(
                 "INSERT OR IGNORE INTO uids (record, uid, passed_over, tries, deleted, seen_at) "
                 "VALUES (?, ?, 1, 0, 0, ?)",
-                [(record, uid, change.now) for uid in passed_over if uid],
+                [(record, uid, transaction.now) for uid in passed_over if uid],
             )
 
-        await self._change(work)
+        await self._run(work)
 
     async def leave(self, record: str) -> None:
         """Forget a record's unique-ids and its first poll, since its maildrop is another one from now on.
@@ -93,11 +93,11 @@ class Ledger:
         The mail that was fetched from the old one stays, and is handled.
         """
 
-        def work(change: Change) -> None:
-            change.connection.execute("DELETE FROM uids WHERE record = ?", (record,))
-            change.connection.execute("DELETE FROM maildrops WHERE record = ?", (record,))
+        def work(transaction: Transaction) -> None:
+            transaction.connection.execute("DELETE FROM uids WHERE record = ?", (record,))
+            transaction.connection.execute("DELETE FROM maildrops WHERE record = ?", (record,))
 
-        await self._change(work)
+        await self._run(work)
 
     async def known(self, record: str) -> dict[str, Known]:
         """Return what is known of each unique-id of a record."""
@@ -112,16 +112,16 @@ class Ledger:
         if not uid:
             return 1
 
-        def work(change: Change) -> int:
-            change.connection.execute(
+        def work(transaction: Transaction) -> int:
+            transaction.connection.execute(
                 "INSERT INTO uids (record, uid, passed_over, tries, deleted, seen_at) VALUES (?, ?, 0, 1, 0, ?) "
                 "ON CONFLICT (record, uid) DO UPDATE SET tries = tries + 1, passed_over = 0",
-                (record, uid, change.now),
+                (record, uid, transaction.now),
             )
-            row = change.connection.execute("SELECT tries FROM uids WHERE record = ? AND uid = ?", (record, uid))
+            row = transaction.connection.execute("SELECT tries FROM uids WHERE record = ? AND uid = ?", (record, uid))
             return int(row.fetchone()[0])
 
-        return await self._change(work)
+        return await self._run(work)
 
     @asynccontextmanager
     async def receive(self, record: str, uid: str, size: int = 0) -> AsyncGenerator[Receiving]:
@@ -152,8 +152,8 @@ class Ledger:
         """Set a mail aside without having fetched it, such as one that is too large; it stays on the server."""
         _checked(record)
 
-        def work(change: Change) -> Incoming:
-            connection = change.connection
+        def work(transaction: Transaction) -> Incoming:
+            connection = transaction.connection
             if uid and (there := rows.linked(connection, record, uid)) is not None:
                 return rows.load(connection, self._folder, there)
             mail = rows.insert(
@@ -165,22 +165,22 @@ class Ledger:
                 digest="",
                 state="set_aside",
                 reason=reason,
-                now=change.now,
+                now=transaction.now,
             )
-            rows.link(connection, record, uid, mail, size, change.now)
+            rows.link(connection, record, uid, mail, size, transaction.now)
             return rows.load(connection, self._folder, mail)
 
-        return await self._change(work)
+        return await self._run(work)
 
     async def mark_deleted(self, record: str, uids: Collection[str]) -> None:
         """Note that the server was told to delete mails; whether it did shows in the next listing."""
 
-        def work(change: Change) -> None:
-            change.connection.executemany(
+        def work(transaction: Transaction) -> None:
+            transaction.connection.executemany(
                 "UPDATE uids SET deleted = 1 WHERE record = ? AND uid = ?", [(record, uid) for uid in uids]
             )
 
-        await self._change(work)
+        await self._run(work)
 
     async def forget(self, record: str, listed: Collection[str]) -> int:
         """Forget the unique-ids that the server does not list any more; return how many.
@@ -194,24 +194,24 @@ class Ledger:
         """
         there = set(listed)
 
-        def work(change: Change) -> int:
+        def work(transaction: Transaction) -> int:
             query = "SELECT uid, seen_at, deleted FROM uids WHERE record = ?"
-            found = change.connection.execute(query, (record,)).fetchall()
-            seen = [row["uid"] for row in found if row["uid"] in there and abs(change.now - row["seen_at"]) > _DAY]
-            change.connection.executemany(
-                "UPDATE uids SET seen_at = ? WHERE record = ? AND uid = ?", [(change.now, record, uid) for uid in seen]
+            found = transaction.connection.execute(query, (record,)).fetchall()
+            seen = [row["uid"] for row in found if row["uid"] in there and abs(transaction.now - row["seen_at"]) > _DAY]
+            transaction.connection.executemany(
+                "UPDATE uids SET seen_at = ? WHERE record = ? AND uid = ?", [(transaction.now, record, uid) for uid in seen]
             )
-            oldest = change.now - self._limits.uids
+            oldest = transaction.now - self._limits.uids
             left = [row for row in found if row["uid"] not in there]
             gone = [row["uid"] for row in left if row["deleted"] or row["seen_at"] < oldest]
-            _forget(change, record, gone)
+            _forget(transaction, record, gone)
             return len(gone)
 
-        return await self._change(work)
+        return await self._run(work)
 
     async def disown(self, record: str, uids: Collection[str]) -> None:
         """Forget unique-ids that stand for other mails by now; those that were fetched by them are still known."""
-        await self._change(lambda change: _forget(change, record, uids))
+        await self._run(lambda transaction: _forget(transaction, record, uids))
 
     # What becomes of a mail
 
@@ -246,28 +246,35 @@ class Ledger:
             InputError: `mail_state`, it is not to be handled any more.
         """
 
-        def work(change: Change) -> Incoming:
-            mail = rows.load(change.connection, self._folder, mail_id)
+        def work(transaction: Transaction) -> Incoming:
+            mail = rows.load(transaction.connection, self._folder, mail_id)
             if mail.state != "fetched":
                 raise InputError(f"Mail {mail_id} has been handled.", stage="spool", cause="mail_state")
             rows.update(
-                change.connection, mail_id, change.now, state="fetched", reason=mail.reason, tries=mail.tries + 1
+                transaction.connection,
+                mail_id,
+                transaction.now,
+                state="fetched",
+                reason=mail.reason,
+                tries=mail.tries + 1,
             )
-            return rows.load(change.connection, self._folder, mail_id)
+            return rows.load(transaction.connection, self._folder, mail_id)
 
-        return await self._change(work)
+        return await self._run(work)
 
     async def done(self, mail_id: int, note: str = "") -> Incoming:
         """Note that a mail has been handled, for good; its file goes. Again changes nothing."""
 
-        def work(change: Change) -> Incoming:
-            mail = rows.load(change.connection, self._folder, mail_id)
+        def work(transaction: Transaction) -> Incoming:
+            mail = rows.load(transaction.connection, self._folder, mail_id)
             if mail.state != "done":
-                rows.update(change.connection, mail_id, change.now, state="done", reason=note, tries=mail.tries)
-                rows.give_up_file(change, mail_id)
-            return rows.load(change.connection, self._folder, mail_id)
+                rows.update(
+                    transaction.connection, mail_id, transaction.now, state="done", reason=note, tries=mail.tries
+                )
+                rows.give_up_file(transaction, mail_id)
+            return rows.load(transaction.connection, self._folder, mail_id)
 
-        return await self._change(work)
+        return await self._run(work)
 
     async def set_aside(self, mail_id: int, reason: str) -> Incoming:
         """Keep a mail for a person; the others go on. One that is done stays done."""
@@ -291,35 +298,37 @@ class Ledger:
             InputError: `mail_state`, it is done, or its file is not kept any more.
         """
 
-        def work(change: Change) -> Incoming:
-            mail = rows.load(change.connection, self._folder, mail_id)
+        def work(transaction: Transaction) -> Incoming:
+            mail = rows.load(transaction.connection, self._folder, mail_id)
             if mail.state == "done" or mail.path is None:
                 raise InputError(
                     f"Mail {mail_id} is not kept any more, so it cannot be handled again.",
                     stage="spool",
                     cause="mail_state",
                 )
-            rows.update(change.connection, mail_id, change.now, state="fetched", reason="", tries=0)
-            return rows.load(change.connection, self._folder, mail_id)
+            rows.update(transaction.connection, mail_id, transaction.now, state="fetched", reason="", tries=0)
+            return rows.load(transaction.connection, self._folder, mail_id)
 
-        return await self._change(work)
+        return await self._run(work)
 
     async def _note(self, mail_id: int, state: MailState, reason: str, due: float | None, back: int = 0) -> Incoming:
-        def work(change: Change) -> Incoming:
-            mail = rows.load(change.connection, self._folder, mail_id)
+        def work(transaction: Transaction) -> Incoming:
+            mail = rows.load(transaction.connection, self._folder, mail_id)
             if mail.state != "done":
                 tries = max(mail.tries - back, 0)
-                rows.update(change.connection, mail_id, change.now, state=state, reason=reason, tries=tries, due=due)
-            return rows.load(change.connection, self._folder, mail_id)
+                rows.update(
+                    transaction.connection, mail_id, transaction.now, state=state, reason=reason, tries=tries, due=due
+                )
+            return rows.load(transaction.connection, self._folder, mail_id)
 
-        return await self._change(work)
+        return await self._run(work)
 
-    async def _change(self, work: Callable[[Change], T]) -> T:
-        return await anyio.to_thread.run_sync(change, self._database, self._folder, self._clock(), work)
+    async def _run(self, work: Callable[[Transaction], T]) -> T:
+        return await anyio.to_thread.run_sync(run_transaction, self._database, self._folder, self._clock(), work)
 
 
-def _forget(change: Change, record: str, uids: Collection[str]) -> None:
-    change.connection.executemany("DELETE FROM uids WHERE record = ? AND uid = ?", [(record, uid) for uid in uids])
+def _forget(transaction: Transaction, record: str, uids: Collection[str]) -> None:
+    transaction.connection.executemany("DELETE FROM uids WHERE record = ? AND uid = ?", [(record, uid) for uid in uids])
 
 
 def _checked(record: str) -> str:

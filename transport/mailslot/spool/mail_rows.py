@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from mailslot.spool.change import Change
+    from mailslot.spool.transaction import Transaction
 
 
 def insert(
@@ -119,12 +119,12 @@ def update(
     )
 
 
-def give_up_file(change: Change, mail_id: int) -> None:
+def give_up_file(transaction: Transaction, mail_id: int) -> None:
     """Have the file of a mail removed."""
-    file = change.connection.execute("SELECT file FROM mails WHERE id = ?", (mail_id,)).fetchone()["file"]
+    file = transaction.connection.execute("SELECT file FROM mails WHERE id = ?", (mail_id,)).fetchone()["file"]
     if file is not None:
-        change.connection.execute("UPDATE mails SET file = NULL WHERE id = ?", (mail_id,))
-        change.discard(file)
+        transaction.connection.execute("UPDATE mails SET file = NULL WHERE id = ?", (mail_id,))
+        transaction.discard(file)
 
 
 def count_waiting(connection: sqlite3.Connection) -> int:

@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from mailslot.spool import mail_rows, rows
+from mailslot.spool import mail_rows, rows, transitions
 from mailslot.spool.adoption import DAMAGED, adopt_file
-from mailslot.spool.change import Change, change
 from mailslot.spool.errors import writing
 from mailslot.spool.files import is_marked_known, mark_known, remove_abandoned
 from mailslot.spool.job import UNFINISHED
-from mailslot.spool.moves import reclaim
+from mailslot.spool.transaction import Transaction, run_transaction
 
 if TYPE_CHECKING:
     import os
@@ -30,7 +29,9 @@ if TYPE_CHECKING:
 
 _SUFFIXES: Final = (".job", ".mail", ".new", f".job{DAMAGED}")
 
-_GONE: Final = "The message is missing or incomplete in the spool, so it cannot be sent."
+_GONE: Final = transitions.Failure(
+    "spool_unreadable", "The message is missing or incomplete in the spool, so it cannot be sent."
+)
 _MAIL_GONE: Final = "The mail is missing or incomplete in the spool, so it cannot be handled."
 
 
@@ -66,7 +67,7 @@ def recover(database: Database, folder: Path, clock: Callable[[], float]) -> Rec
         listed = {path.name: _state(path) for path in folder.iterdir() if path.name.endswith(_SUFFIXES)}
     states = {name: state for name, state in listed.items() if state is not None}
     sizes = {name: state.st_size for name, state in states.items()}
-    done = change(database, folder, clock(), partial(_put_in_order, sizes, folder))
+    done = run_transaction(database, folder, clock(), partial(_put_in_order, sizes, folder))
     known = database.examine(_known_files)
     for name in known & states.keys():
         # Its writer died in between, or was of a version that did not do so.
@@ -84,8 +85,8 @@ def recover(database: Database, folder: Path, clock: Callable[[], float]) -> Rec
     return replace(done, found=len(found), files=len(octets), octets=sum(octets))
 
 
-def _put_in_order(sizes: dict[str, int], folder: Path, change: Change) -> Recovery:
-    connection = change.connection
+def _put_in_order(sizes: dict[str, int], folder: Path, transaction: Transaction) -> Recovery:
+    connection = transaction.connection
 
     def is_whole(file: str, size: int) -> bool:
         # A file that was not listed may be newer than the list.
@@ -93,7 +94,7 @@ def _put_in_order(sizes: dict[str, int], folder: Path, change: Change) -> Recove
 
     requeued: list[int] = []
     for row in connection.execute("SELECT id, state FROM jobs WHERE state = 'sending' OR delivering").fetchall():
-        reclaim(row["id"], change)
+        transaction.step(row["id"], transitions.reclaim)
         if row["state"] == "sending":
             requeued.append(row["id"])
     failed: list[int] = []
@@ -102,33 +103,35 @@ def _put_in_order(sizes: dict[str, int], folder: Path, change: Change) -> Recove
             continue
         job = rows.job_of(row)
         if job.state in UNFINISHED - {"in_doubt"}:
-            change.move("fail", job, replace(job, cause="spool_unreadable", sentence=_GONE, next_attempt=None))
-        if not _kept_as_damaged(change, folder / row["file"], job.id):
-            change.give_up_file(job.id)
+            transaction.store(transitions.fail(job, transaction.now, _GONE))
+        if not _kept_as_damaged(transaction, folder / row["file"], job.id):
+            transaction.give_up_file(job.id)
         failed.append(job.id)
     lost: list[int] = []
     for row in connection.execute("SELECT id, file, size FROM mails WHERE file IS NOT NULL ORDER BY id").fetchall():
         if not is_whole(row["file"], row["size"]):
-            _lose_mail(change, row["id"], folder)
+            _lose_mail(transaction, row["id"], folder)
             lost.append(row["id"])
     return Recovery(tuple(requeued), tuple(failed), tuple(lost))
 
 
-def _kept_as_damaged(change: Change, path: Path, job_id: int) -> bool:
+def _kept_as_damaged(transaction: Transaction, path: Path, job_id: int) -> bool:
     """Keep what is left of a job's file for as long as those of jobs that failed; return whether there is any."""
     kept = path if path.suffix == DAMAGED else path.with_name(f"{path.name}{DAMAGED}")
     with suppress(FileNotFoundError):
         path.rename(kept)
     if (size := _size(kept)) is None:
         return False
-    change.connection.execute("UPDATE jobs SET file = ?, start = 0, size = ? WHERE id = ?", (kept.name, size, job_id))
+    transaction.connection.execute(
+        "UPDATE jobs SET file = ?, start = 0, size = ? WHERE id = ?", (kept.name, size, job_id)
+    )
     return True
 
 
-def _lose_mail(change: Change, mail_id: int, folder: Path) -> None:
+def _lose_mail(transaction: Transaction, mail_id: int, folder: Path) -> None:
     """Have a mail fetched again where that can be, and set it aside elsewhere."""
-    connection = change.connection
-    mail_rows.give_up_file(change, mail_id)
+    connection = transaction.connection
+    mail_rows.give_up_file(transaction, mail_id)
     mail = mail_rows.load(connection, folder, mail_id)
     links = connection.execute("SELECT deleted FROM uids WHERE mail = ?", (mail_id,)).fetchall()
     if mail.state == "fetched" and mail.tries == 0 and any(not row["deleted"] for row in links):
@@ -136,7 +139,7 @@ def _lose_mail(change: Change, mail_id: int, folder: Path) -> None:
         connection.execute("DELETE FROM mails WHERE id = ?", (mail_id,))
     else:
         state: MailState = "done" if mail.state == "done" else "set_aside"
-        mail_rows.update(connection, mail_id, change.now, state=state, reason=_MAIL_GONE, tries=mail.tries)
+        mail_rows.update(connection, mail_id, transaction.now, state=state, reason=_MAIL_GONE, tries=mail.tries)
 
 
 def _known_files(connection: sqlite3.Connection) -> set[str]:

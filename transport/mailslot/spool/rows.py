@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
 from mailslot.spool.job import STATES, UNFINISHED, Job, NewJob, Recipient, State
@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from mailslot.spool.envelope import Envelope
+
+_CLOCK_SET_BACK: Final = 60.0
+"""Seconds by which a job's last change must lie in the future for its next attempt to mean nothing any more."""
+
+_JUST_NOW: Final = 5.0
+"""Seconds within which a clock that was set is noticed."""
 
 
 def marks(values: Collection[object]) -> str:
@@ -119,6 +125,42 @@ def due(connection: sqlite3.Connection) -> Mapping[str, float]:
         "WHERE state IN ('queued', 'deferred') GROUP BY via"
     )
     return dict(connection.execute(query).fetchall())
+
+
+def next_due(connection: sqlite3.Connection, via: str, now: float, job_id: int | None) -> Job | None:
+    """Return the oldest job of a record that is due, or the named one if it waits; None where there is none."""
+    row = connection.execute(
+        "SELECT * FROM jobs WHERE via = :via AND state IN ('queued', 'deferred') AND CASE WHEN :id IS NULL "
+        "THEN state = 'queued' OR next_attempt <= :now OR changed_at > :soon ELSE id = :id END ORDER BY id LIMIT 1",
+        {"via": via, "id": job_id, "now": now, "soon": now + _CLOCK_SET_BACK},
+    ).fetchone()
+    return None if row is None else job_of(row)
+
+
+def held_or_deferred(connection: sqlite3.Connection, via: str) -> list[Job]:
+    """Return the jobs of a record that wait for something else than their turn."""
+    query = "SELECT * FROM jobs WHERE via = ? AND state IN ('held', 'deferred')"
+    return [job_of(row) for row in connection.execute(query, (via,)).fetchall()]
+
+
+def awaiting_attempt(connection: sqlite3.Connection, via: str, now: float | None) -> list[Job]:
+    """Return the jobs of a record that wait for an attempt: those that are due, or all where `now` is None."""
+    found = connection.execute(
+        "SELECT * FROM jobs WHERE via = :via AND state IN ('queued', 'deferred') "
+        "AND (:now IS NULL OR state = 'queued' OR next_attempt <= :now)",
+        {"via": via, "now": now},
+    ).fetchall()
+    return [job_of(row) for row in found]
+
+
+def shift_times(connection: sqlite3.Connection, seconds: float, now: float) -> None:
+    """Let jobs that wait keep their time though the clock was set."""
+    # Who was accepted after the clock was set, and before it was noticed, has the new time already.
+    connection.execute(
+        "UPDATE jobs SET changed_at = changed_at + ?, next_attempt = next_attempt + ?, "  # noqa: S608 - question marks
+        f"expires_at = expires_at + ? WHERE state IN ({marks(UNFINISHED)}) AND NOT created_at BETWEEN ? AND ?",
+        (seconds, seconds, seconds, *UNFINISHED, now - _JUST_NOW, now + _JUST_NOW),
+    )
 
 
 def file_of(connection: sqlite3.Connection, job_id: int) -> tuple[str | None, int]:

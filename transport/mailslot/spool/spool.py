@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 import anyio.to_thread
 
-from mailslot.spool import moves, recovery, retention, rows, settlement
+from mailslot.errors import InputError
+from mailslot.spool import recovery, retention, rows, transitions
 from mailslot.spool.acceptance import Acceptance
-from mailslot.spool.adoption import adopt_all, losses
-from mailslot.spool.change import Change, change
+from mailslot.spool.adoption import DAMAGED, adopt_all, losses
 from mailslot.spool.database import Database
 from mailslot.spool.deliveries import Deliveries
 from mailslot.spool.ledger import Ledger
 from mailslot.spool.limits import Limits
 from mailslot.spool.spooled import SpooledMessage
 from mailslot.spool.store import Store
+from mailslot.spool.transaction import Transaction, run_transaction
 from mailslot.spool.watch import changes
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from mailslot.smtp.content import Content
     from mailslot.spool.adoption import Loss
     from mailslot.spool.errors import SpoolError
-    from mailslot.spool.job import Event, Job, NewJob, Refusal, State
+    from mailslot.spool.job import Job, NewJob, Refusal, State
     from mailslot.spool.recovery import Recovery
 
 T = TypeVar("T")
@@ -207,9 +208,13 @@ class Spool:
             now: the time; None for the clock's.
             job_id: the only one that will do, due or not, as long as it waits; None for any that is due.
         """
+
+        def work(transaction: Transaction) -> Job | None:
+            job = rows.next_due(transaction.connection, via, transaction.now if now is None else now, job_id)
+            return None if job is None else transaction.store(transitions.claim(job, transaction.now))
+
         self._deliveries.check()
-        moment = self._clock() if now is None else now
-        job = await self._change(partial(moves.claim, via, moment, job_id))
+        job = await self._run(work)
         if job is not None:
             self._deliveries.take(job.id)
         return job
@@ -220,31 +225,26 @@ class Spool:
 
     async def requeue(self, job_id: int) -> Job:
         """Give a job back before anything of it left; the attempt does not count."""
-        work = self._move(job_id, "requeue", lambda job: replace(job, attempts=max(job.attempts - 1, 0)))
-        return await self._deliveries.let_go(job_id, work)
+        return await self._deliveries.let_go(job_id, self._step(job_id, transitions.requeue))
 
-    async def doubt(self, job_id: int) -> Job:
+    async def hand_over(self, job_id: int) -> Job:
         """Note that the end of the message is about to leave; that octet may leave once this has returned.
 
         Until the answer is noted, or `abandon`, nobody but this delivery can move the job.
         """
-        return await self._move(job_id, "doubt", settlement.doubted)
+        return await self._step(job_id, transitions.hand_over)
 
     async def abandon(self, job_id: int) -> Job:
         """Note that nobody waits any more for the answer to a message that was handed over; it stays in doubt."""
-        return await self._deliveries.let_go(job_id, self._move(job_id, "abandon", settlement.abandoned))
+        return await self._deliveries.let_go(job_id, self._step(job_id, transitions.abandon))
 
     async def submit_again_at(self, job_id: int, moment: float) -> Job:
         """Note when a job in doubt will be submitted once more, so that people see it."""
 
-        def work(change: Change) -> Job:
-            job = rows.load(change.connection, job_id)
-            if job.state == "in_doubt" and not job.delivering:
-                job = replace(job, next_attempt=moment)
-                rows.store(change.connection, job)
-            return job
+        def step(job: Job, _now: float) -> Job:
+            return replace(job, next_attempt=moment) if job.state == "in_doubt" and not job.delivering else job
 
-        return await self._change(work)
+        return await self._step(job_id, step)
 
     async def settle(
         self,
@@ -271,24 +271,35 @@ class Spool:
             cause: why they wait, or what else to note; None for the first refusal's.
             sentence: the same in words; empty for one that names who refused.
         """
-        answers = settlement.Answers(accepted, refused or {}, reply, until, cause, sentence)
-        return await self._deliveries.let_go(job_id, self._change(partial(moves.settle, job_id, answers)))
+        answers = transitions.Answers(accepted, refused or {}, reply, until, cause, sentence)
+        return await self._deliveries.let_go(job_id, self._step(job_id, partial(transitions.settle, answers=answers)))
 
     async def defer(self, job_id: int, until: float, cause: str, sentence: str, reply: str = "") -> Job:
         """Try the recipients that wait later."""
-        return await self._trouble(job_id, "defer", cause, sentence, reply, until)
+        failure = transitions.Failure(cause, sentence, reply)
+        step = partial(transitions.defer, failure=failure, until=until)
+        return await self._deliveries.let_go(job_id, self._step(job_id, step))
 
     async def fail(self, job_id: int, cause: str, sentence: str, reply: str = "") -> Job:
         """Give up; the message is kept for a while, so that a person can have it sent again."""
-        return await self._trouble(job_id, "fail", cause, sentence, reply)
+        step = partial(transitions.fail, failure=transitions.Failure(cause, sentence, reply))
+        return await self._deliveries.let_go(job_id, self._step(job_id, step))
 
     async def hold(self, job_id: int, cause: str, sentence: str, reply: str = "") -> Job:
         """Keep a job until `release`: its record must be seen to first."""
-        return await self._trouble(job_id, "hold", cause, sentence, reply)
+        step = partial(transitions.hold, failure=transitions.Failure(cause, sentence, reply))
+        return await self._deliveries.let_go(job_id, self._step(job_id, step))
 
     async def release(self, via: str) -> int:
         """Make all held and deferred jobs of a record due, now that it works again; return how many."""
-        return await self._change(partial(moves.release, via))
+
+        def work(transaction: Transaction) -> int:
+            found = rows.held_or_deferred(transaction.connection, via)
+            for job in found:
+                transaction.store(transitions.release(job, transaction.now))
+            return len(found)
+
+        return await self._run(work)
 
     async def suspend(self, via: str, cause: str, sentence: str, *, until: float | None = None) -> int:
         """Hold all jobs of a record that wait for an attempt, or defer those that are due; return how many.
@@ -299,13 +310,22 @@ class Spool:
             sentence: the same in words.
             until: when those that are due now are due again; None to hold all until `release`.
         """
-        return await self._change(partial(moves.suspend, via, cause, sentence, until))
+        failure = transitions.Failure(cause, sentence)
+
+        def work(transaction: Transaction) -> int:
+            due = None if until is None else transaction.now
+            found = rows.awaiting_attempt(transaction.connection, via, due)
+            for job in found:
+                transaction.store(transitions.suspend(job, transaction.now, failure, until))
+            return len(found)
+
+        return await self._run(work)
 
     # What a person asks for
 
     async def cancel(self, job_id: int) -> Job:
         """Have a job not sent; one that is being sent, or may have been, cannot be called back."""
-        return await self._deliveries.unless_held(job_id, lambda: self._move(job_id, "cancel", lambda job: job))
+        return await self._deliveries.unless_held(job_id, lambda: self._step(job_id, transitions.cancel))
 
     async def retry(self, job_id: int) -> Job:
         """Have a job sent again, whose time begins anew: one that failed, is held, deferred or in doubt.
@@ -313,9 +333,20 @@ class Spool:
         Who accepted it is left out. Where no recipient waits any more, those who refused are asked again. As long as
         a delivery waits for the server's answer, it is not sent again.
         """
-        return await self._deliveries.unless_held(
-            job_id, lambda: self._change(partial(moves.retry, job_id, self._folder))
-        )
+
+        def work(transaction: Transaction) -> Job:
+            job = rows.load(transaction.connection, job_id)
+            job = transitions.retry(job, transaction.now, rows.lifetime(transaction.connection, job_id))
+            file, _ = rows.file_of(transaction.connection, job_id)
+            if file is None or file.endswith(DAMAGED) or not (transaction.folder / file).exists():
+                raise InputError(
+                    f"The message of job {job_id} is not kept any more, so it cannot be sent again.",
+                    stage="spool",
+                    cause="job_state",
+                )
+            return transaction.store(job)
+
+        return await self._deliveries.unless_held(job_id, lambda: self._run(work))
 
     # Time
 
@@ -325,8 +356,8 @@ class Spool:
         await anyio.to_thread.run_sync(retention.prune, self._database, self._folder, self._limits, moment)
 
     async def clock_set(self, seconds: float) -> None:
-        """Let jobs that wait keep their time though the clock was set forth by `seconds`, or back by less than 0."""
-        await self._change(partial(moves.set_clock, seconds))
+        """Let jobs that wait keep their time though the clock was set forward by `seconds`, or back by less than 0."""
+        await self._run(lambda transaction: rows.shift_times(transaction.connection, seconds, transaction.now))
 
     async def changes(self) -> AsyncGenerator[None]:
         """Give at once, and then whenever anything changed, in this process or another.
@@ -351,20 +382,10 @@ class Spool:
                     yield job
 
     async def _reclaim(self, job_id: int) -> None:
-        await self._change(partial(moves.reclaim, job_id))
+        await self._step(job_id, transitions.reclaim)
 
-    async def _trouble(
-        self, job_id: int, event: Event, cause: str, sentence: str, reply: str, until: float | None = None
-    ) -> Job:
-        work = self._move(job_id, event, partial(settlement.troubled, cause, sentence, reply, until))
-        return await self._deliveries.let_go(job_id, work)
+    async def _step(self, job_id: int, step: Callable[[Job, float], Job]) -> Job:
+        return await self._run(lambda transaction: transaction.step(job_id, step))
 
-    async def _move(self, job_id: int, event: Event, new: Callable[[Job], Job]) -> Job:
-        def work(change: Change) -> Job:
-            job = rows.load(change.connection, job_id)
-            return change.move(event, job, new(job))
-
-        return await self._change(work)
-
-    async def _change(self, work: Callable[[Change], T]) -> T:
-        return await anyio.to_thread.run_sync(change, self._database, self._folder, self._clock(), work)
+    async def _run(self, work: Callable[[Transaction], T]) -> T:
+        return await anyio.to_thread.run_sync(run_transaction, self._database, self._folder, self._clock(), work)

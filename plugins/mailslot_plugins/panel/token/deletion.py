@@ -59,7 +59,7 @@ def start_deletion(state: State, slot: Slot, settings: Settings) -> Piece[Deleti
 
 async def _delete(state: State, slot: Slot, settings: Settings, deletion: Deletion) -> None:
     try:
-        deletion.revocation = await state.device.records.delete_token(slot.record, settings)
+        deletion.revocation = await state.device.records.tokens.delete(slot.record, settings)
         logger.info("%s: the token was deleted", slot.record)
     except MailError as error:
         logger.error("%s: the token could not be deleted: %s", slot.record, error, extra={"cause": error.cause})  # noqa: TRY400 - no bug

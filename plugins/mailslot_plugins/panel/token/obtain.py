@@ -62,7 +62,7 @@ async def _sign_in(state: State, settings: Settings, sign_in: SignIn) -> None:
 async def _obtain(device: Device, settings: Settings, sign_in: SignIn) -> None:
     record, way = sign_in.slot.record, sign_in.way
     if way.name == "source":
-        direct = await run_sync(direct_source, device.records, record, settings)
+        direct = await run_sync(direct_source, device.records.vault, record, settings)
         assert direct is not None  # noqa: S101 - the way is open only where the settings name a source
         await direct.token()
         return
@@ -71,5 +71,5 @@ async def _obtain(device: Device, settings: Settings, sign_in: SignIn) -> None:
     else:
         flow = await run_sync(find_flow, way.flow)
     http = await device.accesses.sources.http(settings)
-    source = await run_sync(device.records.source, record, settings, flow, http)
+    source = await run_sync(device.records.tokens.source, record, settings, flow, http)
     await source.obtain(sign_in)

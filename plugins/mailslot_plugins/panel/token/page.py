@@ -128,7 +128,7 @@ async def stay(request: Request) -> Response:
     """Have the token renewed here: somebody says that the device has moved, and was not copied."""
     slot = slot_of(request)
     try:
-        await device_of(request).records.store(slot.record).stay()
+        await device_of(request).records.tokens.store(slot.record).stay()
     except MailError as error:
         return redirect(request, _path(slot), str(error), "error")
     return redirect(request, _path(slot), text(request, "token", "is_moved"))

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from aioimaplib import aioimaplib
 
 from mailslot.wire.protocol_error import RemoteProtocolError
-
-if TYPE_CHECKING:
-    from mailslot_imap.client import Client
 
 MAX_LITERAL: Final = 65_536
 """Octets of a literal in an answer that is no mail."""
@@ -29,7 +26,21 @@ MAX_MAIL: Final = 2**40
 """Octets of a mail; it is handed on piece by piece, and its receiver has a limit of its own."""
 
 
-class Asked(aioimaplib.Command):
+class Connection(Protocol):
+    """What a command needs of the connection that it goes out on.
+
+    Attributes:
+        said: the line that is being parsed.
+    """
+
+    said: bytes
+
+    def new_tag(self) -> str:
+        """Return a tag that no other command has."""
+        ...
+
+
+class PendingCommand(aioimaplib.Command):
     """A command whose answer is heard line by line.
 
     Attributes:
@@ -46,10 +57,12 @@ class Asked(aioimaplib.Command):
     most: int = MAX_LITERAL
     most_lines: int = MAX_LINES
 
-    def __init__(self, client: Client, name: str, *arguments: str, prefix: str = "", untagged: str = "") -> None:
+    def __init__(
+        self, connection: Connection, name: str, *arguments: str, prefix: str = "", untagged: str = ""
+    ) -> None:
         super().__init__(
             name,
-            client.new_tag(),
+            connection.new_tag(),
             *arguments,
             prefix=prefix,
             untagged_resp_name=untagged,
@@ -61,7 +74,7 @@ class Asked(aioimaplib.Command):
         self.ended = False
         self.result = ""
         self.words = b""
-        self._client = client
+        self._connection = connection
         self._due = 0
         self._kept = 0
 
@@ -88,7 +101,7 @@ class Asked(aioimaplib.Command):
         if result != "Pending":
             super().append_to_resp(line, result)
         else:
-            self.hear(self._client.said.removeprefix(b"* "))
+            self.hear(self._connection.said.removeprefix(b"* "))
 
     def close(self, line: bytes, result: str) -> None:
         """Take the tagged answer."""
@@ -115,11 +128,11 @@ class Asked(aioimaplib.Command):
         return rest
 
 
-class Unasked(Asked):
+class UnsolicitedResponse(PendingCommand):
     """What nobody asked for."""
 
-    def __init__(self, client: Client) -> None:
-        super().__init__(client, "NOOP")
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection, "NOOP")
 
     def hear(self, line: bytes) -> None:
         """Forget it."""

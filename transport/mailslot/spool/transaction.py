@@ -1,13 +1,12 @@
-"""A transaction that moves jobs: the one place where a job's state is written."""
+"""A transaction that changes jobs and mails: the one place where a job's state is written."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from mailslot.spool import rows
 from mailslot.spool.files import mark_given_up, remove
-from mailslot.spool.job import Event, Job, after
 
 if TYPE_CHECKING:
     import sqlite3
@@ -15,13 +14,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailslot.spool.database import Database
+    from mailslot.spool.job import Job
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What a transaction works with.
+class Transaction:
+    """What the work of one transaction is done with.
 
     Attributes:
         connection: the database, in a transaction.
@@ -35,23 +35,16 @@ class Change:
     folder: Path
     given_up: list[str] = field(default_factory=list[str])
 
-    def move(self, event: Event, job: Job, new: Job) -> Job:
-        """Write what `event` makes of `job`; return it.
+    def step(self, job_id: int, step: Callable[[Job, float], Job]) -> Job:
+        """Read a job, and write what `step`, of `mailslot.spool.transitions`, makes of it; return that."""
+        return self.store(step(rows.load(self.connection, job_id), self.now))
 
-        Args:
-            event: what happens.
-            job: the job as it is.
-            new: the job as it is to be, but for its state.
-
-        Raises:
-            InputError: that does not happen to a job in its state.
-        """
-        state = after(event, job.state, job.id, delivering=job.delivering)
-        new = replace(new, state=state, changed_at=self.now, delivering=event == "doubt")
-        if new.state in {"sent", "cancelled"}:
+    def store(self, job: Job) -> Job:
+        """Write a job in its new state; return it. What was sent or cancelled needs its file no more."""
+        if job.state in {"sent", "cancelled"}:
             self.give_up_file(job.id)
-        rows.store(self.connection, new)
-        return new
+        rows.store(self.connection, job)
+        return job
 
     def give_up_file(self, job_id: int) -> None:
         """Have the file of a job removed."""
@@ -67,10 +60,10 @@ class Change:
         self.given_up.append(file)
 
 
-def change(database: Database, folder: Path, now: float, work: Callable[[Change], T]) -> T:
+def run_transaction(database: Database, folder: Path, now: float, work: Callable[[Transaction], T]) -> T:
     """Run `work` as one transaction, then remove the files that were given up. Blocks."""
     given_up: list[str] = []
-    result = database.transact(lambda connection: work(Change(connection, now, folder, given_up)))
+    result = database.transact(lambda connection: work(Transaction(connection, now, folder, given_up)))
     for name in given_up:
         remove(folder / name)
     return result

@@ -1,0 +1,119 @@
+"""The tokens behind the records of one device: obtained, judged, deleted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anyio.to_thread import run_sync
+
+from mailslot.errors import MailError
+from mailslot.oauth.certificate import certificate_ends
+from mailslot.oauth.health import Facts, health, token_line
+from mailslot.oauth.http import TokenHttp
+from mailslot.oauth.providers import custom
+from mailslot.oauth.renewal import GrantSource, settings_digest
+from mailslot.oauth.revocation import Revocation
+from mailslot.slots.clients import client_for
+from mailslot.slots.flows import APP_FLOWS, find_flow
+from mailslot.slots.record import RecordStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mailslot.oauth.client import Client
+    from mailslot.oauth.flow import Flow
+    from mailslot.oauth.grant import Grant
+    from mailslot.oauth.health import Health
+    from mailslot.slots.settings import Settings
+    from mailslot.vault.vault import Vault
+
+
+class RecordTokens:
+    """The tokens behind the records of a home folder.
+
+    Args:
+        home: the folder.
+        vault: where they are kept.
+    """
+
+    def __init__(self, home: Path, vault: Vault) -> None:
+        self._home = home
+        self._vault = vault
+
+    def store(self, record: str) -> RecordStore:
+        """Return where a record's grant is kept."""
+        return RecordStore(self._vault, record, self._home / "locks" / f"{record}.lock")
+
+    def source(self, record: str, settings: Settings, flow: Flow, http: TokenHttp) -> GrantSource:
+        """Return the token source of a record.
+
+        Raises:
+            InputError: as for `mailslot.slots.clients.client_for`.
+        """
+        store, client = self.store(record), client_for(self._vault, record, settings, flow)
+        return GrantSource(record, store, flow, client, http, locate=store.locate)
+
+    def _client_of(self, record: str, settings: Settings, grant: Grant | None) -> Client:
+        return client_for(self._vault, record, settings, find_flow(grant.flow) if grant else None)
+
+    async def state(self, record: str, settings: Settings, now: float) -> tuple[str, Health | None]:
+        """Return a record's token line, and how its token is doing.
+
+        Args:
+            record: which one.
+            settings: its settings.
+            now: the time, in seconds since the epoch.
+
+        Returns:
+            ``Not Retrieved`` or ``Retrieved``; and None where the record neither has a token nor wants one, or takes
+            its tokens from somewhere else.
+        """
+        fault: MailError | None = None
+        grant: Grant | None = None
+        store = self.store(record)
+        here = await run_sync(store.locate)
+        try:
+            grant = await store.load()
+        except MailError as error:
+            fault = error
+        keeps_one = settings.authentication == "oauth2" and settings.token_source is None
+        if grant is None and fault is None and not keeps_one:
+            return token_line(None), None
+        try:
+            client = await run_sync(self._client_of, record, settings, grant)
+            provider, flow = client.provider, grant.flow if grant else ""
+            facts = Facts(
+                account=settings.account,
+                scopes=client.scopes,
+                settings=settings_digest(client, flow),
+                renews_alone=flow in APP_FLOWS,
+                secret_expires_at=certificate_ends(client.certificate) if client.certificate else None,
+                here=here,
+            )
+        except MailError:
+            # Settings that are not complete say nothing about a token that is there.
+            provider = custom(token_endpoint="https://unknown.invalid")  # noqa: S106
+            facts = Facts(account=settings.account, here=here)
+        return token_line(grant), health(grant, facts, provider, now, fault=fault)
+
+    async def delete(self, record: str, settings: Settings) -> Revocation:
+        """Delete a record's token here in any case, and at the provider where it can be told.
+
+        Returns:
+            whether it was told, and what there is to say about it.
+
+        Raises:
+            MailError: it could not be deleted here.
+        """
+        store = self.store(record)
+        try:
+            grant = await store.load()
+            if grant is None:
+                return Revocation(told=False, sentence="There was none.")
+            flow = await run_sync(find_flow, grant.flow)
+            async with TokenHttp(ca_file=settings.ca_file) as http:
+                source = await run_sync(self.source, record, settings, flow, http)
+                return await source.delete()
+        except MailError as error:
+            await store.delete()
+            return Revocation(told=False, sentence=f"The provider was not told: {error}")
