@@ -9,21 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailslot import AccessToken
+from mailslot import Secret
 from mailslot.sasl.bearer import MAX_REASONS, OAuthBearer, XOAuth2
-from mailslot.sasl.mechanism import MechanismError
+from mailslot.sasl.mechanism import Identity, MechanismError
 
-TOKEN = AccessToken("vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==")
+TOKEN = Secret("vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==")
 
 MECHANISMS = [
-    pytest.param(lambda: XOAuth2("user@example.com", TOKEN), b"", id="XOAUTH2"),
-    pytest.param(lambda: OAuthBearer("user@example.com", TOKEN, "h", 995), b"\x01", id="OAUTHBEARER"),
+    pytest.param(lambda: XOAuth2(Identity("user@example.com", TOKEN)), b"", id="XOAUTH2"),
+    pytest.param(lambda: OAuthBearer(Identity("user@example.com", TOKEN, "h", 995)), b"\x01", id="OAUTHBEARER"),
 ]
 
 
 def test_xoauth2_is_googles_example() -> None:
     """Google, "OAuth 2.0 Mechanism", The SASL XOAUTH2 Mechanism, Initial Client Response."""
-    mechanism = XOAuth2("someuser@example.com", AccessToken("ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg"))
+    mechanism = XOAuth2(Identity("someuser@example.com", Secret("ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg")))
     assert base64.b64encode(mechanism.start()) == (
         b"dXNlcj1zb21ldXNlckBleGFtcGxlLmNvbQFhdXRoPUJlYXJlciB5YTI5LnZGOWRmdDRxbVRjMk52YjNSbGNrQmhkSFJoZG1semRHRXVZMjl0"
         b"Q2cBAQ=="
@@ -32,7 +32,7 @@ def test_xoauth2_is_googles_example() -> None:
 
 def test_oauthbearer_is_the_example_of_rfc_7628() -> None:
     """RFC 7628 section 4.1."""
-    mechanism = OAuthBearer("user@example.com", TOKEN, "server.example.com", 143)
+    mechanism = OAuthBearer(Identity("user@example.com", TOKEN, "server.example.com", 143))
     assert base64.b64encode(mechanism.start()) == (
         b"bixhPXVzZXJAZXhhbXBsZS5jb20sAWhvc3Q9c2VydmVyLmV4YW1wbGUuY29tAXBvcnQ9MTQzAWF1dGg9QmVhcmVyIHZGOWRmdDRxbVRjMk52"
         b"YjNSbGNrQmhiSFJoZG1semRHRXVZMjl0Q2c9PQEB"
@@ -45,21 +45,23 @@ def test_oauthbearer_is_the_example_of_rfc_7628() -> None:
 )
 def test_gs2_escapes_comma_and_equals(user: str, escaped: str) -> None:
     """RFC 5801 section 4."""
-    assert OAuthBearer(user, TOKEN, "h", 1).start().startswith(f"n,a={escaped},\x01host=h\x01port=1\x01".encode())
+    assert (
+        OAuthBearer(Identity(user, TOKEN, "h", 1))
+        .start()
+        .startswith(f"n,a={escaped},\x01host=h\x01port=1\x01".encode())
+    )
 
 
 def test_xoauth2_takes_the_user_as_it_is() -> None:
-    assert XOAuth2("a=b,c@jürgen", TOKEN).start().startswith("user=a=b,c@jürgen\x01auth=Bearer ".encode())
+    assert XOAuth2(Identity("a=b,c@jürgen", TOKEN)).start().startswith("user=a=b,c@jürgen\x01auth=Bearer ".encode())
 
 
 @pytest.mark.parametrize(("mechanism", "acknowledgement"), MECHANISMS)
 def test_reasons_are_kept_and_acknowledged_once(mechanism, acknowledgement: bytes) -> None:
     """Google, "OAuth 2.0 Mechanism", Error Response; RFC 7628 section 3.2.3."""
     bearer = mechanism()
-    assert bearer.secret == TOKEN.value
-    assert (bearer.finished, bearer.reasons, bearer.presented) == (True, None, False)
-    bearer.start()
-    assert bearer.presented
+    assert bearer.secrets == (TOKEN,)
+    assert (bearer.finished, bearer.reasons) == (True, None)
     challenge = base64.b64decode(
         "eyJzdGF0dXMiOiI0MDEiLCJzY2hlbWVzIjoiYmVhcmVyIG1hYyIsInNjb3BlIjoiaHR0cHM6Ly9tYWlsLmdvb2dsZS5jb20vIn0K"
     )
@@ -86,14 +88,14 @@ def test_reasons_are_kept_and_acknowledged_once(mechanism, acknowledgement: byte
     ],
 )
 def test_reasons_that_are_none(challenge: bytes, reasons: dict[str, str]) -> None:
-    mechanism = XOAuth2("user", TOKEN)
+    mechanism = XOAuth2(Identity("user", TOKEN))
     assert mechanism.next(challenge) == b""
     assert mechanism.reasons == reasons
 
 
 @given(st.binary(max_size=200) | st.from_regex(rb'\A\{"status":("([^"\\]|\\u[0-9a-f]{4}){0,9}"|[0-9.eE-]{1,9})\}\Z'))
 def test_reasons_can_be_printed_whatever_came(challenge: bytes) -> None:
-    mechanism = XOAuth2("user", TOKEN)
+    mechanism = XOAuth2(Identity("user", TOKEN))
     mechanism.next(challenge)
     assert mechanism.reasons is not None
     for key, value in mechanism.reasons.items():

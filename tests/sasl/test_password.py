@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from mailslot import Password
-from mailslot.sasl.mechanism import MechanismError
+from mailslot import Secret
+from mailslot.sasl.mechanism import Identity, MechanismError
 from mailslot.sasl.password import Login, Plain
 
-CREDENTIALS = Password("tim", "tanstaaftanstaaf")
+CREDENTIALS = Identity("tim", Secret("tanstaaftanstaaf"))
 
 
 def test_plain_is_the_example_of_rfc_4616() -> None:
@@ -16,13 +16,13 @@ def test_plain_is_the_example_of_rfc_4616() -> None:
     mechanism = Plain(CREDENTIALS)
     assert mechanism.start() == b"\0tim\0tanstaaftanstaaf"
     assert mechanism.finished
-    assert mechanism.secret == "tanstaaftanstaaf"
+    assert mechanism.secrets == (Secret("tanstaaftanstaaf"),)
     with pytest.raises(MechanismError):
         mechanism.next(b"")
 
 
 def test_plain_in_utf_8() -> None:
-    assert Plain(Password("jürgen", "pässword")).start() == "\0jürgen\0pässword".encode()
+    assert Plain(Identity("jürgen", Secret("pässword"))).start() == "\0jürgen\0pässword".encode()
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_plain_in_utf_8() -> None:
 )
 def test_login_answers_by_order_whatever_the_words(prompts: tuple[bytes, bytes]) -> None:
     mechanism = Login(CREDENTIALS)
-    assert mechanism.secret == "tanstaaftanstaaf"
+    assert mechanism.secrets == (Secret("tanstaaftanstaaf"),)
     assert mechanism.start() is None
     assert [mechanism.next(prompts[0]), mechanism.finished] == [b"tim", False]
     assert [mechanism.next(prompts[1]), mechanism.finished] == [b"tanstaaftanstaaf", True]

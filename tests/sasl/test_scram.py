@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mailslot import InputError, Password
-from mailslot.sasl.mechanism import MechanismError
+from mailslot import InputError, Secret
+from mailslot.sasl.mechanism import Identity, MechanismError
 from mailslot.sasl.scram import MAX_ITERATIONS, MIN_ITERATIONS, ScramSha256, saslprep
 
 # RFC 7677 section 3.
@@ -22,8 +22,12 @@ CLIENT_FINAL: Final = f"c=biws,r={SERVER_NONCE},p=dHzbZapWIk4jUhN+Ute9ytag9zjfMH
 SERVER_FINAL: Final = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
 
 
+def identity(user: str, password: str) -> Identity:
+    return Identity(user, Secret(password))
+
+
 def scram() -> ScramSha256:
-    return ScramSha256(Password("user", "pencil"), nonce=NONCE)
+    return ScramSha256(identity("user", "pencil"), nonce=NONCE)
 
 
 def test_the_example_of_rfc_7677() -> None:
@@ -35,20 +39,20 @@ def test_the_example_of_rfc_7677() -> None:
     assert not mechanism.finished
     assert mechanism.next(SERVER_FINAL.encode()) == b""
     assert mechanism.finished
-    assert mechanism.secret == "pencil"
-    assert mechanism.verifier == SERVER_FINAL.removeprefix("v=")
+    assert mechanism.secrets[0] == "pencil"
+    assert mechanism.secrets[1] == mechanism.verifier == SERVER_FINAL.removeprefix("v=")
     with pytest.raises(MechanismError, match="third"):
         mechanism.next(b"")
 
 
 def test_the_user_is_escaped_and_prepared() -> None:
     """RFC 5802 section 5.1, "n"."""
-    first = ScramSha256(Password("a=b,c\u00ad\u00aa", "pencil"), nonce="x").start()
+    first = ScramSha256(identity("a=b,c\u00ad\u00aa", "pencil"), nonce="x").start()
     assert first == b"n,,n=a=3Db=2Cca,r=x"
 
 
 def test_nonces_are_long_and_new() -> None:
-    nonces = [ScramSha256(Password("user", "pencil")).start().partition(b",r=")[2] for _ in range(50)]
+    nonces = [ScramSha256(identity("user", "pencil")).start().partition(b",r=")[2] for _ in range(50)]
     assert len(set(nonces)) == 50
     assert all(len(base64.b64decode(nonce)) >= 18 and b"," not in nonce for nonce in nonces)
 
@@ -172,7 +176,7 @@ def test_saslprep_refuses(text: str) -> None:
     with pytest.raises(InputError):
         saslprep(text)
     with pytest.raises(InputError):
-        ScramSha256(Password("user", text)) if "\u0007" not in text else ScramSha256(Password("user", text + "x"))
+        ScramSha256(identity("user", text)) if "\u0007" not in text else ScramSha256(identity("user", text + "x"))
 
 
 def test_saslprep_right_to_left() -> None:

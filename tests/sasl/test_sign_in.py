@@ -24,9 +24,9 @@ from mailslot import (
     TokenError,
 )
 from mailslot.sasl.bearer import OAuthBearer, XOAuth2
-from mailslot.sasl.exchange import Step, Verdict, decode_challenge, exchange
+from mailslot.sasl.exchange import decode_challenge, exchange
+from mailslot.sasl.mechanism import Identity
 from mailslot.sasl.password import Login, Plain
-from mailslot.sasl.refusal import refusal_cause
 from mailslot.sasl.scram import ScramSha256
 from mailslot.sasl.sign_in import (
     SignInAgainError,
@@ -36,9 +36,12 @@ from mailslot.sasl.sign_in import (
     signed_in,
     temporary,
 )
+from mailslot.sasl.transport import AuthenticationResult, SaslTransport, Step
+from mailslot.wire.redact import Redactor
 
 USER = "scanner@example.com"
 PASSWORD = Password(USER, "open sesame")
+BY_PASSWORD = Identity(USER, PASSWORD.password)
 PROMPT = ""
 OK = Reply(None, None, "Logged in.", positive=True)
 NO = Reply(None, "AUTH", "No.", positive=False)
@@ -73,7 +76,7 @@ class Tokens:
 
 @dataclass
 class Script:
-    """A carrier whose server says what is written.
+    """A dialogue with a server that says what is written.
 
     Attributes:
         answers: a challenge (str), a last word (`Reply`), or how the line breaks.
@@ -100,39 +103,52 @@ class Script:
             return Step(answer, None)
         return Step(Reply(None, None, answer, positive=True), answer)
 
-    def keep_secret(self, secret: Secret) -> None:
-        self.secrets.append(secret)
-
-    def fits(self, mechanism: str, initial: bytes) -> bool:
-        return len(mechanism) + len(initial) <= self.longest
-
-    async def auth(self, mechanism: str, initial: bytes | None) -> Step:
-        return self._step("AUTH", mechanism, initial)
-
-    async def respond(self, response: bytes) -> Step:
-        return self._step(response)
-
-    async def cancel(self) -> Step:
-        return self._step("*")
-
     def enter(self, stage: str) -> None:
         self.stages.append(stage)
 
-    async def compute(self, work: Any, challenge: bytes) -> bytes:
-        self.computed += 1
-        return work(challenge)
+    @property
+    def redactor(self) -> Redactor:
+        redactor = Redactor()
+        redactor.add = self.secrets.append  # type: ignore[method-assign]  # to see what it learns
+        return redactor
 
-    def refusal(self, credentials: Any, verdict: Verdict) -> SignInError:
-        cause, retryable = refusal_cause(credentials, verdict)
-        return SignInError("refused", cause=cause, reply=verdict.reply, retryable=retryable, challenge=verdict.reasons)
+    async def run_in_thread(self, work: Any, octets: bytes) -> bytes:
+        self.computed += 1
+        return work(octets)
+
+    @property
+    def transport(self) -> SaslTransport:
+        async def auth(mechanism: str, initial: bytes | None, noted: str) -> Step:
+            return self._step("AUTH", mechanism, initial)
+
+        async def respond(response: bytes, noted: str) -> Step:
+            return self._step(response)
+
+        async def cancel() -> Step:
+            return self._step("*")
+
+        return SaslTransport(
+            dialogue=self,
+            host="h",
+            port=995,
+            send_auth=auth,
+            send_response=respond,
+            send_cancel=cancel,
+            max_command=self.longest,
+            cause_of=lambda stage, reply, otherwise: (otherwise, False),
+        )
+
+
+def by_token(token: str, port: int = 1) -> Identity:
+    return Identity(USER, Secret(token), "h", port)
 
 
 def xoauth2(token: str) -> bytes:
-    return XOAuth2(USER, AccessToken(token)).start()
+    return XOAuth2(by_token(token)).start()
 
 
-async def by(carrier: Script, source: Any, mechanism: str = "XOAUTH2", again: SignInAgainError | None = None) -> None:
-    await sign_in(OAuth(USER, source), mechanism, carrier, host="h", port=995, again=again)
+async def by(script: Script, source: Any, mechanism: str = "XOAUTH2", again: SignInAgainError | None = None) -> None:
+    await sign_in(OAuth(USER, source), mechanism, script.transport, again=again)
 
 
 class TestChoose:
@@ -156,38 +172,38 @@ class TestChoose:
 
 
 class TestExchange:
-    @pytest.mark.parametrize(
-        "mechanism", [XOAuth2(USER, AccessToken("t")), OAuthBearer(USER, AccessToken("t"), "h", 1)]
-    )
+    @pytest.mark.parametrize("mechanism", [XOAuth2(by_token("t")), OAuthBearer(by_token("t"))])
     async def test_a_token_waits_for_the_prompt(self, mechanism: Any) -> None:
         script = Script([PROMPT, OK])
-        assert (await exchange(mechanism, script)).accepted
+        assert (await exchange(mechanism, script.transport)).accepted
         assert script.heard == [("AUTH", mechanism.name, None), (mechanism.start(),)]
         assert script.secrets == [Secret("t")]
 
     @pytest.mark.parametrize("prompt", [PROMPT, "VXNlcm5hbWU6", "go on", "=", "\ufffd"])
     async def test_the_prompts_words_mean_nothing(self, prompt: str) -> None:
-        assert (await exchange(XOAuth2(USER, AccessToken("t")), Script([prompt, OK]))).accepted
+        assert (await exchange(XOAuth2(by_token("t")), Script([prompt, OK]).transport)).accepted
 
     @pytest.mark.parametrize("longest", [1_000, 10])
     async def test_plain_goes_along_where_it_fits(self, longest: int) -> None:
         at_once = longest == 1_000
         script = Script([OK] if at_once else [PROMPT, OK], longest)
-        assert await exchange(Plain(PASSWORD), script) == Verdict(accepted=True, reply=OK, reasons=None, presented=True)
+        assert await exchange(Plain(BY_PASSWORD), script.transport) == AuthenticationResult(
+            accepted=True, reply=OK, reasons=None, presented=True
+        )
         response = f"\0{USER}\0open sesame".encode()
         assert script.heard == ([("AUTH", "PLAIN", response)] if at_once else [("AUTH", "PLAIN", None), (response,)])
 
     async def test_login_with_odd_prompts(self) -> None:
         script = Script(["no base64!", "=====", OK])
-        assert (await exchange(Login(PASSWORD), script)).accepted
+        assert (await exchange(Login(BY_PASSWORD), script.transport)).accepted
         assert script.heard == [("AUTH", "LOGIN", None), (USER.encode(),), (b"open sesame",)]
 
     async def test_scram_works_in_the_background_and_hides_what_proves_the_server(self) -> None:
-        mechanism = ScramSha256(Password("user", "pencil"), nonce="rOprNGfwEbeRWgbNEkqO")
+        mechanism = ScramSha256(Identity("user", Secret("pencil")), nonce="rOprNGfwEbeRWgbNEkqO")
         first = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
         final = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
         script = Script([b64(first), b64(final), OK])
-        assert (await exchange(mechanism, script)).accepted
+        assert (await exchange(mechanism, script.transport)).accepted
         assert script.computed == 2
         assert script.heard[-1] == (b"",)
         assert final.removeprefix("v=") in [secret.reveal() for secret in script.secrets]
@@ -203,61 +219,59 @@ class TestExchange:
     async def test_scram_believes_no_server_without_proof(self, answers: list[Any]) -> None:
         """AT-03: v= missing, but a yes."""
         with pytest.raises(ServerError, match="before it was complete") as caught:
-            await exchange(ScramSha256(PASSWORD, nonce="n"), Script(answers))
+            await exchange(ScramSha256(BY_PASSWORD, nonce="n"), Script(answers).transport)
         assert caught.value.cause == "protocol_error"
         assert caught.value.reply == OK
 
     async def test_a_wrong_password_in_scram_is_a_refusal(self) -> None:
         script = Script([b64("r=n%x,s=c2FsdA==,i=4096"), b64("e=invalid-proof"), NO])
-        verdict = await exchange(ScramSha256(PASSWORD, nonce="n"), script)
-        assert (verdict.accepted, verdict.reply, script.heard[-1]) == (False, NO, (b"",))
+        result = await exchange(ScramSha256(BY_PASSWORD, nonce="n"), script.transport)
+        assert (result.accepted, result.reply, script.heard[-1]) == (False, NO, (b"",))
 
     @pytest.mark.parametrize(
         "mechanism",
         [
-            lambda: XOAuth2(USER, AccessToken("t")),
-            lambda: OAuthBearer(USER, AccessToken("t"), "h", 1),
-            lambda: Login(PASSWORD),
-            lambda: Plain(Password(USER, "p" * 2_000)),
+            lambda: XOAuth2(by_token("t")),
+            lambda: OAuthBearer(by_token("t")),
+            lambda: Login(BY_PASSWORD),
+            lambda: Plain(Identity(USER, Secret("p" * 2_000))),
         ],
     )
     async def test_a_yes_to_auth_itself_lets_nobody_in(self, mechanism: Any) -> None:
         """Nobody has signed in before anything was presented."""
         with pytest.raises(ServerError, match="before it was complete"):
-            await exchange(mechanism(), Script([OK]))
+            await exchange(mechanism(), Script([OK]).transport)
 
     async def test_login_is_not_complete_after_the_user(self) -> None:
         with pytest.raises(ServerError, match="before it was complete"):
-            await exchange(Login(PASSWORD), Script([b64("Username:"), OK]))
+            await exchange(Login(BY_PASSWORD), Script([b64("Username:"), OK]).transport)
 
     @pytest.mark.parametrize("said", [OK, NO])
     async def test_reasons_make_a_yes_unbelievable(self, said: Reply) -> None:
         script = Script([PROMPT, reasons("401"), said])
         if said.positive:
             with pytest.raises(ServerError, match="before it was complete"):
-                await exchange(XOAuth2(USER, AccessToken("t")), script)
+                await exchange(XOAuth2(by_token("t")), script.transport)
         else:
-            verdict = await exchange(XOAuth2(USER, AccessToken("t")), script)
-            assert verdict == Verdict(accepted=False, reply=NO, reasons={"status": "401"}, presented=True)
+            result = await exchange(XOAuth2(by_token("t")), script.transport)
+            assert result == AuthenticationResult(accepted=False, reply=NO, reasons={"status": "401"}, presented=True)
         assert script.heard[-1] == (b"",)
 
     @pytest.mark.parametrize("broken", [NO, EOFError("closed"), ConnectionResetError()])
     @pytest.mark.parametrize(
         ("mechanism", "challenges"),
         [
-            pytest.param(lambda: XOAuth2(USER, AccessToken("t")), [PROMPT, "e30 e30="], id="base64 with spaces"),
-            pytest.param(lambda: XOAuth2(USER, AccessToken("t")), [PROMPT, "{}"], id="JSON in the clear"),
-            pytest.param(lambda: XOAuth2(USER, AccessToken("t")), [PROMPT, "e30"], id="base64 without its end"),
-            pytest.param(lambda: XOAuth2(USER, AccessToken("t")), [PROMPT, "e30=", "e30="], id="endless XOAUTH2"),
+            pytest.param(lambda: XOAuth2(by_token("t")), [PROMPT, "e30 e30="], id="base64 with spaces"),
+            pytest.param(lambda: XOAuth2(by_token("t")), [PROMPT, "{}"], id="JSON in the clear"),
+            pytest.param(lambda: XOAuth2(by_token("t")), [PROMPT, "e30"], id="base64 without its end"),
+            pytest.param(lambda: XOAuth2(by_token("t")), [PROMPT, "e30=", "e30="], id="endless XOAUTH2"),
+            pytest.param(lambda: OAuthBearer(by_token("t")), [PROMPT, "", ""], id="endless OAUTHBEARER"),
+            pytest.param(lambda: Plain(BY_PASSWORD), [PROMPT], id="endless PLAIN"),
+            pytest.param(lambda: Login(BY_PASSWORD), [PROMPT, "", ""], id="endless LOGIN"),
+            pytest.param(lambda: ScramSha256(BY_PASSWORD), ["garbage!"], id="SCRAM, no base64"),
+            pytest.param(lambda: ScramSha256(BY_PASSWORD), [b64("r=x,s=c2FsdA==,i=4096")], id="SCRAM, wrong nonce"),
             pytest.param(
-                lambda: OAuthBearer(USER, AccessToken("t"), "h", 1), [PROMPT, "", ""], id="endless OAUTHBEARER"
-            ),
-            pytest.param(lambda: Plain(PASSWORD), [PROMPT], id="endless PLAIN"),
-            pytest.param(lambda: Login(PASSWORD), [PROMPT, "", ""], id="endless LOGIN"),
-            pytest.param(lambda: ScramSha256(PASSWORD), ["garbage!"], id="SCRAM, no base64"),
-            pytest.param(lambda: ScramSha256(PASSWORD), [b64("r=x,s=c2FsdA==,i=4096")], id="SCRAM, wrong nonce"),
-            pytest.param(
-                lambda: ScramSha256(PASSWORD, nonce="n"),
+                lambda: ScramSha256(BY_PASSWORD, nonce="n"),
                 [b64("r=n%x,s=c2FsdA==,i=4096"), b64("e=x"), ""],
                 id="endless SCRAM",
             ),
@@ -266,14 +280,14 @@ class TestExchange:
     async def test_what_makes_no_sense_is_cancelled(self, mechanism: Any, challenges: list[str], broken: Any) -> None:
         script = Script([*challenges, broken])
         with pytest.raises(ServerError, match="makes no sense") as caught:
-            await exchange(mechanism(), script)
+            await exchange(mechanism(), script.transport)
         assert caught.value.cause == "protocol_error"
         assert script.heard[-1] == ("*",)
         assert script.answers == []
 
     async def test_silence_after_a_cancellation_is_silence(self) -> None:
         with pytest.raises(TimeoutError):
-            await exchange(Plain(PASSWORD), Script([PROMPT, TimeoutError()]))
+            await exchange(Plain(BY_PASSWORD), Script([PROMPT, TimeoutError()]).transport)
 
 
 class TestSignIn:
@@ -281,12 +295,12 @@ class TestSignIn:
     async def test_a_refused_password_is_tried_once(self, mechanism: str) -> None:
         script = Script([NO])
         with pytest.raises(SignInError) as caught:
-            await sign_in(PASSWORD, mechanism, script, host="h", port=1)
+            await sign_in(PASSWORD, mechanism, script.transport)
         assert caught.value.cause == ("password_refused" if mechanism != "LOGIN" else "sign_in_method_not_offered")
         assert len(script.heard) == 1
 
     async def test_an_accepted_password(self) -> None:
-        await sign_in(PASSWORD, "PLAIN", Script([OK]), host="h", port=1)
+        await sign_in(PASSWORD, "PLAIN", Script([OK]).transport)
 
     async def test_an_accepted_token(self) -> None:
         source = Tokens("one")
@@ -390,7 +404,7 @@ class TestSignIn:
     async def test_oauthbearer_names_the_server(self) -> None:
         script = Script([PROMPT, OK])
         await by(script, Tokens("one"), "OAUTHBEARER")
-        assert script.heard[-1] == (OAuthBearer(USER, AccessToken("one"), "h", 995).start(),)
+        assert script.heard[-1] == (OAuthBearer(by_token("one", 995)).start(),)
 
 
 class Line:
@@ -607,9 +621,9 @@ class TestWithoutAPrompt:
     )
     async def test_else_it_is_not(self, answer: Reply, longest: int, alive: bool) -> None:
         script = Script([answer], longest=longest, alive=alive)
-        mechanism = XOAuth2(USER, AccessToken("t0ken"))
-        verdict = await exchange(mechanism, script)
-        assert (verdict.accepted, verdict.presented, mechanism.presented) == (False, False, False)
+        mechanism = XOAuth2(by_token("t0ken"))
+        result = await exchange(mechanism, script.transport)
+        assert (result.accepted, result.presented, mechanism.presented) == (False, False, False)
         assert script.heard == [("AUTH", "XOAUTH2", None)]
 
     async def test_it_is_tried_once(self) -> None:

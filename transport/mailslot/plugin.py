@@ -59,7 +59,8 @@ if TYPE_CHECKING:
     from mailslot.sasl.sign_in import sign_in
     from mailslot.service.device import Device, Identity, open_device
     from mailslot.service.poller import poll_once
-    from mailslot.slots.access import Access, Accesses
+    from mailslot.slots.access import Accesses
+    from mailslot.slots.connection import Access
     from mailslot.slots.maildrop import Maildrop, MaildropSession, PushingMaildrop, maildrop_of, pop3
     from mailslot.slots.records import Records
     from mailslot.slots.submitter import SubmissionSession, Submitter
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
     from mailslot.spool.store import Store
 
 _LATER: Final = {
-    "Access": "slots.access",
+    "Access": "slots.connection",
     "Accesses": "slots.access",
     "Capabilities": "smtp.capabilities",
     "Client": "oauth.client",

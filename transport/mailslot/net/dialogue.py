@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 import anyio
+import anyio.to_thread
 
 from mailslot.errors import ClosedError, MailError, NetworkError, RefusedError, ServerError, Stage
 from mailslot.net.endpoint import in_seconds
@@ -98,6 +99,10 @@ class Dialogue(Generic[L]):
             if self._on_stage is not None:
                 self._on_stage(stage)
 
+    def enter(self, stage: Stage) -> None:
+        """Note which step begins."""
+        self.stage = stage
+
     @property
     def closed(self) -> bool:
         """Whether the connection is closed."""
@@ -117,6 +122,10 @@ class Dialogue(Generic[L]):
         """Note in the transcript that TLS is up."""
         if self.transcript is not None:
             self.transcript.event("encrypted from here on")
+
+    async def run_in_thread(self, work: Callable[[bytes], bytes], octets: bytes) -> bytes:
+        """Do work that takes long without holding up anything else."""
+        return await anyio.to_thread.run_sync(work, octets)
 
     async def abort(self) -> None:
         """Close the connection at once, without a word."""

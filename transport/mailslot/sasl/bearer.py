@@ -8,49 +8,32 @@ has to be answered (XOAUTH2: empty, OAUTHBEARER: one \\x01) before the server sa
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final, cast
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 
-from mailslot.sasl.mechanism import MechanismError
+from mailslot.sasl.mechanism import Mechanism, MechanismError
 
 if TYPE_CHECKING:
-    from mailslot.sasl.credentials import AccessToken
-    from mailslot.wire.secret import Secret
+    from mailslot.sasl.mechanism import CredentialKind
 
 MAX_REASONS: Final = 8_192
 """Octets of a challenge that are looked into; more are not reasons but an attack."""
 
 
-class _Bearer:
+class _Bearer(Mechanism):
     """What both mechanisms share.
 
-    Attributes:
-        presented: whether the token was given out to be sent.
-        reasons: the refusal's JSON, its values as text, or an empty mapping where the challenge was no JSON
-            object; None while there was no challenge.
+    Hardly a token fits the line of the command (RFC 4954 section 4, RFC 5034 section 4), and servers that cut the
+    line refuse the token as if it were bad: it waits for the prompt.
     """
 
-    name: str
-    _acknowledgement: bytes
+    kind: ClassVar[CredentialKind] = "token"
+    waits_for_prompt = True
+    _acknowledgement: ClassVar[bytes]
 
-    def __init__(self, token: AccessToken) -> None:
-        self._token = token
-        self.presented = False
-        self.reasons: dict[str, str] | None = None
-
-    @property
-    def secret(self) -> Secret:
-        """The token."""
-        return self._token.value
-
-    @property
-    def initial(self) -> bytes:
-        """What holds the token."""
-        raise NotImplementedError
-
+    @abstractmethod
     def start(self) -> bytes:
-        """Return what holds the token, to be sent."""
-        self.presented = True
-        return self.initial
+        """Return what holds the token."""
 
     @property
     def finished(self) -> bool:
@@ -73,35 +56,27 @@ class XOAuth2(_Bearer):
     """XOAUTH2."""
 
     name = "XOAUTH2"
+    strength = 1
     _acknowledgement = b""
 
-    def __init__(self, user: str, token: AccessToken) -> None:
-        super().__init__(token)
-        self._user = user
-
-    @property
-    def initial(self) -> bytes:
-        """``user=…\\x01auth=Bearer …\\x01\\x01``."""
-        return f"user={self._user}\x01auth=Bearer {self._token.value.reveal()}\x01\x01".encode()
+    def start(self) -> bytes:
+        """Return ``user=…\\x01auth=Bearer …\\x01\\x01``."""
+        return f"user={self.identity.user}\x01auth=Bearer {self.identity.secret.reveal()}\x01\x01".encode()
 
 
 class OAuthBearer(_Bearer):
-    """OAUTHBEARER; host and port are those that the client wanted to reach (RFC 7628 section 3.1)."""
+    """OAUTHBEARER, the standard one; host and port are those that the client wanted (RFC 7628 section 3.1)."""
 
     name = "OAUTHBEARER"
+    strength = 2
     _acknowledgement = b"\x01"
 
-    def __init__(self, user: str, token: AccessToken, host: str, port: int) -> None:
-        super().__init__(token)
-        self._user, self._host, self._port = user, host, port
-
-    @property
-    def initial(self) -> bytes:
-        """The GS2 header with the user (RFC 5801 section 4) and the key/value pairs."""
-        user = self._user.replace("=", "=3D").replace(",", "=2C")
-        return (
-            f"n,a={user},\x01host={self._host}\x01port={self._port}\x01auth=Bearer {self._token.value.reveal()}\x01\x01"
-        ).encode()
+    def start(self) -> bytes:
+        """Return the GS2 header with the user (RFC 5801 section 4) and the key/value pairs."""
+        identity = self.identity
+        user = identity.user.replace("=", "=3D").replace(",", "=2C")
+        server = f"host={identity.host}\x01port={identity.port}"
+        return f"n,a={user},\x01{server}\x01auth=Bearer {identity.secret.reveal()}\x01\x01".encode()
 
 
 def _reasons(challenge: bytes) -> dict[str, str]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, runtime_checkable
 
 from mailslot.errors import InputError
+from mailslot.sasl.registry import names
 from mailslot.wire.secret import Secret
+
+if TYPE_CHECKING:
+    from mailslot.sasl.mechanism import CredentialKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +95,17 @@ class OAuth:
         mechanism: ``"XOAUTH2"`` or ``"OAUTHBEARER"`` to insist on one; None to choose by what is offered.
     """
 
+    kind: ClassVar[CredentialKind] = "token"
+
     user: str
     source: TokenSource = field(repr=False)
     mechanism: str | None = None
 
     def __post_init__(self) -> None:
         check_identity(self.user)
-        if self.mechanism not in (None, "XOAUTH2", "OAUTHBEARER"):
+        if self.mechanism is not None and self.mechanism not in names(self.kind):
             raise InputError(
-                f"{self.mechanism!r} is not a bearer mechanism; use XOAUTH2 or OAUTHBEARER.",
+                f"{self.mechanism!r} is not a bearer mechanism; use {' or '.join(names(self.kind))}.",
                 stage="sign_in",
             )
 
@@ -112,6 +118,9 @@ class Password:
         user: the user name.
         password: the password; given as `str`, kept as a `Secret`.
     """
+
+    kind: ClassVar[CredentialKind] = "password"
+    mechanism: ClassVar[None] = None
 
     user: str
     password: Secret

@@ -2,51 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from mailslot.sasl.mechanism import MechanismError
+from mailslot.sasl.mechanism import Mechanism, MechanismError
 
 if TYPE_CHECKING:
-    from mailslot.sasl.credentials import Password
-    from mailslot.wire.secret import Secret
+    from mailslot.sasl.mechanism import CredentialKind, Identity
 
 
-class Plain:
+class Plain(Mechanism):
     """PLAIN (RFC 4616)."""
 
     name = "PLAIN"
-    finished = True
-
-    def __init__(self, credentials: Password) -> None:
-        self._credentials = credentials
+    kind: ClassVar[CredentialKind] = "password"
+    strength = 2
 
     @property
-    def secret(self) -> Secret:
-        """The password."""
-        return self._credentials.password
+    def finished(self) -> bool:
+        """True: all is said at once."""
+        return True
 
     def start(self) -> bytes:
         """Return ``authzid NUL authcid NUL password``, the first one empty."""
-        return f"\0{self._credentials.user}\0{self._credentials.password.reveal()}".encode()
+        return f"\0{self.identity.user}\0{self.identity.secret.reveal()}".encode()
 
     def next(self, challenge: bytes) -> bytes:  # noqa: ARG002 - no challenge is due
         """Raise: the server has nothing to ask."""
         raise MechanismError("a challenge where PLAIN has none")
 
 
-class Login:
+class Login(Mechanism):
     """LOGIN (draft-murchison-sasl-login): the server asks for the user, then for the password, in any words."""
 
     name = "LOGIN"
+    kind: ClassVar[CredentialKind] = "password"
+    strength = 1
+    free_prompts = True
 
-    def __init__(self, credentials: Password) -> None:
-        self._credentials = credentials
-        self._answers = [credentials.user, credentials.password.reveal()]
-
-    @property
-    def secret(self) -> Secret:
-        """The password."""
-        return self._credentials.password
+    def __init__(self, identity: Identity) -> None:
+        super().__init__(identity)
+        self._answers = [identity.user, identity.secret.reveal()]
 
     @property
     def finished(self) -> bool:

@@ -12,16 +12,16 @@ import hmac
 import secrets
 import stringprep
 import unicodedata
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from mailslot.errors import InputError
-from mailslot.sasl.mechanism import MechanismError
+from mailslot.sasl.mechanism import Mechanism, MechanismError
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mailslot.sasl.credentials import Password
+    from mailslot.sasl.mechanism import CredentialKind, Identity
 
 MIN_ITERATIONS: Final = 4_096
 """Fewer make the password guessable from the dialogue (RFC 7677 section 4)."""
@@ -32,7 +32,7 @@ MAX_ITERATIONS: Final = 600_000
 _GS2: Final = b"n,,"
 
 
-class ScramSha256:
+class ScramSha256(Mechanism):
     """SCRAM-SHA-256.
 
     Attributes:
@@ -43,21 +43,29 @@ class ScramSha256:
     """
 
     name = "SCRAM-SHA-256"
+    kind: ClassVar[CredentialKind] = "password"
+    strength = 3
+    is_slow = True
 
-    def __init__(self, credentials: Password, *, nonce: str | None = None) -> None:
-        self._credentials = credentials
+    def __init__(self, identity: Identity, *, nonce: str | None = None) -> None:
+        super().__init__(identity)
         self._nonce = nonce or base64.b64encode(secrets.token_bytes(24)).decode()
-        user = saslprep(credentials.user).replace("=", "=3D").replace(",", "=2C")
-        self._password = saslprep(credentials.password.reveal()).encode()
+        user = saslprep(identity.user).replace("=", "=3D").replace(",", "=2C")
+        self._password = saslprep(identity.secret.reveal()).encode()
         self._first = f"n={user},r={self._nonce}".encode()
         self.verifier = Secret("")
         self._steps: list[Callable[[bytes], bytes]] = [self._prove, self._verify]
-        self.finished = False
+        self._finished = False
 
     @property
-    def secret(self) -> Secret:
-        """The password."""
-        return self._credentials.password
+    def secrets(self) -> tuple[Secret, ...]:
+        """The password, and the verifier."""
+        return (*super().secrets, self.verifier)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the server proved that it knows the password."""
+        return self._finished
 
     def start(self) -> bytes:
         """Return the client-first message (RFC 5802 section 7)."""
@@ -104,7 +112,7 @@ class ScramSha256:
             return b""
         if not self.verifier or self.verifier != fields.get("v"):
             raise MechanismError("the server did not prove that it knows the password")
-        self.finished = True
+        self._finished = True
         return b""
 
 

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from mailslot.errors import MailError, NetworkError, TokenError
-from mailslot.sasl.bearer import OAuthBearer, XOAuth2
 from mailslot.sasl.credentials import AccessToken, Credentials, OAuth, TokenSource
-from mailslot.sasl.exchange import Carrier, Verdict, exchange
-from mailslot.sasl.password import Login, Plain
-from mailslot.sasl.scram import ScramSha256
+from mailslot.sasl.exchange import exchange
+from mailslot.sasl.mechanism import Identity
+from mailslot.sasl.registry import create, names
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
 
     from mailslot.errors import SignInError
     from mailslot.sasl.mechanism import Mechanism
+    from mailslot.sasl.transport import AuthenticationResult, SaslTransport
     from mailslot.wire.reply import Reply
-
-BEARER: Final = ("OAUTHBEARER", "XOAUTH2")
-"""The bearer mechanisms, the standard one first (RFC 7628)."""
-
-PASSWORD: Final = ("SCRAM-SHA-256", "PLAIN", "LOGIN")
-"""The password mechanisms, the strongest first."""
+    from mailslot.wire.secret import Secret
 
 # A bearer refusal for one of these may be cured by a new token. The words are OAUTHBEARER's for 400 and 401 (RFC 6750
 # section 3.1); Gmail says 400, or "invalid_request", of any token that it does not take.
@@ -47,20 +43,15 @@ class SignInAgainError(Exception):
 
 def choose(credentials: Credentials, offered: Collection[str]) -> str | None:
     """Return the mechanism to use, or None where none fits; a token never falls back to a password's."""
-    if isinstance(credentials, OAuth):
-        wanted: tuple[str, ...] = BEARER if credentials.mechanism is None else (credentials.mechanism,)
-    else:
-        wanted = PASSWORD
+    wanted = names(credentials.kind) if credentials.mechanism is None else (credentials.mechanism,)
     return next((name for name in wanted if name in offered), None)
 
 
 async def sign_in(
     credentials: Credentials,
     mechanism: str,
-    carrier: Carrier,
+    transport: SaslTransport,
     *,
-    host: str,
-    port: int,
     again: SignInAgainError | None = None,
 ) -> None:
     """Sign in.
@@ -71,9 +62,7 @@ async def sign_in(
     Args:
         credentials: who, and with what.
         mechanism: by which mechanism; one that `choose` returns for these credentials.
-        carrier: the session.
-        host: the server's name as the caller gave it (RFC 7628 section 3.1).
-        port: its port.
+        transport: the session.
         again: where this is the second try on a new connection: what the first one left.
 
     Raises:
@@ -82,44 +71,57 @@ async def sign_in(
         SignInAgainError: the second try needs a new connection.
         ServerError: the server said yes without what has to come first, or asked what makes no sense.
     """
-    if not isinstance(credentials, OAuth):
-        verdict = await exchange(_password(mechanism, credentials), carrier)
-        if not verdict.accepted:
-            raise carrier.refusal(credentials, verdict)
+    begin = partial(_begin, mechanism, credentials.user, transport)
+    if isinstance(credentials, OAuth):
+        await _by_token(credentials, begin, transport, again)
         return
+    result = await exchange(begin(credentials.password), transport)
+    if not result.accepted:
+        raise transport.refusal(credentials, result)
 
-    async def token_of(source: TokenSource, *, force: bool) -> AccessToken:
-        carrier.enter("token")
-        token = await fetch(source, force=force)
-        carrier.enter("sign_in")
+
+def _begin(mechanism: str, user: str, transport: SaslTransport, secret: Secret) -> Mechanism:
+    return create(mechanism, Identity(user, secret, transport.host, transport.port))
+
+
+async def _by_token(
+    credentials: OAuth,
+    begin: Callable[[Secret], Mechanism],
+    transport: SaslTransport,
+    again: SignInAgainError | None,
+) -> None:
+    async def token_of(*, force: bool) -> AccessToken:
+        transport.dialogue.enter("token")
+        token = await fetch(credentials.source, force=force)
+        transport.dialogue.enter("sign_in")
         return token
 
-    token = again.token if again else await token_of(credentials.source, force=False)
-    verdict = await exchange(_bearer(mechanism, credentials, token, host, port), carrier)
-    if verdict.accepted:
+    token = again.token if again else await token_of(force=False)
+    result = await exchange(begin(token.value), transport)
+    if result.accepted:
         return
-    refusal = carrier.refusal(credentials, verdict)
-    if again or not _curable(verdict):
+    refusal = transport.refusal(credentials, result)
+    if again or not _curable(result):
         raise refusal
     try:
-        fresh = await token_of(credentials.source, force=True)
+        fresh = await token_of(force=True)
     except TokenError as error:
         if error.cause != "token_not_renewable":
             raise
         # There is no other token, so what the server said of this one stands.
         raise refusal from error
     retry = SignInAgainError(fresh, refusal, renewed=fresh.value != token.value)
-    if not carrier.alive:
+    if not transport.dialogue.alive:
         raise retry
-    verdict = await _second(_bearer(mechanism, credentials, fresh, host, port), carrier, retry)
-    if not verdict.accepted:
-        raise carrier.refusal(credentials, verdict)
+    result = await _second(begin(fresh.value), transport, retry)
+    if not result.accepted:
+        raise transport.refusal(credentials, result)
 
 
-async def _second(mechanism: XOAuth2 | OAuthBearer, carrier: Carrier, retry: SignInAgainError) -> Verdict:
+async def _second(mechanism: Mechanism, transport: SaslTransport, retry: SignInAgainError) -> AuthenticationResult:
     """Try a second time on the same connection; raise `retry` where the server has closed it after the first."""
     try:
-        return await exchange(mechanism, carrier)
+        return await exchange(mechanism, transport)
     except TimeoutError:
         raise
     except (OSError, EOFError) as error:
@@ -212,22 +214,9 @@ def temporary(reply: Reply) -> bool:
     return reply.enhanced in {"IN-USE", "LOGIN-DELAY"} or (reply.enhanced or "").startswith("SYS/TEMP")
 
 
-def _curable(verdict: Verdict) -> bool:
-    status = (verdict.reasons or {}).get("status")
+def _curable(result: AuthenticationResult) -> bool:
+    status = (result.reasons or {}).get("status")
     if status is None:
         # A temporary refusal in so many words says nothing against the token.
-        return verdict.presented and not temporary(verdict.reply)
+        return result.presented and not temporary(result.reply)
     return status.lower() in _CURABLE
-
-
-def _bearer(name: str, credentials: OAuth, token: AccessToken, host: str, port: int) -> XOAuth2 | OAuthBearer:
-    if name == "XOAUTH2":
-        return XOAuth2(credentials.user, token)
-    return OAuthBearer(credentials.user, token, host, port)
-
-
-def _password(name: str, credentials: Credentials) -> Mechanism:
-    assert not isinstance(credentials, OAuth)  # noqa: S101 - for the type checkers
-    if name == "SCRAM-SHA-256":
-        return ScramSha256(credentials)
-    return Plain(credentials) if name == "PLAIN" else Login(credentials)

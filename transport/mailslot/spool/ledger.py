@@ -199,7 +199,8 @@ class Ledger:
             found = transaction.connection.execute(query, (record,)).fetchall()
             seen = [row["uid"] for row in found if row["uid"] in there and abs(transaction.now - row["seen_at"]) > _DAY]
             transaction.connection.executemany(
-                "UPDATE uids SET seen_at = ? WHERE record = ? AND uid = ?", [(transaction.now, record, uid) for uid in seen]
+                "UPDATE uids SET seen_at = ? WHERE record = ? AND uid = ?",
+                [(transaction.now, record, uid) for uid in seen],
             )
             oldest = transaction.now - self._limits.uids
             left = [row for row in found if row["uid"] not in there]
