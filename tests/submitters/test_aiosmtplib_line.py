@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
+import virtual_time
 from mailslot import MailError, Security
 from mailslot_plugins.aiosmtplib.submitter import connect
 from smtp.servers import MESSAGE, SENDER, TO, Wire, long, serving
@@ -20,8 +21,8 @@ pytestmark = pytest.mark.virtual_time
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return virtual_time.backend("asyncio")
 
 
 async def taking(wire: Wire) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import tomllib
 from functools import partial
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
 import pytest
 
+import virtual_time
 from mailslot import MailError, OAuth, Security, StaticToken, connect_smtp
 from mailslot_plugins.aiosmtplib.submitter import connect
 from mailslot_plugins.sandbox import Fault, run_sandbox
@@ -29,8 +30,8 @@ RECIPIENTS = [f"r{number}@example.com" for number in range(3)]
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return virtual_time.backend("asyncio")
 
 
 async def event_loops(submitter: Submitter) -> str:
