@@ -210,7 +210,10 @@ async def test_too_late_to_cancel(spool: Spool) -> None:
     with pytest.raises(InputError, match="being sent at this moment"):
         await spool.cancel(job.id)
     await spool.hand_over(job.id)
-    with pytest.raises(InputError, match="nobody can know"):
+    with pytest.raises(InputError, match="whose answer is awaited at this moment, so it cannot be cancelled"):
+        await spool.cancel(job.id)
+    await spool.abandon(job.id)
+    with pytest.raises(InputError, match="whose answer never came: nobody can know"):
         await spool.cancel(job.id)
     assert (await spool.job(job.id)).state == "in_doubt"
 
@@ -242,6 +245,8 @@ async def test_what_a_delivery_holds_is_not_sent_again(home: Path, spool: Spool,
             ) as caught:
                 await who.retry(job.id)
             assert caught.value.cause == "job_state"
+            with pytest.raises(InputError, match="whose answer is awaited at this moment, so it cannot be cancelled"):
+                await who.cancel(job.id)
         assert (await other.job(job.id)).state == "in_doubt"
         job = await spool.settle(job.id, accepted=["to@example.com"], reply="250 ok")
         assert (job.state, job.doubts, job.delivering) == ("sent", 0, False)
