@@ -286,10 +286,12 @@ async def test_a_message_that_is_gone_cannot_be_sent_again(spool: Spool, home: P
     assert (await spool.job(job.id)).state == "failed"
 
 
-async def test_no_such_job(spool: Spool) -> None:
+@pytest.mark.parametrize("number", [17, 0, 2**63 - 1, 2**63, -(2**63) - 1, 10**40])
+async def test_no_such_job(spool: Spool, number: int) -> None:
+    """Whether or not the database could have such a number."""
     for call in (spool.job, spool.cancel, spool.retry, spool.hand_over, spool.settle, spool.requeue):
-        with pytest.raises(InputError, match=r"^There is no job 17\.$") as caught:
-            await call(17)
+        with pytest.raises(InputError, match=rf"^There is no job {number}\.$") as caught:
+            await call(number)
         assert caught.value.cause == "unknown_job"
 
 
