@@ -210,7 +210,10 @@ async def test_too_late_to_cancel(spool: Spool) -> None:
     with pytest.raises(InputError, match="being sent at this moment"):
         await spool.cancel(job.id)
     await spool.hand_over(job.id)
-    with pytest.raises(InputError, match="nobody can know"):
+    with pytest.raises(InputError, match="whose answer is awaited at this moment, so it cannot be cancelled"):
+        await spool.cancel(job.id)
+    await spool.abandon(job.id)
+    with pytest.raises(InputError, match="whose answer never came: nobody can know"):
         await spool.cancel(job.id)
     assert (await spool.job(job.id)).state == "in_doubt"
 
@@ -242,6 +245,8 @@ async def test_what_a_delivery_holds_is_not_sent_again(home: Path, spool: Spool,
             ) as caught:
                 await who.retry(job.id)
             assert caught.value.cause == "job_state"
+            with pytest.raises(InputError, match="whose answer is awaited at this moment, so it cannot be cancelled"):
+                await who.cancel(job.id)
         assert (await other.job(job.id)).state == "in_doubt"
         job = await spool.settle(job.id, accepted=["to@example.com"], reply="250 ok")
         assert (job.state, job.doubts, job.delivering) == ("sent", 0, False)
@@ -281,10 +286,12 @@ async def test_a_message_that_is_gone_cannot_be_sent_again(spool: Spool, home: P
     assert (await spool.job(job.id)).state == "failed"
 
 
-async def test_no_such_job(spool: Spool) -> None:
+@pytest.mark.parametrize("number", [17, 0, 2**63 - 1, 2**63, -(2**63) - 1, 10**40])
+async def test_no_such_job(spool: Spool, number: int) -> None:
+    """Whether or not the database could have such a number."""
     for call in (spool.job, spool.cancel, spool.retry, spool.hand_over, spool.settle, spool.requeue):
-        with pytest.raises(InputError, match=r"^There is no job 17\.$") as caught:
-            await call(17)
+        with pytest.raises(InputError, match=rf"^There is no job {number}\.$") as caught:
+            await call(number)
         assert caught.value.cause == "unknown_job"
 
 

@@ -113,9 +113,7 @@ _NO: Final[Mapping[tuple[Event, State], str]] = {
     ("retry", "sending"): "is being sent at this moment",
 }
 
-_AWAITED: Final = (
-    "was handed to the mail server, whose answer is awaited at this moment, so it cannot be sent again now"
-)
+_AWAITED: Final = "was handed to the mail server, whose answer is awaited at this moment, so it cannot be"
 
 _IS: Final[Mapping[State, str]] = {
     "queued": "is waiting",
@@ -148,8 +146,8 @@ def next_state(event: Event, state: State, job_id: int, *, delivering: bool = Fa
         InputError: the table has no such transition; the sentence says what the job is. A `DeliveringError` where it
             has none as long as a delivery goes on.
     """
-    if delivering and event == "retry":
-        raise _delivering(event, state, job_id, _AWAITED)
+    if delivering and event in {"cancel", "retry"}:
+        raise _delivering(event, state, job_id, f"{_AWAITED} {_VERBS[event]}")
     try:
         return TRANSITIONS[state][event]
     except KeyError:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mailslot.errors import InputError
 from mailslot.spool.incoming import MAIL_STATES, Incoming, Known, MailState
-from mailslot.spool.rows import marks, whole
+from mailslot.spool.rows import by_id, marks, whole
 
 if TYPE_CHECKING:
     import sqlite3
@@ -73,7 +73,7 @@ def load(connection: sqlite3.Connection, folder: Path, mail_id: int) -> Incoming
     Raises:
         InputError: there is none.
     """
-    row = connection.execute("SELECT * FROM mails WHERE id = ?", (mail_id,)).fetchone()
+    row = by_id(connection, "SELECT * FROM mails WHERE id = ?", mail_id)
     if row is None:
         raise InputError(f"There is no mail {mail_id}.", stage="spool", cause="unknown_mail")
     return _mail_of(row, folder)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _CLOCK_SET_BACK: Final = 60.0
 """Seconds by which a job's last change must lie in the future for its next attempt to mean nothing any more."""
 
+_LARGEST: Final = 2**63 - 1
+"""The largest number that the database takes (SQLite, "Datatypes")."""
+
 _JUST_NOW: Final = 5.0
 """Seconds within which a clock that was set is noticed."""
 
@@ -68,13 +71,21 @@ def insert(connection: sqlite3.Connection, envelope: Envelope, *, file: str, now
     return cursor.lastrowid
 
 
+def by_id(connection: sqlite3.Connection, query: str, number: int) -> sqlite3.Row | None:
+    """Return the row of a number that somebody has named; None where there is none, as of one that fits no database."""
+    if abs(number) > _LARGEST:
+        return None
+    row: sqlite3.Row | None = connection.execute(query, (number,)).fetchone()
+    return row
+
+
 def load(connection: sqlite3.Connection, job_id: int) -> Job:
     """Return a job.
 
     Raises:
         InputError: there is none.
     """
-    row = connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    row = by_id(connection, "SELECT * FROM jobs WHERE id = ?", job_id)
     if row is None:
         raise InputError(f"There is no job {job_id}.", stage="spool", cause="unknown_job")
     return job_of(row)
