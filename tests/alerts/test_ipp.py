@@ -17,7 +17,7 @@ from mailslot_plugins.alerts.board import Cleared, Observed, Raised
 from mailslot_plugins.alerts.ipp_watch import conditions, watch
 from mailslot_plugins.alerts.kinds import REASONS
 from mailslot_plugins.printers.ipp.client import http_address, printer_attributes
-from mailslot_plugins.printers.ipp.codec import Attribute, Group, Tag, decode, encode
+from mailslot_plugins.printers.ipp.codec import MAX_OCTETS, Attribute, Group, Tag, decode, encode
 from mailslot_plugins.printers.ipp.supplies import Supply, counters, supplies
 
 if TYPE_CHECKING:
@@ -171,6 +171,16 @@ HEAD = struct.pack(">BBHI", 2, 0, 0, 1)
 def test_octets_that_are_no_response(octets: bytes) -> None:
     with pytest.raises(ServerError):
         decode(octets)
+
+
+@pytest.mark.parametrize("piece", [b"\x04", b"\x21\x00\x01n\x00\x04\x00\x00\x00\x05"], ids=["groups", "values"])
+def test_answers_of_very_many_pieces_are_not_read_to_their_end(piece: bytes) -> None:
+    """A megabyte of them would keep the event loop, and all of the device with it, busy for many seconds."""
+    head = bytes.fromhex("0200 0000 00000001 04")
+    assert decode(head + piece * 1000 + b"\x03").groups
+    with pytest.raises(ServerError, match="not IPP") as raised:
+        decode(head + piece * (MAX_OCTETS // len(piece)))
+    assert "more groups and values" in raised.value.detail
 
 
 @given(st.binary(max_size=200))

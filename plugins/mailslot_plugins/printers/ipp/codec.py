@@ -49,6 +49,9 @@ mappings, what is of no type that we know as bytes, and what has no value as Non
 MAX_OCTETS: Final = 1 << 20
 """The most octets that are decoded."""
 
+_MAX_TAGS: Final = 20_000
+"""Groups and values that are read: a megabyte holds a million empty groups, over which everything would stand still."""
+
 _MAX_DEPTH: Final = 8
 _FIRST_VALUE_TAG: Final = 0x10
 _NO_VALUE: Final = range(0x10, 0x20)
@@ -155,13 +158,14 @@ class _Reader:
     def __init__(self, octets: bytes, at: int) -> None:
         self._octets = octets
         self._at = at
+        self._tags = 0
 
     def groups(self) -> Iterator[Group]:
         group: int | None = None
         attributes: dict[str, list[Value]] = {}
         name = ""
         while True:
-            tag = self._octet()
+            tag = self._tag()
             if tag < _FIRST_VALUE_TAG:
                 if group is not None:
                     yield Group(group, _frozen(attributes))
@@ -175,10 +179,13 @@ class _Reader:
                 raise ValueError("a value stands outside of an attribute")
             attributes.setdefault(name, []).append(value)
 
-    def _octet(self) -> int:
-        octet = self._octets[self._at]
+    def _tag(self) -> int:
+        self._tags += 1
+        if self._tags > _MAX_TAGS:
+            raise ValueError("it has more groups and values than are read")
+        tag = self._octets[self._at]
         self._at += 1
-        return octet
+        return tag
 
     def _field(self) -> bytes:
         (length,) = struct.unpack_from(">H", self._octets, self._at)
@@ -201,7 +208,7 @@ class _Reader:
         members: dict[str, list[Value]] = {}
         name = ""
         while True:
-            tag = self._octet()
+            tag = self._tag()
             self._field()
             if tag == Tag.END_COLLECTION:
                 self._field()
