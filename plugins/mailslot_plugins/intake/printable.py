@@ -16,6 +16,7 @@ from mailslot_plugins.intake.pictures import (
     PictureKind,
     UnreadablePictureError,
     read_picture,
+    resized,
 )
 from mailslot_plugins.intake.pwg import SYNC, Form, RasterType, write_page
 from mailslot_plugins.intake.refused import Refused
@@ -242,7 +243,7 @@ def _placed(image: Image.Image, size: tuple[int, int], dpi: int) -> Image.Image:
     scale = min(scale, size[0] / image.width, size[1] / image.height)
     fitted = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     if fitted != image.size:
-        image = (image.convert("L") if image.mode == "1" else image).resize(fitted, Image.Resampling.BOX)
+        image = resized(image, fitted)
     sheet = Image.new("RGB" if image.mode == "RGB" else "L", size, "white")
     sheet.paste(image, ((size[0] - fitted[0]) // 2, (size[1] - fitted[1]) // 2))
     return sheet
