@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 
 import pytest
@@ -133,3 +134,16 @@ def test_hairlines(grey: float, resolution: Resolution, across: int) -> None:
     [page] = pages_of(ruled(grey), "pdf", resolution, 1)
     assert runs(page.crop((500, 0, 501, page.height))) >= across
     assert runs(page.crop((850, page.height // 2, WIDE, page.height // 2 + 1))) >= 38
+
+
+def test_letters_of_a_coarse_scan_are_no_steps() -> None:
+    drawn = Image.new("L", (2 * WIDE, 2 * WIDE), 255)
+    draw = ImageDraw.Draw(drawn)
+    for inset in range(200, 1300, 350):
+        draw.ellipse((inset, inset, 2 * WIDE - inset, 2 * WIDE - inset), outline=0, width=24)
+    coarse = io.BytesIO()
+    drawn.resize((WIDE // 2, WIDE // 2), Image.Resampling.BOX).save(coarse, "PNG")
+    [page] = pages_of(coarse.getvalue(), "png", FINE, 1)
+    whole = drawn.resize(page.size, Image.Resampling.BOX).point(lambda grey: 0 if grey < 128 else 255)
+    wrong = ImageChops.difference(page.convert("L"), whole).histogram()[255]
+    assert wrong < 0.06 * whole.histogram()[0]

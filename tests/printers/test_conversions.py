@@ -126,6 +126,35 @@ async def test_pictures_keep_their_look(tmp_path: Path) -> None:
     assert made.path == tmp_path / "turned.jpg"
 
 
+@pytest.mark.parametrize(
+    ("dpi", "size", "kind"),
+    # A picture of no size of its own is as large as the paper, one of a size has that size, a page of a PDF, too.
+    [(None, (877, 1754), "png"), ((100, 100), (300, 600), "png"), (None, (300, 600), "pdf")],
+)
+async def test_the_size_of_what_is_printed(
+    dpi: tuple[int, int] | None, size: tuple[int, int], kind: Kind, tmp_path: Path
+) -> None:
+    need("libcups", raster.present(), "comes with script/setup on Debian")
+    path = tmp_path / f"picture.{kind}"
+    values = {"resolution": 100} if kind == "pdf" else {"dpi": dpi} if dpi else {}
+    Image.new("L", (200, 400)).save(path, **values)
+    [made] = await prepare(document(path, kind), tmp_path, Wanted((PWG,), dpi=150, raster_types=("sgray_8",)))
+    [sheet] = raster.read(made.path)
+    left, top, right, bottom = ImageChops.invert(sheet.image.convert("L")).getbbox() or (0, 0, 0, 0)
+    assert (right - left, bottom - top) == pytest.approx(size, abs=4)
+
+
+async def test_a_jpeg_says_its_size_where_it_has_one(tmp_path: Path) -> None:
+    for name, values in (("fax.tif", {"dpi": (204, 204)}), ("logo.gif", {})):
+        Image.new("L", (400, 200)).save(tmp_path / name, **values)
+    [fax] = await prepare(document(tmp_path / "fax.tif", "tiff"), tmp_path, Wanted((JPEG,), dpi=600))
+    [logo] = await prepare(document(tmp_path / "logo.gif", "gif"), tmp_path, Wanted((JPEG,), dpi=600))
+    with Image.open(fax.path) as image:
+        assert image.info["dpi"] == (204, 204)
+    with Image.open(logo.path) as image:
+        assert "dpi" not in image.info
+
+
 def _turned() -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -21,6 +21,7 @@ from mailslot_plugins.intake.pictures import (
     PictureKind,
     UnreadablePictureError,
     read_picture,
+    resized,
 )
 from mailslot_plugins.intake.text_pages import text_pages
 from mailslot_plugins.intake.tiff import UnreadableTiffError, tiff_pages
@@ -148,7 +149,7 @@ def fitted(page: tuple[Image.Image, float, float], resolution: Resolution) -> Im
         min(WIDTH, max(1, round(wide * shrink * resolution.x))),
         max(1, round(high * shrink * resolution.y)),
     )
-    scaled = image if image.size == size else image.convert("L").resize(size, Image.Resampling.BOX)
+    scaled = image if image.size == size else resized(image, size)
     if size[0] == WIDTH:
         return scaled
     sheet = Image.new("L", (WIDTH, size[1]), 255)

@@ -86,6 +86,18 @@ def read_picture(
     raise DamagedPictureError(_as_wanted(image, mode)) from why
 
 
+def resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return an image of another size; one of mode ``1`` in grey.
+
+    Shrunk, each pixel is the mean of those that it stands for, so that no thin line is lost. Enlarged, what is smooth
+    stays smooth: letters of a scan of 100 dpi would be steps. Black and white alone stay what they are.
+    """
+    grows = size[0] > image.width or size[1] > image.height
+    smooth = grows and image.mode != "1"
+    grey = image.convert("L") if image.mode == "1" else image
+    return grey.resize(size, Image.Resampling.BICUBIC if smooth else Image.Resampling.BOX)
+
+
 def _read(source: Path | BinaryIO, kind: PictureKind, most: int | None, *, damaged: bool = False) -> Image.Image:
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(source, formats=[FORMATS[kind]]) as opened:

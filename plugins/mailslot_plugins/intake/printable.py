@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from mailslot_plugins.intake.pictures import (
     PictureKind,
     UnreadablePictureError,
     read_picture,
+    resized,
 )
 from mailslot_plugins.intake.pwg import SYNC, Form, RasterType, write_page
 from mailslot_plugins.intake.refused import Refused
@@ -150,11 +152,14 @@ def _sheets(
 ) -> Iterator[Image.Image]:
     """Return the pages of a document that has no pixels of its own."""
     if kind == "pdf":
-        yield from _pdf_pages(path, size, dpi, limits)
+        pages = _pdf_pages(path, size, dpi, limits)
     elif kind in {"text", "html"}:
-        yield from text_pages(_text(path, kind), (round(size[0] * dpi), round(size[1] * dpi)), dpi, notes)
+        pages = text_pages(_text(path, kind), (round(size[0] * dpi), round(size[1] * dpi)), dpi, notes)
     else:
         raise Refused("Documents of this kind cannot be converted for the printer.")
+    for page in pages:
+        page.info["dpi"] = (dpi, dpi)
+        yield page
 
 
 @contextmanager
@@ -233,16 +238,24 @@ def _shown(image: Image.Image, request: dict[str, Any]) -> Image.Image:
     return image if request["color"] or image.mode == "1" else image.convert("L")
 
 
-def _placed(image: Image.Image, size: tuple[int, int], dpi: int) -> Image.Image:
-    """Return an image in the middle of a sheet; turned and made smaller where it must be."""
+def _dots(image: Image.Image) -> float:
+    """Return the pixels an inch of a page; 0.0 where nobody knows."""
     own = image.info.get("dpi")
+    return float(own[0]) if own and float(own[0]) >= 50 else 0.0
+
+
+def _placed(image: Image.Image, size: tuple[int, int], dpi: int) -> Image.Image:
+    """Return an image in the middle of a sheet: turned, and made smaller where it must be.
+
+    A picture without a size of its own is as large as the sheet.
+    """
+    dots = _dots(image)
     if (image.width > image.height) != (size[0] > size[1]) and image.width != image.height:
         image = image.transpose(Image.Transpose.ROTATE_90)
-    scale = dpi / float(own[0]) if own and float(own[0]) >= 50 else 1.0
-    scale = min(scale, size[0] / image.width, size[1] / image.height)
+    scale = min(dpi / dots if dots else math.inf, size[0] / image.width, size[1] / image.height)
     fitted = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     if fitted != image.size:
-        image = (image.convert("L") if image.mode == "1" else image).resize(fitted, Image.Resampling.BOX)
+        image = resized(image, fitted)
     sheet = Image.new("RGB" if image.mode == "RGB" else "L", size, "white")
     sheet.paste(image, ((size[0] - fitted[0]) // 2, (size[1] - fitted[1]) // 2))
     return sheet
@@ -277,7 +290,8 @@ def _as_jpeg(pages: Iterator[Image.Image], request: dict[str, Any], _size: tuple
     for number, page in enumerate(pages):
         name = f"{request['name']}-{number + 1:03}.{request['suffix']}"
         shown = _shown(page, request)
-        dots = int(request["dpi"])
+        # Without a size, it is as large as the printer likes.
+        dots = round(_dots(page))
         (shown.convert("L") if shown.mode == "1" else shown).save(name, "JPEG", quality=92, dpi=(dots, dots))
         files.append(name)
     return {"files": files, "pages": len(files)}
@@ -288,14 +302,10 @@ def _as_pdf(pages: Iterator[Image.Image], request: dict[str, Any], size: tuple[f
     number = 0
     for number, page in enumerate(pages, start=1):
         shown = _shown(page, request)
-        own = page.info.get("dpi")
-        dots = float(own[0]) if own and float(own[0]) >= 50 else 0.0
-        if request["kind"] in {"text", "html"}:
-            dots = float(request["dpi"])
         # A picture without a size of its own, or larger than the paper, is as large as the paper.
         least = max(min(shown.size) / min(size), max(shown.size) / max(size))
         quality = {} if shown.mode == "1" else {"quality": 92}
-        shown.save(name, "PDF", resolution=max(dots, least), append=number > 1, **quality)
+        shown.save(name, "PDF", resolution=max(_dots(page), least), append=number > 1, **quality)
     return {"files": [name], "pages": number}
 
 
