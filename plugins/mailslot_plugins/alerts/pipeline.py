@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from mailslot.containment import Contained
-from mailslot.errors import MailError
+from mailslot.plugin import RESUBMIT_AFTER, UNATTENDED, MailError, PanelPackage, RetryPolicy, SetAside
 from mailslot.service.log import described
-from mailslot.service.pipeline import PanelPackage, SetAside
-from mailslot.service.retry import RESUBMIT_AFTER, UNATTENDED, RetryPolicy
 from mailslot_plugins.alerts import health_watch, ipp_watch
 from mailslot_plugins.alerts.alarms import Alarms
 from mailslot_plugins.alerts.board import Observed
@@ -22,8 +20,7 @@ from mailslot_plugins.alerts.webhook import post_stuck
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from mailslot.service.device import Device
-    from mailslot.spool.incoming import Incoming
+    from mailslot.plugin import Device, Incoming
 
 TICK: Final = 5.0
 """How often what has become due by time alone is looked at, in seconds."""

@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from mailslot.errors import InputError
-from mailslot.slots import keys
-from mailslot.slots.keys import Key
-from mailslot.slots.section import Section
+from mailslot.plugin import InputError, Key, Section, keys
 from mailslot_plugins.alerts import schedule
 from mailslot_plugins.alerts.board import HOUR, Policy
 from mailslot_plugins.alerts.kinds import KINDS, SEVERITIES

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mailslot.errors import InputError
-from mailslot.slots import keys
-from mailslot.slots.keys import Key
-from mailslot.slots.section import Section
+from mailslot.plugin import InputError, Key, Section, keys
 from mailslot.smtp.address import parse_address
 from mailslot_plugins.intake.senders import MAX_LISTED, sender_list
 from mailslot_plugins.printers.printer import is_address, sets_printer, used_printers

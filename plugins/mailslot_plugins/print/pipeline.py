@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from anyio.to_thread import run_sync
 
-from mailslot.errors import InputError, MailError
-from mailslot.service.pipeline import Done, Later, PanelPackage, SetAside
-from mailslot.service.retry import RESUBMIT_AFTER, UNATTENDED, RetryPolicy
+from mailslot.plugin import (
+    RESUBMIT_AFTER,
+    UNATTENDED,
+    Done,
+    InputError,
+    Later,
+    MailError,
+    PanelPackage,
+    RetryPolicy,
+    SetAside,
+)
 from mailslot.vault import durable
 from mailslot_plugins.intake.process import IntakeError
 from mailslot_plugins.print.section import SECTION
@@ -22,8 +30,7 @@ from mailslot_plugins.printers.printer import Options, find_printer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mailslot.service.device import Device
-    from mailslot.spool.incoming import Incoming
+    from mailslot.plugin import Device, Incoming
     from mailslot_plugins.printers.printer import Printer
 
 _UNSET: Final = 300.0

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mailslot.slots import keys
-from mailslot.slots.keys import Key
-from mailslot.slots.section import Section
+from mailslot.plugin import Key, Section, keys
 from mailslot_plugins.intake.senders import MAX_LISTED, sender_list
 from mailslot_plugins.print.options import NAMES
 from mailslot_plugins.printers.printer import is_address, sets_printer, used_printers

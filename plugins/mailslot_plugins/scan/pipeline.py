@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mailslot.service.pipeline import PanelPackage, SetAside
-from mailslot.service.retry import RESUBMIT_AFTER, RetryPolicy
+from mailslot.plugin import RESUBMIT_AFTER, PanelPackage, RetryPolicy, SetAside
 from mailslot_plugins.scan.section import SCAN
 
 if TYPE_CHECKING:
-    from mailslot.service.device import Device
-    from mailslot.service.pipeline import Handled
-    from mailslot.slots.section import Section
-    from mailslot.spool.incoming import Incoming
+    from mailslot.plugin import Device, Handled, Incoming, Section
 
 
 class ScanPipeline:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, cast
 
-from mailslot.errors import InputError
-from mailslot.slots import keys
-from mailslot.slots.keys import Key
-from mailslot.slots.section import Section
+from mailslot.plugin import InputError, Key, Section, keys
 from mailslot_plugins.scan.names import Pattern
 from mailslot_plugins.sending.recipients import parse_mailboxes
 

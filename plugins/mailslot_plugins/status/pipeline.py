@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING, Final
 
 from anyio.to_thread import run_sync
 
-from mailslot.errors import MailError
-from mailslot.service.pipeline import Done, Later, PanelPackage, SetAside
-from mailslot.service.retry import RESUBMIT_AFTER, UNATTENDED, RetryPolicy
-from mailslot.slots.section import DEVICE
-from mailslot.spool.job import NewJob
+from mailslot.plugin import (
+    DEVICE,
+    RESUBMIT_AFTER,
+    UNATTENDED,
+    Done,
+    Later,
+    MailError,
+    NewJob,
+    PanelPackage,
+    RetryPolicy,
+    SetAside,
+)
 from mailslot_plugins.alerts.alarms import RECORD, sender_of
 from mailslot_plugins.alerts.section import SECTION as ALERTS
 from mailslot_plugins.intake.answerable import judge, own_addresses
@@ -27,9 +34,7 @@ from mailslot_plugins.status.request import HELP, parse_request
 from mailslot_plugins.status.section import SECTION
 
 if TYPE_CHECKING:
-    from mailslot.message import Mailbox, Message
-    from mailslot.service.device import Device
-    from mailslot.spool.incoming import Incoming
+    from mailslot.plugin import Device, Incoming, Mailbox, Message
     from mailslot_plugins.intake.mail import OpenedMail
 
 LIFETIME: Final = 86400.0
