@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_plus
+from urllib.parse import parse_qsl, unquote_plus
 
 import pytest
 from cryptography import x509
@@ -22,13 +22,14 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 from joserfc import jwt
-from joserfc.jwk import import_key
+from joserfc.jwk import OctKey, import_key
 
 from mailslot import InputError
 from mailslot.oauth.certificate import certificate_ends
 from mailslot.oauth.client import Certificate, Client
-from mailslot.oauth.client_authentication import prove
 from mailslot.oauth.http import TokenHttp
+from mailslot.oauth.request import Request as Prepared
+from mailslot.oauth.request import prepare
 from mailslot.wire.secret import Secret
 from oauth.service import answering, client, reply
 
@@ -63,33 +64,54 @@ def with_certificate(certificate: Certificate, **quirks: object) -> Client:
     return replace(client(secret="ignored", **quirks), certificate=certificate)
 
 
+def prove(who: Client) -> Prepared:
+    return prepare(URL, {}, who, now=NOW)
+
+
+def form(request: Prepared) -> dict[str, str]:
+    return dict(parse_qsl(request.body, strict_parsing=bool(request.body)))
+
+
 def test_nobody_needs_to_prove_anything() -> None:
-    proof = prove(client(), URL, now=NOW)
-    assert (proof.form, proof.authorization) == ({"client_id": "the client"}, None)
+    request = prove(client())
+    assert form(request) == {"client_id": "the client"}
+    assert "Authorization" not in request.headers
 
 
 def test_a_provider_that_wants_a_secret_of_every_application() -> None:
     with pytest.raises(InputError, match="set client_secret"):
-        prove(client(secret_required=True), URL, now=NOW)
-    assert prove(client(secret="s", secret_required=True), URL, now=NOW).authorization
-    assert prove(replace(client(secret_required=True), client_id=""), URL, now=NOW).form == {"client_id": ""}
+        prove(client(secret_required=True))
+    assert prove(client(secret="s", secret_required=True)).headers["Authorization"]
+    assert form(prove(replace(client(secret_required=True), client_id=""))) == {}
 
 
 @pytest.mark.parametrize("secret", ["simple", "a:b", "50%", "a+b c", "ü€", "~.-_"])
 def test_basic_encodes_each_half(secret: str) -> None:
-    proof = prove(client(secret=secret), URL, now=NOW)
-    assert proof.form == {}
-    assert proof.authorization is not None
-    scheme, _, coded = proof.authorization.reveal().partition(" ")
+    request = prove(client(secret=secret))
+    assert form(request) == {}
+    scheme, _, coded = request.headers["Authorization"].partition(" ")
     name, _, password = base64.b64decode(coded, validate=True).decode("ascii").partition(":")
     assert (scheme, unquote_plus(name), unquote_plus(password)) == ("Basic", "the client", secret)
 
 
 def test_post() -> None:
-    proof = prove(client(secret="s", client_authentication="client_secret_post"), URL, now=NOW)
-    assert proof.form == {"client_id": "the client", "client_secret": "s"}
-    assert proof.authorization is None
-    assert "'s'" not in repr(proof)
+    request = prove(client(secret="the-secret", client_authentication="client_secret_post"))
+    assert form(request) == {"client_id": "the client", "client_secret": "the-secret"}
+    assert "Authorization" not in request.headers
+    assert "the-secret" not in repr(request)
+
+
+def test_an_assertion_by_secret() -> None:
+    secret = "a secret of many characters, as servers give them"
+    requests = [prove(client(secret=secret, client_authentication="client_secret_jwt")) for _ in range(2)]
+    tokens = [jwt.decode(form(request)["client_assertion"], OctKey.import_key(secret)) for request in requests]
+    for request, token in zip(requests, tokens, strict=True):
+        assert form(request)["client_id"] == token.claims["iss"] == token.claims["sub"] == "the client"
+        assert token.claims["aud"] == URL
+        assert token.header["alg"] == "HS256"
+        assert secret not in repr(request) + request.body
+        assert Secret(form(request)["client_assertion"]) in request.secrets
+    assert tokens[0].claims["jti"] != tokens[1].claims["jti"]
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "PS256"])
@@ -104,16 +126,14 @@ def test_an_elliptic_certificate(curve: ec.EllipticCurve, algorithm: str) -> Non
 
 def _check(who: Client, algorithm: str, kind: str) -> None:
     assert who.certificate is not None
-    proofs = [prove(who, URL, now=NOW).form for _ in range(2)]
+    proofs = [form(prove(who)) for _ in range(2)]
     certificate = x509.load_pem_x509_certificate(who.certificate.certificate.encode())
     key = import_key(who.certificate.key.reveal(), kind)
     ids = set()
-    for form in proofs:
-        assert form["client_id"] == "the client"
-        assert form["client_assertion_type"] == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-        assertion = form["client_assertion"]
-        assert isinstance(assertion, Secret)
-        token = jwt.decode(assertion.reveal(), key, algorithms=[algorithm])
+    for proof in proofs:
+        assert proof["client_id"] == "the client"
+        assert proof["client_assertion_type"] == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+        token = jwt.decode(proof["client_assertion"], key, algorithms=[algorithm])
         thumbprint = hashlib.sha256(certificate.public_bytes(Encoding.DER)).digest()
         assert token.header["x5t#S256"] == base64.urlsafe_b64encode(thumbprint).decode().rstrip("=")
         claims = token.claims
@@ -145,14 +165,14 @@ class TestUnusable:
         with pytest.raises(InputError, match="does not belong"):
             certificate_ends(replace(rsa_pair, key=other.key))
         with pytest.raises(InputError, match="right kind"):
-            prove(with_certificate(replace(rsa_pair, key=other.key)), URL, now=NOW)
+            prove(with_certificate(replace(rsa_pair, key=other.key)))
 
     def test_a_kind_that_nobody_takes(self) -> None:
         _refused(pair(ed25519.Ed25519PrivateKey.generate()), "use RSA")
 
 
 def _refused(certificate: Certificate, because: str) -> None:
-    for call in (lambda: certificate_ends(certificate), lambda: prove(with_certificate(certificate), URL, now=NOW)):
+    for call in (lambda: certificate_ends(certificate), lambda: prove(with_certificate(certificate))):
         with pytest.raises(InputError, match=because) as caught:
             call()
         assert caught.value.cause == "app_secret_invalid"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailslot import InputError
-from mailslot.oauth.discovery import complete, discover, well_known
+from mailslot.oauth.authlib_protocol import metadata_addresses
+from mailslot.oauth.discovery import complete, discover
 from mailslot.oauth.faults import Kind, TokenServiceError
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.presets import preset
@@ -71,7 +72,7 @@ PAGE = reply("<html>", content_type="text/html")
     ],
 )
 def test_where_it_looks(issuer: str, addresses: list[str]) -> None:
-    assert well_known(issuer) == addresses
+    assert metadata_addresses(issuer) == addresses
 
 
 async def test_the_first_address(http: TokenHttp) -> None:
@@ -201,6 +202,20 @@ async def test_basic_unless_only_post(http: TokenHttp, methods: object) -> None:
     async with answering(metadata(token_endpoint_auth_methods_supported=methods)) as service:
         provider = await complete(custom(issuer=service.url), http)
     assert provider.quirks.client_authentication == "client_secret_basic"
+
+
+@pytest.mark.parametrize(
+    ("methods", "chosen"),
+    [
+        (["private_key_jwt", "client_secret_jwt", "client_secret_post"], "client_secret_post"),
+        (["private_key_jwt", "client_secret_jwt"], "client_secret_jwt"),
+        (["none", "tls_client_auth", 7], "client_secret_basic"),
+    ],
+)
+async def test_what_a_server_takes(http: TokenHttp, methods: list[object], chosen: str) -> None:
+    async with answering(metadata(token_endpoint_auth_methods_supported=methods)) as service:
+        provider = await complete(custom(issuer=service.url), http)
+    assert provider.quirks.client_authentication == chosen
 
 
 @pytest.mark.parametrize("flag", [None, False, "true", 1])

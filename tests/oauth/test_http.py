@@ -393,13 +393,17 @@ async def test_what_a_refusal_repeats_of_the_request_is_masked(http: TokenHttp) 
         return reply({"error": "invalid_grant", "error_description": said, "hint": token[2:20]}, status=400)
 
     async with answering(echo) as service:
-        for method in ("client_secret_basic", "client_secret_post"):
+        for method in ("client_secret_basic", "client_secret_post", "client_secret_jwt"):
             who = client(service.url, secret=secret, client_authentication=method)
             answer = await http.post(service.url, {"refresh_token": Secret(token)}, client=who)
             shown = repr(answer)
             assert token[2:20] not in shown
             assert secret not in shown
-            for said in (service.last.headers.get("authorization"), service.last.form.get("client_secret")):
+            for said in (
+                service.last.headers.get("authorization"),
+                service.last.form.get("client_secret"),
+                service.last.form.get("client_assertion"),
+            ):
                 assert said is None or said.removeprefix("Basic ") not in shown
             assert answer.json is not None
             assert answer.json["error"] == "invalid_grant"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
@@ -11,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from mailslot import InputError, TokenError
+from mailslot.oauth.claims import members_of
 from mailslot.oauth.client import Client
 from mailslot.oauth.faults import TokenServiceError
 from mailslot.oauth.presets import preset
@@ -181,3 +184,37 @@ async def test_an_id_token_without_our_nonce(sandbox: Sandbox, panel: Client, ht
     with pytest.raises(TokenError, match="another sign-in") as refused:
         await attempt.redeem(attempt.code(parameters), http)
     assert refused.value.cause == "token_not_retrieved"
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_ours"),
+    [
+        ({}, True),
+        ({"aud": ["panel"]}, True),
+        ({"aud": ["panel", "other"], "azp": "panel"}, True),
+        ({"aud": ["panel", "other"]}, False),
+        ({"aud": "other"}, False),
+        ({"aud": "other", "azp": "panel"}, False),
+        ({"azp": "other"}, False),
+        ({"aud": None}, False),
+        ({"aud": {"panel": 1}}, False),
+        ({"nonce": "other"}, False),
+        ({"nonce": None}, False),
+    ],
+)
+async def test_an_id_token_of_another_sign_in_or_client(
+    sandbox: Sandbox, panel: Client, http: TokenHttp, changed: dict[str, object], is_ours: bool
+) -> None:
+    def alter(answer: dict[str, object]) -> dict[str, object]:
+        head, _, signature = str(answer["id_token"]).split(".")
+        members = {**(members_of(str(answer["id_token"])) or {}), **changed}
+        kept = {name: value for name, value in members.items() if value is not None}
+        payload = base64.urlsafe_b64encode(json.dumps(kept).encode()).decode().rstrip("=")
+        return {**answer, "id_token": f"{head}.{payload}.{signature}"}
+
+    sandbox.token_service.faults.append(WebFault("token", alter=alter))
+    attempt = Attempt(panel, HERE)
+    parameters = parse_parameters(urlsplit(await sign_in(attempt.address)).query)
+    assert parameters
+    with contextlib.nullcontext() if is_ours else pytest.raises(TokenError, match="another sign-in"):
+        await attempt.redeem(attempt.code(parameters), http)

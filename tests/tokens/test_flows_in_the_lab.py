@@ -183,6 +183,26 @@ async def test_an_application_signs_in_by_itself(provider: Provider, lab_panel: 
     assert "alice-secret" not in f"{refused.value} {refused.value.detail}"
 
 
+async def test_an_application_signs_with_its_secret(provider: Provider, lab_panel: Client, http: TokenHttp) -> None:
+    quirks = replace(lab_panel.provider.quirks, client_authentication="client_secret_jwt")
+    signing = replace(
+        lab_panel,
+        provider=replace(lab_panel.provider, quirks=quirks),
+        client_id="signing",
+        client_secret=Secret("the secret that signing signs with"),
+        scopes=("mail.send",),
+    )
+    grant = await AppFlow().obtain(signing, http, Nobody())
+    renewed = await AppFlow().renew(signing, http, grant)
+    assert renewed.access_token
+    assert provider.introspect(renewed.access_token.reveal())["client_id"] == "signing"
+    with pytest.raises(TokenServiceError) as refused:
+        await AppFlow().obtain(
+            replace(signing, client_secret=Secret("another secret of the same length")), http, Nobody()
+        )
+    assert refused.value.cause == "app_secret_invalid"
+
+
 async def test_the_mail_servers_take_what_came(
     flow: BrowserFlow | PasteFlow | DeviceFlow,
     browser: Browser,

@@ -10,7 +10,6 @@ from mailslot.oauth.token_response import new_grant, renewed_grant, request_toke
 
 if TYPE_CHECKING:
     from mailslot.oauth.client import Client
-    from mailslot.oauth.flow import Person
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
     from mailslot.oauth.token_response import TokenResponse
@@ -22,7 +21,7 @@ class AppFlow:
 
     name: str = "app"
 
-    async def obtain(self, client: Client, http: TokenHttp, person: Person) -> Grant:  # noqa: ARG002 - needs nobody
+    async def obtain(self, client: Client, http: TokenHttp, person: object) -> Grant:  # noqa: ARG002 - needs nobody
         """Ask for a token.
 
         Raises:

@@ -12,7 +12,7 @@ from mailslot_plugins.tokens.loopback import open_loopback
 
 if TYPE_CHECKING:
     from mailslot.oauth.client import Client
-    from mailslot.oauth.flow import Person
+    from mailslot.oauth.flow import AddressDisplay
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
 
@@ -28,7 +28,7 @@ class BrowserFlow(RenewedByRefreshToken):
     within: float = WITHIN
     name: str = "browser"
 
-    async def obtain(self, client: Client, http: TokenHttp, person: Person) -> Grant:
+    async def obtain(self, client: Client, http: TokenHttp, person: AddressDisplay) -> Grant:
         """Show the person an address, and wait until the browser comes back from it.
 
         Raises:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from mailslot.oauth.client import Client
-    from mailslot.oauth.flow import Person
+    from mailslot.oauth.flow import CodeDisplay
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
     from mailslot.oauth.token_response import TokenResponse
@@ -45,7 +45,7 @@ class DeviceFlow(RenewedByRefreshToken):
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     name: str = "device"
 
-    async def obtain(self, client: Client, http: TokenHttp, person: Person) -> Grant:
+    async def obtain(self, client: Client, http: TokenHttp, person: CodeDisplay) -> Grant:
         """Show the person a code, and ask the token service until it was entered.
 
         Raises:

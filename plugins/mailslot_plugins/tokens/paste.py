@@ -19,7 +19,7 @@ from mailslot_plugins.tokens.authorization import WITHIN, Attempt, not_in_time, 
 
 if TYPE_CHECKING:
     from mailslot.oauth.client import Client
-    from mailslot.oauth.flow import Person
+    from mailslot.oauth.flow import AddressPrompt
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
     from mailslot.wire.secret import Secret
@@ -56,7 +56,7 @@ class PasteFlow(RenewedByRefreshToken):
     within: float = WITHIN
     name: str = "paste"
 
-    async def obtain(self, client: Client, http: TokenHttp, person: Person) -> Grant:
+    async def obtain(self, client: Client, http: TokenHttp, person: AddressPrompt) -> Grant:
         """Show the person an address, and take the one that comes of it.
 
         What cannot be used is explained and asked for again; an empty paste gives up.
@@ -84,7 +84,7 @@ def nowhere(host: str) -> str:
     return f"http://{host}:{secrets.choice(_DYNAMIC_PORTS)}"
 
 
-async def _ask(attempt: Attempt, person: Person) -> Secret:
+async def _ask(attempt: Attempt, person: AddressPrompt) -> Secret:
     trouble = "No address was pasted, so there is no token."
     for _ in range(_TRIES):
         pasted = await person.ask_pasted_address(attempt.address)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mailslot.oauth.client import Client
-    from mailslot.oauth.flow import Person
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
     from mailslot.oauth.token_response import TokenResponse
@@ -73,7 +72,7 @@ class ServiceAccountFlow:
     clock: Callable[[], float] = time.time
     name: str = "service_account"
 
-    async def obtain(self, client: Client, http: TokenHttp, person: Person) -> Grant:  # noqa: ARG002 - needs nobody
+    async def obtain(self, client: Client, http: TokenHttp, person: object) -> Grant:  # noqa: ARG002 - needs nobody
         """Ask for a token.
 
         Raises:

@@ -57,6 +57,14 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
       jwks: { keys: [JSON.parse(readFileSync(certified))] },
     },
     {
+      client_id: 'signing',
+      client_secret: 'the secret that signing signs with',
+      grant_types: ['client_credentials'],
+      response_types: [],
+      redirect_uris: [],
+      token_endpoint_auth_method: 'client_secret_jwt',
+    },
+    {
       client_id: 'panel',
       application_type: 'native',
       grant_types: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],

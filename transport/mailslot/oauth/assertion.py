@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import secrets
-from typing import TYPE_CHECKING, Final
+import warnings
+from typing import TYPE_CHECKING, Any, Final
 
-from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, RSAKey
+from joserfc.jwk import ECKey, OctKey, RSAKey
 
 from mailslot.errors import InputError
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+with warnings.catch_warnings():  # authlib.deprecate adds a filter for the whole process as it is imported
+    from authlib.oauth2.rfc7523 import assertion
+
+_KINDS: Final[dict[str, Any]] = {"ES": ECKey, "HS": OctKey}  # RSA else (RFC 7518 section 3.1)
+_assertion: Final[Any] = assertion  # its types are known in part only
 
 LIFETIME: Final = 300
 """Seconds that an assertion is valid, which Entra wants to be ten minutes at most (certificate-credentials.md)."""
@@ -36,7 +41,7 @@ def sign(
     """Return an assertion, which is good for one request: its ``jti`` is a new one each time.
 
     Args:
-        key: the private key in PEM, unencrypted.
+        key: the private key in PEM, unencrypted; for ``HS`` algorithms the secret itself.
         issuer: ``iss``: the client's id, or the service account.
         subject: ``sub``: the client's id, or the mailbox it acts for.
         audience: ``aud``: the token endpoint.
@@ -49,22 +54,19 @@ def sign(
         InputError: the key cannot be used with this algorithm.
     """
     issued = int(now) - BACKDATED
-    own = {
-        "iss": issuer,
-        "sub": subject,
-        "aud": audience,
-        "iat": issued,
-        "nbf": issued,
-        "exp": int(now) + LIFETIME,
-        "jti": secrets.token_urlsafe(24),
-    }
-    kind = ECKey if algorithm.startswith("ES") else RSAKey
+    kind = _KINDS.get(algorithm[:2], RSAKey)
     try:
-        signed = jwt.encode(
-            {**(header or {}), "alg": algorithm},
-            {**(claims or {}), **own},
+        signed = _assertion.sign_jwt_bearer_assertion(
             kind.import_key(key.reveal()),
-            algorithms=[algorithm],
+            issuer,
+            audience,
+            subject,
+            issued_at=issued,
+            expires_at=int(now) + LIFETIME,
+            # authlib puts its jti into this dict: one that is used again would be replayed.
+            claims={**(claims or {}), "nbf": issued},
+            header=dict(header or {}),
+            alg=algorithm,
         )
     except (ValueError, TypeError, JoseError) as error:
         raise InputError(

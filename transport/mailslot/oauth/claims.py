@@ -45,7 +45,6 @@ class Claims:
         application: ``client_id`` (RFC 9068 section 2.2), ``azp`` or Entra's ``appid``.
         expires_at: ``exp``, in seconds since the epoch.
         not_before: ``nbf``, likewise.
-        nonce: ``nonce`` (OpenID Connect Core section 2).
     """
 
     issuer: str | None = None
@@ -57,7 +56,6 @@ class Claims:
     application: str | None = None
     expires_at: float | None = None
     not_before: float | None = None
-    nonce: str | None = None
 
     def user(self, account: str = "") -> str | None:
         """Return who signed in: `account` where that is among the names, else an address, else any name."""
@@ -77,8 +75,8 @@ class Mismatch(NamedTuple):
     sentence: str
 
 
-def look_into(token: Secret | str | None) -> Claims | None:
-    """Return what a token says about itself, or None where it is no JWT that anybody but its audience can read."""
+def members_of(token: Secret | str | None) -> dict[str, object] | None:
+    """Return all claims of a token as they stand there, or None where it is no JWT that anybody can read."""
     text = token if isinstance(token, str) else "" if token is None else token.reveal()
     parts = text.split(".") if len(text) <= MAX_TOKEN else []
     if len(parts) != 3:
@@ -87,7 +85,12 @@ def look_into(token: Secret | str | None) -> Claims | None:
         octets = base64.b64decode(parts[1] + "=" * (-len(parts[1]) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         return None
-    members = document.parse(octets)
+    return document.parse(octets)
+
+
+def look_into(token: Secret | str | None) -> Claims | None:
+    """Return what a token says about itself, or None where it is no JWT that anybody but its audience can read."""
+    members = members_of(token)
     if members is None:
         return None
     return Claims(
@@ -100,7 +103,6 @@ def look_into(token: Secret | str | None) -> Claims | None:
         application=next(filter(None, map(_text, map(members.get, ("client_id", "azp", "appid")))), None),
         expires_at=_time(members.get("exp")),
         not_before=_time(members.get("nbf")),
-        nonce=_text(members.get("nonce")),
     )
 
 

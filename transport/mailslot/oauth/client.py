@@ -51,6 +51,12 @@ class Client:
     redirect_port: int | None = None
 
     @property
+    def signs(self) -> bool:
+        """Whether it proves who it is by an assertion, which bears the time (RFC 7523 section 2.2)."""
+        by_secret = self.provider.quirks.client_authentication == "client_secret_jwt"
+        return self.certificate is not None or (by_secret and bool(self.client_secret))
+
+    @property
     def confidential(self) -> bool:
         """Whether it can prove who it is (RFC 6749 section 2.1)."""
         return self.certificate is not None or bool(self.client_secret)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, cast, get_args
 
 from mailslot.errors import InputError
 from mailslot.oauth.address import check_address
+from mailslot.oauth.authlib_protocol import metadata_addresses, token_endpoint_methods
 from mailslot.oauth.faults import Kind, TokenServiceError, words
 from mailslot.oauth.providers import ClientAuthentication, Endpoints
 
@@ -34,7 +34,7 @@ async def discover(issuer: str, http: TokenHttp) -> Mapping[str, object]:
     """
     check_address(issuer, "issuer", issuer=True)
     last: TokenServiceError | None = None
-    for address in well_known(issuer):
+    for address in metadata_addresses(issuer):
         try:
             answer = await http.get(address)
         except TokenServiceError as error:
@@ -74,24 +74,6 @@ async def complete(provider: Provider, http: TokenHttp) -> Provider:
     return replace(provider, endpoints=endpoints, quirks=quirks)
 
 
-def well_known(issuer: str) -> list[str]:
-    """Return where an issuer's metadata may be, in the order to try (RFC 8414 sections 3.1 and 5).
-
-    The path goes behind the well-known one; only OpenID Connect's own documents may have it in front.
-    """
-    parts = urlsplit(issuer)
-    origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
-    return list(
-        dict.fromkeys(
-            [
-                f"{origin}/.well-known/oauth-authorization-server{path}",
-                f"{origin}/.well-known/openid-configuration{path}",
-                f"{origin}{path}/.well-known/openid-configuration",
-            ]
-        )
-    )
-
-
 def _checked(metadata: Mapping[str, object], issuer: str) -> Mapping[str, object]:
     named = metadata.get("issuer")
     if named != issuer:
@@ -114,11 +96,10 @@ def _endpoint(metadata: Mapping[str, object], name: str, issuer: str) -> str | N
 
 
 def _authentication(metadata: Mapping[str, object]) -> ClientAuthentication:
-    """Return how a client with a secret proves itself; basic where the server does not say (RFC 8414 section 2)."""
-    methods = metadata.get("token_endpoint_auth_methods_supported")
-    known = cast("list[object]", methods) if isinstance(methods, list) else []
-    only_post = "client_secret_post" in known and "client_secret_basic" not in known
-    return "client_secret_post" if only_post else "client_secret_basic"
+    """Return how a client with a secret proves itself: the first of ours that the server takes."""
+    offered = token_endpoint_methods(metadata)
+    known = cast("list[object]", offered) if isinstance(offered, list) else []
+    return next((method for method in get_args(ClientAuthentication) if method in known), "client_secret_basic")
 
 
 def _unusable(issuer: str, why: str, cause: str = "unknown", kind: Kind = Kind.CONFIGURATION) -> TokenServiceError:

@@ -32,16 +32,24 @@ class DeviceCode:
     expires_at: float
 
 
-class Person(Protocol):
-    """Whoever signs in, at a terminal or at the panel. Leaving is cancellation, as everywhere."""
+class AddressDisplay(Protocol):
+    """Shows where to sign in."""
 
     async def show_address(self, address: str) -> None:
         """Show an address that is to be opened in a browser on this machine."""
         ...
 
+
+class CodeDisplay(Protocol):
+    """Shows what to enter on another device."""
+
     async def show_code(self, code: DeviceCode) -> None:
         """Show a code that is to be entered on another device, and return at once."""
         ...
+
+
+class AddressPrompt(Protocol):
+    """Asks for the address at which a sign-in elsewhere ended."""
 
     async def ask_pasted_address(self, address: str) -> str:
         """Show an address to be opened in a browser elsewhere, and return the one that failed to open there.
@@ -52,8 +60,15 @@ class Person(Protocol):
         ...
 
     async def progress(self, text: str) -> None:
-        """Say what is going on, in one sentence."""
+        """Say why what was pasted is of no use, in one sentence."""
         ...
+
+
+class Person(AddressDisplay, CodeDisplay, AddressPrompt, Protocol):
+    """Whoever signs in, at a terminal or at the panel, by whichever flow. Leaving is cancellation, as everywhere.
+
+    A flow names the abilities that it needs; one that needs nobody takes any object.
+    """
 
 
 @runtime_checkable

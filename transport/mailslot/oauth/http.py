@@ -11,7 +11,6 @@ import time
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Final, Self
-from urllib.parse import urlencode
 
 import anyio
 import httpx2
@@ -21,10 +20,9 @@ from mailslot.net.tls import trusting
 from mailslot.oauth import document, unreachable
 from mailslot.oauth.address import check_address, host_of, is_loopback
 from mailslot.oauth.answer import Answer
-from mailslot.oauth.client_authentication import Proof, prove
 from mailslot.oauth.faults import Kind, TokenServiceError
+from mailslot.oauth.request import Request, prepare
 from mailslot.wire.redact import Redactor
-from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from mailslot.oauth.client import Client
+    from mailslot.wire.secret import Secret
 
 MAX_BODY: Final = 64 * 1024
 """Octets of an answer's body; more are an error."""
@@ -90,8 +89,7 @@ class TokenHttp:
         Args:
             url: an endpoint.
             form: what to send; a member that is empty is left out.
-            client: who asks. It proves itself with its certificate, else its secret, else names itself
-                by ``client_id`` (RFC 6749 sections 2.3.1 and 3.2.1, RFC 7523 section 2.2).
+            client: who asks; see `mailslot.oauth.request.prepare`.
 
         Returns:
             any answer but a redirect or a web page, successful or not.
@@ -101,30 +99,23 @@ class TokenHttp:
             TokenServiceError: nobody answered, somebody else did, or too much came.
         """
         check_address(url, "token service's address")
-        if client is None:
-            return await self._exchange("POST", url, form, Proof({}))
         assumed = self.skew
-        answer = await self._exchange("POST", url, form, prove(client, url, now=self._clock() + assumed))
+        answer = await self._exchange(url, prepare(url, form, client, now=self._clock() + assumed))
         refused = answer.json is not None and answer.json.get("error") == "invalid_client"
-        if refused and client.certificate is not None and abs(self.skew - assumed) > _NOTABLE_SKEW:
+        if refused and client is not None and client.signs and abs(self.skew - assumed) > _NOTABLE_SKEW:
             # The assertion's times were wrong by our clock's error, which the refusal has told (by its Date).
-            answer = await self._exchange("POST", url, form, prove(client, url, now=self._clock() + self.skew))
+            answer = await self._exchange(url, prepare(url, form, client, now=self._clock() + self.skew))
         return answer
 
     async def get(self, url: str) -> Answer:
         """Get a JSON document, under the rules of `post`."""
         check_address(url, "token service's address")
-        return await self._exchange("GET", url, {}, Proof({}))
+        return await self._exchange(url, None)
 
-    async def _exchange(self, method: str, url: str, form: Mapping[str, str | Secret], proof: Proof) -> Answer:
-        members = {name: value for name, value in {**form, **proof.form}.items() if value}
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-        content = None
-        if method == "POST":
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
-            content = urlencode({name: _text(value) for name, value in members.items()})
-        if proof.authorization is not None:
-            headers["Authorization"] = proof.authorization.reveal()
+    async def _exchange(self, url: str, request: Request | None) -> Answer:
+        """Post a request, or get a document where there is none."""
+        method, content = ("GET", None) if request is None else ("POST", request.body)
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity", **(request.headers if request else {})}
         host = host_of(url)
         http = self._inside if is_loopback(url) else self._outside
         body, status = bytearray(), 0
@@ -139,9 +130,8 @@ class TokenHttp:
                 failure.refresh_token = document.find_refresh_token(bytes(body))
             raise failure from (None if failure is error else error)
         redactor = Redactor()
-        for secret in (*members.values(), proof.authorization, proof.secret):
-            if isinstance(secret, Secret):
-                redactor.add(secret)
+        for secret in request.secrets if request else ():
+            redactor.add(secret)
         return self._understand(response, bytes(body), heard, host, redactor)
 
     def _understand(
@@ -187,10 +177,6 @@ def _client(context: ssl.SSLContext, timeout: float, *, trust_env: bool) -> http
         )
     except (ValueError, ImportError, httpx2.InvalidURL) as error:
         raise InputError("A proxy named in the environment cannot be used.", stage="token", detail=str(error)) from None
-
-
-def _text(value: str | Secret) -> str:
-    return value.reveal() if isinstance(value, Secret) else value
 
 
 async def _read(response: httpx2.Response, host: str, body: bytearray) -> None:

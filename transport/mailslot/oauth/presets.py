@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from mailslot.errors import InputError
 from mailslot.net.endpoint import Endpoint, Security
@@ -15,10 +15,7 @@ from mailslot.oauth.providers import ClientAuthentication, Endpoints, Limits, Pr
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_AUTHENTICATIONS: Final[Mapping[str, ClientAuthentication]] = {
-    "client_secret_basic": "client_secret_basic",
-    "client_secret_post": "client_secret_post",
-}
+_AUTHENTICATIONS: Final[Mapping[str, ClientAuthentication]] = {name: name for name in get_args(ClientAuthentication)}
 
 
 @cache

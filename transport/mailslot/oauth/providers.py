@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from mailslot.net.endpoint import Endpoint
 
 Protocol = Literal["smtp", "pop", "imap"]
-ClientAuthentication = Literal["client_secret_basic", "client_secret_post"]
+ClientAuthentication = Literal["client_secret_basic", "client_secret_post", "client_secret_jwt"]
+"""How a client with a secret proves itself; the best for everybody first."""
 
 _TENANT: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 

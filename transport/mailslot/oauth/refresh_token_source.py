@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from mailslot.oauth.flow import Person
     from mailslot.oauth.providers import Provider
     from mailslot.sasl.credentials import AccessToken
 
@@ -118,7 +117,7 @@ class _RefreshTokenFlow(RenewedByRefreshToken):
 
     name = "refresh_token"
 
-    async def obtain(self, client: Client, http: TokenHttp, person: Person) -> Grant:  # noqa: ARG002 - as every flow
+    async def obtain(self, client: Client, http: TokenHttp, person: object) -> Grant:  # noqa: ARG002 - as every flow
         """Refuse: nobody signs in here."""
         raise TokenError("Nobody signs in here: the refresh token comes from elsewhere.", cause="token_not_retrieved")
 

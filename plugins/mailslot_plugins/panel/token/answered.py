@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mailslot.oauth.client import Client
-    from mailslot.oauth.flow import Person
+    from mailslot.oauth.flow import AddressDisplay
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
 
@@ -74,7 +74,7 @@ class AnsweredFlow(RenewedByRefreshToken):
     ask: Callable[[Question], None]
     within: float = WITHIN
 
-    async def obtain(self, client: Client, http: TokenHttp, person: Person) -> Grant:
+    async def obtain(self, client: Client, http: TokenHttp, person: AddressDisplay) -> Grant:
         """Show the person an address, and wait for the answer that somebody brings to the question.
 
         Raises:

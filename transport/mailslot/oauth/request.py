@@ -1,0 +1,79 @@
+"""A request to a token service: its form, and how the application proves who it is.
+
+RFC 6749 sections 2.3 and 4 to 6, RFC 7009 section 2.1, RFC 7523 section 2.2, RFC 8628 sections 3.1 and 3.4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mailslot.errors import InputError
+from mailslot.oauth.authlib_protocol import authenticate, encode
+from mailslot.wire.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mailslot.oauth.client import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent.
+
+    Attributes:
+        body: the form, encoded.
+        headers: what belongs to it.
+        secrets: what is secret in both, as it was before it was encoded; and what an assertion was signed with.
+    """
+
+    body: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    secrets: tuple[Secret, ...]
+
+
+def prepare(url: str, form: Mapping[str, str | Secret], client: Client | None, *, now: float) -> Request:
+    """Return a request, with the client's proof: by certificate, else by secret, else just its name (RFC 6749, 3.2.1).
+
+    Args:
+        url: the endpoint, which an assertion is for.
+        form: what to send; a member that is empty is left out.
+        client: who asks; None for nobody.
+        now: the token service's time, in seconds since the epoch.
+
+    Raises:
+        InputError: the certificate or its key cannot be used, or there is no secret where the provider wants one.
+    """
+    body = encode({name: value.reveal() if isinstance(value, Secret) else value for name, value in form.items()})
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    secrets = [value for value in form.values() if isinstance(value, Secret)]
+    if client is not None and client.client_id:
+        method, proof = _proof(client, url, now=now)
+        body, more = authenticate(method, client.client_id, proof.reveal() if proof else None, body)
+        headers |= more
+        secrets += [secret for secret in (client.client_secret, proof, *map(Secret, more.values())) if secret]
+    return Request(body, headers, tuple(secrets))
+
+
+def _proof(client: Client, url: str, *, now: float) -> tuple[str, Secret | None]:
+    """Return by which method a client proves who it is, and the secret or the assertion by which it does."""
+    method, secret = client.provider.quirks.client_authentication, client.client_secret
+    if client.certificate is not None:
+        from mailslot.oauth.certificate import client_assertion  # noqa: PLC0415 - 40 ms, and few have a certificate
+
+        return "private_key_jwt", client_assertion(client, client.certificate, url, now=now)
+    if not secret:
+        if client.provider.quirks.secret_required:
+            raise InputError(
+                f"{client.provider.name} wants the application's secret besides its id: set client_secret.",
+                stage="token",
+                cause="app_secret_invalid",
+            )
+        return "none", None
+    if method == "client_secret_jwt":
+        from mailslot.oauth.assertion import sign  # noqa: PLC0415 - as above
+
+        own = client.client_id
+        return method, sign(secret, issuer=own, subject=own, audience=url, now=now, algorithm="HS256")
+    return method, secret
