@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from generators import causes, commands, library, providers, settings, slots
+from generators import causes, commands, library, providers, settings, slots, states
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +26,7 @@ MADE: Final[Mapping[str, Callable[..., str]]] = {
     "section-settings": settings.section_settings,
     "slots": slots.all_slots,
     "slot-settings": settings.slot_settings,
+    "states": states.machine,
 }
 
 _MARK: Final = re.compile(r"^<!-- made: ([\w-]+)((?: [\w-]+)*) -->$", re.MULTILINE)

@@ -51,7 +51,7 @@ ALLOWED = {
     State.UPGRADE: "",
     State.SIGN_IN: "RESPONSE CANCEL",
     State.TRANSACTION: "CAPA STAT LIST UIDL TOP RETR DELE RSET NOOP QUIT",
-    State.GONE: "",
+    State.CLOSED: "",
 }
 
 
@@ -98,7 +98,7 @@ def in_state(state: State) -> Pop3Protocol:
     elif state is State.SIGN_IN:
         protocol.auth("XOAUTH2")
         assert events(protocol, b"+ \r\n") == [Challenge("")]
-    elif state is State.GONE:
+    elif state is State.CLOSED:
         protocol.quit()
         answer(protocol, b"+OK\r\n")
     assert protocol.state is state
@@ -147,8 +147,8 @@ class TestStates:
                 (Verb.PASS, True): State.TRANSACTION,
                 (Verb.RESPONSE, False): State.AUTHORIZATION,
                 (Verb.CANCEL, False): State.AUTHORIZATION,
-                (Verb.QUIT, True): State.GONE,
-                (Verb.QUIT, False): State.GONE,
+                (Verb.QUIT, True): State.CLOSED,
+                (Verb.QUIT, False): State.CLOSED,
             }.get((verb, positive), state)
         assert protocol.state is after
         assert protocol.inside is (positive and verb.name in ["CAPA", "LIST", "UIDL", "TOP", "RETR"])
@@ -164,7 +164,7 @@ class TestStates:
         protocol = Pop3Protocol()
         assert protocol.unanswered == 1
         assert answer(protocol, said).verb is Verb.GREETING
-        assert protocol.state is (State.AUTHORIZATION if said == b"+OK\r\n" else State.GONE)
+        assert protocol.state is (State.AUTHORIZATION if said == b"+OK\r\n" else State.CLOSED)
 
     @pytest.mark.parametrize("state", [State.AUTHORIZATION, State.SIGN_IN, State.TRANSACTION])
     def test_what_answers_nothing(self, state: State) -> None:
@@ -177,7 +177,7 @@ class TestStates:
             COMMANDS[Verb.RESPONSE if state is State.SIGN_IN else Verb.QUIT][0](protocol)
 
     def test_nothing_is_heard_after_the_end(self) -> None:
-        protocol = in_state(State.GONE)
+        protocol = in_state(State.CLOSED)
         with pytest.raises(RemoteProtocolError):
             events(protocol, b"+OK more\r\n")
 
@@ -386,7 +386,7 @@ class TestPipelining:
         ]
         assert b"".join(event.data for event in heard if isinstance(event, Octets)) == b".+OK\r\n"
         assert Line(Verb.UIDL, "1 -ERR") in heard
-        assert protocol.state is State.GONE
+        assert protocol.state is State.CLOSED
 
     def test_not_where_it_is_not_offered(self) -> None:
         protocol = signed_in()

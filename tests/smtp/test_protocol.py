@@ -176,7 +176,7 @@ def test_a_farewell() -> None:
     event = core.next_event()
     assert isinstance(event, Farewell)
     assert event.reply.code == 421
-    assert core.state is State.GONE
+    assert core.state is State.CLOSED
     with pytest.raises(LocalProtocolError):
         core.noop()
 
@@ -189,7 +189,7 @@ def test_421_ends_a_group() -> None:
     core.receive(b"250 ok\r\n421 bye\r\n")
     answers = list(iter(core.next_event, None))
     assert [event.reply.code for event in answers] == [250, 421]
-    assert core.state is State.GONE
+    assert core.state is State.CLOSED
     assert core.unanswered == 0
 
 
@@ -201,7 +201,7 @@ def test_a_refusal_in_the_middle_of_the_content(reply: bytes) -> None:
     event = core.next_event()
     assert isinstance(event, Answer)
     assert event.verb is Verb.END
-    assert core.state is State.GONE
+    assert core.state is State.CLOSED
     with pytest.raises(LocalProtocolError):
         core.content(b"b")
     with pytest.raises(LocalProtocolError):

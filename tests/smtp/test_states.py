@@ -6,7 +6,7 @@ import pytest
 
 from mailslot.smtp.address import Address
 from mailslot.smtp.protocol import _ENDS_GROUP, Answer, SmtpProtocol
-from mailslot.smtp.states import ANSWERED, PERMITTED, State, Verb, hoped
+from mailslot.smtp.states import ANSWERED, PERMITTED, State, Verb, optimistic_state
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 
 A = Address("a@example.com", "a@example.com")
@@ -28,8 +28,8 @@ WAYS: dict[State, list[tuple[str | None, bytes]]] = {
     State.RECIPIENTS: RECIPIENTS,
     State.CONTENT: [*RECIPIENTS, ("data", b"354 go\r\n")],
     State.CHUNKS: [*RECIPIENTS, ("bdat", b"250 ok\r\n")],
-    State.SPOILED: [*RECIPIENTS, ("bdat", b"452 full\r\n")],
-    State.GONE: [*READY, ("quit", b"221 bye\r\n")],
+    State.NEEDS_RSET: [*RECIPIENTS, ("bdat", b"452 full\r\n")],
+    State.CLOSED: [*READY, ("quit", b"221 bye\r\n")],
 }
 
 SAY = {
@@ -78,8 +78,8 @@ MAY = {
     State.RECIPIENTS: "rcpt data bdat last rset noop quit",
     State.CONTENT: "end",
     State.CHUNKS: "bdat last rset noop quit",
-    State.SPOILED: "rset noop quit",
-    State.GONE: "",
+    State.NEEDS_RSET: "rset noop quit",
+    State.CLOSED: "",
 }
 
 
@@ -126,7 +126,7 @@ def test_what_an_answer_does(state: State, name: str, code: int) -> None:
     asks_on = code == {"data": 354, "auth": 334, "response": 334}.get(name)
     after = outcome.done if code < 300 else outcome.refused if code >= 400 else outcome.more if asks_on else None
     if code == 421:
-        after = State.GONE
+        after = State.CLOSED
     if after is None:
         with pytest.raises(RemoteProtocolError, match=f"the reply {code} to"):
             core.next_event()
@@ -144,13 +144,13 @@ def test_the_tables_agree() -> None:
     for state, verbs in PERMITTED.items():
         for verb in verbs:
             assert (state, verb) in ANSWERED
-            assert hoped(state, verb) in State
+            assert optimistic_state(state, verb) in State
     for (state, verb), outcome in ANSWERED.items():
         if verb in _ENDS_GROUP:
             continue
         # Whatever was sent behind `verb` in hope has an answer in the state that came instead.
         for after in {outcome.done, outcome.refused, outcome.more} - {None}:
-            for behind in PERMITTED[hoped(state, verb)]:
+            for behind in PERMITTED[optimistic_state(state, verb)]:
                 assert (after, behind) in ANSWERED, (state, verb, after, behind)
 
 
@@ -220,7 +220,7 @@ def test_the_answer_to_mail_decides_what_the_rest_of_a_group_means() -> None:
     core.receive(b"550 no\r\n503 no\r\n354 but go\r\n")
     codes = [event.reply.code for event in iter(core.next_event, None)]
     assert codes == [550, 503, 354]
-    assert core.state is State.UNWANTED
+    assert core.state is State.NO_RECIPIENTS
     with pytest.raises(LocalProtocolError):
         core.content(b"x")
     assert core.end() == b".\r\n"

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 MAX_POINTS: Final = 14_400
 """The longest side of a PDF's page (ISO 32000-1 annex C)."""
 
-MAX_TIFF_OCTETS: Final = 200 << 20
-
 _MEDIA: Final = re.compile(r"[a-z0-9_.-]+_([0-9.]+)x([0-9.]+)(mm|in)")
 _A4: Final = (210 / 25.4, 297 / 25.4)
 

@@ -80,7 +80,7 @@ class Pop3Dialogue(Dialogue[Channel]):
     @property
     def alive(self) -> bool:
         """Whether commands can still be sent."""
-        return not self.closed and self.protocol.state is not State.GONE
+        return not self.closed and self.protocol.state is not State.CLOSED
 
     def reply_in(self, line: bytes) -> Reply | None:
         """Return the reply that a line is."""

@@ -24,7 +24,7 @@ from mailslot.pop3.limits import (
     MAX_STATUS_LINE,
 )
 from mailslot.pop3.replies import check_beginning, parse_challenge, parse_status
-from mailslot.pop3.states import ANSWERED, LISTINGS, MESSAGES, PERMITTED, State, Verb, hoped
+from mailslot.pop3.states import ANSWERED, LISTINGS, MESSAGES, PERMITTED, State, Verb, optimistic_state
 from mailslot.wire.dots import END, Unstuffer
 from mailslot.wire.lines import LineBuffer
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
@@ -168,10 +168,10 @@ class Pop3Protocol:
 
     def _move(self, answered: Verb, state: State | None) -> None:
         assert state is not None  # noqa: S101 - every sign-in verb of the table has it
-        hoped_for, self.state = hoped(self.state, answered), state
-        if state is State.GONE:
+        expected, self.state = optimistic_state(self.state, answered), state
+        if state is State.CLOSED:
             self._unanswered.clear()
-        if state is not hoped_for:
+        if state is not expected:
             # Nothing was sent behind a command that changes the state.
             self._ahead = state
 
@@ -320,4 +320,4 @@ class Pop3Protocol:
         if verb not in PERMITTED[self._ahead]:
             raise LocalProtocolError(f"{verb.value} in the state {self._ahead.name.lower()}")
         self._unanswered.append(verb)
-        self._ahead = hoped(self._ahead, verb)
+        self._ahead = optimistic_state(self._ahead, verb)

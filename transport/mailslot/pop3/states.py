@@ -1,7 +1,36 @@
-"""The states of a POP3 client and what moves it from one to another: all of it is in these two tables.
+"""The states of a POP3 client, and all that moves it from one to another.
 
-Rule: whatever affects the state machine stands here. `PERMITTED` tells what may be sent, by the state that the
-session will be in once all unanswered commands have succeeded; `ANSWERED` tells what an answer does.
+Rule: whatever affects the state machine stands in this file, in one of its two tables and two sets. The rest of the
+protocol reads them.
+
+Theory of operation
+===================
+
+RFC 1939 section 3 has three states: AUTHORIZATION, TRANSACTION and UPDATE. A client sees them a little differently. It
+waits for the greeting first; TLS and a SASL exchange stand between two commands and allow nothing else; and UPDATE is
+only what the server does before it answers QUIT, so that to us it is the way from TRANSACTION to CLOSED.
+
+A client says something, and the answer alone changes the state. With PIPELINING (RFC 2449 section 6.6) commands may be
+sent before the first of them is answered, so there are two positions in the same machine at any time:
+
+1. The *actual* state: what the answers read so far have come to.
+2. The *optimistic* state: what it will be once every command that is still unanswered has succeeded.
+
+Each has its table:
+
+* `PERMITTED` says what may be sent, by the optimistic state; anything else is our own error (`LocalProtocolError`), and
+  nothing has left when it is raised.
+* `ANSWERED` says what an answer does, by the actual state and by what it answers: the next state after ``+OK``, after
+  ``-ERR``, and after a challenge. None says that a server cannot answer so (`RemoteProtocolError`).
+
+Unlike in SMTP, a refusal never makes the rest of a group meaningless: no command in TRANSACTION depends on the one
+before, and nothing is sent behind a command that changes the state. So no row exists for the sake of a group alone.
+
+An answer need not be one line. `LISTINGS` are followed by lines and `MESSAGES` by a message, up to a dot by itself, but
+only after ``+OK``: the state changes with the first line, and the next answer begins behind the dot. LIST and UIDL of a
+single message are answered by one line; we never ask so.
+
+The documentation draws its diagram from `ANSWERED` (`docs/generators/states.py`).
 """
 
 from __future__ import annotations
@@ -27,7 +56,7 @@ class State(Enum):
     """A SASL exchange is going on and the server waits for our response (RFC 5034 section 4)."""
     TRANSACTION = auto()
     """Signed in; the maildrop is ours."""
-    GONE = auto()
+    CLOSED = auto()
     """QUIT was answered: nothing more can be said."""
 
 
@@ -71,7 +100,7 @@ PERMITTED: Final[dict[State, frozenset[Verb]]] = {
     S.UPGRADE: frozenset(),
     S.SIGN_IN: frozenset({V.RESPONSE, V.CANCEL}),
     S.TRANSACTION: _MAILDROP | {V.CAPA, V.QUIT},
-    S.GONE: frozenset(),
+    S.CLOSED: frozenset(),
 }
 
 
@@ -85,7 +114,7 @@ class Outcome:
 
 
 ANSWERED: Final[dict[tuple[State, Verb], Outcome]] = {
-    (S.GREETING, V.GREETING): Outcome(S.AUTHORIZATION, S.GONE),
+    (S.GREETING, V.GREETING): Outcome(S.AUTHORIZATION, S.CLOSED),
     (S.AUTHORIZATION, V.CAPA): Outcome(S.AUTHORIZATION, S.AUTHORIZATION),
     (S.AUTHORIZATION, V.STLS): Outcome(S.UPGRADE, S.AUTHORIZATION),
     (S.AUTHORIZATION, V.AUTH): Outcome(S.TRANSACTION, S.AUTHORIZATION, more=S.SIGN_IN),
@@ -94,13 +123,13 @@ ANSWERED: Final[dict[tuple[State, Verb], Outcome]] = {
     (S.SIGN_IN, V.CANCEL): Outcome(None, S.AUTHORIZATION),
     (S.AUTHORIZATION, V.USER): Outcome(S.AUTHORIZATION, S.AUTHORIZATION),
     (S.AUTHORIZATION, V.PASS): Outcome(S.TRANSACTION, S.AUTHORIZATION),
-    (S.AUTHORIZATION, V.QUIT): Outcome(S.GONE, S.GONE),
-    (S.TRANSACTION, V.QUIT): Outcome(S.GONE, S.GONE),
+    (S.AUTHORIZATION, V.QUIT): Outcome(S.CLOSED, S.CLOSED),
+    (S.TRANSACTION, V.QUIT): Outcome(S.CLOSED, S.CLOSED),
     **{(S.TRANSACTION, verb): Outcome(S.TRANSACTION, S.TRANSACTION) for verb in _MAILDROP | {V.CAPA}},
 }
 
 
-def hoped(state: State, verb: Verb) -> State:
+def optimistic_state(state: State, verb: Verb) -> State:
     """Return the state once `verb` has succeeded."""
     outcome = ANSWERED[state, verb]
     return outcome.done or outcome.refused

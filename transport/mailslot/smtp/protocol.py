@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from mailslot.smtp.capabilities import Capabilities
 from mailslot.smtp.limits import MAX_COMMAND, MAX_MAIL, MAX_RCPT
 from mailslot.smtp.replies import ReplyReader
-from mailslot.smtp.states import ANSWERED, PERMITTED, State, Verb, hoped
+from mailslot.smtp.states import ANSWERED, PERMITTED, State, Verb, optimistic_state
 from mailslot.wire.dots import Canonical, Stuffer
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 
@@ -114,11 +114,11 @@ class SmtpProtocol:
         if not self._unanswered:
             return self._unasked(reply)
         verb = self._unanswered.popleft()
-        hoped_for, self.state = hoped(self.state, verb), self._after(verb, reply)
-        if self.state is State.GONE:
+        expected, self.state = optimistic_state(self.state, verb), self._after(verb, reply)
+        if self.state is State.CLOSED:
             self._unanswered.clear()
-        if self.state is not hoped_for:
-            self._ahead = self._hope()
+        if self.state is not expected:
+            self._ahead = self._optimistic()
         self._learn(verb, reply)
         return Answer(verb, reply)
 
@@ -128,13 +128,13 @@ class SmtpProtocol:
         if not early and reply.code != 421:
             raise RemoteProtocolError(f"a reply too many: {reply.code}")
         # A message that is being sent cannot be taken back, so after an early refusal there is no going on.
-        self.state = self._ahead = State.GONE
+        self.state = self._ahead = State.CLOSED
         return Answer(Verb.END, reply) if early else Farewell(reply)
 
     def _after(self, verb: Verb, reply: Reply) -> State:
         code = reply.code or 0
         if code == 421:
-            return State.GONE
+            return State.CLOSED
         outcome = ANSWERED[self.state, verb]
         asks_on = code == _ASKS_ON.get(verb)
         after = outcome.refused if code >= 400 else outcome.more if asks_on else outcome.done if code < 300 else None
@@ -142,10 +142,10 @@ class SmtpProtocol:
             raise RemoteProtocolError(f"the reply {code} to {verb.value}")
         return after
 
-    def _hope(self) -> State:
+    def _optimistic(self) -> State:
         state = self.state
         for verb in self._unanswered:
-            state = hoped(state, verb)
+            state = optimistic_state(state, verb)
         return state
 
     def _learn(self, verb: Verb, reply: Reply) -> None:
@@ -233,7 +233,7 @@ class SmtpProtocol:
 
     def end(self) -> bytes:
         """Return the end of the message, its final dot included."""
-        if self.state not in {State.CONTENT, State.UNWANTED} or self._unanswered:
+        if self.state not in {State.CONTENT, State.NO_RECIPIENTS} or self._unanswered:
             raise LocalProtocolError("an end of content that nobody asked for")
         self._send(Verb.END)
         stuffer, self._stuffer = self._stuffer or Stuffer(), None
@@ -288,4 +288,4 @@ class SmtpProtocol:
         if verb not in PERMITTED[self._ahead]:
             raise LocalProtocolError(f"{verb.value} in the state {self._ahead.name.lower()}")
         self._unanswered.append(verb)
-        self._ahead = hoped(self._ahead, verb)
+        self._ahead = optimistic_state(self._ahead, verb)

@@ -1,12 +1,53 @@
-"""The states of an SMTP client and what moves it from one to another: all of it is in these two tables.
+"""The states of an SMTP client, and all that moves it from one to another.
 
-Rule: whatever affects the state machine stands here. Two questions are asked of it.
+Rule: whatever affects the state machine stands in this file, in one of its two tables; the rest of the protocol reads
+them.
 
-* May this command be sent now? `PERMITTED` answers, by the state that the session will be in once all
-  commands that are still unanswered have succeeded; with PIPELINING that state runs ahead of the server.
-* What does this answer do? `ANSWERED` answers, by the state that the server really is in. It also holds
-  commands that were sent in a group and whose ground has gone, such as RCPT after a refused MAIL: the server
-  answers each of them, and answers are matched by count alone (RFC 2920 section 3.1).
+Theory of operation
+===================
+
+A client says something and waits for the reply, and the reply alone changes the state. That would be one machine, if
+it were not for PIPELINING (RFC 2920): commands may be sent in a group, before the first of them is answered. So there
+are two positions in the same machine at any time:
+
+1. The *actual* state: what the replies read so far have come to. It is where the server is.
+2. The *optimistic* state: what it will be once every command that is still unanswered has succeeded.
+
+Between groups the two are the same. Each has its table:
+
+* `PERMITTED` says what may be sent, by the optimistic state. Anything else is our own error (`LocalProtocolError`), and
+  nothing has left when it is raised.
+* `ANSWERED` says what a reply does, by the actual state and by what it replies to: the next state after 2xx, after 4xx
+  or 5xx, and after 3xx. None says that a server cannot reply so: that is its error (`RemoteProtocolError`), and the
+  connection is of no use any more.
+
+Sending a command moves the optimistic state, by `optimistic_state`. A reply moves the actual state; where it is not the
+one that was expected, the optimistic state is computed anew from there, over the commands still unanswered. That is why
+`ANSWERED` has rows which no client would bring about one command at a time, such as RCPT in READY: MAIL was refused,
+but RCPT had left with it, and the server replies to it too. Replies are matched to commands by their order alone
+(RFC 2920 section 3.1), so that each of them must have its row.
+
+Three states exist for the sake of such groups, or of chunks:
+
+* NO_RECIPIENTS: DATA was sent with its recipients, all of them were refused, and still the server said 354. It waits
+  for a message that must not be sent: only the final dot leads out (RFC 2920 section 3.1).
+* NEEDS_RSET: a chunk was refused. Further chunks of the group are replied to, and do nothing; only RSET begins anew
+  (RFC 3030 section 2).
+* CHUNKS: some chunks were taken, and the last one has not been sent.
+
+The last chunk is the one command whose success is not assumed: it ends the transaction, or needs RSET, and nobody knows
+which before the reply. Its optimistic state is NEEDS_RSET, from where nothing can be sent that would be wrong in either
+case.
+
+Implementation
+--------------
+
+The commands are not told apart by their arguments, with one exception: BDAT and BDAT LAST are two verbs. What stands in
+for a command has a verb as well: the greeting, to which nothing was said; a SASL response and its cancellation; the
+final dot. A 421 ends the session whatever it replies to, even to nothing; it belongs to no row, and `protocol.py` goes
+to CLOSED by itself.
+
+The documentation draws its diagram from `ANSWERED` (`docs/generators/states.py`).
 """
 
 from __future__ import annotations
@@ -38,13 +79,13 @@ class State(Enum):
     """At least one RCPT was taken."""
     CONTENT = auto()
     """354: the message is due."""
-    UNWANTED = auto()
+    NO_RECIPIENTS = auto()
     """354 though no recipient was taken: only the dot may be sent (RFC 2920 section 3.1)."""
     CHUNKS = auto()
     """At least one chunk was taken, and not the last (RFC 3030)."""
-    SPOILED = auto()
+    NEEDS_RSET = auto()
     """A chunk was refused; only RSET leads on (RFC 3030 section 2)."""
-    GONE = auto()
+    CLOSED = auto()
     """QUIT was answered, or the server said 421: nothing more can be said."""
 
 
@@ -82,10 +123,10 @@ PERMITTED: Final[dict[State, frozenset[Verb]]] = {
     S.SENDER: frozenset({V.RCPT, V.RSET, V.NOOP, V.QUIT}),
     S.RECIPIENTS: frozenset({V.RCPT, V.DATA, V.BDAT, V.LAST, V.RSET, V.NOOP, V.QUIT}),
     S.CONTENT: frozenset({V.END}),
-    S.UNWANTED: frozenset({V.END}),
+    S.NO_RECIPIENTS: frozenset({V.END}),
     S.CHUNKS: frozenset({V.BDAT, V.LAST, V.RSET, V.NOOP, V.QUIT}),
-    S.SPOILED: frozenset({V.RSET, V.NOOP, V.QUIT}),
-    S.GONE: frozenset(),
+    S.NEEDS_RSET: frozenset({V.RSET, V.NOOP, V.QUIT}),
+    S.CLOSED: frozenset(),
 }
 
 
@@ -102,9 +143,11 @@ def _stays(state: State) -> Outcome:
     return Outcome(state, state)
 
 
+_BETWEEN_COMMANDS: Final = (S.CONNECTED, S.READY, S.SENDER, S.RECIPIENTS, S.CHUNKS, S.NEEDS_RSET)
+
 ANSWERED: Final[dict[tuple[State, Verb], Outcome]] = {
     (S.GREETING, V.GREETING): Outcome(S.CONNECTED, S.GREETING),
-    (S.GREETING, V.QUIT): Outcome(S.GONE, S.GONE),
+    (S.GREETING, V.QUIT): Outcome(S.CLOSED, S.CLOSED),
     (S.CONNECTED, V.EHLO): Outcome(S.READY, S.CONNECTED),
     (S.CONNECTED, V.HELO): Outcome(S.READY, S.CONNECTED),
     (S.READY, V.EHLO): Outcome(S.READY, S.READY),
@@ -118,38 +161,35 @@ ANSWERED: Final[dict[tuple[State, Verb], Outcome]] = {
     (S.RECIPIENTS, V.RCPT): Outcome(S.RECIPIENTS, S.RECIPIENTS),
     (S.RECIPIENTS, V.DATA): Outcome(None, S.RECIPIENTS, more=S.CONTENT),
     (S.CONTENT, V.END): Outcome(S.READY, S.READY),
-    (S.RECIPIENTS, V.BDAT): Outcome(S.CHUNKS, S.SPOILED),
-    (S.RECIPIENTS, V.LAST): Outcome(S.READY, S.SPOILED),
-    (S.CHUNKS, V.BDAT): Outcome(S.CHUNKS, S.SPOILED),
-    (S.CHUNKS, V.LAST): Outcome(S.READY, S.SPOILED),
+    (S.RECIPIENTS, V.BDAT): Outcome(S.CHUNKS, S.NEEDS_RSET),
+    (S.RECIPIENTS, V.LAST): Outcome(S.READY, S.NEEDS_RSET),
+    (S.CHUNKS, V.BDAT): Outcome(S.CHUNKS, S.NEEDS_RSET),
+    (S.CHUNKS, V.LAST): Outcome(S.READY, S.NEEDS_RSET),
     # Sent in a group whose ground has gone.
     (S.READY, V.RCPT): _stays(S.READY),
-    (S.READY, V.DATA): Outcome(None, S.READY, more=S.UNWANTED),
-    (S.SENDER, V.DATA): Outcome(None, S.SENDER, more=S.UNWANTED),
-    (S.UNWANTED, V.END): Outcome(S.READY, S.READY),
+    (S.READY, V.DATA): Outcome(None, S.READY, more=S.NO_RECIPIENTS),
+    (S.SENDER, V.DATA): Outcome(None, S.SENDER, more=S.NO_RECIPIENTS),
+    (S.NO_RECIPIENTS, V.END): Outcome(S.READY, S.READY),
     # A chunk that nobody may receive: taking the last one would report as sent what reaches no one.
-    (S.READY, V.BDAT): Outcome(S.SPOILED, S.SPOILED),
-    (S.READY, V.LAST): Outcome(None, S.SPOILED),
-    (S.SENDER, V.BDAT): Outcome(S.SPOILED, S.SPOILED),
-    (S.SENDER, V.LAST): Outcome(None, S.SPOILED),
-    (S.SPOILED, V.BDAT): Outcome(S.SPOILED, S.SPOILED),
-    (S.SPOILED, V.LAST): Outcome(None, S.SPOILED),
-    **{(state, V.NOOP): _stays(state) for state in (S.CONNECTED, S.READY, S.SENDER, S.RECIPIENTS, S.CHUNKS, S.SPOILED)},
+    (S.READY, V.BDAT): Outcome(S.NEEDS_RSET, S.NEEDS_RSET),
+    (S.READY, V.LAST): Outcome(None, S.NEEDS_RSET),
+    (S.SENDER, V.BDAT): Outcome(S.NEEDS_RSET, S.NEEDS_RSET),
+    (S.SENDER, V.LAST): Outcome(None, S.NEEDS_RSET),
+    (S.NEEDS_RSET, V.BDAT): Outcome(S.NEEDS_RSET, S.NEEDS_RSET),
+    (S.NEEDS_RSET, V.LAST): Outcome(None, S.NEEDS_RSET),
+    **{(state, V.NOOP): _stays(state) for state in _BETWEEN_COMMANDS},
     **{(state, V.RSET): Outcome(S.READY, None) for state in (S.SENDER, S.RECIPIENTS, S.CHUNKS)},
     # Where no transaction is open, or it has failed, some servers refuse it; none is open after that either.
-    **{(state, V.RSET): _stays(S.READY) for state in (S.READY, S.SPOILED)},
-    **{
-        (state, V.QUIT): Outcome(S.GONE, S.GONE)
-        for state in (S.CONNECTED, S.READY, S.SENDER, S.RECIPIENTS, S.CHUNKS, S.SPOILED)
-    },
+    **{(state, V.RSET): _stays(S.READY) for state in (S.READY, S.NEEDS_RSET)},
+    **{(state, V.QUIT): Outcome(S.CLOSED, S.CLOSED) for state in _BETWEEN_COMMANDS},
 }
 
 
-def hoped(state: State, verb: Verb) -> State:
+def optimistic_state(state: State, verb: Verb) -> State:
     """Return the state once `verb` has succeeded; where it asks for more, the state in which that is due."""
     if verb is Verb.LAST:
         # Before its answer nobody knows; only what can follow a refused chunk may be sent.
-        return State.SPOILED
+        return State.NEEDS_RSET
     outcome = ANSWERED[state, verb]
     if outcome.more is not None and verb is V.DATA:
         return outcome.more

@@ -55,7 +55,7 @@ class SmtpTalk(Dialogue[L], ABC):
     @property
     def alive(self) -> bool:
         """Whether commands can still be sent."""
-        return not self.closed and self.protocol.state is not State.GONE
+        return not self.closed and self.protocol.state is not State.CLOSED
 
     @abstractmethod
     async def greet(self, context: ssl.SSLContext) -> None:

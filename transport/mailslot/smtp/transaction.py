@@ -107,7 +107,7 @@ class Transaction:
         return self._mail() + b"".join(map(self._rcpt, self._recipients))
 
     def _reset(self) -> bytes:
-        open_before = self._protocol.state not in {State.READY, State.CONTENT, State.UNWANTED}
+        open_before = self._protocol.state not in {State.READY, State.CONTENT, State.NO_RECIPIENTS}
         return self._protocol.rset() if open_before else b""
 
     def _mail(self) -> bytes:
@@ -176,7 +176,7 @@ class Transaction:
                 break
         if refusal is None and not self._accepted:
             refusal = nobody_accepted(self._dialogue.channel.endpoint.host, self._refused)
-        if self._protocol.state is State.UNWANTED:
+        if self._protocol.state is State.NO_RECIPIENTS:
             if any(answer.verb is Verb.RCPT and answer.reply.positive for answer in answers):
                 # It refused the sender, and has not forgotten the transaction before, or has said one line too many:
                 # this recipient would get an empty message.

@@ -115,7 +115,7 @@ class Upload:
             # The listening side finds out too, once it has read what the server said last.
             pass
         except Exception as error:  # noqa: BLE001 - raised again by `run`, outside of the task group
-            refused = isinstance(error, LocalProtocolError) and self._protocol.state in {State.GONE, State.SPOILED}
+            refused = isinstance(error, LocalProtocolError) and self._protocol.state in {State.CLOSED, State.NEEDS_RSET}
             if not refused:
                 self._failed = error
                 scope.cancel()

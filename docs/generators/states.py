@@ -1,0 +1,78 @@
+"""The state machines, as the library's own tables have them: a diagram, and the same in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from generators.diagram import Transition, diagram
+from generators.tables import code, table
+from mailslot.pop3 import states as pop3
+from mailslot.smtp import states as smtp
+from mailslot.spool import job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_State = smtp.State | pop3.State
+_Verb = smtp.Verb | pop3.Verb
+_Outcome = smtp.Outcome | pop3.Outcome
+
+
+def machine(name: str) -> str:
+    """Return the diagram and the table of a state machine.
+
+    Args:
+        name: ``smtp``, ``pop3`` or ``jobs``.
+    """
+    title, states, transitions = _MACHINES[name]
+    return f"{diagram(title, states, transitions)}\n{_in_words(transitions)}"
+
+
+def _in_words(transitions: Iterable[Transition]) -> str:
+    """Return the transitions as a table that can be opened, for those who hear the page, too."""
+    rows: dict[tuple[str, str, bool], list[str]] = {}
+    for each in transitions:
+        rows.setdefault((each.state, each.to, each.refused), []).append(each.event)
+    cells = [
+        (code(state), ", ".join(code(event) for event in events) + (" refused" if refused else ""), code(to))
+        for (state, to, refused), events in rows.items()
+    ]
+    made = table(("state", "event", "next state"), cells)
+    indented = "".join(f"    {line}\n" for line in made.splitlines())
+    return f'??? info "The same as a table"\n\n{indented}'
+
+
+def _dialogue(answered: Iterable[tuple[tuple[_State, _Verb], _Outcome]], more: str) -> list[Transition]:
+    """Return what the answers do, in the order of the table."""
+    found: list[Transition] = []
+    for (state, verb), outcome in answered:
+        if outcome.done is not None:
+            found.append(Transition(state.name, verb.value, outcome.done.name))
+        if outcome.more is not None:
+            found.append(Transition(state.name, f"{verb.value} {more}", outcome.more.name))
+        if outcome.refused is not None and outcome.refused is not outcome.done:
+            found.append(Transition(state.name, verb.value, outcome.refused.name, refused=True))
+    return found
+
+
+def _jobs() -> list[Transition]:
+    return [Transition(state, event, to) for state, events in job.TRANSITIONS.items() for event, to in events.items()]
+
+
+_MACHINES: Final[Mapping[str, tuple[str, Sequence[str], Sequence[Transition]]]] = {
+    "smtp": (
+        "The states of an SMTP client",
+        [state.name for state in smtp.State],
+        _dialogue(smtp.ANSWERED.items(), "3xx"),
+    ),
+    "pop3": (
+        "The states of a POP3 client",
+        [state.name for state in pop3.State],
+        _dialogue(pop3.ANSWERED.items(), "challenge"),
+    ),
+    "jobs": (
+        "The states of a job",
+        ["queued", "sending", "in_doubt", "sent", "deferred", "held", "failed", "cancelled"],
+        _jobs(),
+    ),
+}
