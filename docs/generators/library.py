@@ -16,6 +16,11 @@ def reference() -> str:
         ("mailslot.plugin", [name for name in mailslot.plugin.__all__ if name not in shown]),
     ]
     return "\n".join(
-        f"## {module}\n\n" + "\n".join(f"::: {module}.{name}\n    options:\n      heading_level: 3\n" for name in names)
-        for module, names in parts
+        f"## {module}\n\n" + "\n".join(_entry(f"{module}.{name}") for name in names) for module, names in parts
     )
+
+
+def _entry(name: str) -> str:
+    # A module is shown without the classes that are shown by themselves.
+    members = '      filters: ["!^_", "!^[A-Z]"]\n' if name == "mailslot.plugin.keys" else ""
+    return f"::: {name}\n    options:\n      heading_level: 3\n{members}"

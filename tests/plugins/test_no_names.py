@@ -7,7 +7,6 @@ import logging
 import subprocess
 import sys
 import tomllib
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,15 +65,18 @@ def test_what_others_log_is_kept_like_ours(site: Site) -> None:
     assert packages() >= {"mailslot", "mailslot_plugins", "acme_mail"}
     root = logging.getLogger()
     before, levels = (root.handlers, root.level), {name: logging.getLogger(name).level for name in packages()}
-    stream = StringIO()
-    try:
-        set_up(stream, plain=True)
-        logging.getLogger("acme_mail.printer").info("printed")
-    finally:
-        root.handlers = before[0]
-        for name, level in {"": before[1], **levels}.items():
-            logging.getLogger(name).setLevel(level)
-    assert "printed" in stream.getvalue()
+    log = site.path / "log"
+    with log.open("w") as stream:
+        try:
+            set_up(stream, plain=True)
+            logging.getLogger("acme_mail.printer").info("printed")
+        finally:
+            for handler in root.handlers:
+                handler.flush()
+            root.handlers = before[0]
+            for name, level in {"": before[1], **levels}.items():
+                logging.getLogger(name).setLevel(level)
+    assert "printed" in log.read_text()
 
 
 WITHOUT_PLUGINS = """
