@@ -289,3 +289,21 @@ async def test_tasks_are_otherwise_what_they_were(anyio_backend: str) -> None:
             await task
     if anyio_backend == "asyncio":
         assert asyncio.get_running_loop().get_task_factory() is None
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_cancellation_of_something_else_is_no_cancellation(anyio_backend: str) -> None:
+    """A task group takes it for one of its own, and would end every other task."""
+    assert anyio_backend == "asyncio"
+    other = asyncio.create_task(asyncio.sleep(3600))
+    other.cancel()
+    with pytest.raises(PluginExitError, match="CancelledError"), Contained():
+        await other
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        with Contained():
+            await anyio.sleep_forever()
+    assert scope.cancelled_caught
+    with anyio.move_on_after(0) as inner, Contained():
+        await anyio.sleep_forever()
+    assert inner.cancelled_caught

@@ -2,8 +2,8 @@
 
 ``SystemExit``, ``KeyboardInterrupt`` and other exceptions that are no `Exception` pass by every ``except Exception``,
 and asyncio lets the first two end its loop from whichever task they come. What comes of somebody else's code is
-therefore turned into an ordinary exception, save for a cancellation. A person's Ctrl-C is none of these: the service
-receives it as a signal.
+therefore turned into an ordinary exception, save for a cancellation of the task that it runs in. A person's Ctrl-C is
+none of these: the service receives it as a signal.
 """
 
 from __future__ import annotations
@@ -112,7 +112,18 @@ def _would_end_the_program(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
         return any(_would_end_the_program(each) for each in group.exceptions)
+    if isinstance(error, asyncio.CancelledError) and _is_nobodys_wish():
+        return True
     return not isinstance(error, (Exception, GeneratorExit, *_cancellation()))
+
+
+def _is_nobodys_wish() -> bool:
+    """Whether nobody has cancelled this task of asyncio's: it has waited for another one that was."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return False
+    return task is not None and not task.cancelling()
 
 
 def _cancellation() -> tuple[type[BaseException], ...]:
