@@ -299,7 +299,7 @@ def test_a_service_without_tokens_needs_no_authlib() -> None:
 def test_authlib_is_used_without_its_clients_and_leaves_the_warnings_alone() -> None:
     code = (
         "import sys, warnings; before = list(warnings.filters)\n"
-        "import mailslot.oauth.renewal, mailslot.oauth.http\n"
+        "import mailslot.oauth.renewal, mailslot.oauth.http, mailslot.oauth.request\n"
         "assert 'authlib.oauth2.auth' in sys.modules\n"
         "print([m for m in ('joserfc', 'cryptography') if m in sys.modules])\n"
         "import mailslot.oauth.certificate, mailslot_plugins.tokens.browser, mailslot_plugins.tokens.id_token\n"
