@@ -288,10 +288,18 @@ def test_the_library_alone_needs_none_of_the_oauth_parts() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+def test_a_service_without_tokens_needs_no_authlib() -> None:
+    code = (
+        "import mailslot.service.service, mailslot.service.running, sys\n"
+        "print([m for m in ('authlib', 'joserfc') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
 def test_authlib_is_used_without_its_clients_and_leaves_the_warnings_alone() -> None:
     code = (
         "import sys, warnings; before = list(warnings.filters)\n"
-        "import mailslot.oauth.renewal, mailslot.oauth.http\n"
+        "import mailslot.oauth.renewal, mailslot.oauth.http, mailslot.oauth.request\n"
         "assert 'authlib.oauth2.auth' in sys.modules\n"
         "print([m for m in ('joserfc', 'cryptography') if m in sys.modules])\n"
         "import mailslot.oauth.certificate, mailslot_plugins.tokens.browser, mailslot_plugins.tokens.id_token\n"

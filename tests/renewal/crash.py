@@ -39,8 +39,8 @@ from renewal.service import Said, Service, State, fingerprint
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from mailslot.oauth.answer import Answer
     from mailslot.oauth.grant import Grant
-    from mailslot.oauth.http import Answer
 
 BACKENDS = ("asyncio", "trio")
 CLIENTS = {backend: TokenHttp() for backend in BACKENDS}

@@ -28,8 +28,8 @@ from tokens.people import USER, Nobody
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from mailslot.oauth.answer import Answer
     from mailslot.oauth.client import Client
-    from mailslot.oauth.http import Answer
     from mailslot_plugins.sandbox import Said, Sandbox
 
 pytestmark = pytest.mark.virtual_time

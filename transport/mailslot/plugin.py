@@ -51,7 +51,7 @@ from mailslot.spool.job import Job, NewJob
 
 if TYPE_CHECKING:
     from mailslot.oauth.client import Client
-    from mailslot.oauth.flow import Flow, Person
+    from mailslot.oauth.flow import AddressDisplay, AddressPrompt, CodeDisplay, Flow, Person
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
     from mailslot.oauth.token_response import TokenResponse, new_grant, renewed_grant, request_token
@@ -72,8 +72,11 @@ if TYPE_CHECKING:
 _LATER: Final = {
     "Access": "slots.connection",
     "Accesses": "slots.access",
+    "AddressDisplay": "oauth.flow",
+    "AddressPrompt": "oauth.flow",
     "Capabilities": "smtp.capabilities",
     "Client": "oauth.client",
+    "CodeDisplay": "oauth.flow",
     "Content": "smtp.content",
     "Device": "service.device",
     "Flow": "oauth.flow",
@@ -110,10 +113,13 @@ __all__ = [
     "Access",
     "AccessToken",
     "Accesses",
+    "AddressDisplay",
+    "AddressPrompt",
     "Attachment",
     "Capabilities",
     "Client",
     "ClosedError",
+    "CodeDisplay",
     "Content",
     "DeletionsRefusedError",
     "DeliveryStatus",

@@ -3,7 +3,8 @@
 What is not used, and why:
 
 - `parse_authorization_code_response` checks no ``iss`` and compares the state in no constant time. It takes the last of
-  several values, and for a refusal it knows only that the code is missing. See `mailslot_plugins.tokens.authorization`.
+  several values, and for a refusal it knows only that the code is missing. The flows in which a person signs in
+  check all of that themselves.
 - `AuthorizationServerMetadata.validate` refuses a document for members that nobody here reads, and takes ``http``
   addresses where an environment variable says so. See `mailslot.oauth.discovery`.
 - `OAuth2Token` fails at an ``expires_in`` that is no number. See `mailslot.oauth.token_response`.

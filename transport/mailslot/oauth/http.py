@@ -21,7 +21,6 @@ from mailslot.oauth import document, unreachable
 from mailslot.oauth.address import check_address, host_of, is_loopback
 from mailslot.oauth.answer import Answer
 from mailslot.oauth.faults import Kind, TokenServiceError
-from mailslot.oauth.request import Request, prepare
 from mailslot.wire.redact import Redactor
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from mailslot.oauth.client import Client
+    from mailslot.oauth.request import Request
     from mailslot.wire.secret import Secret
 
 MAX_BODY: Final = 64 * 1024
@@ -99,6 +99,9 @@ class TokenHttp:
             TokenServiceError: nobody answered, somebody else did, or too much came.
         """
         check_address(url, "token service's address")
+        # authlib is loaded once something is asked for: a service without tokens does without.
+        from mailslot.oauth.request import prepare  # noqa: PLC0415 - see above
+
         assumed = self.skew
         answer = await self._exchange(url, prepare(url, form, client, now=self._clock() + assumed))
         refused = answer.json is not None and answer.json.get("error") == "invalid_client"

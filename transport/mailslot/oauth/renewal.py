@@ -20,7 +20,6 @@ from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError, TokenError
 from mailslot.oauth.attempts import Refresh, is_refused
-from mailslot.oauth.discovery import complete
 from mailslot.oauth.failures import CONFIRM_AFTER, FailureMemory
 from mailslot.oauth.faults import Kind, TokenServiceError
 from mailslot.oauth.location import why_not_here
@@ -336,6 +335,8 @@ class GrantSource:
 
     async def _known_client(self) -> Client:
         if self._client.provider.needs_discovery:
+            from mailslot.oauth.discovery import complete  # noqa: PLC0415 - loads authlib, and few need it
+
             provider = await complete(self._client.provider, self._http)
             self._client = replace(self._client, provider=provider)
         return self._client
