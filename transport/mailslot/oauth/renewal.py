@@ -23,7 +23,7 @@ from mailslot.oauth.attempts import Refresh, is_refused
 from mailslot.oauth.discovery import complete
 from mailslot.oauth.failures import CONFIRM_AFTER, FailureMemory
 from mailslot.oauth.faults import Kind, TokenServiceError
-from mailslot.oauth.location import why_not_here
+from mailslot.oauth.grant import why_not_here
 from mailslot.oauth.origin import bound, judged, why_not_renewed
 from mailslot.oauth.revocation import Revocation, revoke
 from mailslot.oauth.shelter import sheltered
