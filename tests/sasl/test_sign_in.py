@@ -27,6 +27,7 @@ from mailslot.sasl.bearer import OAuthBearer, XOAuth2
 from mailslot.sasl.exchange import decode_challenge, exchange
 from mailslot.sasl.mechanism import Identity
 from mailslot.sasl.password import Login, Plain
+from mailslot.sasl.result import AuthenticationResult
 from mailslot.sasl.scram import ScramSha256
 from mailslot.sasl.sign_in import (
     SignInAgainError,
@@ -36,7 +37,7 @@ from mailslot.sasl.sign_in import (
     signed_in,
     temporary,
 )
-from mailslot.sasl.transport import AuthenticationResult, SaslTransport, Step
+from mailslot.sasl.transport import SaslTransport, Step
 from mailslot.wire.redact import Redactor
 
 USER = "scanner@example.com"

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from mailslot.sasl.credentials import OAuth
 from mailslot.sasl.refusal import not_offered
+from mailslot.sasl.result import AuthenticationResult
 from mailslot.sasl.sign_in import SignInAgainError, choose
 from mailslot.sasl.sign_in import sign_in as sign_in_over
-from mailslot.sasl.transport import AuthenticationResult, SaslTransport, Step
+from mailslot.sasl.transport import SaslTransport, Step
 from mailslot.wire.reply import Reply
 from mailslot_imap.refusals import cause_of
 

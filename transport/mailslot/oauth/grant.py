@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mailslot.errors import TokenError
 from mailslot.oauth.location import Location
 from mailslot.wire.secret import Secret
 
@@ -146,3 +147,19 @@ class GrantStore(Protocol):
     def lock(self) -> AbstractAsyncContextManager[None]:
         """Return the right to renew, over all tasks and processes; entered with ``async with``."""
         ...
+
+
+def why_not_here(grant: Grant, here: Location | None) -> TokenError | None:
+    """Return why a grant is not renewed here; None where it may be.
+
+    A grant without a refresh token is renewed by the application's own proof, which any number of devices may share;
+    one from before locations were kept becomes this place's with its next renewal.
+    """
+    if here is None or grant.location is None or grant.refresh_token is None or not here.is_copy_of(grant.location):
+        return None
+    return TokenError(
+        "The token belongs to the device that this home folder was copied from, so it is not renewed here: obtain a "
+        "token here, or say that the device has moved (mailslot token moved).",
+        cause="home_copied",
+        detail=f"it was last renewed at {grant.location.path}, and this is {here.path}",
+    )

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from mailslot.oauth.claims import missing_scopes
 from mailslot.oauth.faults import MAX_SKEW
-from mailslot.oauth.grant import Failure
-from mailslot.oauth.location import why_not_here
+from mailslot.oauth.grant import Failure, why_not_here
 from mailslot.oauth.origin import why_not_renewed
 
 if TYPE_CHECKING:

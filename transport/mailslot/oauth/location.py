@@ -23,12 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from mailslot.errors import TokenError
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mailslot.oauth.grant import Grant
 
 _PERMANENT: Final = "0"  # NET_ADDR_PERM: neither made up nor set by anybody (linux/netdevice.h)
 _MACHINE_ID: Final = re.compile(r"[0-9a-f]{32}")
@@ -91,22 +88,6 @@ def locate(lock_file: Path, root: Path = Path("/")) -> Location:
         _hashed(f"system {system}") if known else None,
         os.path.realpath(lock_file),
         changed,
-    )
-
-
-def why_not_here(grant: Grant, here: Location | None) -> TokenError | None:
-    """Return why a grant is not renewed here; None where it may be.
-
-    A grant without a refresh token is renewed by the application's own proof, which any number of devices may share;
-    one from before locations were kept becomes this place's with its next renewal.
-    """
-    if here is None or grant.location is None or grant.refresh_token is None or not here.is_copy_of(grant.location):
-        return None
-    return TokenError(
-        "The token belongs to the device that this home folder was copied from, so it is not renewed here: obtain a "
-        "token here, or say that the device has moved (mailslot token moved).",
-        cause="home_copied",
-        detail=f"it was last renewed at {grant.location.path}, and this is {here.path}",
     )
 
 

@@ -22,7 +22,7 @@ from mailslot.errors import MailError, TokenError
 from mailslot.oauth.attempts import Refresh, is_refused
 from mailslot.oauth.failures import CONFIRM_AFTER, FailureMemory
 from mailslot.oauth.faults import Kind, TokenServiceError
-from mailslot.oauth.location import why_not_here
+from mailslot.oauth.grant import why_not_here
 from mailslot.oauth.origin import bound, judged, why_not_renewed
 from mailslot.oauth.revocation import Revocation, revoke
 from mailslot.oauth.shelter import sheltered

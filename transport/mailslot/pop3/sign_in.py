@@ -10,9 +10,10 @@ from mailslot.pop3.limits import MAX_COMMAND
 from mailslot.pop3.protocol import Answer, Challenge
 from mailslot.pop3.refusals import cause_of
 from mailslot.sasl.credentials import OAuth
+from mailslot.sasl.result import AuthenticationResult
 from mailslot.sasl.sign_in import SignInAgainError, choose
 from mailslot.sasl.sign_in import sign_in as sign_in_over
-from mailslot.sasl.transport import AuthenticationResult, SaslTransport, Step
+from mailslot.sasl.transport import SaslTransport, Step
 from mailslot.wire.reply import Reply
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import ServerError
 from mailslot.sasl.mechanism import MechanismError
-from mailslot.sasl.transport import AuthenticationResult, SaslTransport, Step
+from mailslot.sasl.result import AuthenticationResult
 
 if TYPE_CHECKING:
     from mailslot.sasl.mechanism import Mechanism
+    from mailslot.sasl.transport import SaslTransport, Step
 
 _MALFORMED: Final = 501
 _NO_MECHANISM: Final = 504

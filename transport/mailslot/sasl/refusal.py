@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from mailslot.errors import Stage
     from mailslot.sasl.credentials import Credentials
-    from mailslot.sasl.transport import AuthenticationResult
+    from mailslot.sasl.result import AuthenticationResult
     from mailslot.wire.redact import Redactor
     from mailslot.wire.reply import Reply
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from mailslot.errors import SignInError
     from mailslot.sasl.mechanism import Mechanism
-    from mailslot.sasl.transport import AuthenticationResult, SaslTransport
+    from mailslot.sasl.result import AuthenticationResult
+    from mailslot.sasl.transport import SaslTransport
     from mailslot.wire.reply import Reply
     from mailslot.wire.secret import Secret
 

@@ -10,10 +10,11 @@ from mailslot.sasl.refusal import refused
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable
 
     from mailslot.errors import SignInError, Stage
     from mailslot.sasl.credentials import Credentials
+    from mailslot.sasl.result import AuthenticationResult
     from mailslot.wire.redact import Redactor
     from mailslot.wire.reply import Reply
 
@@ -24,23 +25,6 @@ class Step:
 
     reply: Reply
     challenge: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class AuthenticationResult:
-    """How a sign-in ended.
-
-    Attributes:
-        accepted: whether the server said yes and could be believed.
-        reply: its last word.
-        reasons: a bearer refusal's JSON, empty where it was not readable; None where there was none.
-        presented: whether the credentials were sent; else the mechanism itself was refused.
-    """
-
-    accepted: bool
-    reply: Reply
-    reasons: Mapping[str, str] | None
-    presented: bool = True
 
 
 class SaslDialogue(Protocol):

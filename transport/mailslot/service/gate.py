@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final
 from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
-from mailslot.oauth.grant import Grant
-from mailslot.oauth.location import why_not_here
+from mailslot.oauth.grant import Grant, why_not_here
 from mailslot.slots.record import FIELD
 from mailslot.slots.slot import find_slot
 from mailslot.vault.durable import stamp
