@@ -21,8 +21,9 @@ import pytest
 import mailslot.net.tls
 from generators import texts
 from mailslot import StaticToken
-from mailslot.diagnosis.catalogue import CAUSES, messages
+from mailslot.diagnosis.catalogue import messages
 from mailslot.diagnosis.catalogue import texts as in_list
+from mailslot.diagnosis.causes import CAUSES
 from mailslot.diagnosis.rules import rules
 from mailslot.oauth.faults import NUMBERS
 from mailslot.slots.settings import KEYS, SECRETS, parse_setting

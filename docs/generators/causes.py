@@ -1,4 +1,4 @@
-"""Every cause, from ``messages.toml``."""
+"""Every cause, from ``messages.toml`` and ``causes.toml``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from generators.tables import table
 from generators.texts import CAUSES
-from mailslot.diagnosis.catalogue import actor_name, actor_of, label, messages, texts, token_helps
+from mailslot.diagnosis.catalogue import actor_name, label, messages, texts
+from mailslot.diagnosis.causes import CAUSES as FOLLOWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,12 +39,12 @@ def all_causes() -> str:
 def _section(cause: str) -> str:
     said = messages("en")[cause]
     sentences = "\n>\n".join(f"> {_shown(each)}" for each in texts(said["sentence"]))
-    actor = actor_of(cause)
+    follows = FOLLOWS[cause]
     rows = [
         ("When", CAUSES.get(cause, "")),
         ("What to do", " *Or:* ".join(_shown(each) for each in texts(said["advice"]))),
-        (label("who_must_act"), actor_name(actor) if actor else "Nobody"),
-        (label("get_token"), label("helps" if token_helps(cause) else "helps_not")),
+        (label("who_must_act"), actor_name(follows.actor) if follows.actor else "Nobody"),
+        (label("get_token"), label("helps" if follows.token_helps else "helps_not")),
     ]
     return f"### `{cause}` {{ #{cause} }}\n\n{sentences}\n\n{table(('', ''), rows)}"
 

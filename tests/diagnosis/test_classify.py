@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailslot import MailError, NetworkError, RecipientsRefusedError, RefusedError, Reply, Security, SignInError
-from mailslot.diagnosis.catalogue import CAUSES, languages, say
+from mailslot.diagnosis.catalogue import languages, say
+from mailslot.diagnosis.causes import CAUSES
 from mailslot.diagnosis.circumstances import Circumstances
 from mailslot.diagnosis.classify import MAX_WORDS, diagnose
 from mailslot.errors import InputError, Stage, TokenError

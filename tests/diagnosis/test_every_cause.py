@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from diagnosis.ways import SMTP, WAYS, Way, black_hole, silent_at_the_door
-from mailslot.diagnosis.catalogue import CAUSES, say
+from mailslot.diagnosis.catalogue import say
+from mailslot.diagnosis.causes import CAUSES
 from mailslot.slots import record
 from mailslot_plugins.sandbox import run_sandbox
 

@@ -10,20 +10,17 @@ from typing import Any, Final, get_args
 import pytest
 
 from mailslot.diagnosis.catalogue import (
-    CAUSES,
     LANGUAGES,
     WORDS,
-    Actor,
     actor_name,
-    actor_of,
     label,
     languages,
     messages,
     needs,
     say,
     texts,
-    token_helps,
 )
+from mailslot.diagnosis.causes import CAUSES, Actor, parse_causes
 from mailslot.diagnosis.diagnosis import Diagnosis
 
 DESIGN: Final = """
@@ -117,12 +114,12 @@ def all_texts(language: str) -> list[tuple[str, str, int, str]]:
 
 @pytest.mark.parametrize(("cause", "actor", "helps"), ROWS)
 def test_the_design_s_table(cause: str, actor: str | None, helps: bool) -> None:
-    assert (actor_of(cause), token_helps(cause)) == (actor, helps)
+    assert (CAUSES[cause].actor, CAUSES[cause].token_helps) == (actor, helps)
 
 
 def test_no_cause_but_those() -> None:
     assert sorted(CAUSES) == sorted([cause for cause, *_ in ROWS] + list(BEYOND))
-    assert {cause: (actor_of(cause), token_helps(cause)) for cause in BEYOND} == BEYOND
+    assert {cause: (CAUSES[cause].actor, CAUSES[cause].token_helps) for cause in BEYOND} == BEYOND
 
 
 @every_language
@@ -131,8 +128,7 @@ def test_every_language_is_complete(language: str) -> None:
     english = {(cause, part, number): needs(text) for cause, part, number, text in all_texts("en")}
     found = {(cause, part, number): needs(text) for cause, part, number, text in all_texts(language)}
     assert found == english
-    keys = {"sentence", "advice"} if language != "en" else {"sentence", "advice", "actor", "token_helps"}
-    assert {cause for cause in CAUSES if set(messages(language)[cause]) - keys} == set()
+    assert {cause for cause in CAUSES if set(messages(language)[cause]) != {"sentence", "advice"}} == set()
     words: Any = messages(language)[WORDS]
     assert set(words["security"]) == {"none", "starttls", "tls"}
     assert set(words["actor"]) == set(get_args(Actor))
@@ -172,7 +168,7 @@ def test_word_for_word() -> None:
     assert [cause for cause, part, _, text in all_texts("en") if WORD_FOR_WORD in text] == ["token_update_failed"]
     for facts in ({}, {"account": "a@example.com", "host": "h", "provider": "p"}):
         assert say(Diagnosis("token_update_failed", facts)).message == WORD_FOR_WORD
-    assert token_helps("token_update_failed")
+    assert CAUSES["token_update_failed"].token_helps
 
 
 def test_sharp_s_own_german() -> None:
@@ -250,3 +246,18 @@ def test_unknown_causes_and_languages() -> None:
 def test_actors_have_names(language: str) -> None:
     names = [actor_name(actor, language) for actor in get_args(Actor)]
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("row", "word"),
+    [
+        ('{ actor = "nobody" }', "nobody"),
+        ('{ disposition = "fail" }', "fail"),
+        ('{ token_helps = "yes" }', "yes"),
+        ('{ sentence = "No." }', "sentence"),
+    ],
+)
+def test_a_wrong_row_is_refused(row: str, word: str) -> None:
+    assert parse_causes("unknown = {}").keys() == {"unknown"}
+    with pytest.raises(ValueError, match=word):
+        parse_causes(f"unknown = {row}")

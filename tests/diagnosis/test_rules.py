@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from diagnosis.played import circumstances, errors_of
-from mailslot.diagnosis.catalogue import CAUSES
+from mailslot.diagnosis.causes import CAUSES
 from mailslot.diagnosis.classify import diagnose
 from mailslot.diagnosis.rules import TABLES, Rule, parse_rules, rule_for, rules
 from transcripts import FIXTURES, load, read

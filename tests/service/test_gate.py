@@ -238,7 +238,7 @@ async def test_a_refusal_does_not_lead_to_the_secondary_server(tmp_path: Path) -
 def test_rests_grow_and_end() -> None:
     now = 0.0
     gate = Gate(lambda: now, lambda: 0.5)
-    trouble = Trouble("rest", "server_busy", "It is busy.")
+    trouble = Trouble("back_off", "server_busy", "It is busy.")
     rests = []
     for _ in range(9):
         rest = gate.close(trouble)
@@ -256,13 +256,13 @@ def test_rests_grow_and_end() -> None:
 
 @pytest.mark.parametrize(("chance", "least", "most"), [(0.0, 0.79, 0.81), (1.0, 1.19, 1.21)])
 def test_rests_are_not_all_the_same(chance: float, least: float, most: float) -> None:
-    rest = Gate(lambda: 0.0, lambda: chance).close(Trouble("rest", "server_busy", ""))
+    rest = Gate(lambda: 0.0, lambda: chance).close(Trouble("back_off", "server_busy", ""))
     assert rest is not None
     assert least <= rest / RESTS[0] <= most
 
 
 def test_a_daily_limit_is_not_asked_about_every_minute() -> None:
-    rest = Gate(lambda: 0.0, lambda: 0.5).close(Trouble("rest", "sending_limit_reached", ""))
+    rest = Gate(lambda: 0.0, lambda: 0.5).close(Trouble("back_off", "sending_limit_reached", ""))
     assert rest == 3600
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mailslot.diagnosis.catalogue import CAUSES, say
+from mailslot.diagnosis.catalogue import say
+from mailslot.diagnosis.causes import CAUSES
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.errors import InputError, MailError, NetworkError, RefusedError, SignInError, TokenError
 from mailslot.oauth.presets import preset
@@ -14,7 +15,7 @@ from mailslot.oauth.providers import Limits
 from mailslot.service.limits import Allowance
 from mailslot.service.pipeline import RetryPolicies, find_pipelines
 from mailslot.service.retry import ATTENDED, DEFAULT, UNATTENDED, RetryPolicy
-from mailslot.service.verdict import NEEDS_SOMEBODY, PASSES, judge
+from mailslot.service.verdict import judge
 from mailslot.service.wall_clock import WallClock
 from mailslot.spool.spool import Spool
 from mailslot.wire.reply import Reply
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from mailslot.service.verdict import Fate
+    from mailslot.diagnosis.causes import Disposition
 
 DAY = 86_400.0
 
@@ -63,8 +64,8 @@ def test_a_retry_policy_that_would_never_wait(given: dict[str, Any]) -> None:
 # Verdicts.
 
 
-def said(cause: str, error: MailError) -> Fate:
-    return judge(error, say(Diagnosis(cause))).fate
+def said(cause: str, error: MailError) -> Disposition:
+    return judge(error, say(Diagnosis(cause))).disposition
 
 
 def test_every_cause_of_the_catalogue_at_a_sign_in_leaves_the_jobs_alone() -> None:
@@ -72,45 +73,42 @@ def test_every_cause_of_the_catalogue_at_a_sign_in_leaves_the_jobs_alone() -> No
     for cause in CAUSES:
         for retryable in (True, False):
             error = SignInError("No.", cause=cause, reply=Reply(535, None, "no", positive=False), retryable=retryable)
-            assert said(cause, error) in {"hold", "rest"}, cause
-    assert not NEEDS_SOMEBODY & PASSES
-    assert set(CAUSES) >= NEEDS_SOMEBODY | PASSES
+            assert said(cause, error) in {"hold", "back_off"}, cause
 
 
 def test_whose_fault_it_is_decides() -> None:
     """What the catalogue calls the network's or a matter of waiting passes; what wants somebody at work is held."""
-    for cause in NEEDS_SOMEBODY:
-        assert say(Diagnosis(cause)).actor not in {"wait", None}, cause
-    for cause in CAUSES:
+    for cause, follows in CAUSES.items():
+        assert follows.disposition != "hold" or follows.actor not in {"wait", None}, cause
         # A clock is set right by a person, but of what fails meanwhile nobody says when.
         of_a_job = cause in {"in_doubt", "try_again_later"} or cause.startswith("spool_")
-        if say(Diagnosis(cause)).actor == "wait" and not of_a_job:
-            assert cause in PASSES, cause
+        if follows.actor == "wait" and not of_a_job:
+            assert follows.disposition == "back_off", cause
 
 
 @pytest.mark.parametrize(
-    ("error", "fate"),
+    ("error", "disposition"),
     [
-        (NetworkError("lost", stage="data", cause="in_doubt", in_doubt=True, retryable=True), "doubt"),
-        (NetworkError("lost", stage="data", cause="connection_lost", retryable=True), "rest"),
-        (NetworkError("no", stage="tls", cause="certificate_untrusted"), "rest"),
+        (NetworkError("lost", stage="data", cause="in_doubt", in_doubt=True, retryable=True), "in_doubt"),
+        (NetworkError("lost", stage="data", cause="connection_lost", retryable=True), "back_off"),
+        (NetworkError("no", stage="tls", cause="certificate_untrusted"), "back_off"),
         (TokenError("no", cause="token_update_failed"), "hold"),
         (TokenError("no", cause="unknown"), "hold"),
-        (TokenError("later", cause="unknown", retryable=True), "rest"),
+        (TokenError("later", cause="unknown", retryable=True), "back_off"),
         (InputError("not set", stage="resolve", cause="not_configured"), "hold"),
         (InputError("gone", stage="data"), "fail"),
         (MailError("too large", stage="envelope", cause="message_too_large"), "fail"),
-        (RefusedError("no", stage="envelope", cause="try_again_later", retryable=True), "rest"),
+        (RefusedError("no", stage="envelope", cause="try_again_later", retryable=True), "back_off"),
         (RefusedError("no", stage="data", cause="try_again_later", retryable=True), "defer"),
         (RefusedError("no", stage="data", cause="content_refused"), "fail"),
         (RefusedError("no", stage="data", cause="mailbox_full"), "defer"),
         (RefusedError("no", stage="data", cause="mailbox_not_allowed", retryable=True), "hold"),
-        (RefusedError("no", stage="greeting", cause="unknown"), "rest"),
+        (RefusedError("no", stage="greeting", cause="unknown"), "back_off"),
     ],
     ids=lambda value: value if isinstance(value, str) else f"{value.stage}-{value.cause}",
 )
-def test_a_verdict(error: MailError, fate: Fate) -> None:
-    assert said(error.cause, error) == fate
+def test_a_verdict(error: MailError, disposition: Disposition) -> None:
+    assert said(error.cause, error) == disposition
 
 
 # Limits.

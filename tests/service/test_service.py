@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
 import sys
 from contextlib import suppress
@@ -100,7 +101,7 @@ async def test_one_service_for_a_home(tmp_path: Path) -> None:
 @pytest.fixture
 def manager() -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as listener:
-        listener.bind("\0mailslot-test-manager")
+        listener.bind(f"\0mailslot-test-manager-{os.getpid()}")
         yield listener
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailslot.diagnosis.catalogue import CAUSES, Said, actor_of, say, token_helps
+from mailslot.diagnosis.catalogue import Said, say
+from mailslot.diagnosis.causes import CAUSES
 from mailslot.diagnosis.diagnosis import Diagnosis
 
 if TYPE_CHECKING:
@@ -27,5 +28,5 @@ def told(cause: str, language: str, *, sentence: str = "", facts: Mapping[str, s
         return Said(cause, sentence or cause, "", None, token_helps=False)
     said = say(Diagnosis(cause, facts or {}), language)
     if sentence and not facts and language == _ORIGINAL:
-        return Said(cause, sentence, said.advice, actor_of(cause), token_helps(cause))
+        return Said(cause, sentence, said.advice, said.actor, said.token_helps)
     return said

@@ -1,8 +1,7 @@
-"""The causes, and what is said of each in each language: ``messages.toml`` and one file beside it a language.
+"""What is said of each cause in each language: ``messages.toml``, which is English, and one file beside it a language.
 
-The English file is complete, and it alone says who must act and whether a new token helps. A sentence, or a piece of
-advice, is a text or a list of texts, each of which may be filled with facts; the first one is said whose facts are all
-known, and the last one needs none.
+A sentence, or a piece of advice, is a text or a list of texts, each of which may be filled with facts; the first one is
+said whose facts are all known, and the last one needs none.
 """
 
 from __future__ import annotations
@@ -12,14 +11,15 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from mailslot.diagnosis.causes import CAUSES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mailslot.diagnosis.causes import Actor
     from mailslot.diagnosis.diagnosis import Diagnosis
-
-Actor = Literal["operator", "administrator", "network", "wait", "maker"]
 
 LANGUAGES: Final[Mapping[str, str]] = {
     "en": "messages.toml",
@@ -61,10 +61,6 @@ def messages(language: str) -> Mapping[str, Any]:
     return tomllib.loads(files("mailslot.diagnosis").joinpath(LANGUAGES[language]).read_text("utf-8"))
 
 
-CAUSES: Final[tuple[str, ...]] = tuple(cause for cause in messages("en") if cause != WORDS)
-"""The ids of all causes, in the order of the design."""
-
-
 def languages() -> tuple[str, ...]:
     """Return the languages that something can be said in, English first."""
     return tuple(LANGUAGES)
@@ -84,19 +80,9 @@ def say(diagnosis: Diagnosis, language: str = "en") -> Said:
         cause,
         _filled(spoken[cause]["sentence"], facts),
         _filled(spoken[cause]["advice"], facts),
-        actor_of(cause),
-        token_helps(cause),
+        CAUSES[cause].actor,
+        CAUSES[cause].token_helps,
     )
-
-
-def actor_of(cause: str) -> Actor | None:
-    """Return who must act on a cause; None where nobody has to."""
-    return cast("Actor | None", messages("en")[cause].get("actor"))
-
-
-def token_helps(cause: str) -> bool:
-    """Tell whether obtaining the token again can help against a cause."""
-    return cast("bool", messages("en")[cause]["token_helps"])
 
 
 def actor_name(actor: Actor, language: str = "en") -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mailslot.diagnosis.catalogue import CAUSES
+from mailslot.diagnosis.causes import CAUSES
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.diagnosis.rules import rule_for
 from mailslot.diagnosis.token import provider_of

@@ -207,7 +207,7 @@ class Delivery:
                 use.most_recipients = min(use.most_recipients, len(accepted))
                 continue
             trouble = await self._refusal(address, reply)
-            if trouble.fate == "fail":
+            if trouble.disposition == "fail":
                 refused[address] = Refusal(trouble.reply, trouble.cause)
             else:
                 put_off[address] = trouble
@@ -247,14 +247,16 @@ class Delivery:
         error = RecipientsRefusedError(str(reply), cause=cause, refused={address: reply}, retryable=retryable)
         trouble = judge(error, await self._words(error))
         # It is this recipient's, whatever it is, since others may have been accepted.
-        fate = trouble.fate if trouble.fate in {"fail", "defer"} else "defer" if retryable else "fail"
-        return Trouble(fate, trouble.cause, trouble.sentence, trouble.reply)
+        disposition = (
+            trouble.disposition if trouble.disposition in {"fail", "defer"} else "defer" if retryable else "fail"
+        )
+        return Trouble(disposition, trouble.cause, trouble.sentence, trouble.reply)
 
     async def _trouble(self, job: Job, error: MailError) -> Trouble:
         """Note why a transaction failed; the record's part of it is the caller's."""
         trouble = judge(error, await self._words(error))
         if isinstance(error, SpoolError):
-            trouble = Trouble("rest", error.cause, str(error))
+            trouble = Trouble("back_off", error.cause, str(error))
         logger.warning(
             "%s",
             trouble.sentence,
@@ -267,11 +269,11 @@ class Delivery:
         """Move a job that is `sending`, or handed over and refused, to where a trouble leads it."""
         spool = self._spool
         said = (trouble.cause, trouble.sentence, trouble.reply)
-        if trouble.fate == "hold":
+        if trouble.disposition == "hold":
             await self._persist(partial(spool.hold, job.id, *said))
-        elif trouble.fate == "fail":
+        elif trouble.disposition == "fail":
             await self._persist(partial(spool.fail, job.id, *said))
-        elif trouble.fate in {"rest", "defer"}:
+        elif trouble.disposition in {"back_off", "defer"}:
             until = await self._next_attempt(job)
             await self._persist(partial(spool.defer, job.id, until, *said))
         elif (await spool.job(job.id)).state == "in_doubt":

@@ -58,7 +58,7 @@ class Gate:
     @property
     def is_shut(self) -> bool:
         """Whether somebody must act first."""
-        return self.trouble is not None and self.trouble.fate == "hold"
+        return self.trouble is not None and self.trouble.disposition == "hold"
 
     def wait(self) -> float | None:
         """Return for how many seconds it is not open; None until somebody acts."""
@@ -74,7 +74,7 @@ class Gate:
             foreign_tokens: whether the record's tokens come from outside of the device.
         """
         self.trouble = trouble
-        if trouble.fate == "hold":
+        if trouble.disposition == "hold":
             self._failures = 0
             elsewhere = trouble.by_administrator or trouble.cause == "token_update_failed"
             pause = SOURCE_ASKED_AGAIN if foreign_tokens else ASKED_AGAIN if elsewhere else None

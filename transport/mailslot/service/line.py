@@ -263,9 +263,9 @@ class Line:
     async def _deliver(self, job: Job, use: Use, account: Account, progress: Callable[[int, int], None]) -> bool:
         """Deliver a job; return whether the session can go on with others."""
         outcome = await self._delivery.run(job, use, account.allowance, progress)
-        if outcome.trouble is not None and outcome.trouble.fate == "doubt":
+        if outcome.trouble is not None and outcome.trouble.disposition == "in_doubt":
             await self._close(await self._lost())
-        elif outcome.trouble is not None and outcome.trouble.fate in {"hold", "rest"}:
+        elif outcome.trouble is not None and outcome.trouble.disposition in {"hold", "back_off"}:
             await self._close(outcome.trouble)
         elif outcome.kind in {"answered", "trouble"}:
             # A refusal of this message shows that the record works, too.
@@ -284,14 +284,14 @@ class Line:
             trouble.sentence,
             extra={"job": job.id, "record": self.via, "cause": trouble.cause, "detail": error.detail},
         )
-        if trouble.fate not in {"hold", "rest"}:
-            trouble = Trouble("rest", trouble.cause, trouble.sentence, trouble.reply)
+        if trouble.disposition not in {"hold", "back_off"}:
+            trouble = Trouble("back_off", trouble.cause, trouble.sentence, trouble.reply)
         await self._delivery.apply(job, trouble)
         await self._close(trouble)
 
     async def _close(self, trouble: Trouble) -> None:
         """Spare the record's other jobs an attempt that would fail as this one did."""
-        if trouble.fate == "hold" and await self._watch.changed():
+        if trouble.disposition == "hold" and await self._watch.changed():
             # Somebody acted while it was tried.
             await self._open(always=True)
             return
