@@ -114,7 +114,7 @@ def heard(manager: socket.socket) -> list[str]:
 
 
 def test_what_the_service_manager_is_told(manager: socket.socket) -> None:
-    told = ServiceManager.of({"NOTIFY_SOCKET": "@mailslot-test-manager"}, 7)
+    told = ServiceManager.of({"NOTIFY_SOCKET": f"@mailslot-test-manager-{os.getpid()}"}, 7)
     told.ready()
     told.status("1 job waits")
     told.status("1 job waits")
@@ -130,7 +130,7 @@ def test_what_the_service_manager_is_told(manager: socket.socket) -> None:
 async def test_the_watchdog_is_told_twice_in_its_period(
     manager: socket.socket, pause: str, process: str | None, kept: bool
 ) -> None:
-    environment = {"NOTIFY_SOCKET": "@mailslot-test-manager", "WATCHDOG_USEC": pause}
+    environment = {"NOTIFY_SOCKET": f"@mailslot-test-manager-{os.getpid()}", "WATCHDOG_USEC": pause}
     if process is not None:
         environment["WATCHDOG_PID"] = process
     with anyio.move_on_after(0.2) as scope:

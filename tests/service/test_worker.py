@@ -259,12 +259,12 @@ async def test_a_full_disk_at_the_end_of_a_message_hands_nothing_over(
     async with office(tmp_path, FastClocks(60)) as (box, sandbox):
         job = await box.accept()
         spool, full = box.spool, [True, True]
-        doubt, settle = spool.hand_over, spool.settle
+        hand_over, settle = spool.hand_over, spool.settle
 
         async def no_room(job_id: int) -> object:
             if full[0]:
                 raise SpoolError("The disk is full.", cause="spool_full", retryable=True)
-            return await doubt(job_id)
+            return await hand_over(job_id)
 
         async def no_room_for_the_answer(job_id: int, **answers: object) -> object:
             if full[1]:
@@ -272,7 +272,7 @@ async def test_a_full_disk_at_the_end_of_a_message_hands_nothing_over(
                 raise SpoolError("The disk is full.", cause="spool_full", retryable=True)
             return await settle(job_id, **answers)  # type: ignore[arg-type]  # they are settle's
 
-        monkeypatch.setattr(spool, "doubt", no_room)
+        monkeypatch.setattr(spool, "hand_over", no_room)
         monkeypatch.setattr(spool, "settle", no_room_for_the_answer)
         async with box.delivering():
             job = await box.until(job, "deferred")
