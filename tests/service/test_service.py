@@ -8,7 +8,6 @@ import os
 import socket
 import sys
 from contextlib import suppress
-from io import StringIO
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -189,22 +188,24 @@ def test_an_error_is_told_without_its_words_and_without_a_traceback() -> None:
     assert json.loads(line)["message"].startswith("It failed (ValueError, raised at test_service.py:")
 
 
-def test_set_up_writes_ours_and_of_others_what_is_amiss() -> None:
+def test_set_up_writes_ours_and_of_others_what_is_amiss(tmp_path: Path) -> None:
     root = logging.getLogger()
     before = (
         root.handlers,
         root.level,
         {name: logging.getLogger(name).level for name in ("mailslot", "mailslot_plugins")},
     )
-    stream = StringIO()
+    log = tmp_path / "log"
     try:
-        set_up(stream, plain=False)
-        logging.getLogger("mailslot.x").info("ours")
-        logging.getLogger("httpx2").info("POST https://example.com/?code=secret")
-        logging.getLogger("httpx2").warning("amiss")
+        with log.open("w") as stream:
+            handler = set_up(stream, plain=False)
+            logging.getLogger("mailslot.x").info("ours")
+            logging.getLogger("httpx2").info("POST https://example.com/?code=secret")
+            logging.getLogger("httpx2").warning("amiss")
+            handler.flush()
     finally:
         root.handlers, level, levels = before
         root.setLevel(level)
         for name, each in levels.items():
             logging.getLogger(name).setLevel(each)
-    assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["ours", "amiss"]
+    assert [json.loads(line)["message"] for line in log.read_text().splitlines()] == ["ours", "amiss"]
