@@ -79,7 +79,7 @@ async def test_another_issuer_is_not_asked(
         async def complete(*_: object) -> object:
             return found
 
-        monkeypatch.setattr("mailslot.oauth.renewal.complete", complete)
+        monkeypatch.setattr("mailslot.oauth.discovery.complete", complete)
         point_to(device, token="", issuer=hostile.url)
         assert (await state(device)).state == "ok"
         await device.refuse("token_for_other_service")

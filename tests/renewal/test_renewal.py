@@ -335,7 +335,7 @@ async def test_a_discovered_provider(home: Path, service: Service, monkeypatch: 
             asked.append(provider)
             return known
 
-        monkeypatch.setattr("mailslot.oauth.renewal.complete", complete)
+        monkeypatch.setattr("mailslot.oauth.discovery.complete", complete)
         device.restart()
         await device.token()
         device.clocks.pass_by(3000)

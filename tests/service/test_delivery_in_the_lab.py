@@ -97,7 +97,7 @@ async def test_a_scan_waits_for_its_token_and_arrives(office: Office, dovecot: D
             assert b"Subject: A page" in mail
             assert mail.count(b"x") >= 300_000
         # The token goes away while the service runs, and comes again.
-        await office.tokens.delete()
+        await office.delete_token()
         job = await box.until(await scan(box, ALICE, subject="Another"), "held")
         await office.get_token()
         await box.until(job, "sent")

@@ -42,7 +42,7 @@ async def test_sessions(device: Device, sandbox: Sandbox) -> None:
     await device.use(POP, sandbox)
     async with Accesses(device.records) as accesses:
         access = await accesses.of("smtp")
-        assert (access.record, access.protocol, access.timeout) == ("smtp", "SMTP", 1.0)
+        assert (access.record, access.protocol, access.timeout) == ("smtp", "SMTP", 10.0)
         assert (access.endpoint, access.secondary, access.pop_before) == (sandbox.smtp, None, None)
         assert isinstance(access.auth, OAuth)
         assert access.settings.sender_address == SCANNER

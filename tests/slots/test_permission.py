@@ -18,7 +18,8 @@ ANYBODY = {
     # place never goes to another (`mailslot.slots.destinations`).
     "record": "server secondary_server port security timeout sender_name sender_address authentication account "
     "provider client_id tenant flow check_interval after_fetch first_poll submitter maildrop maildrop_options pop_slot "
-    "issuer authorization_endpoint token_endpoint device_authorization_endpoint revocation_endpoint scopes",
+    "issuer authorization_endpoint token_endpoint device_authorization_endpoint revocation_endpoint scopes "
+    "redirect_uri redirect_port",
     "device": "name model serial_number location language administrator",
     "scan": "subject text name oversize max_size max_recipients lifetime to after settle",
     "fax": "resolution coding header_line own_number confirmation max_pages lifetime format cover allowed_senders "

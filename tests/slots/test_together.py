@@ -37,7 +37,7 @@ def begin(home: Path) -> None:
 
 def change(home: Path, how: str) -> None:
     secrets = {"another password": {"password": Secret("new")}, "no password": {"password": None}}.get(how, {})
-    Records(home).change("smtp", NEW, secrets)
+    Records(home).change("smtp", NEW, secrets, by="administrator")
 
 
 def state(home: Path) -> tuple[str | None, str | None]:
