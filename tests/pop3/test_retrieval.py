@@ -380,7 +380,7 @@ class TestTasks:
                     except ClosedError:
                         left.append(entry.number)
 
-            with anyio.fail_after(20):
+            with anyio.fail_after(60):
                 async with anyio.create_task_group() as group:
                     for _ in range(2):
                         group.start_soon(ask)

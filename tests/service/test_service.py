@@ -31,7 +31,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 async def run(service: Service, stop: anyio.Event) -> None:
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         await service.run(stop.wait)
 
 

@@ -148,11 +148,11 @@ async def test_cancelled_while_the_server_says_nothing(
 
         async with anyio.create_task_group() as group:
             group.start_soon(client)
-            with anyio.fail_after(5):
+            with anyio.fail_after(60):
                 await hanging.wait()
             await anyio.sleep(0.05 if stage.name == "content" else 0.01)
             scope.cancel()
-        with anyio.fail_after(2):
+        with anyio.fail_after(60):
             await gone.wait()
         assert isinstance(raised[0], anyio.get_cancelled_exc_class())
         assert not any(smtp.usable for smtp in sessions)
@@ -211,7 +211,7 @@ async def test_cancelled_while_the_token_source_thinks(
             group.start_soon(client)
             await source.asked.wait()
             group.cancel_scope.cancel()
-        with anyio.fail_after(2):
+        with anyio.fail_after(60):
             await gone.wait()
 
 
@@ -287,7 +287,7 @@ async def test_cancelled_among_many(chunking: bool, hang: str) -> None:
         assert scope.cancelled_caught
         assert not smtp.usable
         assert [content.opened for content in contents] == [content.closed for content in contents]
-        with anyio.fail_after(1):
+        with anyio.fail_after(20):
             await gone.wait()
 
 

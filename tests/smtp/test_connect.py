@@ -62,7 +62,7 @@ async def test_the_local_name_is_our_address_where_none_is_given() -> None:
     "answered", ["S: 221 bye", "S: 421 bye", "S: 500 what", "S: nonsense", "!reset", "!silence", "!close"]
 )
 async def test_how_quit_is_answered_changes_nothing(answered: str) -> None:
-    with anyio.fail_after(3):
+    with anyio.fail_after(20):
         async with session(HELLO + TAKEN + "C: QUIT\n" + answered) as (smtp, _):
             receipt = await smtp.submit(SENDER, TO, MESSAGE)
     assert receipt.accepted

@@ -75,7 +75,7 @@ async def test_the_sandbox_says_the_same(transcript: Transcript) -> None:
                     if isinstance(step, Server):
                         expected = replies_in(step.octets)
                         reader, heard = ReplyReader(), []
-                        with anyio.fail_after(5):
+                        with anyio.fail_after(60):
                             while len(heard) < len(expected):
                                 reader.feed(await stream.receive())
                                 heard += iter(reader.next, None)

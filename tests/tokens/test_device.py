@@ -271,7 +271,7 @@ async def test_the_code_expires(sandbox: Sandbox, panel: Client, http: TokenHttp
     if not told:
         pending = Said(400, {"error": "authorization_pending"})
         sandbox.token_service.faults.append(WebFault("token", act=False, answer=pending))
-    with pytest.raises(TokenError) as refused, anyio.fail_after(3):
+    with pytest.raises(TokenError) as refused, anyio.fail_after(20):
         await DeviceFlow().obtain(panel, http, AtTheDoor())
     assert refused.value.cause == "token_not_retrieved"
     assert "code" in str(refused.value)
