@@ -25,13 +25,13 @@ from mailslot.diagnosis.catalogue import messages
 from mailslot.diagnosis.catalogue import texts as in_list
 from mailslot.diagnosis.causes import CAUSES
 from mailslot.diagnosis.rules import rules
-from mailslot.oauth.faults import NUMBERS
+from mailslot.oauth.token_errors import NUMBERS
 from mailslot.slots.settings import KEYS, SECRETS, parse_setting
 from mailslot.slots.slot import SLOTS
 from mailslot.smtp.refusals import cause_of
 from mailslot.wire.reply import Reply
-from mailslot_plugins.sandbox import open_house, run_sandbox
-from mailslot_plugins.sandbox.furnished import PASSWORD
+from mailslot_plugins.sandbox import demo_panel, run_sandbox
+from mailslot_plugins.sandbox.demo_device import PASSWORD
 from pages import PYTHON, ROOT, blocks, pages, run_python
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def plain(text: str) -> str:
 
 
 def test_what_the_demo_says_is_quoted_as_it_is() -> None:
-    source = inspect.getsource(open_house)
+    source = inspect.getsource(demo_panel)
     said = re.findall(r"^ +• (.+)$", PAGES["docs/tutorial.md"], re.MULTILINE)
     assert len(said) == 3
     assert all(each in source for each in said)

@@ -56,12 +56,12 @@ def test_each_transition_of_a_job_is_drawn_and_told() -> None:
 
 
 def test_each_success_of_a_dialogue_is_told() -> None:
-    for name, answered in (("smtp", smtp.ANSWERED.items()), ("pop3", pop3.ANSWERED.items())):
+    for name, answered in (("smtp", smtp.TRANSITIONS.items()), ("pop3", pop3.TRANSITIONS.items())):
         told = [row for row in rows(name) if not row[1].endswith(" refused")]
         for (state, verb), outcome in answered:
-            if outcome.done is not None:
+            if outcome.positive is not None:
                 assert [
                     row
                     for row in told
-                    if row[0] == state.name and row[2] == outcome.done.name and f"`{verb.value}`" in row[1]
+                    if row[0] == state.name and row[2] == outcome.positive.name and f"`{verb.value}`" in row[1]
                 ]

@@ -9,7 +9,7 @@ from authlib.integrations.httpx_client import AsyncOAuth2Client
 
 import mailslot.net.tls
 from mailslot import MailError, NetworkError
-from mailslot.oauth.providers import custom
+from mailslot.oauth.providers import custom_provider
 from mailslot_plugins.sandbox import run_sandbox
 from pages import ROOT, run_python
 
@@ -41,7 +41,7 @@ async def test_examples(monkeypatch: pytest.MonkeyPatch) -> None:
         sandbox.provider.rotation = "strict"
         client = sandbox.provider.register("your-client-id")
         issued = sandbox.provider.signed_in("scanner@example.com", client, ("mail.send", "offline_access"))
-        token_service = custom(token_endpoint=f"{sandbox.issuer}/token")
+        token_service = custom_provider(token_endpoint=f"{sandbox.issuer}/token")
         await names["send_by_refresh_token"](token_service, issued.renewal, keep, b"Subject: Hello\r\n\r\n")
         assert len(kept) == 1
         held = {"access_token": scanner.reveal(), "token_type": "Bearer"}

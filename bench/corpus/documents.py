@@ -19,7 +19,7 @@ from mailslot_plugins.fax import reception
 from mailslot_plugins.intake.kinds import kind_of
 from mailslot_plugins.intake.mail import OpenedMail, as_opened
 from mailslot_plugins.intake.process import IntakeError, run_task
-from mailslot_plugins.print.choose import choose
+from mailslot_plugins.print.selection import select_parts
 from mailslot_plugins.printers.formats import CONVERTED
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _faxed(part: Part, folder: Path) -> Iterator[Sheet]:
 
 def _printed(part: Part, folder: Path) -> Iterator[Sheet]:
     mail = OpenedMail((), (), "", "", "", (), "", (part,), is_report=False, report=None, flaws=())
-    chosen = choose(mail, "", SETTINGS)
+    chosen = select_parts(mail, "", SETTINGS)
     if not chosen or chosen[0].refusal or part.kind not in CONVERTED:
         raise _RefusedError(chosen[0].refusal if chosen else "it is left out")
     _task("count", {"path": str(part.path), "kind": part.kind}, folder)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from bench.corpus.outcome import Outcome
-from mailslot_plugins.intake.answerable import why_automatic
+from mailslot_plugins.intake.auto_reply_policy import why_automatic
 from mailslot_plugins.intake.mail import open_mail
 from mailslot_plugins.intake.process import IntakeError
 

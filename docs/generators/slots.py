@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from generators.tables import code, table
-from mailslot.slots.slot import SLOTS, doors
+from mailslot.slots.slot import SLOTS, slots_of
 
 
 def all_slots() -> str:
@@ -15,7 +15,7 @@ def all_slots() -> str:
                 code(each.id),
                 each.path,
                 each.protocol,
-                code(each.record) + (", shared" if len(doors(each.record)) > 1 else ""),
+                code(each.record) + (", shared" if len(slots_of(each.record)) > 1 else ""),
             )
             for each in SLOTS
         ],

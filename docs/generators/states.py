@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _State = smtp.State | pop3.State
 _Verb = smtp.Verb | pop3.Verb
-_Outcome = smtp.Outcome | pop3.Outcome
+_Outcome = smtp.Transition | pop3.Transition
 
 
 def machine(name: str) -> str:
@@ -46,12 +46,12 @@ def _dialogue(answered: Iterable[tuple[tuple[_State, _Verb], _Outcome]], more: s
     """Return what the answers do, in the order of the table."""
     found: list[Transition] = []
     for (state, verb), outcome in answered:
-        if outcome.done is not None:
-            found.append(Transition(state.name, verb.value, outcome.done.name))
-        if outcome.more is not None:
-            found.append(Transition(state.name, f"{verb.value} {more}", outcome.more.name))
-        if outcome.refused is not None and outcome.refused is not outcome.done:
-            found.append(Transition(state.name, verb.value, outcome.refused.name, refused=True))
+        if outcome.positive is not None:
+            found.append(Transition(state.name, verb.value, outcome.positive.name))
+        if outcome.intermediate is not None:
+            found.append(Transition(state.name, f"{verb.value} {more}", outcome.intermediate.name))
+        if outcome.negative is not None and outcome.negative is not outcome.positive:
+            found.append(Transition(state.name, verb.value, outcome.negative.name, refused=True))
     return found
 
 
@@ -63,12 +63,12 @@ _MACHINES: Final[Mapping[str, tuple[str, Sequence[str], Sequence[Transition]]]] 
     "smtp": (
         "The states of an SMTP client",
         [state.name for state in smtp.State],
-        _dialogue(smtp.ANSWERED.items(), "3xx"),
+        _dialogue(smtp.TRANSITIONS.items(), "3xx"),
     ),
     "pop3": (
         "The states of a POP3 client",
         [state.name for state in pop3.State],
-        _dialogue(pop3.ANSWERED.items(), "challenge"),
+        _dialogue(pop3.TRANSITIONS.items(), "challenge"),
     ),
     "jobs": (
         "The states of a job",

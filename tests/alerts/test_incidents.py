@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from mailslot import InputError
 from mailslot_plugins.alerts.board import HOUR, Board, Cleared, Event, Mail, Observed, Policy, Raised
+from mailslot_plugins.alerts.board_json import as_json, from_json
 from mailslot_plugins.alerts.incidents import MAX_DIGEST, MAX_INCIDENTS, accepted, resumed, step
-from mailslot_plugins.alerts.kept import as_json, from_json
 
 NOON = 1_800_000_000.0
 MINUTE = 60.0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from alerts.devices import ALERTS, SETTINGS, Clock, device_in, sent
-from mailslot_plugins.alerts.regular import send_if_due
+from mailslot_plugins.alerts.scheduled_mail import send_if_due
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from mailslot import Secret
 from mailslot.diagnosis import connection_test
 from mailslot.oauth.address import origin_of
 from mailslot.oauth.grant import Grant
-from mailslot.slots.access import Accesses
+from mailslot.slots.connector import Connector
 from mailslot.slots.records import Records
 from mailslot.slots.slot import find_slot
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mailslot import Endpoint
     from mailslot.diagnosis.result import TestResult
     from mailslot.diagnosis.stages import StageResult
-    from mailslot.slots.connection import Access
+    from mailslot.slots.connection_profile import ConnectionProfile
     from mailslot_plugins.sandbox import Sandbox
 
 SCANNER = "scanner@example.com"
@@ -29,12 +29,12 @@ ALICE = "alice@example.com"
 CLIENT_ID = "device"
 
 
-def hasty(timeout: float) -> type[Accesses]:
+def hasty(timeout: float) -> type[Connector]:
     """Return what gives accesses with another timeout."""
 
-    class Hasty(Accesses):
-        async def of(self, record: str) -> Access:
-            return replace(await super().of(record), timeout=timeout)
+    class Hasty(Connector):
+        async def profile(self, record: str) -> ConnectionProfile:
+            return replace(await super().profile(record), timeout=timeout)
 
     return Hasty
 
@@ -111,8 +111,8 @@ class Device:
             on_stage: hears of the stages.
             timeout: seconds for each step, if not those that are set, which are whole ones.
         """
-        async with (Accesses if timeout is None else hasty(timeout))(Records(self.home)) as accesses:
-            result = await connection_test.test_connection(accesses, find_slot(slot), send=send, on_stage=on_stage)
+        async with (Connector if timeout is None else hasty(timeout))(Records(self.home)) as accesses:
+            result = await connection_test.check_connection(accesses, find_slot(slot), send=send, on_stage=on_stage)
         for secret in self.secrets:
             assert secret not in repr(result)
         return result

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from mailslot import MailError, Security, connect_pop3, connect_smtp
-from mailslot.diagnosis.circumstances import Circumstances
+from mailslot.diagnosis.context import DiagnosisContext
 from mailslot.oauth.presets import preset
 from mailslot.wire.secret import Secret
 from peer import playing
@@ -48,11 +48,11 @@ async def errors_of(transcript: Transcript, client: ssl.SSLContext, server: ssl.
         return found
 
 
-def circumstances(transcript: Transcript) -> Circumstances:
+def circumstances(transcript: Transcript) -> DiagnosisContext:
     """Return what is known in a transcript besides the error."""
     auth = transcript.auth
     senders = [call.arguments["sender"] for call in transcript.calls if "sender" in call.arguments]
-    return Circumstances(
+    return DiagnosisContext(
         "SMTP" if transcript.header["protocol"] == "smtp" else "POP",
         "127.0.0.1",
         587,

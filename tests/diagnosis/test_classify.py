@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailslot import MailError, NetworkError, RecipientsRefusedError, RefusedError, Reply, Security, SignInError
-from mailslot.diagnosis.catalogue import languages, say
+from mailslot.diagnosis.catalogue import explain, languages
 from mailslot.diagnosis.causes import CAUSES
-from mailslot.diagnosis.circumstances import Circumstances
 from mailslot.diagnosis.classify import MAX_WORDS, diagnose
+from mailslot.diagnosis.context import DiagnosisContext
 from mailslot.errors import InputError, Stage, TokenError
-from mailslot.oauth.faults import Kind, TokenServiceError
 from mailslot.oauth.presets import preset
+from mailslot.oauth.token_errors import Remedy, TokenServiceError
 from mailslot.wire.secret import Secret
 
-KNOWN = Circumstances("SMTP", "smtp.example.com", 587, Security.STARTTLS, "oauth2", account="scanner@example.com")
+KNOWN = DiagnosisContext("SMTP", "smtp.example.com", 587, Security.STARTTLS, "oauth2", account="scanner@example.com")
 
 DAY = 86_400.0
 
@@ -97,7 +97,7 @@ def test_clock_by_the_certificate_s_dates(begin: float | None, end: float, cause
 )
 def test_how_wrong_the_clock_is(skew: float, words: str) -> None:
     found = diagnose(TokenError("The clock.", cause="clock_wrong"), replace(KNOWN, skew=skew))
-    assert words in say(found).message
+    assert words in explain(found).message
 
 
 # The token.
@@ -139,7 +139,7 @@ def test_claims_say_nothing_against_words() -> None:
 def test_whose_token_it_is_is_shown() -> None:
     token = jwt(aud="https://outlook.office.com", upn="boss@example.com", scp="SMTP.Send")
     known = replace(KNOWN, provider=preset("microsoft365"), token=token)
-    said = say(diagnose(refused(), known))
+    said = explain(diagnose(refused(), known))
     assert said.message == "The token belongs to boss@example.com, and the account is scanner@example.com."
     assert (said.actor, said.token_helps) == ("operator", True)
 
@@ -151,7 +151,7 @@ def test_the_recipient_is_named() -> None:
     reply = Reply(550, "5.1.1", "No such user", positive=False)
     error = RecipientsRefusedError("All.", cause="recipient_refused", refused={"a@b.example": reply}, retryable=False)
     expected = "The mail server refused the recipient a@b.example: No such user"
-    assert say(diagnose(error, KNOWN)).message == expected
+    assert explain(diagnose(error, KNOWN)).message == expected
 
 
 # Somebody's words.
@@ -159,22 +159,22 @@ def test_the_recipient_is_named() -> None:
 
 def test_who_said_what() -> None:
     server = refused("unknown", "Moon in the wrong phase\nask again")
-    assert say(diagnose(server, KNOWN)).message == "The mail server said: Moon in the wrong phase ask again"
+    assert explain(diagnose(server, KNOWN)).message == "The mail server said: Moon in the wrong phase ask again"
     service = TokenServiceError(
-        "x", cause="unknown", kind=Kind.UNKNOWN, error="invalid_request", error_description="Bad moon."
+        "x", cause="unknown", kind=Remedy.UNKNOWN, error="invalid_request", error_description="Bad moon."
     )
-    assert say(diagnose(service, KNOWN)).message == "The token service said: invalid_request: Bad moon."
-    silent = TokenServiceError("x", cause="unknown", kind=Kind.UNKNOWN, status=418)
-    assert say(diagnose(silent, KNOWN)).message == "The token service said: HTTP 418"
-    useless = TokenServiceError("It answered without a token.", cause="unknown", kind=Kind.PASSING, status=200)
-    assert say(diagnose(useless, KNOWN)).message == "It did not work: It answered without a token."
+    assert explain(diagnose(service, KNOWN)).message == "The token service said: invalid_request: Bad moon."
+    silent = TokenServiceError("x", cause="unknown", kind=Remedy.UNKNOWN, status=418)
+    assert explain(diagnose(silent, KNOWN)).message == "The token service said: HTTP 418"
+    useless = TokenServiceError("It answered without a token.", cause="unknown", kind=Remedy.WAIT, status=200)
+    assert explain(diagnose(useless, KNOWN)).message == "It did not work: It answered without a token."
     ours = InputError("The port must be a number.", stage="resolve")
-    assert "The port must be a number." in say(diagnose(ours, KNOWN)).message
+    assert "The port must be a number." in explain(diagnose(ours, KNOWN)).message
 
 
 def test_words_are_cut_and_harmless() -> None:
     text = "\x1b[31mred\x07\u202e" + "long " * 100
-    message = say(diagnose(refused("unknown", text), KNOWN)).message
+    message = explain(diagnose(refused("unknown", text), KNOWN)).message
     assert message.isprintable()
     assert message.endswith("…")
     assert len(message) <= MAX_WORDS + len("The mail server said: ")
@@ -209,8 +209,8 @@ def errors(draw: st.DrawFn) -> MailError:
 
 
 @st.composite
-def situations(draw: st.DrawFn) -> Circumstances:
-    return Circumstances(
+def situations(draw: st.DrawFn) -> DiagnosisContext:
+    return DiagnosisContext(
         draw(st.sampled_from(["SMTP", "POP"])),
         draw(HOSTILE | st.just("smtp.office365.com")),
         draw(st.integers()),
@@ -230,12 +230,12 @@ def situations(draw: st.DrawFn) -> Circumstances:
 
 
 @given(errors(), situations())
-def test_total(error: MailError, known: Circumstances) -> None:
+def test_total(error: MailError, known: DiagnosisContext) -> None:
     found = diagnose(error, known)
     assert found.cause in CAUSES
     assert found == diagnose(error, known)
     for language in languages():
-        said = say(found, language)
+        said = explain(found, language)
         assert said.message.isprintable()
         assert said.advice.isprintable()
     assert all(len(value) <= MAX_WORDS for value in found.facts.values())
@@ -244,7 +244,7 @@ def test_total(error: MailError, known: Circumstances) -> None:
 @given(st.text(st.characters(categories=["L", "Nd"]), min_size=1, max_size=100), st.integers(500, 599))
 def test_unknown_keeps_the_server_s_words(text: str, code: int) -> None:
     error = RefusedError(text, stage="quit", cause="unknown", reply=Reply(code, None, text, positive=False))
-    assert say(diagnose(error, KNOWN)).message == f"The mail server said: {text}"
+    assert explain(diagnose(error, KNOWN)).message == f"The mail server said: {text}"
 
 
 @given(TOKENS, HOSTILE, HOSTILE, st.sampled_from([*CAUSES, "nonsense"]))
@@ -253,7 +253,7 @@ def test_no_secret_is_said(token: str, before: str, after: str, cause: str) -> N
         text = f"{before} {echo} {after}"
         error = SignInError(text, cause=cause, reply=Reply(535, "5.7.8", text, positive=False), detail=text)
         found = diagnose(error, replace(KNOWN, token=Secret(token)))
-        shown = [found.detail, *found.facts.values(), *(say(found, language).message for language in languages())]
+        shown = [found.detail, *found.facts.values(), *(explain(found, language).message for language in languages())]
         assert not [one for one in shown if echo.casefold() in one.casefold()]
 
 

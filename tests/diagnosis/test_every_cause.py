@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from diagnosis.ways import SMTP, WAYS, Way, black_hole, silent_at_the_door
-from mailslot.diagnosis.catalogue import say
+from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.causes import CAUSES
-from mailslot.slots import record
+from mailslot.slots import grant_store
 from mailslot_plugins.sandbox import run_sandbox
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ async def test_way(device: Device, way: Way) -> None:
     assert (result.diagnosis.cause, result.stage) == (way.cause, way.stage), result
     assert [stage.name for stage in result.stages if not stage.ok] == ([way.stage] if way.stage else [])
     assert all(stage.ok is not None for stage in result.stages)
-    said = say(result.diagnosis)
+    said = explain(result.diagnosis)
     assert said.cause == way.cause
     assert said.message
     assert "{" not in said.message
@@ -66,7 +66,7 @@ async def test_silent_at_the_door(device: Device, sandbox: Sandbox) -> None:
 
 
 async def test_another_process_renews(device: Device, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record, "WAIT", 0.1)
+    monkeypatch.setattr(grant_store, "WAIT", 0.1)
     await device.use(SMTP, sandbox, left=-10)
     async with device.records.tokens.store("smtp").lock():
         result = await device.test(SMTP)

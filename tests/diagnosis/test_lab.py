@@ -15,7 +15,7 @@ from lab.dovecot import start_dovecot
 from lab.postfix import start_postfix
 from lab.provider import start_provider
 from lab.users import PASSWORD
-from mailslot.slots.access import Accesses
+from mailslot.slots.connector import Connector
 from mailslot.slots.maildrop import open_maildrop
 
 if TYPE_CHECKING:
@@ -220,6 +220,6 @@ async def test_another_session_reads(
     async with in_thread(start_dovecot(lab_folder / f"busy-{id(office)}", provider, certificate, more=more)) as busy:
         token = provider.token()
         assert (await office.test(POP, busy.pop3s, token)).ok
-        async with Accesses(office.device.records) as accesses, open_maildrop(await accesses.of("fax-pop")):
+        async with Connector(office.device.records) as accesses, open_maildrop(await accesses.profile("fax-pop")):
             result = await office.test(POP, busy.pop3s, token)
     assert found(result) == ("sign_in", cause)

@@ -13,11 +13,11 @@ from mailslot.diagnosis.catalogue import (
     LANGUAGES,
     WORDS,
     actor_name,
+    explain,
     label,
     languages,
     messages,
     needs,
-    say,
     texts,
 )
 from mailslot.diagnosis.causes import CAUSES, Actor, parse_causes
@@ -167,13 +167,13 @@ def test_word_for_word() -> None:
     """Where getting the token again helps, and nowhere else."""
     assert [cause for cause, part, _, text in all_texts("en") if WORD_FOR_WORD in text] == ["token_update_failed"]
     for facts in ({}, {"account": "a@example.com", "host": "h", "provider": "p"}):
-        assert say(Diagnosis("token_update_failed", facts)).message == WORD_FOR_WORD
+        assert explain(Diagnosis("token_update_failed", facts)).message == WORD_FOR_WORD
     assert CAUSES["token_update_failed"].token_helps
 
 
 def test_sharp_s_own_german() -> None:
     """A maker's own panel says it so."""
-    said = say(Diagnosis("token_update_failed"), "de").message
+    said = explain(Diagnosis("token_update_failed"), "de").message
     assert said == "Token-Update fehlgeschlagen. Bitte löschen Sie das Token und rufen Sie das Token erneut ab."
 
 
@@ -184,13 +184,13 @@ def test_no_gap_whatever_is_missing(cause: str, language: str) -> None:
     wanted = sorted(set().union(*(needs(text) for part in ("sentence", "advice") for text in texts(table[part]))))
     for size in range(len(wanted) + 1):
         for known in combinations(wanted, size):
-            said = say(Diagnosis(cause, {name: f"<{name}>" for name in known}), language)
+            said = explain(Diagnosis(cause, {name: f"<{name}>" for name in known}), language)
             for text in (said.message, said.advice):
                 assert text
                 assert not set("{}") & set(text)
                 shown = set(re.findall(r"<(\w+)>", text))
                 assert shown <= set(known)
-            empty = say(Diagnosis(cause, dict.fromkeys(wanted, "")), language)
+            empty = explain(Diagnosis(cause, dict.fromkeys(wanted, "")), language)
             assert not set("{}") & set(empty.message + empty.advice)
 
 
@@ -200,7 +200,7 @@ def test_what_is_known_is_shown(cause: str, language: str) -> None:
     """With all facts, the first text is said."""
     first = texts(messages(language)[cause]["sentence"])[0]
     facts = {name: f"<{name}>" for name in needs(first)}
-    said = say(Diagnosis(cause, facts), language).message
+    said = explain(Diagnosis(cause, facts), language).message
     assert all(name.startswith("security_") or f"<{name}>" in said for name in facts)
 
 
@@ -214,32 +214,32 @@ def test_no_format_but_the_fact_s_name() -> None:
 
 
 def test_a_server_s_braces_are_words() -> None:
-    said = say(Diagnosis("unknown", {"words": "{host} {0} }{", "host": "h"}))
+    said = explain(Diagnosis("unknown", {"words": "{host} {0} }{", "host": "h"}))
     assert said.message == "The mail server said: {host} {0} }{"
 
 
 @every_language
 def test_settings_that_cannot_be_used_are_not_called_incomplete(language: str) -> None:
     reason = "mailslot.toml has 2 faults:\nmailslot.toml:3: timeout is 0.\nmailslot.toml:4: port is 0."
-    said = say(Diagnosis("not_configured", {"reason": reason}), language).message
+    said = explain(Diagnosis("not_configured", {"reason": reason}), language).message
     assert said.endswith("mailslot.toml has 2 faults.")
-    assert said != say(Diagnosis("not_configured"), language).message
+    assert said != explain(Diagnosis("not_configured"), language).message
     missing = {"reason": "The mail server is not set.", "missing": "server"}
-    assert "The mail server" not in say(Diagnosis("not_configured", missing), language).message
+    assert "The mail server" not in explain(Diagnosis("not_configured", missing), language).message
 
 
 @every_language
 def test_security_in_the_language(language: str) -> None:
     facts = {"host": "h", "port": "25", "security_now": "tls", "security_right": "none"}
-    said = say(Diagnosis("tls_port_mismatch", facts), language)
+    said = explain(Diagnosis("tls_port_mismatch", facts), language)
     assert messages(language)[WORDS]["security"]["none"] in said.message
     assert "SSL/TLS" in said.message
 
 
 def test_unknown_causes_and_languages() -> None:
-    assert say(Diagnosis("never_heard_of", {"words": "x"})).cause == "unknown"
-    assert say(Diagnosis("ok"), "de-AT") == say(Diagnosis("ok"), "de") == say(Diagnosis("ok"), "DE_ch")
-    assert say(Diagnosis("ok"), "tlh") == say(Diagnosis("ok")) == say(Diagnosis("ok"), "")
+    assert explain(Diagnosis("never_heard_of", {"words": "x"})).cause == "unknown"
+    assert explain(Diagnosis("ok"), "de-AT") == explain(Diagnosis("ok"), "de") == explain(Diagnosis("ok"), "DE_ch")
+    assert explain(Diagnosis("ok"), "tlh") == explain(Diagnosis("ok")) == explain(Diagnosis("ok"), "")
 
 
 @every_language

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from mailslot.cli.output import OutputError, write_output
-from mailslot.diagnosis.history import Past
+from mailslot.diagnosis.history import PastTest
 from mailslot.diagnosis.report import make_report
 from mailslot.oauth.grant import Failure, Grant
 from mailslot.slots.records import Records
@@ -96,7 +96,7 @@ def read(bundle: bytes) -> dict[str, Any]:
     return {name: json.loads(text) if name.endswith(".json") else text for name, text in texts.items()}
 
 
-def remember(home: Path, record: str, *past: Past) -> None:
+def remember(home: Path, record: str, *past: PastTest) -> None:
     (home / "history").mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(asdict(one)) for one in past]
     (home / "history" / f"{record}.jsonl").write_text("\n".join(lines) + "\n")
@@ -150,10 +150,10 @@ async def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Records:
         "C: QUIT",
     )
     facts = {"account": "scan@example.com", "words": SECRETS["previous"]}
-    past = Past(
+    past = PastTest(
         NOW - 60, "network.smtp", False, "sign_in", "unknown", facts, f"d {SECRETS['refresh']}", 1.5, transcript
     )
-    remember(home, "smtp", Past(NOW - 90, "network.smtp", True, None, "ok", {}, "", 0.5), past)
+    remember(home, "smtp", PastTest(NOW - 90, "network.smtp", True, None, "ok", {}, "", 0.5), past)
     async with Spool(home) as spool:
         job = NewJob("scan", "smtp", "scan@example.com", ["to@example.com"])
         await spool.accept(job, as_content(b"Subject: x\r\n\r\nhello\r\n"))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from diagnosis.device import ALICE, SCANNER, Device
 from mailslot import Endpoint, Security
 from mailslot.oauth.location import Location
-from mailslot_plugins.sandbox import DOVECOT, ENTRA, EXCHANGE, GMAIL, Fault, Said, Sandbox, WebFault
+from mailslot_plugins.sandbox import DOVECOT, ENTRA, EXCHANGE, GMAIL, Fault, Sandbox, ScriptedResponse, WebFault
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -92,7 +92,7 @@ def says(moment: str, text: str, slot: str = SMTP, **values: Any) -> Prepare:
     return with_fault(Fault(moment, act=False, replace=f"{text}\r\n".encode()), slot, **values)
 
 
-def token_service_says(answer: Said) -> Prepare:
+def token_service_says(answer: ScriptedResponse) -> Prepare:
     """Return a set-up in which the token has ended, and the token service gives this answer."""
 
     async def prepare(device: Device, sandbox: Sandbox) -> None:
@@ -251,14 +251,16 @@ simple("app_type_wrong", "token", token_service_says(ENTRA[7000218]), "a public 
 simple("app_or_tenant_unknown", "token", token_service_says(ENTRA[700016]), "unknown application")
 simple("sign_in_blocked_by_policy", "token", token_service_says(ENTRA[53003]), "conditional access")
 simple("token_service_busy", "token", token_service_says(ENTRA[90033]), "503")
-simple("scope_wrong", "token", token_service_says(Said(400, {"error": "invalid_scope"})), "scope")
+simple("scope_wrong", "token", token_service_says(ScriptedResponse(400, {"error": "invalid_scope"})), "scope")
 simple(
     "account_locked",
     "token",
-    token_service_says(Said(400, {"error": "invalid_grant", "error_codes": [50057]})),
+    token_service_says(ScriptedResponse(400, {"error": "invalid_grant", "error_codes": [50057]})),
     "disabled",
 )
-simple("unknown", "token", token_service_says(Said(400, {"error": "what_is_that"})), "an error nobody knows")
+simple(
+    "unknown", "token", token_service_says(ScriptedResponse(400, {"error": "what_is_that"})), "an error nobody knows"
+)
 simple(
     "token_service_unreachable",
     "token",
@@ -270,14 +272,14 @@ simple(
 simple(
     "not_a_token_service",
     "token",
-    token_service_says(Said(200, b"<!DOCTYPE html><title>Welcome</title>Please sign in.")),
+    token_service_says(ScriptedResponse(200, b"<!DOCTYPE html><title>Welcome</title>Please sign in.")),
     "a sign-in page",
 )
-simple("token_update_failed", "token", token_service_says(Said(400, b"", source="glewlwyd")), "a bare 400")
+simple("token_update_failed", "token", token_service_says(ScriptedResponse(400, b"", source="glewlwyd")), "a bare 400")
 simple(
     "app_or_tenant_unknown",
     "token",
-    token_service_says(Said(403, {"error": "unauthorized_client"}, source="glewlwyd")),
+    token_service_says(ScriptedResponse(403, {"error": "unauthorized_client"}, source="glewlwyd")),
     "an unknown client id",
 )
 

@@ -32,11 +32,11 @@ def black(image: Image.Image) -> int:
 def noisy(page: Image.Image, sigma: float) -> Image.Image:
     """A page as a scanner has it: a little blurred, a little noise."""
     soft = page.filter(ImageFilter.GaussianBlur(0.7))
-    chance = random.Random(1)
+    rng = random.Random(1)
     noise = Image.frombytes(
         "L",
         page.size,
-        bytes(round(min(255, max(0, chance.gauss(128, sigma)))) for _ in range(page.width * page.height)),
+        bytes(round(min(255, max(0, rng.gauss(128, sigma)))) for _ in range(page.width * page.height)),
     )
     return ImageChops.add(soft, noise, 1, -128)
 
@@ -105,11 +105,11 @@ def test_a_page_of_many_bands_has_no_seams() -> None:
 
 def ruled(grey: float) -> bytes:
     """A page with forty lines of each direction, of the widths that programs draw, wherever they fall."""
-    chance = random.Random(1)
+    rng = random.Random(1)
     lines: list[str] = []
     for number in range(40):
         width = (0, 0.05, 0.1, 0.25, 0.5)[number % 5]
-        y, x = 60 + number * 18 + chance.random(), 310 + number * 6 + chance.random()
+        y, x = 60 + number * 18 + rng.random(), 310 + number * 6 + rng.random()
         lines += [
             f"{width} w {grey} G 60 {y:.3f} m 290 {y:.3f} l S",
             f"{width} w {grey} G {x:.3f} 60 m {x:.3f} 760 l S",

@@ -137,9 +137,9 @@ def test_ghostscript(device: str, tmp_path: Path) -> None:
 def test_fax2tiff_with_damaged_lines(tmp_path: Path, damage: int) -> None:
     image = text_page(1)
     raw = bytearray(encode(image, "MH", aligned=False))
-    chance = random.Random(3)
+    rng = random.Random(3)
     for _ in range(40 * damage):
-        raw[chance.randrange(2000, len(raw))] ^= 1 << chance.randrange(8)
+        raw[rng.randrange(2000, len(raw))] ^= 1 << rng.randrange(8)
     (tmp_path / "raw.g3").write_bytes(raw)
     made = tmp_path / "made.tif"
     subprocess.run(["fax2tiff", "-M", "-o", made, tmp_path / "raw.g3"], capture_output=True, check=True)

@@ -162,41 +162,41 @@ def mails() -> list[bytes]:
     return [*whole, *texts, wrapped, opaque, embedded, page]
 
 
-def damaged(octets: bytes, chance: random.Random, change: Callable[[bytearray, random.Random], None]) -> bytes:
+def damaged(octets: bytes, rng: random.Random, change: Callable[[bytearray, random.Random], None]) -> bytes:
     """Return octets with a few changes."""
     data = bytearray(octets)
-    for _ in range(chance.choice((1, 1, 2, 3, 8))):
-        kind = chance.randrange(6)
-        at = chance.randrange(len(data) + 1)
+    for _ in range(rng.choice((1, 1, 2, 3, 8))):
+        kind = rng.randrange(6)
+        at = rng.randrange(len(data) + 1)
         if kind == 0 and data:
-            data[at % len(data)] ^= 1 << chance.randrange(8)
+            data[at % len(data)] ^= 1 << rng.randrange(8)
         elif kind == 1:
-            del data[at : at + chance.choice((1, 2, 16, 500))]
+            del data[at : at + rng.choice((1, 2, 16, 500))]
         elif kind == 2:
-            start = chance.randrange(len(data) + 1)
-            data[at:at] = data[start : start + chance.choice((1, 4, 12, 300))]
-        elif kind == 3 and chance.random() < 0.2:
+            start = rng.randrange(len(data) + 1)
+            data[at:at] = data[start : start + rng.choice((1, 4, 12, 300))]
+        elif kind == 3 and rng.random() < 0.2:
             del data[at:]
         else:
-            change(data, chance)
+            change(data, rng)
     return bytes(data)
 
 
-def change_field(data: bytearray, chance: random.Random) -> None:
+def change_field(data: bytearray, rng: random.Random) -> None:
     """Change the type, the number or the value of some tag."""
-    tag = struct.pack("<H", chance.choice(TAGS))
+    tag = struct.pack("<H", rng.choice(TAGS))
     places = [at for at in range(8, len(data) - 12) if data[at : at + 2] == tag]
     if places:
-        at = chance.choice(places)
-        form, offset = chance.choice((("<H", 2), ("<I", 4), ("<I", 8), ("<H", 0)))
-        number = chance.choice((*NUMBERS, *TAGS, chance.randrange(2**32)))
+        at = rng.choice(places)
+        form, offset = rng.choice((("<H", 2), ("<I", 4), ("<I", 8), ("<H", 0)))
+        number = rng.choice((*NUMBERS, *TAGS, rng.randrange(2**32)))
         struct.pack_into(form, data, at + offset, number % (2**16 if form == "<H" else 2**32))
 
 
-def add_word(data: bytearray, chance: random.Random) -> None:
+def add_word(data: bytearray, rng: random.Random) -> None:
     """Put something in that means something."""
-    at = chance.randrange(len(data) + 1)
-    data[at:at] = chance.choice(WORDS) * chance.choice((1, 1, 1, 2, 50))
+    at = rng.randrange(len(data) + 1)
+    data[at:at] = rng.choice(WORDS) * rng.choice((1, 1, 1, 2, 50))
 
 
 def check_sentence(error: Exception) -> None:
@@ -219,22 +219,22 @@ def check_tiff(octets: bytes) -> None:
         check_sentence(error)
 
 
-def change_pdf(data: bytearray, chance: random.Random) -> None:
+def change_pdf(data: bytearray, rng: random.Random) -> None:
     """Put something in that means something, or change a number."""
-    at = chance.randrange(len(data) + 1)
-    if chance.random() < 0.5:
-        data[at:at] = chance.choice(PDF_WORDS)
+    at = rng.randrange(len(data) + 1)
+    if rng.random() < 0.5:
+        data[at:at] = rng.choice(PDF_WORDS)
     else:
         digits = [place for place in range(at, min(len(data), at + 500)) if 48 <= data[place] < 58]
         for place in digits[:1]:
-            data[place : place + 1] = str(chance.choice(NUMBERS)).encode()
+            data[place : place + 1] = str(rng.choice(NUMBERS)).encode()
 
 
-def change_octets(data: bytearray, chance: random.Random) -> None:
+def change_octets(data: bytearray, rng: random.Random) -> None:
     """Change a few octets of the beginning, where sizes and forms of pixels are."""
-    for _ in range(chance.choice((1, 2, 4))):
+    for _ in range(rng.choice((1, 2, 4))):
         if data:
-            data[chance.randrange(min(len(data), 120))] = chance.choice((0, 1, 255, chance.randrange(256)))
+            data[rng.randrange(min(len(data), 120))] = rng.choice((0, 1, 255, rng.randrange(256)))
 
 
 def check_pages(octets: bytes) -> None:
@@ -275,7 +275,7 @@ def check_mail(octets: bytes) -> None:
 
 
 def main(what: str, seconds: float, least: int, seed: int) -> None:
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     seeds, change, check = {
         "tiff": (tiffs(), change_field, check_tiff),
         "mime": (mails(), add_word, check_mail),
@@ -289,7 +289,7 @@ def main(what: str, seconds: float, least: int, seed: int) -> None:
     ends, count = time.monotonic() + seconds, 0
     last = Path(sys.argv[5]) if len(sys.argv) > 5 else None
     while count < least or time.monotonic() < ends:
-        octets = damaged(chance.choice(seeds), chance, change)
+        octets = damaged(rng.choice(seeds), rng, change)
         if last is not None:
             last.write_bytes(octets)
         began = time.process_time()

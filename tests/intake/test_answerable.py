@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from intake.mails import opened
-from mailslot_plugins.intake.answerable import Judged, judge
-from mailslot_plugins.intake.rate import HOUR, Answers, allow
+from mailslot_plugins.intake.auto_reply_policy import ReplyDecision, decide_reply
+from mailslot_plugins.intake.rate_limit import HOUR, Answers, allow
 
 ALICE = "alice@example.test"
 ALLOWED = ("alice@example.test", "@office.test")
@@ -15,20 +15,20 @@ OWN = {"copier@example.test"}
 
 def judged(
     *fields: str, return_path: str | None = f"<{ALICE}>", sender: str = ALICE, allowed: tuple[str, ...] = ALLOWED
-) -> Judged:
+) -> ReplyDecision:
     lines = [f"From: {sender}", "Subject: status", *fields]
     if return_path is not None:
         lines.insert(0, f"Return-Path: {return_path}")
-    return judge(opened("\r\n".join([*lines, "", "status"]).encode()), OWN, allowed)
+    return decide_reply(opened("\r\n".join([*lines, "", "status"]).encode()), OWN, allowed)
 
 
 def test_an_allowed_person_is_answered() -> None:
-    assert judged() == Judged(ALICE)
-    assert judged("Auto-Submitted: no", "Precedence: normal", "Reply-To: evil@example.test") == Judged(ALICE)
-    assert judged(return_path="Alice@EXAMPLE.test") == Judged("Alice@EXAMPLE.test")
-    assert judged(sender="Bob <bob@office.test>", return_path="<bob@office.test>") == Judged("bob@office.test")
-    assert judged(return_path=None) == Judged(ALICE)
-    assert judged("X-Auto-Response-Suppress: DR, RN") == Judged(ALICE)
+    assert judged() == ReplyDecision(ALICE)
+    assert judged("Auto-Submitted: no", "Precedence: normal", "Reply-To: evil@example.test") == ReplyDecision(ALICE)
+    assert judged(return_path="Alice@EXAMPLE.test") == ReplyDecision("Alice@EXAMPLE.test")
+    assert judged(sender="Bob <bob@office.test>", return_path="<bob@office.test>") == ReplyDecision("bob@office.test")
+    assert judged(return_path=None) == ReplyDecision(ALICE)
+    assert judged("X-Auto-Response-Suppress: DR, RN") == ReplyDecision(ALICE)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_an_allowed_person_is_answered() -> None:
     ],
 )
 def test_a_person_whose_name_is_written_badly_is_one_sender(sender: str) -> None:
-    assert judged(sender=sender) == Judged(ALICE)
+    assert judged(sender=sender) == ReplyDecision(ALICE)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_person_whose_name_is_written_badly_is_one_sender(sender: str) -> None
 )
 def test_a_person_who_writes_of_such_things_is_answered(subject: str) -> None:
     mail = opened(f"Return-Path: <{ALICE}>\r\nFrom: {ALICE}\r\nSubject: {subject}\r\n\r\nHello.".encode())
-    assert judge(mail, OWN, ALLOWED) == Judged(ALICE)
+    assert decide_reply(mail, OWN, ALLOWED) == ReplyDecision(ALICE)
 
 
 def test_an_empty_list_allows_nobody() -> None:
@@ -124,7 +124,7 @@ def test_what_is_not(field: str) -> None:
 )
 def test_a_vacation_responder_that_marks_nothing(subject: str) -> None:
     mail = opened(f"From: {ALICE}\r\nSubject: {subject}\r\n\r\n".encode())
-    assert "automatic answer" in judge(mail, OWN, ALLOWED).refusal
+    assert "automatic answer" in decide_reply(mail, OWN, ALLOWED).refusal
 
 
 def test_so_many_an_hour() -> None:

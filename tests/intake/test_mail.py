@@ -243,12 +243,12 @@ def children() -> set[str]:
 
 async def test_garbage_of_all_kinds(opened: Opener) -> None:
     """Mails with octets changed at random are opened or set aside, and nothing else happens."""
-    chance = random.Random(11)
+    rng = random.Random(11)
     whole = with_part(SCAN[:3000])
     for _ in range(25):
         octets = bytearray(whole)
-        for _ in range(chance.randrange(1, 40)):
-            octets[chance.randrange(len(octets))] = chance.randrange(256)
+        for _ in range(rng.randrange(1, 40)):
+            octets[rng.randrange(len(octets))] = rng.randrange(256)
         try:
             mail = await opened(bytes(octets))
         except IntakeError as error:

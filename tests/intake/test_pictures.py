@@ -12,7 +12,7 @@ from intake.papers import arrow, saved
 from mailslot_plugins.intake.mail import OpenedMail, Part
 from mailslot_plugins.intake.pictures import DamagedPictureError, read_picture
 from mailslot_plugins.intake.process import IntakeError, run_task
-from mailslot_plugins.print.choose import choose
+from mailslot_plugins.print.selection import select_parts
 from mailslot_plugins.printers.formats import JPEG, PDF, PWG, choose_format
 from mailslot_plugins.printers.prepare import Wanted, prepare
 from mailslot_plugins.printers.printer import Document
@@ -59,7 +59,7 @@ async def test_printed_as_it_is_faxed(name: str, tmp_path: Path) -> None:
     path.write_bytes(octets)
     part = Part(path, kind, "application/octet-stream", "picture", len(octets), inline=False)
     mail = OpenedMail((), (), "", "", "", (), "", (part,), is_report=False, report=None, flaws=())
-    assert [each.refusal for each in choose(mail, "", SETTINGS)] == [""]
+    assert [each.refusal for each in select_parts(mail, "", SETTINGS)] == [""]
     assert (await run_task("count", {"path": str(path), "kind": kind}, tmp_path))["notes"] == []
     [printed] = await prepare(Document(path, kind, "It", "a@example.com"), tmp_path, Wanted((JPEG,)))
     with Image.open(printed.path) as image:

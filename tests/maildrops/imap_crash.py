@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 from child import fork, status
-from mailslot.service import plan
+from mailslot.service import poll_plan
 from mailslot.spool.ledger import Ledger
-from mailslot.spool.receiving import Receiving
+from mailslot.spool.receiving import IncomingFile
 from mailslot_imap.dialogue import ImapDialogue
 from mailslot_imap.session import ImapSession
 from service import poll_crash
@@ -48,8 +48,8 @@ STEPS = (
     (ImapSession, "listing", "listing"),
     (ImapSession, "delete", "marking"),
     (Ledger, "mark_deleted", "deletion noted"),
-    (Receiving, "write", "piece"),
-    (Receiving, "keep", "recording"),
+    (IncomingFile, "write", "piece"),
+    (IncomingFile, "keep", "recording"),
 )
 MOMENTS = (
     # CAPABILITY twice, SELECT, and what commits: STORE and EXPUNGE.
@@ -67,7 +67,7 @@ MOMENTS = (
 
 def main(folder: str) -> None:
     home, names = Path(folder), list[str]()
-    plan._BATCH_MAILS = 2
+    poll_plan._BATCH_MAILS = 2
     mailbox = Mailbox(Path((home / MAILDIR).read_text()))
     poll_crash.STEPS = STEPS
     for round_, (moment, number) in enumerate(MOMENTS):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lab.users import PASSWORD
 from mailslot.service.device import Device
-from mailslot.slots.access import Accesses
+from mailslot.slots.connector import Connector
 from mailslot.slots.records import Records
 from mailslot.spool.spool import Spool
 
@@ -86,7 +86,7 @@ class Office:
 
     @asynccontextmanager
     async def device(self) -> AsyncIterator[Device]:
-        async with Spool(self.home) as spool, Accesses(self.records) as accesses:
+        async with Spool(self.home) as spool, Connector(self.records) as accesses:
             yield Device(self.records, accesses, spool)
 
 

@@ -11,7 +11,7 @@ from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSListener, TLSStream
 
 from mailslot.net.endpoint import Endpoint, Security
-from mailslot.slots.access import Accesses
+from mailslot.slots.connector import Connector
 from mailslot.slots.maildrop import maildrop_of
 from mailslot.slots.records import Records
 from mailslot.wire.secret import Secret
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import trustme
     from anyio.abc import AnyByteStream
 
-    from mailslot.slots.connection import Access
+    from mailslot.slots.connection_profile import ConnectionProfile
     from mailslot_imap.maildrop import Imap
     from mailslot_imap.session import ImapSession
 
@@ -70,7 +70,7 @@ class Played:
     answers: Mapping[str, Answer]
     context: ssl.SSLContext
     heard: list[bytes] = field(default_factory=list)
-    access: Access = field(init=False)
+    access: ConnectionProfile = field(init=False)
     maildrop: Imap = field(init=False)
     options: dict[str, object] = field(init=False)
 
@@ -165,8 +165,8 @@ async def played(
         }
         records.change(RECORD, {**values, **settings}, {"password": Secret(PASSWORD)})
         secured = TLSListener(listener, context, standard_compatible=False)
-        async with anyio.create_task_group() as group, Accesses(records) as accesses:
-            server.access = await accesses.of(RECORD)
+        async with anyio.create_task_group() as group, Connector(records) as accesses:
+            server.access = await accesses.profile(RECORD)
             server.maildrop, server.options = await maildrop_of(server.access.settings)
             tls_first = server.access.endpoint == Endpoint("127.0.0.1", port, Security.TLS)
             group.start_soon((secured if tls_first else listener).serve, server.serve)

@@ -161,7 +161,7 @@ def test_the_package_that_is_missing_is_named() -> None:
 
 def test_nothing_is_imported_before_it_is_wanted() -> None:
     program = (
-        "import sys, mailslot.slots.access, mailslot.service.polling\n"
+        "import sys, mailslot.slots.connector, mailslot.service.poll_loop\n"
         "from mailslot.slots.maildrop import check_maildrop, find_maildrop\n"
         "from mailslot.slots.settings import Settings\n"
         "check_maildrop(Settings())\n"

@@ -8,7 +8,7 @@ import pytest
 from anyio.to_thread import run_sync
 
 from maildrops.office import ALICE, RECORD, open_office
-from mailslot.slots.access import Accesses
+from mailslot.slots.connector import Connector
 from mailslot.slots.maildrop import maildrop_of
 from mailslot_plugins.conformance.maildrop import Mailbox, MaildropSuite
 
@@ -52,7 +52,7 @@ class TestImap(MaildropSuite):
         async def renumber() -> None:
             office.renumber()
 
-        async with Accesses(office.records) as accesses:
-            access = await accesses.of(RECORD)
+        async with Connector(office.records) as accesses:
+            access = await accesses.profile(RECORD)
             found, options = await maildrop_of(access.settings)
             yield Mailbox(found, access, options, deliver, count, clear, renumber, [office.token])

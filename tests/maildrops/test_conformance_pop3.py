@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from mailslot.slots.access import Accesses
+from mailslot.slots.connector import Connector
 from mailslot.slots.maildrop import maildrop_of
 from mailslot.slots.records import Records
 from mailslot_plugins.conformance.maildrop import Mailbox, MaildropSuite
@@ -43,8 +43,8 @@ class TestPop3(MaildropSuite):
             async def renumber() -> None:
                 maildrop.messages = [replace(each, uid=f"new-{each.uid}") for each in maildrop.messages]
 
-            async with Accesses(records) as accesses:
-                access = await accesses.of(RECORD)
+            async with Connector(records) as accesses:
+                access = await accesses.profile(RECORD)
                 found, options = await maildrop_of(access.settings)
                 token = (tmp_path / "token").read_text()
                 yield Mailbox(found, access, options, deliver, count, clear, renumber, [token])

@@ -13,11 +13,11 @@ import pytest
 from anyio.to_thread import run_sync
 
 from maildrops.office import ALICE, RECORD, Office, open_office
-from mailslot.diagnosis.connection_test import test_connection as connection_test
+from mailslot.diagnosis.connection_test import check_connection as connection_test
 from mailslot.errors import SignInError
 from mailslot.sasl.credentials import OAuth
+from mailslot.service.poll_loop import PollLoop
 from mailslot.service.poller import poll_once
-from mailslot.service.polling import Polling
 from mailslot.slots.maildrop import open_maildrop
 from mailslot.slots.slot import find_slot
 from mailslot.wire.secret import Secret
@@ -176,7 +176,7 @@ async def test_a_mail_of_50_megabytes_takes_little_memory(office: Office) -> Non
     size = 50_000_000
     office.dovecot.deliver(ALICE, mail("long").replace(b"\r\n", b"\n") + b".line\n" * (size // 7))
     async with office.device() as device:
-        async with open_maildrop(await device.accesses.of(RECORD)) as session:
+        async with open_maildrop(await device.accesses.profile(RECORD)) as session:
             (entry,) = await session.listing()
             tracemalloc.start()
             try:
@@ -247,7 +247,7 @@ async def test_the_commands(office: Office) -> None:
 @pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
 async def test_a_token_and_a_refusal_that_keeps_its_reasons(office: Office, mechanism: str) -> None:
     async with office.device() as device:
-        access = await device.accesses.of(RECORD)
+        access = await device.accesses.profile(RECORD)
         assert isinstance(access.auth, OAuth)
         access = replace(access, auth=replace(access.auth, mechanism=mechanism))
         transcript = Transcript()
@@ -267,11 +267,11 @@ async def test_a_token_and_a_refusal_that_keeps_its_reasons(office: Office, mech
 async def test_a_password(office: Office) -> None:
     office.records.change(RECORD, {"authentication": "password"}, {"password": Secret("secret")})
     async with office.device() as device:
-        async with open_maildrop(await device.accesses.of(RECORD)) as session:
+        async with open_maildrop(await device.accesses.profile(RECORD)) as session:
             assert (await session.stat())[0] == 0
         office.records.change(RECORD, {}, {"password": Secret("wrong")})
         with pytest.raises(SignInError) as raised:
-            async with open_maildrop(await device.accesses.of(RECORD)):
+            async with open_maildrop(await device.accesses.profile(RECORD)):
                 pass
         assert raised.value.cause == "password_refused"
 
@@ -290,7 +290,7 @@ async def test_mail_comes_at_once(office: Office, keeper: Keeper) -> None:
     office.set(check_interval=0)
     deliver(office, "one")
     async with office.device() as device, anyio.create_task_group() as group:
-        polling = Polling(device, RECORD, keeper)
+        polling = PollLoop(device, RECORD, keeper)
         group.start_soon(polling.run)
         group.start_soon(polling.watch)
         await until(lambda: keeper.subjects == ["one"])

@@ -26,8 +26,8 @@ from mailslot.errors import (
     SignInError,
 )
 from mailslot.service.device import Device
-from mailslot.service.polling import Polling
-from mailslot.slots.access import Accesses
+from mailslot.service.poll_loop import PollLoop
+from mailslot.slots.connector import Connector
 from mailslot.slots.records import Records
 from mailslot.spool.spool import Spool
 from mailslot.wire.transcript import Transcript
@@ -412,10 +412,10 @@ async def test_a_watch_that_breaks_off_is_resumed(play: Play, tmp_path: Path) ->
     async with (
         play(answers, check_interval=0, first_poll="all", timeout=60) as server,
         Spool(tmp_path) as spool,
-        Accesses(Records(tmp_path)) as accesses,
+        Connector(Records(tmp_path)) as accesses,
     ):
         device = Device(Records(tmp_path), accesses, spool, clocks=clocks.clocks, speed=200)
-        polling = Polling(device, RECORD, keeper)
+        polling = PollLoop(device, RECORD, keeper)
         async with anyio.create_task_group() as group:
             group.start_soon(polling.run)
             group.start_soon(polling.watch)

@@ -15,7 +15,7 @@ import pytest
 from mailslot import Endpoint, NetworkError, Security, connect_smtp
 from mailslot.net import connect as connect_module
 from mailslot.net import establish as establish_module
-from mailslot.net.connect import MAX_ADDRESSES, connect, other_family, resolve
+from mailslot.net.connect import MAX_ADDRESSES, addresses_of_other_family, connect, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -134,9 +134,9 @@ async def test_addresses_are_interleaved_and_bounded(monkeypatch: pytest.MonkeyP
 
 def test_the_other_family() -> None:
     addresses = ["192.0.2.1", "2001:db8::1", "192.0.2.2"]
-    assert other_family(addresses, "192.0.2.9") == ["2001:db8::1"]
-    assert other_family(addresses, "::1") == ["192.0.2.1", "192.0.2.2"]
-    assert other_family(["192.0.2.1"], "192.0.2.1") == []
+    assert addresses_of_other_family(addresses, "192.0.2.9") == ["2001:db8::1"]
+    assert addresses_of_other_family(addresses, "::1") == ["192.0.2.1", "192.0.2.2"]
+    assert addresses_of_other_family(["192.0.2.1"], "192.0.2.1") == []
 
 
 # Connections.

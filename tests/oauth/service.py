@@ -14,7 +14,7 @@ import anyio
 from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSListener
 
-from mailslot.oauth.client import Client
+from mailslot.oauth.client import OAuthClient
 from mailslot.oauth.providers import Endpoints, Provider, Quirks
 from mailslot.wire.secret import Secret
 
@@ -137,7 +137,7 @@ async def _answer(stream: ByteStream, answer: Answer) -> None:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def client(url: str = "https://issuer.test", *, secret: str | None = None, **quirks: object) -> Client:
+def client(url: str = "https://issuer.test", *, secret: str | None = None, **quirks: object) -> OAuthClient:
     """A client of a provider at `url`."""
     provider = Provider(
         "custom",
@@ -145,7 +145,7 @@ def client(url: str = "https://issuer.test", *, secret: str | None = None, **qui
         Endpoints(issuer=url, token=f"{url}/token"),
         quirks=Quirks(**quirks),  # type: ignore[arg-type] # a test's own names
     )
-    return Client(
+    return OAuthClient(
         provider,
         "the client",
         "scanner@example.com",

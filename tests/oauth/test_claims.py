@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailslot.oauth.claims import MAX_TOKEN, Claims, look_into, mismatch, missing_scopes
+from mailslot.oauth.claims import MAX_TOKEN, Claims, find_mismatch, missing_scopes, parse_claims
 from mailslot.oauth.presets import preset
 from mailslot.oauth.providers import Service
 from mailslot.wire.secret import Secret
@@ -26,7 +26,7 @@ def jwt(payload: object) -> str:
 
 
 def test_a_delegated_token_of_entra() -> None:
-    found = look_into(
+    found = parse_claims(
         Secret(
             jwt(
                 {
@@ -54,12 +54,14 @@ def test_a_delegated_token_of_entra() -> None:
 
 
 def test_a_token_as_rfc_9068_has_it() -> None:
-    found = look_into(jwt({"iss": "i", "aud": ["a", "b"], "scope": "mail.send mail.pop", "client_id": "c", "sub": "s"}))
+    found = parse_claims(
+        jwt({"iss": "i", "aud": ["a", "b"], "scope": "mail.send mail.pop", "client_id": "c", "sub": "s"})
+    )
     assert found == Claims(issuer="i", audience=("a", "b"), scopes=("mail.send", "mail.pop"), application="c")
 
 
 def test_an_id_token_names_the_user() -> None:
-    found = look_into(jwt({"nonce": "n", "email": "a@b.c", "preferred_username": "anna"}))
+    found = parse_claims(jwt({"nonce": "n", "email": "a@b.c", "preferred_username": "anna"}))
     assert found is not None
     assert found.users == ("anna", "a@b.c")
 
@@ -103,13 +105,13 @@ def test_who(users: tuple[str, ...], account: str, user: str | None) -> None:
     ],
 )
 def test_what_is_no_jwt(token: str | None) -> None:
-    assert look_into(token) is None
+    assert parse_claims(token) is None
 
 
 def test_claims_of_wrong_types_are_left_out() -> None:
     wrong = {"iss": 1, "aud": {"a": 1}, "scp": 7, "roles": "r", "upn": ["a"], "exp": "soon", "nbf": True, "tid": None}
-    assert look_into(jwt(wrong)) == Claims(roles=("r",))
-    assert look_into(jwt({"exp": 1e300, "nbf": -1, "aud": [1, None, "a"]})) == Claims(audience=("a",))
+    assert parse_claims(jwt(wrong)) == Claims(roles=("r",))
+    assert parse_claims(jwt({"exp": 1e300, "nbf": -1, "aud": [1, None, "a"]})) == Claims(audience=("a",))
 
 
 anything = st.recursive(
@@ -122,11 +124,11 @@ NAMES = ("iss", "aud", "scp", "scope", "roles", "upn", "email", "tid", "appid", 
 
 @given(st.text() | st.fixed_dictionaries({}, optional=dict.fromkeys(NAMES, anything)).map(jwt) | st.binary().map(jwt))
 def test_nothing_crashes_it(token: str) -> None:
-    found = look_into(token)
+    found = parse_claims(token)
     if found is not None:
         texts = [*found.audience, *found.scopes, *found.roles, *found.users, found.issuer or "", found.tenant or ""]
         assert all(text.isprintable() for text in texts)
-    wrong = mismatch(token, account=ACCOUNT, service=SMTP, scopes=SCOPES)
+    wrong = find_mismatch(token, account=ACCOUNT, service=SMTP, scopes=SCOPES)
     assert wrong is None or wrong.sentence.isprintable()
 
 
@@ -169,7 +171,7 @@ def test_missing_scopes(needed: list[str], granted: list[str], missing: tuple[st
     ],
 )
 def test_what_fits(changes: dict[str, object]) -> None:
-    assert mismatch(jwt({**ENTRA, **changes}), account=ACCOUNT, service=SMTP, scopes=SCOPES) is None
+    assert find_mismatch(jwt({**ENTRA, **changes}), account=ACCOUNT, service=SMTP, scopes=SCOPES) is None
 
 
 @pytest.mark.parametrize(
@@ -183,7 +185,7 @@ def test_what_fits(changes: dict[str, object]) -> None:
     ],
 )
 def test_what_does_not_fit(changes: dict[str, object], cause: str, said: str) -> None:
-    found = mismatch(jwt({**ENTRA, **changes}), account=ACCOUNT, service=SMTP, scopes=SCOPES)
+    found = find_mismatch(jwt({**ENTRA, **changes}), account=ACCOUNT, service=SMTP, scopes=SCOPES)
     assert found is not None
     assert found.cause == cause
     assert said in found.sentence
@@ -201,10 +203,10 @@ def test_what_does_not_fit(changes: dict[str, object], cause: str, said: str) ->
 )
 def test_an_application_s_own_token(roles: list[str] | None, cause: str | None) -> None:
     token = jwt({"aud": "https://outlook.office365.com", "roles": roles})
-    found = mismatch(token, account=ACCOUNT, service=SMTP, scopes=["https://outlook.office365.com/.default"])
+    found = find_mismatch(token, account=ACCOUNT, service=SMTP, scopes=["https://outlook.office365.com/.default"])
     assert (found and found.cause) == cause
 
 
 def test_an_opaque_token_tells_nothing() -> None:
-    assert mismatch("opaque", account=ACCOUNT, service=SMTP, scopes=SCOPES) is None
-    assert mismatch(Secret(jwt({})), account=ACCOUNT, service=Service(), scopes=["mail.send"]) is None
+    assert find_mismatch("opaque", account=ACCOUNT, service=SMTP, scopes=SCOPES) is None
+    assert find_mismatch(Secret(jwt({})), account=ACCOUNT, service=Service(), scopes=["mail.send"]) is None

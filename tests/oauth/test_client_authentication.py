@@ -26,7 +26,7 @@ from joserfc.jwk import OctKey, import_key
 
 from mailslot import InputError
 from mailslot.oauth.certificate import certificate_ends
-from mailslot.oauth.client import Certificate, Client
+from mailslot.oauth.client import Certificate, OAuthClient
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.request import Request as Prepared
 from mailslot.oauth.request import prepare
@@ -60,11 +60,11 @@ def rsa_pair() -> Certificate:
     return pair(rsa.generate_private_key(65537, 2048))
 
 
-def with_certificate(certificate: Certificate, **quirks: object) -> Client:
+def with_certificate(certificate: Certificate, **quirks: object) -> OAuthClient:
     return replace(client(secret="ignored", **quirks), certificate=certificate)
 
 
-def prove(who: Client) -> Prepared:
+def prove(who: OAuthClient) -> Prepared:
     return prepare(URL, {}, who, now=NOW)
 
 
@@ -124,7 +124,7 @@ def test_an_elliptic_certificate(curve: ec.EllipticCurve, algorithm: str) -> Non
     _check(with_certificate(pair(ec.generate_private_key(curve)), assertion_algorithm="PS256"), algorithm, "EC")
 
 
-def _check(who: Client, algorithm: str, kind: str) -> None:
+def _check(who: OAuthClient, algorithm: str, kind: str) -> None:
     assert who.certificate is not None
     proofs = [form(prove(who)) for _ in range(2)]
     certificate = x509.load_pem_x509_certificate(who.certificate.certificate.encode())

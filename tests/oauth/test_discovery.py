@@ -8,11 +8,11 @@ import pytest
 
 from mailslot import InputError
 from mailslot.oauth.authlib_protocol import metadata_addresses
-from mailslot.oauth.discovery import complete, discover
-from mailslot.oauth.faults import Kind, TokenServiceError
+from mailslot.oauth.discovery import complete_provider, discover
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.presets import preset
-from mailslot.oauth.providers import custom
+from mailslot.oauth.providers import custom_provider
+from mailslot.oauth.token_errors import Remedy, TokenServiceError
 from oauth.service import answering, reply
 
 if TYPE_CHECKING:
@@ -100,25 +100,25 @@ async def test_the_third_address_of_an_issuer_with_a_path(http: TokenHttp) -> No
 async def refused(http: TokenHttp, *answers: Answer | Callable[[Request], Answer]) -> TokenServiceError:
     async with answering(*answers) as service:
         with pytest.raises(TokenServiceError) as caught:
-            await complete(custom(issuer=service.url), http)
+            await complete_provider(custom_provider(issuer=service.url), http)
     return caught.value
 
 
 async def test_nothing_to_be_found(http: TokenHttp) -> None:
     error = await refused(http, MISSING)
     assert "set its endpoints one by one" in str(error)
-    assert error.kind is Kind.CONFIGURATION
+    assert error.kind is Remedy.CONFIGURATION
 
 
 async def test_pages_everywhere(http: TokenHttp) -> None:
     error = await refused(http, PAGE)
-    assert (error.cause, error.kind) == ("not_a_token_service", Kind.PASSING)
+    assert (error.cause, error.kind) == ("not_a_token_service", Remedy.WAIT)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_busy(http: TokenHttp, status: int) -> None:
     error = await refused(http, reply("", status=status), metadata())
-    assert (error.cause, error.kind) == ("token_service_busy", Kind.PASSING)
+    assert (error.cause, error.kind) == ("token_service_busy", Remedy.WAIT)
 
 
 async def test_nobody_there(http: TokenHttp) -> None:
@@ -133,7 +133,7 @@ async def test_a_lost_connection_is_no_reason_to_look_elsewhere(http: TokenHttp)
         with pytest.raises(TokenServiceError) as caught:
             await discover(service.url, http)
         assert len(service.requests) == 1
-    assert caught.value.kind is Kind.PASSING
+    assert caught.value.kind is Remedy.WAIT
 
 
 async def test_five_megabytes(http: TokenHttp) -> None:
@@ -148,7 +148,7 @@ async def test_another_issuer(http: TokenHttp, suffix: str) -> None:
 
     error = await refused(http, other)
     assert "calls itself" in str(error)
-    assert error.kind is Kind.CONFIGURATION
+    assert error.kind is Remedy.CONFIGURATION
     assert str(error).isprintable()
 
 
@@ -169,7 +169,7 @@ async def test_no_issuer(http: TokenHttp, issuer: object) -> None:
 async def test_an_endpoint_that_cannot_be_used(http: TokenHttp, name: str, address: object) -> None:
     error = await refused(http, metadata(**{name: address}))
     assert name in str(error)
-    assert error.kind is Kind.CONFIGURATION
+    assert error.kind is Remedy.CONFIGURATION
 
 
 async def test_no_token_endpoint(http: TokenHttp) -> None:
@@ -185,7 +185,7 @@ async def test_all_of_it(http: TokenHttp) -> None:
         token_endpoint_auth_methods_supported=["private_key_jwt", "client_secret_post"],
     )
     async with answering(found) as service:
-        provider = await complete(custom(issuer=service.url, scopes="mail"), http)
+        provider = await complete_provider(custom_provider(issuer=service.url, scopes="mail"), http)
     endpoints = provider.endpoints
     assert (endpoints.issuer, endpoints.token) == (service.url, f"{service.url}/token")
     assert endpoints.authorization == "https://a.example/auth"
@@ -200,7 +200,7 @@ async def test_all_of_it(http: TokenHttp) -> None:
 @pytest.mark.parametrize("methods", [None, "client_secret_post", [], ["client_secret_basic", "client_secret_post"]])
 async def test_basic_unless_only_post(http: TokenHttp, methods: object) -> None:
     async with answering(metadata(token_endpoint_auth_methods_supported=methods)) as service:
-        provider = await complete(custom(issuer=service.url), http)
+        provider = await complete_provider(custom_provider(issuer=service.url), http)
     assert provider.quirks.client_authentication == "client_secret_basic"
 
 
@@ -214,22 +214,22 @@ async def test_basic_unless_only_post(http: TokenHttp, methods: object) -> None:
 )
 async def test_what_a_server_takes(http: TokenHttp, methods: list[object], chosen: str) -> None:
     async with answering(metadata(token_endpoint_auth_methods_supported=methods)) as service:
-        provider = await complete(custom(issuer=service.url), http)
+        provider = await complete_provider(custom_provider(issuer=service.url), http)
     assert provider.quirks.client_authentication == chosen
 
 
 @pytest.mark.parametrize("flag", [None, False, "true", 1])
 async def test_iss_only_where_it_says_so(http: TokenHttp, flag: object) -> None:
     async with answering(metadata(authorization_response_iss_parameter_supported=flag)) as service:
-        provider = await complete(custom(issuer=service.url), http)
+        provider = await complete_provider(custom_provider(issuer=service.url), http)
     assert not provider.endpoints.names_issuer
     with pytest.raises(InputError, match="no device codes"):
         provider.check_flow("device")
 
 
 async def test_what_is_known_is_not_asked_for(http: TokenHttp) -> None:
-    for provider in (preset("google"), custom(token_endpoint="https://a.example/token")):
-        assert await complete(provider, http) is provider
+    for provider in (preset("google"), custom_provider(token_endpoint="https://a.example/token")):
+        assert await complete_provider(provider, http) is provider
 
 
 async def test_an_issuer_that_is_no_address(http: TokenHttp) -> None:

@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailslot.oauth.answer import Answer
-from mailslot.oauth.faults import (
+from mailslot.oauth.response import TokenServiceResponse
+from mailslot.oauth.token_errors import (
     DEVICE_CODE,
     ERRORS,
     JWT_BEARER,
     NUMBERS,
     TEXTS,
-    Kind,
+    Remedy,
     TokenServiceError,
-    classify,
-    words,
+    classify_error,
+    shorten,
 )
 
 # design, section 7
@@ -52,39 +52,41 @@ def fault(
 ) -> TokenServiceError:
     members = {"error": error, "error_description": description, "error_codes": list(codes) or None, **more}
     json = {name: value for name, value in members.items() if value is not None}
-    return classify(Answer(status, json, retry_after=7, date_skew=skew, host="issuer.test"), grant_type)
+    return classify_error(
+        TokenServiceResponse(status, json, retry_after=7, date_skew=skew, host="issuer.test"), grant_type
+    )
 
 
 @pytest.mark.parametrize(
     ("error", "cause", "kind"),
     [
-        ("invalid_grant", "token_update_failed", Kind.GONE),
-        ("interaction_required", "token_update_failed", Kind.GONE),
-        ("login_required", "token_update_failed", Kind.GONE),
-        ("invalid_client", "app_secret_invalid", Kind.CONFIGURATION),
-        ("unauthorized_client", "app_type_wrong", Kind.CONFIGURATION),
-        ("unsupported_grant_type", "app_type_wrong", Kind.CONFIGURATION),
-        ("invalid_scope", "scope_wrong", Kind.CONFIGURATION),
-        ("invalid_target", "scope_wrong", Kind.CONFIGURATION),
-        ("consent_required", "consent_missing", Kind.CONFIGURATION),
-        ("admin_policy_enforced", "sign_in_blocked_by_policy", Kind.CONFIGURATION),
-        ("temporarily_unavailable", "token_service_busy", Kind.PASSING),
-        ("server_error", "token_service_busy", Kind.PASSING),
-        ("slow_down", "token_service_busy", Kind.PASSING),
-        ("authorization_pending", "token_not_retrieved", Kind.PASSING),
-        ("access_denied", "token_not_retrieved", Kind.GONE),
-        ("authorization_declined", "token_not_retrieved", Kind.GONE),
-        ("expired_token", "token_not_retrieved", Kind.GONE),
-        ("invalid_request", "unknown", Kind.UNKNOWN),
-        ("some_new_error", "unknown", Kind.UNKNOWN),
-        (None, "unknown", Kind.UNKNOWN),
-        ("", "unknown", Kind.UNKNOWN),
+        ("invalid_grant", "token_update_failed", Remedy.NEW_GRANT),
+        ("interaction_required", "token_update_failed", Remedy.NEW_GRANT),
+        ("login_required", "token_update_failed", Remedy.NEW_GRANT),
+        ("invalid_client", "app_secret_invalid", Remedy.CONFIGURATION),
+        ("unauthorized_client", "app_type_wrong", Remedy.CONFIGURATION),
+        ("unsupported_grant_type", "app_type_wrong", Remedy.CONFIGURATION),
+        ("invalid_scope", "scope_wrong", Remedy.CONFIGURATION),
+        ("invalid_target", "scope_wrong", Remedy.CONFIGURATION),
+        ("consent_required", "consent_missing", Remedy.CONFIGURATION),
+        ("admin_policy_enforced", "sign_in_blocked_by_policy", Remedy.CONFIGURATION),
+        ("temporarily_unavailable", "token_service_busy", Remedy.WAIT),
+        ("server_error", "token_service_busy", Remedy.WAIT),
+        ("slow_down", "token_service_busy", Remedy.WAIT),
+        ("authorization_pending", "token_not_retrieved", Remedy.WAIT),
+        ("access_denied", "token_not_retrieved", Remedy.NEW_GRANT),
+        ("authorization_declined", "token_not_retrieved", Remedy.NEW_GRANT),
+        ("expired_token", "token_not_retrieved", Remedy.NEW_GRANT),
+        ("invalid_request", "unknown", Remedy.UNKNOWN),
+        ("some_new_error", "unknown", Remedy.UNKNOWN),
+        (None, "unknown", Remedy.UNKNOWN),
+        ("", "unknown", Remedy.UNKNOWN),
     ],
 )
-def test_error_decides(error: str | None, cause: str, kind: Kind) -> None:
+def test_error_decides(error: str | None, cause: str, kind: Remedy) -> None:
     found = fault(error)
     assert (found.cause, found.kind, found.error) == (cause, kind, error or None)
-    assert found.retryable == (kind is Kind.PASSING)
+    assert found.retryable == (kind is Remedy.WAIT)
     assert (found.status, found.retry_after, found.stage, found.answer_lost) == (400, 7, "token", False)
 
 
@@ -92,38 +94,38 @@ def test_error_decides(error: str | None, cause: str, kind: Kind) -> None:
     ("error", "number", "cause", "kind"),
     [
         # devices-and-providers, section 3.5, and the rows 3 and 13 to 19 of the catalogue of failures
-        ("invalid_grant", 700082, "token_update_failed", Kind.GONE),
-        ("invalid_grant", 50173, "token_update_failed", Kind.GONE),
-        ("invalid_grant", 50076, "token_update_failed", Kind.GONE),
-        ("interaction_required", 50079, "token_update_failed", Kind.GONE),
-        ("invalid_grant", 53003, "sign_in_blocked_by_policy", Kind.CONFIGURATION),
-        ("interaction_required", 53000, "sign_in_blocked_by_policy", Kind.CONFIGURATION),
-        ("invalid_grant", 530035, "sign_in_blocked_by_policy", Kind.CONFIGURATION),
-        ("invalid_grant", 50057, "account_locked", Kind.CONFIGURATION),
-        ("invalid_grant", 65001, "consent_missing", Kind.CONFIGURATION),
-        ("access_denied", 65004, "token_not_retrieved", Kind.GONE),
-        ("unauthorized_client", 700016, "app_or_tenant_unknown", Kind.CONFIGURATION),
-        ("invalid_request", 90002, "app_or_tenant_unknown", Kind.CONFIGURATION),
-        ("invalid_request", 9002332, "app_or_tenant_unknown", Kind.CONFIGURATION),
-        ("invalid_client", 7000215, "app_secret_invalid", Kind.CONFIGURATION),
-        ("invalid_client", 7000222, "app_secret_expired", Kind.CONFIGURATION),
-        ("invalid_client", 7000218, "app_type_wrong", Kind.CONFIGURATION),
-        ("invalid_client", 700025, "app_type_wrong", Kind.CONFIGURATION),
-        ("invalid_request", 900144, "scope_wrong", Kind.CONFIGURATION),
-        ("invalid_scope", 70011, "scope_wrong", Kind.CONFIGURATION),
-        ("invalid_request", 9001023, "app_or_tenant_unknown", Kind.CONFIGURATION),
-        ("invalid_grant", 50196, "token_service_busy", Kind.PASSING),
-        ("invalid_request", 90033, "token_service_busy", Kind.PASSING),
-        ("authorization_pending", 70016, "token_not_retrieved", Kind.PASSING),
+        ("invalid_grant", 700082, "token_update_failed", Remedy.NEW_GRANT),
+        ("invalid_grant", 50173, "token_update_failed", Remedy.NEW_GRANT),
+        ("invalid_grant", 50076, "token_update_failed", Remedy.NEW_GRANT),
+        ("interaction_required", 50079, "token_update_failed", Remedy.NEW_GRANT),
+        ("invalid_grant", 53003, "sign_in_blocked_by_policy", Remedy.CONFIGURATION),
+        ("interaction_required", 53000, "sign_in_blocked_by_policy", Remedy.CONFIGURATION),
+        ("invalid_grant", 530035, "sign_in_blocked_by_policy", Remedy.CONFIGURATION),
+        ("invalid_grant", 50057, "account_locked", Remedy.CONFIGURATION),
+        ("invalid_grant", 65001, "consent_missing", Remedy.CONFIGURATION),
+        ("access_denied", 65004, "token_not_retrieved", Remedy.NEW_GRANT),
+        ("unauthorized_client", 700016, "app_or_tenant_unknown", Remedy.CONFIGURATION),
+        ("invalid_request", 90002, "app_or_tenant_unknown", Remedy.CONFIGURATION),
+        ("invalid_request", 9002332, "app_or_tenant_unknown", Remedy.CONFIGURATION),
+        ("invalid_client", 7000215, "app_secret_invalid", Remedy.CONFIGURATION),
+        ("invalid_client", 7000222, "app_secret_expired", Remedy.CONFIGURATION),
+        ("invalid_client", 7000218, "app_type_wrong", Remedy.CONFIGURATION),
+        ("invalid_client", 700025, "app_type_wrong", Remedy.CONFIGURATION),
+        ("invalid_request", 900144, "scope_wrong", Remedy.CONFIGURATION),
+        ("invalid_scope", 70011, "scope_wrong", Remedy.CONFIGURATION),
+        ("invalid_request", 9001023, "app_or_tenant_unknown", Remedy.CONFIGURATION),
+        ("invalid_grant", 50196, "token_service_busy", Remedy.WAIT),
+        ("invalid_request", 90033, "token_service_busy", Remedy.WAIT),
+        ("authorization_pending", 70016, "token_not_retrieved", Remedy.WAIT),
         # what is known of `error` alone holds where the number is new
-        ("invalid_grant", 99999999, "token_update_failed", Kind.GONE),
-        ("never_heard_of", 99999999, "unknown", Kind.UNKNOWN),
+        ("invalid_grant", 99999999, "token_update_failed", Remedy.NEW_GRANT),
+        ("never_heard_of", 99999999, "unknown", Remedy.UNKNOWN),
         # a number cannot turn waiting into anything else
-        ("temporarily_unavailable", 700082, "token_service_busy", Kind.PASSING),
-        ("slow_down", 7000215, "token_service_busy", Kind.PASSING),
+        ("temporarily_unavailable", 700082, "token_service_busy", Remedy.WAIT),
+        ("slow_down", 7000215, "token_service_busy", Remedy.WAIT),
     ],
 )
-def test_the_number_says_which(error: str, number: int, cause: str, kind: Kind) -> None:
+def test_the_number_says_which(error: str, number: int, cause: str, kind: Remedy) -> None:
     text = f"AADSTS{number}: Something happened.\r\nTrace ID: 0000aaaa\r\nTimestamp: 2026-01-09 02:02:12Z"
     for found in (fault(error, text), fault(error, "…", number), fault(error, text, 1, "x", number)):
         assert (found.cause, found.kind) == (cause, kind)
@@ -133,7 +135,7 @@ def test_the_number_says_which(error: str, number: int, cause: str, kind: Kind) 
 
 @pytest.mark.parametrize("codes", [[], None, "7000222", {"a": 1}, [True], [None], [[7000222]], [1e400], ["7000222"]])
 def test_numbers_that_are_none(codes: object) -> None:
-    found = classify(Answer(400, {"error": "invalid_client", "error_codes": codes}))
+    found = classify_error(TokenServiceResponse(400, {"error": "invalid_client", "error_codes": codes}))
     assert (found.cause, found.error_codes) == ("app_secret_invalid", ())
 
 
@@ -162,38 +164,40 @@ def test_google_s_texts(error: str, text: str, cause: str) -> None:
 
 def test_a_bare_refusal_to_refresh() -> None:
     """glewlwyd, protocol_oidc.c, get_access_token_from_refresh: status 400 and nothing else."""
-    found = classify(Answer(400, None, host="issuer.test"), "refresh_token")
-    assert (found.cause, found.kind, found.retryable) == ("token_update_failed", Kind.GONE, False)
+    found = classify_error(TokenServiceResponse(400, None, host="issuer.test"), "refresh_token")
+    assert (found.cause, found.kind, found.retryable) == ("token_update_failed", Remedy.NEW_GRANT, False)
     assert "no longer accepts" in str(found)
     assert found.detail == "HTTP 400: HTTP 400"
     for answer, grant_type in (
-        (Answer(400, None), "authorization_code"),
-        (Answer(400, None), "client_credentials"),
-        (Answer(401, None), "refresh_token"),
-        (Answer(400, {"message": "no such page"}), "refresh_token"),
+        (TokenServiceResponse(400, None), "authorization_code"),
+        (TokenServiceResponse(400, None), "client_credentials"),
+        (TokenServiceResponse(401, None), "refresh_token"),
+        (TokenServiceResponse(400, {"message": "no such page"}), "refresh_token"),
     ):
-        assert classify(answer, grant_type).cause == "unknown"
+        assert classify_error(answer, grant_type).cause == "unknown"
 
 
 @pytest.mark.parametrize(("status", "cause"), [(403, "app_or_tenant_unknown"), (400, "app_type_wrong")])
 def test_a_client_id_that_nobody_knows(status: int, cause: str) -> None:
     """glewlwyd, protocol_oidc.c, check_auth_type_access_token_request: status 403; 400 is RFC 6749's."""
-    found = classify(Answer(status, {"error": "unauthorized_client"}, host="issuer.test"), "authorization_code")
-    assert (found.cause, found.kind) == (cause, Kind.CONFIGURATION)
+    found = classify_error(
+        TokenServiceResponse(status, {"error": "unauthorized_client"}, host="issuer.test"), "authorization_code"
+    )
+    assert (found.cause, found.kind) == (cause, Remedy.CONFIGURATION)
     assert "does not know this application" in str(found)
 
 
 @pytest.mark.parametrize(
     ("grant_type", "description", "cause", "kind"),
     [
-        ("refresh_token", "", "token_update_failed", Kind.GONE),
-        ("authorization_code", "", "token_not_retrieved", Kind.GONE),
-        (DEVICE_CODE, "", "token_not_retrieved", Kind.GONE),
-        (JWT_BEARER, "Invalid JWT Signature.", "app_secret_invalid", Kind.CONFIGURATION),
-        (JWT_BEARER, "Invalid email or User ID", "mailbox_not_allowed", Kind.CONFIGURATION),
+        ("refresh_token", "", "token_update_failed", Remedy.NEW_GRANT),
+        ("authorization_code", "", "token_not_retrieved", Remedy.NEW_GRANT),
+        (DEVICE_CODE, "", "token_not_retrieved", Remedy.NEW_GRANT),
+        (JWT_BEARER, "Invalid JWT Signature.", "app_secret_invalid", Remedy.CONFIGURATION),
+        (JWT_BEARER, "Invalid email or User ID", "mailbox_not_allowed", Remedy.CONFIGURATION),
     ],
 )
-def test_invalid_grant_speaks_of_what_was_sent(grant_type: str, description: str, cause: str, kind: Kind) -> None:
+def test_invalid_grant_speaks_of_what_was_sent(grant_type: str, description: str, cause: str, kind: Remedy) -> None:
     found = fault("invalid_grant", description, grant_type=grant_type)
     assert (found.cause, found.kind) == (cause, kind)
 
@@ -221,7 +225,7 @@ def test_a_wrong_clock_where_it_explains_the_refusal(error: str, text: str, skew
     found = fault(error, text, skew=skew)
     assert found.cause == cause
     if cause == "clock_wrong":
-        assert found.kind is Kind.PASSING
+        assert found.kind is Remedy.WAIT
         assert "clock is wrong" in str(found)
 
 
@@ -237,12 +241,12 @@ def test_by_how_much(skew: float, said: str) -> None:
 @pytest.mark.parametrize("error", [None, "invalid_grant", "server_error", "nonsense"])
 def test_a_service_that_is_busy_takes_nothing_away(status: int, error: str | None) -> None:
     found = fault(error, status=status)
-    assert (found.cause, found.kind, found.answer_lost) == ("token_service_busy", Kind.PASSING, status >= 500)
+    assert (found.cause, found.kind, found.answer_lost) == ("token_service_busy", Remedy.WAIT, status >= 500)
 
 
 def test_no_json_at_all() -> None:
-    found = classify(Answer(404, None, host="issuer.test"))
-    assert (found.cause, found.kind) == ("unknown", Kind.UNKNOWN)
+    found = classify_error(TokenServiceResponse(404, None, host="issuer.test"))
+    assert (found.cause, found.kind) == ("unknown", Remedy.UNKNOWN)
     assert str(found) == "The token service issuer.test said: HTTP 404"
 
 
@@ -257,7 +261,7 @@ def test_every_row_is_of_the_catalogue_and_has_a_source() -> None:
     assert {row.cause for row in rows} <= CAUSES
     assert all(row.source for row in rows)
     assert all(fragment == fragment.lower() and of in ERRORS for of, fragment, _ in TEXTS)
-    assert all((row.kind is Kind.PASSING) >= (row.cause == "token_service_busy") for row in rows)
+    assert all((row.kind is Remedy.WAIT) >= (row.cause == "token_service_busy") for row in rows)
 
 
 def test_every_sentence_names_who_said_it() -> None:
@@ -285,7 +289,7 @@ anything = st.recursive(
     st.none() | st.floats(-1e12, 1e12),
 )
 def test_nothing_crashes_it(json: dict[str, object] | None, status: int, skew: float | None) -> None:
-    found = classify(Answer(status, json, date_skew=skew, host="issuer.test"))
+    found = classify_error(TokenServiceResponse(status, json, date_skew=skew, host="issuer.test"))
     assert found.cause in CAUSES
     for text in (str(found), found.detail, found.error or "", found.error_description):
         assert text.isprintable()
@@ -295,12 +299,12 @@ def test_nothing_crashes_it(json: dict[str, object] | None, status: int, skew: f
 
 @given(st.text())
 def test_words_are_one_line_that_harms_no_terminal(text: str) -> None:
-    assert words(text).isprintable()
-    assert len(words(text)) <= 300
-    assert words(words(text)) == words(text)
+    assert shorten(text).isprintable()
+    assert len(shorten(text)) <= 300
+    assert shorten(shorten(text)) == shorten(text)
 
 
 def test_long_words_are_cut() -> None:
-    assert words("x" * 10_000, 5) == "xxxx…"
-    assert words("a\x1b[31m\r\n\tb\u202e") == "a [31m b"
-    assert words(None) == words(7) == ""
+    assert shorten("x" * 10_000, 5) == "xxxx…"
+    assert shorten("a\x1b[31m\r\n\tb\u202e") == "a [31m b"
+    assert shorten(None) == shorten(7) == ""

@@ -10,7 +10,7 @@ import pytest
 
 from mailslot import InputError, Security
 from mailslot.oauth.presets import parse_presets, preset, presets
-from mailslot.oauth.providers import custom
+from mailslot.oauth.providers import custom_provider
 
 FLOWS = {"browser", "device", "paste", "app", "service_account"}
 
@@ -139,7 +139,7 @@ class TestCustom:
     TOKEN = "https://issuer.example/token"
 
     def test_by_its_issuer(self) -> None:
-        provider = custom(issuer="https://issuer.example", scopes=" mail.send  offline_access ")
+        provider = custom_provider(issuer="https://issuer.example", scopes=" mail.send  offline_access ")
         assert provider.needs_discovery
         assert provider.endpoints.issuer == "https://issuer.example"
         assert provider.scopes("smtp") == provider.scopes("pop", app=True) == ("mail.send", "offline_access")
@@ -149,7 +149,7 @@ class TestCustom:
             provider.check_flow("service_account")
 
     def test_by_its_endpoints(self) -> None:
-        provider = custom(token_endpoint=self.TOKEN, authorization_endpoint="http://127.0.0.1:8080/auth")
+        provider = custom_provider(token_endpoint=self.TOKEN, authorization_endpoint="http://127.0.0.1:8080/auth")
         assert not provider.needs_discovery
         provider.check_flow("browser")
         provider.check_flow("app")
@@ -157,27 +157,27 @@ class TestCustom:
             provider.check_flow("device")
 
     def test_the_token_endpoint_alone_is_for_applications(self) -> None:
-        provider = custom(token_endpoint=self.TOKEN)
+        provider = custom_provider(token_endpoint=self.TOKEN)
         provider.check_flow("app")
         for flow in ("browser", "paste"):
             with pytest.raises(InputError, match="no authorization endpoint"):
                 provider.check_flow(flow)
 
     def test_both_is_no_discovery(self) -> None:
-        provider = custom(issuer="https://issuer.example", token_endpoint=self.TOKEN)
+        provider = custom_provider(issuer="https://issuer.example", token_endpoint=self.TOKEN)
         assert not provider.needs_discovery
         assert provider.endpoints.issuer == "https://issuer.example"
 
     def test_nothing(self) -> None:
         with pytest.raises(InputError, match="needs its issuer") as caught:
-            custom(scopes="mail.send")
+            custom_provider(scopes="mail.send")
         assert caught.value.cause == "not_configured"
 
     @pytest.mark.parametrize("name", ["authorization_endpoint", "device_authorization_endpoint", "revocation_endpoint"])
     @pytest.mark.parametrize("issuer", [None, "https://issuer.example"])
     def test_half(self, name: str, issuer: str | None) -> None:
         with pytest.raises(InputError, match=f"{name} is set, and token_endpoint is not"):
-            custom(issuer=issuer, **{name: "https://issuer.example/x"})
+            custom_provider(issuer=issuer, **{name: "https://issuer.example/x"})
 
     @pytest.mark.parametrize(
         "name",
@@ -186,11 +186,11 @@ class TestCustom:
     @pytest.mark.parametrize("address", ["http://issuer.example/x", "", "x", "https://u@issuer.example/"])
     def test_an_address_that_cannot_be_used(self, name: str, address: str) -> None:
         with pytest.raises(InputError, match=name):
-            custom(**{"token_endpoint": self.TOKEN, name: address})
+            custom_provider(**{"token_endpoint": self.TOKEN, name: address})
 
     def test_it_knows_no_tenants(self) -> None:
         with pytest.raises(InputError, match="no tenants"):
-            custom(token_endpoint=self.TOKEN).at_tenant("x")
+            custom_provider(token_endpoint=self.TOKEN).at_tenant("x")
 
 
 FILE = """
@@ -299,7 +299,7 @@ def test_a_service_without_tokens_needs_no_authlib() -> None:
 def test_authlib_is_used_without_its_clients_and_leaves_the_warnings_alone() -> None:
     code = (
         "import sys, warnings; before = list(warnings.filters)\n"
-        "import mailslot.oauth.renewal, mailslot.oauth.http, mailslot.oauth.request\n"
+        "import mailslot.oauth.grant_source, mailslot.oauth.http, mailslot.oauth.request\n"
         "assert 'authlib.oauth2.auth' in sys.modules\n"
         "print([m for m in ('joserfc', 'cryptography') if m in sys.modules])\n"
         "import mailslot.oauth.certificate, mailslot_plugins.tokens.browser, mailslot_plugins.tokens.id_token\n"

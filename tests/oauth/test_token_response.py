@@ -12,11 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailslot.oauth.answer import Answer
-from mailslot.oauth.faults import Kind, TokenServiceError
 from mailslot.oauth.grant import Failure, Grant
 from mailslot.oauth.http import TokenHttp
-from mailslot.oauth.token_response import MAX_LIFETIME, TokenResponse, new_grant, read, renewed_grant, request_token
+from mailslot.oauth.response import TokenServiceResponse
+from mailslot.oauth.token_errors import Remedy, TokenServiceError
+from mailslot.oauth.token_response import (
+    MAX_LIFETIME,
+    TokenResponse,
+    new_grant,
+    parse_token_response,
+    refreshed_grant,
+    request_token,
+)
 from mailslot.wire.secret import Secret
 from oauth.service import answering, client, reply
 
@@ -36,7 +43,7 @@ async def http() -> AsyncIterator[TokenHttp]:
 
 
 def response(**members: object) -> TokenResponse:
-    return read(Answer(200, {**GOOD, **members}, host="issuer.test"), ASKED)
+    return parse_token_response(TokenServiceResponse(200, {**GOOD, **members}, host="issuer.test"), ASKED)
 
 
 def jwt(**claims: object) -> str:
@@ -89,7 +96,7 @@ def test_bearer_in_any_case(value: str) -> None:
 
 
 def test_without_a_type_it_is_bearer() -> None:
-    assert read(Answer(200, {"access_token": "a"}), ASKED).access_token == "a"
+    assert parse_token_response(TokenServiceResponse(200, {"access_token": "a"}), ASKED).access_token == "a"
 
 
 @pytest.mark.parametrize(
@@ -134,18 +141,18 @@ def test_a_renewal_token_that_is_none(value: object) -> None:
 )
 def test_a_success_that_gives_nothing(members: dict[str, object] | None, because: str) -> None:
     with pytest.raises(TokenServiceError) as caught:
-        read(Answer(200, members, host="issuer.test"), ASKED)
+        parse_token_response(TokenServiceResponse(200, members, host="issuer.test"), ASKED)
     error = caught.value
     assert because in str(error)
     assert "issuer.test" in str(error)
-    assert (error.cause, error.kind, error.status, error.answer_lost) == ("unknown", Kind.PASSING, 200, True)
+    assert (error.cause, error.kind, error.status, error.answer_lost) == ("unknown", Remedy.WAIT, 200, True)
 
 
 @pytest.mark.parametrize("status", [200, 400, 401])
 def test_a_refusal_with_any_status(status: int) -> None:
     with pytest.raises(TokenServiceError) as caught:
-        read(Answer(status, {**GOOD, "error": "invalid_grant"}), ASKED)
-    assert (caught.value.cause, caught.value.kind) == ("token_update_failed", Kind.GONE)
+        parse_token_response(TokenServiceResponse(status, {**GOOD, "error": "invalid_grant"}), ASKED)
+    assert (caught.value.cause, caught.value.kind) == ("token_update_failed", Remedy.NEW_GRANT)
 
 
 anything = st.recursive(
@@ -163,7 +170,7 @@ MEMBERS = ("access_token", "token_type", "expires_in", "refresh_token", "scope",
 )
 def test_whatever_comes_is_a_token_or_a_fault(members: dict[str, object] | None) -> None:
     try:
-        found = read(Answer(200, members, host="issuer.test"), ASKED)
+        found = parse_token_response(TokenServiceResponse(200, members, host="issuer.test"), ASKED)
     except TokenServiceError as error:
         assert str(error).isprintable()  # noqa: PT017 - either outcome is right, and each is looked at
         return
@@ -174,7 +181,7 @@ def test_whatever_comes_is_a_token_or_a_fault(members: dict[str, object] | None)
 
 
 def _grant(found: TokenResponse) -> Grant:
-    return renewed_grant(Grant("device", None, None, None, (), 0, 0), client(), TokenHttp(trust_env=False), found)
+    return refreshed_grant(Grant("device", None, None, None, (), 0, 0), client(), TokenHttp(trust_env=False), found)
 
 
 class TestNewGrant:
@@ -238,7 +245,7 @@ class TestRenewedGrant:
     )
 
     async def test_rotation_keeps_the_one_before(self, http: TokenHttp) -> None:
-        new = renewed_grant(self.OLD, client(), http, response(refresh_token="r2", expires_in=60))
+        new = refreshed_grant(self.OLD, client(), http, response(refresh_token="r2", expires_in=60))
         assert (new.refresh_token, new.previous_refresh_token) == ("r2", "r1")
         assert new.access_token == "ya29.a"
         assert new.expires_at == new.renewed_at + 60
@@ -247,11 +254,11 @@ class TestRenewedGrant:
 
     @pytest.mark.parametrize("members", [{}, {"refresh_token": "r1"}, {"refresh_token": ""}, {"refresh_token": 7}])
     async def test_without_rotation_the_one_there_is_stays(self, http: TokenHttp, members: dict[str, object]) -> None:
-        new = renewed_grant(self.OLD, client(), http, response(**members))
+        new = refreshed_grant(self.OLD, client(), http, response(**members))
         assert (new.refresh_token, new.previous_refresh_token) == ("r1", None)
 
     async def test_fewer_scopes_are_kept_so_that_no_renewal_token_is_lost(self, http: TokenHttp) -> None:
-        new = renewed_grant(self.OLD, client(), http, response(refresh_token="r2", scope="openid"))
+        new = refreshed_grant(self.OLD, client(), http, response(refresh_token="r2", scope="openid"))
         assert (new.refresh_token, new.scopes) == ("r2", ("openid",))
 
 

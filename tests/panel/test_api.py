@@ -24,7 +24,7 @@ from mailslot.slots.section import DEVICE
 from mailslot.slots.slot import SLOTS
 from mailslot_plugins.panel.api.document import openapi
 from mailslot_plugins.panel.security.keys import ApiKeys
-from mailslot_plugins.sandbox.furnished import furnish, live
+from mailslot_plugins.sandbox.demo_device import live, set_up_demo_device
 from mailslot_plugins.sandbox.sandbox import run_sandbox
 from mailslot_plugins.sandbox.web_faults import WebFault
 from mailslot_plugins.tokens import device as device_flow
@@ -58,7 +58,7 @@ class Fleet:
 @asynccontextmanager
 async def open_fleet(home: Path) -> AsyncGenerator[Fleet]:
     async with run_sandbox() as sandbox:
-        await run_sync(furnish, home, sandbox)
+        await run_sync(set_up_demo_device, home, sandbox)
         key = await run_sync(ApiKeys(home, lambda: 0.0).make, "fleet")
         past = partial(live, sandbox=sandbox, page=PAGE)
         async with open_house(home, claimed=False, before=past) as house:

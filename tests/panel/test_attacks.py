@@ -10,9 +10,9 @@ from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError
 from mailslot.slots import keys
-from mailslot.slots.contents import SettingsFileError
 from mailslot.slots.keys import Key
 from mailslot.slots.section import DEVICE, Section
+from mailslot.slots.settings_document import SettingsFileError
 from mailslot.slots.toml_file import LARGEST
 from panel.house import House, open_house
 from panel.visitor import Visitor

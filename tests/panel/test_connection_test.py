@@ -12,7 +12,7 @@ from anyio.to_thread import run_sync
 
 from diagnosis.device import Device
 from diagnosis.ways import SMTP, WAYS, Way, says
-from mailslot.diagnosis.catalogue import actor_name, say
+from mailslot.diagnosis.catalogue import actor_name, explain
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.diagnosis.history import History
 from mailslot_plugins.panel.slots.labels import label
@@ -89,7 +89,7 @@ async def test_a_fault_is_said_in_the_language_of_whoever_looks(
         facts = dict(newest.facts)
         if "missing" in facts:
             facts["missing"] = label(facts["missing"], "SMTP", language)
-        said = say(Diagnosis(newest.cause, facts), language)
+        said = explain(Diagnosis(newest.cause, facts), language)
         assert f'<h2 id="now" class="sentence">{said.message}</h2>' in page
         assert said.advice in page
         assert said.actor is not None

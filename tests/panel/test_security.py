@@ -14,10 +14,10 @@ from starlette.routing import Route
 
 from mailslot.wire.secret import Secret
 from mailslot_plugins.panel.app import application
+from mailslot_plugins.panel.background import BackgroundTasks
 from mailslot_plugins.panel.security.password import Password
 from mailslot_plugins.panel.security.paths import OPEN, safe_path
 from mailslot_plugins.panel.security.security import Security
-from mailslot_plugins.panel.work import Work
 from panel.house import PASSWORD, House, open_house
 from panel.visitor import Visitor, words
 
@@ -62,7 +62,7 @@ async def admin(house: House) -> AsyncGenerator[Visitor]:
 
 def pages(house: House) -> list[tuple[str, str]]:
     """Every way of asking for every page."""
-    routes = application(house.device, Work(), Security(house.device)).routes
+    routes = application(house.device, BackgroundTasks(), Security(house.device)).routes
     found = [
         (method, re.sub(r"\{[^}]*\}", "7", route.path))
         for route in routes

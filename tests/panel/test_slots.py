@@ -15,7 +15,7 @@ from mailslot.net.endpoint import Security
 from mailslot.slots.settings import KEYS, SECRETS
 from mailslot.slots.slot import SLOTS
 from mailslot_plugins.panel.slots.labels import label
-from mailslot_plugins.panel.words import LANGUAGES
+from mailslot_plugins.panel.translations import LANGUAGES
 from panel.house import overflow, shoot
 from panel.visitor import words
 

@@ -11,7 +11,7 @@ from anyio.to_thread import run_sync
 
 from mailslot.oauth.flow import DeviceCode
 from mailslot.slots.records import Records
-from mailslot_plugins.panel.words import LANGUAGES
+from mailslot_plugins.panel.translations import LANGUAGES
 from mailslot_plugins.tokens import device as device_flow
 from panel.house import SIZES, House, open_house, overflow, sandbox_home, shoot
 

@@ -11,24 +11,24 @@ import pytest
 from starlette.datastructures import URL
 
 from mailslot.errors import TokenError
-from mailslot.oauth.client import Client
-from mailslot.oauth.faults import Kind, TokenServiceError
+from mailslot.oauth.client import OAuthClient
 from mailslot.oauth.grant import Failure, Grant
-from mailslot.oauth.health import Facts, health, token_line
+from mailslot.oauth.health import TokenSettings, health, token_line
 from mailslot.oauth.presets import preset, presets
-from mailslot.oauth.providers import custom
+from mailslot.oauth.providers import custom_provider
+from mailslot.oauth.token_errors import Remedy, TokenServiceError
 from mailslot.slots.settings import Settings
 from mailslot.slots.slot import SLOTS
 from mailslot.wire.secret import Secret
 from mailslot_plugins.panel.security.session import Session
-from mailslot_plugins.panel.token.answered import LATE, Question
 from mailslot_plugins.panel.token.application import fields_of, steps_of
+from mailslot_plugins.panel.token.authorization import LATE, Question
 from mailslot_plugins.panel.token.outcome import outcome_of
-from mailslot_plugins.panel.token.picture import qr
+from mailslot_plugins.panel.token.qr_code import qr
 from mailslot_plugins.panel.token.sign_in import SignIn
+from mailslot_plugins.panel.token.sign_in_methods import SignInMethod, callback_at, registered, sign_in_methods
 from mailslot_plugins.panel.token.state import TokenState
-from mailslot_plugins.panel.token.ways import Way, callback_at, registered, ways_for
-from mailslot_plugins.panel.words import LANGUAGES
+from mailslot_plugins.panel.translations import LANGUAGES
 from mailslot_plugins.tokens.authorization import Attempt
 
 if TYPE_CHECKING:
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 HERE = "http://127.0.0.1:8080/slots/network.smtp/token"
 THERE = "https://panel.example:8443/slots/network.smtp/token"
 NOW = 1_800_000_000.0
-OWN = custom(issuer="https://id.example", scopes="mail")
+OWN = custom_provider(issuer="https://id.example", scopes="mail")
 
 
 def names(provider: Provider, url: str, settings: Settings = Settings(), *, confidential: bool = False) -> list[str]:  # noqa: B008 - it is frozen
     at = provider.at_tenant(settings.tenant)
-    return [way.flow for way in ways_for(at, settings, URL(url), confidential=confidential)]
+    return [way.flow for way in sign_in_methods(at, settings, URL(url), confidential=confidential)]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_what_is_to_be_registered() -> None:
 def test_the_redirect_address_that_is_set() -> None:
     exact = "https://printer.example/signed-in"
     for settings, redirect_uri in ((Settings(redirect_uri=exact), exact), (Settings(), "http://127.0.0.1:")):
-        [paste] = [way for way in ways_for(OWN, settings, URL(HERE), confidential=False) if way.name == "paste"]
+        [paste] = [way for way in sign_in_methods(OWN, settings, URL(HERE), confidential=False) if way.name == "paste"]
         assert paste.redirect_uri.startswith(redirect_uri)
 
 
@@ -151,7 +151,7 @@ GRANT = Grant(
 
 def state(grant: Grant | None, account: str = "bob@example.com", **facts: object) -> TokenState:
     settings = Settings(authentication="oauth2", account=account)
-    known = Facts(account=account, scopes=("mail",), **facts)  # type: ignore[arg-type] - as they are
+    known = TokenSettings(account=account, scopes=("mail",), **facts)  # type: ignore[arg-type] - as they are
     return TokenState(token_line(grant), health(grant, known, preset("google"), NOW), settings)
 
 
@@ -193,8 +193,10 @@ def test_notes_in_every_language(token: TokenState, topic: str) -> None:
 
 
 async def test_a_question_takes_one_answer_in_time() -> None:
-    provider = custom(authorization_endpoint="https://id.example/auth", token_endpoint="https://id.example/token")
-    question = Question(Attempt(Client(provider, "panel", "bob", ()), "http://127.0.0.1:8080"))
+    provider = custom_provider(
+        authorization_endpoint="https://id.example/auth", token_endpoint="https://id.example/token"
+    )
+    question = Question(Attempt(OAuthClient(provider, "panel", "bob", ()), "http://127.0.0.1:8080"))
     with pytest.raises(TokenError) as late:
         await question.answer(0.01)
     assert late.value.detail == LATE
@@ -208,11 +210,11 @@ async def test_a_question_takes_one_answer_in_time() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_why_there_is_no_token(language: str) -> None:
     def said(way: str, error: TokenError | None) -> Outcome:
-        sign_in = SignIn(SLOTS[0], Way(way, way), Session("csrf"), "http://127.0.0.1")  # type: ignore[arg-type] - a name
+        sign_in = SignIn(SLOTS[0], SignInMethod(way, way), Session("csrf"), "http://127.0.0.1")  # type: ignore[arg-type] - a name
         sign_in.end("failed", error)
         return outcome_of(sign_in, language)
 
-    declined = TokenServiceError("No.", cause="token_not_retrieved", kind=Kind.GONE, error="access_denied")
+    declined = TokenServiceError("No.", cause="token_not_retrieved", kind=Remedy.NEW_GRANT, error="access_denied")
     late = TokenError("Late.", cause="token_not_retrieved", detail=LATE)
     other = TokenError("Another provider.", cause="token_not_retrieved", detail="iss is missing")
     unreachable = TokenError("Not reached.", cause="token_service_unreachable", detail="timeout")

@@ -16,7 +16,7 @@ from mailslot_plugins.alerts.kinds import KINDS
 from mailslot_plugins.panel.pipelines import pipeline_words
 from mailslot_plugins.panel.render import environment
 from mailslot_plugins.panel.sections.fields import said_of
-from mailslot_plugins.panel.words import LANGUAGES, chosen_language, words
+from mailslot_plugins.panel.translations import LANGUAGES, chosen_language, words
 
 ROOT = Path(mailslot_plugins.panel.__file__).parent
 OURS = ("alerts", "fax", "print", "scan", "status")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mailslot import InputError
-from mailslot.slots.direct import direct_source
+from mailslot.slots.direct_token_source import direct_source
 from mailslot.slots.records import Records
 from mailslot.wire.secret import Secret
 

@@ -11,13 +11,13 @@ import pytest
 from anyio.to_thread import run_sync
 
 from mailslot.containment import Contained, PluginExitError, contained_tasks
-from mailslot.diagnosis.connection_test import test_connection as connection_test
-from mailslot.oauth.shelter import sheltered
+from mailslot.diagnosis.connection_test import check_connection as connection_test
+from mailslot.oauth.shielding import shielded
 from mailslot.service.handling import handle_waiting
 from mailslot.service.service import Service
 from mailslot.service.systemd import ServiceManager
 from mailslot.slots.slot import find_slot
-from mailslot_plugins.panel.work import Work
+from mailslot_plugins.panel.background import BackgroundTasks
 from service.maildrop import RECORD, Keeper, postbox
 from service.outbox import FastClocks, outbox
 
@@ -239,9 +239,9 @@ async def test_sheltered_work_and_work_of_the_panel(anyio_backend: str, error: t
         raise error
 
     with pytest.raises(PluginExitError) as caught:
-        await sheltered(end)
+        await shielded(end)
     assert isinstance(caught.value.__cause__, error)
-    work = Work()
+    work = BackgroundTasks()
     async with anyio.create_task_group() as group:
         group.start_soon(work.run)
         await anyio.wait_all_tasks_blocked()

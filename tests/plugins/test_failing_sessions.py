@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailslot.diagnosis.catalogue import say
-from mailslot.diagnosis.connection_test import test_connection as connection_test
+from mailslot.diagnosis.catalogue import explain
+from mailslot.diagnosis.connection_test import check_connection as connection_test
 from mailslot.errors import MailError
-from mailslot.slots.access import Accesses, open_smtp
+from mailslot.slots.connector import Connector, open_smtp
 from mailslot.slots.maildrop import open_maildrop
 from mailslot.slots.records import Records
 from mailslot.slots.slot import find_slot
@@ -64,8 +64,8 @@ async def test_it_is_named(records: Records, slot: str, name: str, stage: str, k
     what = "submitter" if smtp else "maildrop"
     values = {"server": "localhost", "port": 25, "security": "none", what: name}
     records.change(found.record, {**values, "sender_address": "a@example.com"} if smtp else values, {})
-    async with Accesses(records) as accesses:
-        access = await accesses.of(found.record)
+    async with Connector(records) as accesses:
+        access = await accesses.profile(found.record)
         with pytest.raises(MailError) as raised:
             async with open_smtp(access) if smtp else open_maildrop(access):
                 pass
@@ -76,5 +76,5 @@ async def test_it_is_named(records: Records, slot: str, name: str, stage: str, k
     assert error.detail.startswith(f"{kind} (")
     assert "acme_sessions.py" in error.detail
     assert (result.ok, result.stage, result.diagnosis.cause) == (False, stage, "unknown")
-    assert f"The {what} {name} failed" in say(result.diagnosis).message
+    assert f"The {what} {name} failed" in explain(result.diagnosis).message
     assert "hunter2" not in f"{error} {error.detail} {result}"

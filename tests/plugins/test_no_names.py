@@ -24,8 +24,8 @@ PANEL = ROOT / "plugins" / "mailslot_plugins" / "panel"
 PIPELINES = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["mailslot.pipelines"])
 SOMETHING_ELSE = {
     ("transport/mailslot/cli/token.py", "status"),  # the command `token status`
-    ("transport/mailslot/oauth/faults.py", "status"),  # a member of Google's errors
-    ("transport/mailslot/sasl/sign_in.py", "status"),  # a member of XOAUTH2's challenge
+    ("transport/mailslot/oauth/token_errors.py", "status"),  # a member of Google's errors
+    ("transport/mailslot/sasl/authentication.py", "status"),  # a member of XOAUTH2's challenge
     ("transport/mailslot/sasl/refusal.py", "status"),
     ("transport/mailslot/service/service.py", "status"),  # a task of the service
     ("plugins/mailslot_plugins/panel/monitoring/page.py", "status"),  # members of JSON
@@ -84,7 +84,7 @@ import sys
 sys.modules["mailslot_plugins"] = None
 import anyio
 from mailslot.service.pipeline import RetryPolicies, find_pipelines
-from mailslot.service.retry import DEFAULT
+from mailslot.service.retry_policy import DEFAULT
 from mailslot.slots.section import section_names
 
 assert find_pipelines() == []

@@ -16,7 +16,7 @@ from mailslot.registry import Group, PluginError
 from mailslot.service.pipeline import PLUGINS, find_pipelines
 from mailslot.slots.flows import TOKEN_SOURCES
 from mailslot.slots.records import Records
-from mailslot.slots.sources import Sources
+from mailslot.slots.token_sources import TokenSources
 from mailslot_plugins.printers.printer import Options, find_printer
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ async def test_a_slow_import_does_not_hold_the_event_loop(
 
     async with anyio.create_task_group() as group:
         group.start_soon(go_on)
-        sources = Sources(records)
+        sources = TokenSources(records)
         settings = await run_sync(records.effective, "smtp")
         await sources.of("smtp", settings)
         assert gate.opened.is_set()

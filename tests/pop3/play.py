@@ -7,7 +7,14 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from mailslot import Entry, MailError, OAuth, Password, RefusedError, connect_pop3
-from mailslot.pop3.protocol import Answer, Challenge, End, Line, Octets, Pop3Protocol
+from mailslot.pop3.protocol import (
+    ChallengeReceived,
+    LineReceived,
+    OctetsReceived,
+    Pop3Protocol,
+    ResponseComplete,
+    StatusReceived,
+)
 from mailslot_plugins.conformance.doubles import Tokens
 from transcripts import Client, Server
 
@@ -47,17 +54,17 @@ def play_core(
     def drain() -> None:
         while (event := core.next_event()) is not None:
             match event:
-                case Answer(verb, reply):
+                case StatusReceived(verb, reply):
                     heard.append((verb, reply))
-                case Challenge(text):
+                case ChallengeReceived(text):
                     heard.append(("challenge", text))
-                case Line(verb, text):
+                case LineReceived(verb, text):
                     heard.append((verb, text))
-                case Octets(data):
+                case OctetsReceived(data):
                     if heard and heard[-1][0] == "octets":
                         data = heard.pop()[1] + data
                     heard.append(("octets", data))
-                case End(verb):
+                case ResponseComplete(verb):
                     heard.append(("end", verb))
 
     for number, step in enumerate(steps):
@@ -75,7 +82,7 @@ def play_core(
 def _say(core: Pop3Protocol, step: Client) -> bytes:
     """Ask the core for a line that is written."""
     line = step.octets.decode().removesuffix("\r\n").replace("{any}", "biwsbj11LHI9bg==")
-    if core.state.name == "SIGN_IN":
+    if core.state.name == "AUTH":
         return core.cancel() if line == "*" else core.respond(base64.b64decode(line, validate=True))
     verb, _, argument = line.partition(" ")
     match verb:

@@ -134,7 +134,7 @@ async def test_a_session_that_was_cancelled_is_closed(sandbox: Sandbox, open_ses
 async def test_waiting_for_a_turn_may_be_cancelled(sandbox: Sandbox, open_session) -> None:
     """Nothing was said yet, so the session goes on."""
     async with open_session() as session:
-        async with session._dialogue.turn("transaction"), anyio.create_task_group() as group:
+        async with session._dialogue.exclusive_use("transaction"), anyio.create_task_group() as group:
             group.start_soon(session.stat)
             await anyio.wait_all_tasks_blocked()
             group.cancel_scope.cancel()

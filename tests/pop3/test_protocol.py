@@ -14,8 +14,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailslot.pop3 import limits
-from mailslot.pop3.protocol import Answer, Challenge, End, Line, Octets, Pop3Protocol
-from mailslot.pop3.states import ANSWERED, PERMITTED, State, Verb
+from mailslot.pop3.protocol import (
+    ChallengeReceived,
+    LineReceived,
+    OctetsReceived,
+    Pop3Protocol,
+    ResponseComplete,
+    StatusReceived,
+)
+from mailslot.pop3.states import PERMITTED, TRANSITIONS, State, Verb
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -49,7 +56,7 @@ ALLOWED = {
     State.GREETING: "",
     State.AUTHORIZATION: "CAPA STLS AUTH USER PASS QUIT",
     State.UPGRADE: "",
-    State.SIGN_IN: "RESPONSE CANCEL",
+    State.AUTH: "RESPONSE CANCEL",
     State.TRANSACTION: "CAPA STAT LIST UIDL TOP RETR DELE RSET NOOP QUIT",
     State.CLOSED: "",
 }
@@ -63,10 +70,10 @@ def events(protocol: Pop3Protocol, octets: bytes = b"") -> list[Event]:
     return found
 
 
-def answer(protocol: Pop3Protocol, octets: bytes) -> Answer:
+def answer(protocol: Pop3Protocol, octets: bytes) -> StatusReceived:
     """Return the first event, which is an answer."""
     first = events(protocol, octets)[0]
-    assert isinstance(first, Answer)
+    assert isinstance(first, StatusReceived)
     return first
 
 
@@ -95,9 +102,9 @@ def in_state(state: State) -> Pop3Protocol:
     if state is State.UPGRADE:
         protocol.stls()
         answer(protocol, b"+OK\r\n")
-    elif state is State.SIGN_IN:
+    elif state is State.AUTH:
         protocol.auth("XOAUTH2")
-        assert events(protocol, b"+ \r\n") == [Challenge("")]
+        assert events(protocol, b"+ \r\n") == [ChallengeReceived("")]
     elif state is State.CLOSED:
         protocol.quit()
         answer(protocol, b"+OK\r\n")
@@ -113,12 +120,12 @@ class TestStates:
         ask, line = COMMANDS[verb]
         if verb.name in ALLOWED[state].split():
             assert ask(protocol) == line
-            assert protocol.unanswered == 1
+            assert protocol.pending == 1
         else:
-            before = protocol.unanswered
+            before = protocol.pending
             with pytest.raises(LocalProtocolError):
                 ask(protocol)
-            assert (protocol.state, protocol.unanswered) == (state, before)
+            assert (protocol.state, protocol.pending) == (state, before)
 
     @pytest.mark.parametrize("state", State)
     @pytest.mark.parametrize("verb", COMMANDS)
@@ -135,10 +142,10 @@ class TestStates:
             return
         first = events(protocol, said)[0]
         if challenged:
-            after = State.SIGN_IN
-            assert first == Challenge("eA==")
+            after = State.AUTH
+            assert first == ChallengeReceived("eA==")
         else:
-            assert isinstance(first, Answer)
+            assert isinstance(first, StatusReceived)
             assert (first.verb, first.reply.positive, first.reply.text) == (verb, positive, "x")
             after = {
                 (Verb.STLS, True): State.UPGRADE,
@@ -152,21 +159,21 @@ class TestStates:
             }.get((verb, positive), state)
         assert protocol.state is after
         assert protocol.inside is (positive and verb.name in ["CAPA", "LIST", "UIDL", "TOP", "RETR"])
-        assert protocol.unanswered == 0
+        assert protocol.pending == 0
 
     def test_the_tables_have_no_holes(self) -> None:
         assert set(PERMITTED) == set(State)
         permitted = {(state, verb) for state, verbs in PERMITTED.items() for verb in verbs}
-        assert set(ANSWERED) == permitted | {(State.GREETING, Verb.GREETING)}
+        assert set(TRANSITIONS) == permitted | {(State.GREETING, Verb.GREETING)}
 
     @pytest.mark.parametrize("said", [b"+OK\r\n", b"-ERR busy\r\n"])
     def test_the_greeting(self, said: bytes) -> None:
         protocol = Pop3Protocol()
-        assert protocol.unanswered == 1
+        assert protocol.pending == 1
         assert answer(protocol, said).verb is Verb.GREETING
         assert protocol.state is (State.AUTHORIZATION if said == b"+OK\r\n" else State.CLOSED)
 
-    @pytest.mark.parametrize("state", [State.AUTHORIZATION, State.SIGN_IN, State.TRANSACTION])
+    @pytest.mark.parametrize("state", [State.AUTHORIZATION, State.AUTH, State.TRANSACTION])
     def test_what_answers_nothing(self, state: State) -> None:
         protocol = in_state(state)
         with pytest.raises(RemoteProtocolError, match="answers nothing"):
@@ -174,7 +181,7 @@ class TestStates:
         protocol = in_state(state)
         protocol.receive(b"+")
         with pytest.raises(RemoteProtocolError, match="before anything was asked"):
-            COMMANDS[Verb.RESPONSE if state is State.SIGN_IN else Verb.QUIT][0](protocol)
+            COMMANDS[Verb.RESPONSE if state is State.AUTH else Verb.QUIT][0](protocol)
 
     def test_nothing_is_heard_after_the_end(self) -> None:
         protocol = in_state(State.CLOSED)
@@ -208,7 +215,7 @@ class TestTls:
         protocol = greeted()
         protocol.capa()
         protocol.receive(b"+OK\r\nSTLS\r\n.\r\n+OK Begin TLS\r\n")
-        while not isinstance(protocol.next_event(), End):
+        while not isinstance(protocol.next_event(), ResponseComplete):
             pass
         with pytest.raises(RemoteProtocolError) as caught:
             protocol.stls()
@@ -231,19 +238,19 @@ class TestSignIn:
         assert greeted().auth("PLAIN", initial) == line
 
     def test_a_response_may_be_long(self) -> None:
-        protocol = in_state(State.SIGN_IN)
+        protocol = in_state(State.AUTH)
         assert protocol.respond(b"x" * 6_000) == base64.b64encode(b"x" * 6_000) + b"\r\n"
 
     def test_an_empty_response(self) -> None:
-        assert in_state(State.SIGN_IN).respond(b"") == b"\r\n"
+        assert in_state(State.AUTH).respond(b"") == b"\r\n"
 
     def test_a_challenge_may_be_long(self) -> None:
-        protocol = in_state(State.SIGN_IN)
+        protocol = in_state(State.AUTH)
         protocol.respond(b"")
-        assert events(protocol, b"+ " + b"A" * 12_288 + b"\r\n") == [Challenge("A" * 12_288)]
+        assert events(protocol, b"+ " + b"A" * 12_288 + b"\r\n") == [ChallengeReceived("A" * 12_288)]
 
     def test_another_sign_in_after_a_refusal(self) -> None:
-        protocol = in_state(State.SIGN_IN)
+        protocol = in_state(State.AUTH)
         protocol.respond(b"")
         answer(protocol, b"-ERR [AUTH] no\r\n")
         protocol.auth("PLAIN", b"")
@@ -261,7 +268,7 @@ class TestCommands:
             with pytest.raises(LocalProtocolError, match="255") as caught:
                 protocol.password(too_long)
             assert "xx" not in str(caught.value)
-            assert protocol.unanswered == 0
+            assert protocol.pending == 0
 
     @pytest.mark.parametrize("octet", [*range(32), 127])
     def test_no_control_character_is_sent(self, octet: int) -> None:
@@ -273,7 +280,7 @@ class TestCommands:
             protocol = greeted()
             with pytest.raises(LocalProtocolError, match="control character"):
                 ask(protocol)
-            assert protocol.unanswered == 0
+            assert protocol.pending == 0
 
     @pytest.mark.parametrize("password", ["pass\u00a0word", "пароль", "a\u2003b", "\u200d"])
     def test_any_other_character_is(self, password: str) -> None:
@@ -285,9 +292,9 @@ class TestListings:
         protocol = signed_in()
         protocol.uidl()
         assert events(protocol, b"+OK\r\n1 a\r\n..2\r\n.\r\n")[1:] == [
-            Line(Verb.UIDL, "1 a"),
-            Line(Verb.UIDL, ".2"),
-            End(Verb.UIDL),
+            LineReceived(Verb.UIDL, "1 a"),
+            LineReceived(Verb.UIDL, ".2"),
+            ResponseComplete(Verb.UIDL),
         ]
         assert not protocol.inside
 
@@ -375,17 +382,17 @@ class TestPipelining:
         protocol = signed_in(PIPELINING)
         sent = protocol.dele(1) + protocol.retr(2) + protocol.uidl() + protocol.stat() + protocol.quit()
         assert sent == b"DELE 1\r\nRETR 2\r\nUIDL\r\nSTAT\r\nQUIT\r\n"
-        assert protocol.unanswered == 5
+        assert protocol.pending == 5
         heard = events(protocol, b"-ERR gone\r\n+OK\r\n..+OK\r\n.\r\n+OK\r\n1 -ERR\r\n.\r\n+OK 1 2\r\n+OK bye\r\n")
-        assert [event.verb for event in heard if isinstance(event, Answer)] == [
+        assert [event.verb for event in heard if isinstance(event, StatusReceived)] == [
             Verb.DELE,
             Verb.RETR,
             Verb.UIDL,
             Verb.STAT,
             Verb.QUIT,
         ]
-        assert b"".join(event.data for event in heard if isinstance(event, Octets)) == b".+OK\r\n"
-        assert Line(Verb.UIDL, "1 -ERR") in heard
+        assert b"".join(event.data for event in heard if isinstance(event, OctetsReceived)) == b".+OK\r\n"
+        assert LineReceived(Verb.UIDL, "1 -ERR") in heard
         assert protocol.state is State.CLOSED
 
     def test_not_where_it_is_not_offered(self) -> None:
@@ -448,11 +455,11 @@ def retrieved(parts: Sequence[bytes], *, verb: Verb = Verb.RETR) -> tuple[bytes,
     message, ended = b"", False
     for part in parts:
         for event in events(protocol, part):
-            if isinstance(event, Octets):
+            if isinstance(event, OctetsReceived):
                 assert event.data
                 assert not ended
                 message += event.data
-            elif isinstance(event, End):
+            elif isinstance(event, ResponseComplete):
                 assert event.verb is verb
                 ended = True
     return message, ended
@@ -520,12 +527,12 @@ class TestMessages:
             protocol.retr(number + 1)
         octets = b"".join(b"+OK\r\n..%d\r\n.\r\n" % number for number in range(count)) + b"-ERR gone\r\n"
         heard = [event for at in range(0, len(octets), cut) for event in events(protocol, octets[at : at + cut])]
-        ends = [event for event in heard if isinstance(event, End)]
-        assert b"".join(event.data for event in heard if isinstance(event, Octets)) == b"".join(
+        ends = [event for event in heard if isinstance(event, ResponseComplete)]
+        assert b"".join(event.data for event in heard if isinstance(event, OctetsReceived)) == b"".join(
             b".%d\r\n" % number for number in range(count)
         )
         assert len(ends) == count
-        assert isinstance(heard[-1], Answer)
+        assert isinstance(heard[-1], StatusReceived)
         assert not heard[-1].reply.positive
 
     def test_a_line_of_ten_megabytes_takes_no_memory(self) -> None:
@@ -535,10 +542,10 @@ class TestMessages:
         piece = b"." + b"x" * 65_535
         tracemalloc.start()
         for _ in range(160):
-            assert sum(len(event.data) for event in events(protocol, piece) if isinstance(event, Octets))
+            assert sum(len(event.data) for event in events(protocol, piece) if isinstance(event, OctetsReceived))
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
         tracemalloc.stop()
-        assert events(protocol, b"\r\n.\r\n")[-1] == End(Verb.RETR)
+        assert events(protocol, b"\r\n.\r\n")[-1] == ResponseComplete(Verb.RETR)
 
     def test_many_small_messages_at_once_are_fast(self) -> None:
         protocol = signed_in(PIPELINING)
@@ -548,7 +555,7 @@ class TestMessages:
         started = time.process_time()
         heard = [event for at in range(0, len(octets), 65_536) for event in events(protocol, octets[at : at + 65_536])]
         assert time.process_time() - started < 2
-        assert sum(isinstance(event, End) for event in heard) == 500
+        assert sum(isinstance(event, ResponseComplete) for event in heard) == 500
 
 
 @given(

@@ -449,8 +449,8 @@ class TestTasks:
 @pytest.mark.parametrize("seed", range(8))
 async def test_whatever_is_done_in_whatever_order(sandbox: Sandbox, open_session, seed: int) -> None:
     """A random walk: every message that ends normally is whole and the right one, and every answer is true."""
-    chance = random.Random(seed)
-    messages = fill(sandbox, *[chance.randrange(4, 9_000) for _ in range(12)])
+    rng = random.Random(seed)
+    messages = fill(sandbox, *[rng.randrange(4, 9_000) for _ in range(12)])
     deleted: set[int] = set()
     open_ones: list[Retrieval] = []
 
@@ -459,7 +459,7 @@ async def test_whatever_is_done_in_whatever_order(sandbox: Sandbox, open_session
 
     async def some(retrieval: Retrieval) -> None:
         try:
-            got = await read(retrieval) if chance.random() < 0.6 else await anext(retrieval, b"")
+            got = await read(retrieval) if rng.random() < 0.6 else await anext(retrieval, b"")
         except RefusedError:
             assert retrieval.entry.number in deleted
         except ClosedError:
@@ -470,33 +470,33 @@ async def test_whatever_is_done_in_whatever_order(sandbox: Sandbox, open_session
     async with open_session() as session:
         entries = await session.listing()
         for _ in range(60):
-            match chance.choice(["stat", "listing", "new", "new", "old", "many", "many", "delete", "noop", "whole"]):
+            match rng.choice(["stat", "listing", "new", "new", "old", "many", "many", "delete", "noop", "whole"]):
                 case "stat":
                     assert (await session.stat())[0] == 12 - len(deleted)
                 case "listing":
                     assert {entry.number for entry in await session.listing()} == set(range(1, 13)) - deleted
                 case "new":
-                    open_ones.append(session.retrieve(chance.choice(entries)))
+                    open_ones.append(session.retrieve(rng.choice(entries)))
                     await some(open_ones[-1])
                 case "old" if open_ones:
-                    await some(chance.choice(open_ones))
+                    await some(rng.choice(open_ones))
                 case "many":
-                    wanted = chance.sample(entries, chance.randrange(1, 12))
+                    wanted = rng.sample(entries, rng.randrange(1, 12))
                     given = []
                     async for message in session.retrieve_many(wanted):
                         given.append(message.entry)
                         open_ones.append(message)
-                        if chance.random() < 0.7:
+                        if rng.random() < 0.7:
                             await some(message)
-                        if chance.random() < 0.2:
+                        if rng.random() < 0.2:
                             await session.noop()
-                        if chance.random() < 0.1:
+                        if rng.random() < 0.1:
                             break
                     else:
                         assert given == wanted
                     assert given == wanted[: len(given)]
                 case "delete" if len(deleted) < 8:
-                    entry = chance.choice(entries)
+                    entry = rng.choice(entries)
                     try:
                         await session.delete(entry)
                     except RefusedError:
@@ -505,7 +505,7 @@ async def test_whatever_is_done_in_whatever_order(sandbox: Sandbox, open_session
                 case "noop":
                     await session.noop()
                 case "whole":
-                    entry = chance.choice(entries)
+                    entry = rng.choice(entries)
                     if entry.number not in deleted:
                         assert await read(session.retrieve(entry)) == content(entry.number)
     assert len(sandbox.maildrops[USER].messages) == 12 - len(deleted)

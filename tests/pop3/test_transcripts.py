@@ -10,7 +10,7 @@ import pytest
 import mailslot_plugins.sandbox as sandboxes
 from mailslot import OAuth, Password
 from mailslot import Transcript as Notes
-from mailslot.pop3.protocol import Octets
+from mailslot.pop3.protocol import OctetsReceived
 from mailslot.wire.protocol_error import RemoteProtocolError
 from mailslot_plugins.conformance.doubles import Tokens
 from mailslot_plugins.sandbox import run_sandbox
@@ -74,7 +74,7 @@ def test_core_hears_the_same_event_by_event(transcript: Transcript) -> None:
             for at in range(0, len(octets), cut):
                 core.receive(octets[at : at + cut])
                 while (event := core.next_event()) is not None:
-                    heard.append(event.data if isinstance(event, Octets) else b"")
+                    heard.append(event.data if isinstance(event, OctetsReceived) else b"")
 
         assert faults(piecewise) == faults(whole)
         assert b"".join(heard) == content

@@ -138,11 +138,11 @@ def killed_at_random_times(folder: Path, printer: Printer, backend: str, rounds:
     count = 8
     names = [[f"r{number:03}.pdf"] for number in range(count)]
     anyio.run(prepare, home, printer.uri, names, backend=backend)
-    chance = random.Random(6)
+    rng = random.Random(6)
     kills = 0
     for turn in range(rounds):
         child = fork(lambda turn=turn: anyio.run(handle, home, 200.0 * turn, backend=backend))  # type: ignore[misc]
-        time.sleep(chance.uniform(0.3, 1.0))
+        time.sleep(rng.uniform(0.3, 1.0))
         os.kill(child, signal.SIGKILL)
         kills += status(child) == KILLED
     finish(home, backend)

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from mailslot import InputError
 from mailslot.cli.app import app
-from mailslot_plugins.print.options import NAMES, Wishes, read_wishes
-from mailslot_plugins.print.quota import DAY, HOUR, Use, count
+from mailslot_plugins.print.options import NAMES, PrintOptions, parse_print_options
+from mailslot_plugins.print.quota import DAY, HOUR, PrintedMail, count
 from mailslot_plugins.print.section import SECTION
 from print.letters import device_in, handled, letter, scan
 
@@ -25,53 +25,53 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("subject", "text", "wishes"),
     [
-        ("Plan", "Hello", Wishes(text="Hello")),
-        ("Plan #print copies=3", "Hi", Wishes(copies=3, text="Hi")),
-        ("Re: Plan #PRINT Copies=3 DUPLEX=long", "", Wishes(copies=3, sides="two-sided-long-edge")),
-        ("x", "\n#print color=mono\nparagraph", Wishes(color="monochrome", text="\nparagraph")),
-        ("x", "#print paper=letter", Wishes(media="na_letter_8.5x11in")),
-        ("#printer copies=2", "", Wishes()),
-        ("x#print copies=2", "", Wishes()),
-        ("x #print copies=99999", "", Wishes(copies=10, ignored=("At most 10 copies are made.",))),
-        ("x #print copies=-1", "", Wishes(ignored=("The option copies=-1 is not known.",))),
-        ("x #print copies=٣", "", Wishes(ignored=("The option copies=٣ is not known.",))),
-        ("x #print pages=1-", "", Wishes(ignored=("The option pages=1- is not known.",))),
-        ("x", "1\n2\n3\n4\n5\n#print copies=2", Wishes(text="1\n2\n3\n4\n5\n#print copies=2")),
-        ("x", "I said:\n> #print copies=2", Wishes(text="I said:\n> #print copies=2")),
+        ("Plan", "Hello", PrintOptions(text="Hello")),
+        ("Plan #print copies=3", "Hi", PrintOptions(copies=3, text="Hi")),
+        ("Re: Plan #PRINT Copies=3 DUPLEX=long", "", PrintOptions(copies=3, sides="two-sided-long-edge")),
+        ("x", "\n#print color=mono\nparagraph", PrintOptions(color="monochrome", text="\nparagraph")),
+        ("x", "#print paper=letter", PrintOptions(media="na_letter_8.5x11in")),
+        ("#printer copies=2", "", PrintOptions()),
+        ("x#print copies=2", "", PrintOptions()),
+        ("x #print copies=99999", "", PrintOptions(copies=10, ignored=("At most 10 copies are made.",))),
+        ("x #print copies=-1", "", PrintOptions(ignored=("The option copies=-1 is not known.",))),
+        ("x #print copies=٣", "", PrintOptions(ignored=("The option copies=٣ is not known.",))),
+        ("x #print pages=1-", "", PrintOptions(ignored=("The option pages=1- is not known.",))),
+        ("x", "1\n2\n3\n4\n5\n#print copies=2", PrintOptions(text="1\n2\n3\n4\n5\n#print copies=2")),
+        ("x", "I said:\n> #print copies=2", PrintOptions(text="I said:\n> #print copies=2")),
     ],
 )
-def test_options(subject: str, text: str, wishes: Wishes) -> None:
-    assert read_wishes(subject, text, NAMES, 10) == wishes
+def test_options(subject: str, text: str, wishes: PrintOptions) -> None:
+    assert parse_print_options(subject, text, NAMES, 10) == wishes
 
 
 def test_options_that_are_not_allowed() -> None:
-    found = read_wishes("#print copies=2 color=mono", "", ("color",), 10)
-    assert found == Wishes(color="monochrome", ignored=("The option copies is not allowed.",))
+    found = parse_print_options("#print copies=2 color=mono", "", ("color",), 10)
+    assert found == PrintOptions(color="monochrome", ignored=("The option copies is not allowed.",))
 
 
 @given(st.text(), st.text(alphabet="#print copies=29\n\u202e duplex", max_size=300))
 def test_any_options_are_read(subject: str, text: str) -> None:
-    found = read_wishes(f"{subject} #print {text}", text, NAMES, 10)
+    found = parse_print_options(f"{subject} #print {text}", text, NAMES, 10)
     assert 1 <= found.copies <= 10
     assert all(each.isprintable() for each in found.ignored)
 
 
 def test_shares() -> None:
-    uses: list[Use] = []
+    uses: list[PrintedMail] = []
     for mail in range(3):
-        uses, refusal = count(uses, Use(mail, 1000.0 + mail, "a", 10), mails_per_hour=3, pages_per_day=40)
+        uses, refusal = count(uses, PrintedMail(mail, 1000.0 + mail, "a", 10), mails_per_hour=3, pages_per_day=40)
         assert refusal == ""
-    again, refusal = count(uses, Use(2, 1500.0, "a", 10), mails_per_hour=3, pages_per_day=40)
+    again, refusal = count(uses, PrintedMail(2, 1500.0, "a", 10), mails_per_hour=3, pages_per_day=40)
     assert (len(again), refusal) == (3, ""), "the same mail counts once"
-    _, refusal = count(uses, Use(3, 1500.0, "a", 1), mails_per_hour=3, pages_per_day=40)
+    _, refusal = count(uses, PrintedMail(3, 1500.0, "a", 1), mails_per_hour=3, pages_per_day=40)
     assert refusal == "a has sent 3 mails within an hour"
-    _, refusal = count(uses, Use(3, 1500.0, "b", 1), mails_per_hour=3, pages_per_day=40)
+    _, refusal = count(uses, PrintedMail(3, 1500.0, "b", 1), mails_per_hour=3, pages_per_day=40)
     assert refusal == ""
-    _, refusal = count(uses, Use(3, 1010.0 + HOUR, "a", 11), mails_per_hour=3, pages_per_day=40)
+    _, refusal = count(uses, PrintedMail(3, 1010.0 + HOUR, "a", 11), mails_per_hour=3, pages_per_day=40)
     assert refusal == "a may print 40 pages a day"
-    kept, refusal = count(uses, Use(3, 1010.0 + DAY, "a", 40), mails_per_hour=3, pages_per_day=40)
+    kept, refusal = count(uses, PrintedMail(3, 1010.0 + DAY, "a", 40), mails_per_hour=3, pages_per_day=40)
     assert (len(kept), refusal) == (1, "")
-    kept, refusal = count(uses, Use(3, 10.0, "a", 1), mails_per_hour=4, pages_per_day=40)
+    kept, refusal = count(uses, PrintedMail(3, 10.0, "a", 1), mails_per_hour=4, pages_per_day=40)
     assert refusal == "", "a clock that was set back"
     assert all(use.at <= 10.0 for use in kept)
 

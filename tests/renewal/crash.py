@@ -27,11 +27,11 @@ import pytest
 
 from child import fork, status
 from mailslot.errors import MailError
-from mailslot.oauth.answer import Answer
-from mailslot.oauth.health import Facts, health
+from mailslot.oauth.grant_source import GrantSource
+from mailslot.oauth.health import TokenSettings, health
 from mailslot.oauth.http import TokenHttp
-from mailslot.oauth.origin import bound
-from mailslot.oauth.renewal import GrantSource
+from mailslot.oauth.origin import bind_origin
+from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.timing import Clocks
 from renewal import device
 from renewal.service import Said, Service, State, fingerprint
@@ -39,8 +39,8 @@ from renewal.service import Said, Service, State, fingerprint
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mailslot.oauth.answer import Answer
     from mailslot.oauth.grant import Grant
+    from mailslot.oauth.response import TokenServiceResponse
 
 BACKENDS = ("asyncio", "trio")
 CLIENTS = {backend: TokenHttp() for backend in BACKENDS}
@@ -72,7 +72,7 @@ def begin(home: Path, url: str, **settings: object) -> Grant:
     """Obtain a grant whose access token has ended; the service is set as said."""
     with urllib.request.urlopen(f"{url}/begin", json.dumps(settings).encode()) as answer:
         access, refresh = json.load(answer)["tokens"]
-    obtained = bound(device.grant((access, refresh), time.time()), device.client(url).provider)
+    obtained = bind_origin(device.grant((access, refresh), time.time()), device.client(url).provider)
     grant = device.stale(obtained, time.time())
     anyio.run(device.store(home).save, grant)
     return grant
@@ -221,7 +221,7 @@ class WatchedHttp(TokenHttp):
 
     steps: Steps
 
-    async def post(self, *arguments: object, **options: object) -> Answer:
+    async def post(self, *arguments: object, **options: object) -> TokenServiceResponse:
         self.steps.step("ask")
         answer = await super().post(*arguments, **options)
         self.steps.step("answered")
@@ -245,7 +245,7 @@ def recover(home: Path, url: str, backend: str, policy: str, before: Grant) -> b
         assert seen.dead
         assert error.cause == "token_update_failed"
         assert (after.refresh_token, after.access_token) == (left.refresh_token, before.access_token)
-        told = health(after, Facts(device.ACCOUNT), device.client(url).provider, time.time())
+        told = health(after, TokenSettings(device.ACCOUNT), device.client(url).provider, time.time())
         assert (told.state, told.cause) == ("needs_token", "token_update_failed")
         with pytest.raises(MailError):
             token(home, url, backend)

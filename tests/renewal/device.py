@@ -13,15 +13,15 @@ import anyio.lowlevel
 import pytest
 
 from mailslot.errors import MailError
-from mailslot.oauth.client import Client
+from mailslot.oauth.client import OAuthClient
 from mailslot.oauth.grant import Grant
+from mailslot.oauth.grant_source import GrantSource
 from mailslot.oauth.http import TokenHttp
-from mailslot.oauth.origin import bound
+from mailslot.oauth.origin import bind_origin
 from mailslot.oauth.providers import Endpoints, Provider
-from mailslot.oauth.refresh import RenewedByRefreshToken
-from mailslot.oauth.renewal import GrantSource
+from mailslot.oauth.refresh import RefreshTokenFlow
 from mailslot.oauth.timing import Clocks
-from mailslot.slots.record import RecordStore
+from mailslot.slots.grant_store import RecordGrantStore
 from mailslot.vault.keys import KeyRing
 from mailslot.vault.vault import Vault
 from mailslot.wire.secret import Secret
@@ -45,13 +45,13 @@ class FakeClocks:
 
     def __init__(self, wall: float | None = None) -> None:
         self.wall = time.time() if wall is None else wall
-        self.steady = 1000.0
+        self.monotonic = 1000.0
         self.slept: list[float] = []
 
     def pass_by(self, seconds: float) -> None:
         """Let time pass."""
         self.wall += seconds
-        self.steady += seconds
+        self.monotonic += seconds
 
     async def sleep(self, seconds: float) -> None:
         """Let time pass for whoever waits; nobody waits in fact."""
@@ -61,10 +61,10 @@ class FakeClocks:
 
     @property
     def clocks(self) -> Clocks:
-        return Clocks(wall=lambda: self.wall, steady=lambda: self.steady, sleep=self.sleep)
+        return Clocks(wall=lambda: self.wall, monotonic=lambda: self.monotonic, sleep=self.sleep)
 
 
-class SignedIn(RenewedByRefreshToken):
+class SignedIn(RefreshTokenFlow):
     """A flow in which somebody has already signed in."""
 
     name = "browser"
@@ -72,15 +72,15 @@ class SignedIn(RenewedByRefreshToken):
     def __init__(self, grant: Grant | None = None) -> None:
         self.grant = grant
 
-    async def obtain(self, client: Client, http: TokenHttp, person: Person) -> Grant:
+    async def obtain(self, client: OAuthClient, http: TokenHttp, person: Person) -> Grant:
         assert self.grant is not None
         return self.grant
 
 
-def client(url: str, client_id: str = "printer", *, secret: str | None = None, revocation: bool = True) -> Client:
+def client(url: str, client_id: str = "printer", *, secret: str | None = None, revocation: bool = True) -> OAuthClient:
     """An application of the service's."""
     endpoints = Endpoints(token=f"{url}/token", revocation=f"{url}/revoke" if revocation else None)
-    return Client(
+    return OAuthClient(
         Provider("custom", "Test", endpoints),
         client_id,
         ACCOUNT,
@@ -89,8 +89,8 @@ def client(url: str, client_id: str = "printer", *, secret: str | None = None, r
     )
 
 
-def store(home: Path) -> RecordStore:
-    return RecordStore(Vault(home / "vault", KeyRing.load(home, None)), "smtp", home / "locks" / "smtp.lock")
+def store(home: Path) -> RecordGrantStore:
+    return RecordGrantStore(Vault(home / "vault", KeyRing.load(home, None)), "smtp", home / "locks" / "smtp.lock")
 
 
 def grant(tokens: tuple[str, str | None], now: float, *, lifetime: float | None = 3600.0, age: float = 0.0) -> Grant:
@@ -144,7 +144,7 @@ class Device:
             self.client,
             self.http,
             clocks=self.clocks.clocks,
-            chance=lambda: 0.5,
+            random=lambda: 0.5,
         )
 
     def restart(self) -> None:
@@ -159,7 +159,7 @@ class Device:
 
     def obtained(self, of: Grant) -> Grant:
         """The same grant, obtained from the service."""
-        return bound(of, self.client.provider)
+        return bind_origin(of, self.client.provider)
 
     async def token(self, *, force: bool = False, ignore_backoff: bool = False) -> str:
         """Give the token, which the service accepts."""

@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from mailslot.oauth.shelter import sheltered
+from mailslot.oauth.shielding import shielded
 from renewal import device as devices
 from renewal.device import running
 from renewal.service import Said, fingerprint
@@ -242,9 +242,9 @@ async def test_sheltered_work_returns_and_raises() -> None:
         await anyio.lowlevel.checkpoint()
         raise KeyError(1)
 
-    assert await sheltered(work) == 1
+    assert await shielded(work) == 1
     with pytest.raises(KeyError):
-        await sheltered(fail)
+        await shielded(fail)
 
 
 async def test_sheltered_work_ends_before_its_caller() -> None:
@@ -256,7 +256,7 @@ async def test_sheltered_work_ends_before_its_caller() -> None:
         ended = True
 
     with anyio.move_on_after(0.01) as scope:
-        await sheltered(work)
+        await shielded(work)
         assert ended
         await anyio.lowlevel.checkpoint()
     assert ended
@@ -265,5 +265,5 @@ async def test_sheltered_work_ends_before_its_caller() -> None:
     ended = False
     with anyio.CancelScope() as scope:
         scope.cancel()
-        await sheltered(work)
+        await shielded(work)
     assert ended

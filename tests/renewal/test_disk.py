@@ -72,9 +72,9 @@ async def test_a_service_writes_it_without_anybody_asking_for_a_token(home: Path
         await device.sign_in(age=7200)
         with largest_file(10):
             given = await device.token()
-            await device.source.keep_alive()
+            await device.source.refresh_if_idle()
             assert device.source.fault is not None
-        assert await device.source.keep_alive()
+        assert await device.source.refresh_if_idle()
         assert device.source.fault is None
         assert (await device.grant()).access_token == given
         assert device.asked == 1

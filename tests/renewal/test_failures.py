@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from grant_source.device import SignedIn, running
+from grant_source.service import Said
 
-from mailslot.oauth import renewal
-from mailslot.oauth.origin import bound
+from mailslot.oauth import grant_source
+from mailslot.oauth.origin import bind_origin
 from renewal import device as devices
-from renewal.device import SignedIn, running
-from renewal.service import Said
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mailslot.oauth.client import Client
+    from grant_source.service import Policy, Service
+
+    from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
-    from renewal.service import Policy, Service
 
 GONE = Said(400, {"error": "invalid_grant"})
 
@@ -171,7 +172,7 @@ async def test_pauses_grow_and_end(home: Path, service: Service) -> None:
             asked = device.asked
             await device.refuse("token_service_busy")
             if device.asked > asked:
-                asked_at.append(device.clocks.steady)
+                asked_at.append(device.clocks.monotonic)
             device.clocks.pass_by(5)
             if len(asked_at) == 12:
                 break
@@ -200,7 +201,7 @@ async def test_an_unreachable_service(home: Path, service: Service) -> None:
         assert error.retryable
         assert (await device.refuse("token_service_unreachable", force=True)).retryable
         # It was there all along, and is reached again.
-        await device.store.save(bound(await device.grant(), good.provider))
+        await device.store.save(bind_origin(await device.grant(), good.provider))
         device.client = good
         device.restart()
         await device.token()
@@ -262,9 +263,9 @@ async def test_lost_answers_are_not_asked_for_after_a_minute(home: Path, service
     async with running(home, service) as device:
 
         class Slow(SignedIn):
-            async def renew(self, client: Client, http: TokenHttp, grant: Grant) -> Grant:
+            async def refresh(self, client: OAuthClient, http: TokenHttp, grant: Grant) -> Grant:
                 device.clocks.pass_by(45)
-                return await super().renew(client, http, grant)
+                return await super().refresh(client, http, grant)
 
         device.flow = Slow()
         device.restart()
@@ -296,11 +297,11 @@ async def test_an_answer_that_is_too_slow(home: Path, service: Service) -> None:
 
 async def test_a_flow_that_never_ends(home: Path, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody can cancel a renewal, so it has an end of its own; the next one can begin then."""
-    monkeypatch.setattr(renewal, "_LONGEST_ATTEMPT", 0.05)
+    monkeypatch.setattr(grant_source, "_LONGEST_ATTEMPT", 0.05)
     async with running(home, service) as device:
 
         class Endless(SignedIn):
-            async def renew(self, client: Client, http: TokenHttp, grant: Grant) -> Grant:
+            async def refresh(self, client: OAuthClient, http: TokenHttp, grant: Grant) -> Grant:
                 await anyio.sleep_forever()
 
         device.flow = Endless()

@@ -64,7 +64,7 @@ async def test_deleting(home: Path, service: Service) -> None:
         await device.token()
         kept = await device.grant()
         told = await device.source.delete()
-        assert told.told
+        assert told.notified
         assert told.sentence == "The token was revoked at Test."
         assert service.state.revoked == [
             f"refresh_token {fingerprint(kept.refresh_token.reveal())}",
@@ -73,7 +73,7 @@ async def test_deleting(home: Path, service: Service) -> None:
         ]
         assert await device.store.load() is None
         await device.refuse("token_not_retrieved")
-        assert not (await device.source.delete()).told
+        assert not (await device.source.delete()).notified
 
 
 async def test_forgetting_is_deleting(home: Path, service: Service) -> None:
@@ -106,7 +106,7 @@ async def test_a_provider_that_does_not_take_note(home: Path, service: Service, 
         await device.sign_in()
         service.say = [said]
         told = await device.source.delete()
-        assert not told.told
+        assert not told.notified
         assert why in told.sentence
         assert await device.store.load() is None
 
@@ -115,7 +115,7 @@ async def test_a_provider_that_only_knows_renewal_tokens(home: Path, service: Se
     async with running(home, service) as device:
         await device.sign_in()
         service.say = [Said(200), Said(400, {"error": "unsupported_token_type"})]
-        assert (await device.source.delete()).told
+        assert (await device.source.delete()).notified
 
 
 async def test_a_provider_without_an_endpoint(home: Path, service: Service) -> None:
@@ -124,7 +124,7 @@ async def test_a_provider_without_an_endpoint(home: Path, service: Service) -> N
         device.restart()
         await device.sign_in()
         told = await device.source.delete()
-        assert not told.told
+        assert not told.notified
         assert "Test" in told.sentence
         assert await device.store.load() is None
         assert not service.state.revoked
@@ -138,7 +138,7 @@ async def test_a_provider_out_of_reach(home: Path, service: Service) -> None:
         device.restart()
         await device.sign_in()
         told = await device.source.delete()
-        assert not told.told
+        assert not told.notified
         assert "refuses connections" in told.sentence
         assert await device.store.load() is None
 
@@ -148,7 +148,7 @@ async def test_a_damaged_store_is_deleted_without_the_provider(home: Path, servi
         await device.sign_in()
         (home / "vault" / "smtp.json").write_bytes(b"damaged")
         told = await device.source.delete()
-        assert not told.told
+        assert not told.notified
         assert "damaged" in told.sentence
         assert await device.store.load() is None
         assert not service.state.revoked
@@ -170,7 +170,7 @@ async def test_what_is_in_memory_only_is_revoked_too(home: Path, service: Servic
         await device.sign_in(age=7200)
         with largest_file(10):
             await device.token()
-        assert (await device.source.delete()).told
+        assert (await device.source.delete()).notified
         assert service.state.revoked[0] == f"refresh_token {service.state.newest}"
         assert await device.store.load() is None
         await device.refuse("token_not_retrieved")

@@ -12,7 +12,7 @@ from renewal.device import FakeClocks, SignedIn, grant, running
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mailslot.oauth.client import Client
+    from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
     from renewal.service import Service
@@ -160,7 +160,7 @@ def test_the_skew_tells_that_the_clock_was_set_since() -> None:
     now = FakeClocks().wall
     wrong_by = now - 500.0
     kept = grant(("a", "r"), 400.0, lifetime=3600.0)
-    clocks = Clocks(wall=lambda: now, steady=lambda: 5000.0)
+    clocks = Clocks(wall=lambda: now, monotonic=lambda: 5000.0)
 
     ignorant = timing_of_stored(kept, clocks, 0.0, 0.0)
     assert ignorant.ends < 5000.0
@@ -173,7 +173,7 @@ def test_the_skew_tells_that_the_clock_was_set_since() -> None:
 
 
 def test_an_age_that_cannot_be() -> None:
-    clocks = Clocks(wall=lambda: 1000.0, steady=lambda: 50.0)
+    clocks = Clocks(wall=lambda: 1000.0, monotonic=lambda: 50.0)
     assert timing_of_stored(grant(("a", "r"), 1061.0), clocks, 0.0, 0.0) == Timing.unknown()
     assert timing_of_stored(grant(("a", "r"), 1059.0), clocks, 0.0, 0.0).issued == 50.0
 
@@ -182,8 +182,8 @@ async def test_the_lifetime_begins_with_the_request(home: Path, service: Service
     async with running(home, service) as device:
 
         class Slow(SignedIn):
-            async def renew(self, client: Client, http: TokenHttp, grant: Grant) -> Grant:
-                renewed = await super().renew(client, http, grant)
+            async def refresh(self, client: OAuthClient, http: TokenHttp, grant: Grant) -> Grant:
+                renewed = await super().refresh(client, http, grant)
                 device.clocks.pass_by(40)
                 return renewed
 
@@ -205,30 +205,30 @@ async def test_the_lifetime_begins_with_the_request(home: Path, service: Service
 async def test_a_grant_unused_for_a_week_is_kept_alive(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(lifetime=1e9)
-        assert not await device.source.keep_alive()
+        assert not await device.source.refresh_if_idle()
         device.clocks.pass_by(7 * DAY - 1)
-        assert not await device.source.keep_alive()
+        assert not await device.source.refresh_if_idle()
         assert device.asked == 0
         device.clocks.pass_by(2)
-        assert await device.source.keep_alive()
-        assert not await device.source.keep_alive()
+        assert await device.source.refresh_if_idle()
+        assert not await device.source.refresh_if_idle()
         assert device.asked == 1
 
         # Another process that starts after a week finds it due too; so does one that cannot tell.
         device.clocks.pass_by(7 * DAY)
         device.restart()
-        assert await device.source.keep_alive()
+        assert await device.source.refresh_if_idle()
         device.clocks.wall = 0.0
         device.restart()
-        assert await device.source.keep_alive()
-        assert not await device.source.keep_alive()
+        assert await device.source.refresh_if_idle()
+        assert not await device.source.refresh_if_idle()
         assert device.asked == 3
 
 
 async def test_what_has_no_renewal_token_dies_of_no_disuse(home: Path, service: Service) -> None:
     async with running(home, service) as device:
-        assert not await device.source.keep_alive()
+        assert not await device.source.refresh_if_idle()
         await device.sign_in(renewable=False)
         device.clocks.pass_by(30 * DAY)
-        assert not await device.source.keep_alive()
+        assert not await device.source.refresh_if_idle()
         assert device.asked == 0

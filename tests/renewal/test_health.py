@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailslot.oauth.grant import Failure
-from mailslot.oauth.health import DAY, Facts, Health, health, token_line
+from mailslot.oauth.grant_source import settings_digest
+from mailslot.oauth.health import DAY, Health, TokenSettings, health, token_line
 from mailslot.oauth.presets import preset
 from mailslot.oauth.providers import Endpoints, Provider, Quirks
-from mailslot.oauth.renewal import settings_digest
 from mailslot.vault.errors import unreadable, unwritable
 from renewal.device import ACCOUNT, client, grant, running
 from renewal.service import Said
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 NOW = 1_800_000_000.0
 PLAIN = Provider("custom", "Test", Endpoints(token="https://t.test/token"))
-FACTS = Facts(ACCOUNT, ("mail.send",))
+FACTS = TokenSettings(ACCOUNT, ("mail.send",))
 GOOD = grant(("a", "r"), NOW, age=600)
 
 
@@ -33,7 +33,7 @@ def failed(cause: str, *, passing: bool = False, at: float = NOW - 60) -> Failur
 
 
 def tell(
-    of: object = GOOD, facts: Facts = FACTS, provider: Provider = PLAIN, now: float = NOW, **more: object
+    of: object = GOOD, facts: TokenSettings = FACTS, provider: Provider = PLAIN, now: float = NOW, **more: object
 ) -> Health:
     return health(of, facts, provider, now, **more)
 
@@ -139,7 +139,7 @@ def test_another_account() -> None:
 def test_fewer_scopes() -> None:
     asked = replace(FACTS, scopes=("mail.send", "mail.pop", "offline_access", "openid"))
     assert tell(facts=asked).notes == ("Fewer permissions were granted than asked for: mail.pop is missing.",)
-    outlook = Facts(ACCOUNT, ("https://outlook.office.com/SMTP.Send", "offline_access"))
+    outlook = TokenSettings(ACCOUNT, ("https://outlook.office.com/SMTP.Send", "offline_access"))
     assert tell(replace(GOOD, scopes=("SMTP.Send",)), outlook).notes == ()
 
 

@@ -13,10 +13,10 @@ import anyio
 import pytest
 
 from mailslot.oauth.grant import Grant
-from mailslot.oauth.health import Facts, health
+from mailslot.oauth.grant_source import GrantSource
+from mailslot.oauth.health import TokenSettings, health
 from mailslot.oauth.location import Location, locate
-from mailslot.oauth.renewal import GrantSource
-from mailslot.slots.record import RecordStore
+from mailslot.slots.grant_store import RecordGrantStore
 from mailslot.vault.keys import KeyRing
 from mailslot.vault.vault import Vault
 from mailslot.wire.secret import Secret
@@ -65,7 +65,7 @@ def machine(tmp_path: Path) -> Machine:
 def put(device: Device, home: Path, machine: Machine) -> None:
     """Let a device run with another home folder, on another machine."""
     lock = home / "locks" / "smtp.lock"
-    device.store = RecordStore(Vault(home / "vault", KeyRing.load(home, None)), "smtp", lock)
+    device.store = RecordGrantStore(Vault(home / "vault", KeyRing.load(home, None)), "smtp", lock)
     device.source = GrantSource(
         "smtp",
         device.store,
@@ -74,7 +74,7 @@ def put(device: Device, home: Path, machine: Machine) -> None:
         device.http,
         clocks=device.clocks.clocks,
         locate=partial(locate, lock, machine.root),
-        chance=lambda: 0.5,
+        random=lambda: 0.5,
     )
 
 
@@ -150,7 +150,7 @@ async def test_a_copy_while_its_access_token_lasts(
         put(device, copied(home, tmp_path / "copy"), machine)
         assert await device.token() == given
         assert device.asked == 1
-        facts = Facts(ACCOUNT, here=locate(tmp_path / "copy" / "locks" / "smtp.lock", machine.root))
+        facts = TokenSettings(ACCOUNT, here=locate(tmp_path / "copy" / "locks" / "smtp.lock", machine.root))
         told = health(await device.grant(), facts, device.client.provider, device.clocks.wall)
         assert (told.state, told.cause) == ("needs_token", "home_copied")
         assert "copied" in told.sentence
@@ -224,7 +224,7 @@ async def test_deleting_the_copy_s_token_leaves_the_first_one_s_alone(
         await signed_in(device, home, machine)
         put(device, copied(home, tmp_path / "copy"), machine)
         told = await device.source.delete()
-        assert not told.told
+        assert not told.notified
         assert "copied" in told.sentence
         assert await device.store.load() is None
         assert service.state.revoked == []

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from mailslot.errors import MailError
-from mailslot.oauth.client import Client
-from mailslot.oauth.faults import Kind, TokenServiceError
+from mailslot.oauth.client import OAuthClient
+from mailslot.oauth.grant_source import GrantSource
 from mailslot.oauth.providers import Endpoints, Provider
-from mailslot.oauth.renewal import GrantSource
+from mailslot.oauth.token_errors import Remedy, TokenServiceError
 from mailslot.vault.errors import unwritable
 from mailslot.wire.secret import Secret
 from renewal.device import ACCOUNT, FakeClocks, grant
@@ -67,30 +67,30 @@ class Strict:
         self.number = 0
         self.asked: list[float] = []
         self.reused = False
-        self.broken: Kind | None = None
+        self.broken: Remedy | None = None
         self.odd: list[str] = []
         self.ends: dict[str, float] = {}
 
-    async def renew(self, client: object, http: object, grant: Grant) -> Grant:
+    async def refresh(self, client: object, http: object, grant: Grant) -> Grant:
         await anyio.lowlevel.checkpoint()
-        self.asked.append(self.clocks.steady)
+        self.asked.append(self.clocks.monotonic)
         if self.broken is not None:
             raise TokenServiceError("It is broken.", cause="token_service_busy", kind=self.broken)
         odd = self.odd.pop() if self.odd else None
         if odd == "refused":
-            raise TokenServiceError("No.", cause="token_update_failed", kind=Kind.GONE, error="invalid_grant")
+            raise TokenServiceError("No.", cause="token_update_failed", kind=Remedy.NEW_GRANT, error="invalid_grant")
         self.reused |= grant.refresh_token != f"rt-{self.number}"
         self.number += 1
         if odd == "useless":
             raise TokenServiceError(
                 "What?",
                 cause="unknown",
-                kind=Kind.PASSING,
+                kind=Remedy.WAIT,
                 answer_lost=True,
                 refresh_token=Secret(f"rt-{self.number}"),
             )
         access = f"at-{self.number}"
-        self.ends[access] = self.clocks.steady + 3600
+        self.ends[access] = self.clocks.monotonic + 3600
         await anyio.lowlevel.checkpoint()
         return replace(
             grant,
@@ -124,14 +124,14 @@ class Renewals(RuleBasedStateMachine):
     @initialize(target=sources)
     def first(self) -> GrantSource:
         self.store.kept = replace(grant(("at-0", "rt-0"), self.clocks.wall))
-        self.flow.ends["at-0"] = self.clocks.steady + 3600
+        self.flow.ends["at-0"] = self.clocks.monotonic + 3600
         return self.process()
 
     @rule(target=sources)
     def process(self) -> GrantSource:
-        client = Client(Provider("custom", "Test", Endpoints(token="https://t.test")), "id", ACCOUNT, ("mail",))
+        client = OAuthClient(Provider("custom", "Test", Endpoints(token="https://t.test")), "id", ACCOUNT, ("mail",))
         return GrantSource(
-            "smtp", self.store, self.flow, client, SKEWLESS, clocks=self.clocks.clocks, chance=lambda: 0.5
+            "smtp", self.store, self.flow, client, SKEWLESS, clocks=self.clocks.clocks, random=lambda: 0.5
         )
 
     @rule(
@@ -167,11 +167,11 @@ class Renewals(RuleBasedStateMachine):
         self._run(all_)
         self.unsaved_by = source if source.fault is not None else None
         # One that is odd, or for good, is asked once more; an answer that is of no use twice more.
-        assert len(self.flow.asked) <= asked + 1 + (self.flow.broken is Kind.GONE) + odd
+        assert len(self.flow.asked) <= asked + 1 + (self.flow.broken is Remedy.NEW_GRANT) + odd
         assert not self.flow.reused
         if not self.set_since:
             for access in given:
-                assert self.clocks.steady < self.flow.ends[access]
+                assert self.clocks.monotonic < self.flow.ends[access]
         if cancel is None and self.flow.broken is None:
             assert len(given) == tasks or self.store.kept.failure is not None or source.fault is not None
 
@@ -188,8 +188,8 @@ class Renewals(RuleBasedStateMachine):
     def disk(self, full: bool) -> None:
         self.store.full = full
 
-    @rule(kind=st.sampled_from([None, Kind.PASSING, Kind.GONE, Kind.UNKNOWN]))
-    def provider(self, kind: Kind | None) -> None:
+    @rule(kind=st.sampled_from([None, Remedy.WAIT, Remedy.NEW_GRANT, Remedy.UNKNOWN]))
+    def provider(self, kind: Remedy | None) -> None:
         self.flow.broken = kind
 
     @rule(odd=st.sampled_from(["refused", "useless"]))
@@ -200,7 +200,7 @@ class Renewals(RuleBasedStateMachine):
     def sign_in_again(self) -> None:
         self.flow.number += 1
         access = f"at-{self.flow.number}"
-        self.flow.ends[access] = self.clocks.steady + 3600
+        self.flow.ends[access] = self.clocks.monotonic + 3600
         self.store.kept = grant((access, f"rt-{self.flow.number}"), self.clocks.wall)
         self.unsaved_by = None
         self.set_since = False

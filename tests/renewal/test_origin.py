@@ -10,8 +10,8 @@ import pytest
 
 from mailslot.oauth.address import origin_of
 from mailslot.oauth.grant import Grant
-from mailslot.oauth.health import Facts, health
-from mailslot.oauth.renewal import settings_digest
+from mailslot.oauth.grant_source import settings_digest
+from mailslot.oauth.health import TokenSettings, health
 from mailslot.wire.secret import Secret
 from renewal import device as devices
 from renewal.device import ACCOUNT, running
@@ -43,7 +43,7 @@ def point_to(device: Device, **endpoints: str | None) -> None:
 
 
 async def state(device: Device) -> Health:
-    facts = Facts(ACCOUNT, ("mail.send",), settings_digest(device.client, "browser"))
+    facts = TokenSettings(ACCOUNT, ("mail.send",), settings_digest(device.client, "browser"))
     return health(await device.grant(), facts, device.client.provider, device.clocks.wall)
 
 
@@ -79,7 +79,7 @@ async def test_another_issuer_is_not_asked(
         async def complete(*_: object) -> object:
             return found
 
-        monkeypatch.setattr("mailslot.oauth.discovery.complete", complete)
+        monkeypatch.setattr("mailslot.oauth.discovery.complete_provider", complete)
         point_to(device, token="", issuer=hostile.url)
         assert (await state(device)).state == "ok"
         await device.refuse("token_for_other_service")
@@ -94,7 +94,7 @@ async def test_another_revocation_endpoint_is_not_told(home: Path, service: Serv
         # A renewal under those settings does not make it the grant's own.
         await device.token()
         told = await device.source.delete()
-        assert not told.told
+        assert not told.notified
         assert told.sentence.startswith(f"The provider was not told: the token came from {service.url}")
         assert await device.store.load() is None
 
@@ -115,7 +115,7 @@ async def test_a_grant_of_the_version_before(home: Path, service: Service) -> No
         await before(device, settings_digest(device.client, "browser"))
         await device.token()
         assert (await device.grant()).token_origin == service.url
-        assert (await device.source.delete()).told
+        assert (await device.source.delete()).notified
 
 
 async def test_a_grant_of_the_version_before_under_other_settings(
@@ -132,7 +132,7 @@ async def test_a_grant_of_the_version_before_under_other_settings(
             device.restart()
         assert (await state(device)).state == "needs_token"
         point_to(device, revocation=f"{hostile.url}/revoke")
-        assert not (await device.source.delete()).told
+        assert not (await device.source.delete()).notified
 
 
 @pytest.mark.parametrize(

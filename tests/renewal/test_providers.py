@@ -10,11 +10,11 @@ import pytest
 from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
-from mailslot.oauth import attempts
-from mailslot.oauth.client import Client
+from mailslot.oauth import refresh_attempts
+from mailslot.oauth.client import OAuthClient
+from mailslot.oauth.grant_source import GrantSource
 from mailslot.oauth.http import TokenHttp
-from mailslot.oauth.providers import custom
-from mailslot.oauth.renewal import GrantSource
+from mailslot.oauth.providers import custom_provider
 from mailslot_plugins.sandbox import run_sandbox
 from mailslot_plugins.sandbox.web_faults import WebFault
 from mailslot_plugins.tokens.device import DeviceFlow
@@ -48,7 +48,7 @@ async def panel(home: Path, issuer: str, flow: Flow, account: str) -> AsyncItera
     """A source whose provider is known by its issuer alone."""
     async with TokenHttp(timeout=120, trust_env=False) as http:
         clocks = FakeClocks()
-        client = Client(custom(issuer=issuer, scopes=" ".join(SCOPES)), "panel", account, SCOPES)
+        client = OAuthClient(custom_provider(issuer=issuer, scopes=" ".join(SCOPES)), "panel", account, SCOPES)
         yield GrantSource("smtp", devices.store(home), flow, client, http, clocks=clocks.clocks), clocks
 
 
@@ -91,7 +91,7 @@ async def test_fifty_tasks_at_the_sandbox(home: Path) -> None:
         assert sandbox.provider.find(new.value.reveal())
 
         told = await source.delete()
-        assert told.told
+        assert told.notified
         assert sandbox.provider.find(new.value.reveal()) is None
 
 
@@ -99,7 +99,7 @@ async def test_fifty_tasks_at_the_sandbox(home: Path) -> None:
 async def test_an_answer_lost_after_the_sandbox_has_acted(
     home: Path, rotation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts, "_AGAIN", (0.0, 0.0))
+    monkeypatch.setattr(refresh_attempts, "_AGAIN", (0.0, 0.0))
     async with at_sandbox(home) as (sandbox, source, clocks):
         sandbox.provider.rotation = rotation
         sandbox.token_service.faults.append(WebFault("token", "refresh_token", 1, cut=True))
@@ -149,5 +149,5 @@ async def test_oidc_provider(home: Path, provider: LabProvider, browser: Browser
             assert secret.reveal() not in told
         token = await source.token()
         assert provider.introspect(token.value.reveal())["active"]
-        assert (await source.delete()).told
+        assert (await source.delete()).notified
         assert not provider.introspect(token.value.reveal())["active"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailslot.oauth.failures import MOST_REFUSALS
-from mailslot.oauth.health import Facts, health
+from mailslot.oauth.health import TokenSettings, health
 from renewal.device import ACCOUNT, running
 from renewal.service import Said
 
@@ -150,7 +150,7 @@ async def test_what_is_told_while_it_is_not_known(home: Path, service: Service) 
         with pytest.raises(BaseException) as caught:
             await device.source.token()
         assert "StoppedError" in repr(caught.value)
-        told = health(await device.grant(), Facts(ACCOUNT), device.client.provider, device.clocks.wall)
+        told = health(await device.grant(), TokenSettings(ACCOUNT), device.client.provider, device.clocks.wall)
         assert (told.state, told.cause) == ("expiring", "token_service_busy")
         assert "once more" in told.sentence
         del device.clocks.sleep

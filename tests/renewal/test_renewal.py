@@ -16,7 +16,7 @@ from renewal.device import running
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mailslot.oauth.renewal import GrantSource
+    from mailslot.oauth.grant_source import GrantSource
     from renewal.service import Policy, Service
 
 
@@ -263,8 +263,8 @@ async def test_a_provider_that_gives_the_same_access_token_again(home: Path, ser
         kept = await device.grant()
 
         class Same(type(device.flow)):
-            async def renew(self, client, http, grant):
-                return replace(await super().renew(client, http, grant), access_token=kept.access_token)
+            async def refresh(self, client, http, grant):
+                return replace(await super().refresh(client, http, grant), access_token=kept.access_token)
 
         device.flow = Same()
         device.restart()
@@ -282,8 +282,8 @@ async def test_a_flow_that_answers_without_a_renewal_token_loses_none(home: Path
         before = (await device.grant()).refresh_token
 
         class Careless(type(device.flow)):
-            async def renew(self, client, http, grant):
-                return replace(await super().renew(client, http, grant), refresh_token=None)
+            async def refresh(self, client, http, grant):
+                return replace(await super().refresh(client, http, grant), refresh_token=None)
 
         device.flow = Careless()
         device.restart()
@@ -335,7 +335,7 @@ async def test_a_discovered_provider(home: Path, service: Service, monkeypatch: 
             asked.append(provider)
             return known
 
-        monkeypatch.setattr("mailslot.oauth.discovery.complete", complete)
+        monkeypatch.setattr("mailslot.oauth.discovery.complete_provider", complete)
         device.restart()
         await device.token()
         device.clocks.pass_by(3000)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailslot_plugins.sandbox import ENTRA, GOOGLE, PORTAL, Said, WebFault
+from mailslot_plugins.sandbox import ENTRA, GOOGLE, PORTAL, ScriptedResponse, WebFault
 from sandbox.raw import USER, in_thread
 from sandbox.test_provider import fetch
 from sandbox.test_sign_ins import CHALLENGE, HERE, VERIFIER
@@ -216,7 +216,7 @@ async def test_a_fault_may_change_the_true_answer_or_delay_it(sandbox: Sandbox) 
 @pytest.mark.parametrize("ahead", [0, -3_000_000, 86_400])
 async def test_the_date_is_the_providers(sandbox: Sandbox, ahead: float) -> None:
     sandbox.provider.ahead = ahead
-    for answer in (None, Said(500, {})):
+    for answer in (None, ScriptedResponse(500, {})):
         if answer is not None:
             sandbox.token_service.faults.append(WebFault("metadata", act=False, answer=answer))
         began = time.time()

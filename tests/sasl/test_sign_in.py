@@ -23,20 +23,20 @@ from mailslot import (
     StaticToken,
     TokenError,
 )
+from mailslot.sasl.authentication import (
+    ReconnectRequiredError,
+    authenticate,
+    choose_mechanism,
+    fetch_token,
+    is_temporary,
+    open_authenticated,
+)
 from mailslot.sasl.bearer import OAuthBearer, XOAuth2
 from mailslot.sasl.exchange import decode_challenge, exchange
 from mailslot.sasl.mechanism import Identity
 from mailslot.sasl.password import Login, Plain
 from mailslot.sasl.result import AuthenticationResult
 from mailslot.sasl.scram import ScramSha256
-from mailslot.sasl.sign_in import (
-    SignInAgainError,
-    choose,
-    fetch,
-    sign_in,
-    signed_in,
-    temporary,
-)
 from mailslot.sasl.transport import SaslTransport, Step
 from mailslot.wire.redact import Redactor
 
@@ -148,8 +148,10 @@ def xoauth2(token: str) -> bytes:
     return XOAuth2(by_token(token)).start()
 
 
-async def by(script: Script, source: Any, mechanism: str = "XOAUTH2", again: SignInAgainError | None = None) -> None:
-    await sign_in(OAuth(USER, source), mechanism, script.transport, again=again)
+async def by(
+    script: Script, source: Any, mechanism: str = "XOAUTH2", again: ReconnectRequiredError | None = None
+) -> None:
+    await authenticate(OAuth(USER, source), mechanism, script.transport, again=again)
 
 
 class TestChoose:
@@ -169,7 +171,7 @@ class TestChoose:
         ],
     )
     def test_the_strongest_that_fits(self, credentials: Any, offered: set[str], chosen: str | None) -> None:
-        assert choose(credentials, offered) == chosen
+        assert choose_mechanism(credentials, offered) == chosen
 
 
 class TestExchange:
@@ -296,12 +298,12 @@ class TestSignIn:
     async def test_a_refused_password_is_tried_once(self, mechanism: str) -> None:
         script = Script([NO])
         with pytest.raises(SignInError) as caught:
-            await sign_in(PASSWORD, mechanism, script.transport)
+            await authenticate(PASSWORD, mechanism, script.transport)
         assert caught.value.cause == ("password_refused" if mechanism != "LOGIN" else "sign_in_method_not_offered")
         assert len(script.heard) == 1
 
     async def test_an_accepted_password(self) -> None:
-        await sign_in(PASSWORD, "PLAIN", Script([OK]).transport)
+        await authenticate(PASSWORD, "PLAIN", Script([OK]).transport)
 
     async def test_an_accepted_token(self) -> None:
         source = Tokens("one")
@@ -373,7 +375,7 @@ class TestSignIn:
             Script([PROMPT, NO, EOFError()]),
             Script([PROMPT, NO, BrokenPipeError()]),
         ):
-            with pytest.raises(SignInAgainError) as caught:
+            with pytest.raises(ReconnectRequiredError) as caught:
                 await by(script, Tokens("one", second))
             assert caught.value.token == AccessToken(second)
             assert caught.value.renewed is renewed
@@ -393,7 +395,7 @@ class TestSignIn:
 
     async def test_the_try_on_a_new_connection_is_the_last_one(self) -> None:
         first = SignInError("first", cause="token_refused", reply=NO)
-        again = SignInAgainError(AccessToken("two"), first, renewed=True)
+        again = ReconnectRequiredError(AccessToken("two"), first, renewed=True)
         source, script = Tokens(), Script([PROMPT, OK])
         await by(script, source, again=again)
         assert script.heard[-1] == (xoauth2("two"),)
@@ -423,7 +425,7 @@ class TestSignedIn:
 
     async def run(self, *outcomes: BaseException | None, unreached: MailError | None = None) -> list[Line]:
         self.lines: list[Line] = []
-        self.given: list[SignInAgainError | None] = []
+        self.given: list[ReconnectRequiredError | None] = []
 
         async def open_dialogue() -> Line:
             if unreached and self.lines:
@@ -431,13 +433,13 @@ class TestSignedIn:
             self.lines.append(Line())
             return self.lines[-1]
 
-        async def begin(line: Line, again: SignInAgainError | None) -> None:
+        async def begin(line: Line, again: ReconnectRequiredError | None) -> None:
             self.given.append(again)
             outcome = outcomes[len(self.given) - 1]
             if outcome:
                 raise outcome
 
-        assert await signed_in(open_dialogue, begin) is self.lines[-1]
+        assert await open_authenticated(open_dialogue, begin) is self.lines[-1]
         return self.lines
 
     refusal = SignInError("first", cause="token_refused", reply=NO)
@@ -448,7 +450,7 @@ class TestSignedIn:
         assert self.given == [None]
 
     async def test_on_the_second_connection(self) -> None:
-        again = SignInAgainError(AccessToken("t"), self.refusal, renewed=False)
+        again = ReconnectRequiredError(AccessToken("t"), self.refusal, renewed=False)
         assert [line.closed for line in await self.run(again, None)] == [1, 0]
         assert self.given == [None, again]
 
@@ -464,7 +466,7 @@ class TestSignedIn:
     async def test_the_first_answer_stands_where_the_same_token_gets_no_other(
         self, renewed: bool, opened: bool
     ) -> None:
-        again = SignInAgainError(AccessToken("t"), self.refusal, renewed=renewed)
+        again = ReconnectRequiredError(AccessToken("t"), self.refusal, renewed=renewed)
         with pytest.raises(MailError) as caught:
             await self.run(again, self.lost, unreached=None if opened else self.lost)
         assert caught.value is (self.lost if renewed else self.refusal)
@@ -473,7 +475,7 @@ class TestSignedIn:
     async def test_an_answer_on_the_second_connection_counts(self) -> None:
         second = SignInError("second", cause="token_refused", reply=NO)
         with pytest.raises(SignInError) as caught:
-            await self.run(SignInAgainError(AccessToken("t"), self.refusal, renewed=False), second)
+            await self.run(ReconnectRequiredError(AccessToken("t"), self.refusal, renewed=False), second)
         assert caught.value is second
 
 
@@ -485,7 +487,7 @@ class TestFetch:
                 return thing
 
         with pytest.raises(TokenError, match="gave something else") as caught:
-            await fetch(Odd(), force=False)
+            await fetch_token(Odd(), force=False)
         assert caught.value.detail == f"Odd gave {type(thing).__name__}"
         assert "ya29" not in repr(caught.value) + caught.value.detail
 
@@ -495,7 +497,7 @@ class TestFetch:
                 return "ya29.secret"
 
         with pytest.raises(TokenError, match="gave something else"):
-            await fetch(Plainly(), force=False)
+            await fetch_token(Plainly(), force=False)
 
     @pytest.mark.parametrize(
         "error",
@@ -507,13 +509,13 @@ class TestFetch:
             RuntimeError("generator raised StopIteration"),
             StopAsyncIteration(),
             ExceptionGroup("several", [ValueError("ya29.secret")]),
-            SignInAgainError(AccessToken("t"), TestSignedIn.refusal, renewed=True),
+            ReconnectRequiredError(AccessToken("t"), TestSignedIn.refusal, renewed=True),
         ],
         ids=lambda error: type(error).__name__,
     )
     async def test_whatever_a_source_raises(self, error: Exception) -> None:
         with pytest.raises(TokenError, match="its source failed") as caught:
-            await fetch(Tokens(error), force=False)
+            await fetch_token(Tokens(error), force=False)
         assert caught.value.stage == "token"
         assert caught.value.__cause__ is error
         assert "ya29" not in str(caught.value) + caught.value.detail
@@ -521,7 +523,7 @@ class TestFetch:
     @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(), GeneratorExit()], ids=repr)
     async def test_what_is_not_for_us_to_catch(self, error: BaseException) -> None:
         with pytest.raises(type(error)):
-            await fetch(Tokens(error), force=False)
+            await fetch_token(Tokens(error), force=False)
 
     @pytest.mark.parametrize(
         "error",
@@ -533,13 +535,13 @@ class TestFetch:
     )
     async def test_its_own_mail_errors_pass(self, error: MailError) -> None:
         with pytest.raises(MailError) as caught:
-            await fetch(Tokens(error), force=False)
+            await fetch_token(Tokens(error), force=False)
         assert caught.value is error
 
     @pytest.mark.parametrize("source", [None, object()])
     async def test_no_source_at_all(self, source: Any) -> None:
         with pytest.raises(TokenError):
-            await fetch(source, force=False)
+            await fetch_token(source, force=False)
 
     async def test_a_source_that_is_not_asynchronous(self) -> None:
         class Synchronous:
@@ -547,7 +549,7 @@ class TestFetch:
                 return AccessToken("t")
 
         with pytest.raises(TokenError):
-            await fetch(Synchronous(), force=False)  # type: ignore[arg-type]  # that is what is tested
+            await fetch_token(Synchronous(), force=False)  # type: ignore[arg-type]  # that is what is tested
 
 
 @pytest.mark.parametrize(
@@ -567,7 +569,7 @@ class TestFetch:
     ],
 )
 def test_temporary(code: int | None, enhanced: str | None, expected: bool) -> None:
-    assert temporary(Reply(code, enhanced, "", positive=False)) is expected
+    assert is_temporary(Reply(code, enhanced, "", positive=False)) is expected
 
 
 @pytest.mark.parametrize(

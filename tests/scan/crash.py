@@ -111,11 +111,11 @@ MOMENTS = (
 def killed_at_random_times(folder: Path, backend: str, rounds: int = 25) -> None:
     """SIGKILL whenever it pleases, again and again, until nothing is left to do."""
     home = prepare(folder, 30)
-    chance = random.Random(4)
+    rng = random.Random(4)
     kills = 0
     for _ in range(rounds):
         child = fork(lambda: anyio.run(look, home, 1, backend=backend))
-        time.sleep(chance.uniform(0.02, 0.3))
+        time.sleep(rng.uniform(0.02, 0.3))
         os.kill(child, signal.SIGKILL)
         kills += status(child) == KILLED
     assert status(fork(lambda: anyio.run(look, home, 2, backend=backend))) == 0

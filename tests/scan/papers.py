@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from lab.fixtures import need
-from mailslot_plugins.scan.prepare import letter_of
+from mailslot_plugins.scan.prepare import scan_message
 from mailslot_plugins.sending.account import record_settings
 from mailslot_plugins.sending.recipients import parse_mailboxes
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailslot.service.device import Device
-    from mailslot_plugins.scan.compose import Letter
+    from mailslot_plugins.scan.compose import ScanMessage
     from mailslot_plugins.scan.document import Document
 
 ACCOUNT = "scanner@example.com"
@@ -98,10 +98,10 @@ def _which(program: str) -> bool:
     return subprocess.run(["which", program], capture_output=True, check=False).returncode == 0
 
 
-async def letter_to_alice(device: Device, documents: Sequence[Document], **more: Any) -> Letter:
+async def letter_to_alice(device: Device, documents: Sequence[Document], **more: Any) -> ScanMessage:
     """A scan for Alice."""
     more.setdefault("to", parse_mailboxes(["alice@example.com"]))
-    return await letter_of(device, await record_settings(device), documents, **more)
+    return await scan_message(device, await record_settings(device), documents, **more)
 
 
 async def mails(device: Device) -> list[EmailMessage]:

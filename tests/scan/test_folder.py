@@ -25,8 +25,8 @@ class Watched:
     def __init__(self, path: Path, settle: float = 3.0) -> None:
         path.mkdir()
         self.path = path
-        self.steady = 0.0
-        self.folder = Folder(path, settle, lambda: self.steady, lambda: NOW + self.steady)
+        self.monotonic = 0.0
+        self.folder = Folder(path, settle, lambda: self.monotonic, lambda: NOW + self.monotonic)
 
     def write(self, name: str, text: str = "scan", age: float = 0.0) -> Path:
         path = self.path / name
@@ -35,10 +35,10 @@ class Watched:
         return path
 
     def date(self, path: Path, age: float = 0.0) -> None:
-        os.utime(path, (NOW + self.steady - age,) * 2)
+        os.utime(path, (NOW + self.monotonic - age,) * 2)
 
     def look(self, after: float = 0.0) -> list[str]:
-        self.steady += after
+        self.monotonic += after
         return [found.path.name for found in self.folder.look()]
 
     def found(self) -> Found:
@@ -64,7 +64,7 @@ def test_a_file_is_taken_once_it_has_not_changed_for_a_while(watched: Watched) -
 def test_what_is_written_anew_with_the_same_size_is_not_complete(watched: Watched) -> None:
     path = watched.write("a.pdf")
     watched.look()
-    watched.steady += 2
+    watched.monotonic += 2
     watched.date(path)
     assert watched.look() == []
     assert watched.look(2) == []
@@ -116,7 +116,7 @@ def test_an_empty_file_is_given_time(watched: Watched) -> None:
     watched.write("a.pdf", "")
     assert watched.look() == []
     assert watched.look(EMPTY_FOR - 1) == []
-    watched.steady += 1
+    watched.monotonic += 1
     assert watched.found().fault == "The file 'a.pdf' is empty, and nothing was written into it for a while."
 
 
@@ -159,7 +159,7 @@ def test_fingerprints(watched: Watched) -> None:
         fingerprint(found)
     watched.date(path, age=50)
     watched.look()
-    watched.steady += 3
+    watched.monotonic += 3
     assert fingerprint(watched.found()) not in prints
 
 
@@ -172,7 +172,7 @@ def test_putting_away(watched: Watched) -> None:
     assert path.exists()
     watched.date(path, age=100)
     watched.look()
-    watched.steady += 3
+    watched.monotonic += 3
     put_away(watched.found(), "move")
     assert sorted(each.name for each in (watched.path / "done").iterdir()) == ["a (2).pdf", "a.pdf"]
     put_away(found, "delete")
@@ -182,7 +182,7 @@ def test_setting_aside(watched: Watched) -> None:
     for _ in range(2):
         watched.write("a.pdf", age=100)
         watched.look()
-        watched.steady += 3
+        watched.monotonic += 3
         set_aside(watched.found(), "It is empty.")
     failed = {each.name: each.read_text() for each in (watched.path / "failed").iterdir()}
     assert failed == {

@@ -128,13 +128,13 @@ def scan_and_deliver(home: str, first: int, acknowledge: str) -> None:
 
 def meddle(home: str, seed: int) -> None:
     """Have jobs sent again and cancelled, without end, whatever state they are in."""
-    chance = random.Random(seed)
+    rng = random.Random(seed)
 
     async def work() -> None:
         async with Spool(Path(home)) as spool:
             while True:
                 for job in await spool.jobs(most=20):
-                    ask = spool.retry if chance.random() < 0.8 else spool.cancel
+                    ask = spool.retry if rng.random() < 0.8 else spool.cancel
                     with suppress(InputError):
                         await ask(job.id)
                 await anyio.sleep(0.001)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mailslot.service.device import Device
 from mailslot.service.pipeline import Done
 from mailslot.service.poller import poll_once
-from mailslot.slots.access import Accesses
+from mailslot.slots.connector import Connector
 from mailslot.slots.records import Records
 from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import DOVECOT, Sandbox, run_sandbox
@@ -134,6 +134,6 @@ async def postbox(
         records = Records(home)
         records.change(RECORD, {**pop_settings(sandbox, home), **settings}, {})
         clocks = FastClocks()
-        async with Spool(home, limits=limits, clock=clocks.wall) as spool, Accesses(records) as accesses:
+        async with Spool(home, limits=limits, clock=clocks.wall) as spool, Connector(records) as accesses:
             yield Postbox(Device(records, accesses, spool, clocks=clocks.clocks, speed=clocks.speed), sandbox, clocks)
         assert not sandbox.errors

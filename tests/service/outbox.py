@@ -14,13 +14,13 @@ from mailslot.message import Message
 from mailslot.oauth.timing import Clocks
 from mailslot.service.device import Device
 from mailslot.service.worker import Worker
-from mailslot.slots.access import Accesses
+from mailslot.slots.connector import Connector
 from mailslot.slots.records import Records
 from mailslot.spool.job import NewJob
 from mailslot.spool.spool import Spool
 from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import DOVECOT, Sandbox, run_sandbox
-from mailslot_plugins.sandbox.office import Rules
+from mailslot_plugins.sandbox.state import Rules
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -45,7 +45,7 @@ class FastClocks:
         self._began = self._loop()
         self._base = time.time()
 
-    def steady(self) -> float:
+    def monotonic(self) -> float:
         return 1000.0 + (self._loop() - self._began) * self.speed
 
     def wall(self) -> float:
@@ -57,7 +57,7 @@ class FastClocks:
 
     @property
     def clocks(self) -> Clocks:
-        return Clocks(wall=self.wall, steady=self.steady, sleep=lambda seconds: anyio.sleep(seconds / self.speed))
+        return Clocks(wall=self.wall, monotonic=self.monotonic, sleep=lambda seconds: anyio.sleep(seconds / self.speed))
 
 
 class Outbox:
@@ -76,7 +76,7 @@ class Outbox:
         self.worker = self.restart()
 
     def restart(self) -> Worker:
-        self.worker = Worker(self.device, **{"chance": lambda: 0.5, **self._options})
+        self.worker = Worker(self.device, **{"random": lambda: 0.5, **self._options})
         return self.worker
 
     async def accept(
@@ -150,7 +150,7 @@ def set_up(home: Path, settings: dict[str, object], *, password: str | None = No
 async def opened(records: Records, clocks: FastClocks | None = None, **options: Any) -> AsyncIterator[Outbox]:
     """A device that is open until the context is left."""
     clocks = clocks or FastClocks()
-    accesses = Accesses(records, clocks=clocks.clocks)
+    accesses = Connector(records, clocks=clocks.clocks)
     async with Spool(records.home, clock=clocks.wall) as spool, accesses:
         device = Device(records, accesses, spool, clocks=clocks.clocks, speed=clocks.speed)
         yield Outbox(device, **options)

@@ -24,14 +24,14 @@ import anyio.to_thread
 from child import fork, status
 from mailslot.message import Message
 from mailslot.pop3.session import Pop3Session
-from mailslot.service import plan, poller
+from mailslot.service import poll_plan, poller
 from mailslot.service.device import open_device
 from mailslot.service.pipeline import Done
 from mailslot.service.poller import poll_once
 from mailslot.slots.records import Records
 from mailslot.spool.job import NewJob
 from mailslot.spool.ledger import Ledger
-from mailslot.spool.receiving import Receiving
+from mailslot.spool.receiving import IncomingFile
 from mailslot_plugins.sandbox import GMAIL, run_sandbox
 from service.maildrop import RECORD, USER, mail, pop_settings
 
@@ -179,8 +179,8 @@ STEPS = (
     (Ledger, "forget", "forgetting"),
     (Ledger, "take", "handling noted"),
     (Ledger, "done", "done"),
-    (Receiving, "write", "piece"),
-    (Receiving, "keep", "recording"),
+    (IncomingFile, "write", "piece"),
+    (IncomingFile, "keep", "recording"),
 )
 MOMENTS = [f"{name} {moment}" for *_, name in STEPS for moment in ("begun", "ended")] + ["handle begun", "handle ended"]
 
@@ -257,7 +257,7 @@ def main(name: str, folder: str, _backend: str) -> NoReturn:
     seed = time.time_ns()
     print(f"seed {seed}", flush=True)
     random.seed(seed)
-    plan._BATCH_MAILS = 2
+    poll_plan._BATCH_MAILS = 2
     poller.MOST_MAIL_OCTETS = 400_000
     server = Server(Path(folder))
     try:

@@ -11,12 +11,12 @@ import pytest
 
 from mailslot.oauth.grant import Grant
 from mailslot.oauth.location import Location
-from mailslot.service.gate import ASKED_AGAIN, RESTS, Gate
-from mailslot.service.verdict import Trouble
+from mailslot.service.circuit_breaker import ASKED_AGAIN, RESTS, CircuitBreaker
+from mailslot.service.disposition import DeliveryFailure
 from mailslot.slots.records import Records
 from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import DOVECOT, Fault, Sandbox, run_sandbox
-from mailslot_plugins.sandbox.web_faults import Said, WebFault
+from mailslot_plugins.sandbox.web_faults import ScriptedResponse, WebFault
 from service.outbox import ALICE, SENDER, FastClocks, opened, outbox, received, set_up
 
 if TYPE_CHECKING:
@@ -237,49 +237,49 @@ async def test_a_refusal_does_not_lead_to_the_secondary_server(tmp_path: Path) -
 
 def test_rests_grow_and_end() -> None:
     now = 0.0
-    gate = Gate(lambda: now, lambda: 0.5)
-    trouble = Trouble("back_off", "server_busy", "It is busy.")
+    gate = CircuitBreaker(lambda: now, lambda: 0.5)
+    trouble = DeliveryFailure("back_off", "server_busy", "It is busy.")
     rests = []
     for _ in range(9):
-        rest = gate.close(trouble)
+        rest = gate.trip(trouble)
         assert rest is not None
         rests.append(rest)
-        assert not gate.is_open
+        assert not gate.may_try
         assert gate.wait() == rest
         now += rest
-        assert gate.is_open
+        assert gate.may_try
     assert rests == [*RESTS, RESTS[-1], RESTS[-1]]
-    assert gate.open()
-    assert not gate.open()
-    assert gate.close(trouble) == RESTS[0]
+    assert gate.reset()
+    assert not gate.reset()
+    assert gate.trip(trouble) == RESTS[0]
 
 
-@pytest.mark.parametrize(("chance", "least", "most"), [(0.0, 0.79, 0.81), (1.0, 1.19, 1.21)])
-def test_rests_are_not_all_the_same(chance: float, least: float, most: float) -> None:
-    rest = Gate(lambda: 0.0, lambda: chance).close(Trouble("back_off", "server_busy", ""))
+@pytest.mark.parametrize(("random", "least", "most"), [(0.0, 0.79, 0.81), (1.0, 1.19, 1.21)])
+def test_rests_are_not_all_the_same(random: float, least: float, most: float) -> None:
+    rest = CircuitBreaker(lambda: 0.0, lambda: random).trip(DeliveryFailure("back_off", "server_busy", ""))
     assert rest is not None
     assert least <= rest / RESTS[0] <= most
 
 
 def test_a_daily_limit_is_not_asked_about_every_minute() -> None:
-    rest = Gate(lambda: 0.0, lambda: 0.5).close(Trouble("back_off", "sending_limit_reached", ""))
+    rest = CircuitBreaker(lambda: 0.0, lambda: 0.5).trip(DeliveryFailure("back_off", "sending_limit_reached", ""))
     assert rest == 3600
 
 
 def test_an_administrator_may_have_acted_and_nobody_told_us() -> None:
     now = 0.0
-    gate = Gate(lambda: now, lambda: 0.5)
-    gate.close(Trouble("hold", "smtp_auth_disabled", "", by_administrator=True))
-    assert (gate.is_shut, gate.is_open) == (True, False)
+    gate = CircuitBreaker(lambda: now, lambda: 0.5)
+    gate.trip(DeliveryFailure("hold", "smtp_auth_disabled", "", by_administrator=True))
+    assert (gate.needs_operator, gate.may_try) == (True, False)
     now = ASKED_AGAIN
-    assert gate.is_open
-    gate.close(Trouble("hold", "token_update_failed", ""))
-    assert (gate.is_shut, gate.is_open) == (True, False)
+    assert gate.may_try
+    gate.trip(DeliveryFailure("hold", "token_update_failed", ""))
+    assert (gate.needs_operator, gate.may_try) == (True, False)
     now += ASKED_AGAIN
-    assert gate.is_open
-    gate.close(Trouble("hold", "password_refused", ""))
+    assert gate.may_try
+    gate.trip(DeliveryFailure("hold", "password_refused", ""))
     now += 1e9
-    assert not gate.is_open
+    assert not gate.may_try
     assert gate.wait() is None
 
 
@@ -317,13 +317,13 @@ async def test_a_token_service_that_recovers_lets_what_was_held_leave(tmp_path: 
         clocks = FastClocks(3000)
         async with opened(records, clocks) as box:
             async with box.delivering():
-                began = clocks.steady()
+                began = clocks.monotonic()
                 job = await box.until(await box.accept(), "held")
                 assert job.cause == "token_update_failed"
             box.restart()
             async with box.delivering():
                 job = await box.until(job, "sent")
-            assert clocks.steady() - began >= 0.9 * ASKED_AGAIN
+            assert clocks.monotonic() - began >= 0.9 * ASKED_AGAIN
         assert len(sandbox.token_service.requests) == 3
 
 
@@ -347,7 +347,7 @@ async def test_a_device_that_has_moved(tmp_path: Path) -> None:
 
 def refused(sandbox: Sandbox, times: int) -> None:
     """Have the token service refuse a refresh so often, for nothing."""
-    no = WebFault("token", "refresh_token", act=False, answer=Said(400, {"error": "invalid_grant"}))
+    no = WebFault("token", "refresh_token", act=False, answer=ScriptedResponse(400, {"error": "invalid_grant"}))
     sandbox.token_service.faults += [replace(no, nth=number + 1) for number in range(times)]
 
 

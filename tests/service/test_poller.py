@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from mailslot.diagnosis.catalogue import say
-from mailslot.diagnosis.connection_test import test_connection as connection_test
+from mailslot.diagnosis.catalogue import explain
+from mailslot.diagnosis.connection_test import check_connection as connection_test
 from mailslot.errors import MailError
 from mailslot.service import poller
 from mailslot.service.pipeline import Later
@@ -72,7 +72,7 @@ async def test_quit_commits_deletions_every_twenty_messages(tmp_path: Path) -> N
 
 
 async def test_large_mails_are_committed_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mailslot.service.plan._BATCH_OCTETS", 100_000)
+    monkeypatch.setattr("mailslot.service.poll_plan._BATCH_OCTETS", 100_000)
     async with postbox(tmp_path) as box:
         box.add("one", "two", "three", size=60_000)
         assert (await box.poll()).fetched == 3
@@ -237,7 +237,7 @@ async def test_the_words_are_those_of_the_connection_test(tmp_path: Path) -> Non
         report = await box.poll()
         tested = await connection_test(box.device.accesses, find_slot("status.pop"))
         assert report.cause == tested.diagnosis.cause == "token_refused"
-        assert report.sentence == say(tested.diagnosis).message
+        assert report.sentence == explain(tested.diagnosis).message
 
 
 async def test_the_server_does_not_give_one_mail(tmp_path: Path) -> None:

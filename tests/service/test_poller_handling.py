@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from mailslot.service.glance import glance
 from mailslot.service.handling import handle_waiting, next_due
+from mailslot.service.header_summary import summarize_header
 from mailslot.service.log import described
 from mailslot.service.pipeline import Done, Later, SetAside
 from mailslot.spool.errors import full
@@ -166,7 +166,7 @@ async def _stop(mail: Incoming, subject: str) -> Handled:
     ],
 )
 def test_a_glance_at_any_header(octets: bytes, sender: str, subject: str) -> None:
-    found = glance(octets)
+    found = summarize_header(octets)
     assert (found.sender, found.subject) == (sender, subject)
 
 
@@ -174,7 +174,7 @@ def test_a_glance_at_any_header(octets: bytes, sender: str, subject: str) -> Non
     "date", ["", "yesterday", "Tue, 99 Nov 2026 10:00:00 +0000", "Tue, 24 Nov 99999 10:00:00 +0000", "\x00", "1" * 5000]
 )
 def test_a_date_that_is_none(date: str) -> None:
-    assert glance(f"Date: {date}\r\n\r\n".encode()).came_at is None
+    assert summarize_header(f"Date: {date}\r\n\r\n".encode()).came_at is None
 
 
 def test_what_a_log_says_of_an_error_that_is_not_ours() -> None:

@@ -11,7 +11,7 @@ import pytest
 from mailslot import OAuth, StaticToken, connect_smtp
 from mailslot.service.device import Device
 from mailslot.service.poller import poll_once
-from mailslot.slots.access import Accesses
+from mailslot.slots.connector import Connector
 from mailslot.slots.records import Records
 from mailslot.spool.spool import Spool
 from service.maildrop import RECORD, Keeper, mail
@@ -53,7 +53,7 @@ def set_up(
 
 @asynccontextmanager
 async def opened(records: Records) -> AsyncIterator[Device]:
-    async with Spool(records.home) as spool, Accesses(records) as accesses:
+    async with Spool(records.home) as spool, Connector(records) as accesses:
         yield Device(records, accesses, spool)
 
 

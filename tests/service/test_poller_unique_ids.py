@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mailslot.pop3.listing import Entry
 from mailslot.service import poller
-from mailslot.service.plan import make_plan
+from mailslot.service.poll_plan import plan_poll
 from mailslot.spool.incoming import Known
 from mailslot_plugins.sandbox import DOVECOT, GMAIL, Fault
 from service.maildrop import mail, postbox
@@ -228,7 +228,7 @@ known = st.dictionaries(
 def test_a_plan_deletes_only_what_is_safe(
     listed: list[Entry], ledger: dict[str, Known], deletes: bool, again: bool
 ) -> None:
-    plan = make_plan(listed, ledger, deletes=deletes, most=2000, again=again)
+    plan = plan_poll(listed, ledger, deletes=deletes, most=2000, again=again)
     wanted = [entry.number for group in plan.wanted for entry in group]
     parts = [*wanted, *(entry.number for part in (plan.safe, plan.refused, plan.passed_over) for entry in part)]
     assert len(parts) == len(set(parts))

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mailslot.diagnosis.catalogue import say
+from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.causes import CAUSES
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.errors import InputError, MailError, NetworkError, RefusedError, SignInError, TokenError
 from mailslot.oauth.presets import preset
 from mailslot.oauth.providers import Limits
+from mailslot.service.disposition import judge
 from mailslot.service.limits import Allowance
 from mailslot.service.pipeline import RetryPolicies, find_pipelines
-from mailslot.service.retry import ATTENDED, DEFAULT, UNATTENDED, RetryPolicy
-from mailslot.service.verdict import judge
+from mailslot.service.retry_policy import ATTENDED, DEFAULT, UNATTENDED, RetryPolicy
 from mailslot.service.wall_clock import WallClock
 from mailslot.spool.spool import Spool
 from mailslot.wire.reply import Reply
@@ -65,7 +65,7 @@ def test_a_retry_policy_that_would_never_wait(given: dict[str, Any]) -> None:
 
 
 def said(cause: str, error: MailError) -> Disposition:
-    return judge(error, say(Diagnosis(cause))).disposition
+    return judge(error, explain(Diagnosis(cause))).disposition
 
 
 def test_every_cause_of_the_catalogue_at_a_sign_in_leaves_the_jobs_alone() -> None:

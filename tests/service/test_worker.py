@@ -120,11 +120,11 @@ async def test_many_messages_a_minute_wait_for_the_next(tmp_path: Path) -> None:
     async with run_sandbox(personality=OPEN) as sandbox:
         records = set_up(tmp_path, {**sandbox_settings(sandbox), "provider": "microsoft365"})
         async with opened(records, clocks) as box, box.delivering():
-            began = clocks.steady()
+            began = clocks.monotonic()
             for number in range(70):
                 last = await box.accept(text=str(number))
             await box.until(last, "sent")
-            assert clocks.steady() - began > 119
+            assert clocks.monotonic() - began > 119
             assert {job.attempts for job in await box.spool.jobs()} == {1}
         assert len({subject for subject, _ in received(sandbox)}) == 70
 
@@ -135,14 +135,14 @@ async def test_recipients_beyond_a_day_wait_for_the_next(tmp_path: Path) -> None
         records = set_up(tmp_path, {**sandbox_settings(sandbox), "provider": "microsoft365"})
         async with opened(records, clocks) as box, box.delivering():
             store = box.device.store("delivery")
-            began = clocks.steady()
+            began = clocks.monotonic()
             await store.put("sent nobody at localhost", {"minute": [], "day": [[clocks.wall(), 100, 9_950]]})
             job = await box.accept(*(f"user{number}@example.com" for number in range(80)), lifetime=3 * DAY)
             await box.until_true(lambda: len(sandbox.submissions) == 1)
             job = await box.until(job, "deferred")
             assert (job.cause, len(job.waiting)) == ("sending_limit_reached", 30)
             await box.until(job, "sent", seconds=40)
-            assert clocks.steady() - began > 23 * HOUR
+            assert clocks.monotonic() - began > 23 * HOUR
         assert [len(to) for _, to in received(sandbox)] == [50, 30]
 
 

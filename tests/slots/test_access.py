@@ -9,9 +9,9 @@ import pytest
 
 from diagnosis.device import SCANNER, Device
 from mailslot import InputError, MailError, NetworkError, OAuth, Password, Security
-from mailslot.oauth.renewal import GrantSource
-from mailslot.slots.access import Accesses, open_smtp
-from mailslot.slots.connection import NotConfiguredError
+from mailslot.oauth.grant_source import GrantSource
+from mailslot.slots.connection_profile import NotConfiguredError
+from mailslot.slots.connector import Connector, open_smtp
 from mailslot.slots.maildrop import open_maildrop
 from mailslot.slots.records import Records
 from mailslot_plugins.sandbox import run_sandbox
@@ -40,8 +40,8 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 async def test_sessions(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox)
     await device.use(POP, sandbox)
-    async with Accesses(device.records) as accesses:
-        access = await accesses.of("smtp")
+    async with Connector(device.records) as accesses:
+        access = await accesses.profile("smtp")
         assert (access.record, access.protocol, access.timeout) == ("smtp", "SMTP", 10.0)
         assert (access.endpoint, access.secondary, access.pop_before) == (sandbox.smtp, None, None)
         assert isinstance(access.auth, OAuth)
@@ -50,32 +50,32 @@ async def test_sessions(device: Device, sandbox: Sandbox) -> None:
         async with open_smtp(access, on_stage=stages.append) as smtp:
             await smtp.submit(SCANNER, [SCANNER], b"Subject: a\r\n\r\nb\r\n")
         assert stages[0] == "resolve"
-        async with open_maildrop(await accesses.of("fax-pop")) as pop:
+        async with open_maildrop(await accesses.profile("fax-pop")) as pop:
             assert (await pop.stat())[0] == 1
 
 
 async def test_one_source_for_all_that_is_the_same(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox)
-    async with Accesses(device.records) as accesses:
-        first = (await accesses.of("smtp")).source
-        assert (await accesses.of("smtp")).source is first
+    async with Connector(device.records) as accesses:
+        first = (await accesses.profile("smtp")).source
+        assert (await accesses.profile("smtp")).source is first
         device.set("install.quick", timeout=2)
-        assert (await accesses.of("smtp")).source is not first
-        second = (await accesses.of("smtp")).source
+        assert (await accesses.profile("smtp")).source is not first
+        second = (await accesses.profile("smtp")).source
         device.set(SMTP, client_id="another")
-        assert (await accesses.of("smtp")).source is not second
+        assert (await accesses.profile("smtp")).source is not second
 
 
 async def test_a_token_that_is_in_memory_only_outlives_a_change_of_settings(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox)
-    async with Accesses(device.records) as accesses:
-        first = (await accesses.of("smtp")).source
+    async with Connector(device.records) as accesses:
+        first = (await accesses.profile("smtp")).source
         assert isinstance(first, GrantSource)
         with largest_file(10):
             renewed = await first.token(force=True)
         assert first.fault is not None
         device.set("install.quick", timeout=2)
-        second = (await accesses.of("smtp")).source
+        second = (await accesses.profile("smtp")).source
         assert isinstance(second, GrantSource)
         assert second is not first
         assert (await second.token()).value == renewed.value
@@ -84,14 +84,14 @@ async def test_a_token_that_is_in_memory_only_outlives_a_change_of_settings(devi
 
 async def test_a_token_that_comes_later_is_used(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox, keep=False)
-    async with Accesses(device.records) as accesses:
-        access = await accesses.of("smtp")
+    async with Connector(device.records) as accesses:
+        access = await accesses.profile("smtp")
         with pytest.raises(MailError) as caught:
             async with open_smtp(access):
                 pass
         assert (caught.value.stage, caught.value.cause) == ("token", "token_not_retrieved")
         await device.keep(SMTP, sandbox.provider.issue(SCANNER).value.reveal())
-        async with open_smtp(await accesses.of("smtp")):
+        async with open_smtp(await accesses.profile("smtp")):
             pass
 
 
@@ -101,23 +101,23 @@ async def test_a_change_by_hand_is_taken_over_and_a_broken_file_is_not(
     await device.use(SMTP, sandbox)
     path = device.home / "mailslot.toml"
     good = path.read_text()
-    async with Accesses(Records(device.home)) as accesses:
-        assert (await accesses.of("smtp")).endpoint == sandbox.smtp
+    async with Connector(Records(device.home)) as accesses:
+        assert (await accesses.profile("smtp")).endpoint == sandbox.smtp
         path.write_text(good.replace('"localhost"', '"127.0.0.1"'))
-        assert (await accesses.of("smtp")).endpoint.host == "127.0.0.1"
+        assert (await accesses.profile("smtp")).endpoint.host == "127.0.0.1"
         path.write_text("nonsense")
         with caplog.at_level(logging.WARNING):
             for _ in range(2):
-                assert (await accesses.of("smtp")).endpoint.host == "127.0.0.1"
+                assert (await accesses.profile("smtp")).endpoint.host == "127.0.0.1"
         assert len([entry for entry in caplog.records if "stay so" in entry.message]) == 1
         assert str(path) in accesses.fault
         path.write_text(good)
-        assert (await accesses.of("smtp")).endpoint == sandbox.smtp
+        assert (await accesses.profile("smtp")).endpoint == sandbox.smtp
         assert accesses.fault == ""
     path.write_text("nonsense")
-    async with Accesses(Records(device.home)) as accesses:
+    async with Connector(Records(device.home)) as accesses:
         with pytest.raises(InputError) as caught:
-            await accesses.of("smtp")
+            await accesses.profile("smtp")
         assert caught.value.cause == "not_configured"
 
 
@@ -126,8 +126,8 @@ async def test_the_secondary_server(device: Device, sandbox: Sandbox, port: str)
     # The name is not found; or the port is closed at the first address and open at the second one.
     first = "mail.invalid" if port == "open" else "127.0.0.3"
     await device.use(SMTP, sandbox, server=first, secondary_server="localhost")
-    async with Accesses(device.records) as accesses:
-        access = await accesses.of("smtp")
+    async with Connector(device.records) as accesses:
+        access = await accesses.profile("smtp")
         async with open_smtp(access) as smtp:
             await smtp.noop()
         async with open_smtp(access, secondary=True) as smtp:
@@ -136,9 +136,9 @@ async def test_the_secondary_server(device: Device, sandbox: Sandbox, port: str)
 
 async def test_the_secondary_server_is_for_reaching_not_for_refusing(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox, security="tls", secondary_server="localhost")
-    async with Accesses(device.records) as accesses:
+    async with Connector(device.records) as accesses:
         with pytest.raises(NetworkError) as caught:
-            async with open_smtp(await accesses.of("smtp")):
+            async with open_smtp(await accesses.profile("smtp")):
                 pass
     assert caught.value.cause == "tls_port_mismatch"
     assert len(sandbox.dialogues) == 1
@@ -146,18 +146,18 @@ async def test_the_secondary_server_is_for_reaching_not_for_refusing(device: Dev
 
 async def test_of_two_that_cannot_be_reached_the_first_is_told(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox, server="mail.invalid", secondary_server="127.0.0.1", port=1)
-    async with Accesses(device.records) as accesses:
+    async with Connector(device.records) as accesses:
         with pytest.raises(NetworkError) as caught:
-            async with open_smtp(await accesses.of("smtp")):
+            async with open_smtp(await accesses.profile("smtp")):
                 pass
     assert caught.value.cause == "name_not_found"
 
 
 async def test_a_failure_in_the_session_is_no_reason_for_the_other_server(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox, secondary_server="localhost")
-    async with Accesses(device.records) as accesses:
+    async with Connector(device.records) as accesses:
         with pytest.raises(ZeroDivisionError):
-            async with open_smtp(await accesses.of("smtp")):
+            async with open_smtp(await accesses.profile("smtp")):
                 raise ZeroDivisionError
     assert len(sandbox.dialogues) == 1
 
@@ -165,12 +165,12 @@ async def test_a_failure_in_the_session_is_no_reason_for_the_other_server(device
 async def test_a_password(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox, keep=False)
     device.set(SMTP, authentication="password")
-    async with Accesses(device.records) as accesses:
+    async with Connector(device.records) as accesses:
         with pytest.raises(NotConfiguredError) as caught:
-            await accesses.of("smtp")
+            await accesses.profile("smtp")
         assert caught.value.missing == "password"
         device.set(SMTP, password="open sesame")
-        access = await accesses.of("smtp")
+        access = await accesses.profile("smtp")
         assert isinstance(access.auth, Password)
         assert "open sesame" not in repr(access)
         async with open_smtp(access):
@@ -179,18 +179,18 @@ async def test_a_password(device: Device, sandbox: Sandbox) -> None:
 
 async def test_a_file_of_authorities(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox)
-    async with Accesses(device.records) as accesses:
-        first = (await accesses.of("smtp")).context
-        assert (await accesses.of("smtp")).context is first
+    async with Connector(device.records) as accesses:
+        first = (await accesses.profile("smtp")).context
+        assert (await accesses.profile("smtp")).context is first
         (device.home / "ca.pem").write_text("nothing")
         with pytest.raises(InputError, match="certificate authorities"):
-            await accesses.of("smtp")
+            await accesses.profile("smtp")
 
 
 async def test_a_preset_fills_in_what_is_not_set(device: Device) -> None:
     device.set(SMTP, provider="microsoft365", authentication="none", account="a@example.com")
-    async with Accesses(device.records) as accesses:
-        access = await accesses.of("smtp")
+    async with Connector(device.records) as accesses:
+        access = await accesses.profile("smtp")
     assert (access.endpoint.host, access.endpoint.port) == ("smtp.office365.com", 587)
     assert access.endpoint.security is Security.STARTTLS
     assert access.settings.sender_address == "a@example.com"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailslot import InputError, Security
-from mailslot.slots.corrections import meant
+from mailslot.slots.normalization import normalize_change
 from mailslot.slots.records import Records
 from mailslot.slots.settings import Settings
 from mailslot.wire.secret import Secret
@@ -49,7 +49,7 @@ def records(tmp_path: Path) -> Records:
     ],
 )
 def test_addresses(protocol: Protocol, entered: str, expected: dict[str, object]) -> None:
-    found = meant({"server": entered}, Settings(), protocol)
+    found = normalize_change({"server": entered}, Settings(), protocol)
     assert found.values == expected
     assert len(found.notes) == (expected["server"] != entered.strip())
     assert all(str(value) in found.notes[0] for value in expected.values() if found.notes)

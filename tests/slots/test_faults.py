@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailslot import InputError, Security
-from mailslot.slots.contents import SettingsFileError
+from mailslot.slots.settings_document import SettingsFileError
 from mailslot.slots.toml_file import LARGEST, SettingsFile
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailslot import registry
-from mailslot.slots.contents import SettingsFileError
 from mailslot.slots.keys import Key, flag, list_of, number, text
 from mailslot.slots.section import DEVICE, Section, find_section, section_names
+from mailslot.slots.settings_document import SettingsFileError
 from mailslot.slots.toml_file import SettingsFile
 
 if TYPE_CHECKING:

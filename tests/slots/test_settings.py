@@ -12,7 +12,7 @@ import pytest
 from mailslot import InputError, Security
 from mailslot.slots.records import Records
 from mailslot.slots.settings import KEYS, Settings
-from mailslot.slots.slot import PROTOCOLS, SLOTS, doors, find_slot
+from mailslot.slots.slot import PROTOCOLS, SLOTS, find_slot, slots_of
 from mailslot.slots.toml_file import SettingsFile
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def test_seven_slots_five_records() -> None:
         ("status.pop", "POP", "status-pop"),
     ]
     assert len(PROTOCOLS) == 5
-    assert [slot.id for slot in doors("smtp")] == ["network.smtp", "network.quick", "install.quick"]
+    assert [slot.id for slot in slots_of("smtp")] == ["network.smtp", "network.quick", "install.quick"]
 
 
 def test_unknown_slot_suggests_the_nearest() -> None:

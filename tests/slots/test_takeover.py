@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailslot.errors import MailError
-from mailslot.slots.contents import SettingsFileError
 from mailslot.slots.records import Records
+from mailslot.slots.settings_document import SettingsFileError
 from mailslot.slots.takeover import plan_takeover, take_over
 from mailslot.wire.secret import Secret
 

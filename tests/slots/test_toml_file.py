@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailslot import InputError
-from mailslot.slots.contents import SettingsFileError
 from mailslot.slots.section import DEVICE
+from mailslot.slots.settings_document import SettingsFileError
 from mailslot.slots.toml_file import SettingsFile
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailslot import InputError, Security
-from mailslot.slots.contents import SettingsFileError
 from mailslot.slots.records import Records
 from mailslot.slots.section import DEVICE
+from mailslot.slots.settings_document import SettingsFileError
 from mailslot.slots.takeover import plan_takeover, take_over
 from mailslot.slots.transfer import export_settings
 from mailslot.wire.secret import Secret

@@ -15,7 +15,7 @@ from mailslot import (
     connect_smtp,
 )
 from mailslot.smtp.address import Address
-from mailslot.smtp.protocol import Answer, SmtpProtocol
+from mailslot.smtp.protocol import ReplyReceived, SmtpProtocol
 from mailslot.wire.protocol_error import RemoteProtocolError
 from mailslot_plugins.conformance.doubles import Tokens
 from transcripts import Client, Server
@@ -56,7 +56,7 @@ def play_core(
 
     def drain() -> None:
         while (event := core.next_event()) is not None:
-            verb = event.verb.value if isinstance(event, Answer) else "farewell"
+            verb = event.verb.value if isinstance(event, ReplyReceived) else "farewell"
             heard.append((verb, event.reply.code, event.reply.enhanced))
 
     remaining = iter(enumerate(steps))
@@ -92,7 +92,7 @@ def _say(core: SmtpProtocol, step: Client, transcript: Transcript) -> bytes:
         return core.end()
     line = step.octets.decode().removesuffix("\r\n").replace("{any}", "client.example")
     verb, _, argument = line.partition(" ")
-    if core.state.name == "SIGN_IN":
+    if core.state.name == "AUTH":
         return core.cancel() if line == "*" else core.respond(base64.b64decode(line, validate=True))
     match verb:
         case "EHLO":

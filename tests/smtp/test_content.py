@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from mailslot import InputError
 from mailslot.message.message import Message as OwnMessage
-from mailslot.smtp.content import PIECE, Octets, as_content, canonical_size, read
-from mailslot.wire.dots import Stuffer
+from mailslot.smtp.content import PIECE, BytesContent, as_content, canonical_size, read
+from mailslot.wire.dots import DotStuffer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -54,7 +54,7 @@ messages = st.lists(
 
 @given(messages)
 def test_blind_copies_leave_whatever_the_line_ends(data: bytes) -> None:
-    content = Octets(data)
+    content = BytesContent(data)
     sent = canonical(content.data)
     assert content.size == len(sent)
     header, _, body = (b"\r\n" + sent).partition(b"\r\n\r\n")
@@ -120,8 +120,8 @@ async def test_long_octets_come_in_pieces() -> None:
 
 @given(st.binary(max_size=60))
 def test_the_size_is_what_is_sent(data: bytes) -> None:
-    content = Octets(b"\r\n" + data)
-    stuffer = Stuffer()
+    content = BytesContent(b"\r\n" + data)
+    stuffer = DotStuffer()
     stuffer.feed(content.data)
     stuffer.finish()
     assert content.size == stuffer.size

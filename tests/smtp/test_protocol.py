@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailslot.smtp.address import Address
-from mailslot.smtp.protocol import Answer, Event, Farewell, SmtpProtocol
+from mailslot.smtp.protocol import Event, ReplyReceived, ServerClosing, SmtpProtocol
 from mailslot.smtp.states import State, Verb
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 
@@ -39,7 +39,7 @@ def content(*offers: str) -> SmtpProtocol:
 
 def test_commands() -> None:
     core = SmtpProtocol()
-    assert core.unanswered == 1
+    assert core.pending == 1
     core.receive(b"220 mail\r\n")
     core.next_event()
     assert core.ehlo("[IPv6:2001:db8::7]") == b"EHLO [IPv6:2001:db8::7]\r\n"
@@ -70,7 +70,7 @@ def test_a_sign_in() -> None:
     core.auth("XOAUTH2")
     core.receive(b"334 \r\n")
     core.next_event()
-    assert core.state is State.SIGN_IN
+    assert core.state is State.AUTH
     long = b"x" * 12_288
     assert core.respond(long) == base64.b64encode(long) + b"\r\n"
     core.receive(b"334 e30=\r\n")
@@ -109,7 +109,7 @@ def test_starttls_forgets_everything() -> None:
     core = ready("STARTTLS", "SIZE 10", "AUTH PLAIN")
     core.starttls()
     core.receive(b"220 go\r\n")
-    assert isinstance(core.next_event(), Answer)
+    assert isinstance(core.next_event(), ReplyReceived)
     core.tls_started()
     assert core.state is State.CONNECTED
     assert core.encrypted
@@ -160,7 +160,7 @@ def test_an_answer_before_anything_was_asked() -> None:
     assert core.unread == 1
     with pytest.raises(RemoteProtocolError, match="before anything was asked"):
         core.noop()
-    assert core.unanswered == 0
+    assert core.pending == 0
 
 
 def test_a_reply_too_many() -> None:
@@ -174,7 +174,7 @@ def test_a_farewell() -> None:
     core = ready("PIPELINING")
     core.receive(b"421 bye\r\n")
     event = core.next_event()
-    assert isinstance(event, Farewell)
+    assert isinstance(event, ServerClosing)
     assert event.reply.code == 421
     assert core.state is State.CLOSED
     with pytest.raises(LocalProtocolError):
@@ -190,7 +190,7 @@ def test_421_ends_a_group() -> None:
     answers = list(iter(core.next_event, None))
     assert [event.reply.code for event in answers] == [250, 421]
     assert core.state is State.CLOSED
-    assert core.unanswered == 0
+    assert core.pending == 0
 
 
 @pytest.mark.parametrize("reply", [b"554 no\r\n", b"452 full\r\n", b"421 bye\r\n"])
@@ -199,8 +199,8 @@ def test_a_refusal_in_the_middle_of_the_content(reply: bytes) -> None:
     core.content(b"a")
     core.receive(reply)
     event = core.next_event()
-    assert isinstance(event, Answer)
-    assert event.verb is Verb.END
+    assert isinstance(event, ReplyReceived)
+    assert event.verb is Verb.END_OF_DATA
     assert core.state is State.CLOSED
     with pytest.raises(LocalProtocolError):
         core.content(b"b")
@@ -305,7 +305,7 @@ def test_nothing_in_a_command_ends_it(name: str) -> None:
     core.mail(A)
     with pytest.raises(LocalProtocolError, match="control character"):
         core.rcpt(Address(name, name))
-    assert core.unanswered == 1
+    assert core.pending == 1
 
 
 def test_the_limits_of_commands() -> None:
@@ -328,9 +328,9 @@ VERBS = {
     "mail": Verb.MAIL,
     "rcpt": Verb.RCPT,
     "data": Verb.DATA,
-    "end": Verb.END,
+    "end": Verb.END_OF_DATA,
     "bdat": Verb.BDAT,
-    "last": Verb.LAST,
+    "last": Verb.BDAT_LAST,
     "rset": Verb.RSET,
     "noop": Verb.NOOP,
     "ehlo": Verb.EHLO,
@@ -388,11 +388,13 @@ def test_whatever_both_sides_do_ends_in_an_event_or_a_protocol_error(script: lis
     taken = [
         event
         for event in heard
-        if isinstance(event, Answer) and event.verb in {Verb.END, Verb.LAST} and event.reply.positive
+        if isinstance(event, ReplyReceived)
+        and event.verb in {Verb.END_OF_DATA, Verb.BDAT_LAST}
+        and event.reply.positive
     ]
     assert len(taken) <= said.count("end") + said.count("last")
-    answered = [event.verb for event in heard if isinstance(event, Answer)]
+    answered = [event.verb for event in heard if isinstance(event, ReplyReceived)]
     asked = [VERBS[name] for name in said]
     # Answers belong to what was said by count alone; only an early refusal answers what was not said yet.
-    early = answered[-1:] == [Verb.END] and len(answered) > len(asked)
+    early = answered[-1:] == [Verb.END_OF_DATA] and len(answered) > len(asked)
     assert answered[: len(answered) - early] == asked[: len(answered) - early]

@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from mailslot import MailError, Receipt, RefusedError, Submission, connect_smtp
-from mailslot.smtp.replies import ReplyReader
+from mailslot.smtp.replies import ReplyParser
 from mailslot.wire.protocol_error import RemoteProtocolError
 from smtp.servers import SENDER, Wire, serving, unstuffed
 
@@ -135,7 +135,7 @@ class RandomServer:
 
 def is_a_reply(octets: bytes) -> bool:
     """Whether something was answered at all."""
-    reader = ReplyReader()
+    reader = ReplyParser()
     reader.feed(octets)
     try:
         return reader.next() is not None

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from mailslot import Reply
 from mailslot.smtp.limits import MAX_REPLY, MAX_REPLY_LINE, MAX_REPLY_LINES
-from mailslot.smtp.replies import ReplyReader
+from mailslot.smtp.replies import ReplyParser
 from mailslot.wire.protocol_error import RemoteProtocolError
 
 
 def replies_in(*pieces: bytes) -> list[Reply]:
-    reader = ReplyReader()
+    reader = ReplyParser()
     replies = []
     for piece in pieces:
         reader.feed(piece)
@@ -102,7 +102,7 @@ def test_what_can_never_become_one_is_told_without_its_end(octets: bytes) -> Non
 
 @pytest.mark.parametrize("octets", [b"", b"2", b"25", b"250", b"250 ", b"250-", b"250-a\r\n", b"250-a\r\n2", b"250\r"])
 def test_what_can_still_become_one_is_waited_for(octets: bytes) -> None:
-    reader = ReplyReader()
+    reader = ReplyParser()
     reader.feed(octets)
     assert reader.next() is None
     assert len(reader) == len(octets)

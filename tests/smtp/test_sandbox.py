@@ -15,7 +15,7 @@ from mailslot import OAuth, Password, SignInError, connect_smtp
 from mailslot import Transcript as Notes
 from mailslot.message.attachment import Attachment
 from mailslot.message.message import Message as OwnMessage
-from mailslot.smtp.replies import ReplyReader
+from mailslot.smtp.replies import ReplyParser
 from mailslot_plugins import sandbox as sandboxes
 from mailslot_plugins.conformance.doubles import Tokens
 from transcripts import Client, Server, load, parse
@@ -53,7 +53,7 @@ def codes(replies: list[Reply]) -> list[tuple[int | None, str | None]]:
 
 
 def replies_in(octets: bytes) -> list[Reply]:
-    reader = ReplyReader()
+    reader = ReplyParser()
     reader.feed(octets)
     return list(iter(reader.next, None))
 
@@ -74,7 +74,7 @@ async def test_the_sandbox_says_the_same(transcript: Transcript) -> None:
                 for step in steps:
                     if isinstance(step, Server):
                         expected = replies_in(step.octets)
-                        reader, heard = ReplyReader(), []
+                        reader, heard = ReplyParser(), []
                         with anyio.fail_after(60):
                             while len(heard) < len(expected):
                                 reader.feed(await stream.receive())

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from mailslot import InputError, connect_smtp
 from mailslot.smtp import standard
-from mailslot.smtp.content import Content, Octets, as_content, flatten
+from mailslot.smtp.content import BytesContent, Content, as_content, flatten
 from mailslot.smtp.standard import content_of, streamed
-from mailslot.wire.dots import Canonical
+from mailslot.wire.dots import LineEndNormalizer
 from smtp.servers import SENDER, TO, Wire, serving, unstuffed
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def octets_of(content: Content) -> bytes:
-    canonical = Canonical()
+    canonical = LineEndNormalizer()
     pieces = [canonical.feed(piece) async for piece in content.chunks()]
     return b"".join(pieces) + canonical.finish()
 
@@ -140,7 +140,7 @@ SHAPES: dict[str, Callable[[], Message]] = {
 async def test_the_octets_are_those_of_the_standard_library(shape: str) -> None:
     given_ = SHAPES[shape]()
     before = given_.as_bytes()
-    content, whole = await streamed(given_), Octets(flatten(SHAPES[shape]()))
+    content, whole = await streamed(given_), BytesContent(flatten(SHAPES[shape]()))
     expected = await octets_of(whole)
     assert await octets_of(content) == expected
     # Another try begins anew.
@@ -153,7 +153,7 @@ async def test_the_octets_are_those_of_the_standard_library(shape: str) -> None:
 @pytest.mark.parametrize("shape", ["attachments", "forwarded", "old", "8bit", "8bit, by the old policy", "empty lines"])
 async def test_these_are_streamed(shape: str) -> None:
     content = await streamed(SHAPES[shape]())
-    assert not isinstance(content, Octets)
+    assert not isinstance(content, BytesContent)
 
 
 @given(
@@ -178,7 +178,7 @@ async def test_any_text(texts: list[str], eight_bit: bool) -> None:
         patch.setattr(standard, "LONG", 20)
         patch.setattr(standard, "PIECE", 160)
         content = await streamed(made())
-    expected = await octets_of(Octets(flatten(made())))
+    expected = await octets_of(BytesContent(flatten(made())))
     assert await octets_of(content) == expected
     assert content.size == len(expected)
 
@@ -251,7 +251,7 @@ async def test_others_have_their_turns(kind: str) -> None:
 async def test_it_is_sent_as_it_is() -> None:
     given_ = with_attachments()
     given_.add_attachment(b"x" * 300_000, maintype="image", subtype="tiff", filename="page.tif")
-    expected = await octets_of(Octets(flatten(given_)))
+    expected = await octets_of(BytesContent(flatten(given_)))
 
     async def server(wire: Wire) -> None:
         await wire.greet("PIPELINING", "SIZE")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mailslot.smtp.address import Address
-from mailslot.smtp.protocol import _ENDS_GROUP, Answer, SmtpProtocol
-from mailslot.smtp.states import ANSWERED, PERMITTED, State, Verb, optimistic_state
+from mailslot.smtp.protocol import _ENDS_GROUP, ReplyReceived, SmtpProtocol
+from mailslot.smtp.states import PERMITTED, TRANSITIONS, State, Verb, optimistic_state
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 
 A = Address("a@example.com", "a@example.com")
@@ -23,10 +23,10 @@ WAYS: dict[State, list[tuple[str | None, bytes]]] = {
     State.CONNECTED: GREETED,
     State.READY: READY,
     State.UPGRADE: [*READY, ("starttls", b"220 go\r\n")],
-    State.SIGN_IN: [*READY, ("auth", b"334 \r\n")],
+    State.AUTH: [*READY, ("auth", b"334 \r\n")],
     State.SENDER: SENDER,
     State.RECIPIENTS: RECIPIENTS,
-    State.CONTENT: [*RECIPIENTS, ("data", b"354 go\r\n")],
+    State.DATA: [*RECIPIENTS, ("data", b"354 go\r\n")],
     State.CHUNKS: [*RECIPIENTS, ("bdat", b"250 ok\r\n")],
     State.NEEDS_RSET: [*RECIPIENTS, ("bdat", b"452 full\r\n")],
     State.CLOSED: [*READY, ("quit", b"221 bye\r\n")],
@@ -59,9 +59,9 @@ VERBS = {
     "mail": Verb.MAIL,
     "rcpt": Verb.RCPT,
     "data": Verb.DATA,
-    "end": Verb.END,
+    "end": Verb.END_OF_DATA,
     "bdat": Verb.BDAT,
-    "last": Verb.LAST,
+    "last": Verb.BDAT_LAST,
     "rset": Verb.RSET,
     "noop": Verb.NOOP,
     "quit": Verb.QUIT,
@@ -73,10 +73,10 @@ MAY = {
     State.CONNECTED: "ehlo helo noop quit",
     State.READY: "ehlo starttls auth mail rset noop quit",
     State.UPGRADE: "",
-    State.SIGN_IN: "response cancel",
+    State.AUTH: "response cancel",
     State.SENDER: "rcpt rset noop quit",
     State.RECIPIENTS: "rcpt data bdat last rset noop quit",
-    State.CONTENT: "end",
+    State.DATA: "end",
     State.CHUNKS: "bdat last rset noop quit",
     State.NEEDS_RSET: "rset noop quit",
     State.CLOSED: "",
@@ -89,7 +89,7 @@ def at(state: State) -> SmtpProtocol:
         if said is not None:
             SAY[said](core)
         core.receive(answered)
-        assert isinstance(core.next_event(), Answer)
+        assert isinstance(core.next_event(), ReplyReceived)
     assert core.state is state
     return core
 
@@ -98,16 +98,16 @@ def at(state: State) -> SmtpProtocol:
 @pytest.mark.parametrize("state", WAYS, ids=lambda state: state.name)
 def test_what_may_be_said(state: State, name: str) -> None:
     core = at(state)
-    waiting = core.unanswered
+    waiting = core.pending
     if name in MAY[state].split():
         assert SAY[name](core).endswith(
             b"\r\n" if name not in {"bdat", "last"} else b"x" if name == "bdat" else b"\r\n"
         )
-        assert core.unanswered == waiting + 1
+        assert core.pending == waiting + 1
     else:
         with pytest.raises(LocalProtocolError):
             SAY[name](core)
-        assert core.unanswered == waiting
+        assert core.pending == waiting
         assert core.state is state
 
 
@@ -121,10 +121,18 @@ def test_what_an_answer_does(state: State, name: str, code: int) -> None:
     core = at(state)
     SAY[name](core)
     core.receive(b"%d ok\r\n" % code)
-    outcome = ANSWERED[state, VERBS[name]]
+    outcome = TRANSITIONS[state, VERBS[name]]
     # Of 3yz, only the code that a command knows asks for more (RFC 5321 section 3.3, RFC 4954 section 4).
     asks_on = code == {"data": 354, "auth": 334, "response": 334}.get(name)
-    after = outcome.done if code < 300 else outcome.refused if code >= 400 else outcome.more if asks_on else None
+    after = (
+        outcome.positive
+        if code < 300
+        else outcome.negative
+        if code >= 400
+        else outcome.intermediate
+        if asks_on
+        else None
+    )
     if code == 421:
         after = State.CLOSED
     if after is None:
@@ -132,10 +140,10 @@ def test_what_an_answer_does(state: State, name: str, code: int) -> None:
             core.next_event()
         return
     event = core.next_event()
-    assert isinstance(event, Answer)
+    assert isinstance(event, ReplyReceived)
     assert event.verb is VERBS[name]
     assert core.state is after
-    assert core.unanswered == 0
+    assert core.pending == 0
 
 
 def test_the_tables_agree() -> None:
@@ -143,15 +151,15 @@ def test_the_tables_agree() -> None:
     assert set(PERMITTED) == set(State)
     for state, verbs in PERMITTED.items():
         for verb in verbs:
-            assert (state, verb) in ANSWERED
+            assert (state, verb) in TRANSITIONS
             assert optimistic_state(state, verb) in State
-    for (state, verb), outcome in ANSWERED.items():
+    for (state, verb), outcome in TRANSITIONS.items():
         if verb in _ENDS_GROUP:
             continue
         # Whatever was sent behind `verb` in hope has an answer in the state that came instead.
-        for after in {outcome.done, outcome.refused, outcome.more} - {None}:
+        for after in {outcome.positive, outcome.negative, outcome.intermediate} - {None}:
             for behind in PERMITTED[optimistic_state(state, verb)]:
-                assert (after, behind) in ANSWERED, (state, verb, after, behind)
+                assert (after, behind) in TRANSITIONS, (state, verb, after, behind)
 
 
 def test_groups_are_only_sent_where_they_may_be() -> None:
@@ -187,10 +195,12 @@ def test_a_whole_transaction_and_the_next_one_in_groups() -> None:
     core.next_event()
     group = core.mail(A) + core.rcpt(A) + core.rcpt(A) + core.data()
     assert group.count(b"\r\n") == 4
-    assert core.unanswered == 4
+    assert core.pending == 4
     assert core.state is State.READY
     core.receive(b"250 ok\r\n550 no\r\n250 ok\r\n354 go\r\n")
-    verbs = [(event.verb, event.reply.code) for event in iter(core.next_event, None) if isinstance(event, Answer)]
+    verbs = [
+        (event.verb, event.reply.code) for event in iter(core.next_event, None) if isinstance(event, ReplyReceived)
+    ]
     assert verbs == [(Verb.MAIL, 250), (Verb.RCPT, 550), (Verb.RCPT, 250), (Verb.DATA, 354)]
     assert core.content(b".a\r") == b"..a"
     assert core.content(b"\nb") == b"\r\nb"
@@ -200,11 +210,11 @@ def test_a_whole_transaction_and_the_next_one_in_groups() -> None:
     core.mail(A)
     core.rcpt(A)
     core.data()
-    assert core.unanswered == 4
+    assert core.pending == 4
     core.receive(b"250 queued\r\n")
     event = core.next_event()
-    assert isinstance(event, Answer)
-    assert event.verb is Verb.END
+    assert isinstance(event, ReplyReceived)
+    assert event.verb is Verb.END_OF_DATA
 
 
 def test_the_answer_to_mail_decides_what_the_rest_of_a_group_means() -> None:

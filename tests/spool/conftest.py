@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.fixtures import need
-from mailslot.smtp.content import Octets
+from mailslot.smtp.content import BytesContent
 from mailslot.spool.job import NewJob
 from mailslot.spool.limits import Limits
 from mailslot.spool.spool import Spool
@@ -73,7 +73,7 @@ def new(*recipients: str, via: str = "smtp", pipeline: str = "scan", **values: o
 
 
 def message(text: bytes = MESSAGE) -> Content:
-    return Octets(text)
+    return BytesContent(text)
 
 
 async def octets(content: Content) -> bytes:

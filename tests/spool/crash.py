@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 import anyio
 
 from child import fork, status
-from mailslot.smtp.content import Octets
+from mailslot.smtp.content import BytesContent
 from mailslot.spool.job import NewJob
 from mailslot.spool.spool import Spool
 
@@ -86,7 +86,7 @@ async def handle(spool: Spool) -> None:
         assert taken.path.read_bytes() == text(mail.uid)
         name = f"reply-{mail.uid}"
         await spool.accept(
-            NewJob("status", "smtp", "", ["a@example.com"], key=mail.digest, subject=name), Octets(text(name))
+            NewJob("status", "smtp", "", ["a@example.com"], key=mail.digest, subject=name), BytesContent(text(name))
         )
         await spool.ledger.done(mail.id)
 
@@ -102,7 +102,7 @@ async def deliver(spool: Spool, server: Server) -> None:
 
 async def accept(spool: Spool, name: str) -> Job:
     new = NewJob("scan", "smtp", "s@example.com", ["a@example.com"], key=name, subject=name)
-    return await spool.accept(new, Octets(text(name)))
+    return await spool.accept(new, BytesContent(text(name)))
 
 
 async def journey(home: Path, server: Server) -> None:

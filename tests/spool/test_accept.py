@@ -14,7 +14,7 @@ import pytest
 from mailslot import InputError
 from mailslot.message.attachment import Attachment
 from mailslot.message.message import Message
-from mailslot.smtp.content import Octets, as_content
+from mailslot.smtp.content import BytesContent, as_content
 from mailslot.spool.spool import Spool
 from spool.conftest import MESSAGE, NOON, Clock, files, message, new, octets
 
@@ -75,7 +75,7 @@ async def test_the_message_is_frozen(spool: Spool, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", [b"Subject: x\n\nbare\n.\n", b"Subject: x\r\rold", b"", b"Bcc: y\n\nx"])
 async def test_line_ends_become_crlf(spool: Spool, text: bytes) -> None:
-    job = await spool.accept(new(), Octets(text))
+    job = await spool.accept(new(), BytesContent(text))
     kept = await octets(spool.content(job))
     assert kept.replace(b"\r\n", b"").count(b"\n") == kept.replace(b"\r\n", b"").count(b"\r") == 0
     assert not kept or kept.endswith(b"\r\n")

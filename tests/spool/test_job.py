@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mailslot import InputError
 from mailslot.spool import transitions
 from mailslot.spool.job import STATES, TRANSITIONS, UNFINISHED, Event, Job, Recipient, Refusal, State, next_state
-from mailslot.spool.transitions import Answers, Failure, retry, settle
+from mailslot.spool.transitions import Failure, RecipientReplies, retry, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,8 +106,8 @@ STEPS: dict[Event, Callable[[Job, float], Job]] = {
     "requeue": transitions.requeue,
     "hand_over": transitions.hand_over,
     "abandon": transitions.abandon,
-    "deliver": lambda job, now: settle(job, now, Answers(accepted=ADDRESSES)),
-    "continue": lambda job, now: settle(job, now, Answers()),
+    "deliver": lambda job, now: settle(job, now, RecipientReplies(accepted=ADDRESSES)),
+    "continue": lambda job, now: settle(job, now, RecipientReplies()),
     "defer": lambda job, now: transitions.defer(job, now, FAILURE, 100.0),
     "fail": lambda job, now: transitions.fail(job, now, FAILURE),
     "hold": lambda job, now: transitions.hold(job, now, FAILURE),
@@ -149,7 +149,7 @@ recipients = st.lists(st.sampled_from(ADDRESSES), min_size=1, unique=True).flatm
 def test_answers(
     before: tuple[Recipient, ...], accepted: set[str], refused: dict[str, Refusal], until: float | None
 ) -> None:
-    new = settle(job(before), 50.0, Answers(accepted, refused, "250 ok", until))
+    new = settle(job(before), 50.0, RecipientReplies(accepted, refused, "250 ok", until))
     assert new.doubts == 0
     assert new.changed_at == 50.0
     for old, now in zip(before, new.recipients, strict=True):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailslot.spool.ledger import Ledger
-    from mailslot.spool.receiving import Receiving
+    from mailslot.spool.receiving import IncomingFile
 
 RECORD = "status-pop"
 DAY = 86400.0
@@ -32,7 +32,7 @@ def ledger(spool: Spool) -> Ledger:
     return spool.ledger
 
 
-async def receive(ledger: Ledger, uid: str, mail: bytes = MESSAGE, record: str = RECORD) -> Receiving:
+async def receive(ledger: Ledger, uid: str, mail: bytes = MESSAGE, record: str = RECORD) -> IncomingFile:
     async with ledger.receive(record, uid, len(mail)) as file:
         for start in range(0, len(mail), 100_000):
             await file.write(mail[start : start + 100_000])

@@ -8,8 +8,8 @@ import pytest
 
 from diagnosis.device import SCANNER, Device
 from mailslot import InputError, MailError
-from mailslot.diagnosis.catalogue import say
-from mailslot.slots.access import Accesses, open_smtp
+from mailslot.diagnosis.catalogue import explain
+from mailslot.slots.connector import Connector, open_smtp
 from mailslot_plugins.aiosmtplib.session import AiosmtplibSession
 from mailslot_plugins.sandbox import Fault, run_sandbox
 from service.outbox import ALICE, opened, received
@@ -56,7 +56,7 @@ async def test_the_connection_test(device: Device, sandbox: Sandbox, anyio_backe
     result = await device.test(SMTP, send=True)
     if anyio_backend == "trio":
         assert (result.ok, result.stage, result.diagnosis.cause) == (False, "resolve", "not_configured")
-        assert "aiosmtplib works on asyncio alone" in say(result.diagnosis).message
+        assert "aiosmtplib works on asyncio alone" in explain(result.diagnosis).message
         return
     assert result.ok
     stages = "resolve connect greeting capabilities tls token sign_in probe send"
@@ -100,8 +100,8 @@ async def test_jobs_are_delivered(device: Device, sandbox: Sandbox, anyio_backen
 
 
 async def test_it_is_that_client(device: Device, anyio_backend: str) -> None:
-    async with Accesses(device.records) as accesses:
-        access = await accesses.of("smtp")
+    async with Connector(device.records) as accesses:
+        access = await accesses.profile("smtp")
         if anyio_backend == "trio":
             with pytest.raises(InputError, match="set submitter to mailslot"):
                 async with open_smtp(access):
@@ -118,7 +118,7 @@ async def test_a_client_that_is_not_there_any_more(device: Device, sandbox: Sand
     path.write_text(path.read_text().replace('"aiosmtplib"', '"gone"'))
     result = await device.test(SMTP)
     assert (result.ok, result.stage) == (False, "resolve")
-    assert "There is no submitter 'gone'" in say(result.diagnosis).message
+    assert "There is no submitter 'gone'" in explain(result.diagnosis).message
     async with opened(device.records) as outbox:
         job = await outbox.accept(ALICE)
         await outbox.deliver_due()
@@ -126,6 +126,6 @@ async def test_a_client_that_is_not_there_any_more(device: Device, sandbox: Sand
         assert job.state in {"held", "deferred"}
         assert "'gone'" in job.sentence
     with pytest.raises(MailError):
-        async with Accesses(device.records) as accesses, open_smtp(await accesses.of("smtp")):
+        async with Connector(device.records) as accesses, open_smtp(await accesses.profile("smtp")):
             pass
     assert sandbox.dialogues == []

@@ -17,7 +17,7 @@ from starlette.routing import Mount, Route
 
 from mailslot_plugins.sandbox.provider import Issued, Provider
 from mailslot_plugins.sandbox.token_service import TokenService
-from mailslot_plugins.sandbox.web_server import OneSocket, answer
+from mailslot_plugins.sandbox.web_server import SocketConfig, answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -142,7 +142,7 @@ async def run_machine() -> AsyncIterator[Machine]:
     machine = Machine()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         machine.address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        async with answering(machine.app, OneSocket(listener, 0.1)):
+        async with answering(machine.app, SocketConfig(listener, 0.1)):
             try:
                 yield machine
             finally:
@@ -193,8 +193,8 @@ class _AsEntra(TokenService):
         return JSONResponse(members)
 
 
-class _WithTls(OneSocket):
-    """`OneSocket`, with TLS."""
+class _WithTls(SocketConfig):
+    """`SocketConfig`, with TLS."""
 
     def create_sockets(self) -> Sockets:
         return Sockets([self._listener.dup()], [], [])
@@ -215,7 +215,7 @@ async def run_entra(folder: Path, ca: trustme.CA, certificate: trustme.LeafCert)
 
 
 @asynccontextmanager
-async def answering(app: ASGIApp, settings: OneSocket) -> AsyncIterator[None]:
+async def answering(app: ASGIApp, settings: SocketConfig) -> AsyncIterator[None]:
     stop = anyio.Event()
     failure: BaseException | None = None
     async with anyio.create_task_group() as tasks:

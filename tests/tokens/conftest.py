@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailslot.oauth.client import Client
-from mailslot.oauth.discovery import complete
+from mailslot.oauth.client import OAuthClient
+from mailslot.oauth.discovery import complete_provider
 from mailslot.oauth.http import TokenHttp
-from mailslot.oauth.providers import custom
+from mailslot.oauth.providers import custom_provider
 from mailslot_plugins.sandbox import run_sandbox
 from tokens.people import USER
 
@@ -37,15 +37,15 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
-async def panel(sandbox: Sandbox, http: TokenHttp) -> Client:
+async def panel(sandbox: Sandbox, http: TokenHttp) -> OAuthClient:
     """An installed application without a secret, at the sandbox."""
     sandbox.provider.register("panel")
-    provider = await complete(custom(issuer=sandbox.issuer, scopes=SCOPES), http)
-    return Client(provider, "panel", USER, tuple(SCOPES.split()))
+    provider = await complete_provider(custom_provider(issuer=sandbox.issuer, scopes=SCOPES), http)
+    return OAuthClient(provider, "panel", USER, tuple(SCOPES.split()))
 
 
 @pytest.fixture
-async def lab_panel(provider: LabProvider, http: TokenHttp) -> Client:
+async def lab_panel(provider: LabProvider, http: TokenHttp) -> OAuthClient:
     """The same in the lab."""
-    known = await complete(custom(issuer=provider.issuer, scopes=SCOPES), http)
-    return Client(known, "panel", "alice@example.test", tuple(SCOPES.split()))
+    known = await complete_provider(custom_provider(issuer=provider.issuer, scopes=SCOPES), http)
+    return OAuthClient(known, "panel", "alice@example.test", tuple(SCOPES.split()))

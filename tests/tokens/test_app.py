@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lab.key_pair import KeyPair, make_key_pair
 from mailslot import InputError
-from mailslot.oauth.answer import Answer
 from mailslot.oauth.client import Certificate
-from mailslot.oauth.faults import Kind, TokenServiceError
 from mailslot.oauth.http import TokenHttp
+from mailslot.oauth.response import TokenServiceResponse
+from mailslot.oauth.token_errors import Remedy, TokenServiceError
 from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import ENTRA, GOOGLE, WebFault
 from mailslot_plugins.tokens.app import AppFlow
@@ -28,9 +28,9 @@ from tokens.people import USER, Nobody
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mailslot.oauth.answer import Answer
-    from mailslot.oauth.client import Client
-    from mailslot_plugins.sandbox import Said, Sandbox
+    from mailslot.oauth.client import OAuthClient
+    from mailslot.oauth.response import TokenServiceResponse
+    from mailslot_plugins.sandbox import Sandbox, ScriptedResponse
 
 pytestmark = pytest.mark.virtual_time
 
@@ -48,25 +48,25 @@ def public(key_pair: KeyPair) -> str:
 
 
 @pytest.fixture
-def app(sandbox: Sandbox, panel: Client) -> Client:
+def app(sandbox: Sandbox, panel: OAuthClient) -> OAuthClient:
     sandbox.provider.register("app", "s3cret", [USER])
     return replace(panel, client_id="app", client_secret=Secret("s3cret"), scopes=("mail.send",))
 
 
 @pytest.fixture
-def certified(sandbox: Sandbox, panel: Client, key_pair: KeyPair) -> Client:
+def certified(sandbox: Sandbox, panel: OAuthClient, key_pair: KeyPair) -> OAuthClient:
     sandbox.provider.register("certified", mailboxes=[USER], key=public(key_pair))
     certificate = Certificate(Secret(key_pair.key), key_pair.certificate)
     return replace(panel, client_id="certified", certificate=certificate, scopes=("mail.send",))
 
 
 @pytest.fixture
-def robot(sandbox: Sandbox, panel: Client, key_pair: KeyPair) -> Client:
+def robot(sandbox: Sandbox, panel: OAuthClient, key_pair: KeyPair) -> OAuthClient:
     sandbox.provider.register(ROBOT, mailboxes=[USER], key=public(key_pair))
     return robot_of(panel, key_file(key_pair))
 
 
-def robot_of(panel: Client, file: str) -> Client:
+def robot_of(panel: OAuthClient, file: str) -> OAuthClient:
     provider = replace(panel.provider, refused_flows={})
     return replace(panel, provider=provider, client_id="1234", client_secret=Secret(file), scopes=("mail.send",))
 
@@ -86,40 +86,40 @@ def key_file(key_pair: KeyPair, **changed: object) -> str:
 
 
 @pytest.mark.parametrize("post", [False, True])
-async def test_with_a_secret(sandbox: Sandbox, app: Client, http: TokenHttp, post: bool) -> None:
+async def test_with_a_secret(sandbox: Sandbox, app: OAuthClient, http: TokenHttp, post: bool) -> None:
     way = "client_secret_post" if post else "client_secret_basic"
     quirks = replace(app.provider.quirks, client_authentication=way)
     client = replace(app, provider=replace(app.provider, quirks=quirks))
     flow = AppFlow()
     grant = await flow.obtain(client, http, Nobody())
     assert (grant.flow, grant.refresh_token, grant.scopes) == ("app", None, ("mail.send",))
-    renewed = await flow.renew(client, http, grant)
+    renewed = await flow.refresh(client, http, grant)
     assert renewed.access_token not in {None, grant.access_token}
     assert renewed.obtained_at == grant.obtained_at
     assert renewed.access_token
     assert sandbox.provider.check(renewed.access_token.reveal(), USER, "mail.send") is None
 
 
-async def test_default_asks_for_all(sandbox: Sandbox, app: Client, http: TokenHttp) -> None:
+async def test_default_asks_for_all(sandbox: Sandbox, app: OAuthClient, http: TokenHttp) -> None:
     grant = await AppFlow().obtain(replace(app, scopes=("https://outlook.office365.com/.default",)), http, Nobody())
     assert set(grant.scopes) == sandbox.provider.scopes
 
 
-async def test_without_a_secret(panel: Client, http: TokenHttp) -> None:
+async def test_without_a_secret(panel: OAuthClient, http: TokenHttp) -> None:
     with pytest.raises(InputError, match="needs a client secret or a certificate"):
         await AppFlow().obtain(panel, http, Nobody())
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "PS256"])
 async def test_with_a_certificate(
-    sandbox: Sandbox, certified: Client, http: TokenHttp, key_pair: KeyPair, algorithm: str
+    sandbox: Sandbox, certified: OAuthClient, http: TokenHttp, key_pair: KeyPair, algorithm: str
 ) -> None:
     quirks = replace(certified.provider.quirks, assertion_algorithm=algorithm)
     client = replace(certified, provider=replace(certified.provider, quirks=quirks))
     flow = AppFlow()
     grant = await flow.obtain(client, http, Nobody())
     for _ in range(2):
-        grant = await flow.renew(client, http, grant)
+        grant = await flow.refresh(client, http, grant)
     assertions = sandbox.token_service.assertions
     assert len({claims["jti"] for claims in assertions.claims}) == 3
     octets = x509.load_pem_x509_certificate(key_pair.certificate.encode()).public_bytes(Encoding.DER)
@@ -133,19 +133,19 @@ async def test_with_a_certificate(
     assert sandbox.token_service.requests == ["token client_credentials 200"] * 3
 
 
-async def test_with_somebody_elses_certificate(sandbox: Sandbox, certified: Client, http: TokenHttp) -> None:
+async def test_with_somebody_elses_certificate(sandbox: Sandbox, certified: OAuthClient, http: TokenHttp) -> None:
     other = make_key_pair("other")
     client = replace(certified, certificate=Certificate(Secret(other.key), other.certificate))
     with pytest.raises(TokenServiceError) as refused:
         await AppFlow().obtain(client, http, Nobody())
-    assert (refused.value.cause, refused.value.kind) == ("app_secret_invalid", Kind.CONFIGURATION)
+    assert (refused.value.cause, refused.value.kind) == ("app_secret_invalid", Remedy.CONFIGURATION)
     assert not sandbox.token_service.assertions.claims
 
 
 @pytest.mark.parametrize("hours", [-5, 5, 24 * 365 * 20])
 @pytest.mark.parametrize("who", ["certified", "robot"])
 async def test_with_a_wrong_clock(
-    sandbox: Sandbox, http: TokenHttp, certified: Client, robot: Client, who: str, hours: float
+    sandbox: Sandbox, http: TokenHttp, certified: OAuthClient, robot: OAuthClient, who: str, hours: float
 ) -> None:
     """The service's own clock is learnt from its first refusal, and the second assertion is dated by it."""
     client = certified if who == "certified" else robot
@@ -153,7 +153,7 @@ async def test_with_a_wrong_clock(
     flow = AppFlow() if who == "certified" else ServiceAccountFlow()
     grant = await flow.obtain(client, http, Nobody())
     assert abs(grant.skew - hours * 3600) < 5
-    await flow.renew(client, http, grant)
+    await flow.refresh(client, http, grant)
     assert [request.rpartition(" ")[2] for request in sandbox.token_service.requests] == [
         "401" if who == "certified" else "400",
         "200",
@@ -161,11 +161,11 @@ async def test_with_a_wrong_clock(
     ]
 
 
-async def test_a_service_account(sandbox: Sandbox, robot: Client, http: TokenHttp) -> None:
+async def test_a_service_account(sandbox: Sandbox, robot: OAuthClient, http: TokenHttp) -> None:
     flow = ServiceAccountFlow()
     grant = await flow.obtain(robot, http, Nobody())
     assert (grant.flow, grant.refresh_token, grant.scopes) == ("service_account", None, ("mail.send",))
-    renewed = await flow.renew(robot, http, grant)
+    renewed = await flow.refresh(robot, http, grant)
     assert renewed.access_token not in {None, grant.access_token}
     assert renewed.access_token
     assert sandbox.provider.check(renewed.access_token.reveal(), USER, "mail.send") is None
@@ -179,11 +179,13 @@ async def test_a_service_account(sandbox: Sandbox, robot: Client, http: TokenHtt
     assert sandbox.token_service.requests == ["token urn:ietf:params:oauth:grant-type:jwt-bearer 200"] * 2
 
 
-async def test_the_key_file_never_leaves(robot: Client) -> None:
-    sent: list[tuple[dict[str, str | Secret], Client | None]] = []
+async def test_the_key_file_never_leaves(robot: OAuthClient) -> None:
+    sent: list[tuple[dict[str, str | Secret], OAuthClient | None]] = []
 
     class Watched(TokenHttp):
-        async def post(self, url: str, form: Mapping[str, str | Secret], *, client: Client | None = None) -> Answer:
+        async def post(
+            self, url: str, form: Mapping[str, str | Secret], *, client: OAuthClient | None = None
+        ) -> TokenServiceResponse:
             sent.append((dict(form), client))
             return await super().post(url, form, client=client)
 
@@ -195,10 +197,10 @@ async def test_the_key_file_never_leaves(robot: Client) -> None:
     assert (client.client_id, client.client_secret, client.certificate) == ("", None, None)
 
 
-async def test_a_service_account_for_a_mailbox_that_is_not_delegated(robot: Client, http: TokenHttp) -> None:
+async def test_a_service_account_for_a_mailbox_that_is_not_delegated(robot: OAuthClient, http: TokenHttp) -> None:
     with pytest.raises(TokenServiceError) as refused:
         await ServiceAccountFlow().obtain(replace(robot, account="boss@example.com"), http, Nobody())
-    assert (refused.value.cause, refused.value.kind) == ("consent_missing", Kind.CONFIGURATION)
+    assert (refused.value.cause, refused.value.kind) == ("consent_missing", Remedy.CONFIGURATION)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +217,7 @@ async def test_a_service_account_for_a_mailbox_that_is_not_delegated(robot: Clie
     ],
 )
 async def test_what_is_no_key_file(
-    sandbox: Sandbox, panel: Client, http: TokenHttp, key_pair: KeyPair, file: Callable[[KeyPair], str]
+    sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, key_pair: KeyPair, file: Callable[[KeyPair], str]
 ) -> None:
     secret = file(key_pair)
     with pytest.raises(InputError, match="the whole JSON that Google Cloud gave") as refused:
@@ -225,7 +227,9 @@ async def test_what_is_no_key_file(
     assert not sandbox.token_service.requests
 
 
-async def test_a_key_file_without_a_key(sandbox: Sandbox, panel: Client, http: TokenHttp, key_pair: KeyPair) -> None:
+async def test_a_key_file_without_a_key(
+    sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, key_pair: KeyPair
+) -> None:
     file = key_file(key_pair, private_key=key_pair.key.replace("\n", "\nA", 1))
     with pytest.raises(InputError) as refused:
         await ServiceAccountFlow().obtain(robot_of(panel, file), http, Nobody())
@@ -236,18 +240,20 @@ async def test_a_key_file_without_a_key(sandbox: Sandbox, panel: Client, http: T
 @pytest.mark.parametrize(
     ("said", "cause", "kind"),
     [
-        (ENTRA[7000215], "app_secret_invalid", Kind.CONFIGURATION),
-        (ENTRA[7000222], "app_secret_expired", Kind.CONFIGURATION),
-        (ENTRA[7000218], "app_type_wrong", Kind.CONFIGURATION),
-        (ENTRA[700025], "app_type_wrong", Kind.CONFIGURATION),
-        (ENTRA[700016], "app_or_tenant_unknown", Kind.CONFIGURATION),
-        (ENTRA[53003], "sign_in_blocked_by_policy", Kind.CONFIGURATION),
-        (ENTRA[90033], "token_service_busy", Kind.PASSING),
-        (GOOGLE["not delegated"], "consent_missing", Kind.CONFIGURATION),
-        (GOOGLE["no such client"], "app_or_tenant_unknown", Kind.CONFIGURATION),
+        (ENTRA[7000215], "app_secret_invalid", Remedy.CONFIGURATION),
+        (ENTRA[7000222], "app_secret_expired", Remedy.CONFIGURATION),
+        (ENTRA[7000218], "app_type_wrong", Remedy.CONFIGURATION),
+        (ENTRA[700025], "app_type_wrong", Remedy.CONFIGURATION),
+        (ENTRA[700016], "app_or_tenant_unknown", Remedy.CONFIGURATION),
+        (ENTRA[53003], "sign_in_blocked_by_policy", Remedy.CONFIGURATION),
+        (ENTRA[90033], "token_service_busy", Remedy.WAIT),
+        (GOOGLE["not delegated"], "consent_missing", Remedy.CONFIGURATION),
+        (GOOGLE["no such client"], "app_or_tenant_unknown", Remedy.CONFIGURATION),
     ],
 )
-async def test_refusals(sandbox: Sandbox, app: Client, http: TokenHttp, said: Said, cause: str, kind: Kind) -> None:
+async def test_refusals(
+    sandbox: Sandbox, app: OAuthClient, http: TokenHttp, said: ScriptedResponse, cause: str, kind: Remedy
+) -> None:
     assert said.source
     sandbox.token_service.faults.append(WebFault("token", act=False, answer=said))
     with pytest.raises(TokenServiceError) as refused:
@@ -255,7 +261,7 @@ async def test_refusals(sandbox: Sandbox, app: Client, http: TokenHttp, said: Sa
     assert (refused.value.cause, refused.value.kind) == (cause, kind)
 
 
-async def test_where_it_is_not_allowed(app: Client, http: TokenHttp) -> None:
+async def test_where_it_is_not_allowed(app: OAuthClient, http: TokenHttp) -> None:
     for flow in (AppFlow(), ServiceAccountFlow()):
         provider = replace(app.provider, refused_flows={flow.name: "Somebody has to sign in."})
         with pytest.raises(InputError, match="Somebody has to sign in"):

@@ -14,10 +14,10 @@ import pytest
 
 from mailslot import InputError, TokenError
 from mailslot.oauth.claims import members_of
-from mailslot.oauth.client import Client
-from mailslot.oauth.faults import TokenServiceError
+from mailslot.oauth.client import OAuthClient
 from mailslot.oauth.presets import preset
 from mailslot.oauth.providers import Endpoints, Provider
+from mailslot.oauth.token_errors import TokenServiceError
 from mailslot_plugins.sandbox import WebFault
 from mailslot_plugins.tokens.authorization import Attempt, parse_parameters
 from tokens.people import USER, sign_in
@@ -33,7 +33,7 @@ ENDPOINTS = Endpoints(
     authorization=f"{ISSUER}/authorize?keep=this",
     names_issuer=True,
 )
-CLIENT = Client(Provider("custom", "Example", ENDPOINTS), "panel", USER, ("openid", "offline_access", "mail.send"))
+CLIENT = OAuthClient(Provider("custom", "Example", ENDPOINTS), "panel", USER, ("openid", "offline_access", "mail.send"))
 HERE = "http://127.0.0.1:50000"
 
 
@@ -156,7 +156,7 @@ def test_no_parameter_comes_twice() -> None:
     assert parse_parameters("code=mine&code=theirs") is None
 
 
-async def test_the_verifier_belongs_to_the_attempt(sandbox: Sandbox, panel: Client, http: TokenHttp) -> None:
+async def test_the_verifier_belongs_to_the_attempt(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
     first, second = Attempt(panel, HERE), Attempt(panel, HERE)
     parameters = parse_parameters(urlsplit(await sign_in(first.address)).query)
     assert parameters
@@ -173,7 +173,9 @@ async def test_the_verifier_belongs_to_the_attempt(sandbox: Sandbox, panel: Clie
 
 
 @pytest.mark.parametrize("id_token", ["", "e30.e30.e30", "no JWT"])
-async def test_an_id_token_without_our_nonce(sandbox: Sandbox, panel: Client, http: TokenHttp, id_token: str) -> None:
+async def test_an_id_token_without_our_nonce(
+    sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, id_token: str
+) -> None:
     sandbox.token_service.faults.append(WebFault("token", alter=lambda answer: {**answer, "id_token": id_token}))
     attempt = Attempt(panel, HERE)
     parameters = parse_parameters(urlsplit(await sign_in(attempt.address)).query)
@@ -203,7 +205,7 @@ async def test_an_id_token_without_our_nonce(sandbox: Sandbox, panel: Client, ht
     ],
 )
 async def test_an_id_token_of_another_sign_in_or_client(
-    sandbox: Sandbox, panel: Client, http: TokenHttp, changed: dict[str, object], is_ours: bool
+    sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, changed: dict[str, object], is_ours: bool
 ) -> None:
     def alter(answer: dict[str, object]) -> dict[str, object]:
         head, _, signature = str(answer["id_token"]).split(".")

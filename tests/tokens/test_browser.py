@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from mailslot import InputError, TokenError
-from mailslot.oauth.faults import TokenServiceError
+from mailslot.oauth.token_errors import TokenServiceError
 from mailslot_plugins.tokens import loopback
 from mailslot_plugins.tokens.browser import BrowserFlow
 from mailslot_plugins.tokens.loopback import open_loopback
@@ -21,7 +21,7 @@ from tokens.people import USER, Nobody, Somebody, get, sign_in
 if TYPE_CHECKING:
     import httpx2
 
-    from mailslot.oauth.client import Client
+    from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.http import TokenHttp
     from mailslot_plugins.sandbox import Sandbox
 
@@ -52,7 +52,7 @@ async def refuses_connections(address: str) -> bool:
     return False
 
 
-async def test_a_sign_in(sandbox: Sandbox, panel: Client, http: TokenHttp) -> None:
+async def test_a_sign_in(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
     pages: list[httpx2.Response] = []
     redirects: list[str] = []
 
@@ -75,7 +75,7 @@ async def test_a_sign_in(sandbox: Sandbox, panel: Client, http: TokenHttp) -> No
     assert await refuses_connections(redirects[0])
 
 
-async def test_a_port_that_is_set(panel: Client, http: TokenHttp) -> None:
+async def test_a_port_that_is_set(panel: OAuthClient, http: TokenHttp) -> None:
     async with open_loopback("127.0.0.1") as free:
         port = urlsplit(free.redirect_uri).port
         with pytest.raises(TokenError, match=rf"The port {port} that is set \(redirect_port\) cannot be opened"):
@@ -89,7 +89,7 @@ async def test_a_port_that_is_set(panel: Client, http: TokenHttp) -> None:
         assert (await FLOW.obtain(replace(panel, redirect_port=port), http, Somebody(act=act))).access_token
 
 
-async def test_what_else_knocks_changes_nothing(panel: Client, http: TokenHttp) -> None:
+async def test_what_else_knocks_changes_nothing(panel: OAuthClient, http: TokenHttp) -> None:
     answers: list[bytes] = []
 
     async def act(address: str) -> None:
@@ -131,7 +131,7 @@ async def test_what_else_knocks_changes_nothing(panel: Client, http: TokenHttp) 
     assert b"another sign-in" in answers[7]
 
 
-async def test_exactly_one_answer_counts(sandbox: Sandbox, panel: Client, http: TokenHttp) -> None:
+async def test_exactly_one_answer_counts(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
     pages: list[str] = []
 
     async def act(address: str) -> None:
@@ -150,7 +150,7 @@ async def test_exactly_one_answer_counts(sandbox: Sandbox, panel: Client, http: 
 
 
 @pytest.mark.parametrize("way", ["declined", "other issuer"])
-async def test_the_page_says_when_it_did_not_work(panel: Client, http: TokenHttp, way: str) -> None:
+async def test_the_page_says_when_it_did_not_work(panel: OAuthClient, http: TokenHttp, way: str) -> None:
     pages: list[str] = []
 
     async def act(address: str) -> None:
@@ -167,7 +167,7 @@ async def test_the_page_says_when_it_did_not_work(panel: Client, http: TokenHttp
     assert str(refused.value) in pages[0]
 
 
-async def test_nothing_in_the_page_acts(panel: Client, http: TokenHttp) -> None:
+async def test_nothing_in_the_page_acts(panel: OAuthClient, http: TokenHttp) -> None:
     pages: list[str] = []
 
     async def act(address: str) -> None:
@@ -179,7 +179,7 @@ async def test_nothing_in_the_page_acts(panel: Client, http: TokenHttp) -> None:
     assert "<script" not in pages[0]
 
 
-async def test_nobody_comes(panel: Client, http: TokenHttp) -> None:
+async def test_nobody_comes(panel: OAuthClient, http: TokenHttp) -> None:
     async def act(address: str) -> None:
         pass
 
@@ -190,7 +190,7 @@ async def test_nobody_comes(panel: Client, http: TokenHttp) -> None:
     assert await refuses_connections(query(person.addresses[0])["redirect_uri"])
 
 
-async def test_a_browser_that_is_slow_to_leave(panel: Client, http: TokenHttp) -> None:
+async def test_a_browser_that_is_slow_to_leave(panel: OAuthClient, http: TokenHttp) -> None:
     """The answer counts once it was sent, whatever the browser does with the page."""
 
     async def act(address: str) -> None:
@@ -204,7 +204,9 @@ async def test_a_browser_that_is_slow_to_leave(panel: Client, http: TokenHttp) -
         assert (await FLOW.obtain(panel, http, Somebody(act=act))).access_token
 
 
-async def test_connections_that_nobody_uses(panel: Client, http: TokenHttp, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connections_that_nobody_uses(
+    panel: OAuthClient, http: TokenHttp, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However many are open, each has its time, and then it is another's turn."""
     monkeypatch.setattr(loopback, "_PATIENCE", 0.1)
 
@@ -221,7 +223,7 @@ async def test_connections_that_nobody_uses(panel: Client, http: TokenHttp, monk
         assert (await FLOW.obtain(panel, http, Somebody(act=act))).access_token
 
 
-async def test_cancellation_closes_the_door(panel: Client, http: TokenHttp) -> None:
+async def test_cancellation_closes_the_door(panel: OAuthClient, http: TokenHttp) -> None:
     shown = anyio.Event()
 
     async def act(address: str) -> None:
@@ -238,7 +240,7 @@ async def test_cancellation_closes_the_door(panel: Client, http: TokenHttp) -> N
     assert await refuses_connections(base)
 
 
-async def test_who_cannot_show_the_address_says_so(panel: Client, http: TokenHttp) -> None:
+async def test_who_cannot_show_the_address_says_so(panel: OAuthClient, http: TokenHttp) -> None:
     async def act(address: str) -> None:
         raise KeyError(address)
 
@@ -269,7 +271,7 @@ async def test_no_port_to_be_had() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-async def test_a_provider_that_does_not_allow_it(panel: Client, http: TokenHttp) -> None:
+async def test_a_provider_that_does_not_allow_it(panel: OAuthClient, http: TokenHttp) -> None:
     provider = replace(panel.provider, refused_flows={"browser": "Not here."})
     with pytest.raises(InputError, match="Not here"):
         await FLOW.obtain(replace(panel, provider=provider), http, Nobody())

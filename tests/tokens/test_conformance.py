@@ -13,21 +13,21 @@ import anyio
 import pytest
 
 from mailslot.errors import TokenError
-from mailslot.oauth.client import Client
-from mailslot.oauth.discovery import complete
-from mailslot.oauth.providers import custom
-from mailslot.oauth.renewal import GrantSource
+from mailslot.oauth.client import OAuthClient
+from mailslot.oauth.discovery import complete_provider
+from mailslot.oauth.grant_source import GrantSource
+from mailslot.oauth.providers import custom_provider
 from mailslot.sasl.credentials import AccessToken, StaticToken
-from mailslot.slots.direct import direct_source
+from mailslot.slots.direct_token_source import direct_source
 from mailslot.slots.records import Records
-from mailslot.slots.sources import NoToken
+from mailslot.slots.token_sources import UnavailableTokenSource
 from mailslot.wire.secret import Secret
 from mailslot_plugins.conformance.flow import FlowSuite
 from mailslot_plugins.conformance.token_source import TokenSourceSuite
 from mailslot_plugins.tokens.app import AppFlow
 from mailslot_plugins.tokens.device import DeviceFlow
 from mailslot_plugins.tokens.msal import MsalToken
-from mailslot_plugins.tokens.msal_ways import ManagedIdentity
+from mailslot_plugins.tokens.msal_credentials import ManagedIdentity
 from tokens.azure import RESOURCE, Machine, run_machine
 from tokens.people import USER, Nobody, enter_code
 
@@ -63,7 +63,7 @@ class TestStatic(TokenSourceSuite):
 
     @pytest.fixture
     def broken(self) -> TokenSource:
-        return NoToken(TokenError("No token has been obtained yet.", cause="token_not_retrieved"))
+        return UnavailableTokenSource(TokenError("No token has been obtained yet.", cause="token_not_retrieved"))
 
 
 class TestStaticInSettings(TokenSourceSuite):
@@ -127,7 +127,9 @@ class TestMsal(TokenSourceSuite):
 
     @pytest.fixture
     def source(self, machine: Machine) -> TokenSource:
-        client = Client(custom(token_endpoint="https://a.example/token"), "", USER, (f"{RESOURCE}/.default",))
+        client = OAuthClient(
+            custom_provider(token_endpoint="https://a.example/token"), "", USER, (f"{RESOURCE}/.default",)
+        )
         return MsalToken(partial(ManagedIdentity, client, ""))
 
     @pytest.fixture
@@ -162,22 +164,22 @@ class Memory:
 
 
 @pytest.fixture
-async def app(sandbox: Sandbox, http: TokenHttp) -> Client:
+async def app(sandbox: Sandbox, http: TokenHttp) -> OAuthClient:
     """An application that signs in by itself."""
     sandbox.provider.register("app", SECRET, [USER])
-    provider = await complete(custom(issuer=sandbox.issuer), http)
-    return Client(provider, "app", USER, ("mail.send",), client_secret=Secret(SECRET))
+    provider = await complete_provider(custom_provider(issuer=sandbox.issuer), http)
+    return OAuthClient(provider, "app", USER, ("mail.send",), client_secret=Secret(SECRET))
 
 
 class TestGrantSource(TokenSourceSuite):
     @pytest.fixture
-    async def source(self, app: Client, http: TokenHttp) -> TokenSource:
+    async def source(self, app: OAuthClient, http: TokenHttp) -> TokenSource:
         source = GrantSource("smtp", Memory(), AppFlow(), app, http)
         await source.obtain(Nobody())
         return source
 
     @pytest.fixture
-    def broken(self, app: Client, http: TokenHttp) -> TokenSource:
+    def broken(self, app: OAuthClient, http: TokenHttp) -> TokenSource:
         return GrantSource("smtp", Memory(), AppFlow(), app, http)
 
     @pytest.fixture
@@ -191,11 +193,11 @@ class TestAppFlow(FlowSuite):
         return AppFlow()
 
     @pytest.fixture
-    def client(self, app: Client) -> Client:
+    def client(self, app: OAuthClient) -> OAuthClient:
         return app
 
     @pytest.fixture
-    def refused(self, app: Client) -> Client:
+    def refused(self, app: OAuthClient) -> OAuthClient:
         return replace(app, client_secret=Secret(f"{SECRET}-wrong"))
 
     @pytest.fixture
@@ -214,12 +216,12 @@ class TestDeviceFlow(FlowSuite):
         return DeviceFlow(sleep=lambda _: anyio.sleep(0.02))
 
     @pytest.fixture
-    def client(self, sandbox: Sandbox, panel: Client) -> Client:
+    def client(self, sandbox: Sandbox, panel: OAuthClient) -> OAuthClient:
         sandbox.token_service.sign_ins.interval = 0
         return panel
 
     @pytest.fixture
-    def refused(self, panel: Client) -> Client:
+    def refused(self, panel: OAuthClient) -> OAuthClient:
         return replace(panel, client_id="stranger")
 
     @pytest.fixture

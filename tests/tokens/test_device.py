@@ -10,15 +10,15 @@ import anyio
 import pytest
 
 from mailslot import InputError, MailError, TokenError
-from mailslot.oauth.faults import TokenServiceError
 from mailslot.oauth.providers import Endpoints
+from mailslot.oauth.token_errors import TokenServiceError
 from mailslot.wire.secret import Secret
-from mailslot_plugins.sandbox import GOOGLE, PORTAL, Said, WebFault
+from mailslot_plugins.sandbox import GOOGLE, PORTAL, ScriptedResponse, WebFault
 from mailslot_plugins.tokens.device import DeviceFlow
 from tokens.people import USER, Nobody, enter_code, until
 
 if TYPE_CHECKING:
-    from mailslot.oauth.client import Client
+    from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.flow import DeviceCode
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
@@ -57,7 +57,7 @@ class Played:
         if event := self.events.get(len(self.waits)):
             await event()
 
-    async def obtain(self, client: Client, http: TokenHttp) -> Grant:
+    async def obtain(self, client: OAuthClient, http: TokenHttp) -> Grant:
         with anyio.fail_after(10):
             return await DeviceFlow(sleep=self.sleep).obtain(client, http, self.person)
 
@@ -78,7 +78,7 @@ def patient(sandbox: Sandbox) -> Sandbox:
     return sandbox
 
 
-async def test_a_sign_in_in_real_time(sandbox: Sandbox, panel: Client, http: TokenHttp) -> None:
+async def test_a_sign_in_in_real_time(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
     sandbox.token_service.sign_ins.interval = 0.05
     person = AtTheDoor()
     grants: list[Grant] = []
@@ -103,16 +103,16 @@ async def test_a_sign_in_in_real_time(sandbox: Sandbox, panel: Client, http: Tok
     assert not any("slow_down" in request for request in sandbox.token_service.requests)
 
 
-async def test_the_intervals(patient: Sandbox, panel: Client, http: TokenHttp) -> None:
+async def test_the_intervals(patient: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
     """Five seconds by default, five more for good with each slow_down, twice as many after no answer."""
-    slow = Said(400, {"error": "slow_down"})
+    slow = ScriptedResponse(400, {"error": "slow_down"})
     patient.token_service.faults += [
         WebFault("token", nth=2, act=False, answer=slow),
         WebFault("token", nth=4, act=False, answer=slow),
-        WebFault("token", nth=5, act=False, answer=Said(500, {})),
+        WebFault("token", nth=5, act=False, answer=ScriptedResponse(500, {})),
         WebFault("token", nth=6, act=False, cut=True),
         WebFault("token", nth=7, act=False, answer=PORTAL),
-        WebFault("token", nth=8, act=False, answer=Said(429, {}, {"Retry-After": "77"})),
+        WebFault("token", nth=8, act=False, answer=ScriptedResponse(429, {}, {"Retry-After": "77"})),
     ]
     played = Played()
     played.events[9] = played.approve
@@ -120,7 +120,7 @@ async def test_the_intervals(patient: Sandbox, panel: Client, http: TokenHttp) -
     assert played.waits == [5, 5, 10, 10, 15, 30, 60, 60, 77]
 
 
-async def test_silence_counts_as_no_answer(patient: Sandbox, panel: Client) -> None:
+async def test_silence_counts_as_no_answer(patient: Sandbox, panel: OAuthClient) -> None:
     from mailslot.oauth.http import TokenHttp  # noqa: PLC0415 - one with even less patience
 
     patient.token_service.faults.append(WebFault("token", nth=1, act=False, delay=math.inf))
@@ -136,7 +136,7 @@ async def test_silence_counts_as_no_answer(patient: Sandbox, panel: Client) -> N
     [(0, 5), (7, 7), (7.5, 7.5), ("8", 8), (-1, 5), (None, 5), (True, 5), ("x", 5), ("1e400", 5), ([], 5)],
 )
 async def test_intervals_as_servers_write_them(
-    sandbox: Sandbox, panel: Client, http: TokenHttp, interval: object, first: float
+    sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, interval: object, first: float
 ) -> None:
     sandbox.token_service.sign_ins.interval = 0
     sandbox.token_service.faults.append(
@@ -150,7 +150,7 @@ async def test_intervals_as_servers_write_them(
 
 @pytest.mark.parametrize(("expires_in", "seconds"), [("900", 900), (60, 60), (None, 600), (-5, 600), ("soon", 600)])
 async def test_lifetimes_as_servers_write_them(
-    sandbox: Sandbox, panel: Client, http: TokenHttp, expires_in: object, seconds: float
+    sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, expires_in: object, seconds: float
 ) -> None:
     sandbox.token_service.sign_ins.interval = 0
     sandbox.token_service.faults.append(
@@ -162,7 +162,7 @@ async def test_lifetimes_as_servers_write_them(
     assert abs(played.person.shown[0].expires_at - anyio.current_time() - seconds) < 5
 
 
-async def test_google_calls_it_verification_url(patient: Sandbox, panel: Client, http: TokenHttp) -> None:
+async def test_google_calls_it_verification_url(patient: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
     def as_google(answer: dict[str, Any]) -> dict[str, Any]:
         left_out = {"verification_uri", "verification_uri_complete"}
         kept = {key: value for key, value in answer.items() if key not in left_out}
@@ -176,7 +176,7 @@ async def test_google_calls_it_verification_url(patient: Sandbox, panel: Client,
     assert played.person.shown[0].verification_uri_complete is None
 
 
-async def test_a_complete_address_that_cannot_be_trusted(patient: Sandbox, panel: Client, http: TokenHttp) -> None:
+async def test_a_complete_address_that_cannot_be_trusted(patient: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
     there = "http://evil.example/device?user_code=X"
     patient.token_service.faults.insert(
         0, WebFault("device_authorization", alter=lambda answer: {**answer, "verification_uri_complete": there})
@@ -200,7 +200,7 @@ async def test_a_complete_address_that_cannot_be_trusted(patient: Sandbox, panel
     ],
 )
 async def test_answers_without_what_is_needed(
-    sandbox: Sandbox, panel: Client, http: TokenHttp, changed: dict[str, object]
+    sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, changed: dict[str, object]
 ) -> None:
     sandbox.token_service.faults.append(WebFault("device_authorization", alter=lambda answer: {**answer, **changed}))
     with pytest.raises(TokenServiceError, match="without a code, or without an address") as refused:
@@ -213,21 +213,23 @@ async def test_answers_without_what_is_needed(
     ("answer", "cause"),
     [
         (GOOGLE["device code for mail"], "scope_wrong"),
-        (Said(401, {"error": "invalid_client"}), "app_secret_invalid"),
-        (Said(200, {"error": "unauthorized_client"}), "app_type_wrong"),
-        (Said(200, b"[]"), "not_a_token_service"),
-        (Said(503, {}), "token_service_busy"),
+        (ScriptedResponse(401, {"error": "invalid_client"}), "app_secret_invalid"),
+        (ScriptedResponse(200, {"error": "unauthorized_client"}), "app_type_wrong"),
+        (ScriptedResponse(200, b"[]"), "not_a_token_service"),
+        (ScriptedResponse(503, {}), "token_service_busy"),
         (PORTAL, "not_a_token_service"),
     ],
 )
-async def test_no_code_is_given(sandbox: Sandbox, panel: Client, http: TokenHttp, answer: Said, cause: str) -> None:
+async def test_no_code_is_given(
+    sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, answer: ScriptedResponse, cause: str
+) -> None:
     sandbox.token_service.faults.append(WebFault("device_authorization", act=False, answer=answer))
     with pytest.raises(TokenServiceError) as refused:
         await Played().obtain(panel, http)
     assert refused.value.cause == cause
 
 
-async def test_declined(patient: Sandbox, panel: Client, http: TokenHttp) -> None:
+async def test_declined(patient: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
     played = Played()
     played.events[3] = played.decline
     with pytest.raises(TokenServiceError, match="declined") as refused:
@@ -253,9 +255,9 @@ async def test_declined(patient: Sandbox, panel: Client, http: TokenHttp) -> Non
     ],
 )
 async def test_any_other_error_stops_at_once(
-    patient: Sandbox, panel: Client, http: TokenHttp, error: str, cause: str
+    patient: Sandbox, panel: OAuthClient, http: TokenHttp, error: str, cause: str
 ) -> None:
-    patient.token_service.faults.append(WebFault("token", act=False, answer=Said(400, {"error": error})))
+    patient.token_service.faults.append(WebFault("token", act=False, answer=ScriptedResponse(400, {"error": error})))
     played = Played()
     with pytest.raises(TokenServiceError) as refused:
         await played.obtain(panel, http)
@@ -264,12 +266,12 @@ async def test_any_other_error_stops_at_once(
 
 
 @pytest.mark.parametrize("told", [True, False])
-async def test_the_code_expires(sandbox: Sandbox, panel: Client, http: TokenHttp, told: bool) -> None:
+async def test_the_code_expires(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, told: bool) -> None:
     """Whether the service says so, or only our own clock."""
     sandbox.token_service.sign_ins.interval = 0.05
     sandbox.token_service.sign_ins.device_lifetime = 0.2
     if not told:
-        pending = Said(400, {"error": "authorization_pending"})
+        pending = ScriptedResponse(400, {"error": "authorization_pending"})
         sandbox.token_service.faults.append(WebFault("token", act=False, answer=pending))
     with pytest.raises(TokenError) as refused, anyio.fail_after(20):
         await DeviceFlow().obtain(panel, http, AtTheDoor())
@@ -277,7 +279,9 @@ async def test_the_code_expires(sandbox: Sandbox, panel: Client, http: TokenHttp
     assert "code" in str(refused.value)
 
 
-async def test_who_is_done_in_the_last_moment_is_not_lost(sandbox: Sandbox, panel: Client, http: TokenHttp) -> None:
+async def test_who_is_done_in_the_last_moment_is_not_lost(
+    sandbox: Sandbox, panel: OAuthClient, http: TokenHttp
+) -> None:
     """The last question comes when the code ends, not an interval before."""
     sandbox.token_service.faults.append(
         WebFault("device_authorization", alter=lambda answer: {**answer, "expires_in": 7, "interval": 5})
@@ -290,7 +294,7 @@ async def test_who_is_done_in_the_last_moment_is_not_lost(sandbox: Sandbox, pane
     assert played.waits == [5]
 
 
-async def test_cancellation_ends_it(patient: Sandbox, panel: Client, http: TokenHttp) -> None:
+async def test_cancellation_ends_it(patient: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
     person = AtTheDoor()
     with anyio.move_on_after(32) as scope:
         await DeviceFlow(interval=10).obtain(panel, http, person)
@@ -301,7 +305,7 @@ async def test_cancellation_ends_it(patient: Sandbox, panel: Client, http: Token
     assert len(patient.token_service.requests) == asked
 
 
-async def test_a_confidential_client_proves_itself(patient: Sandbox, panel: Client, http: TokenHttp) -> None:
+async def test_a_confidential_client_proves_itself(patient: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
     patient.provider.register("kiosk", "s3cret")
     played = Played()
     played.events[1] = played.approve
@@ -312,7 +316,7 @@ async def test_a_confidential_client_proves_itself(patient: Sandbox, panel: Clie
     assert refused.value.cause == "app_secret_invalid"
 
 
-async def test_where_it_is_not_allowed(panel: Client, http: TokenHttp) -> None:
+async def test_where_it_is_not_allowed(panel: OAuthClient, http: TokenHttp) -> None:
     without = replace(panel.provider, endpoints=replace(panel.provider.endpoints, device_authorization=None))
     refusing = replace(panel.provider, refused_flows={"device": "Google does not allow it."})
     unknown = replace(panel.provider, endpoints=Endpoints(issuer="https://login.example"))  # before discovery

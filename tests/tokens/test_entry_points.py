@@ -31,7 +31,7 @@ def test_a_flow(name: str) -> None:
     assert isinstance(flow, Flow)
     assert flow.name == name
     assert inspect.iscoroutinefunction(flow.obtain)
-    assert inspect.iscoroutinefunction(flow.renew)
+    assert inspect.iscoroutinefunction(flow.refresh)
 
 
 @pytest.mark.parametrize("name", sorted(set(TABLE) - FLOWS))

@@ -9,7 +9,7 @@ import pytest
 
 from mailslot import OAuth, StaticToken, TokenError, connect_pop3, connect_smtp
 from mailslot.oauth.client import Certificate
-from mailslot.oauth.faults import Kind, TokenServiceError
+from mailslot.oauth.token_errors import Remedy, TokenServiceError
 from mailslot.wire.secret import Secret
 from mailslot_plugins.tokens.app import AppFlow
 from mailslot_plugins.tokens.browser import BrowserFlow
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from lab.dovecot import Dovecot
     from lab.postfix import Postfix
     from lab.provider import Provider
-    from mailslot.oauth.client import Client
+    from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.http import TokenHttp
-    from mailslot.oauth.refresh import RenewedByRefreshToken
+    from mailslot.oauth.refresh import RefreshTokenFlow
 
 BY_PERSON = {
     "browser": BrowserFlow(),
@@ -38,7 +38,7 @@ BY_PERSON = {
 
 
 @pytest.fixture(params=BY_PERSON)
-def flow(request: pytest.FixtureRequest) -> RenewedByRefreshToken:
+def flow(request: pytest.FixtureRequest) -> RefreshTokenFlow:
     return BY_PERSON[request.param]
 
 
@@ -46,7 +46,7 @@ async def test_a_person_signs_in(
     flow: BrowserFlow | PasteFlow | DeviceFlow,
     provider: Provider,
     browser: Browser,
-    lab_panel: Client,
+    lab_panel: OAuthClient,
     http: TokenHttp,
 ) -> None:
     person = InChromium(browser=browser)
@@ -67,14 +67,14 @@ async def test_a_person_signs_in(
 
 
 async def test_a_provider_that_compares_the_redirect_address_exactly(
-    browser: Browser, lab_panel: Client, http: TokenHttp
+    browser: Browser, lab_panel: OAuthClient, http: TokenHttp
 ) -> None:
     """As oidc-provider does for web applications (RFC 9700 section 2.1)."""
     flow = PasteFlow()
     exact = replace(lab_panel, client_id="exact", redirect_uri="https://printer.example.test/signed-in")
     grant = await flow.obtain(exact, http, InChromium(browser=browser))
     assert (grant.flow, grant.account) == ("paste", "alice@example.test")
-    assert (await flow.renew(exact, http, grant)).access_token
+    assert (await flow.refresh(exact, http, grant)).access_token
     for other in ("https://printer.example.test/signed-in/", "http://127.0.0.1:8765", None):
         person = InChromium(browser=browser)
         client = replace(exact, redirect_uri=other)
@@ -93,7 +93,7 @@ async def test_a_provider_that_compares_the_redirect_address_exactly(
 
 
 async def test_a_person_declines(
-    flow: BrowserFlow | PasteFlow | DeviceFlow, browser: Browser, lab_panel: Client, http: TokenHttp
+    flow: BrowserFlow | PasteFlow | DeviceFlow, browser: Browser, lab_panel: OAuthClient, http: TokenHttp
 ) -> None:
     person = InChromium(browser=browser, agrees=False)
     with pytest.raises(TokenServiceError) as refused:
@@ -105,14 +105,14 @@ async def test_a_person_declines(
         assert "did not work" in person.pages[0]
 
 
-async def test_somebody_else_signs_in(browser: Browser, lab_panel: Client, http: TokenHttp) -> None:
+async def test_somebody_else_signs_in(browser: Browser, lab_panel: OAuthClient, http: TokenHttp) -> None:
     grant = await BrowserFlow().obtain(lab_panel, http, InChromium(browser=browser, user="bob"))
     assert grant.account == "bob@example.test"
     assert lab_panel.account == "alice@example.test"
 
 
 async def test_without_offline_access_there_is_no_renewal_token(
-    browser: Browser, lab_panel: Client, http: TokenHttp
+    browser: Browser, lab_panel: OAuthClient, http: TokenHttp
 ) -> None:
     scopes = tuple(scope for scope in lab_panel.scopes if scope != "offline_access")
     flow = BrowserFlow()
@@ -120,31 +120,33 @@ async def test_without_offline_access_there_is_no_renewal_token(
     assert grant.access_token
     assert grant.refresh_token is None
     with pytest.raises(TokenError) as refused:
-        await flow.renew(lab_panel, http, grant)
+        await flow.refresh(lab_panel, http, grant)
     assert refused.value.cause == "token_not_renewable"
 
 
 async def test_renewal_rotates_and_reuse_ends_it_all(
-    provider: Provider, browser: Browser, lab_panel: Client, http: TokenHttp
+    provider: Provider, browser: Browser, lab_panel: OAuthClient, http: TokenHttp
 ) -> None:
     flow = PasteFlow()
     first = await flow.obtain(lab_panel, http, InChromium(browser=browser))
-    second = await flow.renew(lab_panel, http, first)
+    second = await flow.refresh(lab_panel, http, first)
     assert second.refresh_token not in {None, first.refresh_token}
     assert second.previous_refresh_token == first.refresh_token
     assert second.access_token != first.access_token
     assert second.scopes == first.scopes
-    third = await flow.renew(lab_panel, http, second)
+    third = await flow.refresh(lab_panel, http, second)
     assert third.access_token
     assert provider.introspect(third.access_token.reveal())["active"]
     for grant in (second, third):  # the used one takes the newest with it
         with pytest.raises(TokenServiceError) as refused:
-            await flow.renew(lab_panel, http, grant)
-        assert (refused.value.cause, refused.value.kind) == ("token_update_failed", Kind.GONE)
+            await flow.refresh(lab_panel, http, grant)
+        assert (refused.value.cause, refused.value.kind) == ("token_update_failed", Remedy.NEW_GRANT)
     assert not provider.introspect(third.access_token.reveal())["active"]
 
 
-async def test_revocation_is_noticed(provider: Provider, browser: Browser, lab_panel: Client, http: TokenHttp) -> None:
+async def test_revocation_is_noticed(
+    provider: Provider, browser: Browser, lab_panel: OAuthClient, http: TokenHttp
+) -> None:
     flow = BrowserFlow()
     grant = await flow.obtain(lab_panel, http, InChromium(browser=browser))
     assert grant.refresh_token
@@ -155,11 +157,11 @@ async def test_revocation_is_noticed(provider: Provider, browser: Browser, lab_p
     assert (await http.post(endpoint, form, client=lab_panel)).ok
     assert not provider.introspect(grant.access_token.reveal())["active"]
     with pytest.raises(TokenServiceError) as refused:
-        await flow.renew(lab_panel, http, grant)
+        await flow.refresh(lab_panel, http, grant)
     assert refused.value.cause == "token_update_failed"
 
 
-async def test_an_application_signs_in_by_itself(provider: Provider, lab_panel: Client, http: TokenHttp) -> None:
+async def test_an_application_signs_in_by_itself(provider: Provider, lab_panel: OAuthClient, http: TokenHttp) -> None:
     flow = AppFlow()
     key_pair = provider.certified
     bob = replace(lab_panel, client_id="bob", client_secret=Secret("bob-secret"), scopes=("mail.pop", "mail.send"))
@@ -172,18 +174,20 @@ async def test_an_application_signs_in_by_itself(provider: Provider, lab_panel: 
     for client, user in ((bob, "bob"), (certified, "carol")):
         grant = await flow.obtain(client, http, Nobody())
         assert grant.refresh_token is None
-        renewed = await flow.renew(client, http, grant)  # a jti that came twice would be refused
+        renewed = await flow.refresh(client, http, grant)  # a jti that came twice would be refused
         assert renewed.access_token not in {None, grant.access_token}
         assert renewed.obtained_at == grant.obtained_at
         assert renewed.access_token
         assert provider.introspect(renewed.access_token.reveal())["email"] == f"{user}@example.test"
     with pytest.raises(TokenServiceError) as refused:
         await flow.obtain(replace(bob, client_secret=Secret("alice-secret")), http, Nobody())
-    assert (refused.value.cause, refused.value.kind) == ("app_secret_invalid", Kind.CONFIGURATION)
+    assert (refused.value.cause, refused.value.kind) == ("app_secret_invalid", Remedy.CONFIGURATION)
     assert "alice-secret" not in f"{refused.value} {refused.value.detail}"
 
 
-async def test_an_application_signs_with_its_secret(provider: Provider, lab_panel: Client, http: TokenHttp) -> None:
+async def test_an_application_signs_with_its_secret(
+    provider: Provider, lab_panel: OAuthClient, http: TokenHttp
+) -> None:
     quirks = replace(lab_panel.provider.quirks, client_authentication="client_secret_jwt")
     signing = replace(
         lab_panel,
@@ -193,7 +197,7 @@ async def test_an_application_signs_with_its_secret(provider: Provider, lab_pane
         scopes=("mail.send",),
     )
     grant = await AppFlow().obtain(signing, http, Nobody())
-    renewed = await AppFlow().renew(signing, http, grant)
+    renewed = await AppFlow().refresh(signing, http, grant)
     assert renewed.access_token
     assert provider.introspect(renewed.access_token.reveal())["client_id"] == "signing"
     with pytest.raises(TokenServiceError) as refused:
@@ -209,11 +213,11 @@ async def test_the_mail_servers_take_what_came(
     dovecot: Dovecot,
     postfix: Postfix,
     lab_context: ssl.SSLContext,
-    lab_panel: Client,
+    lab_panel: OAuthClient,
     http: TokenHttp,
 ) -> None:
     grant = await flow.obtain(lab_panel, http, InChromium(browser=browser, user="bob"))
-    renewed = await flow.renew(lab_panel, http, grant)
+    renewed = await flow.refresh(lab_panel, http, grant)
     assert renewed.access_token
     auth = OAuth("bob@example.test", StaticToken(renewed.access_token))
     message = b"From: bob@example.test\r\nSubject: a scan\r\n\r\nsigned in with a token\r\n"

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lab.key_pair import KeyPair, make_key_pair
 from mailslot import InputError, MailError
-from mailslot.slots.direct import direct_source
+from mailslot.slots.direct_token_source import direct_source
 from mailslot.slots.records import Records
 from mailslot.wire.secret import Secret
-from mailslot_plugins.sandbox import Said, WebFault
+from mailslot_plugins.sandbox import ScriptedResponse, WebFault
 from mailslot_plugins.tokens.msal import MsalToken
 from tokens.azure import ARC_KEY, IDENTITY_HEADER, RESOURCE, Machine, run_entra, run_machine
 from tokens.people import USER
@@ -279,18 +279,22 @@ async def test_a_workload(entra: Entra, tmp_path: Path) -> None:
     ("fault", "cause", "retryable"),
     [
         (
-            Said(400, {"error": "unauthorized_client", "error_description": "AADSTS700016: …"}),
+            ScriptedResponse(400, {"error": "unauthorized_client", "error_description": "AADSTS700016: …"}),
             "app_or_tenant_unknown",
             False,
         ),
-        (Said(401, {"error": "invalid_client", "error_description": "AADSTS700027: …"}), "app_secret_invalid", False),
-        (Said(429, {"error": "busy"}, {"Retry-After": "7"}), "token_service_busy", True),
-        (Said(503, b"<html>"), "token_service_busy", True),
-        (Said(200, {"token_type": "Bearer"}), "unknown", True),
+        (
+            ScriptedResponse(401, {"error": "invalid_client", "error_description": "AADSTS700027: …"}),
+            "app_secret_invalid",
+            False,
+        ),
+        (ScriptedResponse(429, {"error": "busy"}, {"Retry-After": "7"}), "token_service_busy", True),
+        (ScriptedResponse(503, b"<html>"), "token_service_busy", True),
+        (ScriptedResponse(200, {"token_type": "Bearer"}), "unknown", True),
     ],
 )
 async def test_what_entra_may_answer_instead(
-    entra: Entra, tmp_path: Path, key_pair: KeyPair, fault: Said, cause: str, retryable: bool
+    entra: Entra, tmp_path: Path, key_pair: KeyPair, fault: ScriptedResponse, cause: str, retryable: bool
 ) -> None:
     source = source_of(tmp_path, "msal certificate", **at(entra, client_secret=pem(key_pair)))
     entra.service.faults.append(WebFault("token", answer=fault))
@@ -302,7 +306,9 @@ async def test_what_entra_may_answer_instead(
 
 
 async def test_a_tenant_that_entra_does_not_know(entra: Entra, tmp_path: Path, key_pair: KeyPair) -> None:
-    said = Said(400, {"error": "invalid_tenant", "error_description": "AADSTS90002: Tenant 'contoso' not found."})
+    said = ScriptedResponse(
+        400, {"error": "invalid_tenant", "error_description": "AADSTS90002: Tenant 'contoso' not found."}
+    )
     entra.service.faults.append(WebFault("metadata", answer=said))
     source = source_of(tmp_path, "msal certificate", **at(entra, client_secret=pem(key_pair)))
     assert (await refusal(source)).cause == "app_or_tenant_unknown"

@@ -16,7 +16,7 @@ from tokens.people import USER, Nobody, Somebody, sign_in
 from tokens.test_authorization import CLIENT, HERE, ISSUER
 
 if TYPE_CHECKING:
-    from mailslot.oauth.client import Client
+    from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.http import TokenHttp
     from mailslot_plugins.sandbox import Sandbox
 
@@ -96,7 +96,7 @@ def test_an_endless_paste() -> None:
         read_pasted(f"{HERE}/?{'a' * 32_768}&code=c&state={state_of(attempt)}", attempt)
 
 
-async def test_a_sign_in(sandbox: Sandbox, panel: Client, http: TokenHttp) -> None:
+async def test_a_sign_in(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
     person = Somebody(act=sign_in)
     grant = await FLOW.obtain(panel, http, person)
     assert (grant.flow, grant.account) == ("paste", USER)
@@ -105,7 +105,7 @@ async def test_a_sign_in(sandbox: Sandbox, panel: Client, http: TokenHttp) -> No
     assert len(person.addresses) == 1
 
 
-async def test_a_wrong_paste_is_explained_and_asked_for_again(panel: Client, http: TokenHttp) -> None:
+async def test_a_wrong_paste_is_explained_and_asked_for_again(panel: OAuthClient, http: TokenHttp) -> None:
     earlier: list[str] = []
 
     async def act(address: str) -> str:
@@ -135,7 +135,7 @@ async def test_a_wrong_paste_is_explained_and_asked_for_again(panel: Client, htt
         (["nonsense"] * 9, "not the whole address", 5),
     ],
 )
-async def test_giving_up(panel: Client, http: TokenHttp, pastes: list[str], sentence: str, asked: int) -> None:
+async def test_giving_up(panel: OAuthClient, http: TokenHttp, pastes: list[str], sentence: str, asked: int) -> None:
     async def act(address: str) -> str:
         return pastes[len(person.addresses) - 1]
 
@@ -146,7 +146,7 @@ async def test_giving_up(panel: Client, http: TokenHttp, pastes: list[str], sent
     assert len(person.addresses) == asked
 
 
-async def test_a_refusal_is_not_asked_for_again(panel: Client, http: TokenHttp) -> None:
+async def test_a_refusal_is_not_asked_for_again(panel: OAuthClient, http: TokenHttp) -> None:
     async def declined(address: str) -> str:
         return await sign_in(address, decision="deny")
 
@@ -160,7 +160,7 @@ async def test_a_refusal_is_not_asked_for_again(panel: Client, http: TokenHttp) 
         assert len(person.addresses) == 1
 
 
-async def test_nobody_pastes(panel: Client, http: TokenHttp) -> None:
+async def test_nobody_pastes(panel: OAuthClient, http: TokenHttp) -> None:
     async def act(address: str) -> str:
         await anyio.sleep_forever()
         return address
@@ -169,7 +169,7 @@ async def test_nobody_pastes(panel: Client, http: TokenHttp) -> None:
         await PasteFlow(within=0.05).obtain(panel, http, Somebody(act=act))
 
 
-async def test_fewer_scopes_are_kept_and_told(sandbox: Sandbox, panel: Client, http: TokenHttp) -> None:
+async def test_fewer_scopes_are_kept_and_told(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
     async def act(address: str) -> str:
         return await sign_in(address, scope="openid mail.pop")
 
@@ -180,7 +180,7 @@ async def test_fewer_scopes_are_kept_and_told(sandbox: Sandbox, panel: Client, h
     assert grant.refresh_token is None
 
 
-async def test_localhost_where_the_provider_wants_it(panel: Client, http: TokenHttp) -> None:
+async def test_localhost_where_the_provider_wants_it(panel: OAuthClient, http: TokenHttp) -> None:
     provider = replace(panel.provider, quirks=replace(panel.provider.quirks, loopback_host="localhost"))
     person = Somebody(act=sign_in)
     assert (await FLOW.obtain(replace(panel, provider=provider), http, person)).access_token
@@ -226,7 +226,9 @@ def test_another_one_than_is_set(address: str) -> None:
         read_pasted(f"{address}?code=c&state={state_of(attempt)}", attempt)
 
 
-async def test_a_sign_in_with_a_redirect_address_that_is_set(sandbox: Sandbox, panel: Client, http: TokenHttp) -> None:
+async def test_a_sign_in_with_a_redirect_address_that_is_set(
+    sandbox: Sandbox, panel: OAuthClient, http: TokenHttp
+) -> None:
     exact = "http://127.0.0.1:8765"
     redirects: list[str] = []
 
@@ -239,7 +241,7 @@ async def test_a_sign_in_with_a_redirect_address_that_is_set(sandbox: Sandbox, p
     assert redirects[0].startswith(f"{exact}?")
 
 
-async def test_a_provider_that_does_not_allow_it(panel: Client, http: TokenHttp) -> None:
+async def test_a_provider_that_does_not_allow_it(panel: OAuthClient, http: TokenHttp) -> None:
     provider = replace(panel.provider, refused_flows={"paste": "Not here."})
     with pytest.raises(InputError, match="Not here"):
         await FLOW.obtain(replace(panel, provider=provider), http, Nobody())

@@ -10,14 +10,14 @@ import anyio
 import pytest
 
 from mailslot import TokenError
-from mailslot.oauth.faults import Kind, TokenServiceError
 from mailslot.oauth.http import TokenHttp
-from mailslot_plugins.sandbox import ENTRA, GOOGLE, PORTAL, Said, WebFault
+from mailslot.oauth.token_errors import Remedy, TokenServiceError
+from mailslot_plugins.sandbox import ENTRA, GOOGLE, PORTAL, ScriptedResponse, WebFault
 from mailslot_plugins.tokens.paste import PasteFlow
 from tokens.people import USER, Somebody, sign_in
 
 if TYPE_CHECKING:
-    from mailslot.oauth.client import Client
+    from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.grant import Grant
     from mailslot_plugins.sandbox import Sandbox
 
@@ -28,7 +28,7 @@ REFRESH = "refresh_token"
 
 
 @pytest.fixture
-async def grant(panel: Client, http: TokenHttp) -> Grant:
+async def grant(panel: OAuthClient, http: TokenHttp) -> Grant:
     return await FLOW.obtain(panel, http, Somebody(act=sign_in))
 
 
@@ -38,68 +38,68 @@ def is_good(sandbox: Sandbox, grant: Grant) -> bool:
 
 
 async def test_none_comes_back_and_the_old_one_is_kept(
-    sandbox: Sandbox, panel: Client, http: TokenHttp, grant: Grant
+    sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant
 ) -> None:
     without = WebFault("token", REFRESH, alter=lambda answer: {k: v for k, v in answer.items() if k != REFRESH})
     sandbox.token_service.faults.append(without)
-    renewed = await FLOW.renew(panel, http, grant)
+    renewed = await FLOW.refresh(panel, http, grant)
     assert renewed.refresh_token == grant.refresh_token
     assert renewed.previous_refresh_token is None
     assert renewed.access_token != grant.access_token
-    assert is_good(sandbox, await FLOW.renew(panel, http, renewed))
+    assert is_good(sandbox, await FLOW.refresh(panel, http, renewed))
 
 
-async def test_the_same_one_comes_back(sandbox: Sandbox, panel: Client, http: TokenHttp, grant: Grant) -> None:
-    renewed = await FLOW.renew(panel, http, grant)
+async def test_the_same_one_comes_back(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant) -> None:
+    renewed = await FLOW.refresh(panel, http, grant)
     assert renewed.refresh_token == grant.refresh_token
     assert renewed.previous_refresh_token is None
     assert is_good(sandbox, renewed)
 
 
 async def test_a_new_one_comes_and_the_old_one_stays_good(
-    sandbox: Sandbox, panel: Client, http: TokenHttp, grant: Grant
+    sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant
 ) -> None:
     sandbox.provider.rotation = "lax"
-    renewed = await FLOW.renew(panel, http, grant)
+    renewed = await FLOW.refresh(panel, http, grant)
     assert renewed.refresh_token not in {None, grant.refresh_token}
     assert renewed.previous_refresh_token == grant.refresh_token
     for still_good in (grant, renewed):
-        assert is_good(sandbox, await FLOW.renew(panel, http, still_good))
+        assert is_good(sandbox, await FLOW.refresh(panel, http, still_good))
 
 
 async def test_a_new_one_comes_and_reuse_ends_it_all(
-    sandbox: Sandbox, panel: Client, http: TokenHttp, grant: Grant
+    sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant
 ) -> None:
     sandbox.provider.rotation = "strict"
-    renewed = await FLOW.renew(panel, http, grant)
-    assert is_good(sandbox, await FLOW.renew(panel, http, renewed))
+    renewed = await FLOW.refresh(panel, http, grant)
+    assert is_good(sandbox, await FLOW.refresh(panel, http, renewed))
     with pytest.raises(TokenServiceError) as refused:
-        await FLOW.renew(panel, http, grant)
-    assert (refused.value.cause, refused.value.kind) == ("token_update_failed", Kind.GONE)
+        await FLOW.refresh(panel, http, grant)
+    assert (refused.value.cause, refused.value.kind) == ("token_update_failed", Remedy.NEW_GRANT)
     assert not is_good(sandbox, renewed)
 
 
-async def test_there_is_none(sandbox: Sandbox, panel: Client, http: TokenHttp, grant: Grant) -> None:
+async def test_there_is_none(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant) -> None:
     sandbox.token_service.requests.clear()
     with pytest.raises(TokenError) as refused:
-        await FLOW.renew(panel, http, replace(grant, refresh_token=None))
+        await FLOW.refresh(panel, http, replace(grant, refresh_token=None))
     assert refused.value.cause == "token_not_renewable"
     assert not sandbox.token_service.requests
 
 
 async def test_the_scopes_are_those_that_were_granted(
-    sandbox: Sandbox, panel: Client, http: TokenHttp, grant: Grant
+    sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant
 ) -> None:
     silent = WebFault("token", REFRESH, alter=lambda answer: {k: v for k, v in answer.items() if k != "scope"})
     sandbox.token_service.faults.append(silent)
     asking_more = replace(panel, scopes=(*panel.scopes, "calendar"))
-    assert (await FLOW.renew(asking_more, http, grant)).scopes == grant.scopes
+    assert (await FLOW.refresh(asking_more, http, grant)).scopes == grant.scopes
 
 
 @pytest.mark.parametrize("rotation", ["lax", "strict"])
 @pytest.mark.parametrize("way", ["cut", "silence"])
 async def test_the_service_has_acted_and_its_answer_is_lost(
-    sandbox: Sandbox, panel: Client, grant: Grant, rotation: str, way: str
+    sandbox: Sandbox, panel: OAuthClient, grant: Grant, rotation: str, way: str
 ) -> None:
     """The error says so; whether the old token is good for another try, only the service knows."""
     sandbox.provider.rotation = "lax" if rotation == "lax" else "strict"
@@ -107,79 +107,91 @@ async def test_the_service_has_acted_and_its_answer_is_lost(
     sandbox.token_service.faults.append(lost)
     async with TokenHttp(timeout=0.3, trust_env=False) as http:
         with pytest.raises(TokenServiceError) as refused:
-            await FLOW.renew(panel, http, grant)
-        assert (refused.value.cause, refused.value.kind) == ("token_service_unreachable", Kind.PASSING)
+            await FLOW.refresh(panel, http, grant)
+        assert (refused.value.cause, refused.value.kind) == ("token_service_unreachable", Remedy.WAIT)
         assert refused.value.answer_lost
         if rotation == "lax":
-            assert is_good(sandbox, await FLOW.renew(panel, http, grant))
+            assert is_good(sandbox, await FLOW.refresh(panel, http, grant))
         else:
             with pytest.raises(TokenServiceError) as refused:
-                await FLOW.renew(panel, http, grant)
-            assert refused.value.kind is Kind.GONE
+                await FLOW.refresh(panel, http, grant)
+            assert refused.value.kind is Remedy.NEW_GRANT
 
 
-async def test_a_slow_answer_is_waited_for(sandbox: Sandbox, panel: Client, http: TokenHttp, grant: Grant) -> None:
+async def test_a_slow_answer_is_waited_for(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant) -> None:
     sandbox.token_service.faults.append(WebFault("token", REFRESH, delay=0.5))
-    assert is_good(sandbox, await FLOW.renew(panel, http, grant))
+    assert is_good(sandbox, await FLOW.refresh(panel, http, grant))
 
 
-async def test_a_wrong_clock_is_learnt(sandbox: Sandbox, panel: Client, http: TokenHttp, grant: Grant) -> None:
+async def test_a_wrong_clock_is_learnt(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant) -> None:
     assert abs(grant.skew) < 2
     sandbox.provider.ahead = -86_400
-    renewed = await FLOW.renew(panel, http, grant)
+    renewed = await FLOW.refresh(panel, http, grant)
     assert abs(renewed.skew + 86_400) < 2
 
 
 @pytest.mark.parametrize(
     ("said", "cause", "kind"),
     [
-        (ENTRA[700082], "token_update_failed", Kind.GONE),
-        (ENTRA[50173], "token_update_failed", Kind.GONE),
-        (ENTRA[50076], "token_update_failed", Kind.GONE),
-        (ENTRA[65001], "consent_missing", Kind.CONFIGURATION),
-        (ENTRA[53003], "sign_in_blocked_by_policy", Kind.CONFIGURATION),
-        (ENTRA[7000222], "app_secret_expired", Kind.CONFIGURATION),
-        (ENTRA[90033], "token_service_busy", Kind.PASSING),
-        (GOOGLE["revoked"], "token_update_failed", Kind.GONE),
-        (PORTAL, "not_a_token_service", Kind.PASSING),
-        (Said(302, b"", {"Location": "http://login.hotel.example/"}), "token_service_unreachable", Kind.PASSING),
-        (Said(400, {"error": "made_up"}), "unknown", Kind.UNKNOWN),
+        (ENTRA[700082], "token_update_failed", Remedy.NEW_GRANT),
+        (ENTRA[50173], "token_update_failed", Remedy.NEW_GRANT),
+        (ENTRA[50076], "token_update_failed", Remedy.NEW_GRANT),
+        (ENTRA[65001], "consent_missing", Remedy.CONFIGURATION),
+        (ENTRA[53003], "sign_in_blocked_by_policy", Remedy.CONFIGURATION),
+        (ENTRA[7000222], "app_secret_expired", Remedy.CONFIGURATION),
+        (ENTRA[90033], "token_service_busy", Remedy.WAIT),
+        (GOOGLE["revoked"], "token_update_failed", Remedy.NEW_GRANT),
+        (PORTAL, "not_a_token_service", Remedy.WAIT),
+        (
+            ScriptedResponse(302, b"", {"Location": "http://login.hotel.example/"}),
+            "token_service_unreachable",
+            Remedy.WAIT,
+        ),
+        (ScriptedResponse(400, {"error": "made_up"}), "unknown", Remedy.UNKNOWN),
     ],
 )
 async def test_refusals(
-    sandbox: Sandbox, panel: Client, http: TokenHttp, grant: Grant, said: Said, cause: str, kind: Kind
+    sandbox: Sandbox,
+    panel: OAuthClient,
+    http: TokenHttp,
+    grant: Grant,
+    said: ScriptedResponse,
+    cause: str,
+    kind: Remedy,
 ) -> None:
     sandbox.token_service.faults.append(WebFault("token", REFRESH, act=False, answer=said))
     with pytest.raises(TokenServiceError) as refused:
-        await FLOW.renew(panel, http, grant)
+        await FLOW.refresh(panel, http, grant)
     assert (refused.value.cause, refused.value.kind) == (cause, kind)
     sandbox.token_service.faults.clear()
-    assert is_good(sandbox, await FLOW.renew(panel, http, grant))
+    assert is_good(sandbox, await FLOW.refresh(panel, http, grant))
 
 
-async def test_the_token_is_not_in_what_is_said(sandbox: Sandbox, panel: Client, http: TokenHttp, grant: Grant) -> None:
+async def test_the_token_is_not_in_what_is_said(
+    sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant
+) -> None:
     assert grant.refresh_token
     token = grant.refresh_token.reveal()
-    echo = Said(400, {"error": "invalid_grant", "error_description": f"the token {token} is unknown"})
+    echo = ScriptedResponse(400, {"error": "invalid_grant", "error_description": f"the token {token} is unknown"})
     sandbox.token_service.faults.append(WebFault("token", REFRESH, act=False, answer=echo))
     with pytest.raises(TokenServiceError) as refused:
-        await FLOW.renew(panel, http, grant)
+        await FLOW.refresh(panel, http, grant)
     assert token not in f"{refused.value!r} {refused.value.detail} {refused.value.error_description} {grant!r}"
 
 
 async def test_no_log_holds_a_token(
-    panel: Client, http: TokenHttp, grant: Grant, caplog: pytest.LogCaptureFixture
+    panel: OAuthClient, http: TokenHttp, grant: Grant, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("DEBUG"):
-        renewed = await FLOW.renew(panel, http, grant)
+        renewed = await FLOW.refresh(panel, http, grant)
     assert "/token" in caplog.text
     tokens = [grant.access_token, grant.refresh_token, renewed.access_token, renewed.refresh_token]
     assert not any(token.reveal() in caplog.text for token in tokens if token)
 
 
-async def test_cancellation(sandbox: Sandbox, panel: Client, http: TokenHttp, grant: Grant) -> None:
+async def test_cancellation(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant) -> None:
     sandbox.token_service.faults.append(WebFault("token", REFRESH, nth=1, delay=math.inf))
     with anyio.move_on_after(0.1) as scope:
-        await FLOW.renew(panel, http, grant)
+        await FLOW.refresh(panel, http, grant)
     assert scope.cancelled_caught
-    assert is_good(sandbox, await FLOW.renew(panel, http, grant))
+    assert is_good(sandbox, await FLOW.refresh(panel, http, grant))

@@ -14,14 +14,14 @@ from mailslot import MailError, OAuth, TokenError, connect_smtp
 from mailslot.oauth.authlib_source import AuthlibSource
 from mailslot.oauth.refresh_token_source import RefreshTokenSource
 from mailslot_plugins.conformance.token_source import TokenSourceSuite
-from mailslot_plugins.sandbox import Said, WebFault
+from mailslot_plugins.sandbox import ScriptedResponse, WebFault
 from tokens.people import USER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
-    from mailslot.oauth.client import Client
+    from mailslot.oauth.client import OAuthClient
     from mailslot.sasl.credentials import AccessToken, TokenSource
     from mailslot.wire.secret import Secret
     from mailslot_plugins.sandbox import Sandbox
@@ -86,7 +86,7 @@ def owner() -> Owner:
 
 
 @pytest.fixture
-async def by_refresh_token(sandbox: Sandbox, panel: Client, owner: Owner) -> AsyncIterator[RefreshTokenSource]:
+async def by_refresh_token(sandbox: Sandbox, panel: OAuthClient, owner: Owner) -> AsyncIterator[RefreshTokenSource]:
     async with RefreshTokenSource(panel.provider, "panel", refresh_token(sandbox), on_rotation=owner.keep) as source:
         yield source
 
@@ -108,7 +108,7 @@ class TestRefreshToken(TokenSourceSuite):
         return by_refresh_token
 
     @pytest.fixture
-    async def broken(self, sandbox: Sandbox, panel: Client) -> AsyncIterator[TokenSource]:
+    async def broken(self, sandbox: Sandbox, panel: OAuthClient) -> AsyncIterator[TokenSource]:
         async with RefreshTokenSource(panel.provider, "panel", "of-nobody") as source:
             yield source
 
@@ -208,13 +208,13 @@ async def test_an_owner_that_cannot_keep_it(sandbox: Sandbox, source: TokenSourc
 @pytest.mark.parametrize(
     ("fault", "cause", "retryable"),
     [
-        (Said(400, {"error": "invalid_grant"}), "token_update_failed", False),
-        (Said(401, {"error": "invalid_client"}), "app_secret_invalid", False),
-        (Said(503, {}), "token_service_busy", True),
+        (ScriptedResponse(400, {"error": "invalid_grant"}), "token_update_failed", False),
+        (ScriptedResponse(401, {"error": "invalid_client"}), "app_secret_invalid", False),
+        (ScriptedResponse(503, {}), "token_service_busy", True),
     ],
 )
 async def test_refusals_are_told_apart(
-    sandbox: Sandbox, source: TokenSource, fault: Said, cause: str, *, retryable: bool
+    sandbox: Sandbox, source: TokenSource, fault: ScriptedResponse, cause: str, *, retryable: bool
 ) -> None:
     sandbox.token_service.faults.append(WebFault("token", act=False, answer=fault))
     with pytest.raises(TokenError) as caught:
@@ -223,7 +223,7 @@ async def test_refusals_are_told_apart(
 
 
 @pytest.mark.parametrize("tenant", [None, "example.org"])
-async def test_a_provider_with_tenants(sandbox: Sandbox, panel: Client, tenant: str | None) -> None:
+async def test_a_provider_with_tenants(sandbox: Sandbox, panel: OAuthClient, tenant: str | None) -> None:
     """Without a tenant, it is the provider's own."""
     endpoints = replace(panel.provider.endpoints, token=f"{sandbox.issuer}/token?tenant={{tenant}}")
     provider = replace(panel.provider, tenant="common", endpoints=endpoints)
@@ -247,7 +247,9 @@ async def test_authlib_without_a_refresh_token(sandbox: Sandbox, owner: Owner) -
 
 
 async def test_authlib_with_a_page_instead_of_a_token(sandbox: Sandbox, by_authlib: AuthlibSource) -> None:
-    sandbox.token_service.faults.append(WebFault("token", act=False, answer=Said(200, b"<html>sign in</html>")))
+    sandbox.token_service.faults.append(
+        WebFault("token", act=False, answer=ScriptedResponse(200, b"<html>sign in</html>"))
+    )
     with pytest.raises(MailError) as caught:
         await by_authlib.token()
     assert caught.value.cause == "token_service_unreachable"
@@ -266,7 +268,7 @@ async def test_authlib_with_a_page_instead_of_a_token(sandbox: Sandbox, by_authl
 async def test_authlib_with_an_answer_that_holds_no_token(
     sandbox: Sandbox, by_authlib: AuthlibSource, members: dict[str, object]
 ) -> None:
-    sandbox.token_service.faults.append(WebFault("token", act=False, answer=Said(200, members)))
+    sandbox.token_service.faults.append(WebFault("token", act=False, answer=ScriptedResponse(200, members)))
     with pytest.raises(TokenError) as caught:
         await by_authlib.token()
     assert caught.value.cause == "token_service_unreachable"
@@ -278,7 +280,7 @@ async def test_authlib_with_an_answer_that_holds_no_token(
 
 async def test_authlib_tells_of_a_revocation_that_was_refused(sandbox: Sandbox, owner: Owner) -> None:
     held = expired(refresh_token(sandbox))
-    sandbox.token_service.faults.append(WebFault("revoke", act=False, answer=Said(503, {})))
+    sandbox.token_service.faults.append(WebFault("revoke", act=False, answer=ScriptedResponse(503, {})))
     async with authlib_client(sandbox, held, owner, revocation_endpoint=f"{sandbox.issuer}/revoke") as client:
         with pytest.raises(TokenError) as caught:
             await AuthlibSource(client).forget()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mailslot.wire.dots import Canonical, Stuffer, Unstuffer
+from mailslot.wire.dots import DotStuffer, DotUnstuffer, LineEndNormalizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -68,7 +68,7 @@ def cut(data: bytes, sizes: Iterable[int]) -> Iterator[bytes]:
 
 
 def stuffed(message: bytes, sizes: Iterable[int]) -> tuple[bytes, int]:
-    stuffer = Stuffer()
+    stuffer = DotStuffer()
     wire = b"".join([*map(stuffer.feed, cut(message, sizes)), stuffer.finish()])
     return wire, stuffer.size
 
@@ -78,7 +78,7 @@ def assert_harmless(wire: bytes, message: bytes) -> None:
     assert not re.search(rb"(?<!\r)\n|\r(?!\n)", wire), "a bare CR or LF"
     assert wire == b".\r\n" or wire.endswith(b"\r\n.\r\n")
     assert b"\r\n.\r\n" not in (b"\r\n" + wire)[:-3], "an end before the end"
-    received = Unstuffer()
+    received = DotUnstuffer()
     assert received.feed(wire) == canonical(message)
     assert received.done
     assert received.rest == b""
@@ -104,7 +104,7 @@ def test_any_cut_stuffs_the_same(message: bytes, sizes: list[int]) -> None:
 
 @given(octets, st.lists(st.integers(0, 7)))
 def test_any_cut_is_canonical(message: bytes, sizes: list[int]) -> None:
-    lines = Canonical()
+    lines = LineEndNormalizer()
     out = b"".join([*map(lines.feed, cut(message, sizes)), lines.finish()])
     assert out == canonical(message)
     assert lines.size == len(out)
@@ -116,7 +116,7 @@ def test_any_cut_unstuffs_the_same(message: bytes, rest: bytes, sizes: list[int]
     """Whatever lines are in it: only CRLF . CRLF ends it, and what follows stays."""
     body = re.sub(rb"\A\.|(?<=\r\n)\.", b"..", message + b"\r\n")
     wire = body + b".\r\n" + rest
-    received = Unstuffer()
+    received = DotUnstuffer()
     out = b""
     pieces = cut(wire, sizes)
     for piece in pieces:
@@ -134,7 +134,7 @@ def test_any_cut_unstuffs_the_same(message: bytes, rest: bytes, sizes: list[int]
     [b"\n.\r\n", b"a\n.\r\nb\r\n", b"a\r.\r\nb\r\n", b"a\r\n.\nb\r\n", b"a\r\n.\rb\r\n", b"\r\n.\r\r\n", b".\r\r\n"],
 )
 def test_only_crlf_dot_crlf_ends_what_comes(body: bytes, size: int) -> None:
-    received = Unstuffer()
+    received = DotUnstuffer()
     out = b"".join(map(received.feed, cut(body, [size] * 100)))
     assert not received.done
     out += received.feed(b"\r\n.\r\n")
@@ -143,7 +143,7 @@ def test_only_crlf_dot_crlf_ends_what_comes(body: bytes, size: int) -> None:
 
 
 def test_nothing_is_taken_after_the_end() -> None:
-    received = Unstuffer()
+    received = DotUnstuffer()
     assert received.feed(b".\r\n+OK") == b""
     assert received.rest == b"+OK"
     with pytest.raises(ValueError, match="ended"):
@@ -151,7 +151,7 @@ def test_nothing_is_taken_after_the_end() -> None:
 
 
 def test_a_line_of_ten_megabytes_takes_linear_time() -> None:
-    received = Unstuffer()
+    received = DotUnstuffer()
     line = b"x" * 10_000
     count = sum(len(received.feed(line)) for _ in range(1000)) + len(received.feed(b"\r\n.\r\n"))
     assert count == 10_000_002

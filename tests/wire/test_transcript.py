@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mailslot import Reply, Transcript
+from mailslot.wire.peer_detection import not_a_reply, undecided
 from mailslot.wire.protocol_error import RemoteProtocolError
-from mailslot.wire.strangers import not_a_reply, undecided
 from mailslot.wire.transcript import MAX_LINE, MAX_LINES
 
 

@@ -39,28 +39,33 @@ from mailslot import (
     connect_smtp,
 )
 from mailslot.message import Attachment, Mailbox, Message
-from mailslot.moments import iso
 from mailslot.oauth.address import check_address
 from mailslot.service.pipeline import Done, Handled, Later, PanelPackage, Pipeline, SetAside
-from mailslot.service.retry import ATTENDED, RESUBMIT_AFTER, UNATTENDED, RetryPolicy
+from mailslot.service.retry_policy import ATTENDED, RESUBMIT_AFTER, UNATTENDED, RetryPolicy
 from mailslot.slots import keys
 from mailslot.slots.keys import Key
 from mailslot.slots.section import DEVICE, Section
 from mailslot.spool.incoming import Incoming
 from mailslot.spool.job import Job, NewJob
+from mailslot.timestamps import iso
 
 if TYPE_CHECKING:
-    from mailslot.oauth.client import Client
+    from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.flow import AddressDisplay, AddressPrompt, CodeDisplay, Flow, Person
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
-    from mailslot.oauth.token_response import TokenResponse, new_grant, renewed_grant, request_token
-    from mailslot.oauth.token_response import read as read_token_response
-    from mailslot.sasl.sign_in import sign_in
+    from mailslot.oauth.token_response import (
+        TokenResponse,
+        new_grant,
+        parse_token_response,
+        refreshed_grant,
+        request_token,
+    )
+    from mailslot.sasl.authentication import authenticate
     from mailslot.service.device import Device, Identity, open_device
     from mailslot.service.poller import poll_once
-    from mailslot.slots.access import Accesses
-    from mailslot.slots.connection import Access
+    from mailslot.slots.connection_profile import ConnectionProfile
+    from mailslot.slots.connector import Connector
     from mailslot.slots.maildrop import Maildrop, MaildropSession, PushingMaildrop, maildrop_of, pop3
     from mailslot.slots.records import Records
     from mailslot.slots.submitter import SubmissionSession, Submitter
@@ -70,13 +75,12 @@ if TYPE_CHECKING:
     from mailslot.spool.store import Store
 
 _LATER: Final = {
-    "Access": "slots.connection",
-    "Accesses": "slots.access",
     "AddressDisplay": "oauth.flow",
     "AddressPrompt": "oauth.flow",
     "Capabilities": "smtp.capabilities",
-    "Client": "oauth.client",
     "CodeDisplay": "oauth.flow",
+    "ConnectionProfile": "slots.connection_profile",
+    "Connector": "slots.connector",
     "Content": "smtp.content",
     "Device": "service.device",
     "Flow": "oauth.flow",
@@ -84,6 +88,7 @@ _LATER: Final = {
     "Identity": "service.device",
     "Maildrop": "slots.maildrop",
     "MaildropSession": "slots.maildrop",
+    "OAuthClient": "oauth.client",
     "Person": "oauth.flow",
     "PushingMaildrop": "slots.maildrop",
     "Records": "slots.records",
@@ -93,15 +98,15 @@ _LATER: Final = {
     "Submitter": "slots.submitter",
     "TokenHttp": "oauth.http",
     "TokenResponse": "oauth.token_response",
+    "authenticate": "sasl.authentication",
     "maildrop_of": "slots.maildrop",
     "new_grant": "oauth.token_response",
     "open_device": "service.device",
+    "parse_token_response": "oauth.token_response",
     "poll_once": "service.poller",
     "pop3": "slots.maildrop",
-    "read_token_response": "oauth.token_response:read",
-    "renewed_grant": "oauth.token_response",
+    "refreshed_grant": "oauth.token_response",
     "request_token": "oauth.token_response",
-    "sign_in": "sasl.sign_in",
 }
 """What is loaded once it is used, and the module that has it."""
 
@@ -110,16 +115,15 @@ __all__ = [
     "DEVICE",
     "RESUBMIT_AFTER",
     "UNATTENDED",
-    "Access",
     "AccessToken",
-    "Accesses",
     "AddressDisplay",
     "AddressPrompt",
     "Attachment",
     "Capabilities",
-    "Client",
     "ClosedError",
     "CodeDisplay",
+    "ConnectionProfile",
+    "Connector",
     "Content",
     "DeletionsRefusedError",
     "DeliveryStatus",
@@ -144,6 +148,7 @@ __all__ = [
     "NetworkError",
     "NewJob",
     "OAuth",
+    "OAuthClient",
     "PanelPackage",
     "Password",
     "Person",
@@ -174,6 +179,7 @@ __all__ = [
     "TokenResponse",
     "TokenSource",
     "Transcript",
+    "authenticate",
     "check_address",
     "connect_pop3",
     "connect_smtp",
@@ -182,18 +188,16 @@ __all__ = [
     "maildrop_of",
     "new_grant",
     "open_device",
+    "parse_token_response",
     "poll_once",
     "pop3",
-    "read_token_response",
-    "renewed_grant",
+    "refreshed_grant",
     "request_token",
-    "sign_in",
 ]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, there = _LATER[name].partition(":")
-    found = globals()[name] = getattr(import_module(f"mailslot.{module}"), there or name)
+    found = globals()[name] = getattr(import_module(f"mailslot.{_LATER[name]}"), name)
     return found

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 
-from mailslot.plugin import Accesses, Records, maildrop_of
+from mailslot.plugin import Connector, Records, maildrop_of
 from mailslot_plugins.conformance.maildrop import Mailbox, MaildropSuite
 from mailslot_plugins.sandbox import run_sandbox
 
@@ -52,7 +52,7 @@ class TestConformance(MaildropSuite):
             async def renumber() -> None:
                 server.messages = [replace(each, uid=f"new-{each.uid}") for each in server.messages]
 
-            async with Accesses(records) as accesses:
-                access = await accesses.of("print-pop")
+            async with Connector(records) as accesses:
+                access = await accesses.profile("print-pop")
                 maildrop, options = await maildrop_of(access.settings)
                 yield Mailbox(maildrop, access, options, deliver, count, clear, renumber, [token])

@@ -15,7 +15,7 @@ from aioimaplib import aioimaplib
 from mailslot.wire.lines import LineBuffer
 from mailslot.wire.protocol_error import RemoteProtocolError
 from mailslot_imap.commands import MAX_LITERAL, PendingCommand, UnsolicitedResponse
-from mailslot_imap.quiet import quiet
+from mailslot_imap.log_filter import quiet
 
 MAX_LINE: Final = 65_536
 """Octets of a line; what a server says without literals is far shorter (RFC 7162 section 4 asks for 8,192)."""

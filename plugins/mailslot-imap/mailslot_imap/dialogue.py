@@ -202,7 +202,7 @@ class ImapDialogue(Dialogue[Channel]):
         already.
         """
         security = self.channel.endpoint.security
-        async with self.turn("tls" if security is Security.TLS else "greeting"):
+        async with self.exclusive_use("tls" if security is Security.TLS else "greeting"):
             if security is Security.TLS:
                 await self._encrypt(context, upgraded=False)
                 self.stage = "greeting"

@@ -39,7 +39,7 @@ async def idle(dialogue: ImapDialogue, folder: str, arrived: Callable[[], None])
     """
     if "IDLE" not in dialogue.capabilities:
         return
-    async with dialogue.turn("transaction"):
+    async with dialogue.exclusive_use("transaction"):
         await dialogue.ask(dialogue.command("EXAMINE", on_the_wire(folder)), f"does not open the folder {folder}")
         dialogue.client.selected()
         first = True

@@ -10,22 +10,22 @@ from mailslot.errors import InputError
 from mailslot.net.endpoint import check_timeout
 from mailslot.net.establish import establish
 from mailslot.net.tls import context_for
+from mailslot.sasl.authentication import open_authenticated
 from mailslot.sasl.credentials import check_credentials
-from mailslot.sasl.sign_in import signed_in
 from mailslot.wire.redact import Redactor
+from mailslot_imap.authentication import authenticate
 from mailslot_imap.dialogue import ImapDialogue
 from mailslot_imap.idle import idle
 from mailslot_imap.session import ImapSession
 from mailslot_imap.settings import OPTIONS, Options
-from mailslot_imap.sign_in import sign_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
     from mailslot.errors import Stage
     from mailslot.net.channel import Channel
-    from mailslot.sasl.sign_in import SignInAgainError
-    from mailslot.slots.connection import Access
+    from mailslot.sasl.authentication import ReconnectRequiredError
+    from mailslot.slots.connection_profile import ConnectionProfile
     from mailslot.slots.keys import Key
     from mailslot.wire.transcript import Transcript
 
@@ -42,7 +42,7 @@ class Imap:
     @asynccontextmanager
     async def open(
         self,
-        access: Access,
+        access: ConnectionProfile,
         options: Mapping[str, Any],
         *,
         transcript: Transcript | None = None,
@@ -66,7 +66,7 @@ class Imap:
         else:
             await session.leave()
 
-    async def watch(self, access: Access, options: Mapping[str, Any], arrived: Callable[[], None]) -> None:
+    async def watch(self, access: ConnectionProfile, options: Mapping[str, Any], arrived: Callable[[], None]) -> None:
         """Have the server tell when mail comes (RFC 2177), until cancelled.
 
         Args:
@@ -95,7 +95,7 @@ imap: Final = Imap()
 
 
 async def _open(
-    access: Access, transcript: Transcript | None, on_stage: Callable[[Stage], None] | None
+    access: ConnectionProfile, transcript: Transcript | None, on_stage: Callable[[Stage], None] | None
 ) -> ImapDialogue:
     """Return a dialogue that is signed in, where somebody wants to."""
     _check_backend()
@@ -110,17 +110,17 @@ async def _open(
         await dialogue.greet(context)
         return dialogue
 
-    async def begin(dialogue: ImapDialogue, again: SignInAgainError | None) -> None:
-        async with dialogue.turn("capabilities"):
+    async def begin(dialogue: ImapDialogue, again: ReconnectRequiredError | None) -> None:
+        async with dialogue.exclusive_use("capabilities"):
             await dialogue.learn()
         if auth is None:
             return
-        await sign_in(dialogue, auth, again)
-        async with dialogue.turn("sign_in"):
+        await authenticate(dialogue, auth, again)
+        async with dialogue.exclusive_use("sign_in"):
             # What a server offers may differ by user, and mostly grows (RFC 9051 section 6.2.2).
             await dialogue.learn()
 
-    return await signed_in(lambda: establish(access.endpoint, timeout, greet, on_stage), begin)
+    return await open_authenticated(lambda: establish(access.endpoint, timeout, greet, on_stage), begin)
 
 
 def _check_backend() -> None:

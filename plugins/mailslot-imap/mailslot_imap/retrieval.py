@@ -124,7 +124,7 @@ class Retrieval:
         """
         if self.complete:
             raise StopAsyncIteration
-        async with self._dialogue.turn("transaction"):
+        async with self._dialogue.exclusive_use("transaction"):
             if self._fetch is None:
                 self._occupy(self)
                 self._fetch = self._make()

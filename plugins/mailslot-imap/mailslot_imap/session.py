@@ -68,7 +68,7 @@ class ImapSession:
         Raises:
             MailError: the server refused, or the session broke.
         """
-        async with self._dialogue.turn("transaction"):
+        async with self._dialogue.exclusive_use("transaction"):
             folder = self._options.folder
             command = self._dialogue.command("SELECT" if self._writes else "EXAMINE", on_the_wire(folder))
             await self._dialogue.ask(command, f"does not open the folder {folder}")
@@ -91,7 +91,7 @@ class ImapSession:
         Raises:
             MailError: the server refused, or the session broke.
         """
-        async with self._dialogue.turn("transaction"):
+        async with self._dialogue.exclusive_use("transaction"):
             self._occupy(None)
             sizes: dict[int, int] = {}
             if self._exists:
@@ -153,7 +153,7 @@ class ImapSession:
         try:
             if due and self._dialogue.closed:
                 raise _not_done("The session was closed before mails could be marked, moved or deleted.")
-            async with self._dialogue.turn("quit"):
+            async with self._dialogue.exclusive_use("quit"):
                 self._occupy(None)
                 await self._commit()
             await self._take_leave()
@@ -186,7 +186,7 @@ class ImapSession:
 
     async def _take_leave(self) -> None:
         with anyio.move_on_after(_FAREWELL), suppress(MailError):
-            async with self._dialogue.turn("quit"):
+            async with self._dialogue.exclusive_use("quit"):
                 command = self._dialogue.command("LOGOUT")
                 await self._dialogue.begin(command)
                 await self._dialogue.answer(command)

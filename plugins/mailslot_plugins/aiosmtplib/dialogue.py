@@ -18,9 +18,9 @@ from aiosmtplib import (
 )
 from mailslot.net.endpoint import Security
 from mailslot.net.tls import check_version, tls_failure
-from mailslot.smtp.talk import SmtpTalk
+from mailslot.smtp.base_dialogue import BaseSmtpDialogue
 from mailslot.wire.protocol_error import ProtocolError, RemoteProtocolError
-from mailslot_plugins.aiosmtplib.line import Line
+from mailslot_plugins.aiosmtplib.connection import AiosmtplibConnection
 from mailslot_plugins.aiosmtplib.listener import Listener
 
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from aiosmtplib.protocol import SMTPProtocol
     from mailslot.errors import Stage
     from mailslot.net.channel import Channel
-    from mailslot.smtp.protocol import Answer
+    from mailslot.smtp.protocol import ReplyReceived
     from mailslot.wire.redact import Redactor
     from mailslot.wire.reply import Reply
     from mailslot.wire.transcript import Transcript
 
 
-class AiosmtplibDialogue(SmtpTalk[Line]):
+class AiosmtplibDialogue(BaseSmtpDialogue[AiosmtplibConnection]):
     """The line-by-line side of a session."""
 
     def __init__(
@@ -48,7 +48,7 @@ class AiosmtplibDialogue(SmtpTalk[Line]):
         redactor: Redactor,
         on_stage: Callable[[Stage], None] | None,
     ) -> None:
-        line = Line(channel, timeout)
+        line = AiosmtplibConnection(channel, timeout)
         super().__init__(line, timeout=timeout, transcript=transcript, redactor=redactor, on_stage=on_stage)
         self._client = line.client
         self._listener: Listener | None = None
@@ -62,7 +62,7 @@ class AiosmtplibDialogue(SmtpTalk[Line]):
     async def greet(self, context: ssl.SSLContext) -> None:
         """Have aiosmtplib bring TLS up where it comes first, and wait for the server's greeting."""
         tls_first = self.channel.endpoint.security is Security.TLS
-        async with self.turn("tls" if tls_first else "greeting"):
+        async with self.exclusive_use("tls" if tls_first else "greeting"):
             greeting = await self._connected(context, tls_first=tls_first)
             if tls_first:
                 self.note_tls()
@@ -125,11 +125,11 @@ class AiosmtplibDialogue(SmtpTalk[Line]):
             # Its text is the server's, which may quote a secret; the core masks what it says itself.
             return None
 
-    def _heard(self) -> Answer:
+    def _heard(self) -> ReplyReceived:
         event = self.protocol.next_event()
         if event is None:
             raise RemoteProtocolError("an answer that is not whole")
-        return self.heed(event)
+        return self.handle_reply(event)
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
         """Have aiosmtplib say STARTTLS and make the handshake."""
@@ -146,16 +146,16 @@ class AiosmtplibDialogue(SmtpTalk[Line]):
                     raise
                 # It has taken something else for the answer to EHLO, and finds no STARTTLS there.
                 raise RemoteProtocolError("an answer that aiosmtplib takes for another") from None
-            reply = self.heed(listener.answer).reply
+            reply = self.handle_reply(listener.answer).reply
             if not reply.positive:
                 raise self.refusal(reply) from None
             raise self._tls_failure(error, upgraded=True) from error
         assert listener.answer is not None  # noqa: S101 - without one there is no handshake
-        self.heed(listener.answer)
+        self.handle_reply(listener.answer)
         self._check_tls()
         listener.follow(self.channel.transport)
 
-    async def write(self, octets: bytes) -> Answer | None:
+    async def write(self, octets: bytes) -> ReplyReceived | None:
         """Send a piece of a message, and wait until there is room for the next.
 
         Returns:
@@ -169,7 +169,7 @@ class AiosmtplibDialogue(SmtpTalk[Line]):
         self._spoken.write(octets)
         await anyio.lowlevel.checkpoint()
         arrived, since = self.listener.arrived(), anyio.current_time()
-        while (answer := self.overhear()) is None and self.listener.full and self._client.is_connected:
+        while (answer := self.poll_unsolicited()) is None and self.listener.full and self._client.is_connected:
             await self.listener.stirred(self.timeout)
             # Half a reply, one octet after the other, is no progress.
             if (now := self.listener.arrived()) != arrived:
@@ -178,7 +178,7 @@ class AiosmtplibDialogue(SmtpTalk[Line]):
                 raise TimeoutError
         return answer
 
-    async def end(self, octets: bytes, timeout: float) -> Answer:
+    async def end(self, octets: bytes, timeout: float) -> ReplyReceived:
         """Send what ends a message, and return the answer to it.
 
         Raises:

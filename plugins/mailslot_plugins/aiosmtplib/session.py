@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from mailslot.smtp.before_end import BeforeEndHook, HookError
 from mailslot.smtp.content import PIECE, beginning, hold_to_size, read
-from mailslot.smtp.ending import Ending, NotEndedError
 from mailslot.smtp.envelope import Envelope
 from mailslot.smtp.negotiation import negotiate
 from mailslot.smtp.probe import probe
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from mailslot.smtp.capabilities import Capabilities
     from mailslot.smtp.content import Content
     from mailslot.smtp.envelope import DeliveryStatus
-    from mailslot.smtp.negotiation import Terms
-    from mailslot.smtp.protocol import Answer
+    from mailslot.smtp.negotiation import NegotiatedEnvelope
+    from mailslot.smtp.protocol import ReplyReceived
     from mailslot_plugins.aiosmtplib.dialogue import AiosmtplibDialogue
 
 
@@ -60,13 +60,13 @@ class AiosmtplibSession:
             async with aclosing(read(content)) as pieces:
                 # What cannot be read is known before an octet leaves.
                 head = await beginning(content, pieces, PIECE)
-                async with self._dialogue.turn("envelope"):
+                async with self._dialogue.exclusive_use("envelope"):
                     self._dialogue.count_mail()
                     accepted = await self._open(envelope, terms)
-                    answer = await self._send(head, pieces, content, Ending(before_end))
+                    answer = await self._send(head, pieces, content, BeforeEndHook(before_end))
                     if not answer.reply.positive:
                         raise self._dialogue.refusal(answer.reply, "content_refused", stage="data")
-        except NotEndedError as error:
+        except HookError as error:
             raise error.reason from None
         return Receipt(tuple(accepted), terms.refused, answer.reply)
 
@@ -74,10 +74,10 @@ class AiosmtplibSession:
         """Ask whether a short message would be taken, and send none."""
         await probe(self._dialogue, Envelope(sender, recipients, None))
 
-    async def _open(self, envelope: Envelope, terms: Terms) -> list[str]:
+    async def _open(self, envelope: Envelope, terms: NegotiatedEnvelope) -> list[str]:
         """Give the server the envelope; return the recipients that it accepts."""
         dialogue, protocol = self._dialogue, self._dialogue.protocol
-        dialogue.overhear()
+        dialogue.poll_unsolicited()
         if protocol.state is not State.READY and not (reply := await dialogue.ask(protocol.rset())).positive:
             raise dialogue.refusal(reply)
         reply = await dialogue.ask(protocol.mail(envelope.sender, terms.mail_parameters))
@@ -101,7 +101,9 @@ class AiosmtplibSession:
             raise dialogue.refusal(reply, "content_refused", stage="data")
         return accepted
 
-    async def _send(self, head: bytes, pieces: AsyncIterator[bytes], content: Content, ending: Ending) -> Answer:
+    async def _send(
+        self, head: bytes, pieces: AsyncIterator[bytes], content: Content, ending: BeforeEndHook
+    ) -> ReplyReceived:
         """Send the message and return the server's last word on it."""
         dialogue, protocol = self._dialogue, self._dialogue.protocol
         dialogue.stage = "data"
@@ -111,7 +113,7 @@ class AiosmtplibSession:
         async for piece in pieces:
             if (early := await self._put(piece)) is not None:
                 return early
-        if (early := dialogue.overhear()) is not None:
+        if (early := dialogue.poll_unsolicited()) is not None:
             return early
         end = protocol.end()
         hold_to_size(content, protocol.sent_size)
@@ -120,10 +122,10 @@ class AiosmtplibSession:
             if event.reply.positive:
                 raise RemoteProtocolError("a yes before the message was whole")
             await dialogue.abort()
-            return dialogue.heed(event)
+            return dialogue.handle_reply(event)
         return await dialogue.end(end, self._final_timeout)
 
-    async def _put(self, octets: bytes) -> Answer | None:
+    async def _put(self, octets: bytes) -> ReplyReceived | None:
         """Send octets of the message; return what the server says against it already."""
         dialogue = self._dialogue
         for start in range(0, len(octets), PIECE):
@@ -131,7 +133,7 @@ class AiosmtplibSession:
                 answer = await dialogue.write(dialogue.protocol.content(octets[start : start + PIECE]))
             except OSError:
                 # What the server said last is worth more than the broken line.
-                if (answer := dialogue.overhear()) is None:
+                if (answer := dialogue.poll_unsolicited()) is None:
                     raise
             if answer is not None:
                 return answer

@@ -16,18 +16,18 @@ from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError, MailError
 from mailslot.message import Mailbox
-from mailslot.moments import iso
 from mailslot.slots.presets import effective
 from mailslot.slots.section import DEVICE
 from mailslot.spool.job import UNFINISHED, NewJob
 from mailslot.spool.locks import exclusive
+from mailslot.timestamps import iso
 from mailslot_plugins.alerts.board import Board, Cleared, Mail, Observed, Raised
+from mailslot_plugins.alerts.board_json import as_json, from_json, lasting
 from mailslot_plugins.alerts.incidents import accepted, resumed, step
-from mailslot_plugins.alerts.kept import as_json, from_json, lasting
 from mailslot_plugins.alerts.kinds import find_kind
 from mailslot_plugins.alerts.section import SECTION, policy
 from mailslot_plugins.alerts.text import compose
-from mailslot_plugins.intake.words import one_line
+from mailslot_plugins.intake.one_line import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from anyio.to_thread import run_sync
 
-from mailslot.slots.slot import doors
+from mailslot.slots.slot import slots_of
 from mailslot_plugins.alerts.board import Observed, Raised
 from mailslot_plugins.alerts.kinds import KINDS
 
@@ -40,7 +40,7 @@ async def watch(records: Records, now: float) -> Observed:
             Raised(
                 kind.name,
                 kind.severity,
-                part=doors(record)[0].id,
+                part=slots_of(record)[0].id,
                 detail=health.sentence,
                 source=SOURCE,
                 debounce=kind.debounce,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mailslot.errors import InputError
-from mailslot.moments import iso
+from mailslot.timestamps import iso
 from mailslot_plugins.alerts.kinds import KINDS
 
 if TYPE_CHECKING:

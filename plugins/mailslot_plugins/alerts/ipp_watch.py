@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from mailslot.errors import MailError
 from mailslot_plugins.alerts.board import Cleared, Observed, Raised
 from mailslot_plugins.alerts.kinds import KINDS, REASONS
-from mailslot_plugins.intake.words import one_line
+from mailslot_plugins.intake.one_line import one_line
 from mailslot_plugins.printers.ipp.client import printer_attributes
 from mailslot_plugins.printers.ipp.supplies import SUPPLY_ATTRIBUTES, supplies
 

@@ -13,7 +13,7 @@ from mailslot.service.log import described
 from mailslot_plugins.alerts import health_watch, ipp_watch
 from mailslot_plugins.alerts.alarms import Alarms
 from mailslot_plugins.alerts.board import Observed
-from mailslot_plugins.alerts.regular import send_if_due
+from mailslot_plugins.alerts.scheduled_mail import send_if_due
 from mailslot_plugins.alerts.section import SECTION
 from mailslot_plugins.alerts.webhook import post_stuck
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.message import Mailbox, Message
 from mailslot_plugins.alerts.kinds import KINDS
-from mailslot_plugins.intake.answers import HEADERS
-from mailslot_plugins.intake.words import one_line
+from mailslot_plugins.intake.auto_reply import HEADERS
+from mailslot_plugins.intake.one_line import one_line
 from mailslot_plugins.status.report import identity_lines
 
 if TYPE_CHECKING:

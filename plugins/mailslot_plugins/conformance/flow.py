@@ -20,7 +20,7 @@ from mailslot_plugins.conformance.token_source import check_error, check_hidden,
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from mailslot.oauth.client import Client
+    from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.flow import DeviceCode
 
 
@@ -56,12 +56,12 @@ class FlowSuite:
         raise NotImplementedError
 
     @pytest.fixture
-    def client(self) -> Client:
+    def client(self) -> OAuthClient:
         """To be overridden: an application at a provider that is there, such as the sandbox."""
         raise NotImplementedError
 
     @pytest.fixture
-    def refused(self) -> Client:
+    def refused(self) -> OAuthClient:
         """To be overridden: an application that the provider gives nothing."""
         raise NotImplementedError
 
@@ -86,12 +86,12 @@ class FlowSuite:
         assert isinstance(flow, Flow)
         assert flow.name
         assert inspect.iscoroutinefunction(flow.obtain)
-        assert inspect.iscoroutinefunction(flow.renew)
+        assert inspect.iscoroutinefunction(flow.refresh)
 
     async def test_a_grant(
         self,
         flow: Flow,
-        client: Client,
+        client: OAuthClient,
         http: TokenHttp,
         person: Nobody,
         secrets: Sequence[str],
@@ -100,7 +100,7 @@ class FlowSuite:
         """It is obtained, renewed to another token, bears the flow's name, and shows no secret."""
         caplog.set_level(logging.DEBUG)
         grant = await flow.obtain(client, http, person)
-        renewed = await flow.renew(client, http, grant)
+        renewed = await flow.refresh(client, http, grant)
         hidden = list(secrets)
         for each in (grant, renewed):
             assert isinstance(each, Grant)
@@ -112,7 +112,7 @@ class FlowSuite:
         check_hidden("\n".join([caplog.text, repr(flow), repr(grant), repr(renewed)]), hidden)
 
     async def test_it_is_refused(
-        self, flow: Flow, refused: Client, http: TokenHttp, person: Nobody, secrets: Sequence[str]
+        self, flow: Flow, refused: OAuthClient, http: TokenHttp, person: Nobody, secrets: Sequence[str]
     ) -> None:
         """It is a `MailError` of the stage ``token``, with a cause that is known and one sentence."""
         with anyio.fail_after(60), pytest.raises(MailError) as raised:

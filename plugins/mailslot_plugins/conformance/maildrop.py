@@ -22,7 +22,7 @@ from mailslot.errors import ClosedError, MailError, NetworkError, RefusedError, 
 from mailslot.net.endpoint import Endpoint
 from mailslot.sasl.credentials import OAuth
 from mailslot.slots.maildrop import Maildrop, PushingMaildrop
-from mailslot.wire.redact import coded
+from mailslot.wire.redact import base64_of
 from mailslot.wire.transcript import Transcript
 from mailslot_plugins.conformance.doubles import Tokens
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from mailslot.slots.connection import Access
+    from mailslot.slots.connection_profile import ConnectionProfile
     from mailslot.slots.maildrop import MaildropSession
 
 LONG = 8_000_000
@@ -48,8 +48,8 @@ class Mailbox:
 
     Attributes:
         maildrop: the maildrop.
-        access: how it is opened, as `mailslot.slots.access.Accesses` gives it for a record whose settings choose it:
-            by a token that the server takes, and with ``after_fetch`` left at ``delete``.
+        access: how it is opened, as `Connector.profile` gives it for a record whose settings choose it: by a token that
+            the server takes, and with ``after_fetch`` left at ``delete``.
         options: as `mailslot.slots.maildrop.options_of` gives them.
         deliver: puts a mail into the mailbox; its lines end with CRLF.
         count: tells how many mails are in it.
@@ -59,7 +59,7 @@ class Mailbox:
     """
 
     maildrop: Maildrop
-    access: Access
+    access: ConnectionProfile
     options: Mapping[str, Any]
     deliver: Callable[[bytes], Awaitable[None]]
     count: Callable[[], Awaitable[int]]
@@ -67,7 +67,11 @@ class Mailbox:
     renumber: Callable[[], Awaitable[None]]
     secrets: Sequence[str]
 
-    def open(self, access: Access | None = None, **watched: Any) -> AbstractAsyncContextManager[MaildropSession]:  # noqa: ANN401 - as `Maildrop.open` takes it
+    def open(
+        self,
+        access: ConnectionProfile | None = None,
+        **watched: Any,  # noqa: ANN401 - as `Maildrop.open` takes it
+    ) -> AbstractAsyncContextManager[MaildropSession]:
         """Open a session."""
         return self.maildrop.open(access or self.access, self.options, **watched)
 
@@ -396,4 +400,4 @@ async def whole(pieces: AsyncIterator[bytes]) -> bytes:
 
 def forms(secret: str) -> list[str]:
     """Return the forms in which a secret may be seen: itself, and what base64 at each alignment makes of it."""
-    return [secret, *(coded(secret.encode(), lead) for lead in range(3))]
+    return [secret, *(base64_of(secret.encode(), lead) for lead in range(3))]

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 from anyio.to_thread import run_sync
 
-from mailslot.smtp.content import Octets
+from mailslot.smtp.content import BytesContent
 from mailslot.spool.job import NOTIFY, NewJob
 from mailslot_plugins.fax.receipt import compose_receipt, judge_receipt
 from mailslot_plugins.fax.section import FAX
-from mailslot_plugins.intake.answerable import judge, own_addresses
-from mailslot_plugins.intake.answers import answer_key, count_answer, reply_to
+from mailslot_plugins.intake.auto_reply import count_reply, reply_key, reply_to
+from mailslot_plugins.intake.auto_reply_policy import decide_reply, own_addresses
 from mailslot_plugins.sending.account import RECORD, record_settings, sender_of
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ async def answer(device: Device, mail: Incoming, opened: OpenedMail, error: str)
     settings = device.settings(FAX)
     own, allowed = await run_sync(own_addresses, device), settings["allowed_senders"]
     receipt = judge_receipt(opened, own, allowed).address if settings["receipts"] else ""
-    to = receipt or (judge(opened, own, allowed).address if error and settings["answer_failures"] else "")
-    key = answer_key(opened, mail.digest)
-    if not to or await count_answer(device, PIPELINE, key, to, each=EACH, together=TOGETHER):
+    to = receipt or (decide_reply(opened, own, allowed).address if error and settings["answer_failures"] else "")
+    key = reply_key(opened, mail.digest)
+    if not to or await count_reply(device, PIPELINE, key, to, each=EACH, together=TOGETHER):
         return
     sender = sender_of(device, await record_settings(device))
     message: Content = (
@@ -82,4 +82,4 @@ async def _receipt(device: Device, opened: OpenedMail, sender: Mailbox, to: str,
         error=error,
         at=device.now(),
     )
-    return Octets(octets)
+    return BytesContent(octets)

@@ -14,7 +14,7 @@ import typer
 from mailslot.cli.home import open_records
 from mailslot.cli.service_hint import tell_if_no_service
 from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
-from mailslot.service.documents import job_document
+from mailslot.service.json_documents import job_document
 from mailslot_plugins.sending.outcome import LATER, tell
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from mailslot.spool.job import NewJob
 from mailslot.vault import durable
 from mailslot_plugins.fax.reports import PIPELINE
 from mailslot_plugins.fax.section import FAX
-from mailslot_plugins.intake.answerable import own_addresses
+from mailslot_plugins.intake.auto_reply_policy import own_addresses
 from mailslot_plugins.printers.folder import FolderPrinter
 from mailslot_plugins.printers.formats import MEDIA_TYPES
 from mailslot_plugins.printers.pins import pins_of
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Sheets:
+class ReceivedPages:
     """Pages on their way.
 
     Attributes:
@@ -54,7 +54,7 @@ class Sheets:
 
 
 @dataclass(slots=True)
-class Outcome:
+class DeliveryOutcome:
     """What became of pages.
 
     Attributes:
@@ -66,7 +66,7 @@ class Outcome:
     failed: str = ""
 
 
-async def deliver(device: Device, sheets: Sheets, journal: Journal, key: str) -> Outcome:
+async def deliver(device: Device, sheets: ReceivedPages, journal: Journal, key: str) -> DeliveryOutcome:
     """Deliver pages to every place that is set, as far as they are not there already.
 
     Args:
@@ -75,7 +75,7 @@ async def deliver(device: Device, sheets: Sheets, journal: Journal, key: str) ->
         journal: what is remembered of their mail.
         key: the mail's name, which no other bears.
     """
-    outcome = Outcome()
+    outcome = DeliveryOutcome()
     for destination in device.settings(FAX)["deliver_to"]:
         way, _, where = destination.partition(" ")
         try:
@@ -111,7 +111,7 @@ class _Folder(FolderPrinter):
         return [replace(document, media_type=MEDIA_TYPES[document.kind])]
 
 
-async def _print(device: Device, sheets: Sheets, way: str, where: str, journal: Journal) -> None:
+async def _print(device: Device, sheets: ReceivedPages, way: str, where: str, journal: Journal) -> None:
     settings = device.settings(FAX)
     printer: Printer
     kind: Kind = "pdf"
@@ -137,7 +137,7 @@ class _NotForwarded(Exception):  # noqa: N818 - it is refused, and nothing is wr
     """Pages that no mail may be made of."""
 
 
-async def _mail(device: Device, sheets: Sheets, to: str, key: str) -> None:
+async def _mail(device: Device, sheets: ReceivedPages, to: str, key: str) -> None:
     if sheets.automatic:
         raise _NotForwarded("It was sent automatically, and is not mailed on.")
     if to.casefold() in {address.casefold() for address in await run_sync(own_addresses, device)}:

@@ -11,7 +11,7 @@ from email.utils import formatdate, getaddresses, make_msgid
 from typing import TYPE_CHECKING, Final
 
 from mailslot_plugins.fax.capabilities import OURS
-from mailslot_plugins.intake.answerable import Judged, is_machine, why_automatic
+from mailslot_plugins.intake.auto_reply_policy import ReplyDecision, is_machine, why_automatic
 from mailslot_plugins.intake.senders import ADDRESS, is_allowed
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _REQUIRED: Final = re.compile(r"=\s*required\b", re.IGNORECASE)
 _QUOTED_PAIR: Final = re.compile(r"\\(.)")
 
 
-def judge_receipt(mail: OpenedMail, own: Collection[str], allowed: Collection[str]) -> Judged:
+def judge_receipt(mail: OpenedMail, own: Collection[str], allowed: Collection[str]) -> ReplyDecision:
     """Say who gets a receipt, or why nobody does (RFC 8098 section 2.1, RFC 2532 section 2.2.1).
 
     Args:
@@ -32,7 +32,7 @@ def judge_receipt(mail: OpenedMail, own: Collection[str], allowed: Collection[st
         allowed: the addresses and @domains that may have one; none where there are none.
     """
     refusal = next(_refusals(mail, own, allowed), "")
-    return Judged(refusal=refusal) if refusal else Judged(address=_plain(mail.return_paths[0]))
+    return ReplyDecision(refusal=refusal) if refusal else ReplyDecision(address=_plain(mail.return_paths[0]))
 
 
 def _refusals(mail: OpenedMail, own: Collection[str], allowed: Collection[str]) -> Iterator[str]:

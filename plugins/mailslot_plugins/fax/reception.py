@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Final
 from mailslot.errors import InputError
 from mailslot.service.pipeline import Done, Later, SetAside
 from mailslot_plugins.fax.answer import answer
-from mailslot_plugins.fax.destinations import Outcome, Sheets, deliver
+from mailslot_plugins.fax.destinations import DeliveryOutcome, ReceivedPages, deliver
 from mailslot_plugins.fax.reports import PIPELINE, take
 from mailslot_plugins.fax.section import FAX
-from mailslot_plugins.intake.answerable import why_automatic
+from mailslot_plugins.intake.auto_reply_policy import why_automatic
 from mailslot_plugins.intake.automatic import ABSENT, why_of_machine
 from mailslot_plugins.intake.limits import Limits
 from mailslot_plugins.intake.mail import open_mail
+from mailslot_plugins.intake.one_line import one_line
 from mailslot_plugins.intake.process import IntakeError, run_task
 from mailslot_plugins.intake.senders import is_allowed
 from mailslot_plugins.intake.thumbnails import Thumbnails
-from mailslot_plugins.intake.words import one_line
 from mailslot_plugins.printers.journal import Journal
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ class _Reception:
         self._pages = int(made["pages"])
         self._notes = list(made["notes"])
 
-    async def _deliver(self, name: str, title: str) -> Outcome:
+    async def _deliver(self, name: str, title: str) -> DeliveryOutcome:
         opened = self._opened
         journal = await self._journal()
         if journal.get("closed"):
@@ -189,7 +189,7 @@ class _Reception:
         if name == "fax" and journal.get("pages") != self._pages:
             await journal.note("pages", self._pages)
         automatic = opened is not None and bool(why_automatic(opened))
-        sheets = Sheets(name, self._folder, title, self._sender, automatic)
+        sheets = ReceivedPages(name, self._folder, title, self._sender, automatic)
         return await deliver(self._device, sheets, journal, str(self._mail.id))
 
     async def _end(self, error: str) -> None:

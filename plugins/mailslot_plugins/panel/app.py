@@ -14,6 +14,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from mailslot.errors import MailError
+from mailslot_plugins.panel.background import BackgroundTasks
 from mailslot_plugins.panel.pipelines import load_pages
 from mailslot_plugins.panel.problem import problem
 from mailslot_plugins.panel.render import render, text
@@ -23,8 +24,7 @@ from mailslot_plugins.panel.security.paths import API
 from mailslot_plugins.panel.security.security import Security
 from mailslot_plugins.panel.server import announcement, serve
 from mailslot_plugins.panel.token.callback import Answers
-from mailslot_plugins.panel.words import Speaking
-from mailslot_plugins.panel.work import Work
+from mailslot_plugins.panel.translations import LanguageMiddleware
 
 if TYPE_CHECKING:
     import socket
@@ -91,7 +91,7 @@ class Panel:
         Raises:
             MailError: it cannot be served there.
         """
-        work = Work()
+        work = BackgroundTasks()
         failure: Exception | None = None
         async with anyio.create_task_group() as group:
             group.start_soon(work.run)
@@ -106,7 +106,7 @@ class Panel:
             raise failure
 
 
-def application(device: Device, work: Work, security: Security) -> Starlette:
+def application(device: Device, work: BackgroundTasks, security: Security) -> Starlette:
     """Return what answers requests.
 
     Args:
@@ -125,7 +125,7 @@ def application(device: Device, work: Work, security: Security) -> Starlette:
         routes=routes,
         middleware=[
             Middleware(Answers),
-            Middleware(Speaking, otherwise=lambda: device.identity.language),
+            Middleware(LanguageMiddleware, otherwise=lambda: device.identity.language),
             *middleware(security),
         ],
         exception_handlers={HTTPException: _show_trouble, MailError: _show_error},

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from mailslot.containment import Contained
 from mailslot.entry_points import described
 from mailslot.service.pipeline import PLUGINS, panel_package
-from mailslot.slots.slot import doors
+from mailslot.slots.slot import slots_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping
@@ -102,7 +102,7 @@ def address_of(section: str, pages: Iterable[PipelinePage]) -> str:
     page, pipeline = page_of(section, pages), pipeline_of(section)
     if page is not None:
         return page.address
-    if pipeline is not None and (slots := [slot for record in _records(pipeline) for slot in doors(record)]):
+    if pipeline is not None and (slots := [slot for record in _records(pipeline) for slot in slots_of(record)]):
         return f"/slots/{slots[0].id}"
     return "/administration"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import JSONResponse
 
 from mailslot.errors import InputError, MailError
-from mailslot.slots.contents import SettingsFileError
+from mailslot.slots.settings_document import SettingsFileError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

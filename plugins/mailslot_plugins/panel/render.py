@@ -11,11 +11,11 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from mailslot.diagnosis.catalogue import actor_name
-from mailslot.moments import iso, local
+from mailslot.timestamps import iso, local
 from mailslot_plugins.panel.cookies import cookie
 from mailslot_plugins.panel.pipelines import package_of, pipeline_text
 from mailslot_plugins.panel.security.session import Notice
-from mailslot_plugins.panel.words import LANGUAGES, SHARED, say
+from mailslot_plugins.panel.translations import LANGUAGES, SHARED, translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,7 +124,7 @@ def device_of(request: Request) -> Device:
 
 def text(request: Request, folder: str, key: str, **facts: object) -> str:
     """Return one of a folder's texts in the language of a request."""
-    return say(folder, key, request.state.language, **facts)
+    return translate(folder, key, request.state.language, **facts)
 
 
 def moment(seconds: float | None) -> Markup:
@@ -151,7 +151,7 @@ def octets(size: int) -> str:
 @pass_context
 def _text(context: Context, key: str, folder: str = "", **facts: object) -> str:
     """Return a text of the page's own folder, or of the one that is named."""
-    return say(folder or str(context["folder"]), key, str(context["language"]), **facts)
+    return translate(folder or str(context["folder"]), key, str(context["language"]), **facts)
 
 
 @pass_context
@@ -163,7 +163,7 @@ def _ago(context: Context, seconds: float) -> str:
         if abs(distance) >= step:
             key, number = f"in_{name}" if distance > 0 else f"{name}_ago", int(abs(distance) // step)
             break
-    return say(SHARED, key, str(context["language"]), number=number)
+    return translate(SHARED, key, str(context["language"]), number=number)
 
 
 @pass_context

@@ -39,7 +39,7 @@ _MEDIA: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class PrintOptions:
     """How a mail wants to be printed.
 
     Attributes:
@@ -57,7 +57,7 @@ class Wishes:
     ignored: tuple[str, ...] = ()
 
 
-def read_wishes(subject: str, text: str, allowed: Collection[str], most_copies: int) -> Wishes:
+def parse_print_options(subject: str, text: str, allowed: Collection[str], most_copies: int) -> PrintOptions:
     """Return what a mail asks for; never fails.
 
     Args:
@@ -93,7 +93,7 @@ def read_wishes(subject: str, text: str, allowed: Collection[str], most_copies: 
             values[name] = most_copies
         else:
             values[name] = parsed
-    return Wishes(**values, text="\n".join(kept), ignored=tuple(dict.fromkeys(ignored)))
+    return PrintOptions(**values, text="\n".join(kept), ignored=tuple(dict.fromkeys(ignored)))
 
 
 def _copies(value: str) -> int | None:

@@ -21,8 +21,8 @@ from mailslot.plugin import (
 )
 from mailslot.vault import durable
 from mailslot_plugins.intake.process import IntakeError
+from mailslot_plugins.print.mail_printing import PAUSE, TOLD, MailPrinting
 from mailslot_plugins.print.section import SECTION
-from mailslot_plugins.print.work import PAUSE, TOLD, Work
 from mailslot_plugins.printers.journal import Journal
 from mailslot_plugins.printers.pins import pins_of
 from mailslot_plugins.printers.printer import Options, find_printer
@@ -60,7 +60,7 @@ class PrintPipeline:
         try:
             await run_sync(_emptied, folder)
             journal = await Journal.load(device.store(self.name), f"mail:{mail.id}")
-            work = Work(device, mail, mail.path, folder, printer=printer, journal=journal, values=values)
+            work = MailPrinting(device, mail, mail.path, folder, printer=printer, journal=journal, values=values)
             return await work.run()
         except IntakeError as error:
             return SetAside(f"Not printed: {error}")

@@ -14,7 +14,7 @@ _MOST: Final = 5000
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class PrintedMail:
     """A mail that was printed, or is being.
 
     Attributes:
@@ -30,7 +30,9 @@ class Use:
     pages: int = 0
 
 
-def count(uses: Sequence[Use], use: Use, *, mails_per_hour: int, pages_per_day: int) -> tuple[list[Use], str]:
+def count(
+    uses: Sequence[PrintedMail], use: PrintedMail, *, mails_per_hour: int, pages_per_day: int
+) -> tuple[list[PrintedMail], str]:
     """Count a use.
 
     Args:
@@ -43,7 +45,7 @@ def count(uses: Sequence[Use], use: Use, *, mails_per_hour: int, pages_per_day: 
         the uses to remember, and why this one is too much; empty where it is not.
     """
     before = [
-        Use(each.mail, min(each.at, use.at), each.sender, each.pages)
+        PrintedMail(each.mail, min(each.at, use.at), each.sender, each.pages)
         for each in uses
         if each.at > use.at - DAY and each.mail != use.mail
     ][-_MOST:]

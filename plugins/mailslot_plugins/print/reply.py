@@ -8,9 +8,9 @@ from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError
 from mailslot.spool.job import NewJob
-from mailslot_plugins.intake.answerable import judge, own_addresses
-from mailslot_plugins.intake.answers import answer_key, count_answer, reply_to
-from mailslot_plugins.intake.words import one_line
+from mailslot_plugins.intake.auto_reply import count_reply, reply_key, reply_to
+from mailslot_plugins.intake.auto_reply_policy import decide_reply, own_addresses
+from mailslot_plugins.intake.one_line import one_line
 from mailslot_plugins.print.section import SECTION
 from mailslot_plugins.sending.account import RECORD, record_settings, sender_of
 
@@ -49,11 +49,11 @@ async def answer(device: Device, mail: Incoming, opened: OpenedMail, failed: Seq
     values = device.settings(SECTION)
     if not values["reply"]:
         return ""
-    judged = judge(opened, await run_sync(own_addresses, device), values["allowed_senders"])
+    judged = decide_reply(opened, await run_sync(own_addresses, device), values["allowed_senders"])
     if judged.refusal:
         return f"not answered: {judged.refusal}"
-    key = answer_key(opened, mail.digest)
-    if refusal := await count_answer(device, PIPELINE, key, judged.address, each=_EACH, together=_TOGETHER):
+    key = reply_key(opened, mail.digest)
+    if refusal := await count_reply(device, PIPELINE, key, judged.address, each=_EACH, together=_TOGETHER):
         return f"not answered: {refusal}"
     try:
         sender = sender_of(device, await record_settings(device))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from anyio.to_thread import run_sync
 
-from mailslot_plugins.intake.words import cut
+from mailslot_plugins.intake.one_line import cut
 from mailslot_plugins.printers.formats import SUFFIXES
 from mailslot_plugins.printers.prepare import Wanted, prepare
 from mailslot_plugins.printers.printer import Printed, PrinterError, Readiness

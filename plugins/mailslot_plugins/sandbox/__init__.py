@@ -1,9 +1,9 @@
 """A token service, an SMTP and a POP3 server in one process, for the demo and the tests."""
 
 from mailslot_plugins.sandbox.connection import Fault
-from mailslot_plugins.sandbox.personality import DOVECOT, EXCHANGE, GMAIL, Manners, Personality
+from mailslot_plugins.sandbox.personality import DOVECOT, EXCHANGE, GMAIL, Personality, ProtocolBehavior
 from mailslot_plugins.sandbox.sandbox import Sandbox, run_sandbox
-from mailslot_plugins.sandbox.web_faults import ENTRA, GOOGLE, PORTAL, Said, WebFault
+from mailslot_plugins.sandbox.web_faults import ENTRA, GOOGLE, PORTAL, ScriptedResponse, WebFault
 
 __all__ = [
     "DOVECOT",
@@ -13,10 +13,10 @@ __all__ = [
     "GOOGLE",
     "PORTAL",
     "Fault",
-    "Manners",
     "Personality",
-    "Said",
+    "ProtocolBehavior",
     "Sandbox",
+    "ScriptedResponse",
     "WebFault",
     "run_sandbox",
 ]

@@ -68,7 +68,7 @@ def demo(
     if not all(step.ok for step in steps):
         sys.exit("The demo did not go as it should; the rows marked with ✗ say where.")
     if not once:
-        from mailslot_plugins.sandbox.open_house import stay  # noqa: PLC0415 - the panel takes a while to import
+        from mailslot_plugins.sandbox.demo_panel import stay  # noqa: PLC0415 - the panel takes a while to import
 
         try:
             anyio.run(stay, scanned_page(), backend=backend)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
-from mailslot.wire.dots import Canonical
+from mailslot.wire.dots import LineEndNormalizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,7 +49,7 @@ class Maildrop:
 
         A session that is under way does not see it.
         """
-        canonical = Canonical()
+        canonical = LineEndNormalizer()
         canonical.feed(content)
         canonical.finish()
         message = StoredMessage(uid or f"{next(self._numbers):08x}", content, canonical.size)

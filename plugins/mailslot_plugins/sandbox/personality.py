@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manners:
+class ProtocolBehavior:
     """One protocol's part of a personality; an answer's lines are joined with LF.
 
     Attributes:
@@ -71,8 +71,8 @@ class Personality:
 
     name: str
     source: str
-    smtp: Manners
-    pop3: Manners
+    smtp: ProtocolBehavior
+    pop3: ProtocolBehavior
     mechanisms: frozenset[str]
     xoauth2: Mapping[str, str] | None
     oauthbearer: Mapping[str, str] | None
@@ -140,7 +140,7 @@ _POSTFIX_OFFERS: Final = (
 DOVECOT: Final = Personality(
     name="Dovecot and Postfix",
     source="measured on Dovecot 2.3.19 and Postfix 3.7.11; RFC 5321, RFC 1939, RFC 7628",
-    smtp=Manners(
+    smtp=ProtocolBehavior(
         greeting="220 mail.test ESMTP Postfix",
         offers=_lines(_POSTFIX_OFFERS.format("STARTTLS")),
         offers_tls=_lines(_POSTFIX_OFFERS.format("AUTH PLAIN LOGIN XOAUTH2 OAUTHBEARER SCRAM-SHA-256")),
@@ -148,7 +148,7 @@ DOVECOT: Final = Personality(
         words=SMTP_WORDS,
         line_limit=2_048,
     ),
-    pop3=Manners(
+    pop3=ProtocolBehavior(
         greeting="+OK Dovecot ready.",
         offers=_lines("CAPA / TOP / UIDL / RESP-CODES / PIPELINING / AUTH-RESP-CODE / STLS / SASL"),
         offers_tls=_lines(
@@ -189,7 +189,7 @@ EXCHANGE: Final = Personality(
         "jstedfast/MailKit #1770, simonrob/email-oauth2-proxy #95 and #244, kisli/vmime #267, "
         "IndySockets/Indy #192, getmail6 #256; its limit for an SMTP line is unknown and RFC 5321's here"
     ),
-    smtp=Manners(
+    smtp=ProtocolBehavior(
         greeting="220 outlook.test Microsoft ESMTP MAIL Service ready",
         offers=_lines(_EXCHANGE_OFFERS.format("STARTTLS")),
         offers_tls=_lines(_EXCHANGE_OFFERS.format("AUTH LOGIN XOAUTH2")),
@@ -213,7 +213,7 @@ EXCHANGE: Final = Personality(
         },
         line_limit=512,
     ),
-    pop3=Manners(
+    pop3=ProtocolBehavior(
         greeting="+OK The Microsoft Exchange POP3 service is ready. [dABlAHMAdAA=]",
         offers=_lines("TOP / UIDL / STLS"),
         offers_tls=_lines("TOP / UIDL / SASL PLAIN XOAUTH2 / USER"),
@@ -255,7 +255,7 @@ GMAIL: Final = Personality(
         "bokysan/docker-postfix #101, horde/Imap_Client #36, jstedfast/MailKit #962 and #1343, "
         "postalsys/imapflow #157; Gmail Help on POP; it has no STLS of its own"
     ),
-    smtp=Manners(
+    smtp=ProtocolBehavior(
         greeting="220 smtp.gmail.test ESMTP - gsmtp",
         offers=_lines(_GMAIL_OFFERS.format("STARTTLS")),
         offers_tls=_lines(_GMAIL_OFFERS.format("AUTH LOGIN PLAIN XOAUTH2 PLAIN-CLIENTTOKEN OAUTHBEARER XOAUTH")),
@@ -283,7 +283,7 @@ GMAIL: Final = Personality(
         closing=frozenset({"long_line", "long_auth"}),
         line_limit=1_007,
     ),
-    pop3=Manners(
+    pop3=ProtocolBehavior(
         greeting="+OK Gpop ready for requests from 127.0.0.1",
         offers=_lines("USER / RESP-CODES / EXPIRE 0 / LOGIN-DELAY 300 / TOP / UIDL / STLS"),
         offers_tls=_lines(

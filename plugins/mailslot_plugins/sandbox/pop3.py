@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from mailslot.wire.dots import Stuffer
+from mailslot.wire.dots import DotStuffer
 from mailslot.wire.protocol_error import RemoteProtocolError
 from mailslot.wire.secret import MASK
+from mailslot_plugins.sandbox.authentication import SaslExchange, masked
 from mailslot_plugins.sandbox.connection import Hangup
-from mailslot_plugins.sandbox.sign_in import SignIn, masked
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from mailslot_plugins.sandbox.connection import Connection
     from mailslot_plugins.sandbox.maildrop import Maildrop, StoredMessage
-    from mailslot_plugins.sandbox.office import PostOffice
+    from mailslot_plugins.sandbox.state import SandboxState
 
     Commands = Mapping[str, Callable[[str], Awaitable[None]]]
 
@@ -34,12 +34,12 @@ class Pop3Session:
         connection: the connection, with TLS up or not.
     """
 
-    def __init__(self, office: PostOffice, connection: Connection) -> None:
+    def __init__(self, office: SandboxState, connection: Connection) -> None:
         self._office = office
         self._connection = connection
         self._dialogue = connection.dialogue
         self._manners = office.personality.pop3
-        self._sign_in = SignIn(office, self._manners, connection)
+        self._sign_in = SaslExchange(office, self._manners, connection)
         self._then: Callable[[], Awaitable[None]] | None = None
         self._user = ""
         self._maildrop: Maildrop | None = None
@@ -227,7 +227,7 @@ class Pop3Session:
 
     async def _give(self, content: bytes) -> None:
         self._connection.say("+OK message follows")
-        stuffer = Stuffer()
+        stuffer = DotStuffer()
         for start in range(0, len(content), _PIECE):
             self._connection.send(stuffer.feed(content[start : start + _PIECE]))
             await self._connection.flush()

@@ -17,13 +17,13 @@ from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox.certificates import CertificateAuthority
 from mailslot_plugins.sandbox.connection import Connection, Hangup
 from mailslot_plugins.sandbox.maildrop import Maildrop
-from mailslot_plugins.sandbox.office import PostOffice
 from mailslot_plugins.sandbox.personality import DOVECOT, Personality
 from mailslot_plugins.sandbox.pop3 import Pop3Session
 from mailslot_plugins.sandbox.provider import Provider
 from mailslot_plugins.sandbox.smtp import SmtpSession
+from mailslot_plugins.sandbox.state import SandboxState
 from mailslot_plugins.sandbox.token_service import TokenService
-from mailslot_plugins.sandbox.web_server import OneSocket, answer
+from mailslot_plugins.sandbox.web_server import SocketConfig, answer
 
 if TYPE_CHECKING:
     import ssl
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
-class Sandbox(PostOffice):
+class Sandbox(SandboxState):
     """A sandbox that runs.
 
     Attributes:
@@ -131,7 +131,7 @@ async def run_sandbox(
             raise failure
 
 
-async def _serve(office: PostOffice, protocol: str, tls: bool, stream: SocketStream) -> None:  # noqa: FBT001 - bound by partial
+async def _serve(office: SandboxState, protocol: str, tls: bool, stream: SocketStream) -> None:  # noqa: FBT001 - bound by partial
     """Serve one client; nothing that it does reaches the others."""
     connection = Connection(stream, office.open_dialogue(protocol), office.faults)
     session = SmtpSession if protocol == "smtp" else Pop3Session
@@ -155,6 +155,6 @@ async def _serve(office: PostOffice, protocol: str, tls: bool, stream: SocketStr
 
 async def _serve_web(service: TokenService, sock: socket.socket, stop: anyio.Event) -> None:
     """Serve the provider until `stop`."""
-    settings = OneSocket(sock, _GRACE)
+    settings = SocketConfig(sock, _GRACE)
     settings.include_date_header = False  # the provider's clock may be wrong
     await answer(service.app, settings, stop)

@@ -6,19 +6,19 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from mailslot.wire.dots import Unstuffer
+from mailslot.wire.dots import DotUnstuffer
 from mailslot.wire.protocol_error import RemoteProtocolError
 from mailslot.wire.secret import MASK
+from mailslot_plugins.sandbox.authentication import SaslExchange, masked
 from mailslot_plugins.sandbox.connection import Hangup
-from mailslot_plugins.sandbox.office import Path, Submission
-from mailslot_plugins.sandbox.sign_in import SignIn, masked
 from mailslot_plugins.sandbox.smtp_syntax import Malformed, find_flaws, parse_path
+from mailslot_plugins.sandbox.state import Path, SubmittedMessage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from mailslot_plugins.sandbox.connection import Connection
-    from mailslot_plugins.sandbox.office import PostOffice
+    from mailslot_plugins.sandbox.state import SandboxState
 
 _LAST_IN_GROUP: Final = {"EHLO", "HELO", "STARTTLS", "AUTH", "DATA", "VRFY", "NOOP", "QUIT"}
 """Behind these nothing is sent before they are answered (RFC 2920 section 3.1, RFC 4954)."""
@@ -39,7 +39,7 @@ class SmtpSession:
         connection: the connection, with TLS up or not.
     """
 
-    def __init__(self, office: PostOffice, connection: Connection) -> None:
+    def __init__(self, office: SandboxState, connection: Connection) -> None:
         self._office = office
         self._connection = connection
         self._dialogue = connection.dialogue
@@ -175,7 +175,7 @@ class SmtpSession:
             return
         if argument.partition(" ")[0].upper() not in offered.split():
             self._dialogue.flaw("a sign-in by a mechanism that was not offered")
-        sign_in = SignIn(self._office, self._manners, self._connection)
+        sign_in = SaslExchange(self._office, self._manners, self._connection)
         self._then = partial(sign_in.run, argument, "334 ", self._answer_sign_in)
 
     async def _answer_sign_in(self, occasion: str, user: str | None) -> None:
@@ -289,7 +289,7 @@ class SmtpSession:
             self._then = partial(self._connection.during, "content", self._read_content)
 
     async def _read_content(self) -> None:
-        unstuffer, content = Unstuffer(), bytearray()
+        unstuffer, content = DotUnstuffer(), bytearray()
         while not unstuffer.done:
             content += unstuffer.feed(await self._connection.octets())
         self._connection.unread(unstuffer.rest)
@@ -322,7 +322,7 @@ class SmtpSession:
         """Take the message, or refuse it; the transaction is over."""
         sender, user = self._sender or Path(""), self._dialogue.user
         flaws = find_flaws(content, sender.parameters)
-        submission = Submission(sender, self._recipients, content, user, verb, flaws)
+        submission = SubmittedMessage(sender, self._recipients, content, user, verb, flaws)
         self._dialogue.transcript.client(f"({len(content)} octets of a message)")
         refusal = self._unwelcome("message", sender) or self._office.rules.content
         if self._too_large(len(content)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from mailslot_plugins.sandbox.office import Path
+from mailslot_plugins.sandbox.state import Path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -17,7 +17,7 @@ Members = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ScriptedResponse:
     """A complete answer.
 
     Attributes:
@@ -60,7 +60,7 @@ class WebFault:
     _: KW_ONLY
     act: bool = True
     delay: float = 0.0
-    answer: Said | None = None
+    answer: ScriptedResponse | None = None
     alter: Callable[[Members], Members] | None = None
     cut: bool = False
 
@@ -69,7 +69,7 @@ class WebFault:
         if self.answer is not None:
             response = self.answer.response()
         elif self.alter is not None:
-            response = Said(response.status_code, self.alter(json.loads(bytes(response.body)))).response()
+            response = ScriptedResponse(response.status_code, self.alter(json.loads(bytes(response.body)))).response()
         return _Cut(response) if self.cut else response
 
 
@@ -85,7 +85,7 @@ class _Cut(Response):
         await send({"type": "http.response.body", "body": half, "more_body": True})
 
 
-def _entra(number: int, error: str, text: str, source: str, status: int = 400) -> Said:
+def _entra(number: int, error: str, text: str, source: str, status: int = 400) -> ScriptedResponse:
     """An answer of Entra's token endpoint (entra-docs v2-oauth2-auth-code-flow.md, "Error response example")."""
     times = {
         "timestamp": "2026-01-20 12:00:00Z",
@@ -93,7 +93,7 @@ def _entra(number: int, error: str, text: str, source: str, status: int = 400) -
         "correlation_id": "fb3d2015-bc17-4bb9-bb85-30c5cf1aaaa7",
     }
     description = f"AADSTS{number}: {text} Trace ID: {times['trace_id']} Timestamp: {times['timestamp']}"
-    return Said(
+    return ScriptedResponse(
         status,
         {"error": error, "error_description": description, "error_codes": [number], **times},
         source=source,
@@ -102,7 +102,7 @@ def _entra(number: int, error: str, text: str, source: str, status: int = 400) -
 
 _CODES: Final = "entra-docs reference-error-codes.md"
 
-ENTRA: Final[Mapping[int, Said]] = {
+ENTRA: Final[Mapping[int, ScriptedResponse]] = {
     700082: _entra(
         700082,
         "invalid_grant",
@@ -153,13 +153,13 @@ ENTRA: Final[Mapping[int, Said]] = {
 }
 """Entra's refusals, by their AADSTS numbers."""
 
-GOOGLE: Final[Mapping[str, Said]] = {
-    "revoked": Said(
+GOOGLE: Final[Mapping[str, ScriptedResponse]] = {
+    "revoked": ScriptedResponse(
         400,
         {"error": "invalid_grant", "error_description": "Token has been expired or revoked."},
         source="tarickb/sasl-xoauth2 issue 29",
     ),
-    "not delegated": Said(
+    "not delegated": ScriptedResponse(
         401,
         {
             "error": "unauthorized_client",
@@ -168,12 +168,12 @@ GOOGLE: Final[Mapping[str, Said]] = {
         },
         source="googleapis/google-api-php-client issue 1379",
     ),
-    "no such client": Said(
+    "no such client": ScriptedResponse(
         401,
         {"error": "invalid_client", "error_description": "The OAuth client was not found."},
         source="tarickb/sasl-xoauth2 issue 95",
     ),
-    "device code for mail": Said(
+    "device code for mail": ScriptedResponse(
         400,
         {"error": "invalid_scope", "error_description": "Invalid device flow scope: https://mail.google.com/"},
         source="googleapis/oauth2client issue 88",
@@ -181,7 +181,7 @@ GOOGLE: Final[Mapping[str, Said]] = {
 }
 """Google's refusals."""
 
-PORTAL: Final = Said(
+PORTAL: Final = ScriptedResponse(
     200,
     b"<!DOCTYPE html><html><title>Welcome</title><body>Please sign in to the network.</body></html>",
     source="any hotel",

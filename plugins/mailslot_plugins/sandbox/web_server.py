@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 
-class OneSocket(Config):
+class SocketConfig(Config):
     """Hypercorn's settings: a socket that is there already, and no log of its own.
 
     Args:
@@ -34,7 +34,7 @@ class OneSocket(Config):
         return Sockets([], [self._listener.dup()], [])
 
 
-async def answer(application: ASGIApp, settings: OneSocket, stop: anyio.Event) -> None:
+async def answer(application: ASGIApp, settings: SocketConfig, stop: anyio.Event) -> None:
     """Answer until `stop`; a cancellation waits for that, since hypercorn bears none.
 
     Args:

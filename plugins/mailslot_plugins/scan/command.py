@@ -14,7 +14,7 @@ import typer
 from mailslot.cli.home import open_records
 from mailslot.cli.service_hint import tell_if_no_service
 from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
-from mailslot.service.documents import job_document
+from mailslot.service.json_documents import job_document
 from mailslot_plugins.sending.outcome import LATER, tell
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ async def _accept(device: Device, wanted: _Wanted, progress: Progress) -> list[J
     from tempfile import TemporaryDirectory  # noqa: PLC0415 - not needed for --help
 
     from mailslot_plugins.scan.compose import compose  # noqa: PLC0415 - likewise
-    from mailslot_plugins.scan.prepare import letter_of, limit_of  # noqa: PLC0415 - likewise
+    from mailslot_plugins.scan.prepare import limit_of, scan_message  # noqa: PLC0415 - likewise
     from mailslot_plugins.scan.section import SCAN  # noqa: PLC0415 - likewise
     from mailslot_plugins.scan.submission import submit  # noqa: PLC0415 - likewise
     from mailslot_plugins.sending.account import HOUR, record_settings  # noqa: PLC0415 - likewise
@@ -147,7 +147,7 @@ async def _accept(device: Device, wanted: _Wanted, progress: Progress) -> list[J
     parse_mailboxes([*wanted.to, *wanted.cc])  # so that all bad ones are named at once
     to, cc = once(parse_mailboxes(wanted.to), parse_mailboxes(wanted.cc))
     # All that can be wrong is, before a page is scanned.
-    letter = await letter_of(
+    letter = await scan_message(
         device,
         settings,
         (),

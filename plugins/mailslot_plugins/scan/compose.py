@@ -28,7 +28,7 @@ _LINE_OCTETS, _LINE_CHARS = 57, 78  # a line of base64, with its CRLF
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class ScanMessage:
     """A scan that is to be mailed.
 
     Attributes:
@@ -75,7 +75,7 @@ class Mail:
     subject: str
 
 
-async def compose(letter: Letter, limit: int | None, folder: Path, *, may_split: bool) -> list[Mail]:
+async def compose(letter: ScanMessage, limit: int | None, folder: Path, *, may_split: bool) -> list[Mail]:
     """Return the mails of a scan, each complete and small enough.
 
     Args:
@@ -111,7 +111,9 @@ async def compose(letter: Letter, limit: int | None, folder: Path, *, may_split:
     return [_mail(letter, group, (part, len(groups))) for part, group in enumerate(groups, start=1)]
 
 
-def _grouped(letter: Letter, pieces: Sequence[tuple[int, Document]], room: int) -> list[list[tuple[int, Document]]]:
+def _grouped(
+    letter: ScanMessage, pieces: Sequence[tuple[int, Document]], room: int
+) -> list[list[tuple[int, Document]]]:
     """Return the pieces in their order, as many in a mail as there is room for."""
     groups: list[list[tuple[int, Document]]] = []
     filled = 0
@@ -127,7 +129,7 @@ def _grouped(letter: Letter, pieces: Sequence[tuple[int, Document]], room: int) 
     return groups
 
 
-def _mail(letter: Letter, pieces: Sequence[tuple[int, Document]], part: tuple[int, int] | None = None) -> Mail:
+def _mail(letter: ScanMessage, pieces: Sequence[tuple[int, Document]], part: tuple[int, int] | None = None) -> Mail:
     values = {**letter.values, **moment_values(letter.moment), "name": letter.documents[0].stem, "page": pieces[0][0]}
     subject = letter.subject.fill(values)[:MAX_SUBJECT]
     if part is not None and part[1] > 1:
@@ -145,7 +147,7 @@ def _mail(letter: Letter, pieces: Sequence[tuple[int, Document]], part: tuple[in
     return Mail(message, [document for _, document in pieces], subject)
 
 
-def _name(letter: Letter, values: Mapping[str, str | int], number: int, document: Document) -> str:
+def _name(letter: ScanMessage, values: Mapping[str, str | int], number: int, document: Document) -> str:
     pattern = letter.name or Pattern("{name}", "file name")
     suffix = document.suffix
     if document.part is not None:
@@ -153,7 +155,7 @@ def _name(letter: Letter, values: Mapping[str, str | int], number: int, document
     return pattern.file_name({**values, "name": document.stem, "page": number}, suffix)
 
 
-def _too_large(letter: Letter, size: int, limit: int) -> TooLargeError:
+def _too_large(letter: ScanMessage, size: int, limit: int) -> TooLargeError:
     files = sum(document.size for document in letter.documents)
     return TooLargeError(
         f"The scan has {megabytes(files)} and would be a mail of {megabytes(size)}; the mail server takes at most "

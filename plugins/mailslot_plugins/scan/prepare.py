@@ -10,8 +10,8 @@ from anyio import to_thread
 
 from mailslot.diagnosis.history import History
 from mailslot.errors import InputError
-from mailslot.service.announced import announced_size
-from mailslot_plugins.scan.compose import Letter
+from mailslot.service.server_limits import announced_size
+from mailslot_plugins.scan.compose import ScanMessage
 from mailslot_plugins.scan.limits import size_limit
 from mailslot_plugins.scan.names import Pattern
 from mailslot_plugins.scan.section import SCAN
@@ -31,7 +31,7 @@ _COUNTER: Final = "counter"
 _SIZE: Final = re.compile(r"S: 250[ -]SIZE(?: (\d{1,15}))?", re.IGNORECASE)
 
 
-async def letter_of(
+async def scan_message(
     device: Device,
     settings: Settings,
     documents: Sequence[Document],
@@ -44,7 +44,7 @@ async def letter_of(
     name: str | None = None,
     at: float | None = None,
     counter: int | None = None,
-) -> Letter:
+) -> ScanMessage:
     """Return a scan that is to be mailed; what is None is as the section ``[scan]`` says.
 
     Raises:
@@ -58,7 +58,7 @@ async def letter_of(
     if counter is None and any(pattern is not None and pattern.uses("counter") for pattern in patterns):
         counter = await next_number(device)
     moment = datetime.fromtimestamp(device.now() if at is None else at).astimezone()
-    return Letter(
+    return ScanMessage(
         documents=documents,
         sender=sender_of(device, settings),
         to=to,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from mailslot.spool.job import Job
     from mailslot.spool.spool import Spool
-    from mailslot_plugins.scan.compose import Letter, Mail
+    from mailslot_plugins.scan.compose import Mail, ScanMessage
 
 PIPELINE = "scan"
 """The name that the jobs bear."""
@@ -25,7 +25,7 @@ PIPELINE = "scan"
 
 async def submit(
     spool: Spool,
-    letter: Letter,
+    letter: ScanMessage,
     mails: Sequence[Mail],
     *,
     lifetime: float,

@@ -24,7 +24,7 @@ from mailslot.vault import durable
 from mailslot_plugins.scan.compose import compose
 from mailslot_plugins.scan.document import ChangedError, changed, look_at
 from mailslot_plugins.scan.folder import Folder, Found, fingerprint, is_same, put_away, set_aside
-from mailslot_plugins.scan.prepare import check_recipients, letter_of, limit_of, next_number
+from mailslot_plugins.scan.prepare import check_recipients, limit_of, next_number, scan_message
 from mailslot_plugins.scan.section import SCAN
 from mailslot_plugins.scan.submission import PIPELINE, submit
 from mailslot_plugins.sending.account import HOUR, record_settings
@@ -97,7 +97,7 @@ class Watcher:
         elif (path, settle) != self._set:
             self._set = path, settle
             self._is_new = True
-            self._folder = Folder(self._device.home / path, settle, self._device.steady, self._device.now)
+            self._folder = Folder(self._device.home / path, settle, self._device.monotonic, self._device.now)
         return self._folder
 
     def _trouble_with(self, sentence: str) -> float:
@@ -135,7 +135,7 @@ class Watcher:
         if document.state != found.state:
             raise changed(document)
         plan = await self._plan(found, print_, settings)
-        letter = await letter_of(
+        letter = await scan_message(
             device,
             settings,
             [document],

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mailslot.spool.job import ENVELOPE_ID
-from mailslot_plugins.intake.words import one_line
+from mailslot_plugins.intake.one_line import one_line
 from mailslot_plugins.sending.confirmation import OVERALL, reported
 
 if TYPE_CHECKING:

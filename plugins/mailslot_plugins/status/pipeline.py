@@ -23,11 +23,11 @@ from mailslot.plugin import (
 )
 from mailslot_plugins.alerts.alarms import RECORD, sender_of
 from mailslot_plugins.alerts.section import SECTION as ALERTS
-from mailslot_plugins.intake.answerable import judge, own_addresses
-from mailslot_plugins.intake.answers import answer_key, count_answer, reply_to
+from mailslot_plugins.intake.auto_reply import count_reply, reply_key, reply_to
+from mailslot_plugins.intake.auto_reply_policy import decide_reply, own_addresses
 from mailslot_plugins.intake.mail import open_mail
+from mailslot_plugins.intake.one_line import one_line
 from mailslot_plugins.intake.process import IntakeError
-from mailslot_plugins.intake.words import one_line
 from mailslot_plugins.sending.reports import take_report
 from mailslot_plugins.status.report import identity_lines, report
 from mailslot_plugins.status.request import HELP, parse_request
@@ -70,11 +70,11 @@ class StatusPipeline:
 
     async def _answer(self, mail: Incoming, asked: OpenedMail, device: Device) -> Done | Later:
         values = device.settings(SECTION)
-        judged = judge(asked, await run_sync(own_addresses, device), values["allowed_senders"])
+        judged = decide_reply(asked, await run_sync(own_addresses, device), values["allowed_senders"])
         if judged.refusal:
             return Done(f"not answered: {judged.refusal}")
-        key = answer_key(asked, mail.digest)
-        refusal = await count_answer(
+        key = reply_key(asked, mail.digest)
+        refusal = await count_reply(
             device,
             self.name,
             key,

@@ -10,7 +10,7 @@ from anyio.to_thread import run_sync
 from mailslot.errors import MailError
 from mailslot.slots.section import DEVICE
 from mailslot.slots.slot import SLOTS
-from mailslot_plugins.intake.words import one_line
+from mailslot_plugins.intake.one_line import one_line
 from mailslot_plugins.printers.ipp.client import printer_attributes
 from mailslot_plugins.printers.ipp.supplies import COUNTERS, SUPPLY_ATTRIBUTES, counters, supplies
 

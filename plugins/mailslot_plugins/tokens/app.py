@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailslot.errors import InputError
-from mailslot.oauth.token_response import new_grant, renewed_grant, request_token
+from mailslot.oauth.token_response import new_grant, refreshed_grant, request_token
 
 if TYPE_CHECKING:
-    from mailslot.oauth.client import Client
+    from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
     from mailslot.oauth.token_response import TokenResponse
@@ -21,7 +21,7 @@ class AppFlow:
 
     name: str = "app"
 
-    async def obtain(self, client: Client, http: TokenHttp, person: object) -> Grant:  # noqa: ARG002 - needs nobody
+    async def obtain(self, client: OAuthClient, http: TokenHttp, person: object) -> Grant:  # noqa: ARG002 - needs nobody
         """Ask for a token.
 
         Raises:
@@ -31,17 +31,17 @@ class AppFlow:
         client.provider.check_flow(self.name)
         return new_grant(self.name, client, http, await _ask(client, http))
 
-    async def renew(self, client: Client, http: TokenHttp, grant: Grant) -> Grant:
+    async def refresh(self, client: OAuthClient, http: TokenHttp, grant: Grant) -> Grant:
         """Ask again; there is no refresh token (RFC 6749 section 4.4.3).
 
         Raises:
             InputError: there is neither a secret nor a certificate.
             TokenServiceError: the token service refused, or was not reached.
         """
-        return renewed_grant(grant, client, http, await _ask(client, http))
+        return refreshed_grant(grant, client, http, await _ask(client, http))
 
 
-async def _ask(client: Client, http: TokenHttp) -> TokenResponse:
+async def _ask(client: OAuthClient, http: TokenHttp) -> TokenResponse:
     if not client.confidential:
         raise InputError(
             "An application that signs in by itself needs a client secret or a certificate.",

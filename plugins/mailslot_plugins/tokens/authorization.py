@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from mailslot.errors import InputError, TokenError
-from mailslot.oauth.answer import Answer
 from mailslot.oauth.authlib_protocol import authorization_address
-from mailslot.oauth.faults import classify, words
+from mailslot.oauth.response import TokenServiceResponse
+from mailslot.oauth.token_errors import classify_error, shorten
 from mailslot.oauth.token_response import request_token
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mailslot.oauth.client import Client
+    from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.http import TokenHttp
     from mailslot.oauth.token_response import TokenResponse
 
@@ -43,7 +43,7 @@ class Attempt:
         InputError: the provider has no authorization endpoint.
     """
 
-    def __init__(self, client: Client, redirect_uri: str) -> None:
+    def __init__(self, client: OAuthClient, redirect_uri: str) -> None:
         if client.provider.endpoints.authorization is None:
             raise InputError(
                 f"{client.provider.name} has no authorization endpoint, so nobody can sign in there with a browser.",
@@ -91,7 +91,7 @@ class Attempt:
         self._check_issuer(parameters.get("iss"))
         if parameters.get("error"):
             host = urlsplit(self._endpoint).netloc
-            raise classify(Answer(400, dict(parameters), host=host), "authorization_code")
+            raise classify_error(TokenServiceResponse(400, dict(parameters), host=host), "authorization_code")
         if not parameters.get("code"):
             raise unfinished("The answer to the sign-in holds no code.")
         return Secret(parameters["code"])
@@ -125,7 +125,7 @@ class Attempt:
         if missing or other:
             raise unfinished(
                 "The answer to the sign-in is not from the provider that was asked, so it is not used.",
-                f"iss is {words(named) or 'missing'}, expected {endpoints.issuer}",
+                f"iss is {shorten(named) or 'missing'}, expected {endpoints.issuer}",
             )
 
 

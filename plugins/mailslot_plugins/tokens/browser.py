@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mailslot.oauth.refresh import RenewedByRefreshToken
+from mailslot.oauth.refresh import RefreshTokenFlow
 from mailslot.oauth.token_response import new_grant
 from mailslot_plugins.tokens.authorization import WITHIN, Attempt
 from mailslot_plugins.tokens.loopback import open_loopback
 
 if TYPE_CHECKING:
-    from mailslot.oauth.client import Client
+    from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.flow import AddressDisplay
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
 
 
 @dataclass(frozen=True)
-class BrowserFlow(RenewedByRefreshToken):
+class BrowserFlow(RefreshTokenFlow):
     """The flow ``browser``.
 
     Attributes:
@@ -28,7 +28,7 @@ class BrowserFlow(RenewedByRefreshToken):
     within: float = WITHIN
     name: str = "browser"
 
-    async def obtain(self, client: Client, http: TokenHttp, person: AddressDisplay) -> Grant:
+    async def obtain(self, client: OAuthClient, http: TokenHttp, person: AddressDisplay) -> Grant:
         """Show the person an address, and wait until the browser comes back from it.
 
         Raises:

@@ -10,9 +10,9 @@ import anyio
 
 from mailslot.errors import InputError
 from mailslot.oauth.address import check_address
-from mailslot.oauth.faults import DEVICE_CODE, Kind, TokenServiceError, classify, words
 from mailslot.oauth.flow import DeviceCode
-from mailslot.oauth.refresh import RenewedByRefreshToken
+from mailslot.oauth.refresh import RefreshTokenFlow
+from mailslot.oauth.token_errors import DEVICE_CODE, Remedy, TokenServiceError, classify_error, shorten
 from mailslot.oauth.token_response import new_grant, request_token
 from mailslot.wire.secret import Secret
 from mailslot_plugins.tokens.authorization import unfinished
@@ -20,7 +20,7 @@ from mailslot_plugins.tokens.authorization import unfinished
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from mailslot.oauth.client import Client
+    from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.flow import CodeDisplay
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
@@ -33,7 +33,7 @@ _WAITING: Final = frozenset({"token_service_unreachable", "not_a_token_service",
 
 
 @dataclass(frozen=True)
-class DeviceFlow(RenewedByRefreshToken):
+class DeviceFlow(RefreshTokenFlow):
     """The flow ``device``.
 
     Attributes:
@@ -45,7 +45,7 @@ class DeviceFlow(RenewedByRefreshToken):
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     name: str = "device"
 
-    async def obtain(self, client: Client, http: TokenHttp, person: CodeDisplay) -> Grant:
+    async def obtain(self, client: OAuthClient, http: TokenHttp, person: CodeDisplay) -> Grant:
         """Show the person a code, and ask the token service until it was entered.
 
         Raises:
@@ -58,7 +58,7 @@ class DeviceFlow(RenewedByRefreshToken):
         response = await self._poll(client, http, device_code, interval, prompt.expires_at)
         return new_grant(self.name, client, http, response)
 
-    async def _begin(self, client: Client, http: TokenHttp) -> tuple[Secret, DeviceCode, float]:
+    async def _begin(self, client: OAuthClient, http: TokenHttp) -> tuple[Secret, DeviceCode, float]:
         """Ask for a code (RFC 8628 section 3.1)."""
         endpoint = client.provider.endpoints.device_authorization
         if endpoint is None:
@@ -71,17 +71,17 @@ class DeviceFlow(RenewedByRefreshToken):
         answer = await http.post(endpoint, {"scope": " ".join(client.scopes)}, client=client)
         members = answer.json or {}
         if not answer.ok or members.get("error"):
-            raise classify(answer, DEVICE_CODE)
-        device_code, user_code = members.get("device_code"), words(members.get("user_code"), 60)
+            raise classify_error(answer, DEVICE_CODE)
+        device_code, user_code = members.get("device_code"), shorten(members.get("user_code"), 60)
         # Google says verification_url.
         address = _address(members, "verification_uri") or _address(members, "verification_url")
         if not isinstance(device_code, str) or not device_code or not user_code or address is None:
             raise TokenServiceError(
                 f"The token service {answer.host} answered without a code, or without an address to enter it at.",
                 cause="unknown",
-                kind=Kind.UNKNOWN,
+                kind=Remedy.UNKNOWN,
                 status=answer.status,
-                detail=f"the answer holds {words(', '.join(members)) or 'nothing'}",
+                detail=f"the answer holds {shorten(', '.join(members)) or 'nothing'}",
             )
         prompt = DeviceCode(
             user_code,
@@ -92,7 +92,7 @@ class DeviceFlow(RenewedByRefreshToken):
         return Secret(device_code), prompt, _seconds(members.get("interval")) or self.interval
 
     async def _poll(
-        self, client: Client, http: TokenHttp, device_code: Secret, interval: float, expires_at: float
+        self, client: OAuthClient, http: TokenHttp, device_code: Secret, interval: float, expires_at: float
     ) -> TokenResponse:
         """Ask until the person is done or the code has expired (RFC 8628 sections 3.4 and 3.5)."""
         form: dict[str, str | Secret] = {"grant_type": DEVICE_CODE, "device_code": device_code}

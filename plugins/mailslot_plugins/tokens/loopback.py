@@ -52,7 +52,7 @@ class Loopback:
         Raises:
             TokenError: the sign-in was refused, or nobody finished it in time.
         """
-        door = _Door(attempt)
+        door = _RedirectHandler(attempt)
         failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._listener.serve, door.serve)
@@ -93,7 +93,7 @@ async def open_loopback(host: str, port: int = 0) -> AsyncGenerator[Loopback]:
         yield Loopback(listener, host)
 
 
-class _Door:
+class _RedirectHandler:
     """Answers every request, and lets one in.
 
     Attributes:

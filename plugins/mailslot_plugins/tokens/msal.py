@@ -25,20 +25,20 @@ import anyio.lowlevel
 from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError, MailError, TokenError
-from mailslot.oauth.answer import Answer
 from mailslot.oauth.certificate import certificate_ends
-from mailslot.oauth.faults import words
-from mailslot.oauth.token_response import read
+from mailslot.oauth.response import TokenServiceResponse
+from mailslot.oauth.token_errors import shorten
+from mailslot.oauth.token_response import parse_token_response
 from mailslot.sasl.credentials import AccessToken
-from mailslot_plugins.tokens.msal_http import ToEntra
-from mailslot_plugins.tokens.msal_ways import Application, ManagedIdentity
+from mailslot_plugins.tokens.msal_credentials import Application, ManagedIdentity
+from mailslot_plugins.tokens.msal_http import EntraHttp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mailslot.oauth.client import Client
+    from mailslot.oauth.client import OAuthClient
+    from mailslot_plugins.tokens.msal_credentials import MsalCredential
     from mailslot_plugins.tokens.msal_http import MsalHttp
-    from mailslot_plugins.tokens.msal_ways import Way
 
 _MARGIN: Final = 60.0  # seconds that a token must still live to be given again while the service is out of reach
 
@@ -49,7 +49,7 @@ logging.getLogger("msal").setLevel(logging.CRITICAL + 1)
 class RecordClient(Protocol):
     """Says who asks for a record's tokens (`mailslot.slots.clients.client_of`)."""
 
-    def __call__(self, *, app: bool = False, registered: bool = True) -> Client:
+    def __call__(self, *, app: bool = False, registered: bool = True) -> OAuthClient:
         """Return it."""
         ...
 
@@ -61,9 +61,9 @@ class MsalToken:
         make: makes a way, with nothing in memory; it blocks.
     """
 
-    def __init__(self, make: Callable[[], Way]) -> None:
+    def __init__(self, make: Callable[[], MsalCredential]) -> None:
         self._make = make
-        self._way: Way | None = None
+        self._way: MsalCredential | None = None
         self._last: AccessToken | None = None
         self._lock = anyio.Lock()
 
@@ -110,17 +110,17 @@ class MsalToken:
             raise TokenError(
                 f"What this machine keeps for its managed identity cannot be read: {error.strerror}.",
                 cause="token_source_failed",
-                detail=words(str(error)),
+                detail=shorten(str(error)),
             ) from None
         except Exception as error:  # noqa: BLE001 - MSAL lets through whatever it meets, of many kinds
             if http.last is None or http.last.ok:
                 raise TokenError(
                     f"MSAL, Microsoft's library, could not get a token: {type(error).__name__}.",
                     cause="token_source_failed",
-                    detail=http.masked(words(str(error))),
+                    detail=http.masked(shorten(str(error))),
                 ) from None
             answer = http.last
-        response = read(answer, (), "client_credentials")
+        response = parse_token_response(answer, (), "client_credentials")
         return AccessToken(response.access_token, None if response.lifetime is None else asked + response.lifetime)
 
 
@@ -139,12 +139,12 @@ def source(settings: Mapping[str, object]) -> MsalToken:
     ca_file, timeout = cast("Path | None", settings.get("ca_file")), cast("float", settings.get("timeout", 30.0))
     match way:
         case "certificate" if not argument:
-            return MsalToken(lambda: _by_certificate(client(app=True), ToEntra(ca_file, timeout)))
+            return MsalToken(lambda: _by_certificate(client(app=True), EntraHttp(ca_file, timeout)))
         case "managed_identity":
             return MsalToken(lambda: ManagedIdentity(client(app=True, registered=False), argument))
         case "workload_identity" if Path(argument).is_absolute():
             credential = {"client_assertion": partial(_assertion, Path(argument))}
-            return MsalToken(lambda: Application(client(app=True), ToEntra(ca_file, timeout), credential))
+            return MsalToken(lambda: Application(client(app=True), EntraHttp(ca_file, timeout), credential))
         case _:
             pass
     raise InputError(
@@ -154,7 +154,7 @@ def source(settings: Mapping[str, object]) -> MsalToken:
     )
 
 
-def _by_certificate(client: Client, http: MsalHttp) -> Application:
+def _by_certificate(client: OAuthClient, http: MsalHttp) -> Application:
     certificate = client.certificate
     if certificate is None:
         raise InputError(
@@ -179,9 +179,9 @@ def _assertion(file: Path) -> str:
         ) from None
 
 
-def _answer(http: MsalHttp, members: Mapping[str, Any]) -> Answer:
+def _answer(http: MsalHttp, members: Mapping[str, Any]) -> TokenServiceResponse:
     """Return what MSAL made of an answer as if it were the answer itself."""
-    last = http.last or Answer(200, None)
+    last = http.last or TokenServiceResponse(200, None)
     if "access_token" in members:
         return replace(last, status=200, json=members)
     said = {name: http.masked(value) if isinstance(value, str) else value for name, value in members.items()}

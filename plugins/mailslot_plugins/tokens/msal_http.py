@@ -14,10 +14,10 @@ import anyio
 import anyio.from_thread
 import httpx2
 
-from mailslot.oauth import document, unreachable
-from mailslot.oauth.answer import Answer
-from mailslot.oauth.faults import Kind, TokenServiceError
+from mailslot.oauth import response_body, transport_errors
 from mailslot.oauth.http import MAX_BODY, TokenHttp
+from mailslot.oauth.response import TokenServiceResponse
+from mailslot.oauth.token_errors import Remedy, TokenServiceError
 from mailslot.wire.redact import Redactor
 from mailslot.wire.secret import Secret
 
@@ -45,7 +45,7 @@ class MsalHttp(Protocol):
         last: the last answer; None before the first.
     """
 
-    last: Answer | None
+    last: TokenServiceResponse | None
 
     def get(
         self, url: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
@@ -58,7 +58,7 @@ class MsalHttp(Protocol):
         ...
 
 
-class ToEntra:
+class EntraHttp:
     """Entra's token service, by the rules of `TokenHttp`.
 
     Args:
@@ -68,7 +68,7 @@ class ToEntra:
 
     def __init__(self, ca_file: Path | None, timeout: float) -> None:
         self._http = TokenHttp(ca_file=ca_file, timeout=timeout)
-        self.last: Answer | None = None
+        self.last: TokenServiceResponse | None = None
 
     def get(
         self,
@@ -98,13 +98,13 @@ class ToEntra:
         """Return the text: `TokenHttp` has masked it."""
         return text
 
-    def _understood(self, answer: Answer) -> MsalResponse:
+    def _understood(self, answer: TokenServiceResponse) -> MsalResponse:
         self.last = answer
         wait = {} if answer.retry_after is None else {"Retry-After": str(round(answer.retry_after))}
         return MsalResponse(answer.status, "" if answer.json is None else json.dumps(answer.json), wait)
 
 
-class ToTheMachine:
+class ManagedIdentityHttp:
     """What Azure offers on a machine for its managed identity: http, on an address that only the machine reaches.
 
     So no proxy is asked, whatever the environment names, and no redirect followed.
@@ -116,7 +116,7 @@ class ToTheMachine:
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self._redactor = Redactor()
-        self.last: Answer | None = None
+        self.last: TokenServiceResponse | None = None
 
     def get(
         self, url: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
@@ -151,7 +151,7 @@ class ToTheMachine:
                             if len(body) > MAX_BODY:
                                 scope.cancel()  # from inside, for the reason that `mailslot.oauth.http` gives
         except (httpx2.HTTPError, OSError) as error:
-            said = unreachable.describe(error, host)
+            said = transport_errors.transport_error(error, host)
             raise TokenServiceError(
                 f"No managed identity is offered on this machine. {said}",
                 cause=said.cause,
@@ -162,12 +162,12 @@ class ToTheMachine:
             raise TokenServiceError(
                 f"What answers at {host} sent more than 64 KiB, which no token service does.",
                 cause="token_service_unreachable",
-                kind=Kind.PASSING,
+                kind=Remedy.WAIT,
             )
-        document.refuse_stranger(response.status_code, response.headers, bytes(body), host)
-        members = document.parse(bytes(body))
+        response_body.reject_foreign_page(response.status_code, response.headers, bytes(body), host)
+        members = response_body.parse(bytes(body))
         token = (members or {}).get("access_token")
         if isinstance(token, str):
             self._redactor.add(Secret(token))
-        self.last = Answer(response.status_code, members, host=host)
+        self.last = TokenServiceResponse(response.status_code, members, host=host)
         return MsalResponse(response.status_code, body.decode("utf-8", "replace"), dict(response.headers))

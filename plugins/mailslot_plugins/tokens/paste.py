@@ -13,12 +13,12 @@ from urllib.parse import SplitResult, urlsplit
 
 import anyio
 
-from mailslot.oauth.refresh import RenewedByRefreshToken
+from mailslot.oauth.refresh import RefreshTokenFlow
 from mailslot.oauth.token_response import new_grant
 from mailslot_plugins.tokens.authorization import WITHIN, Attempt, not_in_time, parse_parameters, unfinished
 
 if TYPE_CHECKING:
-    from mailslot.oauth.client import Client
+    from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.flow import AddressPrompt
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
@@ -46,7 +46,7 @@ class UnusableError(ValueError):
 
 
 @dataclass(frozen=True)
-class PasteFlow(RenewedByRefreshToken):
+class PasteFlow(RefreshTokenFlow):
     """The flow ``paste``.
 
     Attributes:
@@ -56,7 +56,7 @@ class PasteFlow(RenewedByRefreshToken):
     within: float = WITHIN
     name: str = "paste"
 
-    async def obtain(self, client: Client, http: TokenHttp, person: AddressPrompt) -> Grant:
+    async def obtain(self, client: OAuthClient, http: TokenHttp, person: AddressPrompt) -> Grant:
         """Show the person an address, and take the one that comes of it.
 
         What cannot be used is explained and asked for again; an empty paste gives up.

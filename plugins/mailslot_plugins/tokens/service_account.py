@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, cast
 
 from mailslot.errors import InputError
 from mailslot.oauth.assertion import sign
-from mailslot.oauth.faults import JWT_BEARER, TokenServiceError
-from mailslot.oauth.token_response import new_grant, renewed_grant, request_token
+from mailslot.oauth.token_errors import JWT_BEARER, TokenServiceError
+from mailslot.oauth.token_response import new_grant, refreshed_grant, request_token
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mailslot.oauth.client import Client
+    from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
     from mailslot.oauth.token_response import TokenResponse
@@ -72,7 +72,7 @@ class ServiceAccountFlow:
     clock: Callable[[], float] = time.time
     name: str = "service_account"
 
-    async def obtain(self, client: Client, http: TokenHttp, person: object) -> Grant:  # noqa: ARG002 - needs nobody
+    async def obtain(self, client: OAuthClient, http: TokenHttp, person: object) -> Grant:  # noqa: ARG002 - needs nobody
         """Ask for a token.
 
         Raises:
@@ -82,16 +82,16 @@ class ServiceAccountFlow:
         client.provider.check_flow(self.name)
         return new_grant(self.name, client, http, await self._ask(client, http))
 
-    async def renew(self, client: Client, http: TokenHttp, grant: Grant) -> Grant:
+    async def refresh(self, client: OAuthClient, http: TokenHttp, grant: Grant) -> Grant:
         """Ask again; there is no refresh token.
 
         Raises:
             InputError: the secret is no key file.
             TokenServiceError: the token service refused, or was not reached.
         """
-        return renewed_grant(grant, client, http, await self._ask(client, http))
+        return refreshed_grant(grant, client, http, await self._ask(client, http))
 
-    async def _ask(self, client: Client, http: TokenHttp) -> TokenResponse:
+    async def _ask(self, client: OAuthClient, http: TokenHttp) -> TokenResponse:
         account = ServiceAccount.read(client.client_secret)
         assumed = http.skew
         try:
@@ -101,7 +101,7 @@ class ServiceAccountFlow:
                 raise
         return await self._send(account, client, http)  # the refusal has told the time, by its Date
 
-    async def _send(self, account: ServiceAccount, client: Client, http: TokenHttp) -> TokenResponse:
+    async def _send(self, account: ServiceAccount, client: OAuthClient, http: TokenHttp) -> TokenResponse:
         assertion = sign(
             account.key,
             issuer=account.email,

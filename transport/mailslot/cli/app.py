@@ -12,7 +12,7 @@ import typer
 import mailslot
 from mailslot.cli import jobs, token
 from mailslot.cli.commands import Commands
-from mailslot.cli.console import OF_OUTPUT, complain, prepare_streams, unwritten
+from mailslot.cli.console import OF_OUTPUT, prepare_streams, print_error, unwritten
 from mailslot.cli.home import home_folder
 from mailslot.cli.plugins import plugins
 from mailslot.cli.poll import poll
@@ -85,7 +85,7 @@ def run() -> None:
         code = _run()
     except OSError as error:
         if error.filename is not None or error.errno not in OF_OUTPUT:
-            complain(_fault(error))
+            print_error(_fault(error))
             code = 1
         else:
             fault = error
@@ -94,7 +94,7 @@ def run() -> None:
         code = 1
         # A reader that has left, such as `head`, has what it wanted.
         if not isinstance(fault, BrokenPipeError):
-            complain(f"The output cannot be written: {fault.strerror}.")
+            print_error(f"The output cannot be written: {fault.strerror}.")
     sys.exit(code)
 
 
@@ -103,7 +103,7 @@ def _run() -> int | str | None:
     try:
         app()
     except MailError as error:
-        complain(str(error))
+        print_error(str(error))
         return 2 if isinstance(error, InputError) and error.cause == "invalid_input" else 1
     except KeyboardInterrupt:
         return 130
@@ -112,7 +112,7 @@ def _run() -> int | str | None:
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001 - a plugin is somebody else's, and may fail in any way
-        complain(_fault(error))
+        print_error(_fault(error))
         return 1
     return 0
 

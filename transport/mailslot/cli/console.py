@@ -51,7 +51,7 @@ def unwritten() -> OSError | None:
     return None
 
 
-def complain(sentence: str) -> None:
+def print_error(sentence: str) -> None:
     """Put a sentence on standard error, if there is anybody to read it."""
     with suppress(OSError):
         cast("TextIO", sys.stderr).write(f"{sentence}\n")

@@ -15,8 +15,8 @@ from rich.table import Table
 from mailslot.cli.console import make_console
 from mailslot.cli.service_hint import tell_if_no_service
 from mailslot.cli.settings import AsJson
-from mailslot.moments import local, short
-from mailslot.service.documents import job_document
+from mailslot.service.json_documents import job_document
+from mailslot.timestamps import local, short
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mailslot.cli.commands import COMMANDS, Commands
-from mailslot.cli.console import complain, make_console
+from mailslot.cli.console import make_console, print_error
 from mailslot.cli.home import open_records
 from mailslot.cli.settings import AsJson
 from mailslot.entry_points import plain_name
@@ -27,20 +27,20 @@ _COLOURS: Final = {"active": "green", "available": "default", "missing_extra": "
 
 def plugins(context: typer.Context, *, as_json: AsJson = False) -> None:
     """Show the plugins that are installed: from which package, whether they can be used, and what uses them."""
+    from mailslot.service.plugin_usage import find_plugin_usage  # noqa: PLC0415
     from mailslot.service.plugins import plugin_rows  # noqa: PLC0415 - the service takes a while to import
-    from mailslot.service.uses import find_uses  # noqa: PLC0415
 
     home: Path = context.obj
     root = context.find_root().command
     own = root.own if isinstance(root, Commands) else frozenset[str]()
-    uses = anyio.run(find_uses, SettingsFile(home), partial(open_records, home))
+    uses = anyio.run(find_plugin_usage, SettingsFile(home), partial(open_records, home))
     rows = plugin_rows(uses, commands=COMMANDS, own=own)
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
     else:
         _show(rows)
     if uses.fault:
-        complain(f"What uses them is not known, since the settings cannot be read. {uses.fault}")
+        print_error(f"What uses them is not known, since the settings cannot be read. {uses.fault}")
 
 
 def _show(rows: list[dict[str, Any]]) -> None:

@@ -15,7 +15,7 @@ from mailslot.cli.console import make_console
 from mailslot.cli.home import open_records
 from mailslot.cli.settings import AsJson, SlotName
 from mailslot.errors import InputError
-from mailslot.service.documents import poll_document
+from mailslot.service.json_documents import poll_document
 from mailslot.slots.slot import find_slot
 
 if TYPE_CHECKING:

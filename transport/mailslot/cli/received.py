@@ -15,8 +15,8 @@ from rich.table import Table
 
 from mailslot.cli.console import make_console
 from mailslot.cli.settings import AsJson
-from mailslot.moments import short
-from mailslot.service.documents import mail_document
+from mailslot.service.json_documents import mail_document
+from mailslot.timestamps import short
 
 if TYPE_CHECKING:
     from mailslot.service.received import Received

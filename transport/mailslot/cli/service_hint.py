@@ -6,7 +6,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from mailslot.cli.console import complain
+from mailslot.cli.console import print_error
 from mailslot.cli.home import home_folder
 from mailslot.service.running import is_service_running
 
@@ -24,4 +24,4 @@ def tell_if_no_service(home: Path) -> None:
         return
     sys.stdout.flush()
     where = "" if home == home_folder(None) else f" --home {shlex.quote(str(home))}"
-    complain(f"No service runs that sends what waits and polls: start it with: mailslot{where} serve")
+    print_error(f"No service runs that sends what waits and polls: start it with: mailslot{where} serve")

@@ -13,13 +13,13 @@ from rich.box import HEAVY_HEAD, SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from mailslot.cli.console import complain, make_console
+from mailslot.cli.console import make_console, print_error
 from mailslot.cli.home import open_records, read_values
 from mailslot.errors import InputError
 from mailslot.slots.keys import path
 from mailslot.slots.section import find_section, section_names
 from mailslot.slots.settings import KEYS, SECRETS
-from mailslot.slots.slot import SLOTS, Slot, doors, find_slot
+from mailslot.slots.slot import SLOTS, Slot, find_slot, slots_of
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def show(context: typer.Context, slot: PlaceName, *, as_json: AsJson = False) ->
         return
     document = {"slot": found.id, "record": found.record, **record_overview(records, found.record)}
     _print(document, KEYS, f"{found.id}: {found.path}", as_json=as_json)
-    others = [other.id for other in doors(found.record) if other != found]
+    others = [other.id for other in slots_of(found.record) if other != found]
     if others and not as_json:
         make_console().print(f"The same settings and token are behind {' and '.join(others)}.")
 
@@ -84,7 +84,7 @@ def set_values(
     done.print(f"Set {', '.join(texts)} of {found.id}.")
     for note in changed.notes:
         done.print(escape(note), highlight=False)
-    others = [other.id for other in doors(found.record) if other != found]
+    others = [other.id for other in slots_of(found.record) if other != found]
     if others:
         done.print(f"This holds for {' and '.join(others)} too.")
     _warn_of_secrets(assignments, keys)
@@ -117,7 +117,7 @@ def _warn_of_secrets(assignments: list[str], keys: Mapping[str, Key]) -> None:
     """Say that a secret was typed where others can see it: in the list of processes, and in the shell's history."""
     given = {key: text for key, _, text in (each.partition("=") for each in assignments) if text not in {"", "-"}}
     if seen := [key for key in given if key in SECRETS or (key in keys and keys[key].private)]:
-        complain(
+        print_error(
             f"{' and '.join(seen)}: the shell remembers what was typed, and other users can see it in the list of "
             f"processes. Better: {' '.join(f'{key}=-' for key in seen)}, which asks for it or reads standard input."
         )

@@ -16,7 +16,7 @@ from mailslot.cli.console import make_console
 from mailslot.cli.home import open_records
 from mailslot.cli.service_hint import tell_if_no_service
 from mailslot.cli.settings import AsJson
-from mailslot.service.documents import slot_rows
+from mailslot.service.json_documents import slot_rows
 from mailslot.slots.slot import SLOTS
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from mailslot.cli.console import make_console
 from mailslot.cli.home import open_records
 from mailslot.cli.settings import AsJson
 from mailslot.diagnosis.stages import STAGES
-from mailslot.slots.slot import SLOTS, doors, find_slot
+from mailslot.slots.slot import SLOTS, find_slot, slots_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,17 +84,17 @@ async def _test_all(
     hear: Callable[[str, StageResult], None],
 ) -> list[TestResult]:
     """Test all records side by side, each once; its slots share the result."""
-    from mailslot.diagnosis.connection_test import test_connection  # noqa: PLC0415 - httpx2 takes a while to import
-    from mailslot.slots.access import Accesses  # noqa: PLC0415 - likewise
+    from mailslot.diagnosis.connection_test import check_connection  # noqa: PLC0415 - httpx2 takes a while to import
+    from mailslot.slots.connector import Connector  # noqa: PLC0415 - likewise
 
     by_record: dict[str, TestResult] = {}
 
     async def run(slot: Slot) -> None:
-        by_record[slot.record] = await test_connection(
+        by_record[slot.record] = await check_connection(
             accesses, slot, send=send, on_stage=lambda stage: hear(slot.record, stage)
         )
 
-    async with Accesses(records) as accesses, anyio.create_task_group() as group:
+    async with Connector(records) as accesses, anyio.create_task_group() as group:
         for slot in slots:
             if slot == _first(slot, slots):
                 group.start_soon(run, slot)
@@ -154,11 +154,11 @@ class _Progress:
 
 def _report(result: TestResult, language: str) -> str:
     """Return what an administrator reads of a test: what to do first, what was said last."""
-    from mailslot.diagnosis.catalogue import actor_name, label, say  # noqa: PLC0415 - only where something is said
+    from mailslot.diagnosis.catalogue import actor_name, explain, label  # noqa: PLC0415 - only where something is said
 
-    said = say(result.diagnosis, language)
+    said = explain(result.diagnosis, language)
     slot = next(slot for slot in SLOTS if slot.id == result.slot)
-    others = [other.id for other in doors(slot.record) if other != slot]
+    others = [other.id for other in slots_of(slot.record) if other != slot]
     labels = {name: label(name, language) for name in _LABELS}
     same = f" [dim]({labels['and']} {', '.join(others)})[/dim]" if others else ""
     parts = [f"\n{_MARKS[result.ok]} [bold]{slot.id}[/bold]{same}", *map(_line, result.stages)]
@@ -174,7 +174,7 @@ def _report(result: TestResult, language: str) -> str:
             if text:
                 parts.append(f"{set_cell_size(f'{labels[name]}:', room)}  {escape(text)}")
     for warning in result.warnings:
-        also = say(warning, language)
+        also = explain(warning, language)
         parts.append(f"[yellow]{labels['note']}:[/yellow] {escape(also.message)} {escape(also.advice)}")
     if result.transcript and not result.ok:
         parts.append(f"[dim]{labels['said']}[/dim]")
@@ -195,12 +195,12 @@ def _proof(slot: Slot, result: TestResult) -> str:
 
 def _complain(results: Sequence[TestResult], language: str) -> None:
     """Put the sentence of each failed test on standard error."""
-    from mailslot.diagnosis.catalogue import say  # noqa: PLC0415 - only where something is said
+    from mailslot.diagnosis.catalogue import explain  # noqa: PLC0415 - only where something is said
 
     for result in results:
         if not result.ok:
             slot = f"{result.slot}: " if len(results) > 1 else ""
-            sys.stderr.write(f"{slot}{say(result.diagnosis, language).message}\n")
+            sys.stderr.write(f"{slot}{explain(result.diagnosis, language).message}\n")
 
 
 def _time(seconds: float) -> str:

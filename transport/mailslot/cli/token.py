@@ -19,13 +19,13 @@ from mailslot.cli.home import open_records
 from mailslot.cli.service_hint import tell_if_no_service
 from mailslot.cli.settings import AsJson, SlotName
 from mailslot.cli.terminal import Terminal
-from mailslot.service.documents import token_rows
-from mailslot.slots.slot import SLOTS, doors, find_slot
+from mailslot.service.json_documents import token_rows
+from mailslot.slots.slot import SLOTS, find_slot, slots_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mailslot.oauth.renewal import GrantSource
+    from mailslot.oauth.grant_source import GrantSource
     from mailslot.slots.records import Records
     from mailslot.slots.slot import Slot
 
@@ -52,7 +52,7 @@ def get(
 async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:
     from mailslot.oauth.http import TokenHttp  # noqa: PLC0415 - httpx2 takes a while to import
     from mailslot.slots.clients import ApplicationMissingError  # noqa: PLC0415
-    from mailslot.slots.direct import direct_source  # noqa: PLC0415
+    from mailslot.slots.direct_token_source import direct_source  # noqa: PLC0415
     from mailslot.slots.flows import choose_flow  # noqa: PLC0415
 
     console = make_console()
@@ -72,7 +72,7 @@ async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:
             raise
         await _obtain(source, Terminal(console), asks=flow.name == "paste")
     console.print(f"[bold]Retrieved[/bold]: the token of {slot.id} is stored.")
-    others = [other.id for other in doors(slot.record) if other != slot]
+    others = [other.id for other in slots_of(slot.record) if other != slot]
     if others:
         console.print(f"It is the token of {' and '.join(others)} too.")
     _, health = await records.tokens.state(slot.record, settings, time.time())
@@ -109,7 +109,7 @@ def delete(
     home: Path = context.obj
     found = find_slot(slot)
     records = open_records(home)
-    names = " and ".join(door.id for door in doors(found.record))
+    names = " and ".join(door.id for door in slots_of(found.record))
     if not yes:
         if not sys.stdin.isatty():
             raise typer.BadParameter("nobody is there to be asked; add --yes", param_hint="--yes")

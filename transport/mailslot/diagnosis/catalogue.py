@@ -37,7 +37,7 @@ _CODED: Final = {"security_now": "security", "security_right": "security"}
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Explanation:
     """What is said of a diagnosis.
 
     Attributes:
@@ -66,7 +66,7 @@ def languages() -> tuple[str, ...]:
     return tuple(LANGUAGES)
 
 
-def say(diagnosis: Diagnosis, language: str = "en") -> Said:
+def explain(diagnosis: Diagnosis, language: str = "en") -> Explanation:
     """Return what is said of a diagnosis.
 
     Args:
@@ -76,7 +76,7 @@ def say(diagnosis: Diagnosis, language: str = "en") -> Said:
     spoken = messages(_known(language))
     cause = diagnosis.cause if diagnosis.cause in CAUSES else "unknown"
     facts = {name: _decoded(name, value, spoken) for name, value in diagnosis.facts.items() if value}
-    return Said(
+    return Explanation(
         cause,
         _filled(spoken[cause]["sentence"], facts),
         _filled(spoken[cause]["advice"], facts),

@@ -59,7 +59,7 @@ def day(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d")
 
 
-async def look_at_certificate(endpoint: Endpoint, protocol: Protocol, timeout: float) -> PeerCertificate | None:
+async def fetch_peer_certificate(endpoint: Endpoint, protocol: Protocol, timeout: float) -> PeerCertificate | None:
     """Return the certificate that a server shows; None where it cannot be seen.
 
     No secret is sent, and nothing at all once TLS is up.
@@ -97,13 +97,13 @@ async def _start_tls(channel: Channel, context: ssl.SSLContext, protocol: Protoc
     if protocol == "SMTP":
         smtp = SmtpDialogue(channel, timeout=timeout, transcript=None, redactor=Redactor())
         await smtp.greet(context)
-        async with smtp.turn("capabilities"):
+        async with smtp.exclusive_use("capabilities"):
             await smtp.hello(None, must_extend=True)
             await smtp.upgrade(context)
     else:
         pop = Pop3Dialogue(channel, timeout=timeout, transcript=None, redactor=Redactor())
         await pop.greet(context)
-        async with pop.turn("capabilities"):
+        async with pop.exclusive_use("capabilities"):
             await pop.capabilities()
             await pop.upgrade(context)
 

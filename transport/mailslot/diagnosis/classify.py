@@ -9,13 +9,13 @@ from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.diagnosis.rules import rule_for
 from mailslot.diagnosis.token import provider_of
 from mailslot.errors import MailError, NetworkError, RecipientsRefusedError
-from mailslot.oauth.claims import look_into
-from mailslot.oauth.faults import MAX_SKEW, TokenServiceError
+from mailslot.oauth.claims import parse_claims
+from mailslot.oauth.token_errors import MAX_SKEW, TokenServiceError
 from mailslot.wire.redact import Redactor
 from mailslot.wire.reply import printable
 
 if TYPE_CHECKING:
-    from mailslot.diagnosis.circumstances import Circumstances
+    from mailslot.diagnosis.context import DiagnosisContext
 
 MAX_WORDS: Final = 160
 """Characters of somebody else's words in a sentence."""
@@ -24,7 +24,7 @@ MAX_DETAIL: Final = 1000
 """Characters of the detail."""
 
 
-def diagnose(error: MailError, circumstances: Circumstances) -> Diagnosis:
+def diagnose(error: MailError, circumstances: DiagnosisContext) -> Diagnosis:
     """Return what an error means under the circumstances.
 
     Pure and total: the same error gives the same diagnosis, nothing is asked, and nothing is raised.
@@ -41,7 +41,7 @@ def diagnose(error: MailError, circumstances: Circumstances) -> Diagnosis:
     return Diagnosis(cause, facts, _cut(redactor.mask(_line(error.detail)), MAX_DETAIL))
 
 
-def _cause(error: MailError, circumstances: Circumstances) -> str:
+def _cause(error: MailError, circumstances: DiagnosisContext) -> str:
     if error.in_doubt:
         return error.cause
     if _clock_explains(error.cause, circumstances):
@@ -51,7 +51,7 @@ def _cause(error: MailError, circumstances: Circumstances) -> str:
     return cause if cause in CAUSES else "unknown"
 
 
-def _clock_explains(cause: str, circumstances: Circumstances) -> bool:
+def _clock_explains(cause: str, circumstances: DiagnosisContext) -> bool:
     """Whether the certificate is good by true time; without its dates, whether the clock is wrong in that direction."""
     behind = {"certificate_not_yet_valid": 1, "certificate_expired": -1}.get(cause, 0)
     skew, now = circumstances.skew, circumstances.now
@@ -65,9 +65,9 @@ def _clock_explains(cause: str, circumstances: Circumstances) -> bool:
     return (begin is None or begin <= true + MAX_SKEW) and (end is None or true - MAX_SKEW <= end)
 
 
-def _facts(error: MailError, circumstances: Circumstances) -> dict[str, str | None]:
+def _facts(error: MailError, circumstances: DiagnosisContext) -> dict[str, str | None]:
     provider = provider_of(circumstances)
-    claims = look_into(circumstances.token)
+    claims = parse_claims(circumstances.token)
     facts: dict[str, str | None] = {
         "host": circumstances.host,
         "port": str(circumstances.port),

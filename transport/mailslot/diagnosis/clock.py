@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from mailslot.errors import MailError
-from mailslot.oauth.faults import MAX_SKEW
+from mailslot.oauth.token_errors import MAX_SKEW
 
 if TYPE_CHECKING:
     from mailslot.diagnosis.certificate import PeerCertificate
-    from mailslot.slots.access import Accesses
-    from mailslot.slots.connection import Access
+    from mailslot.slots.connection_profile import ConnectionProfile
+    from mailslot.slots.connector import Connector
 
 EARLIEST: Final = 1_767_225_600.0
 """2026-01-01 in seconds since the epoch: nothing of this was made before, so no clock that shows less is right."""
@@ -26,7 +26,9 @@ def is_wrong(skew: float) -> bool:
     return abs(skew) > MAX_SKEW
 
 
-async def ask_the_time(accesses: Accesses, access: Access, timeout: float) -> tuple[float | None, str]:
+async def measure_clock_skew(
+    accesses: Connector, access: ConnectionProfile, timeout: float
+) -> tuple[float | None, str]:
     """Ask a token service for the time, by the ``Date`` of whatever it answers (RFC 9110 section 6.6.1).
 
     Args:

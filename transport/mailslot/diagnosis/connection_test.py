@@ -12,11 +12,11 @@ import anyio
 from anyio.to_thread import run_sync
 
 from mailslot.containment import Contained, raised
-from mailslot.diagnosis.circumstances import Circumstances
 from mailslot.diagnosis.classify import diagnose
-from mailslot.diagnosis.clock import ask_the_time, is_wrong
+from mailslot.diagnosis.clock import is_wrong, measure_clock_skew
+from mailslot.diagnosis.context import DiagnosisContext
 from mailslot.diagnosis.diagnosis import Diagnosis
-from mailslot.diagnosis.further import look_further
+from mailslot.diagnosis.follow_up import follow_up_checks
 from mailslot.diagnosis.history import History
 from mailslot.diagnosis.result import TestResult
 from mailslot.diagnosis.scrub import Scrubber, pieces, scrubbed
@@ -26,10 +26,10 @@ from mailslot.message.mailbox import Mailbox
 from mailslot.message.message import Message
 from mailslot.net.endpoint import Security, in_seconds
 from mailslot.oauth.failures import CONFIRM_AFTER
-from mailslot.oauth.renewal import GrantSource
+from mailslot.oauth.grant_source import GrantSource
 from mailslot.sasl.credentials import OAuth, Password
-from mailslot.slots.access import open_smtp, sign_in_by_pop_first
-from mailslot.slots.connection import NotConfiguredError
+from mailslot.slots.connection_profile import NotConfiguredError
+from mailslot.slots.connector import authenticate_by_pop, open_smtp
 from mailslot.slots.maildrop import open_maildrop
 from mailslot.wire.transcript import Transcript
 
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from mailslot.errors import Stage
     from mailslot.oauth.grant import Grant
     from mailslot.sasl.credentials import AccessToken, TokenSource
-    from mailslot.slots.access import Accesses
-    from mailslot.slots.connection import Access
+    from mailslot.slots.connection_profile import ConnectionProfile
+    from mailslot.slots.connector import Connector
     from mailslot.slots.settings import Settings
     from mailslot.slots.slot import Slot
     from mailslot.slots.submitter import SubmissionSession
@@ -66,12 +66,12 @@ _SILENT: Final[dict[str, str]] = {
 logger = logging.getLogger(__name__)
 
 
-async def test_connection(
-    accesses: Accesses,
+async def check_connection(
+    accesses: Connector,
     slot: Slot,
     *,
-    send: bool = False,  # noqa: PT028 - it is no test of pytest's
-    on_stage: Callable[[StageResult], None] | None = None,  # noqa: PT028 - likewise
+    send: bool = False,
+    on_stage: Callable[[StageResult], None] | None = None,
 ) -> TestResult:
     """Test a slot's connection, by the very code that mail goes through, and remember the result.
 
@@ -106,7 +106,7 @@ async def test_connection(
 
 
 @dataclass
-class _Witness:
+class _RecordingTokenSource:
     """A token source that hands on another's tokens, and knows which was the last.
 
     A person waits for the test, so the provider is asked even where it has refused lately.
@@ -135,7 +135,7 @@ class _Witness:
 class _Test:
     """One test on its way."""
 
-    accesses: Accesses
+    accesses: Connector
     slot: Slot
     on_stage: Callable[[StageResult], None] | None
     at: float = field(default_factory=time.time)
@@ -169,11 +169,11 @@ class _Test:
     async def run(self, *, send: bool) -> TestResult:
         """Go through all stages, or up to the one that fails."""
         try:
-            access = await self.accesses.of(self.slot.record)
+            access = await self.accesses.profile(self.slot.record)
         except MailError as error:
             return await self._unusable(error)
         access = self._watched(access)
-        witness = access.source if isinstance(access.source, _Witness) else None
+        witness = access.source if isinstance(access.source, _RecordingTokenSource) else None
         self._timeout, tried = access.timeout, access
         self._latest = anyio.current_time() + 4 * access.timeout + 20
         failure: MailError | None = None
@@ -182,7 +182,7 @@ class _Test:
                 if access.pop_before is not None:
                     self._begin("sign_in")
                     tried = access.pop_before
-                    await sign_in_by_pop_first(access, transcript=self.transcript)
+                    await authenticate_by_pop(access, transcript=self.transcript)
                     access = tried = replace(access, pop_before=None)
                 await self._talk(replace(access, secondary=None), send=send)
             except MailError as caught:
@@ -196,14 +196,14 @@ class _Test:
         self.stages.fail(stage)
         return await self._failed(failure, stage, tried, witness)
 
-    def _watched(self, access: Access) -> Access:
+    def _watched(self, access: ConnectionProfile) -> ConnectionProfile:
         """Return an access whose token, password, and those of the sign-in before it, are remembered as used."""
         if access.pop_before is not None:
             access = replace(access, pop_before=self._watched(access.pop_before))
         if isinstance(access.auth, Password):
             self._used.append(access.auth.password)
         if isinstance(access.auth, OAuth) and access.source is not None:
-            witness = _Witness(access.source, self._used)
+            witness = _RecordingTokenSource(access.source, self._used)
             access = replace(access, auth=replace(access.auth, source=witness), source=witness)
             self._with_tokens.append(access.record)
         return access
@@ -222,7 +222,7 @@ class _Test:
                     found += filter(None, (grant.access_token, grant.refresh_token, grant.previous_refresh_token))
         return found
 
-    async def _talk(self, access: Access, *, send: bool) -> None:
+    async def _talk(self, access: ConnectionProfile, *, send: bool) -> None:
         if access.protocol == "SMTP":
             wait = 2 * access.timeout
             async with open_smtp(
@@ -243,7 +243,7 @@ class _Test:
             messages, octets = await maildrop.stat()
             self.stages.note(f"{messages:,} messages" + ("" if octets is None else f", {octets:,} octets"))
 
-    async def _offer(self, submission: SubmissionSession, access: Access, *, send: bool) -> None:
+    async def _offer(self, submission: SubmissionSession, access: ConnectionProfile, *, send: bool) -> None:
         address = access.settings.sender_address or ""
         await submission.probe(address, [address])
         self.stages.note(f"{address} is taken as sender and recipient")
@@ -274,7 +274,7 @@ class _Test:
             return "send"
         return error.stage if error.stage in STAGES else _SHOWN.get(error.stage, self.stages.current)
 
-    def _too_slow(self, access: Access) -> MailError:
+    def _too_slow(self, access: ConnectionProfile) -> MailError:
         current = self.stages.current
         cause = _SILENT.get(current, "connection_lost")
         if current == "token":
@@ -296,14 +296,16 @@ class _Test:
     async def _unusable(self, error: MailError) -> TestResult:
         """Return the result where the settings do not even say what to try."""
         missing = error.missing if isinstance(error, NotConfiguredError) else ""
-        found = diagnose(error, Circumstances(self.slot.protocol, "", 0, Security.NONE, ""))
+        found = diagnose(error, DiagnosisContext(self.slot.protocol, "", 0, Security.NONE, ""))
         facts = {"reason": str(error), **({"missing": missing} if missing else {})}
         stage = error.stage if error.stage in STAGES else "resolve"
         self.stages.fail(stage)
         return self.result(replace(found, facts=facts, detail=found.detail or str(error)), stage)
 
-    async def _failed(self, error: MailError, stage: str, access: Access, witness: _Witness | None) -> TestResult:
-        found = await look_further(error, self.accesses, access)
+    async def _failed(
+        self, error: MailError, stage: str, access: ConnectionProfile, witness: _RecordingTokenSource | None
+    ) -> TestResult:
+        found = await follow_up_checks(error, self.accesses, access)
         known = await self._circumstances(access, witness)
         if found.skew is not None:
             known = replace(known, skew=found.skew)
@@ -314,36 +316,38 @@ class _Test:
         detail = "; ".join(dict.fromkeys(filter(None, details)))
         return self.result(replace(diagnosis, facts={**found.facts, **diagnosis.facts}, detail=detail), stage)
 
-    async def _circumstances(self, access: Access, witness: _Witness | None) -> Circumstances:
+    async def _circumstances(
+        self, access: ConnectionProfile, witness: _RecordingTokenSource | None
+    ) -> DiagnosisContext:
         grant = await self._grant(access)
         renewed = grant is not None and grant.renewed_at >= self.at - 1
         # What this very test has seen is newer than what the grant says.
         return replace(
-            Circumstances.of(access, grant, time.time()),
+            DiagnosisContext.of(access, grant, time.time()),
             token=None if witness is None else witness.newest,
             fresh=renewed or (witness is not None and witness.renewed),
             skew=self.accesses.sources.skew(access.settings),
         )
 
-    async def _grant(self, access: Access) -> Grant | None:
-        if not isinstance(access.source, _Witness) or not isinstance(access.source.source, GrantSource):
+    async def _grant(self, access: ConnectionProfile) -> Grant | None:
+        if not isinstance(access.source, _RecordingTokenSource) or not isinstance(access.source.source, GrantSource):
             return None
         try:
             return await self.accesses.records.tokens.store(access.record).load()
         except MailError:
             return None
 
-    async def _warnings(self, access: Access) -> list[Diagnosis]:
+    async def _warnings(self, access: ConnectionProfile) -> list[Diagnosis]:
         skew, grant = self.accesses.sources.skew(access.settings), await self._grant(access)
         if not skew and grant is not None and is_wrong(grant.skew):
             # It was so when the token was renewed; the clock may have been set since.
-            skew = (await ask_the_time(self.accesses, access, min(access.timeout, 5.0)))[0] or 0.0
+            skew = (await measure_clock_skew(self.accesses, access, min(access.timeout, 5.0)))[0] or 0.0
         if not is_wrong(skew):
             return []
         known = replace(await self._circumstances(access, None), skew=skew)
         return [diagnose(TokenError("This device's clock is wrong.", cause="clock_wrong"), known)]
 
-    async def _secondary(self, error: MailError, access: Access) -> str:
+    async def _secondary(self, error: MailError, access: ConnectionProfile) -> str:
         """Return what there is to say of the secondary server where the first cannot be reached."""
         if access.secondary is None or error.stage not in {"resolve", "connect"}:
             return ""

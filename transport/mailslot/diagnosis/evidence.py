@@ -15,18 +15,18 @@ from urllib.parse import urlsplit
 from anyio.to_thread import run_sync
 
 from mailslot.containment import Contained, raised
-from mailslot.diagnosis.catalogue import say
+from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.diagnosis.history import History
 from mailslot.diagnosis.scrub import pieces
 from mailslot.errors import MailError
-from mailslot.moments import iso
-from mailslot.oauth.claims import look_into
+from mailslot.oauth.claims import parse_claims
 from mailslot.slots.overview import record_overview, section_overview
 from mailslot.slots.section import find_section, section_names
 from mailslot.slots.settings import SECRETS
 from mailslot.slots.slot import PROTOCOLS, SLOTS
 from mailslot.spool.spool import Spool
+from mailslot.timestamps import iso
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -134,7 +134,7 @@ class Evidence:
 
     def _token(self, grant: Grant) -> dict[str, Any]:
         """Return what a token says of itself, without anything that it could be used with."""
-        claims = look_into(grant.access_token)
+        claims = parse_claims(grant.access_token)
         account = (grant.account or "").casefold()
         return {
             "flow": grant.flow,
@@ -181,7 +181,7 @@ class Evidence:
                         "ok": one.ok,
                         "stage": one.stage,
                         "cause": one.cause,
-                        "message": say(Diagnosis(one.cause, one.facts, one.detail)).message,
+                        "message": explain(Diagnosis(one.cause, one.facts, one.detail)).message,
                         "detail": one.detail,
                         "seconds": one.seconds,
                     }

@@ -29,7 +29,7 @@ _WAIT: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class PastTest:
     """A test that was made.
 
     Attributes:
@@ -74,18 +74,18 @@ class History:
         """
         await run_sync(self._add, result.record, _past(result))
 
-    async def last(self, record: str, most: int = MAX_ENTRIES) -> list[Past]:
+    async def last(self, record: str, most: int = MAX_ENTRIES) -> list[PastTest]:
         """Return the last tests of a record, the newest first; what is damaged is left out."""
         return await run_sync(self._read, record, most)
 
-    def _add(self, record: str, past: Past) -> None:
+    def _add(self, record: str, past: PastTest) -> None:
         path = self._path(record)
         with blocking_lock(path.with_suffix(".lock"), timeout=_WAIT):
             before = [replace(each, transcript=()) for each in reversed(self._read(record, MAX_ENTRIES - 1))]
             lines = [json.dumps(asdict(each)) for each in [*before, past]]
             durable.replace(path, "".join(f"{line}\n" for line in lines).encode())
 
-    def _read(self, record: str, most: int) -> list[Past]:
+    def _read(self, record: str, most: int) -> list[PastTest]:
         try:
             octets = durable.read(self._path(record), _MAX_OCTETS) or b""
         except OSError:
@@ -98,8 +98,8 @@ class History:
         return self._folder / f"{record}.jsonl"
 
 
-def _past(result: TestResult) -> Past:
-    return Past(
+def _past(result: TestResult) -> PastTest:
+    return PastTest(
         at=result.at,
         slot=result.slot,
         ok=result.ok,
@@ -112,19 +112,19 @@ def _past(result: TestResult) -> Past:
     )
 
 
-def _parsed(line: bytes) -> Past | None:
+def _parsed(line: bytes) -> PastTest | None:
     """Return a line's test; None where it is none, such as one that a power cut has left half."""
     try:
         values: dict[str, Any] = json.loads(line)
         transcript: object = values["transcript"]
         values["transcript"] = tuple(values["transcript"])
-        past = Past(**values)
+        past = PastTest(**values)
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
     return past if isinstance(transcript, list) and _is_sound(past) else None
 
 
-def _is_sound(past: Past) -> bool:
+def _is_sound(past: PastTest) -> bool:
     """Whether every field is of its kind, and can be shown."""
     facts: object = past.facts
     if not isinstance(facts, dict) or not isinstance(past.ok, bool):

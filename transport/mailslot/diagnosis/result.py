@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mailslot.diagnosis.catalogue import say
-from mailslot.moments import iso
+from mailslot.diagnosis.catalogue import explain
+from mailslot.timestamps import iso
 
 if TYPE_CHECKING:
     from mailslot.diagnosis.diagnosis import Diagnosis
@@ -41,8 +41,8 @@ class TestResult:
 
     def as_json(self, language: str = "en") -> dict[str, Any]:
         """Return the test as ``mailslot test --json`` prints it (design, section 5)."""
-        said = say(self.diagnosis, language)
-        warnings = [say(warning, language) for warning in self.warnings]
+        said = explain(self.diagnosis, language)
+        warnings = [explain(warning, language) for warning in self.warnings]
         return {
             "slot": self.slot,
             "record": self.record,

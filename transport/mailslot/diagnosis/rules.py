@@ -15,7 +15,7 @@ from mailslot.errors import SignInError, Stage
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mailslot.diagnosis.circumstances import Circumstances
+    from mailslot.diagnosis.context import DiagnosisContext
     from mailslot.errors import MailError
     from mailslot.wire.reply import Reply
 
@@ -44,7 +44,7 @@ class Rule:
     provider: tuple[str, ...] = ()
     words: re.Pattern[str] | None = None
 
-    def fits(self, error: MailError, reply: Reply, circumstances: Circumstances) -> bool:
+    def fits(self, error: MailError, reply: Reply, circumstances: DiagnosisContext) -> bool:
         """Tell whether all that the row names fits; the cheapest is asked first."""
         return (
             self.protocol == circumstances.protocol
@@ -64,14 +64,14 @@ class Rule:
         said = (error.challenge if isinstance(error, SignInError) else None) or {}
         return all(pattern.fullmatch(said.get(member, "")) for member, pattern in self.challenge.items())
 
-    def _fits_provider(self, circumstances: Circumstances) -> bool:
+    def _fits_provider(self, circumstances: DiagnosisContext) -> bool:
         if not self.provider:
             return True
         provider = provider_of(circumstances)
         return provider is not None and any(f"{provider.id}-".startswith(f"{name}-") for name in self.provider)
 
 
-def rule_for(error: MailError, circumstances: Circumstances) -> Rule | None:
+def rule_for(error: MailError, circumstances: DiagnosisContext) -> Rule | None:
     """Return the first row that fits a server's refusal; None where none does, or the server said nothing."""
     reply = error.reply
     if reply is None or reply.positive:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import quote
 
-from mailslot.wire.redact import coded
+from mailslot.wire.redact import base64_of
 from mailslot.wire.secret import MASK, Secret
 
 if TYPE_CHECKING:
@@ -112,7 +112,13 @@ def scrubbed(result: TestResult, secrets: Iterable[Secret]) -> TestResult:
 
 def _forms(text: str) -> set[str]:
     octets = text.encode("utf-8", "surrogatepass")
-    forms = {text, quote(text, safe=""), octets.hex(), json.dumps(text), *(coded(octets, lead) for lead in range(3))}
+    forms = {
+        text,
+        quote(text, safe=""),
+        octets.hex(),
+        json.dumps(text),
+        *(base64_of(octets, lead) for lead in range(3)),
+    }
     return {plain for form in forms if len(plain := _plain(form)) >= _SHORT}
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from mailslot.oauth.claims import look_into, mismatch, missing_scopes
+from mailslot.oauth.claims import find_mismatch, missing_scopes, parse_claims
 from mailslot.oauth.presets import presets
 
 if TYPE_CHECKING:
-    from mailslot.diagnosis.circumstances import Circumstances
+    from mailslot.diagnosis.context import DiagnosisContext
     from mailslot.oauth.providers import Provider, Service
 
 Reading = Literal["another service", "no permission", "another user", "application"]
@@ -22,7 +22,7 @@ _BY_CAUSE: Final[dict[str, Reading]] = {
 }
 
 
-def provider_of(circumstances: Circumstances) -> Provider | None:
+def provider_of(circumstances: DiagnosisContext) -> Provider | None:
     """Return the account's provider: the one that is set, else the one whose server it is."""
     if circumstances.provider is not None:
         return circumstances.provider
@@ -34,27 +34,27 @@ def provider_of(circumstances: Circumstances) -> Provider | None:
     return None
 
 
-def read_token(circumstances: Circumstances) -> Reading | None:
+def read_token(circumstances: DiagnosisContext) -> Reading | None:
     """Return what is wrong with the token, or that it is an application's own; None where nothing can be told."""
     token, provider = circumstances.token, provider_of(circumstances)
     service = None if provider is None else provider.service(circumstances.service)
     if token is None:
         return None
     account = circumstances.account or ""
-    claims = look_into(token)
+    claims = parse_claims(token)
     if service is None:
         # Of one's own server only that is known of which no server makes an exception.
         names = () if claims is None else tuple(name.casefold() for name in claims.users if "@" in name)
         return "another user" if "@" in account and names and account.casefold() not in names else None
     if claims is None:
         return _read_grant(circumstances, service)
-    found = mismatch(token, account=account, service=service, scopes=service.scopes)
+    found = find_mismatch(token, account=account, service=service, scopes=service.scopes)
     if found is not None:
         return _BY_CAUSE.get(found.cause)
     return "application" if not claims.scopes and (claims.roles or not claims.users) else None
 
 
-def _read_grant(circumstances: Circumstances, service: Service) -> Reading | None:
+def _read_grant(circumstances: DiagnosisContext, service: Service) -> Reading | None:
     """Nobody but its audience can read the token: what the provider said when it gave it has to do."""
     if circumstances.scopes and missing_scopes(service.scopes, circumstances.scopes):
         return "another service"

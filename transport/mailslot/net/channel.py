@@ -82,7 +82,7 @@ class Channel:
             TimeoutError: the deadline passed.
             OSError: the connection is broken.
         """
-        await self._breathe()
+        await self._yield_to_loop()
         left = memoryview(data)
         self._breath -= _CALL
         while True:
@@ -106,7 +106,7 @@ class Channel:
             TimeoutError: the deadline passed.
             OSError: the connection is broken.
         """
-        await self._breathe()
+        await self._yield_to_loop()
         while True:
             try:
                 data = self._take()
@@ -132,7 +132,7 @@ class Channel:
             end += size
         return bytes(self._buffer[:end])
 
-    async def _breathe(self) -> None:
+    async def _yield_to_loop(self) -> None:
         """Let other tasks have a turn now and then, and a cancellation come through."""
         if self._breath <= 0:
             self._breath = _BREATH

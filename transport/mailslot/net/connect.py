@@ -67,7 +67,7 @@ async def resolve(endpoint: Endpoint, timeout: float) -> list[str]:
     return _interleave(addresses)[:MAX_ADDRESSES]
 
 
-def other_family(addresses: Sequence[str], than: str) -> list[str]:
+def addresses_of_other_family(addresses: Sequence[str], than: str) -> list[str]:
     """Return those of `addresses` that are not of the family of the address `than`."""
     return [address for address in addresses if (":" in address) != (":" in than)]
 
@@ -149,7 +149,7 @@ async def _connected(address: str, port: int) -> socket.socket:
             fault = connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if fault:
             raise OSError(fault, os.strerror(fault))
-        _hurry(connecting)
+        _set_nodelay(connecting)
     except BaseException:
         connecting.close()
         raise
@@ -180,7 +180,7 @@ def _unconnected(
     )
 
 
-def _hurry(connected: socket.socket) -> None:
+def _set_nodelay(connected: socket.socket) -> None:
     # Postfix waits with its greeting until our delayed acknowledgement of the TLS tickets has come.
     if hasattr(socket, "TCP_QUICKACK"):
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)

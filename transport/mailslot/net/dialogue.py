@@ -33,7 +33,7 @@ _WHEN: Final[dict[Stage, str]] = {
 }
 
 
-class Line(Protocol):
+class Connection(Protocol):
     """What every dialogue needs of its connection, whoever made it: `mailslot.net.channel.Channel`, or another."""
 
     @property
@@ -51,7 +51,7 @@ class Line(Protocol):
         ...
 
 
-L = TypeVar("L", bound=Line)
+L = TypeVar("L", bound=Connection)
 
 
 class Dialogue(Generic[L]):
@@ -132,13 +132,13 @@ class Dialogue(Generic[L]):
         self._closed = True
         self.channel.close()
 
-    def turn(self, stage: Stage) -> Turn:
+    def exclusive_use(self, stage: Stage) -> ExclusiveUse:
         """Return the right to speak, to be entered with ``async with``.
 
         Any exception in it closes the connection, a refusal after which the dialogue can go on excepted, and
         leaves it as a `MailError`. Entering raises `ClosedError` where the connection is closed.
         """
-        return Turn(self, stage, self._lock)
+        return ExclusiveUse(self, stage, self._lock)
 
     def failure(self, error: BaseException) -> MailError | None:
         """Return what `error`, raised in a dialogue, is to the caller; None where it is passed on as it is."""
@@ -237,8 +237,8 @@ class Dialogue(Generic[L]):
         )
 
 
-class Turn:
-    """The right to speak, for one exchange; see `Dialogue.turn`."""
+class ExclusiveUse:
+    """The right to speak, for one exchange; see `Dialogue.exclusive_use`."""
 
     __slots__ = ("_dialogue", "_lock", "_stage")
 

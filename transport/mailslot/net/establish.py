@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mailslot.errors import NetworkError
 from mailslot.net.channel import Channel
-from mailslot.net.connect import connect, other_family, resolve
+from mailslot.net.connect import addresses_of_other_family, connect, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -50,7 +50,7 @@ async def establish(
     try:
         return await _greeted(channel, greet)
     except NetworkError as error:
-        others = other_family(addresses, used)
+        others = addresses_of_other_family(addresses, used)
         if error.cause != "connection_timeout" or not others:
             raise
         try:

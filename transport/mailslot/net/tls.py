@@ -73,7 +73,7 @@ def default_context() -> ssl.SSLContext:
     return context
 
 
-def trusting(ca_file: Path, *, stage: Stage = "tls", cause: str = "not_configured") -> ssl.SSLContext:
+def context_trusting(ca_file: Path, *, stage: Stage = "tls", cause: str = "not_configured") -> ssl.SSLContext:
     """Return a context that trusts the authorities of a file in PEM besides the system's, TLS 1.2 or newer.
 
     Args:

@@ -8,7 +8,7 @@ What is not used, and why:
 - `AuthorizationServerMetadata.validate` refuses a document for members that nobody here reads, and takes ``http``
   addresses where an environment variable says so. See `mailslot.oauth.discovery`.
 - `OAuth2Token` fails at an ``expires_in`` that is no number. See `mailslot.oauth.token_response`.
-- `OAuth2Client` keeps no status, no ``error_codes`` and no ``Retry-After``. See `mailslot.oauth.faults`.
+- `OAuth2Client` keeps no status, no ``error_codes`` and no ``Retry-After``. See `mailslot.oauth.token_errors`.
 - `prepare_token_request` and `prepare_revoke_token_request` write the same forms as `encode`, and authlib has none that
   asks for a device code. The first takes members that are called ``body`` for its own.
 """

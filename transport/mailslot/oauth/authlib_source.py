@@ -13,11 +13,11 @@ from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.base_client.errors import InvalidTokenError
 
 from mailslot.errors import InputError, TokenError
-from mailslot.oauth.answer import Answer
-from mailslot.oauth.document import parse
-from mailslot.oauth.faults import Kind, TokenServiceError, classify
-from mailslot.oauth.shelter import sheltered
-from mailslot.oauth.unreachable import describe
+from mailslot.oauth.response import TokenServiceResponse
+from mailslot.oauth.response_body import parse
+from mailslot.oauth.shielding import shielded
+from mailslot.oauth.token_errors import Remedy, TokenServiceError, classify_error
+from mailslot.oauth.transport_errors import transport_error
 from mailslot.sasl.credentials import AccessToken
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class AuthlibSource:
                 refresh token, else why the provider refused or was not reached.
         """
         async with self._lock:
-            await sheltered(partial(self._renew, force=force))
+            await shielded(partial(self._renew, force=force))
             token = _access_token(self._client.token)
             if token is None:
                 raise self._unreadable("there is no usable access token in it")
@@ -97,7 +97,9 @@ class AuthlibSource:
                 except _FAILURES as error:
                     raise self._failure(error) from error
                 if not response.is_success:
-                    raise classify(Answer(response.status_code, parse(response.content), host=self._host))
+                    raise classify_error(
+                        TokenServiceResponse(response.status_code, parse(response.content), host=self._host)
+                    )
 
     async def _renew(self, *, force: bool) -> None:
         client, held = self._client, self._client.token
@@ -161,18 +163,18 @@ class AuthlibSource:
         if isinstance(error, AuthlibBaseError):
             # authlib drops the status; that of every refusal with an `error` is 400 (RFC 6749 section 5.2).
             refusal = {"error": error.error, "error_description": error.description}
-            return classify(Answer(400, refusal, host=host), "refresh_token")
+            return classify_error(TokenServiceResponse(400, refusal, host=host), "refresh_token")
         if isinstance(error, httpx2.HTTPStatusError):
-            return classify(Answer(error.response.status_code, None, host=host), "refresh_token")
+            return classify_error(TokenServiceResponse(error.response.status_code, None, host=host), "refresh_token")
         if isinstance(error, httpx2.HTTPError):
-            return describe(error, host)
+            return transport_error(error, host)
         return self._unreadable(type(error).__name__)
 
     def _unreadable(self, detail: str) -> TokenServiceError:
         return TokenServiceError(
             f"What the token service {self._host} answered could not be read.",
             cause="token_service_unreachable",
-            kind=Kind.PASSING,
+            kind=Remedy.WAIT,
             detail=detail,
             answer_lost=True,
         )

@@ -16,7 +16,7 @@ from mailslot.oauth.assertion import sign
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-    from mailslot.oauth.client import Certificate, Client
+    from mailslot.oauth.client import Certificate, OAuthClient
     from mailslot.wire.secret import Secret
 
 _CURVES: Final = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
@@ -49,7 +49,7 @@ def certificate_ends(certificate: Certificate) -> float:
     return loaded.not_valid_after_utc.timestamp()
 
 
-def client_assertion(client: Client, certificate: Certificate, url: str, *, now: float) -> Secret:
+def client_assertion(client: OAuthClient, certificate: Certificate, url: str, *, now: float) -> Secret:
     """Return what proves to an endpoint that the client has the key of its certificate (RFC 7523 section 2.2).
 
     Args:

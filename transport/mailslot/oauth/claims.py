@@ -12,8 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from mailslot.oauth import document
-from mailslot.oauth.faults import words
+from mailslot.oauth import response_body
+from mailslot.oauth.token_errors import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -85,10 +85,10 @@ def members_of(token: Secret | str | None) -> dict[str, object] | None:
         octets = base64.b64decode(parts[1] + "=" * (-len(parts[1]) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         return None
-    return document.parse(octets)
+    return response_body.parse(octets)
 
 
-def look_into(token: Secret | str | None) -> Claims | None:
+def parse_claims(token: Secret | str | None) -> Claims | None:
     """Return what a token says about itself, or None where it is no JWT that anybody but its audience can read."""
     members = members_of(token)
     if members is None:
@@ -122,7 +122,7 @@ def missing_scopes(needed: Iterable[str], granted: Iterable[str]) -> tuple[str, 
     )
 
 
-def mismatch(token: Secret | str, *, account: str, service: Service, scopes: Iterable[str]) -> Mismatch | None:
+def find_mismatch(token: Secret | str, *, account: str, service: Service, scopes: Iterable[str]) -> Mismatch | None:
     """Say why a mail server may refuse a token, as far as the token itself tells.
 
     Ask only after a refusal: an alias, or a shared mailbox, differs from whoever signed in and is accepted.
@@ -136,7 +136,7 @@ def mismatch(token: Secret | str, *, account: str, service: Service, scopes: Ite
     Returns:
         what does not fit; None where all of it does, or where the token does not tell.
     """
-    claims = look_into(token)
+    claims = parse_claims(token)
     if claims is None:
         return None
     known = {audience.rstrip("/").casefold() for audience in service.audiences}
@@ -144,7 +144,7 @@ def mismatch(token: Secret | str, *, account: str, service: Service, scopes: Ite
     if known and given and not known & given:
         return Mismatch(
             "token_for_other_service",
-            f"The token is for another service ({words(claims.audience[0], 80)}), not for mail.",
+            f"The token is for another service ({shorten(claims.audience[0], 80)}), not for mail.",
         )
     if not claims.scopes and (claims.roles or not claims.users):
         return _app_mismatch(claims, service)
@@ -153,7 +153,7 @@ def mismatch(token: Secret | str, *, account: str, service: Service, scopes: Ite
         return Mismatch("token_for_other_service", f"The token does not bear the permission {missing[0]}.")
     names = [name for name in claims.users if "@" in name]
     if "@" in account and names and account.casefold() not in map(str.casefold, names):
-        return Mismatch("account_mismatch", f"The token belongs to {words(names[0], 80)}, not to {account}.")
+        return Mismatch("account_mismatch", f"The token belongs to {shorten(names[0], 80)}, not to {account}.")
     return None
 
 
@@ -169,13 +169,13 @@ def _last(scope: str) -> str:
 
 
 def _text(value: object) -> str | None:
-    return words(value, 255) or None
+    return shorten(value, 255) or None
 
 
 def _texts(value: object) -> tuple[str, ...]:
     """Return the strings of a string or a list of strings (RFC 7519 section 4.1.3 allows both)."""
     found = cast("list[object]", value)[:64] if isinstance(value, list) else [value]
-    return tuple(text for text in (words(one, 4096) for one in found) if text)
+    return tuple(text for text in (shorten(one, 4096) for one in found) if text)
 
 
 def _time(value: object) -> float | None:

@@ -24,11 +24,11 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class OAuthClient:
     """An application registered with a provider, acting for one record.
 
     Attributes:
-        provider: whom it asks; its endpoints are known (see `mailslot.oauth.discovery.complete`).
+        provider: whom it asks; its endpoints are known (see `mailslot.oauth.discovery.complete_provider`).
         client_id: the application's id, as the provider gave it.
         account: the mailbox that the token is for.
         scopes: what to ask for.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast, get_args
 from mailslot.errors import InputError
 from mailslot.oauth.address import check_address
 from mailslot.oauth.authlib_protocol import metadata_addresses, token_endpoint_methods
-from mailslot.oauth.faults import Kind, TokenServiceError, words
 from mailslot.oauth.providers import ClientAuthentication, Endpoints
+from mailslot.oauth.token_errors import Remedy, TokenServiceError, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,13 +43,13 @@ async def discover(issuer: str, http: TokenHttp) -> Mapping[str, object]:
             last = error  # a site that answers every address with a page may have the document at the next one
             continue
         if answer.status >= 500 or answer.status == 429:
-            raise _unusable(issuer, f"answers HTTP {answer.status}", "token_service_busy", Kind.PASSING)
+            raise _unusable(issuer, f"answers HTTP {answer.status}", "token_service_busy", Remedy.WAIT)
         if answer.ok and answer.json is not None:
             return _checked(answer.json, issuer)
     raise last or _unusable(issuer, "has no metadata to be found; set its endpoints one by one")
 
 
-async def complete(provider: Provider, http: TokenHttp) -> Provider:
+async def complete_provider(provider: Provider, http: TokenHttp) -> Provider:
     """Return the provider with its endpoints known, by discovery where they are not.
 
     Raises:
@@ -77,7 +77,7 @@ async def complete(provider: Provider, http: TokenHttp) -> Provider:
 def _checked(metadata: Mapping[str, object], issuer: str) -> Mapping[str, object]:
     named = metadata.get("issuer")
     if named != issuer:
-        said = f"calls itself {words(named)!r}" if isinstance(named, str) else "does not say who it is"
+        said = f"calls itself {shorten(named)!r}" if isinstance(named, str) else "does not say who it is"
         raise _unusable(issuer, f"{said}, and must not be used (RFC 8414 section 3.3); set issuer exactly so")
     return metadata
 
@@ -102,5 +102,5 @@ def _authentication(metadata: Mapping[str, object]) -> ClientAuthentication:
     return next((method for method in get_args(ClientAuthentication) if method in known), "client_secret_basic")
 
 
-def _unusable(issuer: str, why: str, cause: str = "unknown", kind: Kind = Kind.CONFIGURATION) -> TokenServiceError:
+def _unusable(issuer: str, why: str, cause: str = "unknown", kind: Remedy = Remedy.CONFIGURATION) -> TokenServiceError:
     return TokenServiceError(f"The issuer {issuer} {why}.", cause=cause, kind=kind)

@@ -12,9 +12,9 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import TokenError
-from mailslot.oauth.faults import TokenServiceError
 from mailslot.oauth.grant import Failure
 from mailslot.oauth.timing import next_pause, pause_after
+from mailslot.oauth.token_errors import TokenServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,12 +34,12 @@ class FailureMemory:
 
     Args:
         clocks: the device's clocks.
-        chance: gives a number from 0 to 1.
+        random: gives a number from 0 to 1.
     """
 
-    def __init__(self, clocks: Clocks, chance: Callable[[], float]) -> None:
+    def __init__(self, clocks: Clocks, random: Callable[[], float]) -> None:
         self._clocks = clocks
-        self._chance = chance
+        self._random = random
         self._pause: tuple[Failure, float] | None = None
 
     def note(self, earlier: Failure | None, error: TokenError) -> Failure:
@@ -53,7 +53,7 @@ class FailureMemory:
         if not error.retryable:
             return Failure(error.cause, str(error), error.detail, now, None, refusals=refusals + 1)
         wish = error.retry_after if isinstance(error, TokenServiceError) else None
-        pause = next_pause(None if earlier is None or earlier.unconfirmed else earlier, wish, self._chance())
+        pause = next_pause(None if earlier is None or earlier.unconfirmed else earlier, wish, self._random())
         return self._begin(Failure(error.cause, str(error), error.detail, now, now + pause, refusals=refusals), pause)
 
     def note_unconfirmed(self, error: TokenServiceError) -> Failure:
@@ -70,8 +70,8 @@ class FailureMemory:
         if self._pause is None or self._pause[0] != failure:
             if failure.retry_at is None and failure.refusals > MOST_REFUSALS:
                 return math.inf
-            self._begin(failure, pause_after(failure, self._clocks, self._chance()))
-        return max(self._pause[1] - self._clocks.steady(), 0.0) if self._pause else 0.0
+            self._begin(failure, pause_after(failure, self._clocks, self._random()))
+        return max(self._pause[1] - self._clocks.monotonic(), 0.0) if self._pause else 0.0
 
     def recall(self, grant: Grant, settings: str) -> TokenError | None:
         """Return why it makes no sense to ask the provider now; None where it does.
@@ -93,5 +93,5 @@ class FailureMemory:
         )
 
     def _begin(self, failure: Failure, pause: float) -> Failure:
-        self._pause = (failure, self._clocks.steady() + pause)
+        self._pause = (failure, self._clocks.monotonic() + pause)
         return failure

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from mailslot.oauth.client import Client
+    from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
 
@@ -84,7 +84,7 @@ class Flow(Protocol):
         """What it is called in settings, and in the grants that it obtained."""
         ...
 
-    async def obtain(self, client: Client, http: TokenHttp, person: Person) -> Grant:
+    async def obtain(self, client: OAuthClient, http: TokenHttp, person: Person) -> Grant:
         """Obtain a grant.
 
         Raises:
@@ -92,7 +92,7 @@ class Flow(Protocol):
         """
         ...
 
-    async def renew(self, client: Client, http: TokenHttp, grant: Grant) -> Grant:
+    async def refresh(self, client: OAuthClient, http: TokenHttp, grant: Grant) -> Grant:
         """Return the grant with a new access token, and whatever renewal token belongs to it now.
 
         Nothing is kept here: whoever calls this writes the result down before it is used.

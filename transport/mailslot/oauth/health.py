@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from mailslot.oauth.claims import missing_scopes
-from mailslot.oauth.faults import MAX_SKEW
 from mailslot.oauth.grant import Failure, why_not_here
 from mailslot.oauth.origin import why_not_renewed
+from mailslot.oauth.token_errors import MAX_SKEW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,13 +43,13 @@ _OBTAIN_AGAIN: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class TokenSettings:
     """What the settings say of a record's token.
 
     Attributes:
         account: the mailbox that it is for; None where it is not set.
         scopes: what is asked for.
-        settings: `mailslot.oauth.renewal.settings_digest`; a failure under other settings no longer counts. None
+        settings: `mailslot.oauth.grant_source.settings_digest`; a failure under other settings no longer counts. None
             where it cannot be told.
         renews_alone: whether the flow needs no renewal token, since the application signs in by itself.
         secret_expires_at: when the application's secret ends, in seconds since the epoch, if it was entered.
@@ -107,7 +107,7 @@ def token_line(grant: Grant | None) -> Literal["Not Retrieved", "Retrieved"]:
 
 
 def health(
-    grant: Grant | None, facts: Facts, provider: Provider, now: float, *, fault: MailError | None = None
+    grant: Grant | None, facts: TokenSettings, provider: Provider, now: float, *, fault: MailError | None = None
 ) -> Health:
     """Say how a grant is doing.
 
@@ -117,7 +117,7 @@ def health(
         provider: who gave it.
         now: the time, in seconds since the epoch.
         fault: why it could not be read, or why its newest state could not be written
-            (`mailslot.oauth.renewal.GrantSource.fault`); None for neither.
+            (`mailslot.oauth.grant_source.GrantSource.fault`); None for neither.
     """
     if grant is None:
         if fault is not None:
@@ -149,7 +149,7 @@ def health(
 
 
 def _judge(
-    grant: Grant, facts: Facts, provider: Provider, now: float, left: float | None, fault: MailError | None
+    grant: Grant, facts: TokenSettings, provider: Provider, now: float, left: float | None, fault: MailError | None
 ) -> tuple[State, str | None, str]:
     """Return the state, its cause and its sentence; the worst first."""
     state: State
@@ -169,7 +169,7 @@ def _judge(
     return "ok", None, ""
 
 
-def _failure(grant: Grant, facts: Facts, provider: Provider, now: float) -> Failure | None:
+def _failure(grant: Grant, facts: TokenSettings, provider: Provider, now: float) -> Failure | None:
     """Return why a renewal under these settings failed, or would; None where nothing is known against it."""
     refusal = why_not_here(grant, facts.here)
     if refusal is None and facts.settings is not None:
@@ -180,7 +180,7 @@ def _failure(grant: Grant, facts: Facts, provider: Provider, now: float) -> Fail
 
 
 def _notes(
-    grant: Grant, facts: Facts, provider: Provider, now: float, left: float | None
+    grant: Grant, facts: TokenSettings, provider: Provider, now: float, left: float | None
 ) -> Iterator[tuple[Topic, str]]:
     if facts.account and grant.account and grant.account.casefold() != facts.account.casefold():
         yield "another_user", f"{grant.account} signed in, while the account is {facts.account}."
@@ -206,11 +206,11 @@ def _notes(
         yield "clock", f"This device's clock differs by {abs(grant.skew) / 60:.0f} minutes from {provider.name}'s."
 
 
-def _not_renewable(grant: Grant, facts: Facts) -> bool:
+def _not_renewable(grant: Grant, facts: TokenSettings) -> bool:
     return grant.refresh_token is None and not facts.renews_alone
 
 
-def _renewal_days_left(grant: Grant, facts: Facts, provider: Provider, now: float) -> float | None:
+def _renewal_days_left(grant: Grant, facts: TokenSettings, provider: Provider, now: float) -> float | None:
     if grant.refresh_token is None or facts.renews_alone or provider.quirks.disuse_days is None:
         return None
     # Where the clock was set back since, the use lies in the future.

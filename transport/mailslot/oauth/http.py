@@ -16,11 +16,11 @@ import anyio
 import httpx2
 
 from mailslot.errors import InputError
-from mailslot.net.tls import trusting
-from mailslot.oauth import document, unreachable
+from mailslot.net.tls import context_trusting
+from mailslot.oauth import response_body, transport_errors
 from mailslot.oauth.address import check_address, host_of, is_loopback
-from mailslot.oauth.answer import Answer
-from mailslot.oauth.faults import Kind, TokenServiceError
+from mailslot.oauth.response import TokenServiceResponse
+from mailslot.oauth.token_errors import Remedy, TokenServiceError
 from mailslot.wire.redact import Redactor
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from mailslot.oauth.client import Client
+    from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.request import Request
     from mailslot.wire.secret import Secret
 
@@ -83,7 +83,9 @@ class TokenHttp:
             await self._outside.aclose()
             await self._inside.aclose()
 
-    async def post(self, url: str, form: Mapping[str, str | Secret], *, client: Client | None = None) -> Answer:
+    async def post(
+        self, url: str, form: Mapping[str, str | Secret], *, client: OAuthClient | None = None
+    ) -> TokenServiceResponse:
         """Post a form.
 
         Args:
@@ -110,12 +112,12 @@ class TokenHttp:
             answer = await self._exchange(url, prepare(url, form, client, now=self._clock() + self.skew))
         return answer
 
-    async def get(self, url: str) -> Answer:
+    async def get(self, url: str) -> TokenServiceResponse:
         """Get a JSON document, under the rules of `post`."""
         check_address(url, "token service's address")
         return await self._exchange(url, None)
 
-    async def _exchange(self, url: str, request: Request | None) -> Answer:
+    async def _exchange(self, url: str, request: Request | None) -> TokenServiceResponse:
         """Post a request, or get a document where there is none."""
         method, content = ("GET", None) if request is None else ("POST", request.body)
         headers = {"Accept": "application/json", "Accept-Encoding": "identity", **(request.headers if request else {})}
@@ -128,9 +130,9 @@ class TokenHttp:
                     heard, status = self._clock(), response.status_code
                     await _read(response, host, body)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError, TokenServiceError) as error:
-            failure = error if isinstance(error, TokenServiceError) else unreachable.describe(error, host)
+            failure = error if isinstance(error, TokenServiceError) else transport_errors.transport_error(error, host)
             if 200 <= status < 300:
-                failure.refresh_token = document.find_refresh_token(bytes(body))
+                failure.refresh_token = response_body.find_refresh_token(bytes(body))
             raise failure from (None if failure is error else error)
         redactor = Redactor()
         for secret in request.secrets if request else ():
@@ -139,22 +141,22 @@ class TokenHttp:
 
     def _understand(
         self, response: httpx2.Response, body: bytes, heard: float, host: str, redactor: Redactor
-    ) -> Answer:
+    ) -> TokenServiceResponse:
         status, headers = response.status_code, response.headers
         date = _http_date(headers.get("date"))
         if date is not None:
             self.skew = date - heard
-        document.refuse_stranger(status, headers, body, host)
-        found = None if headers.get("content-encoding", "identity") != "identity" else document.parse(body)
+        response_body.reject_foreign_page(status, headers, body, host)
+        found = None if headers.get("content-encoding", "identity") != "identity" else response_body.parse(body)
         if found is not None and not 200 <= status < 300:
             found = {name: redactor.mask(v) if isinstance(v, str) else v for name, v in found.items()}
-        return Answer(
+        return TokenServiceResponse(
             status,
             found,
             _wait(headers.get("retry-after"), heard if date is None else date),
             None if date is None else date - heard,
             host,
-            document.find_refresh_token(body) if found is None and 200 <= status < 300 else None,
+            response_body.find_refresh_token(body) if found is None and 200 <= status < 300 else None,
         )
 
 
@@ -163,7 +165,7 @@ def _context(ca_file: Path | None) -> ssl.SSLContext:
         context = ssl.create_default_context()
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         return context
-    return trusting(ca_file, stage="token")
+    return context_trusting(ca_file, stage="token")
 
 
 def _client(context: ssl.SSLContext, timeout: float, *, trust_env: bool) -> httpx2.AsyncClient:
@@ -194,7 +196,7 @@ async def _read(response: httpx2.Response, host: str, body: bytearray) -> None:
         raise TokenServiceError(
             f"The token service {host} answered with more than 64 KiB, which no token service does.",
             cause="token_service_unreachable",
-            kind=Kind.PASSING,
+            kind=Remedy.WAIT,
             status=response.status_code,
             answer_lost=True,
         )

@@ -19,7 +19,7 @@ UNKNOWN: Final = ""
 """The origin of a grant from before origins were kept, whose settings have changed since; it equals no other."""
 
 
-def bound(grant: Grant, provider: Provider) -> Grant:
+def bind_origin(grant: Grant, provider: Provider) -> Grant:
     """Return a new grant with the origins of the provider that gave it, whose endpoints are known."""
     token, revocation = provider.endpoints.token, provider.endpoints.revocation
     return replace(
@@ -29,7 +29,7 @@ def bound(grant: Grant, provider: Provider) -> Grant:
     )
 
 
-def judged(grant: Grant, settings: str) -> Grant:
+def resolve_origin(grant: Grant, settings: str) -> Grant:
     """Return a grant as it may be used under settings with this digest.
 
     One from before origins were kept is the provider's under the settings that it was last used with, and nobody's

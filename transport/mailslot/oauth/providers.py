@@ -221,7 +221,7 @@ class Provider:
             raise InputError(reason, stage="token", cause="app_type_wrong")
 
 
-def custom(
+def custom_provider(
     *,
     issuer: str | None = None,
     authorization_endpoint: str | None = None,

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailslot.errors import TokenError
-from mailslot.oauth.token_response import renewed_grant, request_token
+from mailslot.oauth.token_response import refreshed_grant, request_token
 
 if TYPE_CHECKING:
-    from mailslot.oauth.client import Client
+    from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
     from mailslot.wire.secret import Secret
 
 
-class RenewedByRefreshToken:
+class RefreshTokenFlow:
     """A flow whose grants are renewed by their refresh tokens."""
 
-    async def renew(self, client: Client, http: TokenHttp, grant: Grant) -> Grant:
+    async def refresh(self, client: OAuthClient, http: TokenHttp, grant: Grant) -> Grant:
         """Return the grant with a new access token, and with the new refresh token where one came.
 
         Raises:
@@ -33,4 +33,4 @@ class RenewedByRefreshToken:
         # `offline_access` is left out of one, and others refuse what was not granted.
         form: dict[str, str | Secret] = {"grant_type": "refresh_token", "refresh_token": grant.refresh_token}
         response = await request_token(client, http, form, scopes=grant.scopes)
-        return renewed_grant(grant, client, http, response)
+        return refreshed_grant(grant, client, http, response)

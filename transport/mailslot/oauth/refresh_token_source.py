@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Self
 import anyio
 
 from mailslot.errors import MailError, TokenError
-from mailslot.oauth.client import Client
+from mailslot.oauth.client import OAuthClient
 from mailslot.oauth.grant import Grant
+from mailslot.oauth.grant_source import GrantSource, settings_digest
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.presets import preset
-from mailslot.oauth.refresh import RenewedByRefreshToken
-from mailslot.oauth.renewal import GrantSource, settings_digest
+from mailslot.oauth.refresh import RefreshTokenFlow
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ class RefreshTokenSource:
     may revoke the grant when two of them use the same refresh token.
 
     Args:
-        provider: the name of a preset, such as ``"microsoft365"``, or what `mailslot.oauth.providers.custom` returns.
+        provider: the name of a preset, such as ``"microsoft365"``, or a provider from
+            `mailslot.oauth.providers.custom_provider`.
         client_id: the application's id.
         refresh_token: the refresh token.
         client_secret: the application's secret; None for a public client.
@@ -62,7 +63,7 @@ class RefreshTokenSource:
         timeout: float = 30.0,
     ) -> None:
         known = preset(provider) if isinstance(provider, str) else provider
-        client = Client(
+        client = OAuthClient(
             known.at_tenant(tenant),
             client_id,
             account="",
@@ -112,12 +113,12 @@ class RefreshTokenSource:
         await self.aclose()
 
 
-class _RefreshTokenFlow(RenewedByRefreshToken):
+class _RefreshTokenFlow(RefreshTokenFlow):
     """Only refreshes: whoever has the refresh token has signed in elsewhere."""
 
     name = "refresh_token"
 
-    async def obtain(self, client: Client, http: TokenHttp, person: object) -> Grant:  # noqa: ARG002 - as every flow
+    async def obtain(self, client: OAuthClient, http: TokenHttp, person: object) -> Grant:  # noqa: ARG002 - as every flow
         """Refuse: nobody signs in here."""
         raise TokenError("Nobody signs in here: the refresh token comes from elsewhere.", cause="token_not_retrieved")
 

@@ -15,7 +15,7 @@ from mailslot.wire.secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mailslot.oauth.client import Client
+    from mailslot.oauth.client import OAuthClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Request:
     secrets: tuple[Secret, ...]
 
 
-def prepare(url: str, form: Mapping[str, str | Secret], client: Client | None, *, now: float) -> Request:
+def prepare(url: str, form: Mapping[str, str | Secret], client: OAuthClient | None, *, now: float) -> Request:
     """Return a request, with the client's proof: by certificate, else by secret, else just its name (RFC 6749, 3.2.1).
 
     Args:
@@ -56,7 +56,7 @@ def prepare(url: str, form: Mapping[str, str | Secret], client: Client | None, *
     return Request(body, headers, tuple(secrets))
 
 
-def _proof(client: Client, url: str, *, now: float) -> tuple[str, Secret | None]:
+def _proof(client: OAuthClient, url: str, *, now: float) -> tuple[str, Secret | None]:
     """Return by which method a client proves who it is, and the secret or the assertion by which it does."""
     method, secret = client.provider.quirks.client_authentication, client.client_secret
     if client.certificate is not None:

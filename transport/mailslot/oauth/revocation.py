@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from mailslot.errors import MailError
-from mailslot.oauth.faults import classify
 from mailslot.oauth.origin import why_not_revoked
+from mailslot.oauth.token_errors import classify_error
 
 if TYPE_CHECKING:
-    from mailslot.oauth.client import Client
+    from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
     from mailslot.wire.secret import Secret
@@ -29,11 +29,11 @@ class Revocation:
         sentence: for the person; why not, where it was not.
     """
 
-    told: bool
+    notified: bool
     sentence: str
 
 
-async def revoke(grant: Grant, client: Client, http: TokenHttp) -> Revocation:
+async def revoke(grant: Grant, client: OAuthClient, http: TokenHttp) -> Revocation:
     """Tell the provider that a grant is given up: its renewal tokens first, then its access token.
 
     Another service than the one that gave it, or was known for giving it up then, is not told.
@@ -44,11 +44,11 @@ async def revoke(grant: Grant, client: Client, http: TokenHttp) -> Revocation:
     endpoint = client.provider.endpoints.revocation
     if endpoint is None:
         return Revocation(
-            told=False,
+            notified=False,
             sentence=f"{name} has no way to be told. Remove the application's access in the account there.",
         )
     if why_not := why_not_revoked(grant, client.provider):
-        return Revocation(told=False, sentence=why_not)
+        return Revocation(notified=False, sentence=why_not)
     tokens = [
         ("refresh_token", grant.refresh_token),
         ("refresh_token", grant.previous_refresh_token),
@@ -60,15 +60,15 @@ async def revoke(grant: Grant, client: Client, http: TokenHttp) -> Revocation:
             if token is not None:
                 answer = await _revoke(endpoint, hint, token, client, http)
                 told = told or answer
-    return told or Revocation(told=False, sentence=f"{name} was not told: it did not answer in time.")
+    return told or Revocation(notified=False, sentence=f"{name} was not told: it did not answer in time.")
 
 
-async def _revoke(endpoint: str, hint: str, token: Secret, client: Client, http: TokenHttp) -> Revocation:
+async def _revoke(endpoint: str, hint: str, token: Secret, client: OAuthClient, http: TokenHttp) -> Revocation:
     name = client.provider.name
     try:
         answer = await http.post(endpoint, {"token": token, "token_type_hint": hint}, client=client)
     except MailError as error:
-        return Revocation(told=False, sentence=f"{name} was not told: {error}")
+        return Revocation(notified=False, sentence=f"{name} was not told: {error}")
     if answer.ok:
-        return Revocation(told=True, sentence=f"The token was revoked at {name}.")
-    return Revocation(told=False, sentence=f"{name} was not told: {classify(answer)}")
+        return Revocation(notified=True, sentence=f"The token was revoked at {name}.")
+    return Revocation(notified=False, sentence=f"{name} was not told: {classify_error(answer)}")

@@ -41,12 +41,12 @@ _LONGEST_FORCED_PAUSE: Final = 3600.0
 
 if sys.platform == "linux":
 
-    def _steady() -> float:
+    def _monotonic() -> float:
         # Unlike time.monotonic, it also counts while the device sleeps.
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 else:
-    _steady = time.monotonic
+    _monotonic = time.monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +55,12 @@ class Clocks:
 
     Attributes:
         wall: seconds since the epoch; may be wrong, and may jump.
-        steady: seconds since whenever; never set.
+        monotonic: seconds since whenever; never set.
         sleep: lets so many seconds pass.
     """
 
     wall: Callable[[], float] = time.time
-    steady: Callable[[], float] = _steady
+    monotonic: Callable[[], float] = _monotonic
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
 
 
@@ -79,17 +79,17 @@ class Timing:
     ends: float
 
     @classmethod
-    def since(cls, issued: float, lifetime: float | None, chance: float) -> Timing:
+    def since(cls, issued: float, lifetime: float | None, random: float) -> Timing:
         """Return the timing of a token.
 
         Args:
             issued: when it was asked for, on the steady clock.
             lifetime: seconds; None where the service did not say.
-            chance: from 0 to 1; how much of the jitter to add to the margin.
+            random: from 0 to 1; how much of the jitter to add to the margin.
         """
         if lifetime is None:
             return cls(issued, math.inf, math.inf)
-        margin = min(_MARGIN + _JITTER * chance, lifetime / 4)
+        margin = min(_MARGIN + _JITTER * random, lifetime / 4)
         return cls(issued, issued + lifetime - margin, issued + lifetime)
 
     @classmethod
@@ -103,7 +103,7 @@ def lifetime(grant: Grant) -> float | None:
     return None if grant.expires_at is None else grant.expires_at - grant.renewed_at
 
 
-def timing_of_stored(grant: Grant, clocks: Clocks, skew: float, chance: float) -> Timing:
+def timing_of_stored(grant: Grant, clocks: Clocks, skew: float, random: float) -> Timing:
     """Return the timing of a token that another process wrote down, by the wall clock.
 
     Args:
@@ -111,42 +111,42 @@ def timing_of_stored(grant: Grant, clocks: Clocks, skew: float, chance: float) -
         clocks: the device's clocks.
         skew: seconds that the token service's clock is ahead of ours, where this process has learnt it, else 0.0.
             With what the grant says of the skew at its time, it tells whether ours was set in between.
-        chance: as for `Timing.since`.
+        random: as for `Timing.since`.
     """
     was_set = skew - grant.skew if skew else 0.0
     age = clocks.wall() - grant.renewed_at + (was_set if abs(was_set) > _STEP else 0.0)
     if age < -_STEP:
         return Timing.unknown()
-    return Timing.since(clocks.steady() - max(age, 0.0), lifetime(grant), chance)
+    return Timing.since(clocks.monotonic() - max(age, 0.0), lifetime(grant), random)
 
 
-def pause_after(failure: Failure, clocks: Clocks, chance: float) -> float:
+def pause_after(failure: Failure, clocks: Clocks, random: float) -> float:
     """Return for how many seconds a failure that another process wrote down still forbids to ask again.
 
     Args:
         failure: the failure.
         clocks: the device's clocks.
-        chance: from 0 to 1; by how much an hour is shortened, so that not all devices of a house ask at once.
+        random: from 0 to 1; by how much an hour is shortened, so that not all devices of a house ask at once.
     """
     now = clocks.wall()
     if failure.retry_at is None:
-        hour = _HOUR * (1 - chance / 10)
+        hour = _HOUR * (1 - random / 10)
         return min(max(failure.at + hour - now, 0.0), hour)
     if now < failure.at - _STEP:
         return 0.0
     return min(max(failure.retry_at - now, 0.0), failure.retry_at - failure.at)
 
 
-def next_pause(earlier: Failure | None, wish: float | None, chance: float) -> float:
+def next_pause(earlier: Failure | None, wish: float | None, random: float) -> float:
     """Return how many seconds to wait after a passing failure: twice as long each time, give or take a quarter.
 
     Args:
         earlier: the failure before, if that was a passing one too.
         wish: what the service asked for (``Retry-After``, RFC 9110 section 10.2.3); never undercut, up to a day.
-        chance: from 0 to 1.
+        random: from 0 to 1.
     """
     doubled = 2 * (earlier.retry_at - earlier.at) if earlier is not None and earlier.retry_at is not None else 0.0
-    pause = min(max(doubled, _FIRST_PAUSE), _LONGEST_PAUSE) * (0.75 + chance / 2)
+    pause = min(max(doubled, _FIRST_PAUSE), _LONGEST_PAUSE) * (0.75 + random / 2)
     return max(pause, min(wish or 0.0, _LONGEST_WISH))
 
 

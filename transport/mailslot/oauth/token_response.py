@@ -8,18 +8,18 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, cast
 
 from mailslot.errors import InputError
-from mailslot.oauth.claims import look_into
-from mailslot.oauth.faults import Kind, TokenServiceError, classify, words
+from mailslot.oauth.claims import parse_claims
 from mailslot.oauth.grant import Grant
+from mailslot.oauth.token_errors import Remedy, TokenServiceError, classify_error, shorten
 from mailslot.sasl.credentials import AccessToken
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mailslot.oauth.answer import Answer
-    from mailslot.oauth.client import Client
+    from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.http import TokenHttp
+    from mailslot.oauth.response import TokenServiceResponse
 
 MAX_LIFETIME: Final = 366 * 86_400.0
 """Seconds; no access token is believed to live longer."""
@@ -46,7 +46,7 @@ class TokenResponse:
 
 
 async def request_token(
-    client: Client,
+    client: OAuthClient,
     http: TokenHttp,
     form: Mapping[str, str | Secret],
     *,
@@ -67,10 +67,12 @@ async def request_token(
     """
     answer = await http.post(client.provider.endpoints.token, form, client=client)
     grant_type = form.get("grant_type", "")
-    return read(answer, client.scopes if scopes is None else scopes, grant_type if isinstance(grant_type, str) else "")
+    return parse_token_response(
+        answer, client.scopes if scopes is None else scopes, grant_type if isinstance(grant_type, str) else ""
+    )
 
 
-def read(answer: Answer, asked: Sequence[str], grant_type: str = "") -> TokenResponse:
+def parse_token_response(answer: TokenServiceResponse, asked: Sequence[str], grant_type: str = "") -> TokenResponse:
     """Return what an answer of a token endpoint gives.
 
     Args:
@@ -83,12 +85,12 @@ def read(answer: Answer, asked: Sequence[str], grant_type: str = "") -> TokenRes
     """
     members = answer.json
     if not answer.ok:
-        raise classify(answer, grant_type)
+        raise classify_error(answer, grant_type)
     if members is None:
         raise _useless(answer, "what it sent is cut off or is no JSON", answer.refresh_token)
     refresh_token = _secret(members.get("refresh_token"))
     if members.get("error"):
-        error = classify(answer, grant_type)
+        error = classify_error(answer, grant_type)
         error.refresh_token = refresh_token
         raise error
     if (why := _why_unusable(members)) is not None:
@@ -102,7 +104,7 @@ def read(answer: Answer, asked: Sequence[str], grant_type: str = "") -> TokenRes
     )
 
 
-def new_grant(flow: str, client: Client, http: TokenHttp, response: TokenResponse) -> Grant:
+def new_grant(flow: str, client: OAuthClient, http: TokenHttp, response: TokenResponse) -> Grant:
     """Return the grant that a first answer makes.
 
     Fewer scopes than were asked for, somebody else's account, a missing renewal token: the grant bears them, and its
@@ -124,7 +126,7 @@ def new_grant(flow: str, client: Client, http: TokenHttp, response: TokenRespons
     )
 
 
-def renewed_grant(grant: Grant, client: Client, http: TokenHttp, response: TokenResponse) -> Grant:
+def refreshed_grant(grant: Grant, client: OAuthClient, http: TokenHttp, response: TokenResponse) -> Grant:
     """Return the grant that an answer to a renewal makes; whatever came is kept, so that no renewal token is lost.
 
     A new renewal token replaces the old one, which is kept as the previous one until the new one has worked;
@@ -145,11 +147,11 @@ def renewed_grant(grant: Grant, client: Client, http: TokenHttp, response: Token
     )
 
 
-def _who(client: Client, response: TokenResponse) -> tuple[str | None, str | None]:
+def _who(client: OAuthClient, response: TokenResponse) -> tuple[str | None, str | None]:
     """Return who signed in, and of which tenant, by the id token, else by the access token."""
     account = tenant = None
     for token in (response.id_token, response.access_token):
-        claims = look_into(token)
+        claims = parse_claims(token)
         if claims is not None:
             account, tenant = account or claims.user(client.account), tenant or claims.tenant
     return account, tenant
@@ -177,7 +179,7 @@ def _secret(value: object) -> Secret | None:
 def _scopes(value: object) -> tuple[str, ...]:
     """Return ``scope``: names between blanks (RFC 6749 section 3.3); some servers write a list."""
     listed = cast("list[object]", value)[:64] if isinstance(value, list) else [value]
-    return tuple(scope for text in listed for scope in words(text, 4096).split())
+    return tuple(scope for text in listed for scope in shorten(text, 4096).split())
 
 
 def _why_unusable(members: Mapping[str, object]) -> str | None:
@@ -195,16 +197,16 @@ def _why_unusable(members: Mapping[str, object]) -> str | None:
         return "its access token is empty or holds characters that no token may hold"
     token_type = members.get("token_type", "Bearer")
     if not isinstance(token_type, str) or token_type.lower() != "bearer":
-        return f"its token is of the type {words(token_type, 40) or '?'}, and mail takes bearer tokens"
+        return f"its token is of the type {shorten(token_type, 40) or '?'}, and mail takes bearer tokens"
     return None
 
 
-def _useless(answer: Answer, why: str, refresh_token: Secret | None = None) -> TokenServiceError:
+def _useless(answer: TokenServiceResponse, why: str, refresh_token: Secret | None = None) -> TokenServiceError:
     """An answer that gives nothing; whether the service has given something up for it, nobody knows."""
     return TokenServiceError(
         f"The token service {answer.host} answered without a token that could be used: {why}.",
         cause="unknown",
-        kind=Kind.PASSING,
+        kind=Remedy.WAIT,
         status=answer.status,
         retry_after=answer.retry_after,
         answer_lost=True,

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from mailslot.net.endpoint import check_timeout
 from mailslot.net.establish import establish
 from mailslot.net.tls import context_for
+from mailslot.pop3.authentication import authenticate
 from mailslot.pop3.dialogue import Pop3Dialogue
 from mailslot.pop3.session import Pop3Session
-from mailslot.pop3.sign_in import sign_in
+from mailslot.sasl.authentication import open_authenticated
 from mailslot.sasl.credentials import check_credentials
-from mailslot.sasl.sign_in import signed_in
 from mailslot.wire.redact import Redactor
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from mailslot.errors import Stage
     from mailslot.net.channel import Channel
     from mailslot.net.endpoint import Endpoint
+    from mailslot.sasl.authentication import ReconnectRequiredError
     from mailslot.sasl.credentials import Credentials
-    from mailslot.sasl.sign_in import SignInAgainError
     from mailslot.wire.transcript import Transcript
 
 
@@ -66,12 +66,12 @@ async def connect_pop3(
         await dialogue.greet(context)
         return dialogue
 
-    async def begin(dialogue: Pop3Dialogue, again: SignInAgainError | None) -> None:
+    async def begin(dialogue: Pop3Dialogue, again: ReconnectRequiredError | None) -> None:
         await dialogue.introduce(context)
         if auth is not None:
-            await sign_in(dialogue, auth, again)
+            await authenticate(dialogue, auth, again)
 
-    dialogue = await signed_in(lambda: establish(endpoint, timeout, greet, on_stage), begin)
+    dialogue = await open_authenticated(lambda: establish(endpoint, timeout, greet, on_stage), begin)
     session = Pop3Session(dialogue, ask_again=auth is not None)
     try:
         yield session

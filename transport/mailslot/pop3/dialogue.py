@@ -11,7 +11,14 @@ from mailslot.errors import NetworkError, RefusedError
 from mailslot.net.channel import Channel
 from mailslot.net.dialogue import Dialogue
 from mailslot.net.endpoint import Security
-from mailslot.pop3.protocol import Answer, Challenge, End, Line, Octets, Pop3Protocol
+from mailslot.pop3.protocol import (
+    ChallengeReceived,
+    LineReceived,
+    OctetsReceived,
+    Pop3Protocol,
+    ResponseComplete,
+    StatusReceived,
+)
 from mailslot.pop3.refusals import cause_of
 from mailslot.pop3.replies import parse_status
 from mailslot.pop3.states import State, Verb
@@ -114,12 +121,12 @@ class Pop3Dialogue(Dialogue[Channel]):
             if deadline is None or not whole:
                 deadline = self.deadline()
             self.protocol.receive(await self.channel.receive(deadline))
-        if isinstance(event, Answer):
+        if isinstance(event, StatusReceived):
             reply = self.redactor.masked(event.reply)
             if self.transcript is not None:
                 self.transcript.server(str(reply))
-            return Answer(event.verb, reply)
-        if isinstance(event, Challenge) and self.transcript is not None:
+            return StatusReceived(event.verb, reply)
+        if isinstance(event, ChallengeReceived) and self.transcript is not None:
             self.transcript.server(f"+ {self.redactor.mask(event.text)}")
         return event
 
@@ -131,7 +138,7 @@ class Pop3Dialogue(Dialogue[Channel]):
     async def status(self) -> Reply:
         """Return the answer to the oldest unanswered command; the wait for all of it is bounded."""
         event = await self.event(whole=True)
-        assert isinstance(event, Answer)  # noqa: S101 - no listing or message is open here
+        assert isinstance(event, StatusReceived)  # noqa: S101 - no listing or message is open here
         return event.reply
 
     async def lines(self, check: Callable[[str], object] | None = None) -> list[str]:
@@ -141,13 +148,13 @@ class Pop3Dialogue(Dialogue[Channel]):
             check: raises where a line is none of such a listing, so that nobody waits for the end of another one.
         """
         lines: list[str] = []
-        while isinstance(event := self.protocol.next_event() or await self.event(), Line):
+        while isinstance(event := self.protocol.next_event() or await self.event(), LineReceived):
             if check is not None:
                 check(event.text)
             lines.append(event.text)
             if len(lines) % _BREATH == 0:
                 await anyio.lowlevel.checkpoint()
-        assert isinstance(event, End)  # noqa: S101 - a listing has nothing but lines and its end
+        assert isinstance(event, ResponseComplete)  # noqa: S101 - a listing has nothing but lines and its end
         if self.transcript is not None:
             noted = "\n".join(lines) if event.verb is Verb.CAPA else f"({len(lines)} lines)"
             self.transcript.server(self.redactor.mask(noted))
@@ -156,7 +163,7 @@ class Pop3Dialogue(Dialogue[Channel]):
     async def octets(self) -> tuple[bytes, bool]:
         """Return some octets of the message that has begun, and whether they are the last."""
         event = await self.event()
-        if not isinstance(event, Octets):
+        if not isinstance(event, OctetsReceived):
             return b"", True
         last = self.protocol.complete
         if last:
@@ -181,7 +188,7 @@ class Pop3Dialogue(Dialogue[Channel]):
     async def greet(self, context: ssl.SSLContext) -> None:
         """Bring TLS up where it comes first, and wait for the server's greeting."""
         tls_first = self.channel.endpoint.security is Security.TLS
-        async with self.turn("tls" if tls_first else "greeting"):
+        async with self.exclusive_use("tls" if tls_first else "greeting"):
             if tls_first:
                 await self._encrypt(context, upgraded=False)
                 self.protocol.encrypted = True
@@ -193,7 +200,7 @@ class Pop3Dialogue(Dialogue[Channel]):
 
     async def introduce(self, context: ssl.SSLContext) -> None:
         """Learn what the server can do, and bring TLS up where it is due by STLS."""
-        async with self.turn("capabilities"):
+        async with self.exclusive_use("capabilities"):
             await self.capabilities()
             if self.channel.endpoint.security is not Security.STARTTLS:
                 return

@@ -24,8 +24,8 @@ from mailslot.pop3.limits import (
     MAX_STATUS_LINE,
 )
 from mailslot.pop3.replies import check_beginning, parse_challenge, parse_status
-from mailslot.pop3.states import ANSWERED, LISTINGS, MESSAGES, PERMITTED, State, Verb, optimistic_state
-from mailslot.wire.dots import END, Unstuffer
+from mailslot.pop3.states import LISTINGS, MESSAGES, PERMITTED, TRANSITIONS, State, Verb, optimistic_state
+from mailslot.wire.dots import END, DotUnstuffer
 from mailslot.wire.lines import LineBuffer
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StatusReceived:
     """The server answered the oldest unanswered command with ``+OK`` or ``-ERR``."""
 
     verb: Verb
@@ -42,14 +42,14 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Challenge:
+class ChallengeReceived:
     """The server goes on with a sign-in; `text` is base64, or should be."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LineReceived:
     """A line of a listing, its dot unstuffed."""
 
     verb: Verb
@@ -57,20 +57,20 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Octets:
+class OctetsReceived:
     """Some octets of a message, dots unstuffed; where they are cut means nothing."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class ResponseComplete:
     """The listing or the message is complete."""
 
     verb: Verb
 
 
-Event = Answer | Challenge | Line | Octets | End
+Event = StatusReceived | ChallengeReceived | LineReceived | OctetsReceived | ResponseComplete
 
 _SIGN_IN = frozenset({Verb.AUTH, Verb.RESPONSE})
 
@@ -100,10 +100,10 @@ class Pop3Protocol:
         self._listing: Verb | None = None
         self._lines: list[str] = []
         self._count = self._octets = 0
-        self._message: tuple[Verb, Unstuffer] | None = None
+        self._message: tuple[Verb, DotUnstuffer] | None = None
 
     @property
-    def unanswered(self) -> int:
+    def pending(self) -> int:
         """How many commands, the greeting included, are still to be answered."""
         return len(self._unanswered)
 
@@ -145,16 +145,16 @@ class Pop3Protocol:
         challenge = parse_challenge(line) if verb in _SIGN_IN else None
         if challenge is not None:
             self._unanswered.popleft()
-            self._move(verb, ANSWERED[self.state, verb].more)
-            return Challenge(challenge)
+            self._move(verb, TRANSITIONS[self.state, verb].intermediate)
+            return ChallengeReceived(challenge)
         reply = parse_status(line)
         self._unanswered.popleft()
         self._settle(verb, reply)
-        return Answer(verb, reply)
+        return StatusReceived(verb, reply)
 
     def _settle(self, verb: Verb, reply: Reply) -> None:
-        outcome = ANSWERED[self.state, verb]
-        after = outcome.done if reply.positive else outcome.refused
+        outcome = TRANSITIONS[self.state, verb]
+        after = outcome.positive if reply.positive else outcome.negative
         if after is None:
             raise RemoteProtocolError(f"+OK to {verb.value}")
         self._move(verb, after)
@@ -164,7 +164,7 @@ class Pop3Protocol:
         elif verb in LISTINGS:
             self._listing, self._lines, self._count, self._octets = verb, [], 0, 0
         elif verb in MESSAGES:
-            self._message = verb, Unstuffer()
+            self._message = verb, DotUnstuffer()
 
     def _move(self, answered: Verb, state: State | None) -> None:
         assert state is not None  # noqa: S101 - every sign-in verb of the table has it
@@ -183,7 +183,7 @@ class Pop3Protocol:
             self._listing = None
             if verb is Verb.CAPA:
                 self.capabilities = Capabilities(self._lines)
-            return End(verb)
+            return ResponseComplete(verb)
         self._count += 1
         self._octets += len(line) + 2
         if self._count > (MAX_CAPABILITIES if verb is Verb.CAPA else MAX_ENTRIES) or self._octets > MAX_LISTING:
@@ -191,18 +191,18 @@ class Pop3Protocol:
         text = line.removeprefix(b".").decode("utf-8", "backslashreplace")
         if verb is Verb.CAPA:
             self._lines.append(text)
-        return Line(verb, text)
+        return LineReceived(verb, text)
 
-    def _next_octets(self, verb: Verb, unstuffer: Unstuffer) -> Event | None:
+    def _next_octets(self, verb: Verb, unstuffer: DotUnstuffer) -> Event | None:
         data = b"" if unstuffer.done else self._unstuffed(unstuffer)
         if data:
-            return Octets(data)
+            return OctetsReceived(data)
         if not unstuffer.done:
             return None
         self._message = None
-        return End(verb)
+        return ResponseComplete(verb)
 
-    def _unstuffed(self, unstuffer: Unstuffer) -> bytes:
+    def _unstuffed(self, unstuffer: DotUnstuffer) -> bytes:
         data = unstuffer.feed(self._buffer.take(END))
         if unstuffer.done:
             self._buffer.give_back(len(unstuffer.rest))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from mailslot.wire.peer_detection import not_a_reply, undecided
 from mailslot.wire.reply import Reply, printable
-from mailslot.wire.strangers import not_a_reply, undecided
 
 _STATUS: Final = re.compile(rb"(\+OK|-ERR)(?![A-Za-z0-9])[ \t]*(.*)", re.DOTALL)
 _CHALLENGE: Final = re.compile(rb"\+(?: (.*))?", re.DOTALL)

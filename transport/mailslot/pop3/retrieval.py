@@ -92,7 +92,7 @@ class Fetch:
         Raises:
             MailError: the session broke.
         """
-        async with self._dialogue.turn("transaction"):
+        async with self._dialogue.exclusive_use("transaction"):
             await self._dialogue.read_by(self)
             if self._current is not None:
                 await self._read_over()
@@ -105,7 +105,7 @@ class Fetch:
 
     async def read(self, retrieval: Retrieval) -> bytes:
         """Return a retrieval's next octets: none where it has no more."""
-        async with self._dialogue.turn("transaction"):
+        async with self._dialogue.exclusive_use("transaction"):
             # Another task may have used the session while this one waited for its turn.
             if retrieval is self._current and self._dialogue.reader is self:
                 return await self._read(retrieval)
@@ -181,7 +181,7 @@ class Fetch:
                 self._finish()
 
 
-class Single(Retrieval):
+class SingleRetrieval(Retrieval):
     """A message asked for by itself, when it is first read."""
 
     def __init__(self, fetch: Fetch, entry: Entry) -> None:

@@ -9,7 +9,7 @@ import anyio
 from mailslot.errors import ClosedError, DeletionsRefusedError, InputError, MailError, NetworkError
 from mailslot.pop3.limits import MAX_DIGITS
 from mailslot.pop3.listing import Entry, parse_line, parse_listing
-from mailslot.pop3.retrieval import Fetch, Retrieval, Single
+from mailslot.pop3.retrieval import Fetch, Retrieval, SingleRetrieval
 from mailslot.wire.protocol_error import RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Pop3Session:
         Raises:
             MailError: the server refused, or the session broke.
         """
-        async with self._dialogue.turn("transaction"):
+        async with self._dialogue.exclusive_use("transaction"):
             await self._dialogue.read_by(None)
             reply = await self._dialogue.ask(self._protocol.stat())
             if not reply.positive:
@@ -77,7 +77,7 @@ class Pop3Session:
         Raises:
             MailError: the server refused, or the session broke.
         """
-        async with self._dialogue.turn("transaction"):
+        async with self._dialogue.exclusive_use("transaction"):
             await self._dialogue.read_by(None)
             ask_again, self._ask_again = self._ask_again and len(self.capabilities) > 0, False
             if "PIPELINING" in self.capabilities:
@@ -117,7 +117,7 @@ class Pop3Session:
         Args:
             entry: which message, as `listing` gave it.
         """
-        return Single(self._fetch([entry]), entry)
+        return SingleRetrieval(self._fetch([entry]), entry)
 
     def retrieve_many(self, entries: Iterable[Entry]) -> Fetch:
         """Return messages one after the other, to be read with ``async for``, each a `Retrieval`.
@@ -144,7 +144,7 @@ class Pop3Session:
         top = Fetch(
             self._dialogue, [Entry(entry.number, entry.uid, 0)], lambda _: self._protocol.top(entry.number, lines)
         )
-        return Single(top, entry)
+        return SingleRetrieval(top, entry)
 
     async def delete(self, *entries: Entry) -> None:
         """Mark messages as deleted; leaving the session normally makes it so (RFC 1939 section 6).
@@ -156,7 +156,7 @@ class Pop3Session:
             DeletionsRefusedError: the server refused some, the first of which is named; the others are marked.
             MailError: the session broke; nothing is deleted.
         """
-        async with self._dialogue.turn("transaction"):
+        async with self._dialogue.exclusive_use("transaction"):
             await self._dialogue.read_by(None)
             at_once = 100 if "PIPELINING" in self.capabilities else 1
             refused: dict[int, Reply] = {}
@@ -186,7 +186,7 @@ class Pop3Session:
         Raises:
             MailError: it is not.
         """
-        async with self._dialogue.turn("transaction"):
+        async with self._dialogue.exclusive_use("transaction"):
             await self._dialogue.read_by(None)
             reply = await self._dialogue.ask(self._protocol.noop())
             if not reply.positive:
@@ -204,7 +204,7 @@ class Pop3Session:
                 raise _not_deleted("The session was closed before messages could be deleted; they are still there.")
             return
         try:
-            async with self._dialogue.turn("quit"):
+            async with self._dialogue.exclusive_use("quit"):
                 await self._dialogue.read_by(None)
                 self._dialogue.stage = "quit"
                 reply = await self._dialogue.ask(self._protocol.quit())

@@ -20,7 +20,7 @@ Each has its table:
 
 * `PERMITTED` says what may be sent, by the optimistic state; anything else is our own error (`LocalProtocolError`), and
   nothing has left when it is raised.
-* `ANSWERED` says what an answer does, by the actual state and by what it answers: the next state after ``+OK``, after
+* `TRANSITIONS` says what a reply does, by the actual state and by what it answers: the next state after ``+OK``, after
   ``-ERR``, and after a challenge. None says that a server cannot answer so (`RemoteProtocolError`).
 
 Unlike in SMTP, a refusal never makes the rest of a group meaningless: no command in TRANSACTION depends on the one
@@ -30,7 +30,7 @@ An answer need not be one line. `LISTINGS` are followed by lines and `MESSAGES` 
 only after ``+OK``: the state changes with the first line, and the next answer begins behind the dot. LIST and UIDL of a
 single message are answered by one line; we never ask so.
 
-The documentation draws its diagram from `ANSWERED` (`docs/generators/states.py`).
+The documentation draws its diagram from `TRANSITIONS` (`docs/generators/states.py`).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class State(Enum):
     """Nobody has signed in."""
     UPGRADE = auto()
     """STLS was taken: nothing but TLS may come now (RFC 2595 section 4)."""
-    SIGN_IN = auto()
+    AUTH = auto()
     """A SASL exchange is going on and the server waits for our response (RFC 5034 section 4)."""
     TRANSACTION = auto()
     """Signed in; the maildrop is ours."""
@@ -98,38 +98,38 @@ PERMITTED: Final[dict[State, frozenset[Verb]]] = {
     S.GREETING: frozenset(),
     S.AUTHORIZATION: frozenset({V.CAPA, V.STLS, V.AUTH, V.USER, V.PASS, V.QUIT}),
     S.UPGRADE: frozenset(),
-    S.SIGN_IN: frozenset({V.RESPONSE, V.CANCEL}),
+    S.AUTH: frozenset({V.RESPONSE, V.CANCEL}),
     S.TRANSACTION: _MAILDROP | {V.CAPA, V.QUIT},
     S.CLOSED: frozenset(),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Transition:
     """The state after ``+OK``, ``-ERR``, and a challenge. None: that answer breaks the protocol."""
 
-    done: State | None
-    refused: State
-    more: State | None = None
+    positive: State | None
+    negative: State
+    intermediate: State | None = None
 
 
-ANSWERED: Final[dict[tuple[State, Verb], Outcome]] = {
-    (S.GREETING, V.GREETING): Outcome(S.AUTHORIZATION, S.CLOSED),
-    (S.AUTHORIZATION, V.CAPA): Outcome(S.AUTHORIZATION, S.AUTHORIZATION),
-    (S.AUTHORIZATION, V.STLS): Outcome(S.UPGRADE, S.AUTHORIZATION),
-    (S.AUTHORIZATION, V.AUTH): Outcome(S.TRANSACTION, S.AUTHORIZATION, more=S.SIGN_IN),
-    (S.SIGN_IN, V.RESPONSE): Outcome(S.TRANSACTION, S.AUTHORIZATION, more=S.SIGN_IN),
+TRANSITIONS: Final[dict[tuple[State, Verb], Transition]] = {
+    (S.GREETING, V.GREETING): Transition(S.AUTHORIZATION, S.CLOSED),
+    (S.AUTHORIZATION, V.CAPA): Transition(S.AUTHORIZATION, S.AUTHORIZATION),
+    (S.AUTHORIZATION, V.STLS): Transition(S.UPGRADE, S.AUTHORIZATION),
+    (S.AUTHORIZATION, V.AUTH): Transition(S.TRANSACTION, S.AUTHORIZATION, intermediate=S.AUTH),
+    (S.AUTH, V.RESPONSE): Transition(S.TRANSACTION, S.AUTHORIZATION, intermediate=S.AUTH),
     # A server that answers a cancellation with yes, or asks on, has not understood it.
-    (S.SIGN_IN, V.CANCEL): Outcome(None, S.AUTHORIZATION),
-    (S.AUTHORIZATION, V.USER): Outcome(S.AUTHORIZATION, S.AUTHORIZATION),
-    (S.AUTHORIZATION, V.PASS): Outcome(S.TRANSACTION, S.AUTHORIZATION),
-    (S.AUTHORIZATION, V.QUIT): Outcome(S.CLOSED, S.CLOSED),
-    (S.TRANSACTION, V.QUIT): Outcome(S.CLOSED, S.CLOSED),
-    **{(S.TRANSACTION, verb): Outcome(S.TRANSACTION, S.TRANSACTION) for verb in _MAILDROP | {V.CAPA}},
+    (S.AUTH, V.CANCEL): Transition(None, S.AUTHORIZATION),
+    (S.AUTHORIZATION, V.USER): Transition(S.AUTHORIZATION, S.AUTHORIZATION),
+    (S.AUTHORIZATION, V.PASS): Transition(S.TRANSACTION, S.AUTHORIZATION),
+    (S.AUTHORIZATION, V.QUIT): Transition(S.CLOSED, S.CLOSED),
+    (S.TRANSACTION, V.QUIT): Transition(S.CLOSED, S.CLOSED),
+    **{(S.TRANSACTION, verb): Transition(S.TRANSACTION, S.TRANSACTION) for verb in _MAILDROP | {V.CAPA}},
 }
 
 
 def optimistic_state(state: State, verb: Verb) -> State:
     """Return the state once `verb` has succeeded."""
-    outcome = ANSWERED[state, verb]
-    return outcome.done or outcome.refused
+    outcome = TRANSITIONS[state, verb]
+    return outcome.positive or outcome.negative

@@ -46,7 +46,7 @@ async def exchange(mechanism: Mechanism, transport: SaslTransport) -> Authentica
         try:
             response = await _response(mechanism, step.challenge, transport)
         except MechanismError as error:
-            await _give_up(transport)
+            await _abort(transport)
             raise ServerError(
                 "The mail server's part of the sign-in makes no sense.",
                 stage="sign_in",
@@ -91,7 +91,7 @@ async def _response(mechanism: Mechanism, challenge: str, transport: SaslTranspo
     return response
 
 
-async def _give_up(transport: SaslTransport) -> None:
+async def _abort(transport: SaslTransport) -> None:
     try:
         await transport.cancel()
     except TimeoutError:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mailslot.wire.reply import Reply
 
 
-def refused(
+def authentication_error(
     credentials: Credentials,
     result: AuthenticationResult,
     host: str,

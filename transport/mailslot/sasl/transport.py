@@ -6,7 +6,7 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from mailslot.sasl.refusal import refused
+from mailslot.sasl.refusal import authentication_error
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
@@ -107,4 +107,6 @@ class SaslTransport:
     def refusal(self, credentials: Credentials, result: AuthenticationResult) -> SignInError:
         """Return the error for a refused sign-in."""
         detail = self.describe(result.reply)
-        return refused(credentials, result, self.host, self.dialogue.redactor, self.cause_of, detail=detail)
+        return authentication_error(
+            credentials, result, self.host, self.dialogue.redactor, self.cause_of, detail=detail
+        )

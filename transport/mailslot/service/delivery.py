@@ -13,8 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from mailslot.errors import InputError, MailError, RecipientsRefusedError, RefusedError
-from mailslot.service.reports import wanted_reports
-from mailslot.service.verdict import Trouble, judge
+from mailslot.service.disposition import DeliveryFailure, judge
+from mailslot.service.notification_request import requested_notifications
 from mailslot.smtp.address import parse_address
 from mailslot.smtp.refusals import cause_of
 from mailslot.spool.errors import SpoolError
@@ -23,7 +23,7 @@ from mailslot.spool.job import Refusal
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-    from mailslot.diagnosis.catalogue import Said
+    from mailslot.diagnosis.catalogue import Explanation
     from mailslot.service.limits import Allowance
     from mailslot.service.pipeline import RetryPolicies
     from mailslot.slots.submitter import SubmissionSession
@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Use:
+class SessionUsage:
     """What a session was used for, so that the server's limits are kept (RFC 9422).
 
     Attributes:
@@ -92,7 +92,7 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DeliveryOutcome:
     """How a delivery ended.
 
     Attributes:
@@ -102,7 +102,7 @@ class Outcome:
     """
 
     kind: Literal["answered", "later", "stale", "trouble"]
-    trouble: Trouble | None = None
+    trouble: DeliveryFailure | None = None
 
 
 class Delivery:
@@ -111,7 +111,7 @@ class Delivery:
     Args:
         spool: where they are.
         now: the wall clock.
-        chance: gives a number from 0 to 1.
+        random: gives a number from 0 to 1.
         words: says what an error means.
         persist: does what has to be written in the end, however often the disk refuses.
         policies: when jobs are tried again.
@@ -121,19 +121,21 @@ class Delivery:
         self,
         spool: Spool,
         now: Callable[[], float],
-        chance: Callable[[], float],
-        words: Callable[[MailError], Awaitable[Said]],
+        random: Callable[[], float],
+        words: Callable[[MailError], Awaitable[Explanation]],
         persist: Callable[[Callable[[], Awaitable[Job]]], Awaitable[Job]],
         policies: RetryPolicies,
     ) -> None:
         self._spool = spool
         self._now = now
-        self._chance = chance
+        self._random = random
         self._words = words
         self._persist = persist
         self._policies = policies
 
-    async def run(self, job: Job, use: Use, allowance: Allowance, progress: Callable[[int, int], None]) -> Outcome:
+    async def run(
+        self, job: Job, use: SessionUsage, allowance: Allowance, progress: Callable[[int, int], None]
+    ) -> DeliveryOutcome:
         """Deliver a job as far as it goes.
 
         Args:
@@ -144,17 +146,17 @@ class Delivery:
         """
         if not job.waiting:
             await self._persist(partial(self._spool.settle, job.id))
-            return Outcome("answered")
+            return DeliveryOutcome("answered")
         # Loaded ahead, so that nothing has to be waited for between the server's answer and its note on the disk.
         await self._policies.of(job.pipeline)
-        put_off: dict[str, Trouble] = {}
-        content = Told(self._spool.content(job), progress)
+        put_off: dict[str, DeliveryFailure] = {}
+        content = ProgressContent(self._spool.content(job), progress)
         while True:
             waiting = [address for address in job.waiting if address not in put_off]
             some = use.some(waiting, allowance.room(self._now()))
             if use.spent or not some or allowance.wait(self._now()) > 0:
                 await self._persist(partial(self._spool.requeue, job.id))
-                return Outcome("later")
+                return DeliveryOutcome("later")
             fresh = use.mails == 0
             use.begin(some)
             answer = await self._submit(job, use.session, some, content)
@@ -163,19 +165,19 @@ class Delivery:
                     await self._count(allowance, len(answer.accepted))
                 job = await self._settle(job, use, some, answer, put_off)
                 if job.state != "queued":
-                    return Outcome("answered")
+                    return DeliveryOutcome("answered")
                 # Some could not be named in this transaction: a further one, at once.
                 again = await self._spool.claim(job.via, self._now(), job_id=job.id)
                 if again is None:
-                    return Outcome("later")
+                    return DeliveryOutcome("later")
                 job = again
                 continue
             if _is_stale(answer) and not fresh:
                 await self._persist(partial(self._spool.requeue, job.id))
-                return Outcome("stale")
+                return DeliveryOutcome("stale")
             if answer.in_doubt:
                 await self._count(allowance, len(some))
-            return Outcome("trouble", await self._trouble(job, answer))
+            return DeliveryOutcome("trouble", await self._trouble(job, answer))
 
     async def _submit(
         self, job: Job, session: SubmissionSession, recipients: Sequence[str], content: Content
@@ -185,7 +187,7 @@ class Delivery:
 
         try:
             receipt = await session.submit(
-                job.sender, recipients, content, delivery=wanted_reports(job), before_end=before_end
+                job.sender, recipients, content, delivery=requested_notifications(job), before_end=before_end
             )
         except RecipientsRefusedError as error:
             return _Answers((), error.refused, "")
@@ -194,7 +196,7 @@ class Delivery:
         return _Answers(receipt.accepted, receipt.refused, str(receipt.reply))
 
     async def _settle(
-        self, job: Job, use: Use, asked: Sequence[str], answers: _Answers, put_off: dict[str, Trouble]
+        self, job: Job, use: SessionUsage, asked: Sequence[str], answers: _Answers, put_off: dict[str, DeliveryFailure]
     ) -> Job:
         """Note what the server said of each recipient; return the job, `queued` where some are to be asked at once."""
         accepted, replies = answers.matched(asked)
@@ -239,10 +241,10 @@ class Delivery:
         )
         return job
 
-    async def _refusal(self, address: str, reply: Reply | None) -> Trouble:
+    async def _refusal(self, address: str, reply: Reply | None) -> DeliveryFailure:
         """Return what comes of a recipient that was not accepted."""
         if reply is None:
-            return Trouble("defer", "try_again_later", f"The mail server said nothing about {address}.")
+            return DeliveryFailure("defer", "try_again_later", f"The mail server said nothing about {address}.")
         cause, retryable = cause_of("envelope", reply, "recipient_refused")
         error = RecipientsRefusedError(str(reply), cause=cause, refused={address: reply}, retryable=retryable)
         trouble = judge(error, await self._words(error))
@@ -250,13 +252,13 @@ class Delivery:
         disposition = (
             trouble.disposition if trouble.disposition in {"fail", "defer"} else "defer" if retryable else "fail"
         )
-        return Trouble(disposition, trouble.cause, trouble.sentence, trouble.reply)
+        return DeliveryFailure(disposition, trouble.cause, trouble.sentence, trouble.reply)
 
-    async def _trouble(self, job: Job, error: MailError) -> Trouble:
+    async def _trouble(self, job: Job, error: MailError) -> DeliveryFailure:
         """Note why a transaction failed; the record's part of it is the caller's."""
         trouble = judge(error, await self._words(error))
         if isinstance(error, SpoolError):
-            trouble = Trouble("back_off", error.cause, str(error))
+            trouble = DeliveryFailure("back_off", error.cause, str(error))
         logger.warning(
             "%s",
             trouble.sentence,
@@ -265,7 +267,7 @@ class Delivery:
         await self.apply(job, trouble)
         return trouble
 
-    async def apply(self, job: Job, trouble: Trouble) -> None:
+    async def apply(self, job: Job, trouble: DeliveryFailure) -> None:
         """Move a job that is `sending`, or handed over and refused, to where a trouble leads it."""
         spool = self._spool
         said = (trouble.cause, trouble.sentence, trouble.reply)
@@ -282,7 +284,7 @@ class Delivery:
 
     async def _next_attempt(self, job: Job) -> float:
         policy = await self._policies.of(job.pipeline)
-        return self._now() + policy.delay(job.attempts, self._chance)
+        return self._now() + policy.delay(job.attempts, self._random)
 
     async def _count(self, allowance: Allowance, recipients: int) -> None:
         try:
@@ -309,7 +311,7 @@ class _Answers:
         )
 
 
-class Told:
+class ProgressContent:
     """A message that tells how much of it was read.
 
     Args:

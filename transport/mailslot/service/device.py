@@ -12,7 +12,7 @@ from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError
 from mailslot.oauth.timing import Clocks
-from mailslot.slots.access import Accesses
+from mailslot.slots.connector import Connector
 from mailslot.slots.section import DEVICE
 from mailslot.spool.spool import Spool
 from mailslot.vault import durable
@@ -58,7 +58,7 @@ class Device:
     """
 
     def __init__(
-        self, records: Records, accesses: Accesses, spool: Spool, *, clocks: Clocks | None = None, speed: float = 1.0
+        self, records: Records, accesses: Connector, spool: Spool, *, clocks: Clocks | None = None, speed: float = 1.0
     ) -> None:
         """Put a device together.
 
@@ -87,9 +87,9 @@ class Device:
         """Return the time by the wall clock, in seconds since 1970; it may be wrong, and may jump."""
         return self.clocks.wall()
 
-    def steady(self) -> float:
+    def monotonic(self) -> float:
         """Return seconds on a clock that nobody sets, for intervals."""
-        return self.clocks.steady()
+        return self.clocks.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         """Sleep for so many seconds of the device's clocks."""
@@ -180,7 +180,7 @@ async def open_device(
     wanted = {section.name: section for section in (DEVICE, *sections)}
     await run_sync(records.settings.load)
     clocks = clocks or Clocks()
-    async with Spool(records.home, clock=clocks.wall) as spool, Accesses(records, clocks=clocks) as accesses:
+    async with Spool(records.home, clock=clocks.wall) as spool, Connector(records, clocks=clocks) as accesses:
         device = Device(records, accesses, spool, clocks=clocks, speed=speed)
         await device.refresh(wanted.values())
         yield device

@@ -10,10 +10,10 @@ import anyio
 from anyio.to_thread import run_sync
 
 from mailslot.containment import Contained
-from mailslot.service.glance import glance_at
+from mailslot.service.header_summary import summarize_header_of
 from mailslot.service.log import described
 from mailslot.service.pipeline import Done, Later, SetAside
-from mailslot.service.plan import TRIES
+from mailslot.service.poll_plan import TRIES
 from mailslot.service.poll_report import Handling
 from mailslot.spool.errors import SpoolError
 
@@ -59,7 +59,7 @@ async def next_due(device: Device, record: str) -> float | None:
 
 async def _handle(device: Device, mail: Incoming, pipeline: Pipeline) -> Handling:
     ledger = device.spool.ledger
-    seen = None if mail.path is None else await run_sync(glance_at, mail.path)
+    seen = None if mail.path is None else await run_sync(summarize_header_of, mail.path)
     # Counted before anything is done, so that a mail that ends the process is set aside in the end, too.
     mail = await ledger.take(mail.id)
     handled, counts = await _result(device, mail, pipeline)

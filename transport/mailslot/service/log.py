@@ -88,17 +88,17 @@ class Repeated:
     """Tells what need not be logged again: the same words within a minute.
 
     Args:
-        steady: seconds that nobody sets.
+        monotonic: seconds that nobody sets.
     """
 
-    def __init__(self, steady: Callable[[], float]) -> None:
-        self._steady = steady
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
         self._words = ""
         self._at = 0.0
 
     def is_news(self, words: str) -> bool:
         """Return whether to log these words now."""
-        now = self._steady()
+        now = self._monotonic()
         if words == self._words and now - self._at < _MINUTE:
             return False
         self._words, self._at = words, now

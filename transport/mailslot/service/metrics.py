@@ -12,7 +12,7 @@ from anyio.to_thread import run_sync
 
 from mailslot.diagnosis.history import History
 from mailslot.errors import MailError
-from mailslot.oauth.renewal import GrantSource
+from mailslot.oauth.grant_source import GrantSource
 from mailslot.service.poller import STORE
 from mailslot.slots.slot import PROTOCOLS
 from mailslot.spool.job import STATES, UNFINISHED
@@ -140,7 +140,7 @@ async def _settings(device: Device) -> dict[str, Settings]:
 
 async def _is_unsaved(device: Device, record: str) -> bool:
     try:
-        source = (await device.accesses.of(record)).source
+        source = (await device.accesses.profile(record)).source
     except MailError:
         return False
     return isinstance(source, GrantSource) and source.fault is not None

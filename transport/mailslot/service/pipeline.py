@@ -15,7 +15,7 @@ from anyio.to_thread import run_sync
 from mailslot.entry_points import OWN, origin
 from mailslot.errors import InputError
 from mailslot.registry import Group
-from mailslot.service.retry import DEFAULT, RetryPolicy
+from mailslot.service.retry_policy import DEFAULT, RetryPolicy
 from mailslot.slots.section import PIPELINES, Section
 
 if TYPE_CHECKING:

@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from importlib.metadata import EntryPoint
 
-    from mailslot.service.uses import Uses
+    from mailslot.service.plugin_usage import PluginUsage
 
 # What a printer is the pipelines know, which are plugins themselves; what a command is, whoever runs commands.
 _PRINTERS: Final = Group[Any]("mailslot.printers", noun="printer", check=callable)
 _COMMANDS: Final = Group[Any]("mailslot.commands", noun="command", check=callable)
 
 
-def plugin_rows(uses: Uses, *, commands: Group[Any] = _COMMANDS, own: Collection[str] = ()) -> list[dict[str, Any]]:
+def plugin_rows(
+    uses: PluginUsage, *, commands: Group[Any] = _COMMANDS, own: Collection[str] = ()
+) -> list[dict[str, Any]]:
     """Return what is to be told of each plugin, as JSON holds it. All are loaded: call it in a thread.
 
     Args:
@@ -38,7 +40,9 @@ def plugin_rows(uses: Uses, *, commands: Group[Any] = _COMMANDS, own: Collection
     return [_row(entry, groups, own if entry.group == commands.name else (), uses) for entry in installed()]
 
 
-def _row(entry: EntryPoint, groups: Mapping[str, Group[Any]], taken: Collection[str], uses: Uses) -> dict[str, Any]:
+def _row(
+    entry: EntryPoint, groups: Mapping[str, Group[Any]], taken: Collection[str], uses: PluginUsage
+) -> dict[str, Any]:
     package, group = origin(entry), groups.get(entry.group)
     used_by = uses.of(entry.group, entry.name)
     state, fault = "active" if used_by else "available", None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mailslot.diagnosis.catalogue import say
+from mailslot.diagnosis.catalogue import explain
 from mailslot.service.pipeline import Done, Later, SetAside
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class PollReport:
             "ok": self.ok,
             "cause": self.cause,
             "sentence": self.sentence,
-            "advice": say(self.diagnosis).advice if self.diagnosis is not None else "",
+            "advice": explain(self.diagnosis).advice if self.diagnosis is not None else "",
             "listed": self.listed,
             "fetched": self.fetched,
             "copies": self.copies,

@@ -12,17 +12,17 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from mailslot.containment import Contained
-from mailslot.diagnosis.catalogue import say
+from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.classify import diagnose
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.errors import DeletionsRefusedError, MailError, RefusedError
-from mailslot.service.circumstances import circumstances_of
-from mailslot.service.glance import MOST_OCTETS, glance
+from mailslot.service.diagnosis_context import context_of
 from mailslot.service.handling import handle_waiting
+from mailslot.service.header_summary import MOST_OCTETS, summarize_header
 from mailslot.service.log import described
-from mailslot.service.plan import TRIES, make_plan
+from mailslot.service.poll_plan import TRIES, plan_poll
 from mailslot.service.poll_report import PollReport
-from mailslot.slots.connection import NotConfiguredError
+from mailslot.slots.connection_profile import NotConfiguredError
 from mailslot.slots.maildrop import maildrop_of, open_maildrop
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.limits import megabytes
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
     from mailslot.pop3.listing import Entry
     from mailslot.service.device import Device
-    from mailslot.service.glance import Glance
+    from mailslot.service.header_summary import HeaderSummary
     from mailslot.service.pipeline import Pipeline
-    from mailslot.service.plan import Plan
-    from mailslot.slots.connection import Access
+    from mailslot.service.poll_plan import PollPlan
+    from mailslot.slots.connection_profile import ConnectionProfile
     from mailslot.slots.maildrop import MaildropSession
 
 MOST_MAIL_OCTETS: Final = 100_000_000
@@ -92,7 +92,7 @@ class _Poll:
         self._pipeline = pipeline
         self._again = again
         self._ledger = device.spool.ledger
-        self._access: Access | None = None
+        self._access: ConnectionProfile | None = None
         self._given_up: set[str | Entry] = set()
         """What could not be fetched in this poll, by unique-id, or by its place in the listing where it has none."""
         self._broken_off = 0
@@ -113,7 +113,7 @@ class _Poll:
             await self._take_up()
         await self._keep_distance()
         self.asked = True
-        self._access = await self._device.accesses.of(self._record)
+        self._access = await self._device.accesses.profile(self._record)
         if self._access.auth is None:
             raise NotConfiguredError(
                 "authentication",
@@ -157,7 +157,7 @@ class _Poll:
                 retryable=True,
             )
 
-    async def _note_mailbox(self, access: Access) -> None:
+    async def _note_mailbox(self, access: ConnectionProfile) -> None:
         """Begin anew where the record's mailbox is another one than before: its unique-ids mean other mails."""
         maildrop, options = await maildrop_of(access.settings)
         mailbox = f"{access.settings.account or ''} at {access.endpoint.host}"
@@ -170,7 +170,7 @@ class _Poll:
             await self._ledger.leave(self._record)
         await self._device.store(STORE).put(f"{self._record} mailbox", mailbox)
 
-    async def _session(self, access: Access) -> bool:
+    async def _session(self, access: ConnectionProfile) -> bool:
         """Fetch one batch; return whether there is more for another session."""
         deletes = access.settings.after_fetch == "delete"
         deleted = 0
@@ -183,7 +183,7 @@ class _Poll:
             if not await self._ledger.begun(self._record):
                 await self._begin(access, entries)
             known = await self._ledger.known(self._record)
-            plan = make_plan(entries, known, deletes=deletes, most=MOST_MAIL_OCTETS, again=self._again)
+            plan = plan_poll(entries, known, deletes=deletes, most=MOST_MAIL_OCTETS, again=self._again)
             plan.leave(lambda entry: _place(entry) in self._given_up)
             self.report.passed_over = len(plan.passed_over)
             if plan.reused:
@@ -212,7 +212,7 @@ class _Poll:
                 stage="transaction",
             )
 
-    async def _begin(self, access: Access, entries: Sequence[Entry]) -> None:
+    async def _begin(self, access: ConnectionProfile, entries: Sequence[Entry]) -> None:
         """Note the first poll, which fetches everything or only notes what is there."""
         lost = await self._ledger.lost()
         if access.settings.first_poll == "all" and not lost:
@@ -232,7 +232,7 @@ class _Poll:
                 "The list of the mail that was fetched before is lost, so that mail on the server is not fetched."
             )
 
-    async def _pass_over_renumbered(self, maildrop: MaildropSession, plan: Plan) -> None:
+    async def _pass_over_renumbered(self, maildrop: MaildropSession, plan: PollPlan) -> None:
         """Pass over again, by their dates, the mails that were there before the first poll."""
         begun = await self._device.store(STORE).get(f"{self._record} begun")
         if begun is None:
@@ -264,7 +264,7 @@ class _Poll:
         self.report.refused += 1
         self._note(f"A mail is not fetched: {sentence}")
 
-    async def _glance(self, maildrop: MaildropSession, entry: Entry) -> Glance:
+    async def _glance(self, maildrop: MaildropSession, entry: Entry) -> HeaderSummary:
         header = bytearray()
         try:
             async for piece in maildrop.top(entry):
@@ -272,7 +272,7 @@ class _Poll:
                     header += piece
         except RefusedError as error:
             logger.info("The server shows no header: %s", error, extra=self._extra)
-        return glance(bytes(header))
+        return summarize_header(bytes(header))
 
     async def _fetch(self, maildrop: MaildropSession, entry: Entry) -> bool:
         """Fetch a mail; return whether it is safe. What goes wrong after its first octet ends the session."""
@@ -318,8 +318,8 @@ class _Poll:
         if isinstance(error, NotConfiguredError):
             report.diagnosis = Diagnosis(error.cause, {"missing": error.missing, "reason": str(error)})
         elif self._access is not None and not isinstance(error, SpoolError):
-            report.diagnosis = diagnose(error, await circumstances_of(self._device, self._access))
-            report.cause, report.sentence = report.diagnosis.cause, say(report.diagnosis).message
+            report.diagnosis = diagnose(error, await context_of(self._device, self._access))
+            report.cause, report.sentence = report.diagnosis.cause, explain(report.diagnosis).message
         if error.cause == "login_delay" and self.asked:
             report.pause = max(report.pause, _UNTOLD_DELAY)
         logger.warning("Poll failed: %s", report.sentence, extra={**self._extra, "cause": report.cause})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyio.to_thread import run_sync
 
-from mailslot.service.glance import glance_at
+from mailslot.service.header_summary import summarize_header_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -60,6 +60,6 @@ async def described(spool: Spool, mail: Incoming) -> Received:
     if mail.path is None:
         sender, subject = str(noted.get("from", "")), str(noted.get("subject", ""))
     else:
-        glance = await run_sync(glance_at, mail.path)
+        glance = await run_sync(summarize_header_of, mail.path)
         sender, subject = glance.sender, glance.subject
     return Received(mail, sender, subject, noted.get("pages"))

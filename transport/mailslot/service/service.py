@@ -14,9 +14,9 @@ from mailslot.containment import Contained, contained_tasks
 from mailslot.errors import MailError
 from mailslot.service.log import described
 from mailslot.service.pipeline import pollers
-from mailslot.service.polling import Polling
-from mailslot.service.renewal import keep_tokens
+from mailslot.service.poll_loop import PollLoop
 from mailslot.service.running import LOCK_WAIT, service_lock
+from mailslot.service.token_refresh import refresh_tokens
 from mailslot.service.worker import GRACE, Worker
 from mailslot.slots.slot import PROTOCOLS
 from mailslot.spool.locks import exclusive
@@ -118,14 +118,14 @@ class Service:
             ("watchdog", self._manager.keep_watchdog),
             ("settings", self._watch_settings),
             ("delivery", self._deliver),
-            ("tokens", partial(keep_tokens, self._device)),
+            ("tokens", partial(refresh_tokens, self._device)),
             ("status", self._tell_status),
         ]
         for record, pipeline in pollers(self._pipelines).items():
             if PROTOCOLS.get(record) != "POP":
                 logger.error("The pipeline %s wants to poll %s, which is no POP record", pipeline.name, record)
                 continue
-            polling = Polling(self._device, record, pipeline)
+            polling = PollLoop(self._device, record, pipeline)
             tasks += [(f"polling {record}", polling.run), (f"watching {record}", polling.watch)]
         tasks += [(f"pipeline {each.name}", partial(each.run, self._device)) for each in self._pipelines]
         return [*tasks, *self._more]
@@ -134,12 +134,12 @@ class Service:
         """Run a task until it returns; one that fails takes no other down, and is started again after a pause."""
         pause = _FIRST_PAUSE
         while True:
-            began = self._device.steady()
+            began = self._device.monotonic()
             try:
                 with Contained():
                     await work()
             except Exception as error:  # noqa: BLE001 - whatever it is, the others must go on
-                if self._device.steady() - began > _STEADY:
+                if self._device.monotonic() - began > _STEADY:
                     pause = _FIRST_PAUSE
                 logger.error(  # noqa: TRY400 - a traceback is for nobody who reads this
                     "The task failed, and is started again in %d seconds: %s",

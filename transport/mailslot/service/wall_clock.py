@@ -22,7 +22,7 @@ class WallClock:
     def __init__(self, clocks: Clocks, seen: float | None = None) -> None:
         self._clocks = clocks
         self._seen = seen
-        self._started = clocks.steady()
+        self._started = clocks.monotonic()
         self._offset: float | None = None
 
     def was_set(self) -> float:
@@ -31,12 +31,12 @@ class WallClock:
         Time that a device was off looks as if the clock had been set forth, and cannot be told from that. Being set
         back while it was off can.
         """
-        wall, steady = self._clocks.wall(), self._clocks.steady()
+        wall, monotonic = self._clocks.wall(), self._clocks.monotonic()
         if self._offset is None:
-            self._offset = wall - steady
+            self._offset = wall - monotonic
             back = 0.0 if self._seen is None else wall - self._seen
             return back if back < -STEP else 0.0
-        moved = wall - steady - self._offset
+        moved = wall - monotonic - self._offset
         if abs(moved) < STEP:
             return 0.0
         self._offset += moved
@@ -53,8 +53,8 @@ class WallClock:
         Args:
             grace: the seconds of that while.
         """
-        steady = self._clocks.steady()
+        monotonic = self._clocks.monotonic()
         # As `was_set` last found it: what was set since then has not been told to the jobs yet.
-        wall = steady + self._offset if self._offset is not None else self._clocks.wall()
-        up = steady - self._started
+        wall = monotonic + self._offset if self._offset is not None else self._clocks.wall()
+        up = monotonic - self._started
         return wall if self._seen is None or up >= grace else min(wall, self._seen + up)

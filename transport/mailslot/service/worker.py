@@ -13,10 +13,10 @@ import anyio
 
 from mailslot.containment import Contained
 from mailslot.errors import InputError, MailError
-from mailslot.service.accounts import Accounts
-from mailslot.service.line import Line
 from mailslot.service.log import Repeated
 from mailslot.service.pipeline import RetryPolicies
+from mailslot.service.record_deliverer import RecordDeliverer
+from mailslot.service.sending_accounts import SendingAccounts
 from mailslot.service.wall_clock import WallClock
 from mailslot.slots.slot import PROTOCOLS
 
@@ -49,7 +49,7 @@ class Worker:
         device: the device.
         final_timeout: seconds to wait for the answer to a whole message.
         grace: seconds that a transaction may still take after `stop`.
-        chance: gives a number from 0 to 1, for the jitter of delays.
+        random: gives a number from 0 to 1, for the jitter of delays.
     """
 
     def __init__(
@@ -58,21 +58,21 @@ class Worker:
         *,
         final_timeout: float = 600.0,
         grace: float = GRACE,
-        chance: Callable[[], float] = random.random,
+        random: Callable[[], float] = random.random,
     ) -> None:
         self._device = device
         self._spool = device.spool
         self._grace = grace
         self._store = device.store(STORE)
-        self._accounts = Accounts(self._store, device.now)
+        self._accounts = SendingAccounts(self._store, device.now)
         self._policies = RetryPolicies()
         make = partial(
-            Line,
+            RecordDeliverer,
             device,
             accounts=self._accounts,
             policies=self._policies,
             final_timeout=final_timeout,
-            chance=chance,
+            random=random,
         )
         self._lines = {record: make(record) for record, protocol in PROTOCOLS.items() if protocol == "SMTP"}
         self._clock: WallClock | None = None
@@ -199,7 +199,7 @@ class Worker:
 
     async def _unfailing(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run a task that must not end before the worker does."""
-        repeated = Repeated(self._device.steady)
+        repeated = Repeated(self._device.monotonic)
         while True:
             try:
                 with Contained():
@@ -233,7 +233,7 @@ class Worker:
             due = await self._spool.due()
             for via, line in self._lines.items():
                 line.due_at = due.get(via)
-                line.nudge()
+                line.wake()
             await anyio.sleep(_BREATH)
 
     async def _keep_house(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailslot.errors import InputError
-from mailslot.net.tls import trusting
+from mailslot.net.tls import context_trusting
 from mailslot.slots.settings import SECRETS
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def check_authorities(ca_file: Path | None) -> None:
     """
     if ca_file is not None:
         try:
-            trusting(ca_file, stage="resolve", cause="invalid_input")
+            context_trusting(ca_file, stage="resolve", cause="invalid_input")
         except InputError as error:
             error.key = "ca_file"
             raise

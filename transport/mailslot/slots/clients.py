@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
-from mailslot.oauth.client import Certificate, Client
+from mailslot.oauth.client import Certificate, OAuthClient
 from mailslot.slots.flows import APP_FLOWS, provider_of
 from mailslot.slots.presets import service_of
 from mailslot.slots.slot import PROTOCOLS
@@ -33,7 +33,7 @@ class ApplicationMissingError(InputError):
         self.provider = provider
 
 
-def client_for(vault: Vault, record: str, settings: Settings, flow: Flow | None) -> Client:
+def client_for(vault: Vault, record: str, settings: Settings, flow: Flow | None) -> OAuthClient:
     """Return who asks for tokens for a record by a flow, or by one that is not chosen yet; before discovery.
 
     Raises:
@@ -46,7 +46,9 @@ def client_for(vault: Vault, record: str, settings: Settings, flow: Flow | None)
     return client_of(vault, record, settings, app=flow.name in APP_FLOWS, registered=flow.name != "service_account")
 
 
-def client_of(vault: Vault, record: str, settings: Settings, *, app: bool = False, registered: bool = True) -> Client:
+def client_of(
+    vault: Vault, record: str, settings: Settings, *, app: bool = False, registered: bool = True
+) -> OAuthClient:
     """Return who asks for tokens for a record, whatever the flow. It blocks: call it in a thread.
 
     Args:
@@ -69,7 +71,7 @@ def client_of(vault: Vault, record: str, settings: Settings, *, app: bool = Fals
         raise ApplicationMissingError(provider)
     service = service_of(settings, PROTOCOLS[record])
     secret, certificate = _proof(vault.read(record, "client_secret"))
-    return Client(
+    return OAuthClient(
         provider=provider,
         client_id=settings.client_id or "",
         account=settings.account,

@@ -32,7 +32,7 @@ DROPPED: Final[Mapping[str, str]] = {
 """What is said of a secret that a change drops."""
 
 
-def misdirected(before: Settings, after: Settings, protocol: Protocol) -> tuple[str, ...]:
+def misdirected_secrets(before: Settings, after: Settings, protocol: Protocol) -> tuple[str, ...]:
     """Return the names of the secrets that would go somewhere else after a change of settings.
 
     What holds counts, not what stands in the file: a server that another provider brings is another server.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from mailslot.errors import InputError
 from mailslot.oauth.flow import Flow
 from mailslot.oauth.presets import preset, presets
-from mailslot.oauth.providers import custom
+from mailslot.oauth.providers import custom_provider
 from mailslot.registry import Group
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def provider_of(settings: Settings) -> Provider:
     """
     own = settings.issuer or settings.token_endpoint or settings.authorization_endpoint
     if settings.provider in {None, "custom"} and own:
-        return custom(
+        return custom_provider(
             issuer=settings.issuer,
             authorization_endpoint=settings.authorization_endpoint,
             token_endpoint=settings.token_endpoint,

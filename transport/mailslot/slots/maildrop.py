@@ -11,15 +11,15 @@ from mailslot.errors import InputError
 from mailslot.pop3.connect import connect_pop3
 from mailslot.registry import Group
 from mailslot.slots.keys import parse_value
-from mailslot.slots.opened import opened_by
 from mailslot.slots.permission import NotPermittedError, exceeds, needed
+from mailslot.slots.plugin_sessions import open_plugin_session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 
     from mailslot.errors import Stage
     from mailslot.pop3.listing import Entry
-    from mailslot.slots.connection import Access
+    from mailslot.slots.connection_profile import ConnectionProfile
     from mailslot.slots.keys import Key, SetBy
     from mailslot.slots.settings import Settings
     from mailslot.wire.transcript import Transcript
@@ -90,7 +90,7 @@ class Maildrop(Protocol):
 
     def open(
         self,
-        access: Access,
+        access: ConnectionProfile,
         options: Mapping[str, Any],
         *,
         transcript: Transcript | None = None,
@@ -100,7 +100,7 @@ class Maildrop(Protocol):
 
         Each wait takes ``access.timeout`` at most. Without ``access.auth`` nobody signs in, and the session is good for
         nothing but being left. A token that the server refuses is asked for once more with ``force=True``
-        (`mailslot.sasl.sign_in.sign_in` does all of that).
+        (`mailslot.sasl.authentication.authenticate` does all of that).
 
         Args:
             access: the server, who signs in, TLS settings, ``after_fetch``.
@@ -118,7 +118,7 @@ class Maildrop(Protocol):
 class PushingMaildrop(Maildrop, Protocol):
     """A way to fetch mail that tells when there is some."""
 
-    async def watch(self, access: Access, options: Mapping[str, Any], arrived: Callable[[], None]) -> None:
+    async def watch(self, access: ConnectionProfile, options: Mapping[str, Any], arrived: Callable[[], None]) -> None:
         """Watch a maildrop until cancelled.
 
         Args:
@@ -145,7 +145,7 @@ class _Pop3:
 
     def open(
         self,
-        access: Access,
+        access: ConnectionProfile,
         options: Mapping[str, Any],  # noqa: ARG002 - likewise
         *,
         transcript: Transcript | None = None,
@@ -248,7 +248,7 @@ async def maildrop_of(settings: Settings) -> tuple[Maildrop, dict[str, Any]]:
 
 @asynccontextmanager
 async def open_maildrop(
-    access: Access, *, transcript: Transcript | None = None, on_stage: Callable[[Stage], None] | None = None
+    access: ConnectionProfile, *, transcript: Transcript | None = None, on_stage: Callable[[Stage], None] | None = None
 ) -> AsyncGenerator[MaildropSession]:
     """Open a session with a record's maildrop, by whatever it chooses.
 
@@ -262,7 +262,7 @@ async def open_maildrop(
         MailError: on entering, as `Maildrop.open` does.
     """
     found, options = await maildrop_of(access.settings)
-    opened = opened_by(
+    opened = open_plugin_session(
         f"{MAILDROPS.noun} {access.settings.maildrop}",
         lambda entered: found.open(access, options, transcript=transcript, on_stage=entered),
         on_stage,

@@ -7,14 +7,20 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailslot.slots.checks import check_authorities, check_secret
-from mailslot.slots.corrections import MICROSOFT_NOTE, STARTTLS_ON_587, Meant, meant, without_port_465
-from mailslot.slots.destinations import DROPPED, misdirected
+from mailslot.slots.destinations import DROPPED, misdirected_secrets
 from mailslot.slots.flows import TOKEN_SOURCES
 from mailslot.slots.maildrop import check_maildrop, check_options
+from mailslot.slots.normalization import (
+    MICROSOFT_NOTE,
+    STARTTLS_ON_587,
+    NormalizedChange,
+    normalize_change,
+    without_port_465,
+)
 from mailslot.slots.permission import check_permission
 from mailslot.slots.presets import effective
 from mailslot.slots.settings import keys_for
-from mailslot.slots.slot import PROTOCOLS, doors
+from mailslot.slots.slot import PROTOCOLS, slots_of
 from mailslot.slots.submitter import find_submitter
 from mailslot.slots.tokens import RecordTokens
 from mailslot.slots.toml_file import SettingsFile
@@ -141,7 +147,7 @@ class Records:
         self, record: str, values: Mapping[str, object | None], secrets: Mapping[str, Secret | None]
     ) -> tuple[str, ...]:
         before, after = self.settings.to_change()[record], self.settings.check(record, values)
-        found = [name for name in misdirected(before, after, PROTOCOLS[record]) if name not in secrets]
+        found = [name for name in misdirected_secrets(before, after, PROTOCOLS[record]) if name not in secrets]
         kept = self.vault.fields(record) if found else frozenset[str]()
         return tuple(name for name in found if name in kept)
 
@@ -152,7 +158,7 @@ class Records:
         secrets: Mapping[str, Secret | None],
         *,
         by: SetBy = "local",
-    ) -> Meant:
+    ) -> NormalizedChange:
         """Return what `change` would set, and change nothing.
 
         Raises:
@@ -163,10 +169,10 @@ class Records:
             check_secret(name, secret)
         protocol = PROTOCOLS[record]
         before = self.settings.to_change()[record]
-        understood = meant(values, before, protocol)
+        understood = normalize_change(values, before, protocol)
         values, notes = understood.values, understood.notes
         after = self.settings.check(record, values)
-        check_permission(keys_for(protocol), values, asdict(before), by, doors(record)[0].id)
+        check_permission(keys_for(protocol), values, asdict(before), by, slots_of(record)[0].id)
         if without_port_465(after, protocol):
             values, notes = {**values, **STARTTLS_ON_587}, (*notes, MICROSOFT_NOTE)
         if values.get("ca_file"):
@@ -178,4 +184,4 @@ class Records:
             TOKEN_SOURCES.find(str(source).partition(" ")[0])
         if values.get("submitter"):
             find_submitter(after.submitter)
-        return Meant(values, notes)
+        return NormalizedChange(values, notes)

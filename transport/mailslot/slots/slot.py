@@ -70,6 +70,6 @@ def find_slot(name: str) -> Slot:
     )
 
 
-def doors(record: str) -> tuple[Slot, ...]:
+def slots_of(record: str) -> tuple[Slot, ...]:
     """Return the slots through which a record is reached."""
     return tuple(slot for slot in SLOTS if slot.record == record)

@@ -11,7 +11,7 @@ tests most of it:
 - `Security` is obeyed as it is: STARTTLS is never skipped, nothing that came before TLS is believed in it, and
   credentials go to verified servers alone (`mailslot.net.tls.context_for` refuses the rest).
 - A bearer token that is refused is asked for once more with ``force=True``; the server's reasons are kept in
-  `SignInError.challenge` (`mailslot.sasl.sign_in.sign_in` does all of that).
+  `SignInError.challenge` (`mailslot.sasl.authentication.authenticate` does all of that).
 - No secret is in an error, the transcript or a log, even where the server says it back.
 - Every wait ends: ``timeout`` for each answer and each stretch of a transfer without progress, ``final_timeout`` for
   the answer to a message. Memory does not grow without a bound, whatever the server or the message is.

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mailslot.errors import InputError
 from mailslot.net.endpoint import Security
-from mailslot.slots.contents import Contents, SettingsFileError, is_deep, read_contents
-from mailslot.slots.corrections import MICROSOFT_NOTE, STARTTLS_ON_587, without_port_465
-from mailslot.slots.destinations import DROPPED, misdirected
+from mailslot.slots.destinations import DROPPED, misdirected_secrets
 from mailslot.slots.keys import plain, shown
 from mailslot.slots.maildrop import check_options
+from mailslot.slots.normalization import MICROSOFT_NOTE, STARTTLS_ON_587, without_port_465
 from mailslot.slots.overview import as_text
 from mailslot.slots.permission import NotPermittedError, exceeds, needed
 from mailslot.slots.section import find_section
 from mailslot.slots.settings import Settings
+from mailslot.slots.settings_document import SettingsDocument, SettingsFileError, is_deep, parse_settings_document
 from mailslot.slots.slot import PROTOCOLS
 from mailslot.slots.transfer import HEADER, VERSION, kept, keys_of, tables_of
 
@@ -111,7 +111,7 @@ def plan_takeover(records: Records, given: str, name: str) -> Takeover:
     """
     given = given.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}").replace("\r\n", "\n")
     _check_version(given, name)
-    found = read_contents(given, name, lambda table: HEADER if table == HEADER.name else find_section(table))
+    found = parse_settings_document(given, name, lambda table: HEADER if table == HEADER.name else find_section(table))
     left_out = found.sections[HEADER.name].get("without", ())
     new = kept(tables_of(found), left_out)
     now = records.settings.current()
@@ -177,14 +177,14 @@ def _dropped(
 ) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for record, settings in after.items():
-        if names := misdirected(before[record], settings, PROTOCOLS[record]):
+        if names := misdirected_secrets(before[record], settings, PROTOCOLS[record]):
             there = records.vault.fields(record)
             found |= {record: those} if (those := tuple(name for name in names if name in there)) else {}
     return found
 
 
 def _held(settings: InUse) -> Tables:
-    return tables_of(Contents(settings.records, settings.sections))
+    return tables_of(SettingsDocument(settings.records, settings.sections))
 
 
 def _plain(values: Mapping[Table, Mapping[str, Any]]) -> Mapping[Table, Mapping[str, object | None]]:

@@ -8,19 +8,19 @@ from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
 from mailslot.oauth.certificate import certificate_ends
-from mailslot.oauth.health import Facts, health, token_line
+from mailslot.oauth.grant_source import GrantSource, settings_digest
+from mailslot.oauth.health import TokenSettings, health, token_line
 from mailslot.oauth.http import TokenHttp
-from mailslot.oauth.providers import custom
-from mailslot.oauth.renewal import GrantSource, settings_digest
+from mailslot.oauth.providers import custom_provider
 from mailslot.oauth.revocation import Revocation
 from mailslot.slots.clients import client_for
 from mailslot.slots.flows import APP_FLOWS, find_flow
-from mailslot.slots.record import RecordStore
+from mailslot.slots.grant_store import RecordGrantStore
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mailslot.oauth.client import Client
+    from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.flow import Flow
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.health import Health
@@ -40,9 +40,9 @@ class RecordTokens:
         self._home = home
         self._vault = vault
 
-    def store(self, record: str) -> RecordStore:
+    def store(self, record: str) -> RecordGrantStore:
         """Return where a record's grant is kept."""
-        return RecordStore(self._vault, record, self._home / "locks" / f"{record}.lock")
+        return RecordGrantStore(self._vault, record, self._home / "locks" / f"{record}.lock")
 
     def source(self, record: str, settings: Settings, flow: Flow, http: TokenHttp) -> GrantSource:
         """Return the token source of a record.
@@ -53,7 +53,7 @@ class RecordTokens:
         store, client = self.store(record), client_for(self._vault, record, settings, flow)
         return GrantSource(record, store, flow, client, http, locate=store.locate)
 
-    def _client_of(self, record: str, settings: Settings, grant: Grant | None) -> Client:
+    def _client_of(self, record: str, settings: Settings, grant: Grant | None) -> OAuthClient:
         return client_for(self._vault, record, settings, find_flow(grant.flow) if grant else None)
 
     async def state(self, record: str, settings: Settings, now: float) -> tuple[str, Health | None]:
@@ -82,7 +82,7 @@ class RecordTokens:
         try:
             client = await run_sync(self._client_of, record, settings, grant)
             provider, flow = client.provider, grant.flow if grant else ""
-            facts = Facts(
+            facts = TokenSettings(
                 account=settings.account,
                 scopes=client.scopes,
                 settings=settings_digest(client, flow),
@@ -92,8 +92,8 @@ class RecordTokens:
             )
         except MailError:
             # Settings that are not complete say nothing about a token that is there.
-            provider = custom(token_endpoint="https://unknown.invalid")  # noqa: S106
-            facts = Facts(account=settings.account, here=here)
+            provider = custom_provider(token_endpoint="https://unknown.invalid")  # noqa: S106
+            facts = TokenSettings(account=settings.account, here=here)
         return token_line(grant), health(grant, facts, provider, now, fault=fault)
 
     async def delete(self, record: str, settings: Settings) -> Revocation:
@@ -109,11 +109,11 @@ class RecordTokens:
         try:
             grant = await store.load()
             if grant is None:
-                return Revocation(told=False, sentence="There was none.")
+                return Revocation(notified=False, sentence="There was none.")
             flow = await run_sync(find_flow, grant.flow)
             async with TokenHttp(ca_file=settings.ca_file) as http:
                 source = await run_sync(self.source, record, settings, flow, http)
                 return await source.delete()
         except MailError as error:
             await store.delete()
-            return Revocation(told=False, sentence=f"The provider was not told: {error}")
+            return Revocation(notified=False, sentence=f"The provider was not told: {error}")

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
-from mailslot.slots.contents import Contents, SettingsFileError, read_contents
 from mailslot.slots.keys import parse_value
 from mailslot.slots.section import find_section
 from mailslot.slots.settings import Settings, check_combination, parse_setting
+from mailslot.slots.settings_document import SettingsDocument, SettingsFileError, parse_settings_document
 from mailslot.slots.slot import PROTOCOLS
 from mailslot.vault import durable
 from mailslot.vault.errors import VaultError
@@ -80,8 +80,8 @@ class SettingsFile:
         self._lock = home / "locks" / "settings.lock"
         self._journal = Journal(home)
         self._sections = {section.name: section for section in sections}
-        self._read: tuple[object, Contents | SettingsFileError] | None = None
-        self._good: Contents | None = None
+        self._read: tuple[object, SettingsDocument | SettingsFileError] | None = None
+        self._good: SettingsDocument | None = None
 
     def load(self) -> dict[str, Settings]:
         """Return the settings of every record, those that are not in the file with nothing set.
@@ -124,7 +124,7 @@ class SettingsFile:
         """
         return self.preview({("records", record): values}).records[record]
 
-    def preview(self, changes: Changes) -> Contents:
+    def preview(self, changes: Changes) -> SettingsDocument:
         """Return what the file would hold after a change, and change nothing.
 
         Raises:
@@ -173,7 +173,7 @@ class SettingsFile:
 
     def edit(
         self, changes: Changes, *, first: Callable[[], None] | None = None, beside: Beside | None = None
-    ) -> Contents:
+    ) -> SettingsDocument:
         """Change several tables at once: all of them, or nothing.
 
         Args:
@@ -213,7 +213,7 @@ class SettingsFile:
         section = self._find(table[0])
         return {key: parse_value({} if section is None else section.keys, key, value) for key, value in values.items()}
 
-    def _mended(self, read: Callable[[], Contents], changes: Mapping[Table, Values]) -> Contents:
+    def _mended(self, read: Callable[[], SettingsDocument], changes: Mapping[Table, Values]) -> SettingsDocument:
         """Return the settings after a change, which leaves nothing wrong that was."""
         before, fault = _known(read)
         contents = self._applied(before, changes)
@@ -225,7 +225,7 @@ class SettingsFile:
                     raise fault from None
         return contents
 
-    def _applied(self, contents: Contents, changes: Mapping[Table, Values]) -> Contents:
+    def _applied(self, contents: SettingsDocument, changes: Mapping[Table, Values]) -> SettingsDocument:
         records, sections = dict(contents.records), dict(contents.sections)
         for table, values in changes.items():
             if table[0] == "records":
@@ -233,9 +233,9 @@ class SettingsFile:
             else:
                 merged = {**sections.get(table[0], {}), **values}
                 sections[table[0]] = {key: value for key, value in merged.items() if value is not None}
-        return Contents(records, sections)
+        return SettingsDocument(records, sections)
 
-    def _edited(self, text: str, changes: Mapping[Table, Values], expected: Contents) -> str:
+    def _edited(self, text: str, changes: Mapping[Table, Values], expected: SettingsDocument) -> str:
         # tomlkit takes a while to import, and whoever only reads does without it.
         from mailslot.slots.toml_edit import edited  # noqa: PLC0415
 
@@ -251,7 +251,7 @@ class SettingsFile:
             )
         return new
 
-    def _contents(self) -> Contents:
+    def _contents(self) -> SettingsDocument:
         """Return what the file holds, read anew only where it may have changed."""
         self._settle()
         mark = self._mark()
@@ -291,8 +291,8 @@ class SettingsFile:
             raise SettingsFileError(f"{self.path}:{line}: this is not UTF-8.", detail=str(error)) from error
         return text.replace("\r\n", "\n"), "\r\n" if "\r\n" in text else "\n"
 
-    def _parse(self, text: str) -> Contents:
-        return read_contents(text, str(self.path), self._find)
+    def _parse(self, text: str) -> SettingsDocument:
+        return parse_settings_document(text, str(self.path), self._find)
 
     def _learn(self, section: Section) -> None:
         if self._find(section.name) is None:
@@ -340,7 +340,7 @@ class SettingsFile:
             yield
 
 
-def _known(read: Callable[[], Contents]) -> tuple[Contents, SettingsFileError | None]:
+def _known(read: Callable[[], SettingsDocument]) -> tuple[SettingsDocument, SettingsFileError | None]:
     """Return what a file holds, and what is wrong with it where that can be mended by setting something else."""
     try:
         return read(), None
@@ -365,9 +365,9 @@ def _check_regular(state: os.stat_result) -> None:
         raise OSError(errno.EINVAL, "It is no file")
 
 
-def _same(one: Contents, other: Contents) -> bool:
+def _same(one: SettingsDocument, other: SettingsDocument) -> bool:
     return one.records == other.records and _set(one) == _set(other)
 
 
-def _set(contents: Contents) -> dict[str, Mapping[str, Any]]:
+def _set(contents: SettingsDocument) -> dict[str, Mapping[str, Any]]:
     return {name: values for name, values in contents.sections.items() if values}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
-from mailslot.slots.contents import Contents
 from mailslot.slots.keys import Key, list_of, nearest, number, shown, text
 from mailslot.slots.section import Section, find_section, section_names
 from mailslot.slots.settings import KEYS, Settings, keys_for
+from mailslot.slots.settings_document import SettingsDocument
 from mailslot.slots.slot import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def export_settings(settings: InUse, without: Iterable[str] = ()) -> str:
     from mailslot.slots.toml_edit import statement  # noqa: PLC0415 - tomlkit takes a while to import
 
     left_out = tuple(dict.fromkeys(without))
-    tables = tables_of(Contents(settings.records, settings.sections))
+    tables = tables_of(SettingsDocument(settings.records, settings.sections))
     if left_out:
         _check_names(left_out)
     header: dict[str, Any] = {"export": VERSION} | ({"without": left_out} if left_out else {})
@@ -60,7 +60,7 @@ def export_settings(settings: InUse, without: Iterable[str] = ()) -> str:
     return "\n".join(lines)
 
 
-def tables_of(contents: Contents) -> Tables:
+def tables_of(contents: SettingsDocument) -> Tables:
     """Return what is set, by table."""
     unset = Settings()
     records = {

@@ -85,7 +85,7 @@ class Batch:
 
     async def run(self) -> list[Receipt | MailError]:
         """Submit them all; see `SmtpSession.submit_many`."""
-        async with self._dialogue.turn("envelope"):
+        async with self._dialogue.exclusive_use("envelope"):
             capabilities = self._dialogue.protocol.capabilities
             try:
                 if self._chunking and "CHUNKING" in capabilities and "PIPELINING" in capabilities:
@@ -154,7 +154,7 @@ class Batch:
 
     async def _catch_up(self) -> None:
         """Send by itself what was refused for what it was sent along with, unless something is under way."""
-        while self._due and not (self._dialogue.alive and self._dialogue.protocol.unanswered):
+        while self._due and not (self._dialogue.alive and self._dialogue.protocol.pending):
             number, transaction, refusal = self._due.popleft()
             result = await self._alone(transaction)
             self._results[number] = result

@@ -10,13 +10,13 @@ from mailslot.errors import InputError
 from mailslot.net.endpoint import check_timeout
 from mailslot.net.establish import establish
 from mailslot.net.tls import context_for
+from mailslot.sasl.authentication import open_authenticated
 from mailslot.sasl.credentials import check_credentials
-from mailslot.sasl.sign_in import signed_in
+from mailslot.smtp.authentication import authenticate
+from mailslot.smtp.base_dialogue import BaseSmtpDialogue
 from mailslot.smtp.dialogue import SmtpDialogue
 from mailslot.smtp.limits import MAX_DOMAIN
 from mailslot.smtp.session import SmtpSession
-from mailslot.smtp.sign_in import sign_in
-from mailslot.smtp.talk import SmtpTalk
 from mailslot.wire.redact import Redactor
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from mailslot.errors import Stage
     from mailslot.net.channel import Channel
     from mailslot.net.endpoint import Endpoint
+    from mailslot.sasl.authentication import ReconnectRequiredError
     from mailslot.sasl.credentials import Credentials
-    from mailslot.sasl.sign_in import SignInAgainError
     from mailslot.wire.transcript import Transcript
 
-D = TypeVar("D", bound=SmtpTalk[Any])
+D = TypeVar("D", bound=BaseSmtpDialogue[Any])
 
 
 @asynccontextmanager
@@ -124,9 +124,9 @@ async def begin(
         await dialogue.greet(context)
         return dialogue
 
-    async def introduce(dialogue: D, again: SignInAgainError | None) -> None:
+    async def introduce(dialogue: D, again: ReconnectRequiredError | None) -> None:
         await dialogue.introduce(context, local_name, must_extend=auth is not None)
         if auth is not None:
-            await sign_in(dialogue, auth, again)
+            await authenticate(dialogue, auth, again)
 
-    return await signed_in(lambda: establish(endpoint, timeout, greet, on_stage), introduce)
+    return await open_authenticated(lambda: establish(endpoint, timeout, greet, on_stage), introduce)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol, cast, runtime_checkable
 
 from mailslot.errors import InputError
-from mailslot.wire.dots import Canonical
+from mailslot.wire.dots import LineEndNormalizer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -53,7 +53,7 @@ class Content(Protocol):
         ...
 
 
-class Octets:
+class BytesContent:
     """A message that is in memory already; line ends become CRLF and blind copies leave its header.
 
     Attributes:
@@ -78,7 +78,7 @@ class Octets:
 
 def canonical_size(data: bytes) -> int:
     """Return how many octets `data` has once every line ends with CRLF, the last one too."""
-    canonical = Canonical()
+    canonical = LineEndNormalizer()
     for piece in _pieces(data):
         canonical.feed(piece)
     canonical.finish()
@@ -161,14 +161,14 @@ def as_content(message: bytes | StandardMessage | Content) -> Content:
         InputError: it is none of these, or the standard library cannot put it into octets.
     """
     if isinstance(message, (bytes, bytearray, memoryview)):
-        return Octets(bytes(message))
+        return BytesContent(bytes(message))
     if isinstance(message, Content):
         return message
     # The standard library's message is only imported, at 7 ms, where somebody hands something else over.
     from email.message import Message as StandardMessage  # noqa: PLC0415
 
     if isinstance(message, StandardMessage):
-        return Octets(flatten(message))
+        return BytesContent(flatten(message))
     raise InputError(
         f"The message is a {type(message).__name__}; it must be bytes, an EmailMessage or a mailslot Message.",
         stage="data",

@@ -9,17 +9,17 @@ import anyio
 
 from mailslot.net.channel import Channel
 from mailslot.net.endpoint import Security
-from mailslot.smtp.talk import SmtpTalk
+from mailslot.smtp.base_dialogue import BaseSmtpDialogue
 from mailslot.wire.protocol_error import ProtocolError
 
 if TYPE_CHECKING:
     import ssl
 
-    from mailslot.smtp.protocol import Answer
+    from mailslot.smtp.protocol import ReplyReceived
     from mailslot.wire.reply import Reply
 
 
-class SmtpDialogue(SmtpTalk[Channel]):
+class SmtpDialogue(BaseSmtpDialogue[Channel]):
     """The line-by-line side of a session.
 
     Attributes:
@@ -45,7 +45,7 @@ class SmtpDialogue(SmtpTalk[Channel]):
         self.note(octets if noted is None else noted.encode())
         await self.channel.send(octets, self.deadline())
 
-    async def answer(self, timeout: float | None = None) -> Answer:
+    async def answer(self, timeout: float | None = None) -> ReplyReceived:
         """Return the answer to the oldest unanswered command, with secrets masked.
 
         Args:
@@ -60,12 +60,12 @@ class SmtpDialogue(SmtpTalk[Channel]):
             # Another task may have begun a wait of its own meanwhile.
             self.patience = self.timeout if timeout is None else timeout
             raise
-        return self.heed(event)
+        return self.handle_reply(event)
 
-    async def answers(self) -> list[Answer]:
+    async def answers(self) -> list[ReplyReceived]:
         """Return the answers to all commands that are unanswered; 421 is the last one, wherever it comes."""
-        answers: list[Answer] = []
-        while self.protocol.unanswered:
+        answers: list[ReplyReceived] = []
+        while self.protocol.pending:
             answers.append(await self.answer())
         return answers
 
@@ -74,7 +74,7 @@ class SmtpDialogue(SmtpTalk[Channel]):
     async def greet(self, context: ssl.SSLContext) -> None:
         """Bring TLS up where it comes first, and wait for the server's greeting."""
         tls_first = self.channel.endpoint.security is Security.TLS
-        async with self.turn("tls" if tls_first else "greeting"):
+        async with self.exclusive_use("tls" if tls_first else "greeting"):
             if tls_first:
                 await self.channel.start_tls(context, self.timeout, upgraded=False)
                 self.note_tls()

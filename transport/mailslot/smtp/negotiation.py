@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class NegotiatedEnvelope:
     """On which terms a message can go.
 
     Attributes:
@@ -31,7 +31,7 @@ class Terms:
     mail_parameters: str
 
 
-def negotiate(envelope: Envelope, content: Content, capabilities: Capabilities, host: str) -> Terms:
+def negotiate(envelope: Envelope, content: Content, capabilities: Capabilities, host: str) -> NegotiatedEnvelope:
     """Return the terms for a message.
 
     Args:
@@ -72,7 +72,7 @@ def negotiate(envelope: Envelope, content: Content, capabilities: Capabilities, 
     parameters = envelope.mail_parameters(
         capabilities, size=content.size, eight_bit=content.eight_bit, smtputf8=smtputf8
     )
-    return Terms(recipients, refused, parameters)
+    return NegotiatedEnvelope(recipients, refused, parameters)
 
 
 def _recipients(envelope: Envelope, capabilities: Capabilities) -> tuple[list[Address], dict[str, Reply]]:

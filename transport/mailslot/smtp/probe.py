@@ -10,15 +10,15 @@ from mailslot.smtp.states import State
 
 if TYPE_CHECKING:
     from mailslot.errors import RefusedError
+    from mailslot.smtp.base_dialogue import BaseSmtpDialogue
     from mailslot.smtp.envelope import Envelope
-    from mailslot.smtp.talk import SmtpTalk
     from mailslot.wire.reply import Reply
 
 SIZE: Final = 1_024
 """Octets of the message that is asked about; some servers refuse by the declared size alone."""
 
 
-async def probe(dialogue: SmtpTalk[Any], envelope: Envelope) -> None:
+async def probe(dialogue: BaseSmtpDialogue[Any], envelope: Envelope) -> None:
     """Give the server an envelope and take it back.
 
     One command at a time, so that each answer is known to be that command's.
@@ -28,8 +28,8 @@ async def probe(dialogue: SmtpTalk[Any], envelope: Envelope) -> None:
         MailError: an address needs what the server does not offer, and nothing was said; or anything else.
     """
     parameters = _parameters(dialogue, envelope)
-    async with dialogue.turn("envelope"):
-        dialogue.overhear()
+    async with dialogue.exclusive_use("envelope"):
+        dialogue.poll_unsolicited()
         refusal = await _asked(dialogue, envelope, parameters)
         if dialogue.alive and dialogue.protocol.state is not State.READY:
             # Only then: where TLS or a sign-in has to come first, some servers refuse RSET, too.
@@ -38,7 +38,7 @@ async def probe(dialogue: SmtpTalk[Any], envelope: Envelope) -> None:
             raise refusal
 
 
-def _parameters(dialogue: SmtpTalk[Any], envelope: Envelope) -> str:
+def _parameters(dialogue: BaseSmtpDialogue[Any], envelope: Envelope) -> str:
     capabilities = dialogue.protocol.capabilities
     international = any(address.smtputf8 for address in (envelope.sender, *envelope.recipients))
     if international and "SMTPUTF8" not in capabilities:
@@ -50,7 +50,7 @@ def _parameters(dialogue: SmtpTalk[Any], envelope: Envelope) -> str:
     return envelope.mail_parameters(capabilities, size=SIZE, eight_bit=False, smtputf8=international)
 
 
-async def _asked(dialogue: SmtpTalk[Any], envelope: Envelope, parameters: str) -> RefusedError | None:
+async def _asked(dialogue: BaseSmtpDialogue[Any], envelope: Envelope, parameters: str) -> RefusedError | None:
     """Return why the envelope is not taken; None where it is."""
     reply = await dialogue.ask(dialogue.protocol.mail(envelope.sender, parameters))
     if not reply.positive:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from mailslot.smtp.capabilities import Capabilities
 from mailslot.smtp.limits import MAX_COMMAND, MAX_MAIL, MAX_RCPT
-from mailslot.smtp.replies import ReplyReader
-from mailslot.smtp.states import ANSWERED, PERMITTED, State, Verb, optimistic_state
-from mailslot.wire.dots import Canonical, Stuffer
+from mailslot.smtp.replies import ReplyParser
+from mailslot.smtp.states import PERMITTED, TRANSITIONS, State, Verb, optimistic_state
+from mailslot.wire.dots import DotStuffer, LineEndNormalizer
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ReplyReceived:
     """The server answered the oldest unanswered command."""
 
     verb: Verb
@@ -36,13 +36,13 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Farewell:
+class ServerClosing:
     """The server said 421 though nothing was asked: it is closing the connection (RFC 5321 section 3.8)."""
 
     reply: Reply
 
 
-Event = Answer | Farewell
+Event = ReplyReceived | ServerClosing
 
 _INTRODUCTIONS = frozenset({Verb.EHLO, Verb.HELO})
 _SIGN_IN = frozenset({Verb.AUTH, Verb.RESPONSE})
@@ -78,14 +78,14 @@ class SmtpProtocol:
         self.encrypted = False
         self.signed_in = False
         self.sent_size = 0
-        self._replies = ReplyReader()
+        self._replies = ReplyParser()
         self._unanswered: deque[Verb] = deque([Verb.GREETING])
         self._ahead = State.CONNECTED
-        self._stuffer: Stuffer | None = None
-        self._chunks: Canonical | None = None
+        self._stuffer: DotStuffer | None = None
+        self._chunks: LineEndNormalizer | None = None
 
     @property
-    def unanswered(self) -> int:
+    def pending(self) -> int:
         """How many commands, the greeting included, are still to be answered."""
         return len(self._unanswered)
 
@@ -112,7 +112,7 @@ class SmtpProtocol:
         if reply is None:
             return None
         if not self._unanswered:
-            return self._unasked(reply)
+            return self._unsolicited(reply)
         verb = self._unanswered.popleft()
         expected, self.state = optimistic_state(self.state, verb), self._after(verb, reply)
         if self.state is State.CLOSED:
@@ -120,24 +120,32 @@ class SmtpProtocol:
         if self.state is not expected:
             self._ahead = self._optimistic()
         self._learn(verb, reply)
-        return Answer(verb, reply)
+        return ReplyReceived(verb, reply)
 
-    def _unasked(self, reply: Reply) -> Event:
+    def _unsolicited(self, reply: Reply) -> Event:
         """Tell what a reply means that no command waits for."""
-        early = self.state is State.CONTENT and not reply.positive
+        early = self.state is State.DATA and not reply.positive
         if not early and reply.code != 421:
             raise RemoteProtocolError(f"a reply too many: {reply.code}")
         # A message that is being sent cannot be taken back, so after an early refusal there is no going on.
         self.state = self._ahead = State.CLOSED
-        return Answer(Verb.END, reply) if early else Farewell(reply)
+        return ReplyReceived(Verb.END_OF_DATA, reply) if early else ServerClosing(reply)
 
     def _after(self, verb: Verb, reply: Reply) -> State:
         code = reply.code or 0
         if code == 421:
             return State.CLOSED
-        outcome = ANSWERED[self.state, verb]
+        outcome = TRANSITIONS[self.state, verb]
         asks_on = code == _ASKS_ON.get(verb)
-        after = outcome.refused if code >= 400 else outcome.more if asks_on else outcome.done if code < 300 else None
+        after = (
+            outcome.negative
+            if code >= 400
+            else outcome.intermediate
+            if asks_on
+            else outcome.positive
+            if code < 300
+            else None
+        )
         if after is None:
             raise RemoteProtocolError(f"the reply {code} to {verb.value}")
         return after
@@ -222,21 +230,21 @@ class SmtpProtocol:
     def data(self) -> bytes:
         """Ask to send the message; `content` and `end` follow once the answer is 354."""
         octets = self._line(Verb.DATA, "DATA")
-        self._stuffer = Stuffer()
+        self._stuffer = DotStuffer()
         return octets
 
     def content(self, piece: bytes) -> bytes:
         """Return a piece of the message as it goes onto the wire: CRLF line ends, dots stuffed."""
-        if self.state is not State.CONTENT or self._unanswered or self._stuffer is None:
+        if self.state is not State.DATA or self._unanswered or self._stuffer is None:
             raise LocalProtocolError("content that nobody asked for")
         return self._stuffer.feed(piece)
 
     def end(self) -> bytes:
         """Return the end of the message, its final dot included."""
-        if self.state not in {State.CONTENT, State.NO_RECIPIENTS} or self._unanswered:
+        if self.state not in {State.DATA, State.NO_RECIPIENTS} or self._unanswered:
             raise LocalProtocolError("an end of content that nobody asked for")
-        self._send(Verb.END)
-        stuffer, self._stuffer = self._stuffer or Stuffer(), None
+        self._send(Verb.END_OF_DATA)
+        stuffer, self._stuffer = self._stuffer or DotStuffer(), None
         octets = stuffer.finish()
         self.sent_size = stuffer.size
         return octets
@@ -248,8 +256,8 @@ class SmtpProtocol:
         """
         if "CHUNKING" not in self.capabilities:
             raise LocalProtocolError("BDAT where CHUNKING is not offered")
-        self._send(Verb.LAST if last else Verb.BDAT)
-        canonical = self._chunks = self._chunks or Canonical()
+        self._send(Verb.BDAT_LAST if last else Verb.BDAT)
+        canonical = self._chunks = self._chunks or LineEndNormalizer()
         octets = canonical.feed(piece)
         if last:
             octets += canonical.finish()

@@ -7,16 +7,16 @@ from typing import Final
 
 from mailslot.smtp.limits import MAX_REPLY, MAX_REPLY_LINE, MAX_REPLY_LINES
 from mailslot.wire.lines import LineBuffer
+from mailslot.wire.peer_detection import not_a_reply, undecided
 from mailslot.wire.protocol_error import RemoteProtocolError
 from mailslot.wire.reply import Reply, printable
-from mailslot.wire.strangers import not_a_reply, undecided
 
 _LINE: Final = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _BEGINNING: Final = re.compile(rb"(?:[2-5](?:[0-9](?:[0-9](?:[ \r-].*)?)?)?)?", re.DOTALL)
 _ENHANCED: Final = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |$)")
 
 
-class ReplyReader:
+class ReplyParser:
     """Takes whole replies from the octets that a server sends.
 
     It acts on the codes alone; words are kept for people (RFC 5321 section 4.2).

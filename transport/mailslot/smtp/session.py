@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailslot.smtp.batch import Batch, Submission
-from mailslot.smtp.ending import Ending, NotEndedError
+from mailslot.smtp.before_end import BeforeEndHook, HookError
 from mailslot.smtp.envelope import Envelope
 from mailslot.smtp.probe import probe
 from mailslot.smtp.transaction import Transaction
@@ -77,11 +77,11 @@ class SmtpSession:
         submission = Submission(sender, recipients, message, delivery)
         transaction = Transaction(self._dialogue, *await submission.checked(), chunking=self._chunking)
         try:
-            async with transaction, self._dialogue.turn("envelope"):
+            async with transaction, self._dialogue.exclusive_use("envelope"):
                 self._dialogue.count_mail()
                 await transaction.open()
-                return await transaction.finish(None, self._final_timeout, Ending(before_end))
-        except NotEndedError as error:
+                return await transaction.finish(None, self._final_timeout, BeforeEndHook(before_end))
+        except HookError as error:
             raise error.reason from None
 
     async def submit_many(self, submissions: Iterable[Submission]) -> list[Receipt | MailError]:
@@ -121,8 +121,8 @@ class SmtpSession:
         Raises:
             MailError: it is not.
         """
-        async with self._dialogue.turn("envelope"):
-            self._dialogue.overhear()
+        async with self._dialogue.exclusive_use("envelope"):
+            self._dialogue.poll_unsolicited()
             reply = await self._dialogue.ask(self._dialogue.protocol.noop())
             if not reply.positive:
                 raise self._dialogue.refusal(reply)

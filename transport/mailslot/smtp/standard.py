@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final, cast
 import anyio.lowlevel
 from anyio.to_thread import run_sync
 
-from mailslot.smtp.content import PIECE, Content, Octets, as_content, flatten
-from mailslot.wire.dots import Canonical
+from mailslot.smtp.content import PIECE, BytesContent, Content, as_content, flatten
+from mailslot.wire.dots import LineEndNormalizer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -78,10 +78,10 @@ async def streamed(message: StandardMessage) -> Content:
     return await _octets(message, in_thread=True)
 
 
-async def _octets(message: StandardMessage, *, in_thread: bool) -> Octets:
+async def _octets(message: StandardMessage, *, in_thread: bool) -> BytesContent:
     if in_thread:
-        return await run_sync(lambda: Octets(flatten(message)), abandon_on_cancel=True)
-    return Octets(flatten(message))
+        return await run_sync(lambda: BytesContent(flatten(message)), abandon_on_cancel=True)
+    return BytesContent(flatten(message))
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _all(pieces: list[bytes | _Hole]) -> Iterator[bytes]:
 
 
 async def _size(pieces: list[bytes | _Hole]) -> int:
-    canonical = Canonical()
+    canonical = LineEndNormalizer()
     for octets in _all(pieces):
         canonical.feed(octets)
         await anyio.lowlevel.checkpoint()

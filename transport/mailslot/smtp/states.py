@@ -17,13 +17,13 @@ Between groups the two are the same. Each has its table:
 
 * `PERMITTED` says what may be sent, by the optimistic state. Anything else is our own error (`LocalProtocolError`), and
   nothing has left when it is raised.
-* `ANSWERED` says what a reply does, by the actual state and by what it replies to: the next state after 2xx, after 4xx
-  or 5xx, and after 3xx. None says that a server cannot reply so: that is its error (`RemoteProtocolError`), and the
+* `TRANSITIONS` says what a reply does, by the actual state and by what it replies to: the next state after 2xx, after
+  4xx or 5xx, and after 3xx. None says that a server cannot reply so: that is its error (`RemoteProtocolError`), and the
   connection is of no use any more.
 
 Sending a command moves the optimistic state, by `optimistic_state`. A reply moves the actual state; where it is not the
 one that was expected, the optimistic state is computed anew from there, over the commands still unanswered. That is why
-`ANSWERED` has rows which no client would bring about one command at a time, such as RCPT in READY: MAIL was refused,
+`TRANSITIONS` has rows which no client would bring about one command at a time, such as RCPT in READY: MAIL was refused,
 but RCPT had left with it, and the server replies to it too. Replies are matched to commands by their order alone
 (RFC 2920 section 3.1), so that each of them must have its row.
 
@@ -47,7 +47,7 @@ for a command has a verb as well: the greeting, to which nothing was said; a SAS
 final dot. A 421 ends the session whatever it replies to, even to nothing; it belongs to no row, and `protocol.py` goes
 to CLOSED by itself.
 
-The documentation draws its diagram from `ANSWERED` (`docs/generators/states.py`).
+The documentation draws its diagram from `TRANSITIONS` (`docs/generators/states.py`).
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ class State(Enum):
     """No transaction is open."""
     UPGRADE = auto()
     """STARTTLS was taken: nothing but TLS may come now."""
-    SIGN_IN = auto()
+    AUTH = auto()
     """A SASL exchange is going on and the server waits for our response."""
     SENDER = auto()
     """MAIL was taken."""
     RECIPIENTS = auto()
     """At least one RCPT was taken."""
-    CONTENT = auto()
+    DATA = auto()
     """354: the message is due."""
     NO_RECIPIENTS = auto()
     """354 though no recipient was taken: only the dot may be sent (RFC 2920 section 3.1)."""
@@ -104,9 +104,9 @@ class Verb(Enum):
     MAIL = "MAIL"
     RCPT = "RCPT"
     DATA = "DATA"
-    END = "final dot"
+    END_OF_DATA = "final dot"
     BDAT = "BDAT"
-    LAST = "BDAT LAST"
+    BDAT_LAST = "BDAT LAST"
     RSET = "RSET"
     NOOP = "NOOP"
     QUIT = "QUIT"
@@ -119,80 +119,80 @@ PERMITTED: Final[dict[State, frozenset[Verb]]] = {
     S.CONNECTED: frozenset({V.EHLO, V.HELO, V.NOOP, V.QUIT}),
     S.READY: frozenset({V.EHLO, V.STARTTLS, V.AUTH, V.MAIL, V.RSET, V.NOOP, V.QUIT}),
     S.UPGRADE: frozenset(),
-    S.SIGN_IN: frozenset({V.RESPONSE, V.CANCEL}),
+    S.AUTH: frozenset({V.RESPONSE, V.CANCEL}),
     S.SENDER: frozenset({V.RCPT, V.RSET, V.NOOP, V.QUIT}),
-    S.RECIPIENTS: frozenset({V.RCPT, V.DATA, V.BDAT, V.LAST, V.RSET, V.NOOP, V.QUIT}),
-    S.CONTENT: frozenset({V.END}),
-    S.NO_RECIPIENTS: frozenset({V.END}),
-    S.CHUNKS: frozenset({V.BDAT, V.LAST, V.RSET, V.NOOP, V.QUIT}),
+    S.RECIPIENTS: frozenset({V.RCPT, V.DATA, V.BDAT, V.BDAT_LAST, V.RSET, V.NOOP, V.QUIT}),
+    S.DATA: frozenset({V.END_OF_DATA}),
+    S.NO_RECIPIENTS: frozenset({V.END_OF_DATA}),
+    S.CHUNKS: frozenset({V.BDAT, V.BDAT_LAST, V.RSET, V.NOOP, V.QUIT}),
     S.NEEDS_RSET: frozenset({V.RSET, V.NOOP, V.QUIT}),
     S.CLOSED: frozenset(),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Transition:
     """The state after an answer: 2xx, 4xx or 5xx, and 3xx. None: that answer breaks the protocol."""
 
-    done: State | None
-    refused: State | None
-    more: State | None = None
+    positive: State | None
+    negative: State | None
+    intermediate: State | None = None
 
 
-def _stays(state: State) -> Outcome:
-    return Outcome(state, state)
+def _stays(state: State) -> Transition:
+    return Transition(state, state)
 
 
 _BETWEEN_COMMANDS: Final = (S.CONNECTED, S.READY, S.SENDER, S.RECIPIENTS, S.CHUNKS, S.NEEDS_RSET)
 
-ANSWERED: Final[dict[tuple[State, Verb], Outcome]] = {
-    (S.GREETING, V.GREETING): Outcome(S.CONNECTED, S.GREETING),
-    (S.GREETING, V.QUIT): Outcome(S.CLOSED, S.CLOSED),
-    (S.CONNECTED, V.EHLO): Outcome(S.READY, S.CONNECTED),
-    (S.CONNECTED, V.HELO): Outcome(S.READY, S.CONNECTED),
-    (S.READY, V.EHLO): Outcome(S.READY, S.READY),
-    (S.READY, V.STARTTLS): Outcome(S.UPGRADE, S.READY),
-    (S.READY, V.AUTH): Outcome(S.READY, S.READY, more=S.SIGN_IN),
-    (S.SIGN_IN, V.RESPONSE): Outcome(S.READY, S.READY, more=S.SIGN_IN),
+TRANSITIONS: Final[dict[tuple[State, Verb], Transition]] = {
+    (S.GREETING, V.GREETING): Transition(S.CONNECTED, S.GREETING),
+    (S.GREETING, V.QUIT): Transition(S.CLOSED, S.CLOSED),
+    (S.CONNECTED, V.EHLO): Transition(S.READY, S.CONNECTED),
+    (S.CONNECTED, V.HELO): Transition(S.READY, S.CONNECTED),
+    (S.READY, V.EHLO): Transition(S.READY, S.READY),
+    (S.READY, V.STARTTLS): Transition(S.UPGRADE, S.READY),
+    (S.READY, V.AUTH): Transition(S.READY, S.READY, intermediate=S.AUTH),
+    (S.AUTH, V.RESPONSE): Transition(S.READY, S.READY, intermediate=S.AUTH),
     # A server that answers a cancellation with yes, or asks on, has not understood it.
-    (S.SIGN_IN, V.CANCEL): Outcome(None, S.READY),
-    (S.READY, V.MAIL): Outcome(S.SENDER, S.READY),
-    (S.SENDER, V.RCPT): Outcome(S.RECIPIENTS, S.SENDER),
-    (S.RECIPIENTS, V.RCPT): Outcome(S.RECIPIENTS, S.RECIPIENTS),
-    (S.RECIPIENTS, V.DATA): Outcome(None, S.RECIPIENTS, more=S.CONTENT),
-    (S.CONTENT, V.END): Outcome(S.READY, S.READY),
-    (S.RECIPIENTS, V.BDAT): Outcome(S.CHUNKS, S.NEEDS_RSET),
-    (S.RECIPIENTS, V.LAST): Outcome(S.READY, S.NEEDS_RSET),
-    (S.CHUNKS, V.BDAT): Outcome(S.CHUNKS, S.NEEDS_RSET),
-    (S.CHUNKS, V.LAST): Outcome(S.READY, S.NEEDS_RSET),
+    (S.AUTH, V.CANCEL): Transition(None, S.READY),
+    (S.READY, V.MAIL): Transition(S.SENDER, S.READY),
+    (S.SENDER, V.RCPT): Transition(S.RECIPIENTS, S.SENDER),
+    (S.RECIPIENTS, V.RCPT): Transition(S.RECIPIENTS, S.RECIPIENTS),
+    (S.RECIPIENTS, V.DATA): Transition(None, S.RECIPIENTS, intermediate=S.DATA),
+    (S.DATA, V.END_OF_DATA): Transition(S.READY, S.READY),
+    (S.RECIPIENTS, V.BDAT): Transition(S.CHUNKS, S.NEEDS_RSET),
+    (S.RECIPIENTS, V.BDAT_LAST): Transition(S.READY, S.NEEDS_RSET),
+    (S.CHUNKS, V.BDAT): Transition(S.CHUNKS, S.NEEDS_RSET),
+    (S.CHUNKS, V.BDAT_LAST): Transition(S.READY, S.NEEDS_RSET),
     # Sent in a group whose ground has gone.
     (S.READY, V.RCPT): _stays(S.READY),
-    (S.READY, V.DATA): Outcome(None, S.READY, more=S.NO_RECIPIENTS),
-    (S.SENDER, V.DATA): Outcome(None, S.SENDER, more=S.NO_RECIPIENTS),
-    (S.NO_RECIPIENTS, V.END): Outcome(S.READY, S.READY),
+    (S.READY, V.DATA): Transition(None, S.READY, intermediate=S.NO_RECIPIENTS),
+    (S.SENDER, V.DATA): Transition(None, S.SENDER, intermediate=S.NO_RECIPIENTS),
+    (S.NO_RECIPIENTS, V.END_OF_DATA): Transition(S.READY, S.READY),
     # A chunk that nobody may receive: taking the last one would report as sent what reaches no one.
-    (S.READY, V.BDAT): Outcome(S.NEEDS_RSET, S.NEEDS_RSET),
-    (S.READY, V.LAST): Outcome(None, S.NEEDS_RSET),
-    (S.SENDER, V.BDAT): Outcome(S.NEEDS_RSET, S.NEEDS_RSET),
-    (S.SENDER, V.LAST): Outcome(None, S.NEEDS_RSET),
-    (S.NEEDS_RSET, V.BDAT): Outcome(S.NEEDS_RSET, S.NEEDS_RSET),
-    (S.NEEDS_RSET, V.LAST): Outcome(None, S.NEEDS_RSET),
+    (S.READY, V.BDAT): Transition(S.NEEDS_RSET, S.NEEDS_RSET),
+    (S.READY, V.BDAT_LAST): Transition(None, S.NEEDS_RSET),
+    (S.SENDER, V.BDAT): Transition(S.NEEDS_RSET, S.NEEDS_RSET),
+    (S.SENDER, V.BDAT_LAST): Transition(None, S.NEEDS_RSET),
+    (S.NEEDS_RSET, V.BDAT): Transition(S.NEEDS_RSET, S.NEEDS_RSET),
+    (S.NEEDS_RSET, V.BDAT_LAST): Transition(None, S.NEEDS_RSET),
     **{(state, V.NOOP): _stays(state) for state in _BETWEEN_COMMANDS},
-    **{(state, V.RSET): Outcome(S.READY, None) for state in (S.SENDER, S.RECIPIENTS, S.CHUNKS)},
+    **{(state, V.RSET): Transition(S.READY, None) for state in (S.SENDER, S.RECIPIENTS, S.CHUNKS)},
     # Where no transaction is open, or it has failed, some servers refuse it; none is open after that either.
     **{(state, V.RSET): _stays(S.READY) for state in (S.READY, S.NEEDS_RSET)},
-    **{(state, V.QUIT): Outcome(S.CLOSED, S.CLOSED) for state in _BETWEEN_COMMANDS},
+    **{(state, V.QUIT): Transition(S.CLOSED, S.CLOSED) for state in _BETWEEN_COMMANDS},
 }
 
 
 def optimistic_state(state: State, verb: Verb) -> State:
     """Return the state once `verb` has succeeded; where it asks for more, the state in which that is due."""
-    if verb is Verb.LAST:
+    if verb is Verb.BDAT_LAST:
         # Before its answer nobody knows; only what can follow a refused chunk may be sent.
         return State.NEEDS_RSET
-    outcome = ANSWERED[state, verb]
-    if outcome.more is not None and verb is V.DATA:
-        return outcome.more
-    after = outcome.done or outcome.refused
+    outcome = TRANSITIONS[state, verb]
+    if outcome.intermediate is not None and verb is V.DATA:
+        return outcome.intermediate
+    after = outcome.positive or outcome.negative
     assert after is not None  # noqa: S101 - no row of the table lacks both
     return after

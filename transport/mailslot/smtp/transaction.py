@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mailslot.smtp.content import Octets, beginning, hold_to_size, read
-from mailslot.smtp.ending import Ending
+from mailslot.smtp.before_end import BeforeEndHook
+from mailslot.smtp.content import BytesContent, beginning, hold_to_size, read
 from mailslot.smtp.limits import MAX_GROUP
 from mailslot.smtp.negotiation import negotiate
 from mailslot.smtp.receipt import Receipt
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from mailslot.smtp.content import Content
     from mailslot.smtp.dialogue import SmtpDialogue
     from mailslot.smtp.envelope import Envelope
-    from mailslot.smtp.protocol import Answer
+    from mailslot.smtp.protocol import ReplyReceived
     from mailslot.wire.reply import Reply
 
 SMALL: Final = 16_384
 """Octets up to which a message is sent in one piece, and its answer waited for only then. Every system takes as
 many at once (Linux: the default of tcp_wmem)."""
 
-_NOTHING: Final = Ending()
+_NOTHING: Final = BeforeEndHook()
 
 
 class Transaction:
@@ -70,7 +70,7 @@ class Transaction:
         Raises:
             InputError: the content cannot be read, or is not what it says it is.
         """
-        if isinstance(self.content, Octets) and self.content.size <= SMALL:
+        if isinstance(self.content, BytesContent) and self.content.size <= SMALL:
             # It was read and measured when it was made.
             self._head = self.content.data
             return self
@@ -107,7 +107,7 @@ class Transaction:
         return self._mail() + b"".join(map(self._rcpt, self._recipients))
 
     def _reset(self) -> bytes:
-        open_before = self._protocol.state not in {State.READY, State.CONTENT, State.NO_RECIPIENTS}
+        open_before = self._protocol.state not in {State.READY, State.DATA, State.NO_RECIPIENTS}
         return self._protocol.rset() if open_before else b""
 
     def _mail(self) -> bytes:
@@ -125,7 +125,7 @@ class Transaction:
         """
         dialogue = self._dialogue
         dialogue.stage = "envelope"
-        dialogue.overhear()
+        dialogue.poll_unsolicited()
         if self.can_follow():
             if not self.grouped:
                 await dialogue.say(self.group())
@@ -134,9 +134,9 @@ class Transaction:
             answers = await self._step_by_step()
         await self._judge(answers)
 
-    async def _step_by_step(self) -> list[Answer]:
+    async def _step_by_step(self) -> list[ReplyReceived]:
         dialogue = self._dialogue
-        answers: list[Answer] = []
+        answers: list[ReplyReceived] = []
 
         async def ask(*commands: bytes) -> bool:
             await dialogue.say(b"".join(commands))
@@ -156,7 +156,7 @@ class Transaction:
             await ask(self._protocol.data())
         return answers
 
-    async def _judge(self, answers: list[Answer]) -> None:
+    async def _judge(self, answers: list[ReplyReceived]) -> None:
         """Sort the answers to the envelope; raise unless the message is due now."""
         recipients = iter(self._recipients)
         refusal: RefusedError | None = None
@@ -202,7 +202,7 @@ class Transaction:
     # The message.
 
     async def finish(
-        self, following: Transaction | None, final_timeout: float, before_end: Ending = _NOTHING
+        self, following: Transaction | None, final_timeout: float, before_end: BeforeEndHook = _NOTHING
     ) -> Receipt:
         """Send the message and read the server's last word on it.
 
@@ -219,7 +219,7 @@ class Transaction:
         dialogue = self._dialogue
         dialogue.stage = "data"
         dialogue.note(b"(message of %d octets)" % self.content.size)
-        answer = dialogue.overhear()
+        answer = dialogue.poll_unsolicited()
         if answer is None and len(self._head) > SMALL:
             answer = await self._upload(following, final_timeout, before_end)
         elif answer is None:
@@ -239,7 +239,9 @@ class Transaction:
             raise self._dialogue.refusal(reply, "content_refused", stage="data")
         return Receipt(tuple(self._accepted), self._refused, reply)
 
-    async def _upload(self, following: Transaction | None, final_timeout: float, before_end: Ending) -> Answer:
+    async def _upload(
+        self, following: Transaction | None, final_timeout: float, before_end: BeforeEndHook
+    ) -> ReplyReceived:
         upload = Upload(self._dialogue, before_end, chunked=self._chunked)
         return await upload.run(self._head, self._pieces, self._end, lambda: self._follow(following), final_timeout)
 
@@ -283,9 +285,9 @@ class Transaction:
             RefusedError: the sender, every recipient or the message is refused; others in the window go on.
         """
         dialogue = self._dialogue
-        answers: list[Answer] = []
+        answers: list[ReplyReceived] = []
         before_last = 2 + len(self._recipients)
         while len(answers) <= before_last and dialogue.alive:
             answers.append(await dialogue.answer(final_timeout if len(answers) == before_last else None))
-        await self._judge([answer for answer in answers if answer.verb is not Verb.LAST])
+        await self._judge([answer for answer in answers if answer.verb is not Verb.BDAT_LAST])
         return self.receipt(answers[-1].reply)

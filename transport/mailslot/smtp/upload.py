@@ -12,9 +12,9 @@ from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from mailslot.smtp.before_end import BeforeEndHook
     from mailslot.smtp.dialogue import SmtpDialogue
-    from mailslot.smtp.ending import Ending
-    from mailslot.smtp.protocol import Answer
+    from mailslot.smtp.protocol import ReplyReceived
 
 PIECE: Final = 65_536
 """Octets given to the system at once."""
@@ -36,7 +36,7 @@ class Upload:
         chunked: whether by BDAT.
     """
 
-    def __init__(self, dialogue: SmtpDialogue, before_end: Ending, *, chunked: bool) -> None:
+    def __init__(self, dialogue: SmtpDialogue, before_end: BeforeEndHook, *, chunked: bool) -> None:
         self._dialogue = dialogue
         self._before_end = before_end
         self._protocol = dialogue.protocol
@@ -55,7 +55,7 @@ class Upload:
         end: Callable[[bytes], bytes],
         behind: Callable[[], bytes],
         final_timeout: float,
-    ) -> Answer:
+    ) -> ReplyReceived:
         """Send everything and return the server's last word.
 
         Args:
@@ -65,7 +65,7 @@ class Upload:
             behind: gives what goes out behind it at once.
             final_timeout: seconds to wait for the answer once all is out.
         """
-        answer: Answer | None = None
+        answer: ReplyReceived | None = None
         self._progress = anyio.current_time()
         # Nothing but cancellation may cross the task group: what is raised in one comes out in an exception group.
         async with anyio.create_task_group() as group:
@@ -144,11 +144,11 @@ class Upload:
             self._progress = anyio.current_time()
             self._dialogue.channel.progressed()
 
-    async def _listen(self, final_timeout: float) -> Answer:
+    async def _listen(self, final_timeout: float) -> ReplyReceived:
         while True:
             while (event := self._protocol.next_event()) is None:
                 await self._receive(final_timeout)
-            answer = self._dialogue.heed(event)
+            answer = self._dialogue.handle_reply(event)
             if answer.verb is not Verb.BDAT or not answer.reply.positive:
                 return answer
 

@@ -17,7 +17,7 @@ from mailslot.spool.envelope import Envelope, check
 from mailslot.spool.errors import full
 from mailslot.spool.files import NewFile, check_free, enter_file
 from mailslot.spool.limits import megabytes
-from mailslot.wire.dots import Canonical
+from mailslot.wire.dots import LineEndNormalizer
 
 if TYPE_CHECKING:
     import sqlite3
@@ -119,7 +119,7 @@ class _ThereError(Exception):
 
 async def _write(message: Content, line: bytes, file: NewFile) -> bytes:
     """Write a line and a message, with CRLF line ends, into a file; return the last octets, not written yet."""
-    canonical = Canonical()
+    canonical = LineEndNormalizer()
     pending, size = [line], len(line)
     async with aclosing(read(message)) as pieces:
         async for piece in pieces:

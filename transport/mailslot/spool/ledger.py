@@ -19,7 +19,7 @@ import anyio.to_thread
 from mailslot.errors import InputError
 from mailslot.spool import mail_rows as rows
 from mailslot.spool.locks import exclusive
-from mailslot.spool.receiving import Receiving, check_room
+from mailslot.spool.receiving import IncomingFile, check_room
 from mailslot.spool.transaction import Transaction, run_transaction
 
 if TYPE_CHECKING:
@@ -124,10 +124,10 @@ class Ledger:
         return await self._run(work)
 
     @asynccontextmanager
-    async def receive(self, record: str, uid: str, size: int = 0) -> AsyncGenerator[Receiving]:
+    async def receive(self, record: str, uid: str, size: int = 0) -> AsyncGenerator[IncomingFile]:
         """Write a mail into the spool: ``async with ledger.receive(record, uid) as file: await file.write(chunk)``.
 
-        When the block ends, the mail is on the disk and in the ledger, and `Receiving.mail` is it; when the block
+        When the block ends, the mail is on the disk and in the ledger, and `IncomingFile.mail` is it; when the block
         raises or is cancelled, nothing is left of it.
 
         Args:
@@ -140,7 +140,7 @@ class Ledger:
         """
         _checked(record)
         await self._database.read(partial(check_room, self._folder, self._limits, size))
-        receiving = Receiving(self._database, self._folder, self._limits, record, uid, size, self._clock)
+        receiving = IncomingFile(self._database, self._folder, self._limits, record, uid, size, self._clock)
         try:
             yield receiving
             await receiving.keep()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _PIECE: Final = 262_144
 
 
-class Receiving:
+class IncomingFile:
     """A mail that is being written; see `mailslot.spool.ledger.Ledger.receive`.
 
     Attributes:

@@ -271,7 +271,7 @@ class Spool:
             cause: why they wait, or what else to note; None for the first refusal's.
             sentence: the same in words; empty for one that names who refused.
         """
-        answers = transitions.Answers(accepted, refused or {}, reply, until, cause, sentence)
+        answers = transitions.RecipientReplies(accepted, refused or {}, reply, until, cause, sentence)
         return await self._deliveries.let_go(job_id, self._step(job_id, partial(transitions.settle, answers=answers)))
 
     async def defer(self, job_id: int, until: float, cause: str, sentence: str, reply: str = "") -> Job:

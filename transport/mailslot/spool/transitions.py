@@ -22,7 +22,7 @@ _IN_DOUBT: Final = "The whole message was handed over, and the answer never came
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class RecipientReplies:
     """What the server answered about the recipients of a transaction; see `mailslot.spool.spool.Spool.settle`."""
 
     accepted: Collection[str] = ()
@@ -70,7 +70,7 @@ def reclaim(job: Job, now: float) -> Job:
     return abandon(job, now) if job.delivering else job
 
 
-def settle(job: Job, now: float, answers: Answers) -> Job:
+def settle(job: Job, now: float, answers: RecipientReplies) -> Job:
     """The server answered; an answer about a recipient that has one already changes nothing."""
     recipients = tuple([_answered(recipient, answers) for recipient in job.recipients])
     new = replace(_without_doubt(job), recipients=recipients, reply=answers.reply or job.reply, next_attempt=None)
@@ -147,7 +147,7 @@ def _failed(job: Job, failure: Failure) -> Job:
     )
 
 
-def _answered(recipient: Recipient, answers: Answers) -> Recipient:
+def _answered(recipient: Recipient, answers: RecipientReplies) -> Recipient:
     if recipient.state != "waiting":
         return recipient
     if recipient.address in answers.accepted:

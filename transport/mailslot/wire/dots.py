@@ -14,7 +14,7 @@ CRLF: Final = b"\r\n"
 END: Final = b"\r\n.\r\n"
 
 
-class Canonical:
+class LineEndNormalizer:
     """Makes every line end CRLF, whatever it was, across any cuts (RFC 5321 section 2.3.8).
 
     Attributes:
@@ -56,7 +56,7 @@ class Canonical:
         return b""
 
 
-class Stuffer:
+class DotStuffer:
     """Turns a message into what goes between ``354`` and the final dot, which `finish` gives.
 
     Attributes:
@@ -66,7 +66,7 @@ class Stuffer:
     __slots__ = ("_canonical",)
 
     def __init__(self) -> None:
-        self._canonical = Canonical()
+        self._canonical = LineEndNormalizer()
 
     @property
     def size(self) -> int:
@@ -88,7 +88,7 @@ class Stuffer:
         return self._canonical.finish() + b".\r\n"
 
 
-class Unstuffer:
+class DotUnstuffer:
     """Takes the message back out of a multi-line answer or of DATA, and knows where it ends.
 
     Only CRLF ``.`` CRLF ends it; no line is too long.

@@ -38,7 +38,7 @@ class Redactor:
         if not text or text in self._secrets:
             return
         self._secrets.add(text)
-        self._forms += [text, *(coded(text.encode(), lead) for lead in range(3))]
+        self._forms += [text, *(base64_of(text.encode(), lead) for lead in range(3))]
         exact = [form for form in self._forms if form in self._secrets or len(form) >= _SHORT]
         self._exact = sorted({form.casefold() for form in exact}, key=len, reverse=True)
         self._least = min(_GRAM, *map(len, exact))
@@ -91,7 +91,7 @@ class Redactor:
         return any(run[at : at + _GRAM] in self._grams for at in range(len(run) - _GRAM + 1))
 
 
-def coded(octets: bytes, lead: int) -> str:
+def base64_of(octets: bytes, lead: int) -> str:
     """Return those characters of base64 that `octets`, behind `lead` others, determine alone."""
     coded = base64.b64encode(bytes(lead) + octets).decode()
     return coded[-(-8 * lead // 6) : 8 * (lead + len(octets)) // 6]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from mailslot.plugin import AccessToken, TokenHttp, check_address, read_token_response
+from mailslot.plugin import AccessToken, TokenHttp, check_address, parse_token_response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +58,7 @@ class BrokerToken:
         asked = time.time()
         async with TokenHttp(ca_file=self._ca_file, timeout=self._timeout) as http:
             answer = await http.get(self._address)
-        response = read_token_response(answer, ())
+        response = parse_token_response(answer, ())
         return AccessToken(response.access_token, None if response.lifetime is None else asked + response.lifetime)
 
 

@@ -10,7 +10,7 @@ from mailslot.plugin import Key, keys, pop3
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
-    from mailslot.plugin import Access, Entry, MaildropSession
+    from mailslot.plugin import ConnectionProfile, Entry, MaildropSession
 
 
 class FewSession:
@@ -57,7 +57,9 @@ class FewMails:
         return ""
 
     @asynccontextmanager
-    async def open(self, access: Access, options: Mapping[str, Any], **watched: Any) -> AsyncGenerator[MaildropSession]:
+    async def open(
+        self, access: ConnectionProfile, options: Mapping[str, Any], **watched: Any
+    ) -> AsyncGenerator[MaildropSession]:
         """Open a session."""
         async with pop3.open(access, {}, **watched) as session:
             yield FewSession(session, options["at_most"])

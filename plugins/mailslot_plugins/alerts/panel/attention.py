@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from mailslot_plugins.alerts.alarms import Alarms
 from mailslot_plugins.alerts.panel.kinds import kind_name
-from mailslot_plugins.panel.home.matter import Matter
-from mailslot_plugins.panel.words import say
+from mailslot_plugins.panel.home.attention_item import AttentionItem
+from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mailslot.service.device import Device
 
 
-async def attention(device: Device, language: str, named: Container[str]) -> list[Matter]:
+async def attention(device: Device, language: str, named: Container[str]) -> list[AttentionItem]:
     """Return the alarms that are open.
 
     Args:
@@ -23,14 +23,14 @@ async def attention(device: Device, language: str, named: Container[str]) -> lis
         language: of the sentences.
         named: the slots of which something is said already.
     """
-    found: list[Matter] = []
+    found: list[AttentionItem] = []
     for incident in (await Alarms(device).board()).incidents:
         # What is wrong with a slot is said of the slot.
         if incident.absent_since is None and incident.part not in named:
             what = kind_name(incident.kind, language, incident.part)
             sentence, button = (
-                say("alerts", "attention", language, what=what),
-                say("alerts", "attention_button", language),
+                translate("alerts", "attention", language, what=what),
+                translate("alerts", "attention_button", language),
             )
-            found.append(Matter("", sentence, incident.detail, None, "page", "/alerts", button=button))
+            found.append(AttentionItem("", sentence, incident.detail, None, "page", "/alerts", button=button))
     return found

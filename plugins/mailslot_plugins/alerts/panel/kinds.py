@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mailslot.slots.slot import SLOTS
 from mailslot_plugins.alerts.kinds import KINDS
-from mailslot_plugins.panel.words import say
+from mailslot_plugins.panel.translations import translate
 
 
 def kind_name(kind: str, language: str, part: str = "") -> str:
@@ -16,11 +16,11 @@ def kind_name(kind: str, language: str, part: str = "") -> str:
         part: which of several it is about; empty where there is but one. A slot is called as the device's menu does.
     """
     part = next((slot.path.rpartition(" → ")[2] for slot in SLOTS if slot.id == part), part)
-    name = say("alerts", f"kind_{kind if kind in KINDS else 'other'}", language)
+    name = translate("alerts", f"kind_{kind if kind in KINDS else 'other'}", language)
     return f"{name}: {part}" if part else name
 
 
 def setting_label(key: str, language: str) -> str | None:
     """Return what a setting is called that is about one kind; None for any other."""
     kind = key.removeprefix("recipients_")
-    return say("alerts", "recipients_of", language, kind=kind_name(kind, language)) if kind in KINDS else None
+    return translate("alerts", "recipients_of", language, kind=kind_name(kind, language)) if kind in KINDS else None

@@ -14,7 +14,7 @@ from mailslot_plugins.alerts.kinds import KINDS, SEVERITIES
 from mailslot_plugins.alerts.panel.attention import attention
 from mailslot_plugins.alerts.panel.kinds import kind_name, setting_label
 from mailslot_plugins.alerts.section import SECTION, policy
-from mailslot_plugins.alerts.trial import send_trial
+from mailslot_plugins.alerts.test_mail import send_test_mail
 from mailslot_plugins.panel.render import device_of, redirect, render, text
 from mailslot_plugins.panel.token.state import token_state
 
@@ -67,7 +67,7 @@ async def clear(request: Request) -> Response:
 async def send_test(request: Request) -> Response:
     """Have a test mail sent, and go to its job."""
     try:
-        job = await send_trial(device_of(request))
+        job = await send_test_mail(device_of(request))
     except MailError as error:
         return redirect(request, "/alerts", str(error), "error")
     return redirect(request, f"/jobs/{job.id}", text(request, "alerts", "test_is_sent"))

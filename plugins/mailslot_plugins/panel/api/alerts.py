@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mailslot.service.documents import job_document
+from mailslot.service.json_documents import job_document
 from mailslot_plugins.alerts.alarms import Alarms
 from mailslot_plugins.alerts.incident_rows import incident_rows
-from mailslot_plugins.alerts.trial import send_trial
+from mailslot_plugins.alerts.test_mail import send_test_mail
 from mailslot_plugins.panel.api.operation import Gives, Operation, answer
 from mailslot_plugins.panel.api.places import kind_in
 from mailslot_plugins.panel.api.schema import TEXT, entry, list_of, ref
@@ -41,7 +41,7 @@ async def clear_alert(call: Call) -> Response:
 
 async def test_alerts(call: Call) -> Response:
     """Have a test mail sent to those who are told of alarms."""
-    job = await send_trial(call.device)
+    job = await send_test_mail(call.device)
     return answer(job_document(job), 202, {"Location": f"/api/jobs/{job.id}"})
 
 

@@ -10,10 +10,10 @@ from starlette.responses import Response
 
 import mailslot
 from mailslot.diagnosis.report import make_report
-from mailslot.moments import iso
+from mailslot.service.plugin_usage import find_plugin_usage
 from mailslot.service.plugins import plugin_rows
-from mailslot.service.uses import find_uses
 from mailslot.slots.transfer import export_settings
+from mailslot.timestamps import iso
 from mailslot_plugins.panel.api.operation import Gives, Operation, answer
 from mailslot_plugins.panel.api.schema import TEXTS, list_of, ref
 from mailslot_plugins.panel.monitoring.page import show_health as health
@@ -51,7 +51,7 @@ async def show_health(call: Call) -> Response:
 async def list_plugins(call: Call) -> Response:
     """Answer with what is installed."""
     records = call.device.records
-    uses = await find_uses(records.settings, lambda: records)
+    uses = await find_plugin_usage(records.settings, lambda: records)
     return answer(await run_sync(plugin_rows, uses))
 
 

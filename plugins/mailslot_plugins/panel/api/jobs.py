@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from anyio.to_thread import run_sync
 from starlette.responses import FileResponse
 
-from mailslot.service.documents import job_document, mail_document
+from mailslot.service.json_documents import job_document, mail_document
 from mailslot.service.received import described, received
 from mailslot.spool.incoming import MailState
 from mailslot.spool.job import STATES

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anyio.to_thread import run_sync
 
-from mailslot.service.documents import slot_rows
+from mailslot.service.json_documents import slot_rows
 from mailslot.slots.overview import record_overview
 from mailslot.slots.settings import KEYS, SECRETS
 from mailslot.slots.slot import SLOTS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from mailslot.service.documents import poll_document
+from mailslot.service.json_documents import poll_document
 from mailslot_plugins.panel.api.operation import Gives, Operation, answer
 from mailslot_plugins.panel.api.places import slot_in
 from mailslot_plugins.panel.api.schema import FLAG, entry, ref
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from mailslot.slots.slot import Slot
     from mailslot_plugins.panel.api.operation import Call
+    from mailslot_plugins.panel.background import BackgroundTask
     from mailslot_plugins.panel.connection_test.running import Testing
     from mailslot_plugins.panel.slots.polling import Check
-    from mailslot_plugins.panel.work import Piece
 
 
 async def test_slot(call: Call) -> Response:
@@ -56,7 +56,7 @@ async def show_poll(call: Call) -> Response:
     return answer(_poll(slot, piece))
 
 
-def _test(slot: Slot, piece: Piece[Testing], language: str) -> dict[str, Any]:
+def _test(slot: Slot, piece: BackgroundTask[Testing], language: str) -> dict[str, Any]:
     testing = piece.about
     return {
         "slot": slot.id,
@@ -71,7 +71,7 @@ def _test(slot: Slot, piece: Piece[Testing], language: str) -> dict[str, Any]:
     }
 
 
-def _poll(slot: Slot, piece: Piece[Check]) -> dict[str, Any]:
+def _poll(slot: Slot, piece: BackgroundTask[Check]) -> dict[str, Any]:
     check = piece.about
     return {
         "slot": slot.id,

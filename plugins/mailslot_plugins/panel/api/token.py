@@ -9,25 +9,25 @@ from anyio.to_thread import run_sync
 from starlette.responses import Response
 
 from mailslot.errors import InputError
-from mailslot.moments import iso
-from mailslot.service.documents import token_rows
+from mailslot.service.json_documents import token_rows
 from mailslot.slots.clients import client_for
 from mailslot.slots.flows import APP_FLOWS, find_flow, flow_name, provider_of
+from mailslot.timestamps import iso
 from mailslot_plugins.panel.api.operation import Gives, Operation, answer
 from mailslot_plugins.panel.api.places import slot_in
 from mailslot_plugins.panel.api.schema import entry, one_of, ref
 from mailslot_plugins.panel.problem import NotDoneError, problem_document
 from mailslot_plugins.panel.token.deletion import start_deletion
-from mailslot_plugins.panel.token.obtain import start_sign_in
+from mailslot_plugins.panel.token.retrieval import start_sign_in
 from mailslot_plugins.panel.token.sign_in import SignIn
+from mailslot_plugins.panel.token.sign_in_methods import SOURCE, SignInMethod
 from mailslot_plugins.panel.token.view import settings_of, sign_in_of
-from mailslot_plugins.panel.token.ways import SOURCE, Way
 
 if TYPE_CHECKING:
     from mailslot.slots.records import Records
     from mailslot.slots.settings import Settings
     from mailslot_plugins.panel.api.operation import Call
-    from mailslot_plugins.panel.work import Piece
+    from mailslot_plugins.panel.background import BackgroundTask
 
 _SOON: Final = 10.0
 """Seconds to wait for the code, so that mostly the first answer has it."""
@@ -52,7 +52,7 @@ async def delete_token(call: Call) -> Response:
     revocation = piece.about.revocation
     if revocation is None:
         raise NotDoneError(409, "The deletion was broken off by something newer.")
-    told = {"told": revocation.told, "message": revocation.sentence}
+    told = {"told": revocation.notified, "message": revocation.sentence}
     return answer({"slot": slot.id, "record": slot.record, "token": "Not Retrieved", **told})
 
 
@@ -83,7 +83,7 @@ async def leave_sign_in(call: Call) -> Response:
     return Response(status_code=204)
 
 
-def _way(records: Records, record: str, settings: Settings, asked: str | None) -> Way:
+def _way(records: Records, record: str, settings: Settings, asked: str | None) -> SignInMethod:
     """Return the way that was asked for, or the best one without a browser.
 
     Raises:
@@ -104,10 +104,10 @@ def _way(records: Records, record: str, settings: Settings, asked: str | None) -
         wanted = "device" if "device" in flows else "app"
     flow = find_flow(flow_name(settings, wanted))
     client_for(records.vault, record, settings, flow)
-    return Way("app" if flow.name in APP_FLOWS else "device", flow.name)
+    return SignInMethod("app" if flow.name in APP_FLOWS else "device", flow.name)
 
 
-def _recent(call: Call) -> Piece[SignIn]:
+def _recent(call: Call) -> BackgroundTask[SignIn]:
     piece = sign_in_of(call.request, slot_in(call))
     if piece is None or not piece.about.is_recent:
         raise NotDoneError(404, "Nobody signs in there at the moment.", key="slot")
@@ -117,7 +117,7 @@ def _recent(call: Call) -> Piece[SignIn]:
     return piece
 
 
-def _document(piece: Piece[SignIn]) -> dict[str, Any]:
+def _document(piece: BackgroundTask[SignIn]) -> dict[str, Any]:
     sign_in = piece.about
     code = sign_in.code
     return {

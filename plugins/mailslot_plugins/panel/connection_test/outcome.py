@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mailslot.diagnosis.catalogue import say
+from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot_plugins.panel.slots.labels import named
 
 if TYPE_CHECKING:
-    from mailslot.diagnosis.catalogue import Said
-    from mailslot.diagnosis.history import Past
+    from mailslot.diagnosis.catalogue import Explanation
+    from mailslot.diagnosis.history import PastTest
     from mailslot.diagnosis.result import TestResult
     from mailslot.diagnosis.stages import StageResult
     from mailslot.slots.slot import Protocol
@@ -37,11 +37,11 @@ class Outcome:
     at: float
     seconds: float
     stage: str | None
-    said: Said
+    said: Explanation
     detail: str
     transcript: tuple[str, ...] = ()
     stages: tuple[StageResult, ...] = ()
-    warnings: tuple[Said, ...] = ()
+    warnings: tuple[Explanation, ...] = ()
 
     @property
     def sent(self) -> bool:
@@ -62,15 +62,15 @@ def of_result(result: TestResult, protocol: Protocol, language: str) -> Outcome:
         at=result.at,
         seconds=sum(stage.seconds for stage in result.stages),
         stage=result.stage,
-        said=say(named(result.diagnosis, protocol, language), language),
+        said=explain(named(result.diagnosis, protocol, language), language),
         detail=result.diagnosis.detail,
         transcript=result.transcript,
         stages=result.stages,
-        warnings=tuple(say(named(each, protocol, language), language) for each in result.warnings),
+        warnings=tuple(explain(named(each, protocol, language), language) for each in result.warnings),
     )
 
 
-def of_past(past: Past, protocol: Protocol, language: str) -> Outcome:
+def of_past(past: PastTest, protocol: Protocol, language: str) -> Outcome:
     """Return what is said of a test that is remembered.
 
     Args:
@@ -83,7 +83,7 @@ def of_past(past: Past, protocol: Protocol, language: str) -> Outcome:
         at=past.at,
         seconds=past.seconds,
         stage=past.stage,
-        said=say(named(Diagnosis(past.cause, past.facts, past.detail), protocol, language), language),
+        said=explain(named(Diagnosis(past.cause, past.facts, past.detail), protocol, language), language),
         detail=past.detail,
         transcript=past.transcript,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mailslot.diagnosis.connection_test import test_connection
+from mailslot.diagnosis.connection_test import check_connection
 from mailslot.diagnosis.stages import STAGES
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mailslot.diagnosis.stages import StageResult
     from mailslot.service.device import Device
     from mailslot.slots.slot import Slot
-    from mailslot_plugins.panel.work import Piece, Work
+    from mailslot_plugins.panel.background import BackgroundTask, BackgroundTasks
 
 
 @dataclass(eq=False)
@@ -47,7 +47,7 @@ class Testing:
         self.changes += 1
 
 
-def start_test(state: State, slot: Slot, *, send: bool = False) -> Piece[Testing]:
+def start_test(state: State, slot: Slot, *, send: bool = False) -> BackgroundTask[Testing]:
     """Begin to test a slot; where a test of its record goes on already, that one is returned.
 
     Args:
@@ -55,21 +55,21 @@ def start_test(state: State, slot: Slot, *, send: bool = False) -> Piece[Testing
         slot: which.
         send: whether to mail a test message to the slot's own address, too; POP slots have none.
     """
-    work: Work = state.work
+    work: BackgroundTasks = state.work
     before = find_test(state, slot)
     if before is not None and before.running:
         return before
     return work.start(_key(slot), Testing(slot, send), partial(_test, state.device))
 
 
-def find_test(state: State, slot: Slot) -> Piece[Testing] | None:
+def find_test(state: State, slot: Slot) -> BackgroundTask[Testing] | None:
     """Return the newest test of a slot's record; None where there was none since the panel was started.
 
     Args:
         state: the application's.
         slot: which.
     """
-    work: Work = state.work
+    work: BackgroundTasks = state.work
     return work.find(_key(slot), Testing)
 
 
@@ -80,12 +80,12 @@ def cancel_test(state: State, slot: Slot) -> None:
         state: the application's.
         slot: which.
     """
-    work: Work = state.work
+    work: BackgroundTasks = state.work
     work.cancel(_key(slot))
 
 
 async def _test(device: Device, testing: Testing) -> None:
-    testing.result = await test_connection(device.accesses, testing.slot, send=testing.send, on_stage=testing.hear)
+    testing.result = await check_connection(device.accesses, testing.slot, send=testing.send, on_stage=testing.hear)
 
 
 def _key(slot: Slot) -> tuple[str, ...]:

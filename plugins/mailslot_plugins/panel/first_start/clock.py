@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from mailslot.diagnosis.clock import ask_the_time, is_wrong
+from mailslot.diagnosis.clock import is_wrong, measure_clock_skew
 from mailslot.errors import MailError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ _LONGEST: Final = 10.0
 
 
 @dataclass(slots=True)
-class Look:
+class ClockCheck:
     """What came of it.
 
     Attributes:
@@ -33,12 +33,12 @@ class Look:
         return max(1, round(abs(self.seconds) / 60))
 
 
-async def look(device: Device, record: str, about: Look) -> None:
+async def check_clock(device: Device, record: str, about: ClockCheck) -> None:
     """Ask the provider of a record for the time, and note in `about` what came of it."""
     try:
-        access = await device.accesses.of(record)
+        access = await device.accesses.profile(record)
     except MailError:
         return
-    skew, _ = await ask_the_time(device.accesses, access, _LONGEST)
+    skew, _ = await measure_clock_skew(device.accesses, access, _LONGEST)
     if skew is not None:
         about.state, about.seconds = "wrong" if is_wrong(skew) else "right", round(skew)

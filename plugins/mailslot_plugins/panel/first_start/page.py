@@ -15,9 +15,9 @@ from starlette.routing import Route
 from mailslot.errors import InputError
 from mailslot.oauth.presets import presets
 from mailslot.slots.section import DEVICE
-from mailslot.slots.slot import doors
+from mailslot.slots.slot import slots_of
 from mailslot.wire.secret import Secret
-from mailslot_plugins.panel.first_start.clock import Look, look
+from mailslot_plugins.panel.first_start.clock import ClockCheck, check_clock
 from mailslot_plugins.panel.permission import change_section
 from mailslot_plugins.panel.render import redirect, render, text
 from mailslot_plugins.panel.security.addresses import is_local
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from mailslot.service.device import Device
+    from mailslot_plugins.panel.background import BackgroundTasks
     from mailslot_plugins.panel.security.security import Security
-    from mailslot_plugins.panel.work import Work
 
 RECORD: Final = "smtp"
 """What most need first: scans, faxes and replies leave through it."""
@@ -127,9 +127,9 @@ async def set_slot(request: Request) -> Response:
     request.state.session.notices += [Notice("warning", each) for each in drop_texts(request, changed.dropped)]
     if own:
         return redirect(request, f"/slots/{SLOT}")
-    work: Work = request.app.state.work
+    work: BackgroundTasks = request.app.state.work
     # Meanwhile its clock is compared with ours, and no page waits for that.
-    work.start(_CLOCK, Look(), partial(look, device, RECORD))
+    work.start(_CLOCK, ClockCheck(), partial(check_clock, device, RECORD))
     return redirect(request, f"{FIRST_START}/done")
 
 
@@ -160,14 +160,14 @@ def _device_page(request: Request, values: dict[str, str], error: str, status: i
 
 def _slot_page(request: Request, values: dict[str, str], error: str, status: int = 200) -> Response:
     known = [(id_, provider.name) for id_, provider in presets().items()]
-    paths = [slot.path for slot in doors(RECORD)]
+    paths = [slot.path for slot in slots_of(RECORD)]
     return render(request, "first_start/slot.html", status, values=values, error=error, providers=known, paths=paths)
 
 
 def _clock(request: Request) -> dict[str, Any]:
-    work: Work = request.app.state.work
-    piece = work.find(_CLOCK, Look)
-    return {"running": piece is not None and piece.running, "look": piece.about if piece else Look()}
+    work: BackgroundTasks = request.app.state.work
+    piece = work.find(_CLOCK, ClockCheck)
+    return {"running": piece is not None and piece.running, "look": piece.about if piece else ClockCheck()}
 
 
 routes = [

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Final
 from mailslot.containment import Contained
 from mailslot.entry_points import described
 from mailslot.errors import MailError
-from mailslot.slots.slot import PROTOCOLS, doors
-from mailslot_plugins.panel.faults import told
-from mailslot_plugins.panel.home.matter import Matter
-from mailslot_plugins.panel.words import say
+from mailslot.slots.slot import PROTOCOLS, slots_of
+from mailslot_plugins.panel.explanations import explanation_of
+from mailslot_plugins.panel.home.attention_item import AttentionItem
+from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Container, Iterable
 
     from mailslot.service.device import Device
     from mailslot.spool.job import Job
-    from mailslot_plugins.panel.home.matter import Step
+    from mailslot_plugins.panel.home.attention_item import Step
     from mailslot_plugins.panel.home.records import Overview
     from mailslot_plugins.panel.pipelines import PipelinePage
 
@@ -31,9 +31,9 @@ _RECENT: Final = 7 * 86_400.0
 logger = logging.getLogger(__name__)
 
 
-async def matters(
+async def attention_items(
     device: Device, records: Iterable[Overview], language: str, pages: Iterable[PipelinePage] = ()
-) -> list[Matter]:
+) -> list[AttentionItem]:
     """Return what needs somebody.
 
     Args:
@@ -47,7 +47,7 @@ async def matters(
     blamed = {
         each.name: matter for each in records if (matter := _of_record(each, language, numbers.get(each.name, 0)))
     }
-    named = {slot.id for record in blamed for slot in doors(record)}
+    named = {slot.id for record in blamed for slot in slots_of(record)}
     found = [*blamed.values()]
     for via, (number, newest) in held.items():
         if via in PROTOCOLS and via not in blamed:
@@ -62,9 +62,9 @@ async def matters(
     return found
 
 
-async def _of_page(page: PipelinePage, device: Device, language: str, named: Container[str]) -> list[Matter]:
+async def _of_page(page: PipelinePage, device: Device, language: str, named: Container[str]) -> list[AttentionItem]:
     """Return what a pipeline knows that needs somebody."""
-    ask: Callable[..., Awaitable[list[Matter]]] | None = getattr(page.module, "attention", None)
+    ask: Callable[..., Awaitable[list[AttentionItem]]] | None = getattr(page.module, "attention", None)
     if ask is None:
         return []
     try:
@@ -77,39 +77,39 @@ async def _of_page(page: PipelinePage, device: Device, language: str, named: Con
         return []
 
 
-def _of_record(record: Overview, language: str, held: int) -> Matter | None:
+def _of_record(record: Overview, language: str, held: int) -> AttentionItem | None:
     """Return what a record needs: its token first, since nothing works without one; then its test, then its poll."""
     slot = record.doors[0].id
     token, test = record.token, record.test
     step: Step = "test"
     if token.kind == "error" and token.health is not None and record.is_set:
-        said, step = told(token.health.cause or "token_not_retrieved", language), "settings"
+        said, step = explanation_of(token.health.cause or "token_not_retrieved", language), "settings"
     elif test is not None and not test.ok and (token.health is None or (token.health.obtained_at or 0.0) < test.at):
-        said = told(test.cause, language, facts=test.facts)
+        said = explanation_of(test.cause, language, facts=test.facts)
     elif record.poll_cause is not None:
-        said = told(record.poll_cause, language, sentence=record.poll_sentence)
+        said = explanation_of(record.poll_cause, language, sentence=record.poll_sentence)
     else:
         return None
     if said.token_helps:
         step = "get_token"
     address = f"/slots/{slot}" + {"get_token": "/token", "test": "/test", "settings": ""}[step]
-    return Matter(_name(record.name), said.message, said.advice, said.actor, step, address, held)
+    return AttentionItem(_name(record.name), said.message, said.advice, said.actor, step, address, held)
 
 
-def _of_held(job: Job, number: int, language: str) -> Matter:
-    said = told(job.cause or "unknown", language, sentence=job.sentence)
-    slot = doors(job.via)[0].id
-    return Matter(_name(job.via), said.message, said.advice, said.actor, "test", f"/slots/{slot}/test", number)
+def _of_held(job: Job, number: int, language: str) -> AttentionItem:
+    said = explanation_of(job.cause or "unknown", language, sentence=job.sentence)
+    slot = slots_of(job.via)[0].id
+    return AttentionItem(_name(job.via), said.message, said.advice, said.actor, "test", f"/slots/{slot}/test", number)
 
 
-def _of_job(job: Job, language: str) -> Matter:
+def _of_job(job: Job, language: str) -> AttentionItem:
     if job.state == "in_doubt":
-        sentence, advice, actor = say("home", "job_in_doubt", language), "", None
+        sentence, advice, actor = translate("home", "job_in_doubt", language), "", None
     else:
-        said = told(job.cause or "unknown", language, sentence=job.sentence)
+        said = explanation_of(job.cause or "unknown", language, sentence=job.sentence)
         sentence, advice, actor = said.message, said.advice, said.actor
-    return Matter(job.subject, sentence, advice, actor, "job", f"/jobs/{job.id}")
+    return AttentionItem(job.subject, sentence, advice, actor, "job", f"/jobs/{job.id}")
 
 
 def _name(record: str) -> str:
-    return " · ".join(slot.path.rpartition(" → ")[2] for slot in doors(record))
+    return " · ".join(slot.path.rpartition(" → ")[2] for slot in slots_of(record))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.routing import Route
 
-from mailslot_plugins.panel.home.attention import matters
+from mailslot_plugins.panel.home.attention import attention_items
 from mailslot_plugins.panel.home.records import overviews
 from mailslot_plugins.panel.render import device_of, render
 
@@ -34,7 +34,7 @@ async def _context(request: Request) -> dict[str, Any]:
     counts = await device.spool.counts()
     return {
         "records": records,
-        "matters": await matters(device, records, request.state.language, request.app.state.pages),
+        "matters": await attention_items(device, records, request.state.language, request.app.state.pages),
         "anything_set": any(each.is_set for each in records),
         "counts": {
             "waiting": sum(counts[state] for state in ("queued", "sending", "deferred")),

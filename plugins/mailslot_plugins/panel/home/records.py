@@ -10,13 +10,13 @@ from anyio.to_thread import run_sync
 from mailslot.diagnosis.history import History
 from mailslot.service.poller import STORE
 from mailslot.slots.presets import effective
-from mailslot.slots.slot import PROTOCOLS, doors
+from mailslot.slots.slot import PROTOCOLS, slots_of
 from mailslot_plugins.panel.token.state import token_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mailslot.diagnosis.history import Past
+    from mailslot.diagnosis.history import PastTest
     from mailslot.service.device import Device
     from mailslot.slots.settings import Settings
     from mailslot.slots.slot import Slot
@@ -45,7 +45,7 @@ class Overview:
     settings: Settings
     is_set: bool
     token: TokenState
-    test: Past | None
+    test: PastTest | None
     polled_at: float | None
     poll_cause: str | None
     poll_sentence: str
@@ -76,7 +76,7 @@ async def overviews(device: Device) -> list[Overview]:
         found.append(
             Overview(
                 name=name,
-                doors=doors(name),
+                doors=slots_of(name),
                 settings=holds,
                 is_set=holds.server is not None,
                 token=await token_state(device, name),

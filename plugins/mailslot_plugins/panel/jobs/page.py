@@ -8,9 +8,9 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from mailslot.errors import InputError
-from mailslot.slots.slot import PROTOCOLS, doors
+from mailslot.slots.slot import PROTOCOLS, slots_of
 from mailslot.spool.job import STATES, TRANSITIONS, UNFINISHED
-from mailslot_plugins.panel.faults import told
+from mailslot_plugins.panel.explanations import explanation_of
 from mailslot_plugins.panel.render import device_of, number_in, redirect, render, text
 
 if TYPE_CHECKING:
@@ -107,16 +107,18 @@ async def _shown(request: Request) -> dict[str, Any]:
     moves = TRANSITIONS[job.state]
     said = None
     if job.cause and not job.delivering:
-        said = told(job.cause, request.state.language, sentence=job.sentence)
+        said = explanation_of(job.cause, request.state.language, sentence=job.sentence)
     return {
         "job": job,
         "said": said,
-        "slot": doors(job.via)[0] if job.via in PROTOCOLS else None,
+        "slot": slots_of(job.via)[0] if job.via in PROTOCOLS else None,
         "can_retry": "retry" in moves and not job.delivering,
         "can_cancel": "cancel" in moves,
         "ended": job.state not in UNFINISHED,
         "refused": {
-            each.address: told(each.cause, request.state.language).message for each in job.recipients if each.cause
+            each.address: explanation_of(each.cause, request.state.language).message
+            for each in job.recipients
+            if each.cause
         },
     }
 
@@ -136,7 +138,7 @@ async def _job(request: Request) -> Job:
 def _said(job: Job, request: Request) -> str:
     if not job.cause or job.state in {"sent", "cancelled"} or job.delivering:
         return ""
-    return told(job.cause, request.state.language, sentence=job.sentence).message
+    return explanation_of(job.cause, request.state.language, sentence=job.sentence).message
 
 
 def _before(query: QueryParams) -> int | None:

@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from mailslot_plugins.panel.render import THEMES, redirect
 from mailslot_plugins.panel.security.paths import safe_path
-from mailslot_plugins.panel.words import COOKIE, LANGUAGES
+from mailslot_plugins.panel.translations import COOKIE, LANGUAGES
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from mailslot.errors import InputError
 from mailslot.service.received import described, received
-from mailslot.slots.slot import PROTOCOLS, doors
+from mailslot.slots.slot import PROTOCOLS, slots_of
 from mailslot_plugins.intake.thumbnails import Thumbnails
 from mailslot_plugins.panel.render import device_of, number_in, redirect, render, text
 
@@ -46,7 +46,7 @@ async def show(request: Request) -> Response:
     found = await described(device.spool, await _mail(request))
     pictures = await run_sync(_pictures, device, [found])
     return render(
-        request, "received/mail.html", found=found, has_picture=bool(pictures), slot=doors(found.mail.record)[0]
+        request, "received/mail.html", found=found, has_picture=bool(pictures), slot=slots_of(found.mail.record)[0]
     )
 
 

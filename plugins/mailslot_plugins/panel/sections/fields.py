@@ -10,7 +10,7 @@ from mailslot.slots.keys import Parser, plain
 from mailslot.slots.overview import as_text
 from mailslot.slots.permission import least
 from mailslot_plugins.panel.pipelines import pipeline_of, pipeline_text
-from mailslot_plugins.panel.words import LANGUAGES, say, words
+from mailslot_plugins.panel.translations import LANGUAGES, translate, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -104,7 +104,7 @@ def said_of(section: str, what: Wording, language: str, key: str = "") -> str | 
     """
     own = "_".join(filter(None, (what, section, key)))
     if own in words(FOLDER):
-        return say(FOLDER, own, language)
+        return translate(FOLDER, own, language)
     pipeline = pipeline_of(section)
     return None if pipeline is None else pipeline_text(pipeline.name, "_".join(filter(None, (what, key))), language)
 
@@ -162,7 +162,7 @@ def allowed(section: Section, key: str, language: str) -> str:
 def _hint(section: Section, key: str, language: str) -> str:
     """Return what is said below a field: nothing in English on a page of another language, where labels have to do."""
     if least(section.keys[key]) == "local":
-        return say("slots", "hint_local", language)
+        return translate("slots", "hint_local", language)
     said = allowed(section, key, language)
     return said[:1].upper() + said[1:] if language == "en" or said != section.keys[key].allowed else ""
 

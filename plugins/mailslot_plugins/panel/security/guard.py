@@ -31,7 +31,7 @@ from mailslot_plugins.panel.security.paths import API, FIRST_START, METRICS, OPE
 from mailslot_plugins.panel.security.security import Security, Visit
 from mailslot_plugins.panel.security.session import Session
 from mailslot_plugins.panel.security.throttle import WaitError
-from mailslot_plugins.panel.words import say
+from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 
 def middleware(security: Security) -> list[Middleware]:
-    """Return what stands before every page, in this order; `mailslot_plugins.panel.words.Speaking` comes before it.
+    """Return what stands before every page, in this order, behind the `LanguageMiddleware`.
 
     Args:
         security: the device's.
@@ -77,25 +77,27 @@ class Guard:
             return
         request = Request(scope, receive)
         if limits.head(scope) > limits.HEAD:
-            await PlainTextResponse(say("security", "too_large", request.state.language), 431)(scope, receive, send)
+            await PlainTextResponse(translate("security", "too_large", request.state.language), 431)(
+                scope, receive, send
+            )
             return
         if {"content-length", "transfer-encoding"} <= set(request.headers):
             # A proxy may see another request in what follows, so nothing on this connection does (RFC 9112 6.3).
-            sentence = say("security", "two_lengths", request.state.language)
+            sentence = translate("security", "two_lengths", request.state.language)
             await PlainTextResponse(sentence, 400, {"connection": "close"})(scope, receive, send)
             return
         hosts = request.headers.getlist("host")
         if len(hosts) != 1 or not is_ours(hosts[0], self._security.names):
-            await PlainTextResponse(say("security", "host", request.state.language), 421)(scope, receive, send)
+            await PlainTextResponse(translate("security", "host", request.state.language), 421)(scope, receive, send)
         elif scope["path"].startswith(STATIC):
             # Where there is no such file, a page says so to whomever it may be.
             request.state.session = Session("")
             await self._app(scope, receive, send)
         else:
-            await _Passage(self._app, self._security, request, send).go()
+            await _GuardedRequest(self._app, self._security, request, send).go()
 
 
-class _Passage:
+class _GuardedRequest:
     """One request on its way."""
 
     def __init__(self, app: ASGIApp, security: Security, request: Request, send: Send) -> None:
@@ -139,7 +141,7 @@ class _Passage:
         except limits.LeftError:
             return
         except WaitError as wait:
-            sentence = say("security", "key_wait", self._language, seconds=wait.seconds)
+            sentence = translate("security", "key_wait", self._language, seconds=wait.seconds)
             await problem(429, sentence, headers={"Retry-After": str(wait.seconds)})(scope, receive, self._sending)
         except limits.TooLargeError:
             await self._refused(413, "too_large")(scope, receive, self._sending)
@@ -224,7 +226,7 @@ class _Passage:
 
     def _failed(self, error: Exception) -> Response:
         if not isinstance(error, MailError):
-            return self._trouble(500, say("layout", "trouble_other", self._language))
+            return self._trouble(500, translate("layout", "trouble_other", self._language))
         return problem_of(error) if self._for_api else self._trouble(503, str(error))
 
     def _trouble(self, status: int, sentence: str) -> Response:
@@ -235,7 +237,7 @@ class _Passage:
         return render(self._request, "layout/trouble.html", status=status, sentence=sentence)
 
     def _say(self, key: str) -> str:
-        return say("security", key, self._language)
+        return translate("security", key, self._language)
 
     @property
     def _language(self) -> str:

@@ -74,9 +74,9 @@ class Security:
         self.code = "-".join("".join(secrets.choice(_LETTERS) for _ in range(_CODE // 2)) for _ in range(2))
         self.identity: Identity | None = None
         self._sessions = Sessions()
-        self._guesses = Throttle(device.steady, device.sleep)
-        self._wrong_keys = Throttle(device.steady, device.sleep)
-        self._wrong_by_browser = WrongGuesses(device.steady)
+        self._guesses = Throttle(device.monotonic, device.sleep)
+        self._wrong_keys = Throttle(device.monotonic, device.sleep)
+        self._wrong_by_browser = WrongGuesses(device.monotonic)
         self._one_at_a_time = anyio.Lock()
         self._one_key_at_a_time = anyio.Lock()
         self._one_look_at_a_time = anyio.Lock()
@@ -111,7 +111,7 @@ class Security:
             person: whether a person did something, rather than a page that looks for news.
             known: what its cookie of an earlier sign-in holds.
         """
-        now = self._device.steady()
+        now = self._device.monotonic()
         session = self._sessions.find(id_, now, 60.0 * self._device.settings(PANEL)["idle_minutes"])
         if session is None:
             return Visit(*self._sessions.new(), fresh=True, ended=bool(id_), known=known)
@@ -172,7 +172,7 @@ class Security:
     def sign_in(self, request: Request) -> None:
         """Make this browser's session the administrator's, under a new id."""
         visit: Visit = request.state.visit
-        visit.id, visit.session = self._sessions.sign_in(visit.id, self._device.steady())
+        visit.id, visit.session = self._sessions.sign_in(visit.id, self._device.monotonic())
         visit.fresh = visit.known_from_now = True
         visit.known = known_browser.make(self._browser_key)
         request.state.session = visit.session

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
 from mailslot.slots.checks import check_secret
-from mailslot.slots.corrections import meant
+from mailslot.slots.normalization import normalize_change
 from mailslot.slots.settings import parse_setting
 from mailslot.slots.slot import PROTOCOLS
 from mailslot_plugins.panel.slots.labels import FOLDER, has
-from mailslot_plugins.panel.words import say
+from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
     from mailslot.slots.records import Records
@@ -33,7 +33,7 @@ def faults(records: Records, record: str, entry: Entry, now: Stored) -> dict[str
     protocol = PROTOCOLS[record]
     for key, text in entry.changes.items():
         try:
-            for name, value in meant({key: text}, now.settings, protocol).values.items():
+            for name, value in normalize_change({key: text}, now.settings, protocol).values.items():
                 parse_setting(name, value, protocol)
         except InputError as error:
             found[key] = error
@@ -58,7 +58,7 @@ def sentence(error: InputError, language: str) -> str:
         language: one of the panel's.
     """
     key = "wrong_text" if error.key in _TEXTS else f"wrong_{error.key}"
-    return say(FOLDER, key, language) if has(key) else str(error)
+    return translate(FOLDER, key, language) if has(key) else str(error)
 
 
 def changed_elsewhere(entry: Entry, now: Stored) -> dict[str, bool]:

@@ -9,7 +9,7 @@ from mailslot.slots.destinations import SERVICE
 from mailslot.slots.overview import settings_overview
 from mailslot.slots.slot import PROTOCOLS
 from mailslot_plugins.panel.slots.labels import FOLDER, label, shown, with_origin
-from mailslot_plugins.panel.words import say
+from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,8 +99,8 @@ def rows(
     for name, secret in {**dict.fromkeys(dropped), **entry.secrets}.items():
         kept = {True: "secret_set", False: "secret_unset", None: "secret_unreadable"}[now.secrets[name]]
         words = (
-            say(FOLDER, kept, language),
-            say(FOLDER, "secret_removed" if secret is None else "secret_new", language),
+            translate(FOLDER, kept, language),
+            translate(FOLDER, "secret_removed" if secret is None else "secret_new", language),
         )
         found.append(Row(label(name, protocol, language), *words))
     return found
@@ -130,5 +130,5 @@ def _texts(settings: Settings, protocol: Protocol, language: str) -> dict[str, s
         text = shown(key, value, language)
         if text and key in origins:
             text = with_origin(text, origins[key], language)
-        found[key] = text or say(FOLDER, "not_set", language)
+        found[key] = text or translate(FOLDER, "not_set", language)
     return found

@@ -11,7 +11,7 @@ from mailslot.slots.settings import SECRETS, keys_for
 from mailslot.slots.slot import SLOTS
 from mailslot_plugins.panel.slots.entry import NOT_HERE
 from mailslot_plugins.panel.slots.labels import FOLDER, has, label, shown, with_origin
-from mailslot_plugins.panel.words import say
+from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -205,7 +205,7 @@ class _Making:
         parts = [with_origin(implied, self._from[key], self._language)] if implied and key not in _CHOICES else []
         word = "hint_local" if key in NOT_HERE else f"hint_{key}"
         if has(word):
-            parts.append(say(FOLDER, word, self._language))
+            parts.append(translate(FOLDER, word, self._language))
         return " ".join(parts)
 
     def _options(self, key: str, implied: str) -> tuple[tuple[str, str], ...]:
@@ -219,7 +219,7 @@ class _Making:
                 word = (
                     with_origin(implied, self._from[key], self._language)
                     if implied
-                    else say(FOLDER, f"unset_{key}", self._language)
+                    else translate(FOLDER, f"unset_{key}", self._language)
                 )
             found.append((value, word))
         return tuple(found)

@@ -12,7 +12,7 @@ from mailslot.slots.overview import as_text
 from mailslot.slots.settings import KEYS
 from mailslot.slots.slot import SLOTS
 from mailslot_plugins.panel.slots.place import steps
-from mailslot_plugins.panel.words import say, words
+from mailslot_plugins.panel.translations import translate, words
 
 if TYPE_CHECKING:
     from mailslot.diagnosis.diagnosis import Diagnosis
@@ -45,7 +45,7 @@ def label(key: str, protocol: Protocol, language: str) -> str:
     """
     for name in (f"label_{key}_{protocol}", f"label_{key}"):
         if has(name):
-            return say(FOLDER, name, language)
+            return translate(FOLDER, name, language)
     return key
 
 
@@ -59,7 +59,7 @@ def shown(key: str, value: object, language: str) -> str:
     """
     text = as_text(plain(value))
     if text and has(f"value_{key}_{text}"):
-        return say(FOLDER, f"value_{key}_{text}", language)
+        return translate(FOLDER, f"value_{key}_{text}", language)
     if key == "provider" and text:
         try:
             return preset(text).name
@@ -96,5 +96,5 @@ def with_origin(text: str, origin: str, language: str) -> str:
         language: one of the panel's.
     """
     if origin in _ORIGINS:
-        return say(FOLDER, _ORIGINS[origin], language, value=text)
-    return say(FOLDER, "origin", language, value=text, origin=origin)
+        return translate(FOLDER, _ORIGINS[origin], language, value=text)
+    return translate(FOLDER, "origin", language, value=text, origin=origin)

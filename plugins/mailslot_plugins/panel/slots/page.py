@@ -8,7 +8,7 @@ from anyio.to_thread import run_sync
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from mailslot.slots.contents import SettingsFileError
+from mailslot.slots.settings_document import SettingsFileError
 from mailslot_plugins.panel.connection_test.history import picture
 from mailslot_plugins.panel.connection_test.page import tests_of
 from mailslot_plugins.panel.connection_test.running import find_test

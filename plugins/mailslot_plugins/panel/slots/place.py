@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
 
-from mailslot.slots.slot import SLOTS, doors
-from mailslot_plugins.panel.words import say
+from mailslot.slots.slot import SLOTS, slots_of
+from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ def steps(slot: Slot) -> list[str]:
 
 def others(slot: Slot) -> list[Slot]:
     """Return the other slots with the same settings and token."""
-    return [other for other in doors(slot.record) if other != slot]
+    return [other for other in slots_of(slot.record) if other != slot]
 
 
 def places(slots: Sequence[Slot], language: str) -> str:
@@ -49,4 +49,4 @@ def places(slots: Sequence[Slot], language: str) -> str:
     names = [steps(slot)[-1] for slot in slots]
     if len(names) < 2:
         return "".join(names)
-    return f"{', '.join(names[:-1])} {say('layout', 'and', language)} {names[-1]}"
+    return f"{', '.join(names[:-1])} {translate('layout', 'and', language)} {names[-1]}"

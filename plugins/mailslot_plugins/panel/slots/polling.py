@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anyio.to_thread import run_sync
 
-from mailslot.diagnosis.catalogue import say as say_cause
+from mailslot.diagnosis.catalogue import explain as say_cause
 from mailslot.errors import InputError, MailError
 from mailslot.service.pipeline import find_pipelines, pollers
 from mailslot.service.poller import STORE, poll_once
-from mailslot_plugins.panel.faults import told
+from mailslot_plugins.panel.explanations import explanation_of
 from mailslot_plugins.panel.slots.labels import FOLDER, named
-from mailslot_plugins.panel.words import say
+from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mailslot.service.device import Device
     from mailslot.service.poll_report import PollReport
     from mailslot.slots.slot import Slot
-    from mailslot_plugins.panel.work import Piece, Work
+    from mailslot_plugins.panel.background import BackgroundTask, BackgroundTasks
 
 _WAIT: Final = 30.0
 """Seconds to wait for a poll of the same record that goes on."""
@@ -73,28 +73,28 @@ class Polls:
     by_hand: bool
 
 
-def start_check(state: State, slot: Slot) -> Piece[Check]:
+def start_check(state: State, slot: Slot) -> BackgroundTask[Check]:
     """Begin to look for mail; where a look goes on already, that one is returned.
 
     Args:
         state: the application's.
         slot: a POP slot.
     """
-    work: Work = state.work
+    work: BackgroundTasks = state.work
     before = find_check(state, slot)
     if before is not None and before.running:
         return before
     return work.start(_key(slot), Check(slot), partial(_check, state.device))
 
 
-def find_check(state: State, slot: Slot) -> Piece[Check] | None:
+def find_check(state: State, slot: Slot) -> BackgroundTask[Check] | None:
     """Return the newest look for mail that was asked for here; None where there was none.
 
     Args:
         state: the application's.
         slot: a POP slot.
     """
-    work: Work = state.work
+    work: BackgroundTasks = state.work
     return work.find(_key(slot), Check)
 
 
@@ -146,16 +146,16 @@ async def _check(device: Device, check: Check) -> None:
 def _said(last: Mapping[str, Any], diagnosis: Diagnosis | None, language: str) -> tuple[str, str]:
     """Return the sentence and the advice for a poll's summary."""
     if last["ok"]:
-        parts = [say(FOLDER, "polled_all", language, listed=last["listed"], fetched=last["fetched"])]
+        parts = [translate(FOLDER, "polled_all", language, listed=last["listed"], fetched=last["fetched"])]
         more = [name for name in ("passed_over", "refused", "left") if last[name]]
-        parts += [say(FOLDER, f"polled_{name}", language, number=last[name]) for name in more]
+        parts += [translate(FOLDER, f"polled_{name}", language, number=last[name]) for name in more]
         return " ".join(parts), ""
     if last["cause"] == "no_pipeline":
-        return say(FOLDER, "no_pipeline", language), ""
+        return translate(FOLDER, "no_pipeline", language), ""
     said = (
         say_cause(named(diagnosis, "POP", language), language)
         if diagnosis
-        else told(last["cause"], language, sentence=last["sentence"])
+        else explanation_of(last["cause"], language, sentence=last["sentence"])
     )
     return said.message, said.advice
 

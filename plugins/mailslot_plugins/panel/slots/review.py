@@ -9,7 +9,7 @@ from anyio.to_thread import run_sync
 from starlette.routing import Route
 
 from mailslot.errors import InputError
-from mailslot.slots.corrections import MICROSOFT_NOTE
+from mailslot.slots.normalization import MICROSOFT_NOTE
 from mailslot_plugins.panel.permission import setter
 from mailslot_plugins.panel.render import device_of, redirect, render, text
 from mailslot_plugins.panel.security.session import Notice

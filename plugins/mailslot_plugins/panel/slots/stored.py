@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailslot.errors import MailError
+from mailslot.slots.grant_store import FIELD
 from mailslot.slots.keys import plain
 from mailslot.slots.overview import as_text, secrets_overview
-from mailslot.slots.record import FIELD
 from mailslot.slots.settings import keys_for
 from mailslot.slots.slot import PROTOCOLS
 

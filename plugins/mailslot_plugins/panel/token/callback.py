@@ -14,9 +14,9 @@ from starlette.routing import Route
 
 from mailslot.slots.slot import PROTOCOLS
 from mailslot_plugins.panel.render import redirect, render
-from mailslot_plugins.panel.token.obtain import key_of
+from mailslot_plugins.panel.token.retrieval import key_of
 from mailslot_plugins.panel.token.sign_in import SignIn
-from mailslot_plugins.panel.token.ways import CALLBACK
+from mailslot_plugins.panel.token.sign_in_methods import CALLBACK
 from mailslot_plugins.tokens.authorization import parse_parameters
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from mailslot_plugins.panel.token.answered import Question
-    from mailslot_plugins.panel.work import Work
+    from mailslot_plugins.panel.background import BackgroundTasks
+    from mailslot_plugins.panel.token.authorization import Question
 
 _ANSWER: Final = frozenset({"code", "error"})
 
@@ -69,7 +69,7 @@ async def take(request: Request) -> Response:
 
 
 def _awaited(request: Request) -> Iterator[tuple[SignIn, Question]]:
-    work: Work = request.app.state.work
+    work: BackgroundTasks = request.app.state.work
     for record in PROTOCOLS:
         piece = work.find(key_of(record), SignIn)
         if piece is not None and piece.running and piece.about.question is not None:

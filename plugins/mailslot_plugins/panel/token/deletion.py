@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mailslot.errors import MailError
-from mailslot_plugins.panel.token.obtain import key_of
+from mailslot_plugins.panel.token.retrieval import key_of
 from mailslot_plugins.panel.token.sign_in import RECENT
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mailslot.oauth.revocation import Revocation
     from mailslot.slots.settings import Settings
     from mailslot.slots.slot import Slot
-    from mailslot_plugins.panel.work import Piece, Work
+    from mailslot_plugins.panel.background import BackgroundTask, BackgroundTasks
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Deletion:
         self._ended_at = time.monotonic()
 
 
-def start_deletion(state: State, slot: Slot, settings: Settings) -> Piece[Deletion]:
+def start_deletion(state: State, slot: Slot, settings: Settings) -> BackgroundTask[Deletion]:
     """Begin to delete a record's token; a sign-in for the same record is left.
 
     Args:
@@ -53,7 +53,7 @@ def start_deletion(state: State, slot: Slot, settings: Settings) -> Piece[Deleti
         slot: one of its slots.
         settings: the record's.
     """
-    work: Work = state.work
+    work: BackgroundTasks = state.work
     return work.start(key_of(slot.record), Deletion(), partial(_delete, state, slot, settings))
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from mailslot.oauth.faults import TokenServiceError
-from mailslot_plugins.panel.faults import told
-from mailslot_plugins.panel.token.answered import LATE
-from mailslot_plugins.panel.words import say
+from mailslot.oauth.token_errors import TokenServiceError
+from mailslot_plugins.panel.explanations import explanation_of
+from mailslot_plugins.panel.token.authorization import LATE
+from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
     from mailslot.errors import MailError
@@ -42,12 +42,12 @@ def outcome_of(sign_in: SignIn, language: str) -> Outcome:
     """
     error = sign_in.error
     if error is None:
-        return Outcome(say("layout", "trouble_other", language), "", "")
+        return Outcome(translate("layout", "trouble_other", language), "", "")
     detail = " ".join(filter(None, (str(error), error.detail)))
     if key := _key(error, sign_in.way.name):
-        again = say("token", "try_again", language)
-        return Outcome(say("token", key, language), again, "" if error.detail == LATE else detail)
-    said = told(error.cause, language, sentence=str(error))
+        again = translate("token", "try_again", language)
+        return Outcome(translate("token", key, language), again, "" if error.detail == LATE else detail)
+    said = explanation_of(error.cause, language, sentence=str(error))
     return Outcome(said.message, said.advice, error.detail if said.message == str(error) else detail)
 
 

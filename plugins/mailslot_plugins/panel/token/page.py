@@ -16,9 +16,9 @@ from mailslot_plugins.panel.slots.review import drop_texts
 from mailslot_plugins.panel.token import callback
 from mailslot_plugins.panel.token.application import save
 from mailslot_plugins.panel.token.deletion import start_deletion
-from mailslot_plugins.panel.token.obtain import start_sign_in
+from mailslot_plugins.panel.token.retrieval import start_sign_in
 from mailslot_plugins.panel.token.sign_in import SignIn
-from mailslot_plugins.panel.token.view import deletion_of, openings, progress, settings_of, sign_in_of, view
+from mailslot_plugins.panel.token.view import deletion_of, progress, settings_of, sign_in_of, sign_in_options, view
 from mailslot_plugins.tokens.paste import UnusableError, read_pasted
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ async def start(request: Request) -> Response:
     """Begin a sign-in."""
     slot, device = slot_of(request), device_of(request)
     settings = await settings_of(device, slot)
-    open_ = await run_sync(openings, device.records, slot.record, settings, request.url)
+    open_ = await run_sync(sign_in_options, device.records, slot.record, settings, request.url)
     asked = request.state.form.get("way", "")
     way = next((way for way in open_.ways if way.name == asked), None)
     if way is None:
@@ -96,7 +96,7 @@ async def save_application(request: Request) -> Response:
     """Keep the application's id, tenant and secret."""
     slot, device = slot_of(request), device_of(request)
     settings = await settings_of(device, slot)
-    provider = (await run_sync(openings, device.records, slot.record, settings, request.url)).provider
+    provider = (await run_sync(sign_in_options, device.records, slot.record, settings, request.url)).provider
     if provider is None:
         return redirect(request, _path(slot))
     form = {name: str(value) for name, value in request.state.form.items()}

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from mailslot.oauth.flow import DeviceCode
     from mailslot.slots.slot import Slot
     from mailslot_plugins.panel.security.session import Session
-    from mailslot_plugins.panel.token.answered import Question
-    from mailslot_plugins.panel.token.ways import Way
+    from mailslot_plugins.panel.token.authorization import Question
+    from mailslot_plugins.panel.token.sign_in_methods import SignInMethod
 
 Step = Literal["preparing", "address", "code", "fetching", "done", "failed", "left"]
 
@@ -44,7 +44,7 @@ class SignIn:
         error: why there is no token; None where there is one, or may still be.
     """
 
-    def __init__(self, slot: Slot, way: Way, session: Session, origin: str) -> None:
+    def __init__(self, slot: Slot, way: SignInMethod, session: Session, origin: str) -> None:
         self.slot = slot
         self.way = way
         self.origin = origin

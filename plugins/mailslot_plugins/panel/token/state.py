@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from anyio.to_thread import run_sync
 
-from mailslot_plugins.panel.faults import told
-from mailslot_plugins.panel.words import say as word
+from mailslot_plugins.panel.explanations import explanation_of
+from mailslot_plugins.panel.translations import translate as word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,7 +87,7 @@ class TokenState:
         if health.cause is not None:
             # With a fact it is the catalogue that speaks, whose sentences are the panel's own.
             facts = {"account": self.settings.account or ""}
-            return told(health.cause, language, sentence=health.sentence, facts=facts).message
+            return explanation_of(health.cause, language, sentence=health.sentence, facts=facts).message
         return next(iter(self.notes(language)), health.sentence)
 
     def notes(self, language: str) -> tuple[str, ...]:

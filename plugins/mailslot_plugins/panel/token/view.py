@@ -16,13 +16,13 @@ from mailslot_plugins.panel.render import device_of
 from mailslot_plugins.panel.slots.place import others, places
 from mailslot_plugins.panel.token.application import fields_of, steps_of
 from mailslot_plugins.panel.token.deletion import Deletion
-from mailslot_plugins.panel.token.obtain import key_of
 from mailslot_plugins.panel.token.outcome import outcome_of
-from mailslot_plugins.panel.token.picture import qr
+from mailslot_plugins.panel.token.qr_code import qr
+from mailslot_plugins.panel.token.retrieval import key_of
 from mailslot_plugins.panel.token.sign_in import SignIn
+from mailslot_plugins.panel.token.sign_in_methods import SOURCE, registered, sign_in_methods
 from mailslot_plugins.panel.token.state import FOLDER, token_state
-from mailslot_plugins.panel.token.ways import SOURCE, registered, ways_for
-from mailslot_plugins.panel.words import say
+from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from mailslot.slots.records import Records
     from mailslot.slots.settings import Settings
     from mailslot.slots.slot import Slot
-    from mailslot_plugins.panel.token.ways import Way
-    from mailslot_plugins.panel.work import Piece, Work
+    from mailslot_plugins.panel.background import BackgroundTask, BackgroundTasks
+    from mailslot_plugins.panel.token.sign_in_methods import SignInMethod
 
 Obstacle = Literal["", "not_oauth", "no_provider", "wrong_tenant", "no_account", "no_application"]
 
 
 @dataclass(frozen=True, slots=True)
-class Openings:
+class SignInOptions:
     """How a token can be got for a record.
 
     Attributes:
@@ -53,14 +53,14 @@ class Openings:
         secret_is_set: whether the application's secret is kept here.
     """
 
-    ways: tuple[Way, ...] = ()
+    ways: tuple[SignInMethod, ...] = ()
     obstacle: Obstacle = ""
     provider: Provider | None = None
     scopes: tuple[str, ...] = ()
     secret_is_set: bool = False
 
 
-def openings(records: Records, record: str, settings: Settings, url: URL) -> Openings:
+def sign_in_options(records: Records, record: str, settings: Settings, url: URL) -> SignInOptions:
     """Return how a token can be got. It blocks for a moment.
 
     Args:
@@ -70,17 +70,17 @@ def openings(records: Records, record: str, settings: Settings, url: URL) -> Ope
         url: by which the panel was asked.
     """
     if settings.authentication != "oauth2":
-        return Openings(obstacle="not_oauth")
+        return SignInOptions(obstacle="not_oauth")
     if settings.token_source is not None:
-        return Openings((SOURCE,))
+        return SignInOptions((SOURCE,))
     try:
         provider = provider_of(settings)
     except MailError:
-        return Openings(obstacle="no_provider")
+        return SignInOptions(obstacle="no_provider")
     try:
         provider = provider.at_tenant(settings.tenant)
     except MailError:
-        return Openings(obstacle="wrong_tenant")
+        return SignInOptions(obstacle="wrong_tenant")
     secret_is_set, scopes = False, settings.scopes
     # What is wrong with them is told to whoever begins.
     with suppress(MailError):
@@ -88,13 +88,13 @@ def openings(records: Records, record: str, settings: Settings, url: URL) -> Ope
     with suppress(MailError):
         service = service_of(settings, PROTOCOLS[record])
         scopes = scopes or (provider.scopes(service) if service else ())
-    ways = ways_for(provider, settings, url, confidential=secret_is_set)
+    ways = sign_in_methods(provider, settings, url, confidential=secret_is_set)
     obstacle: Obstacle = "" if settings.account else "no_account"
     if settings.client_id is None and not obstacle:
         # A service account brings its own id.
         ways = tuple(way for way in ways if way.flow == "service_account")
         obstacle = "" if ways else "no_application"
-    return Openings(() if obstacle else ways, obstacle, provider, scopes, secret_is_set)
+    return SignInOptions(() if obstacle else ways, obstacle, provider, scopes, secret_is_set)
 
 
 async def settings_of(device: Device, slot: Slot) -> Settings:
@@ -102,15 +102,15 @@ async def settings_of(device: Device, slot: Slot) -> Settings:
     return (await run_sync(device.records.settings.current)).records[slot.record]
 
 
-def sign_in_of(request: Request, slot: Slot) -> Piece[SignIn] | None:
+def sign_in_of(request: Request, slot: Slot) -> BackgroundTask[SignIn] | None:
     """Return the newest sign-in for a slot's record, whoever began it."""
-    work: Work = request.app.state.work
+    work: BackgroundTasks = request.app.state.work
     return work.find(key_of(slot.record), SignIn)
 
 
-def deletion_of(request: Request, slot: Slot) -> Piece[Deletion] | None:
+def deletion_of(request: Request, slot: Slot) -> BackgroundTask[Deletion] | None:
     """Return the deletion of a slot's token that was begun last; None where a sign-in was begun since."""
-    work: Work = request.app.state.work
+    work: BackgroundTasks = request.app.state.work
     return work.find(key_of(slot.record), Deletion)
 
 
@@ -125,7 +125,7 @@ async def view(request: Request, slot: Slot, **more: object) -> dict[str, Any]:
     device = device_of(request)
     state = await token_state(device, slot.record)
     settings = state.settings
-    open_ = await run_sync(openings, device.records, slot.record, settings, request.url)
+    open_ = await run_sync(sign_in_options, device.records, slot.record, settings, request.url)
     language: str = request.state.language
     deletion = deletion_of(request, slot)
     return {
@@ -164,7 +164,7 @@ def progress(request: Request, slot: Slot) -> dict[str, Any]:
 
 
 def _registration(provider: Provider, settings: Settings, request: Request) -> Mapping[str, object]:
-    own = say(FOLDER, "own_provider", request.state.language)
+    own = translate(FOLDER, "own_provider", request.state.language)
     return {
         "provider_name": own if provider.id == "custom" else provider.name,
         "steps": steps_of(provider.registration),

@@ -11,7 +11,7 @@ import httpx2
 from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError, NetworkError, RefusedError, ServerError
-from mailslot.net.tls import trusting
+from mailslot.net.tls import context_trusting
 from mailslot_plugins.printers.ipp.codec import MAX_OCTETS, Attribute, Tag, decode, encode
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext:
     Raises:
         InputError: the file cannot be used.
     """
-    return ssl.create_default_context() if ca_file is None else trusting(ca_file)
+    return ssl.create_default_context() if ca_file is None else context_trusting(ca_file)
 
 
 async def printer_attributes(

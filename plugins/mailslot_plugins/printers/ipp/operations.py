@@ -9,7 +9,7 @@ from anyio import open_file
 from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
-from mailslot_plugins.intake.words import cut
+from mailslot_plugins.intake.one_line import cut
 from mailslot_plugins.printers.ipp.client import http_address, opening, post
 from mailslot_plugins.printers.ipp.codec import Attribute, Tag, encode
 from mailslot_plugins.printers.ipp.trust import context_for, distrusted

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from anyio.to_thread import run_sync
 
-from mailslot_plugins.intake.words import cut
+from mailslot_plugins.intake.one_line import cut
 from mailslot_plugins.printers.ipp.capabilities import ATTRIBUTES, Capabilities, capabilities
 from mailslot_plugins.printers.ipp.codec import Attribute, Tag
 from mailslot_plugins.printers.ipp.operations import (

@@ -1,0 +1,75 @@
+"""The work of getting a token, from the way that was chosen to the connection test of what came."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+from anyio.to_thread import run_sync
+
+from mailslot.errors import MailError
+from mailslot.slots.direct_token_source import direct_source
+from mailslot.slots.flows import find_flow
+from mailslot_plugins.panel.connection_test.running import start_test
+from mailslot_plugins.panel.token.authorization import AnsweredFlow
+
+if TYPE_CHECKING:
+    from starlette.datastructures import State
+
+    from mailslot.oauth.flow import Flow
+    from mailslot.service.device import Device
+    from mailslot.slots.settings import Settings
+    from mailslot_plugins.panel.background import BackgroundTask, BackgroundTasks
+    from mailslot_plugins.panel.token.sign_in import SignIn
+
+logger = logging.getLogger(__name__)
+
+
+def key_of(record: str) -> tuple[str, ...]:
+    """Return what the work on a record's token is found by: one sign-in, or one deletion, at a time."""
+    return ("token", record)
+
+
+def start_sign_in(state: State, sign_in: SignIn, settings: Settings) -> BackgroundTask[SignIn]:
+    """Begin a sign-in, in the place of one that goes on for the same record.
+
+    Args:
+        state: the application's.
+        sign_in: it, fresh.
+        settings: the record's.
+    """
+    work: BackgroundTasks = state.work
+    return work.start(key_of(sign_in.slot.record), sign_in, partial(_sign_in, state, settings))
+
+
+async def _sign_in(state: State, settings: Settings, sign_in: SignIn) -> None:
+    try:
+        await _obtain(state.device, settings, sign_in)
+    except MailError as error:
+        extra = {"slot": sign_in.slot.id, "cause": error.cause}
+        logger.warning("%s: no token was obtained: %s", sign_in.slot.record, error, extra=extra)
+        sign_in.end("failed", error)
+    else:
+        logger.info("%s: a token was obtained", sign_in.slot.record)
+        sign_in.end("done")
+        start_test(state, sign_in.slot)
+    finally:
+        # Where nobody foresaw it, the log says why.
+        sign_in.end("failed")
+
+
+async def _obtain(device: Device, settings: Settings, sign_in: SignIn) -> None:
+    record, way = sign_in.slot.record, sign_in.way
+    if way.name == "source":
+        direct = await run_sync(direct_source, device.records.vault, record, settings)
+        assert direct is not None  # noqa: S101 - the way is open only where the settings name a source
+        await direct.token()
+        return
+    if way.redirect_uri:
+        flow: Flow = AnsweredFlow(way.flow, way.redirect_uri, sign_in.ask)
+    else:
+        flow = await run_sync(find_flow, way.flow)
+    http = await device.accesses.sources.http(settings)
+    source = await run_sync(device.records.tokens.source, record, settings, flow, http)
+    await source.obtain(sign_in)

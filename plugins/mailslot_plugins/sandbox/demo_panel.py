@@ -1,0 +1,79 @@
+"""The end of the demo: the panel of a device that lives in a sandbox, for whoever wants to press every button."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from rich.console import Console
+
+from mailslot.service.device import open_device
+from mailslot.service.panel import find_panel
+from mailslot.service.pipeline import find_pipelines
+from mailslot.service.service import Service, signalled
+from mailslot.service.systemd import ServiceManager
+from mailslot_plugins.sandbox.demo_device import PASSWORD, live, set_up_demo_device
+from mailslot_plugins.sandbox.sandbox import run_sandbox
+
+if TYPE_CHECKING:
+    from mailslot_plugins.sandbox.sandbox import Sandbox
+
+_PORT: Final = 8725
+
+
+async def stay(page: Path) -> None:
+    """Leave a sandbox running, and the panel of a device that lives in it, until cancelled.
+
+    Args:
+        page: a scanned page.
+    """
+    panel_of = find_panel()
+    pipelines = find_pipelines()
+    console = Console()
+    with TemporaryDirectory(prefix="mailslot-demo-") as folder, _listener() as listener:
+        async with run_sandbox() as sandbox:
+            records = set_up_demo_device(Path(folder), sandbox)
+            sections = [each.section for each in pipelines if each.section is not None]
+            async with open_device(records, sections) as device:
+                with console.status("Somebody signs in, a scan is accepted, a fax comes in …"):
+                    await live(device, sandbox, page)
+                panel = ("panel", partial(panel_of(device).serve, listener))
+                service = Service(device, pipelines, ServiceManager.of({}, os.getpid()), more=[panel])
+                address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+                # Whichever way it ends, the folder with its keys goes too.
+                with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+                    stopped = partial(signalled, device, signals)
+                    await service.run(stopped, partial(_tell, console, address, sandbox, Path(folder)))
+
+
+def _tell(console: Console, address: str, sandbox: Sandbox, folder: Path) -> None:
+    """Say what there is to be tried."""
+    console.print(
+        f"\nThe panel is open at [bold]{address}[/bold]   password: [bold]{PASSWORD}[/bold]\n\n"
+        "  • Faxes and alarms work: press Connection Test.\n"
+        "  • A scan waits, since the token for sending was revoked: see why, get it again, and watch it leave.\n"
+        "  • E-mail Print has never had a token: get one, then check for mail.\n"
+    )
+    console.print("Signing in leads to the provider of the sandbox, where everybody may. Press Ctrl-C to end.\n")
+    for name, endpoint in (
+        ("submission", sandbox.smtp),
+        ("", sandbox.smtps),
+        ("POP3", sandbox.pop3),
+        ("", sandbox.pop3s),
+    ):
+        console.print(f"  {name:12}{endpoint}", highlight=False)
+    console.print(f"  {'home folder':12}{folder}", highlight=False)
+
+
+def _listener() -> socket.socket:
+    """Return a socket that listens on this machine: at a port that can be remembered, where that is free."""
+    try:
+        return socket.create_server(("127.0.0.1", _PORT))
+    except OSError:
+        return socket.create_server(("127.0.0.1", 0))

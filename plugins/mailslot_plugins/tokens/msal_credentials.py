@@ -1,0 +1,100 @@
+"""The ways to tokens that MSAL knows and mailslot wants: an application's, and a machine's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+import msal
+
+from mailslot.errors import InputError
+from mailslot_plugins.tokens.msal_http import ManagedIdentityHttp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mailslot.oauth.client import OAuthClient
+    from mailslot_plugins.tokens.msal_http import MsalHttp
+
+PATIENCE: Final = 10.0
+"""Seconds for what is on the machine itself, or is not."""
+
+_ENDPOINT: Final = "/oauth2/v2.0/token"  # behind the authority, as MSAL calls a tenant's address
+
+
+class MsalCredential(Protocol):
+    """A way to tokens: MSAL's client, and what it asks over. All of it blocks."""
+
+    @property
+    def http(self) -> MsalHttp:
+        """What it asks over."""
+        ...
+
+    def acquire(self) -> Mapping[str, Any]:
+        """Return what MSAL returns: a token, from its memory where it has one, or an error."""
+        ...
+
+
+class Application:
+    """The way of an application that is registered with Entra.
+
+    Args:
+        client: the application.
+        http: to Entra.
+        credential: how it proves itself, as MSAL takes it.
+    """
+
+    def __init__(self, client: OAuthClient, http: MsalHttp, credential: Mapping[str, object]) -> None:
+        self.http = http
+        self._scopes = list(client.scopes)
+        make: Any = msal.ConfidentialClientApplication
+        # No partial: it would show the credential to whoever shows it.
+        self._make: Callable[[], Any] = lambda: make(
+            client.client_id,
+            client_credential=credential,
+            authority=_authority(client),
+            # The authority is the administrator's own choice; without this, Microsoft's public cloud is asked about it.
+            instance_discovery=False,
+            http_client=http,
+        )
+        self._client: Any = None
+
+    def acquire(self) -> Mapping[str, Any]:
+        """Return what MSAL returns."""
+        if self._client is None:
+            self._client = self._make()  # this asks already, for the tenant's endpoints
+        return cast("Mapping[str, Any]", self._client.acquire_token_for_client(scopes=self._scopes))
+
+
+class ManagedIdentity:
+    """The way of a machine in Azure, or one that Azure Arc looks after.
+
+    Args:
+        client: for its scopes.
+        identity: the client id of one of several identities; empty for the machine's own.
+    """
+
+    def __init__(self, client: OAuthClient, identity: str) -> None:
+        self.http = ManagedIdentityHttp(PATIENCE)
+        # There is no scope in this protocol, only the resource that a token is for.
+        self._resource = client.scopes[0].removesuffix("/.default")
+        chosen: Any = (
+            msal.UserAssignedManagedIdentity(client_id=identity) if identity else msal.SystemAssignedManagedIdentity()
+        )
+        self._client: Any = msal.ManagedIdentityClient(chosen, http_client=self.http)
+
+    def acquire(self) -> Mapping[str, Any]:
+        """Return what MSAL returns."""
+        return cast("Mapping[str, Any]", self._client.acquire_token_for_client(resource=self._resource))
+
+
+def _authority(client: OAuthClient) -> str:
+    client.provider.check_flow("app")
+    endpoint = client.provider.endpoints.token
+    if not endpoint.endswith(_ENDPOINT):
+        raise InputError(
+            f"The token source msal knows Microsoft's token service alone, and {client.provider.name} is none: set "
+            "provider to microsoft365, or token_endpoint to a tenant's.",
+            stage="token",
+            cause="not_configured",
+        )
+    return endpoint.removesuffix(_ENDPOINT)

@@ -1,0 +1,409 @@
+"""The token source of a record: its access token, renewed in time, once, and never lost.
+
+Renewal is a transaction: lock over all tasks and processes, read again, adopt what another has written, else renew,
+write, and only then use. Where the provider gives a new renewal token for each old one, an answer that is lost loses
+the grant; so a request, once sent, is finished and written down even if the caller is cancelled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import random
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from anyio.to_thread import run_sync
+
+from mailslot.errors import MailError, TokenError
+from mailslot.oauth.failures import CONFIRM_AFTER, FailureMemory
+from mailslot.oauth.grant import why_not_here
+from mailslot.oauth.origin import bind_origin, resolve_origin, why_not_renewed
+from mailslot.oauth.refresh_attempts import Refresh, is_refused
+from mailslot.oauth.revocation import Revocation, revoke
+from mailslot.oauth.shielding import shielded
+from mailslot.oauth.timing import (
+    WEEK,
+    Clocks,
+    Timing,
+    forced_pause,
+    lifetime,
+    timing_of_stored,
+)
+from mailslot.oauth.token_errors import Remedy, TokenServiceError
+from mailslot.oauth.unsaved import Unsaved
+from mailslot.sasl.credentials import AccessToken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mailslot.oauth.client import OAuthClient
+    from mailslot.oauth.flow import Flow, Person
+    from mailslot.oauth.grant import Failure, Grant, GrantStore
+    from mailslot.oauth.http import TokenHttp
+    from mailslot.oauth.location import Location
+    from mailslot.wire.secret import Secret
+
+_LONGEST_ATTEMPT: Final = 90.0
+"""Seconds after which a request is given up that nobody can cancel."""
+
+logger = logging.getLogger(__name__)
+
+
+class GrantSource:
+    """The `mailslot.sasl.credentials.TokenSource` of a record; one for each record in a process.
+
+    Args:
+        record: the record's name, for the log.
+        store: where its grant is kept.
+        flow: how it is obtained and renewed; for a grant that is there, the flow that it names.
+        client: who we are to the provider.
+        http: open for as long as this is used.
+        clocks: the device's clocks.
+        locate: tells, in a thread, where this is, since a copy of a home folder renews nothing; None: it may be any.
+        random: gives a number from 0 to 1, so that devices do not all act at once.
+    """
+
+    def __init__(
+        self,
+        record: str,
+        store: GrantStore,
+        flow: Flow,
+        client: OAuthClient,
+        http: TokenHttp,
+        *,
+        clocks: Clocks | None = None,
+        locate: Callable[[], Location] | None = None,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self._record = record
+        self._store = store
+        self._flow = flow
+        self._client = client
+        self._http = http
+        self._clocks = clocks or Clocks()
+        self._locate = locate
+        self._random = random
+        self._settings = settings_digest(client, flow.name)
+        self._given: Secret | None = None
+        self._timings: dict[Secret, Timing] = {}
+        self._failures = FailureMemory(self._clocks, random)
+        self._on_disk: Grant | None = None
+        self._unsaved: Unsaved | None = None
+
+    @property
+    def fault(self) -> MailError | None:
+        """Why the newest grant is in memory only; None where it is on the disk."""
+        return None if self._unsaved is None else self._unsaved.error
+
+    def take_over(self, former: GrantSource) -> None:
+        """Take the place of another source of the same record, whose settings were others.
+
+        What that one has renewed and could not write is in its memory alone; it is written by this one.
+        """
+        self._unsaved = former._unsaved
+
+    async def token(self, *, force: bool = False, ignore_backoff: bool = False) -> AccessToken:
+        """Give the access token; renewed first where it ends soon, or where it was refused.
+
+        A token that has not ended is given even if it could not be renewed.
+
+        Args:
+            force: a mail server refused the token given last. One that another task or process has obtained since
+                then is given instead; else it is renewed, but if it came of such a renewal itself, not at once.
+            ignore_backoff: whether the provider is asked even where it has refused and is not to be asked again yet:
+                a person wants to know.
+
+        Raises:
+            MailError: cause `token_not_retrieved`, `token_not_renewable`, or that of the failed renewal; or the
+                store cannot be used, with its own. A failure that only a new grant or other settings can help is
+                remembered, and raised again without asking the provider.
+        """
+        given = self._given
+        grant = self._newest(await self._load())
+        refused = (given or grant.access_token) if force else None
+        if self._unsaved is None and not self._is_due(grant, refused):
+            return self._give(grant)
+        try:
+            async with self._store.lock():
+                return self._give(await self._refresh_if_due(refused, ignore_backoff=ignore_backoff))
+        except MailError as error:
+            grant = self._newest(await self._load())
+            if not self._is_usable(grant, refused):
+                raise
+            logger.info("%s: the token was not renewed, and is used while it lasts: %s", self._record, error)
+            return self._give(grant)
+
+    async def refresh_if_idle(self) -> bool:
+        """Renew a grant that was not used for a week, lest it die of disuse; for a service to call now and then.
+
+        Returns:
+            whether that was due.
+
+        Raises:
+            MailError: as for `token`.
+        """
+        stored = await self._load()
+        if stored is None or (self._unsaved is None and not self._is_idle(self._newest(stored))):
+            return False
+        await self.token()
+        return True
+
+    async def obtain(self, person: Person) -> Grant:
+        """Obtain a new grant, and keep it in the place of the old one.
+
+        Args:
+            person: whoever signs in.
+
+        Raises:
+            MailError: there is none, or it could not be kept; the old one is as it was.
+        """
+        client = await self._known_client()
+        grant = await self._flow.obtain(client, self._http, person)
+        return await shielded(
+            partial(self._begin, replace(bind_origin(grant, client.provider), settings=self._settings))
+        )
+
+    async def forget(self) -> None:
+        """Delete the grant here, and tell the provider; see `delete`."""
+        await self.delete()
+
+    async def delete(self) -> Revocation:
+        """Revoke the grant at the provider where it can be, and delete it here in any case.
+
+        Returns:
+            whether the provider was told.
+
+        Raises:
+            MailError: it could not be deleted here.
+        """
+        async with self._store.lock():
+            try:
+                stored = await self._load()
+                if stored is None:
+                    return Revocation(notified=False, sentence="There was no token.")
+                grant = resolve_origin(self._newest(stored), self._settings)
+                if why_not_here(grant, await self._here()) is not None:
+                    sentence = "The provider was not told: the token is in use where this home folder was copied from."
+                    return Revocation(notified=False, sentence=sentence)
+                return await revoke(grant, await self._known_client(), self._http)
+            except MailError as error:
+                return Revocation(notified=False, sentence=f"The provider was not told: {error}")
+            finally:
+                await shielded(self._end)
+
+    async def _load(self) -> Grant | None:
+        """Return what is on disk; where that cannot be read, what should be there, if that is known."""
+        try:
+            return await self._store.load()
+        except MailError:
+            if self._unsaved is None:
+                raise
+            return self._unsaved.over
+
+    def _newest(self, stored: Grant | None) -> Grant:
+        if stored is None:
+            raise TokenError("No token has been obtained yet.", cause="token_not_retrieved")
+        unsaved = self._unsaved
+        return unsaved.grant if unsaved is not None and unsaved.is_newer_than(stored) else stored
+
+    def _give(self, grant: Grant) -> AccessToken:
+        if grant.access_token is None:
+            raise TokenError("The token has not been fetched yet.", cause="token_not_retrieved")
+        self._given = grant.access_token
+        return AccessToken(grant.access_token, grant.expires_at)
+
+    def _timing(self, grant: Grant) -> Timing:
+        if grant.access_token is None:
+            return Timing.unknown()
+        if grant.access_token not in self._timings:
+            self._note(grant, timing_of_stored(grant, self._clocks, self._http.skew, self._random()))
+        return self._timings[grant.access_token]
+
+    def _is_usable(self, grant: Grant, refused: Secret | None) -> bool:
+        if grant.access_token is None or grant.access_token == refused:
+            return False
+        return self._clocks.monotonic() < self._timing(grant).ends
+
+    def _is_due(self, grant: Grant, refused: Secret | None) -> bool:
+        timing, now = self._timing(grant), self._clocks.monotonic()
+        if now >= timing.renew_at:
+            return True
+        if refused is not None and grant.access_token == refused:
+            return now - timing.issued >= forced_pause(grant.forced)
+        return self._is_idle(grant)
+
+    def _is_idle(self, grant: Grant) -> bool:
+        age = self._clocks.monotonic() - self._timing(grant).issued
+        return grant.refresh_token is not None and age >= WEEK
+
+    async def _refresh_if_due(self, refused: Secret | None, *, ignore_backoff: bool) -> Grant:
+        """Under the lock: write what is still to be written, adopt what another wrote, or renew."""
+        self._on_disk = await self._load()
+        grant = self._newest(self._on_disk)
+        if self._unsaved is not None:
+            if self._unsaved.is_newer_than(self._on_disk):
+                await shielded(partial(self._keep, grant))
+            else:
+                self._unsaved = None
+        if not self._is_due(grant, refused):
+            return grant
+        if (elsewhere := why_not_here(grant, await self._here())) is not None:
+            raise elsewhere
+        grant = resolve_origin(grant, self._settings)
+        forced = refused is not None and grant.access_token == refused
+        if not ignore_backoff and (remembered := self._failures.recall(grant, self._settings)) is not None:
+            raise remembered
+        return await self._refresh(grant, replace(grant, forced=grant.forced + 1 if forced else 0))
+
+    async def _refresh(self, grant: Grant, asked: Grant) -> Grant:
+        """Under the lock: ask the provider.
+
+        Where it says for the first time that it does not know the refresh token, it is asked once more.
+        """
+        refresh, failure = Refresh(self._ask, asked, self._clocks), self._failure(grant)
+        try:
+            if failure is not None and failure.unconfirmed:
+                await self._clocks.sleep(self._failures.wait(failure))
+            try:
+                return await refresh.with_newest()
+            except TokenServiceError as error:
+                if not is_refused(error):
+                    raise
+                refusal = error
+            if failure is None or not (failure.unconfirmed or failure.cause == refusal.cause):
+                await shielded(partial(self._keep_failure, self._failures.note_unconfirmed(refusal)))
+                await self._clocks.sleep(CONFIRM_AFTER)
+                try:
+                    return await refresh.with_newest()
+                except TokenServiceError as error:
+                    if not is_refused(error):
+                        raise
+            return await refresh.with_previous(refusal)
+        except TokenError as error:
+            await shielded(partial(self._remember, error))
+            raise
+
+    async def _ask(self, grant: Grant) -> Grant:
+        return await shielded(partial(self._ask_and_keep, grant))
+
+    async def _ask_and_keep(self, asked: Grant) -> Grant:
+        here = await self._here()
+        # The lifetime begins when the token is issued: before the answer has come, but not before the request.
+        issued, issued_at = self._clocks.monotonic(), self._clocks.wall()
+        renewed: Grant | None = None
+        try:
+            with anyio.move_on_after(_LONGEST_ATTEMPT):
+                client = await self._known_client()
+                if (refusal := why_not_renewed(asked, client.provider)) is not None:
+                    raise refusal
+                renewed = bind_origin(await self._flow.refresh(client, self._http, asked), client.provider)
+        except TokenServiceError as error:
+            if (rotated := asked.rotated(error.refresh_token)) is not asked:
+                await self._keep(replace(rotated, settings=self._settings))
+            raise
+        if renewed is None:
+            raise TokenServiceError(
+                f"The token service did not finish its answer within {_LONGEST_ATTEMPT:.0f} seconds.",
+                cause="token_service_unreachable",
+                kind=Remedy.WAIT,
+                answer_lost=True,
+            )
+        seconds = lifetime(renewed)
+        rotated = replace(asked, previous_refresh_token=None).rotated(renewed.refresh_token)
+        renewed = replace(
+            renewed,
+            expires_at=None if seconds is None else issued_at + seconds,
+            renewed_at=issued_at,
+            refresh_token=rotated.refresh_token,
+            previous_refresh_token=rotated.previous_refresh_token,
+            settings=self._settings,
+            failure=None,
+            location=here,
+            forced=asked.forced,
+            # What the settings name by now for giving it up was not known when it was given.
+            revocation_origin=asked.revocation_origin,
+        )
+        self._note(renewed, Timing.since(issued, seconds, self._random()))
+        await self._keep(renewed)
+        logger.info("%s: the token was renewed", self._record)
+        return renewed
+
+    async def _here(self) -> Location | None:
+        return None if self._locate is None else await run_sync(self._locate)
+
+    async def _known_client(self) -> OAuthClient:
+        if self._client.provider.needs_discovery:
+            from mailslot.oauth.discovery import complete_provider  # noqa: PLC0415 - loads authlib, and few need it
+
+            provider = await complete_provider(self._client.provider, self._http)
+            self._client = replace(self._client, provider=provider)
+        return self._client
+
+    def _note(self, grant: Grant, timing: Timing) -> None:
+        if grant.access_token is not None:
+            # A task that is late may still ask for the one before.
+            latest = list(self._timings.items())[-1:]
+            self._timings = dict([*latest, (grant.access_token, timing)])
+
+    async def _keep(self, grant: Grant) -> None:
+        """Under the lock: write; what the disk does not take stays in memory, and is written when it can be."""
+        try:
+            await self._store.save(grant)
+        except MailError as error:
+            logger.error(  # noqa: TRY400 - a full disk is no bug: no traceback
+                "%s: what has changed of the token is in memory only, until it can be written: %s", self._record, error
+            )
+            self._unsaved = Unsaved(self._on_disk, grant, error)
+        else:
+            self._on_disk, self._unsaved = grant, None
+
+    async def _begin(self, grant: Grant) -> Grant:
+        async with self._store.lock():
+            grant = replace(grant, location=await self._here())
+            await self._store.save(grant)
+            self._on_disk, self._unsaved = grant, None
+            self._note(grant, Timing.since(self._clocks.monotonic(), lifetime(grant), self._random()))
+        return grant
+
+    async def _end(self) -> None:
+        self._unsaved = self._given = None
+        await self._store.delete()
+
+    def _failure(self, grant: Grant) -> Failure | None:
+        """Return why the last refresh failed, where that was under the settings of now."""
+        return grant.failure if grant.settings == self._settings else None
+
+    async def _remember(self, error: TokenError) -> None:
+        """Under the lock: note why a renewal failed. No token is dropped."""
+        logger.warning("%s: the token could not be renewed (%s): %s", self._record, error.cause, error)
+        await self._keep_failure(self._failures.note(self._failure(self._newest(self._on_disk)), error))
+
+    async def _keep_failure(self, failure: Failure) -> None:
+        grant = resolve_origin(self._newest(self._on_disk), self._settings)
+        await self._keep(replace(grant.failed(failure), settings=self._settings))
+
+
+def settings_digest(client: OAuthClient, flow: str) -> str:
+    """Return a digest of what a renewal depends on, secrets included, so it is kept in the vault only.
+
+    A failure that was remembered counts until this changes.
+    """
+    secrets = [client.client_secret, client.certificate.key if client.certificate is not None else None]
+    endpoints = client.provider.endpoints
+    facts = [
+        flow,
+        client.provider.id,
+        endpoints.issuer,
+        endpoints.token,
+        client.tenant,
+        client.client_id,
+        client.account,
+        *client.scopes,
+        client.certificate.certificate if client.certificate is not None else None,
+        *(None if secret is None else secret.reveal() for secret in secrets),
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

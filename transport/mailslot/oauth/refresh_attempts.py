@@ -1,0 +1,79 @@
+"""How often a refresh is tried at once, and with which refresh token."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from mailslot.oauth.token_errors import Remedy, TokenServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mailslot.oauth.grant import Grant
+    from mailslot.oauth.timing import Clocks
+
+_AGAIN: Final = (0.5, 3.0)
+"""Seconds before a request whose answer was lost is made again."""
+
+_WITHIN: Final = 60.0
+"""Seconds from the first request; providers that forgive a refresh token's second use do so for about as long."""
+
+
+class Refresh:
+    """One refresh, in as many requests as it takes.
+
+    Args:
+        attempt: makes one request, with the refresh token of the grant that it is given.
+        grant: the grant.
+        clocks: the device's clocks.
+    """
+
+    def __init__(self, attempt: Callable[[Grant], Awaitable[Grant]], grant: Grant, clocks: Clocks) -> None:
+        self._attempt = attempt
+        self._grant = grant
+        self._clocks = clocks
+
+    async def with_newest(self) -> Grant:
+        """Refresh with the newest refresh token; where the answer was lost, ask at most twice more.
+
+        An answer that gives no usable access token may bring a new refresh token all the same. It is used from then
+        on, since a strict provider ends a grant whose old one is used again (RFC 9700 section 4.14.2).
+
+        Raises:
+            TokenError: it could not be refreshed.
+        """
+        begun, pauses = self._clocks.monotonic(), iter(_AGAIN)
+        while True:
+            try:
+                return await self._attempt(self._grant)
+            except TokenServiceError as error:
+                self._grant = self._grant.rotated(error.refresh_token)
+                pause = max(next(pauses, _WITHIN), error.retry_after or 0.0)
+                if not error.answer_lost or self._clocks.monotonic() - begun + pause >= _WITHIN:
+                    raise
+            await self._clocks.sleep(pause)
+
+    async def with_previous(self, refusal: TokenServiceError) -> Grant:
+        """Refresh with the refresh token before the newest, which the provider has refused for good.
+
+        The newest is unknown to a service that came back from a backup. There is nothing to lose then: a provider that
+        ends a grant whose refresh token is used twice has ended this one already.
+
+        Raises:
+            TokenError: `refusal`, or why nobody could be asked.
+        """
+        if self._grant.previous_refresh_token is None:
+            raise refusal
+        self._grant = replace(
+            self._grant, refresh_token=self._grant.previous_refresh_token, previous_refresh_token=None
+        )
+        try:
+            return await self.with_newest()
+        except TokenServiceError as second:
+            raise second if second.kind is Remedy.WAIT else refusal from None
+
+
+def is_refused(error: TokenServiceError) -> bool:
+    """Whether the provider says that it does not know the refresh token, or knows it no longer."""
+    return error.kind is Remedy.NEW_GRANT and error.error in {"invalid_grant", None}

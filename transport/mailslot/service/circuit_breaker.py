@@ -1,0 +1,151 @@
+"""Whether a record's way to its server is open: one probe for all its jobs, and none while only a person can help."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Final
+
+from anyio.to_thread import run_sync
+
+from mailslot.errors import MailError
+from mailslot.oauth.grant import Grant, why_not_here
+from mailslot.slots.grant_store import FIELD
+from mailslot.slots.slot import find_slot
+from mailslot.vault.durable import stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mailslot.service.disposition import DeliveryFailure
+    from mailslot.slots.records import Records
+
+RESTS: Final = (15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0)
+"""Seconds before a server that is in trouble is tried again, the first time, the second and so on."""
+
+LONGER_RESTS: Final = {"too_many_connections": 60.0, "login_delay": 300.0, "sending_limit_reached": 3600.0}
+"""What is the least for a cause."""
+
+ASKED_AGAIN: Final = 3600.0
+"""Seconds after which it is tried whether an administrator has acted, or a token service has recovered."""
+
+SOURCE_ASKED_AGAIN: Final = 120.0
+"""Seconds after which tokens from outside of the device are asked for again, since nothing here tells of them."""
+
+
+class CircuitBreaker:
+    """One record's.
+
+    Args:
+        monotonic: seconds that nobody sets.
+        random: gives a number from 0 to 1.
+
+    Attributes:
+        trouble: why it is not open; None where it is.
+    """
+
+    def __init__(self, monotonic: Callable[[], float], random: Callable[[], float] = random.random) -> None:
+        self.trouble: DeliveryFailure | None = None
+        self._monotonic = monotonic
+        self._random = random
+        self._failures = 0
+        self._until: float | None = None
+
+    @property
+    def may_try(self) -> bool:
+        """Whether a job may be tried now."""
+        return self.trouble is None or (self._until is not None and self._monotonic() >= self._until)
+
+    @property
+    def needs_operator(self) -> bool:
+        """Whether somebody must act first."""
+        return self.trouble is not None and self.trouble.disposition == "hold"
+
+    def wait(self) -> float | None:
+        """Return for how many seconds it is not open; None until somebody acts."""
+        if self.may_try:
+            return 0.0
+        return None if self._until is None else self._until - self._monotonic()
+
+    def trip(self, trouble: DeliveryFailure, *, foreign_tokens: bool = False) -> float | None:
+        """Close it; return for how many seconds, None until somebody acts.
+
+        Args:
+            trouble: why.
+            foreign_tokens: whether the record's tokens come from outside of the device.
+        """
+        self.trouble = trouble
+        if trouble.disposition == "hold":
+            self._failures = 0
+            elsewhere = trouble.by_administrator or trouble.cause == "token_update_failed"
+            pause = SOURCE_ASKED_AGAIN if foreign_tokens else ASKED_AGAIN if elsewhere else None
+            self._until = None if pause is None else self._monotonic() + pause
+            return None
+        rest = RESTS[min(self._failures, len(RESTS) - 1)]
+        self._failures += 1
+        rest = max(rest, LONGER_RESTS.get(trouble.cause, 0.0)) * (1 + 0.2 * (2 * self._random() - 1))
+        self._until = self._monotonic() + rest
+        return rest
+
+    def reset(self) -> bool:
+        """Open it; return whether it was not."""
+        was_closed = self.trouble is not None
+        self.trouble = self._until = None
+        self._failures = 0
+        return was_closed
+
+
+class SettingsWatch:
+    """Tells when a record's settings or secrets are others than before, whoever changed them.
+
+    Nobody is asked but the disk: the times of three files and, where one of them is another, what is in them. A token
+    that was only renewed is the same; one that can be renewed again is another.
+
+    Args:
+        records: the home folder.
+        record: the record.
+    """
+
+    def __init__(self, records: Records, record: str) -> None:
+        self._records = records
+        self._record = record
+        self._stamps: object = None
+        self._state: object = None
+        self._works = True
+
+    async def changed(self) -> bool:
+        """Return whether something is other than when this was called last; True the first time."""
+        return await run_sync(self._changed)
+
+    def _changed(self) -> bool:
+        stamps = [stamp(self._records.home / name) for name in ("mailslot.toml", "vault", "key")]
+        if stamps == self._stamps:
+            return False
+        self._stamps = stamps
+        try:
+            state, works = self._read()
+        except MailError:
+            # A file that cannot be used leaves in use what was; see `mailslot.slots.connector.Connector`.
+            return False
+        changed = state != self._state or (works and not self._works)
+        self._state, self._works = state, works
+        return changed
+
+    def _read(self) -> tuple[object, bool]:
+        settings = self._records.settings.load()
+        pop_slot = settings[self._record].pop_slot
+        records = [self._record] if pop_slot is None else [self._record, find_slot(pop_slot).record]
+        secrets = [self._secrets(record) for record in records]
+        return [(settings[each], kept) for each, (kept, _) in zip(records, secrets, strict=True)], secrets[0][1]
+
+    def _secrets(self, record: str) -> tuple[object, bool]:
+        read = self._records.vault.read
+        try:
+            kept = read(record, FIELD)
+            grant = None if kept is None else Grant.from_secret(kept)
+            passwords = read(record, "password"), read(record, "client_secret")
+        except (MailError, ValueError):
+            return "unreadable", False
+        if grant is None:
+            return (None, *passwords), True
+        elsewhere = why_not_here(grant, self._records.tokens.store(record).locate())
+        return (grant.obtained_at, *passwords), grant.failure is None and elsewhere is None

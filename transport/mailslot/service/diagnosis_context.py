@@ -1,0 +1,28 @@
+"""What is known besides the error that a session ended with, so that its cause is that of the connection test."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from mailslot.diagnosis.context import DiagnosisContext
+from mailslot.errors import MailError
+
+if TYPE_CHECKING:
+    from mailslot.service.device import Device
+    from mailslot.slots.connection_profile import ConnectionProfile
+
+
+async def context_of(device: Device, access: ConnectionProfile) -> DiagnosisContext:
+    """Return what is known of a record.
+
+    Args:
+        device: the device.
+        access: how the session was opened.
+    """
+    grant = None
+    if access.settings.authentication == "oauth2":
+        # Where the grant cannot be read, the error that is to be explained says so.
+        with suppress(MailError):
+            grant = await device.records.tokens.store(access.record).load()
+    return DiagnosisContext.of(access, grant, device.now())

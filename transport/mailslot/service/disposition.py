@@ -1,0 +1,67 @@
+"""What becomes of a job, and of its record, when something goes wrong: by its cause, else by where it went wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from mailslot.diagnosis.causes import CAUSES
+from mailslot.errors import RecipientsRefusedError
+
+if TYPE_CHECKING:
+    from mailslot.diagnosis.catalogue import Explanation
+    from mailslot.diagnosis.causes import Disposition
+    from mailslot.errors import MailError, Stage
+
+OPENING: Final[frozenset[Stage]] = frozenset(
+    {"resolve", "connect", "tls", "greeting", "capabilities", "token", "sign_in"}
+)
+"""The stages before anything is said of a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFailure:
+    """What went wrong, and what comes of it.
+
+    Attributes:
+        disposition: what becomes of the job, and of the others of its record.
+        cause: an id of the catalogue of causes.
+        sentence: the same for people.
+        reply: the server's words; empty where there were none.
+        by_administrator: whether the administrator of the mail service must act, of which this device is not told.
+    """
+
+    disposition: Disposition
+    cause: str
+    sentence: str
+    reply: str = ""
+    by_administrator: bool = False
+
+
+def judge(error: MailError, said: Explanation) -> DeliveryFailure:
+    """Return what comes of an error.
+
+    Args:
+        error: what went wrong on the way of a job.
+        said: its diagnosis, in words.
+    """
+    reply = "" if error.reply is None else str(error.reply)
+    return DeliveryFailure(
+        _disposition(error, said.cause), said.cause, said.message, reply, said.actor == "administrator"
+    )
+
+
+def _disposition(error: MailError, cause: str) -> Disposition:
+    if error.in_doubt:
+        return "in_doubt"
+    told = CAUSES[cause].disposition
+    if told in {"hold", "back_off"}:
+        return told
+    if error.stage in OPENING:
+        signing_in = error.stage in {"token", "sign_in"}
+        return "hold" if signing_in and not error.retryable else "back_off"
+    if error.retryable:
+        # A sender that is put off is put off for every job; a recipient or a message is not.
+        of_all = error.stage == "envelope" and not isinstance(error, RecipientsRefusedError)
+        return "back_off" if of_all else "defer"
+    return told or "fail"

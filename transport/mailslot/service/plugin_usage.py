@@ -1,0 +1,94 @@
+"""What puts each plugin to use: the settings of records and sections, the tokens that are there, and the service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anyio.to_thread import run_sync
+
+from mailslot.errors import MailError
+from mailslot.service.panel import PANELS
+from mailslot.slots.flows import TOKEN_SOURCES, flow_name
+from mailslot.slots.section import PIPELINES, find_section
+from mailslot.slots.settings import Settings, keys_for
+from mailslot.slots.slot import PROTOCOLS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+
+    from mailslot.slots.keys import Key
+    from mailslot.slots.records import Records
+    from mailslot.slots.toml_file import SettingsFile
+
+Plugin = tuple[str, str]
+"""The group and the name of an entry point."""
+
+
+class PluginUsage:
+    """What puts plugins to use.
+
+    Attributes:
+        fault: why what the settings say is not known; empty where it is.
+    """
+
+    def __init__(self) -> None:
+        self._by: dict[Plugin, list[str]] = {}
+        self.fault = ""
+
+    def of(self, group: str, name: str) -> list[str]:
+        """Return what uses a plugin: records, sections, and ``serve``; in this order."""
+        always = {PIPELINES: ["serve"], PANELS.name: ["serve --listen"]}
+        return [*self._by.get((group, name), ()), *always.get(group, ())]
+
+    def add(self, plugin: Plugin, who: str) -> None:
+        """Note that something uses a plugin."""
+        users = self._by.setdefault(plugin, [])
+        if who not in users:
+            users.append(who)
+
+
+async def find_plugin_usage(file: SettingsFile, records: Callable[[], Records]) -> PluginUsage:
+    """Return what the settings of a device put to use; where they cannot be read, `PluginUsage.fault` says why.
+
+    Args:
+        file: the settings.
+        records: opens what keeps the tokens, for which packages may be missing.
+    """
+    found = PluginUsage()
+    try:
+        settings = await run_sync(file.current)
+    except MailError as error:
+        found.fault = str(error)
+        return found
+    for record, values in settings.records.items():
+        if values == Settings():
+            continue
+        oauth2 = values.authentication == "oauth2"
+        keys = keys_for(PROTOCOLS[record])
+        for plugin in _named(keys, {key: getattr(values, key) for key in keys if oauth2 or key != "token_source"}):
+            found.add(plugin, record)
+        if oauth2 and values.token_source is None and (flow := await _flow(records, record, values)):
+            found.add((TOKEN_SOURCES.name, flow), record)
+    for name, table in settings.sections.items():
+        section = await run_sync(find_section, name)
+        for plugin in _named(section.keys, table) if section is not None else ():
+            found.add(plugin, name)
+    return found
+
+
+def _named(keys: Mapping[str, Key], values: Mapping[str, Any]) -> Iterator[Plugin]:
+    for key, value in values.items():
+        plugins = keys[key].plugins
+        if plugins is not None and value is not None:
+            yield from plugins(value)
+
+
+async def _flow(records: Callable[[], Records], record: str, settings: Settings) -> str | None:
+    """Return the flow that the record's token is renewed by, else the one that would get it."""
+    try:
+        grant = await records().tokens.store(record).load()
+        return flow_name(settings) if grant is None else grant.flow
+    except (MailError, ModuleNotFoundError):
+        # What would tell is not installed, not complete, or not to be read; the settings' own word is left.
+        return settings.flow

@@ -1,0 +1,189 @@
+"""Polls a record for as long as the service runs: at its interval, on a clock that nobody sets, and when mail comes."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from mailslot.containment import Contained
+from mailslot.errors import InputError, MailError
+from mailslot.service.handling import handle_waiting, next_due
+from mailslot.service.poller import poll_once
+from mailslot.slots.maildrop import PushingMaildrop, maildrop_of
+from mailslot.spool.errors import SpoolError
+
+if TYPE_CHECKING:
+    from mailslot.service.device import Device
+    from mailslot.service.pipeline import Pipeline
+    from mailslot.service.poll_report import PollReport
+
+_MINUTE: Final = 60.0
+_FIRST_PAUSE: Final = 60.0
+"""Seconds after a failure that may pass by itself; twice as many after each further one, up to the interval."""
+
+_BUSY_PAUSE: Final = 15.0
+_LEAST_PAUSE: Final = 2.0
+"""Seconds between two polls that the server calls for; what comes in between is fetched by the next one."""
+
+_FIRST_WATCH_PAUSE: Final = 5.0
+"""Seconds after which a watch that broke off is resumed; twice as many after each further one, up to 15 minutes, and a
+minute at least where it does not pass by itself: a new token is no change of the settings."""
+_LONGEST_WATCH_PAUSE: Final = 900.0
+
+_STEADY_WATCH: Final = 600.0
+"""Seconds after which a watch has worked well."""
+
+_LONGEST_WAIT: Final = 3600.0
+
+logger = logging.getLogger(__name__)
+
+
+class PollLoop:
+    """The polling of one record.
+
+    Args:
+        device: the device.
+        record: the record.
+        pipeline: what handles its mail.
+    """
+
+    def __init__(self, device: Device, record: str, pipeline: Pipeline) -> None:
+        self._device = device
+        self._record = record
+        self._pipeline = pipeline
+        self._interval = 0.0
+        self._polled: float | None = None
+        self._due: float | None = None
+        self._failures = 0
+        self._called = False
+        self._sleep = anyio.CancelScope()
+
+    async def run(self) -> None:
+        """Poll, and have handled what waits, until cancelled.
+
+        Raises:
+            MailError: the spool cannot be used.
+        """
+        while True:
+            await self._look_up_interval()
+            try:
+                if self._wait_for_poll() == 0:
+                    await self._poll()
+                else:
+                    await self._handle()
+            except SpoolError as error:
+                if error.cause != "spool_busy":
+                    raise
+                # Another process polls this record; what it does need not be done here.
+                logger.info("%s", error, extra={"record": self._record})
+                await self._device.pause(_BUSY_PAUSE)
+            with anyio.CancelScope() as self._sleep:
+                await self._device.pause(await self._wait())
+
+    async def watch(self) -> None:
+        """Have the maildrop tell of new mail, where it can and may, and poll then, until cancelled."""
+        pause = _FIRST_WATCH_PAUSE
+        while True:
+            began = self._device.monotonic()
+            try:
+                await self._watch_once()
+            except InputError:
+                # Polls say what is not set; a token that is missing is no setting.
+                await self._device.pause(_LONGEST_WATCH_PAUSE)
+            except MailError as error:
+                logger.warning(
+                    "New mail is not told of: %s", error, extra={"record": self._record, "cause": error.cause}
+                )
+                if self._device.monotonic() - began >= _STEADY_WATCH:
+                    pause = _FIRST_WATCH_PAUSE
+                await self._device.pause(pause if error.retryable else max(pause, _FIRST_PAUSE))
+                pause = min(2 * pause, _LONGEST_WATCH_PAUSE)
+
+    async def _watch_once(self) -> None:
+        """Watch until the settings are others; one that does not tell of mail is left alone until then."""
+        access = await self._device.accesses.profile(self._record)
+        maildrop, options = await maildrop_of(access.settings)
+        failure: Exception | None = None
+        async with anyio.create_task_group() as group:
+
+            async def end_with_the_settings() -> None:
+                await self._device.pause(math.inf)
+                group.cancel_scope.cancel()
+
+            group.start_soon(end_with_the_settings)
+            try:
+                if access.auth is not None and isinstance(maildrop, PushingMaildrop):
+                    with Contained():
+                        await maildrop.watch(access, options, self._call)
+            except Exception as error:  # noqa: BLE001 - raised below, so that no group is made of it
+                failure = error
+                group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    def _call(self) -> None:
+        """Have a poll begin soon."""
+        self._called = True
+        self._sleep.cancel()
+
+    async def _look_up_interval(self) -> None:
+        """See how often to poll; what is not set up is not polled, until its settings change."""
+        try:
+            access = await self._device.accesses.profile(self._record)
+            interval = access.settings.check_interval * _MINUTE
+        except InputError:
+            interval = 0.0
+        except MailError as error:
+            # Such as a vault that cannot be read; a poll says so at the interval.
+            logger.warning("%s", error, extra={"record": self._record, "cause": error.cause})
+            interval = self._interval
+        if interval == self._interval:
+            return
+        self._interval = interval
+        if not interval:
+            self._due = None
+        elif self._polled is None:
+            self._due = self._device.monotonic()
+        else:
+            self._due = self._polled + interval
+
+    async def _poll(self) -> None:
+        began = self._device.monotonic()
+        called, self._called = self._called, False
+        try:
+            report = await poll_once(self._device, self._record, self._pipeline)
+        except SpoolError:
+            self._called = self._called or called
+            raise
+        self._polled = began
+        self._failures = 0 if report.ok else self._failures + 1
+        pause = self._pause_after(report)
+        self._due = began + pause if pause < math.inf else None
+
+    def _pause_after(self, report: PollReport) -> float:
+        pause = self._interval or math.inf
+        if report.ok and report.left:
+            pause = 0.0
+        elif report.retryable:
+            pause = min(pause, _FIRST_PAUSE * 2 ** min(self._failures - 1, 10))
+        return max(pause, report.pause)
+
+    async def _handle(self) -> None:
+        if await next_due(self._device, self._record) == 0:
+            async with self._device.spool.ledger.polling(self._record):
+                await handle_waiting(self._device, self._record, self._pipeline)
+
+    async def _wait(self) -> float:
+        """Return how long nothing is to be done."""
+        due = await next_due(self._device, self._record)
+        return min(each for each in (due, self._wait_for_poll(), _LONGEST_WAIT) if each is not None)
+
+    def _wait_for_poll(self) -> float | None:
+        """Return in how many seconds to poll; None where nothing is due."""
+        moments = [] if self._due is None else [self._due]
+        if self._called:
+            moments.append(0.0 if self._polled is None else self._polled + _LEAST_PAUSE)
+        return max(min(moments) - self._device.monotonic(), 0.0) if moments else None

@@ -1,0 +1,351 @@
+"""A record's line to its mail server: its jobs one after the other, over a session for as long as there is work."""
+
+from __future__ import annotations
+
+import logging
+import random
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from anyio.to_thread import run_sync
+
+from mailslot.containment import Contained
+from mailslot.diagnosis.catalogue import explain
+from mailslot.diagnosis.classify import diagnose
+from mailslot.diagnosis.context import DiagnosisContext
+from mailslot.errors import InputError, MailError, NetworkError
+from mailslot.net.endpoint import Security
+from mailslot.service.circuit_breaker import CircuitBreaker, SettingsWatch
+from mailslot.service.delivery import Delivery, SessionUsage
+from mailslot.service.diagnosis_context import context_of
+from mailslot.service.disposition import DeliveryFailure, judge
+from mailslot.service.log import Repeated, described
+from mailslot.service.server_limits import remember_size
+from mailslot.slots.connector import open_smtp
+from mailslot.spool.errors import SpoolError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mailslot.diagnosis.catalogue import Explanation
+    from mailslot.service.device import Device
+    from mailslot.service.pipeline import RetryPolicies
+    from mailslot.service.sending_accounts import SendingAccount, SendingAccounts
+    from mailslot.slots.connection_profile import ConnectionProfile
+    from mailslot.spool.job import Job
+
+IDLE: Final = 5.0
+"""Seconds for which a session is kept though nothing is to be sent."""
+
+_SHORT: Final = 60.0
+_PAUSE_AFTER_FAULT: Final = 10.0
+_LONGEST_FAREWELL: Final = 3.0
+"""Seconds that a line may take to put its job in order when it is cancelled."""
+
+_OUR_FAULT: Final = "It could not be sent because of a fault of mailslot, or of a plugin; the log says more."
+
+logger = logging.getLogger(__name__)
+
+
+def _tell_nobody(sent: int, size: int) -> None:
+    """Ignore how far a message is."""
+
+
+class RecordDeliverer:
+    """Delivers the jobs of one record; whoever uses it holds the delivery lock.
+
+    Args:
+        device: the device.
+        via: the record.
+        accounts: what each account may send.
+        policies: when jobs are tried again.
+        final_timeout: seconds to wait for the answer to a whole message.
+        random: gives a number from 0 to 1.
+
+    Attributes:
+        via: the record.
+        gate: whether it is open.
+        due_at: when the next job is due, as far as is known; None for never.
+        job: the job that is on its way.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        via: str,
+        accounts: SendingAccounts,
+        policies: RetryPolicies,
+        *,
+        final_timeout: float = 600.0,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self.via = via
+        self.gate = CircuitBreaker(device.monotonic, random)
+        self.due_at: float | None = 0.0
+        self.job: Job | None = None
+        self._device = device
+        self._spool = device.spool
+        self._accounts = accounts
+        self._account: SendingAccount | None = None
+        self._final_timeout = final_timeout
+        self._watch = SettingsWatch(device.records, via)
+        self._newest = 0
+        self._repeated = Repeated(device.monotonic)
+        self._access: ConnectionProfile | None = None
+        self._nudge = anyio.Event()
+        self._stopping = False
+        self._delivery = Delivery(device.spool, device.now, random, self._words, self._persist, policies)
+
+    def wake(self) -> None:
+        """Have it look whether there is something to do."""
+        self._nudge.set()
+
+    def stop(self) -> None:
+        """Have `work` return once the transaction that goes on has ended."""
+        self._stopping = True
+        self.wake()
+
+    async def work(self) -> None:
+        """Deliver whatever is due, until `stop`."""
+        while not self._stopping:
+            try:
+                with Contained():
+                    await self._step()
+            except Exception as error:  # noqa: BLE001 - the jobs of today and tomorrow are worth more than this one's
+                known = isinstance(error, MailError)
+                if self._repeated.is_news(described(error)):
+                    logger.log(
+                        logging.WARNING if known else logging.ERROR,
+                        "Delivery has failed, and goes on in a moment: %s",
+                        described(error),
+                        extra={"record": self.via},
+                    )
+                await self._device.sleep(_PAUSE_AFTER_FAULT)
+
+    async def _step(self) -> None:
+        job = await self._next()
+        if job is None:
+            await self._nudged()
+        else:
+            await self._run(job, self._following)
+
+    async def drain(self) -> None:
+        """Deliver what is due now, and return."""
+        while not self._stopping and (job := await self._next()) is not None:
+            await self._run(job, self._next)
+
+    async def deliver(self, job_id: int, progress: Callable[[int, int], None] = _tell_nobody) -> None:
+        """Try one job, due or not.
+
+        Args:
+            job_id: the job.
+            progress: told how many octets of how many are out.
+        """
+
+        async def nothing() -> None:
+            return None
+
+        while (job := await self._spool.claim(self.via, self._device.now(), job_id=job_id)) is not None:
+            await self._run(job, nothing, progress)
+            if (await self._spool.job(job_id)).state != "queued":
+                return
+            wait = self._account.allowance.wait(self._device.now()) if self._account else 0.0
+            if wait > _SHORT:
+                return
+            await self._device.sleep(wait)
+
+    # What is next.
+
+    async def _next(self) -> Job | None:
+        """Return a job that can be tried now, `sending`; None where there is none."""
+        now = self._device.now()
+        if self.gate.trouble is not None and await self._watch.changed():
+            logger.info("The settings or the token are others now", extra={"record": self.via})
+            await self._open()
+        if self.due_at is None or self.due_at > now:
+            if not (self.gate.may_try and self.gate.needs_operator):
+                return None
+            # It is time to see whether an administrator, or a source of tokens, has acted.
+            await self._spool.release(self.via)
+        if self.gate.needs_operator and not self.gate.may_try:
+            return await self._sent_again()
+        if not self.gate.may_try or await self._must_wait(now):
+            return None
+        job = await self._spool.claim(self.via, now)
+        if job is None:
+            self.due_at = None
+        return job
+
+    async def _following(self) -> Job | None:
+        """Return the next job for the session that is open, or None after a while without one."""
+        end = self._device.monotonic() + IDLE
+        while not self._stopping and self.gate.trouble is None:
+            if (job := await self._next()) is not None:
+                return job
+            if self._device.monotonic() >= end:
+                return None
+            await self._nudged()
+        return None
+
+    async def _nudged(self) -> None:
+        if not self._stopping:
+            await self._nudge.wait()
+        self._nudge = anyio.Event()
+
+    async def _must_wait(self, now: float) -> bool:
+        """Tell whether the account has sent what it may for now."""
+        if self._account is None:
+            return False
+        wait = self._account.allowance.wait(now)
+        if wait > _SHORT:
+            sentence = "As many messages were sent as the provider allows; the rest waits until more are allowed."
+            await self._spool.suspend(self.via, "sending_limit_reached", sentence, until=now + wait)
+        return wait > 0
+
+    async def _sent_again(self) -> Job | None:
+        """While somebody must act first, hold what has come since; return what a person wants tried all the same."""
+        trouble = self.gate.trouble
+        assert trouble is not None  # noqa: S101 - the gate is shut
+        while (job := await self._spool.claim(self.via, self._device.now())) is not None:
+            if job.id <= self._newest:
+                return job
+            await self._persist(partial(self._spool.hold, job.id, trouble.cause, trouble.sentence))
+        self.due_at = None
+        return None
+
+    # A session.
+
+    async def _run(
+        self,
+        job: Job,
+        following: Callable[[], Awaitable[Job | None]],
+        progress: Callable[[int, int], None] = _tell_nobody,
+    ) -> None:
+        """Deliver a job, and those that follow while the session lasts."""
+        self.job = job
+        try:
+            # What is there now is known; what comes while this goes on is not.
+            await self._watch.changed()
+            self._access = None
+            async with AsyncExitStack() as stack:
+                stack.enter_context(Contained())
+                try:
+                    self._access = access = await self._device.accesses.profile(self.via)
+                    self._account = await self._accounts.of(access)
+                    await stack.enter_async_context(self._account.connections)
+                    opened = open_smtp(access, final_timeout=self._final_timeout)
+                    session = await stack.enter_async_context(opened)
+                except MailError as error:
+                    await self._not_opened(job, error)
+                    return
+                use = SessionUsage(session)
+                await remember_size(self._spool, self.via, access.settings.server, session.capabilities.size)
+                while not use.spent:
+                    if not await self._deliver(self.job, use, self._account, progress):
+                        return
+                    self.job = None
+                    if use.spent or (next_job := await following()) is None:
+                        return
+                    self.job = next_job
+                    if await self._watch.changed():
+                        await self._persist(partial(self._spool.requeue, next_job.id))
+                        return
+        except Exception as error:
+            if self.job is not None and not isinstance(error, MailError) and not await self._is_out(self.job):
+                # A fault of ours that one job meets must not keep the others waiting.
+                await self._delivery.apply(self.job, DeliveryFailure("defer", "unknown", _OUR_FAULT))
+            raise
+        finally:
+            await self._put_in_order()
+
+    async def _deliver(
+        self, job: Job, use: SessionUsage, account: SendingAccount, progress: Callable[[int, int], None]
+    ) -> bool:
+        """Deliver a job; return whether the session can go on with others."""
+        outcome = await self._delivery.run(job, use, account.allowance, progress)
+        if outcome.trouble is not None and outcome.trouble.disposition == "in_doubt":
+            await self._close(await self._lost())
+        elif outcome.trouble is not None and outcome.trouble.disposition in {"hold", "back_off"}:
+            await self._close(outcome.trouble)
+        elif outcome.kind in {"answered", "trouble"}:
+            # A refusal of this message shows that the record works, too.
+            await self._open()
+        return outcome.kind in {"answered", "trouble"} and self.gate.trouble is None
+
+    async def _lost(self) -> DeliveryFailure:
+        """Return what a doubt about one job is to the others."""
+        error = NetworkError("The connection was lost.", stage="data", cause="connection_lost", retryable=True)
+        return judge(error, await self._words(error))
+
+    async def _not_opened(self, job: Job, error: MailError) -> None:
+        trouble = judge(error, await self._words(error))
+        logger.warning(
+            "%s",
+            trouble.sentence,
+            extra={"job": job.id, "record": self.via, "cause": trouble.cause, "detail": error.detail},
+        )
+        if trouble.disposition not in {"hold", "back_off"}:
+            trouble = DeliveryFailure("back_off", trouble.cause, trouble.sentence, trouble.reply)
+        await self._delivery.apply(job, trouble)
+        await self._close(trouble)
+
+    async def _close(self, trouble: DeliveryFailure) -> None:
+        """Spare the record's other jobs an attempt that would fail as this one did."""
+        if trouble.disposition == "hold" and await self._watch.changed():
+            # Somebody acted while it was tried.
+            await self._open(always=True)
+            return
+        in_use = await run_sync(self._device.records.settings.current)
+        foreign = in_use.records[self.via].token_source is not None
+        rest = self.gate.trip(trouble, foreign_tokens=foreign)
+        until = None if rest is None else self._device.now() + rest
+        self._newest = max((each.id for each in await self._spool.jobs(most=1)), default=0)
+        await self._spool.suspend(self.via, trouble.cause, trouble.sentence, until=until)
+
+    async def _open(self, *, always: bool = False) -> None:
+        if self.gate.reset() or always:
+            await self._spool.release(self.via)
+            self.due_at = 0.0
+
+    async def _is_out(self, job: Job) -> bool:
+        """Whether the end of a job's message may have left: then it is in doubt, and not sent again by itself."""
+        return (await self._spool.job(job.id)).state == "in_doubt"
+
+    async def _put_in_order(self) -> None:
+        """Give back a job of which nothing left; one that may have left is in doubt, and nobody waits any more."""
+        job, self.job = self.job, None
+        if job is None:
+            return
+        with anyio.move_on_after(_LONGEST_FAREWELL, shield=True):
+            try:
+                job = await self._spool.job(job.id)
+                if job.state == "sending":
+                    await self._spool.requeue(job.id)
+                elif job.delivering:
+                    await self._spool.abandon(job.id)
+            except (SpoolError, InputError) as error:
+                # Whoever delivers next puts it in order.
+                logger.warning("A job could not be given back: %s", error, extra={"job": job.id})
+
+    async def _persist(self, write: Callable[[], Awaitable[Job]]) -> Job:
+        """Write what the server said, however long the disk refuses; until then the disk says what is true as well."""
+        while True:
+            try:
+                return await write()
+            except SpoolError as error:
+                if self._repeated.is_news(str(error)):
+                    logger.error(  # noqa: TRY400 - a full disk is no bug: no traceback
+                        "What became of a job cannot be written yet: %s", error, extra={"record": self.via}
+                    )
+            await self._device.sleep(_PAUSE_AFTER_FAULT)
+
+    async def _words(self, error: MailError) -> Explanation:
+        """Return what an error means, in words."""
+        return explain(diagnose(error, await self._circumstances()))
+
+    async def _circumstances(self) -> DiagnosisContext:
+        if self._access is None:
+            return DiagnosisContext("SMTP", "", 0, Security.NONE, "none")
+        return await context_of(self._device, self._access)

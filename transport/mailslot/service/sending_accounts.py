@@ -1,0 +1,79 @@
+"""The accounts that a device sends from: two records may share one, and then they share what it may send."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from mailslot.oauth.providers import Limits
+from mailslot.service.limits import Allowance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mailslot.slots.connection_profile import ConnectionProfile
+    from mailslot.spool.store import Store
+
+_CONNECTIONS: Final = 2
+"""At once to an account of which nothing is known; a device has no more records that send."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendingAccount:
+    """An account at a mail server.
+
+    Attributes:
+        limits: what its provider allows.
+        allowance: what it may still send.
+        connections: held while a session is open.
+    """
+
+    limits: Limits
+    allowance: Allowance
+    connections: anyio.CapacityLimiter
+
+
+class SendingAccounts:
+    """All of them.
+
+    Args:
+        store: where their counts are kept.
+        now: the wall clock.
+    """
+
+    def __init__(self, store: Store, now: Callable[[], float]) -> None:
+        self._store = store
+        self._now = now
+        self._accounts: dict[str, SendingAccount] = {}
+
+    async def of(self, access: ConnectionProfile) -> SendingAccount:
+        """Return the account behind an access.
+
+        Raises:
+            SpoolError: what it has sent cannot be read.
+        """
+        limits = Limits() if access.provider is None else access.provider.limits
+        name = f"{(access.settings.account or 'nobody').lower()} at {access.endpoint.host.lower()}"
+        known = self._accounts.get(name)
+        if known is None or known.limits != limits:
+            allowance = Allowance(limits, self._store, name)
+            await allowance.load(self._now())
+            known = SendingAccount(limits, allowance, anyio.CapacityLimiter(limits.connections or _CONNECTIONS))
+            self._accounts[name] = known
+        return known
+
+    def clock_set(self, seconds: float) -> None:
+        """Go along with a wall clock that was set."""
+        for account in self._accounts.values():
+            account.allowance.clock_set(seconds)
+
+    async def save(self) -> None:
+        """Keep all counts.
+
+        Raises:
+            SpoolError: they cannot be kept.
+        """
+        for account in self._accounts.values():
+            await account.allowance.save(self._now())

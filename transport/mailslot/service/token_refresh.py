@@ -1,0 +1,53 @@
+"""Keeps the tokens of all records alive, also of those that nobody uses for a while."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from mailslot.containment import Contained
+from mailslot.errors import InputError, MailError
+from mailslot.oauth.grant_source import GrantSource
+from mailslot.service.log import described
+from mailslot.slots.slot import PROTOCOLS
+
+if TYPE_CHECKING:
+    from mailslot.service.device import Device
+
+_HOUR: Final = 3600.0
+
+logger = logging.getLogger(__name__)
+
+
+async def refresh_tokens(device: Device) -> None:
+    """Look after all tokens once an hour, and whenever the settings have changed, until cancelled."""
+    while True:
+        for record in PROTOCOLS:
+            await refresh_when_due(device, record)
+        await device.pause(_HOUR)
+
+
+async def refresh_when_due(device: Device, record: str) -> None:
+    """Renew a record's token where that is due, and say so where its newest one cannot be kept.
+
+    What goes wrong is logged, and tried again at the next hour.
+    """
+    extra = {"record": record}
+    try:
+        with Contained():
+            source = (await device.accesses.profile(record)).source
+            if not isinstance(source, GrantSource):
+                return
+            if await source.refresh_if_idle():
+                logger.info("The token was renewed, since it was not used for a while", extra=extra)
+    except InputError:
+        # It is not set up; whoever uses it is told.
+        return
+    except MailError as error:
+        logger.warning("The token could not be looked after: %s", error, extra={**extra, "cause": error.cause})
+        return
+    except Exception as error:  # noqa: BLE001 - a source may be a plugin's, and the other records' tokens are to be kept
+        logger.error("The token could not be looked after: %s", described(error), extra=extra)  # noqa: TRY400 - no traceback
+        return
+    if source.fault is not None:
+        logger.error("The newest token is in memory only: %s", source.fault, extra=extra)

@@ -1,0 +1,61 @@
+"""What a session with a record's server needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mailslot.errors import InputError
+
+if TYPE_CHECKING:
+    import ssl
+
+    from mailslot.errors import Stage
+    from mailslot.net.endpoint import Endpoint
+    from mailslot.oauth.providers import Provider
+    from mailslot.sasl.credentials import Credentials, TokenSource
+    from mailslot.slots.settings import Settings
+    from mailslot.slots.slot import Protocol
+
+
+class NotConfiguredError(InputError):
+    """A setting without which nothing can be done is not set.
+
+    Attributes:
+        missing: its key.
+    """
+
+    def __init__(self, missing: str, sentence: str, *, stage: Stage = "resolve") -> None:
+        super().__init__(sentence, stage=stage, cause="not_configured")
+        self.missing = missing
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionProfile:
+    """All that is needed to open a session for a record.
+
+    Attributes:
+        record: the record.
+        protocol: what it is for.
+        settings: its settings, with those that are not set filled in.
+        endpoint: the server.
+        secondary: the server for when the first cannot be reached; None without one.
+        auth: who signs in, and with what; None where nobody does.
+        source: where the access token comes from; None where none is needed.
+        context: TLS settings; None for the system's authorities.
+        provider: the account's provider; None where it is not set.
+        timeout: seconds for each step.
+        pop_before: where somebody has to sign in by POP first; None where nobody has to.
+    """
+
+    record: str
+    protocol: Protocol
+    settings: Settings
+    endpoint: Endpoint
+    secondary: Endpoint | None
+    auth: Credentials | None
+    source: TokenSource | None
+    context: ssl.SSLContext | None
+    provider: Provider | None
+    timeout: float
+    pop_before: ConnectionProfile | None

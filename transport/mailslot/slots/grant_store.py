@@ -1,0 +1,114 @@
+"""Where the grant of one record is kept: a field of the vault, behind a lock of its own."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from anyio.to_thread import run_sync
+
+from mailslot.oauth.grant import Grant
+from mailslot.oauth.location import locate
+from mailslot.vault.errors import VaultError
+from mailslot.vault.lock import process_lock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+    from mailslot.oauth.location import Location
+    from mailslot.vault.vault import Vault
+
+FIELD: Final = "grant"
+"""The field of the vault that holds the grant."""
+
+WAIT: Final = 180.0
+"""How long to wait for a renewal that another process is busy with, in seconds; longer than any renewal lasts."""
+
+
+class RecordGrantStore:
+    """The `mailslot.oauth.grant.GrantStore` of a record.
+
+    Args:
+        vault: the secrets of the device.
+        record: the record.
+        lock_file: what its renewals are locked with, over all processes.
+    """
+
+    def __init__(self, vault: Vault, record: str, lock_file: Path) -> None:
+        self._vault = vault
+        self._record = record
+        self._lock_file = lock_file
+        self._turn = anyio.Lock()
+
+    async def load(self) -> Grant | None:
+        """Return the grant as it is on disk now; None where there is none.
+
+        Raises:
+            VaultError: cause `token_store_unreadable`; nothing is changed.
+        """
+        secret = await run_sync(self._vault.read, self._record, FIELD)
+        if secret is None:
+            return None
+        try:
+            return Grant.from_secret(secret)
+        except ValueError:  # what it holds is a secret, and may be quoted in the error
+            raise VaultError(
+                f"The token of {self._record} was kept by another version of mailslot: delete it and obtain it again.",
+                cause="token_store_unreadable",
+                detail="the field opens, but holds no grant",
+            ) from None
+
+    async def save(self, grant: Grant) -> None:
+        """Keep the grant; it is on disk once this returns.
+
+        Raises:
+            VaultError: it could not be written; what was there before is unharmed.
+        """
+        await run_sync(self._vault.write, self._record, {FIELD: grant.to_secret()})
+
+    async def delete(self) -> None:
+        """Delete the grant, and with a record that is damaged whatever else was in it.
+
+        Raises:
+            VaultError: it could not be deleted.
+        """
+        try:
+            await run_sync(self._vault.write, self._record, {FIELD: None})
+        except VaultError as error:
+            if error.cause != "token_store_unreadable":
+                raise
+            await run_sync(self._vault.delete, self._record)
+
+    def locate(self) -> Location:
+        """Return where this is. It blocks: call it in a thread."""
+        return locate(self._lock_file)
+
+    async def stay(self) -> bool:
+        """Have the grant renewed here from now on, wherever it was before: a person says that the device has moved.
+
+        Returns:
+            whether there is one.
+
+        Raises:
+            VaultError: it could not be read or written.
+        """
+        async with self.lock():
+            grant = await self.load()
+            if grant is None:
+                return False
+            await self.save(replace(grant, location=await run_sync(self.locate)))
+        return True
+
+    @asynccontextmanager
+    async def lock(self) -> AsyncGenerator[None]:
+        """Hold the right to renew, over all tasks and processes; whoever holds it dies without harm.
+
+        Raises:
+            VaultError: `token_store_busy`, `token_store_unwritable`.
+        """
+        # The file alone would do; with a turn of their own, tasks need not poll it.
+        async with self._turn, process_lock(self._lock_file, timeout=WAIT):
+            yield

@@ -1,0 +1,180 @@
+"""What a person meant by what was entered: an address where a name belongs, a port that a provider does not have."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from mailslot.errors import InputError
+from mailslot.net.endpoint import Security
+from mailslot.slots.presets import effective, implied_port, service_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mailslot.slots.settings import Settings
+    from mailslot.slots.slot import Protocol
+
+Values = dict[str, object | None]
+Spoken = Literal["SMTP", "POP", "IMAP"]
+
+# "pops" and "smtps" are what people write for RFC 8314's implicit TLS; the plain schemes say nothing about it.
+_SCHEMES: Final[Mapping[str, tuple[Spoken | None, Security | None]]] = {
+    "smtp": ("SMTP", None),
+    "submission": ("SMTP", None),
+    "smtps": ("SMTP", Security.TLS),
+    "submissions": ("SMTP", Security.TLS),
+    "pop": ("POP", None),
+    "pop3": ("POP", None),
+    "pops": ("POP", Security.TLS),
+    "pop3s": ("POP", Security.TLS),
+    "imap": ("IMAP", None),
+    "imaps": ("IMAP", Security.TLS),
+    "ssl": (None, Security.TLS),
+    "tls": (None, Security.TLS),
+}
+_SPEAKS: Final[Mapping[int, Security]] = {
+    465: Security.TLS,
+    587: Security.STARTTLS,
+    995: Security.TLS,
+    993: Security.TLS,
+}
+_ADDRESS: Final = re.compile(r"(?:([a-z][a-z0-9+.-]*)://)?([^/?#]*)(?:[/?#].*)?", re.IGNORECASE)
+_HOST: Final = re.compile(r"(\[[^\]]*\]|[^:]*)(?::([0-9]{0,5}))?")
+_AROUND: Final = " \t,;<>\"'"
+
+# OfficeDocs-Exchange, how-to-set-up-a-multifunction-device-or-application-to-send-email: 587 or 25 with STARTTLS.
+_MICROSOFT: Final = re.compile(
+    r"(?:.+\.)?(?:office365\.com|office365\.us|outlook\.com|partner\.outlook\.cn)\.?", re.ASCII
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NormalizedChange:
+    """What was meant.
+
+    Attributes:
+        values: the values to set.
+        notes: what is other than it was entered, a sentence each.
+    """
+
+    values: Values
+    notes: tuple[str, ...] = ()
+
+
+def normalize_change(values: Mapping[str, object | None], settings: Settings, protocol: Protocol) -> NormalizedChange:
+    """Return what a person meant by the values entered for a record.
+
+    A server may be entered with a scheme, a port, or what was copied along with it.
+
+    Args:
+        values: as they were entered, by key; None unsets.
+        settings: what is set so far.
+        protocol: what the record is for.
+
+    Raises:
+        InputError: a server's address contradicts itself, what is entered beside it, or the protocol.
+    """
+    found: Values = dict(values)
+    notes: list[str] = []
+    if "maildrop" in values:
+        settings = replace(settings, maildrop=str(values["maildrop"] or "pop3").strip().lower())
+    if isinstance(entered := values.get("server"), str):
+        found |= _server(entered, values, settings, protocol)
+        if found["server"] != entered.strip():
+            notes.append(_understood(entered, {key: found[key] for key in found if found[key] != values.get(key)}))
+    if isinstance(entered := values.get("secondary_server"), str):
+        found["secondary_server"] = _taken_apart(entered, settings, protocol, "secondary_server")[0]
+        if found["secondary_server"] != entered.strip():
+            what = _understood(entered, {"secondary_server": found["secondary_server"]})
+            notes.append(f"{what} The secondary server has the same port and encryption as the primary one.")
+    return NormalizedChange(found, tuple(notes))
+
+
+def without_port_465(settings: Settings, protocol: Protocol) -> bool:
+    """Whether SSL/TLS from the first octet is set for a server of Microsoft's, none of which speaks it for SMTP."""
+    holds = effective(settings, protocol)
+    if protocol != "SMTP" or holds.server is None or not _MICROSOFT.fullmatch(holds.server.lower()):
+        return False
+    return holds.port == 465 or holds.security is Security.TLS
+
+
+STARTTLS_ON_587: Final[Mapping[str, object]] = {"port": 587, "security": "starttls"}
+"""What holds for Microsoft's servers instead."""
+
+MICROSOFT_NOTE: Final = (
+    "Microsoft's servers take mail with STARTTLS on port 587, never with SSL/TLS on port 465: port is set to 587 and "
+    "security to starttls."
+)
+
+
+def _server(entered: str, values: Mapping[str, object | None], settings: Settings, protocol: Protocol) -> Values:
+    host, port, security = _taken_apart(entered, settings, protocol, "server")
+    found: Values = {"server": host}
+    if port is None and security is None:
+        return found
+    security = security or (_SPEAKS.get(port) if port is not None else None)
+    unset: dict[str, Any] = {key: None for key in ("port", "security") if key in values and values[key] is None}
+    settings = replace(settings, **unset)
+    if values.get("security") is None:
+        if security is not None and security is not effective(settings, protocol).security:
+            found["security"] = security.value
+    elif security is not None and str(values["security"]).strip().lower() != security.value:
+        raise _contradiction(entered, "security", values["security"])
+    if values.get("port") is None:
+        if port is None and security is not None:
+            port = implied_port(settings, protocol, security)
+        found["port"] = port
+    elif port is not None and str(values["port"]).strip() != str(port):
+        raise _contradiction(entered, "port", values["port"])
+    return found
+
+
+def _taken_apart(
+    entered: str, settings: Settings, protocol: Protocol, key: str
+) -> tuple[str, int | None, Security | None]:
+    """Return the host, and the port and the encryption as far as they are told."""
+    text = entered.strip(_AROUND)
+    if _is_literal(text):
+        return text, None, None
+    match = _ADDRESS.fullmatch(text)
+    if match is None:
+        return entered, None, None
+    scheme, rest = (match[1] or "").lower(), match[2].strip(_AROUND)
+    if scheme and scheme not in _SCHEMES:
+        raise InputError(
+            f"{scheme}:// is the address of no mail server; enter its name alone.", stage="resolve", key=key
+        )
+    if "@" in rest:
+        raise InputError("A server's name has no @ in it; a user name belongs into account.", stage="resolve", key=key)
+    speaks, security = _SCHEMES.get(scheme, (None, None))
+    wanted = (service_of(settings, protocol) or settings.maildrop).upper()
+    if speaks not in {None, wanted}:
+        hint = " Set maildrop to imap, too." if (speaks, protocol) == ("IMAP", "POP") else ""
+        raise InputError(
+            f"{scheme}:// stands for {speaks} servers, and this slot is for {wanted}.{hint}", stage="resolve", key=key
+        )
+    parts = None if _is_literal(rest) else _HOST.fullmatch(rest)
+    if parts is None:
+        return rest, None, security
+    host = parts[1].strip("[]") if _is_literal(parts[1].strip("[]")) else parts[1]
+    return host, int(parts[2]) if parts[2] else None, security
+
+
+def _is_literal(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _understood(entered: str, found: Mapping[str, object | None]) -> str:
+    said = ", ".join(f"{key}={value}" for key, value in found.items())
+    return f"{entered.strip()} was understood as {said}."
+
+
+def _contradiction(entered: str, key: str, value: object) -> InputError:
+    return InputError(f"{entered.strip()} and {key}={value} contradict each other.", stage="resolve", key="server")

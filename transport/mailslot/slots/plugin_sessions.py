@@ -1,0 +1,59 @@
+"""Sessions that plugins open: one that fails in a way of its own is named in a sentence, whoever wanted the session."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from mailslot.containment import Contained, raised
+from mailslot.entry_points import kind_and_place
+from mailslot.errors import MailError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from mailslot.errors import Stage
+
+S = TypeVar("S")
+
+
+@asynccontextmanager
+async def open_plugin_session(
+    plugin: str,
+    make: Callable[[Callable[[Stage], None]], AbstractAsyncContextManager[S]],
+    on_stage: Callable[[Stage], None] | None,
+) -> AsyncGenerator[S]:
+    """Enter what a plugin makes.
+
+    Args:
+        plugin: what people call it, such as ``"submitter told"``.
+        make: has it made, given what is to be called as each step begins.
+        on_stage: whom to tell of each step; None for nobody.
+
+    Raises:
+        MailError: on entering: the plugin's own, or cause `unknown` for whatever else it raises.
+    """
+    stage: Stage = "resolve"
+
+    def entered(name: Stage) -> None:
+        nonlocal stage
+        stage = name
+        if on_stage is not None:
+            on_stage(name)
+
+    async with AsyncExitStack() as stack:
+        try:
+            with Contained():
+                session = await stack.enter_async_context(make(entered))
+        except MailError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a plugin is somebody else's, and may fail in any way
+            raise MailError(
+                f"The {plugin} failed: it has an error of its own.",
+                stage=stage,
+                cause="unknown",
+                retryable=True,
+                detail=kind_and_place(raised(error)),
+            ) from None
+        yield session

@@ -1,0 +1,248 @@
+"""What stands in ``mailslot.toml``, checked; all that is wrong with it is found at once, with its line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from mailslot.errors import InputError
+from mailslot.slots.keys import nearest, parse_value, shown
+from mailslot.slots.section import is_broken, section_names
+from mailslot.slots.settings import SECRETS, Settings, check_combination, keys_for
+from mailslot.slots.slot import PROTOCOLS
+from mailslot.slots.toml_layout import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from mailslot.slots.keys import Key
+    from mailslot.slots.section import Section
+    from mailslot.slots.toml_layout import Path
+
+_POSITION: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+_DEEP: Final = re.compile(r"""(?<![A-Za-z0-9_-])(?:(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){128}""")
+"""A name of more parts than any table, key or host has; ``tomllib`` takes time that grows with their square."""
+
+_MOST_LINES: Final = 500
+_MOST_FAULTS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsFault:
+    """One thing that is wrong in the file.
+
+    Attributes:
+        line: where, from 1; None where it is no line's fault.
+        table: the table, such as ``"records.smtp"``; empty outside of any.
+        key: the key; empty where it is no key's fault.
+        what: what is wrong and what is allowed, in sentences.
+    """
+
+    line: int | None
+    table: str
+    key: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"[{self.table}] {self.what}" if self.table else self.what
+
+
+class SettingsFileError(InputError):
+    """The file cannot be used.
+
+    Attributes:
+        faults: all that is wrong in it; empty where it cannot be read or written at all.
+        contents: what it holds where nothing is wrong but settings that cannot stand together, else None.
+    """
+
+    def __init__(
+        self,
+        sentence: str,
+        *,
+        faults: tuple[SettingsFault, ...] = (),
+        detail: str = "",
+        contents: SettingsDocument | None = None,
+    ) -> None:
+        super().__init__(sentence, stage="resolve", cause="not_configured", detail=detail)
+        self.faults = faults
+        self.contents = contents
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsDocument:
+    """The settings in the file.
+
+    Attributes:
+        records: the settings of every record, those that are not in the file with nothing set.
+        sections: what is set in the other tables, without defaults.
+    """
+
+    records: Mapping[str, Settings] = field(default_factory=lambda: dict.fromkeys(PROTOCOLS, Settings()))
+    sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, "Mapping[str, Any]"])
+
+
+def parse_settings_document(text: str, path: str, find: Callable[[str], Section | None]) -> SettingsDocument:
+    """Return what a document holds.
+
+    Args:
+        text: the document, its lines ended by LF.
+        path: what to call it in sentences.
+        find: returns the section with a name, None where there is none.
+
+    Raises:
+        SettingsFileError: something in it is not allowed; all of it is named, as ``PATH:LINE: [TABLE] WHAT``.
+    """
+    legible, faults = _legible(text)
+    contents, mended = SettingsDocument(), None
+    if legible is not None:
+        check = _Check(layout(legible).lines, find)
+        contents = check.document(cast("dict[str, object]", tomllib.loads(legible)))
+        mended = contents if not faults and check.faults == check.combinations else None
+        faults += check.faults
+    if not faults:
+        return contents
+    faults = sorted(faults, key=lambda fault: fault.line or 0)[:_MOST_FAULTS]
+    lines = [f"{path}:{fault.line}: {fault}" if fault.line else f"{path}: {fault}" for fault in faults]
+    sentence = lines[0] if len(lines) == 1 else "\n".join([f"{path} has {len(lines)} faults:", *lines])
+    raise SettingsFileError(sentence, faults=tuple(faults), detail="\n".join(lines), contents=mended)
+
+
+def is_deep(text: str) -> bool:
+    """Whether a document has names of so many parts that it is a burden to read."""
+    return _DEEP.search(text) is not None
+
+
+def _legible(text: str) -> tuple[str | None, list[SettingsFault]]:
+    """Return the document without those lines that are wrong by themselves, and what is wrong with them.
+
+    None in its place where the rest cannot be told from what is wrong.
+    """
+    lines = text.split("\n")
+    faults: list[SettingsFault] = []
+    if is_deep(text):
+        return None, [SettingsFault(None, "", "", "tables or lists are nested too deeply.")]
+    while len(faults) < _MOST_FAULTS:
+        try:
+            tomllib.loads("\n".join([*lines, ""]))
+        except RecursionError:
+            return None, [*faults, SettingsFault(None, "", "", "tables or lists are nested too deeply.")]
+        except ValueError as error:
+            what = _POSITION.sub("", str(error)).rstrip(".")
+            number = _line(str(error), lines)
+            faults.append(SettingsFault(number, "", "", f"this is not TOML: {what[:1].lower()}{what[1:]}."))
+            if number is None or not _alone(lines[number - 1], what):
+                return None, faults
+            lines[number - 1] = ""
+        else:
+            return "\n".join(lines), faults
+    return None, faults
+
+
+def _line(error: str, lines: list[str]) -> int | None:
+    """Return the line that an error of ``tomllib`` is about, from 1."""
+    found = _POSITION.search(error)
+    if found is not None and found[1]:
+        return int(found[1])
+    # What never ends begins behind the longest part of the document that is TOML.
+    for end in range(len(lines) - 1, -1, -1) if found is not None and len(lines) <= _MOST_LINES else ():
+        with suppress(ValueError, RecursionError):
+            tomllib.loads("\n".join(lines[:end]))
+            return end + 1
+    return None
+
+
+def _alone(line: str, what: str) -> bool:
+    """Whether a fault is of its line alone, so that the lines around it mean what they meant."""
+    if line.lstrip().startswith("[") or "=" not in line:
+        return False
+    try:
+        tomllib.loads(line)
+    except (ValueError, RecursionError):
+        # What opens here and closes on another line makes that one wrong, or this one only seem so.
+        return not any(sign in line for sign in ("[", "{", '"""', "'''"))
+    return what.startswith("Cannot overwrite")
+
+
+class _Check:
+    """Reads a document that is TOML, and gathers what is not allowed in it."""
+
+    def __init__(self, lines: Mapping[Path, int], find: Callable[[str], Section | None]) -> None:
+        self._lines = lines
+        self._find = find
+        self.faults: list[SettingsFault] = []
+        self.combinations: list[SettingsFault] = []
+
+    def document(self, tables: Mapping[str, object]) -> SettingsDocument:
+        records: dict[str, Settings] = {record: Settings() for record in PROTOCOLS}
+        sections: dict[str, Mapping[str, Any]] = {}
+        for name, table in tables.items():
+            if len(self.faults) >= _MOST_FAULTS:
+                break
+            if name == "records":
+                for record, inner in self._table((name,), table).items():
+                    self._record(records, record, inner)
+            elif not isinstance(table, dict):
+                self._fault((name,), "", f"{name!a} stands outside of a table; settings stand under [records.NAME].")
+            elif (section := self._find(name)) is not None:
+                sections[name] = dict(self._values((name,), cast("dict[str, object]", table), section.keys))
+            elif not is_broken(name):
+                known = [*(f"records.{record}" for record in PROTOCOLS), *section_names()]
+                hint = nearest(name, known) or nearest(f"records.{name}", known)
+                self._fault((name,), "", f"there is no table [{_quoted(name)}].{hint or _known(known)}")
+        return SettingsDocument(records, sections)
+
+    def _record(self, records: dict[str, Settings], record: str, inner: object) -> None:
+        path = ("records", record)
+        if record not in PROTOCOLS:
+            hint = nearest(record.replace("_", "-"), PROTOCOLS) or _known(PROTOCOLS)
+            self._fault(path, "", f"there is no record [records.{_quoted(record)}].{hint}")
+            return
+        protocol = PROTOCOLS[record]
+        values = dict(self._values(path, self._table(path, inner), keys_for(protocol)))
+        settings = replace(Settings(), **values)
+        try:
+            check_combination(settings, protocol)
+        except InputError as error:
+            self._fault((*path, "authentication"), "authentication", _fragment(error))
+            self.combinations.append(self.faults[-1])
+        records[record] = settings
+
+    def _table(self, path: Path, value: object) -> Mapping[str, object]:
+        if isinstance(value, dict):
+            return cast("dict[str, object]", value)
+        self._fault(path, "", f"{'.'.join(path)} must be a table.")
+        return {}
+
+    def _values(self, path: Path, table: Mapping[str, object], known: Mapping[str, Key]) -> Iterator[tuple[str, Any]]:
+        for key, value in table.items():
+            if len(self.faults) >= _MOST_FAULTS:
+                break
+            if key in SECRETS and key not in known:
+                what = f"{key} is a secret, and secrets never stand here: mailslot set SLOT {key}=-."
+                self._fault((*path, key), key, what)
+                continue
+            try:
+                yield key, parse_value(known, key, value)
+            except InputError as error:
+                self._fault((*path, key), key, _fragment(error))
+
+    def _fault(self, path: Path, key: str, what: str) -> None:
+        table = ".".join(map(_quoted, path[:-1])) if key else ""
+        self.faults.append(SettingsFault(self._lines.get(path) or self._lines.get(path[:-1]), table, key, what))
+
+
+def _fragment(error: InputError) -> str:
+    said = str(error)
+    plain = said.removeprefix("The setting ")
+    return plain if plain != said else said[:1].lower() + said[1:] if said.startswith("There ") else said
+
+
+def _known(names: Iterable[str]) -> str:
+    return f" There are {', '.join(names)}."
+
+
+def _quoted(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else shown(name)
