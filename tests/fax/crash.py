@@ -85,7 +85,7 @@ MOMENTS = (
     (Path, "replace"),
     (folder_printer.os, "fsync"),
     (reception, "deliver"),
-    (answer, "count_answer"),
+    (answer, "count_reply"),
 )
 
 

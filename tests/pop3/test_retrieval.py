@@ -406,7 +406,7 @@ class TestTasks:
                 except MailError as error:
                     outcome.append(error)
 
-            async with anyio.create_task_group() as group, session._dialogue.turn("transaction"):
+            async with anyio.create_task_group() as group, session._dialogue.exclusive_use("transaction"):
                 group.start_soon(go_on)
                 await anyio.wait_all_tasks_blocked()
                 await session._dialogue.read_by(None)
@@ -433,7 +433,7 @@ class TestTasks:
             async with anyio.create_task_group() as group:
                 if at_once:
                     # Both wait for the same turn.
-                    async with session._dialogue.turn("transaction"):
+                    async with session._dialogue.exclusive_use("transaction"):
                         group.start_soon(take)
                         group.start_soon(take)
                         await anyio.wait_all_tasks_blocked()

@@ -8,21 +8,20 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
-from grant_source.device import SignedIn, running
-from grant_source.service import Said
 
 from mailslot.oauth import grant_source
 from mailslot.oauth.origin import bind_origin
 from renewal import device as devices
+from renewal.device import SignedIn, running
+from renewal.service import Said
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from grant_source.service import Policy, Service
-
     from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
+    from renewal.service import Policy, Service
 
 GONE = Said(400, {"error": "invalid_grant"})
 

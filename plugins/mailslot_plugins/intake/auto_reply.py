@@ -35,7 +35,7 @@ async def count_reply(device: Device, pipeline: str, key: str, address: str, *, 
     Args:
         device: the device.
         pipeline: whose answers are counted.
-        key: `answer_key`; the same one counts once.
+        key: `reply_key`; the same one counts once.
         address: whom it goes to.
         each: the most an hour to one address.
         together: the most an hour to all.
