@@ -1,0 +1,62 @@
+"""What mail servers really say, read from ``collection/``, whose README tells the fields."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+FOLDER: Final = Path(__file__).parent / "collection"
+
+Half = Literal["seen", "unseen"]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One entry of the collection; its README says what each field is."""
+
+    protocol: str
+    stage: str
+    verb: str
+    code: int
+    enhanced: str
+    text: str
+    authentication: str
+    cause: str
+    actor: str
+    token_helps: bool
+    provider: str
+    source: str
+    language: str
+    challenge: str = ""
+    accept: tuple[str, ...] = ()
+
+    @property
+    def right(self) -> frozenset[str]:
+        """Every cause that is right."""
+        return frozenset({self.cause, *self.accept})
+
+    @property
+    def key(self) -> str:
+        """The words alone: without case, blanks and punctuation."""
+        return "|".join(re.sub(r"[\W_]+", " ", part.casefold()).strip() for part in (self.text, self.challenge))
+
+
+def half_of(key: str) -> Half:
+    """Return the half that an entry with these words belongs to: the same for ever, whatever else is collected."""
+    return "unseen" if hashlib.sha256(f"half:{key}".encode()).digest()[0] % 2 else "seen"
+
+
+def smtp_refusals(half: Half) -> list[Refusal]:
+    """Read one half of what SMTP servers say.
+
+    Raises:
+        TypeError: an entry lacks a field, or has one that is none.
+    """
+    entries: list[dict[str, Any]] = tomllib.loads((FOLDER / f"{half}-smtp.toml").read_text("utf-8"))["entry"]
+    for entry in entries:
+        entry["accept"] = tuple(entry.get("accept", ()))
+    return [Refusal(**entry) for entry in entries]
