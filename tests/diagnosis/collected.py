@@ -42,7 +42,12 @@ class Refusal:
     @property
     def key(self) -> str:
         """The words alone: without case, blanks and punctuation."""
-        return "|".join(re.sub(r"[\W_]+", " ", part.casefold()).strip() for part in (self.text, self.challenge))
+        return key_of(self.text, self.challenge)
+
+
+def key_of(*parts: str) -> str:
+    """Return the words alone: without case, blanks and punctuation."""
+    return "|".join(re.sub(r"[\W_]+", " ", part.casefold()).strip() for part in parts)
 
 
 def half_of(key: str) -> Half:

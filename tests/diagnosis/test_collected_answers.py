@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Final, get_args
 
 import pytest
 
+from diagnosis.collected import Half, half_of
 from diagnosis.collected_answers import (
     HALVES,
     Collected,
-    Half,
     Pop3Refusal,
     Shown,
     TokenAnswer,
-    half_of,
     pop3_refusals,
     shown,
     token_answers,
