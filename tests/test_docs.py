@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from contextlib import nullcontext
+from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import import_module
 from io import BytesIO
@@ -21,14 +22,15 @@ import pytest
 import mailslot.net.tls
 from generators import texts
 from mailslot import StaticToken
+from mailslot.causes.cause import causes
+from mailslot.causes.judge import judge
+from mailslot.causes.refusal import Refusal
+from mailslot.causes.rules import table
 from mailslot.diagnosis.catalogue import messages
 from mailslot.diagnosis.catalogue import texts as in_list
-from mailslot.diagnosis.causes import CAUSES
-from mailslot.diagnosis.rules import rules
 from mailslot.oauth.token_errors import NUMBERS
 from mailslot.slots.settings import KEYS, SECRETS, parse_setting
 from mailslot.slots.slot import SLOTS
-from mailslot.smtp.refusals import cause_of
 from mailslot.wire.reply import Reply
 from mailslot_plugins.sandbox import demo_panel, run_sandbox
 from mailslot_plugins.sandbox.demo_device import PASSWORD
@@ -105,7 +107,6 @@ def test_all_that_the_library_shows_is_in_its_reference(built: dict[Path, Html],
 
 
 def test_texts_that_the_code_does_not_have_are_complete() -> None:
-    assert set(texts.CAUSES) == set(CAUSES)
     assert set(texts.SETTINGS) == {*KEYS, *SECRETS}
 
 
@@ -114,11 +115,11 @@ def test_what_is_said_of_microsofts_numbers_holds() -> None:
     told = [
         (number, re.findall(r"causes\.md#(\w+)", row)) for row in rows for number in re.findall(r"AADSTS(\d+)", row)
     ]
-    linked = [(int(number), causes) for number, causes in told if causes]
+    linked = [(int(number), links) for number, links in told if links]
     assert len(linked) > 15
-    assert [(number, causes) for number, causes in linked if [NUMBERS[number].cause] != causes] == []
-    for cause, told_when in texts.CAUSES.items():
-        for numbers in re.findall(r"AADSTS([\d, ]+)", told_when):
+    assert [(number, links) for number, links in linked if [NUMBERS[number].cause] != links] == []
+    for cause, follows in causes().items():
+        for numbers in re.findall(r"AADSTS([\d, ]+)", follows.when):
             assert {NUMBERS[int(number)].cause for number in re.findall(r"\d+", numbers)} == {cause}
 
 
@@ -127,7 +128,7 @@ def test_the_panels_words_are_quoted_as_they_are() -> None:
     for file in (ROOT / "plugins" / "mailslot_plugins").rglob("words.toml"):
         known |= {each["en"] for each in tomllib.loads(file.read_text(encoding="utf-8")).values()}
     known |= {step for slot in SLOTS for step in slot.path.split(" → ")}
-    known |= {sentence for cause in CAUSES for sentence in in_list(messages("en")[cause]["sentence"])}
+    known |= {sentence for cause in causes() for sentence in in_list(messages("en")[cause]["sentence"])}
     quoted = {plain(each) for each in known}
     for page in ("docs/panel.md", "docs/tutorial.md"):
         text = PAGES[page]
@@ -151,16 +152,18 @@ def test_what_is_said_of_servers_answers_holds() -> None:
 
 def meanings(reply: Reply) -> set[str]:
     """What an answer may stand for, whatever the stage and the token."""
-    by_code = {cause_of(stage, reply, "token_refused")[0] for stage in ("sign_in", "envelope", "data")}
-    fits = [
-        rule
-        for rule in rules()
-        if rule.protocol == "SMTP"
-        and (rule.code is None or rule.code.fullmatch(str(reply.code)))
-        and (rule.enhanced is None or rule.enhanced.fullmatch(str(reply.enhanced)))
-        and (rule.words is None or rule.words.search(reply.words))
-    ]
-    return by_code | {rule.cause for rule in fits}
+    shown = Refusal(protocol="SMTP", stage="sign_in", reply=reply, presented="token")
+    found = {
+        judge(replace(shown, stage=stage, presented=presented, verb=verb)).cause
+        for stage, presented, verb in (
+            ("sign_in", "token", ""),
+            ("sign_in", "password", ""),
+            ("envelope", None, "MAIL"),
+            ("envelope", None, "RCPT"),
+            ("data", None, ""),
+        )
+    }
+    return found | {row.cause for row in table().refinements if found & set(row.given)}
 
 
 def plain(text: str) -> str:

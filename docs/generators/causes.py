@@ -7,9 +7,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from generators.tables import table
-from generators.texts import CAUSES
+from mailslot.causes.cause import causes
 from mailslot.diagnosis.catalogue import actor_name, label, messages, texts
-from mailslot.diagnosis.causes import CAUSES as FOLLOWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,9 +38,9 @@ def all_causes() -> str:
 def _section(cause: str) -> str:
     said = messages("en")[cause]
     sentences = "\n>\n".join(f"> {_shown(each)}" for each in texts(said["sentence"]))
-    follows = FOLLOWS[cause]
+    follows = causes()[cause]
     rows = [
-        ("When", CAUSES.get(cause, "")),
+        ("When", follows.when),
         ("What to do", " *Or:* ".join(_shown(each) for each in texts(said["advice"]))),
         (label("who_must_act"), actor_name(follows.actor) if follows.actor else "Nobody"),
         (label("get_token"), label("helps" if follows.token_helps else "helps_not")),

@@ -1,4 +1,4 @@
-"""What neither the code nor its messages say, in ``texts.toml``: what a setting is for, and when a cause is found."""
+"""What neither the code nor its messages say, in ``texts.toml``: what a setting is for."""
 
 from __future__ import annotations
 
@@ -15,6 +15,3 @@ _TEXTS: Final[Mapping[str, Mapping[str, str]]] = tomllib.loads(
 
 SETTINGS: Final = _TEXTS["settings"]
 """What each setting of a slot is for."""
-
-CAUSES: Final = _TEXTS["causes"]
-"""When each cause is found."""

@@ -26,7 +26,6 @@ SOMETHING_ELSE = {
     ("transport/mailslot/cli/token.py", "status"),  # the command `token status`
     ("transport/mailslot/oauth/token_errors.py", "status"),  # a member of Google's errors
     ("transport/mailslot/sasl/authentication.py", "status"),  # a member of XOAUTH2's challenge
-    ("transport/mailslot/sasl/refusal.py", "status"),
     ("transport/mailslot/service/service.py", "status"),  # a task of the service
     ("plugins/mailslot_plugins/panel/monitoring/page.py", "status"),  # members of JSON
     ("plugins/mailslot_plugins/panel/problem.py", "status"),

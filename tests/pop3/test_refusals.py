@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mailslot.pop3.refusals import cause_of
+from mailslot.causes.judge import judge
+from mailslot.causes.refusal import Refusal
 from mailslot.pop3.replies import parse_status
 
 STAGES = ("greeting", "capabilities", "tls", "sign_in", "transaction", "quit")
@@ -25,19 +26,20 @@ STAGES = ("greeting", "capabilities", "tls", "sign_in", "transaction", "quit")
         ("sign_in", "[LOGIN-DELAY] wait", "login_delay", True),
         ("sign_in", "[SYS/TEMP] Temporary authentication failure.", "sign_in_temporarily_unavailable", True),
         ("sign_in", "[SYS/TEMP/DISK] x", "sign_in_temporarily_unavailable", True),
-        ("sign_in", "[SYS/TEMPORARY] x", "otherwise", False),
+        ("sign_in", "[SYS/TEMPORARY] x", "unknown", False),
         ("sign_in", "[SYS/PERM] account disabled", "unknown", False),
         ("transaction", "[SYS/PERM] Your account is not enabled for POP access.", "pop_disabled", False),
         ("transaction", "[SYS/PERM] x", "unknown", False),
-        ("sign_in", "[AUTH] no", "otherwise", False),
-        ("sign_in", "", "otherwise", False),
+        ("sign_in", "[AUTH] no", "unknown", False),
+        ("sign_in", "", "unknown", False),
         ("transaction", "[SYS/TEMP] disk", "try_again_later", True),
-        ("transaction", "no such message", "otherwise", False),
-        ("transaction", "[UTF8] message", "otherwise", False),
+        ("transaction", "no such message", "unknown", False),
+        ("transaction", "[UTF8] message", "unknown", False),
         ("quit", "[SYS/TEMP] some deleted messages not removed", "try_again_later", True),
-        ("quit", "some deleted messages not removed", "otherwise", False),
+        ("quit", "some deleted messages not removed", "unknown", False),
     ],
 )
 def test_cause(stage, words: str, cause: str, retryable: bool) -> None:
     """RFC 2449 section 8.1, RFC 3206 section 4."""
-    assert cause_of(stage, parse_status(f"-ERR {words}".encode()), "otherwise") == (cause, retryable)
+    reply = parse_status(f"-ERR {words}".encode())
+    assert judge(Refusal(protocol="POP3", stage=stage, reply=reply)) == (cause, retryable)

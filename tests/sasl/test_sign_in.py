@@ -136,7 +136,7 @@ class Script:
             send_response=respond,
             send_cancel=cancel,
             max_command=self.longest,
-            cause_of=lambda stage, reply, otherwise: (otherwise, False),
+            protocol="POP3",
         )
 
 
@@ -339,7 +339,7 @@ class TestSignIn:
             ([PROMPT, reasons("503"), NO], "sign_in_temporarily_unavailable", True),
             ([PROMPT, reasons("use_another_token"), NO], "token_refused", False),
             ([PROMPT, reasons(""), NO], "token_refused", False),
-            ([PROMPT, TEMP], "token_refused", False),
+            ([PROMPT, TEMP], "sign_in_temporarily_unavailable", True),
             ([NO], "sign_in_method_not_offered", False),
         ],
     )

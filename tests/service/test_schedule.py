@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mailslot.causes.cause import causes
 from mailslot.diagnosis.catalogue import explain
-from mailslot.diagnosis.causes import CAUSES
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.errors import InputError, MailError, NetworkError, RefusedError, SignInError, TokenError
 from mailslot.oauth.presets import preset
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from mailslot.diagnosis.causes import Disposition
+    from mailslot.causes.cause import Disposition
 
 DAY = 86_400.0
 
@@ -70,7 +70,7 @@ def said(cause: str, error: MailError) -> Disposition:
 
 def test_every_cause_of_the_catalogue_at_a_sign_in_leaves_the_jobs_alone() -> None:
     """Whatever is wrong with the record, its jobs are kept."""
-    for cause in CAUSES:
+    for cause in causes():
         for retryable in (True, False):
             error = SignInError("No.", cause=cause, reply=Reply(535, None, "no", positive=False), retryable=retryable)
             assert said(cause, error) in {"hold", "back_off"}, cause
@@ -78,7 +78,7 @@ def test_every_cause_of_the_catalogue_at_a_sign_in_leaves_the_jobs_alone() -> No
 
 def test_whose_fault_it_is_decides() -> None:
     """What the catalogue calls the network's or a matter of waiting passes; what wants somebody at work is held."""
-    for cause, follows in CAUSES.items():
+    for cause, follows in causes().items():
         assert follows.disposition != "hold" or follows.actor not in {"wait", None}, cause
         # A clock is set right by a person, but of what fails meanwhile nobody says when.
         of_a_job = cause in {"in_doubt", "try_again_later"} or cause.startswith("spool_")

@@ -1,4 +1,4 @@
-"""What refusals mean."""
+"""What refusals mean by their codes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailslot import Reply
-from mailslot.smtp.refusals import cause_of
+from mailslot.causes.judge import judge
+from mailslot.causes.refusal import Refusal
 
 if TYPE_CHECKING:
     from mailslot.errors import Stage
@@ -18,19 +19,19 @@ if TYPE_CHECKING:
     [
         ("greeting", 421, None, "", "server_busy", True),
         ("greeting", 450, "4.3.2", "", "server_busy", True),
-        ("greeting", 554, None, "", "otherwise", False),
+        ("greeting", 554, None, "", "unknown", False),
         ("capabilities", 451, None, "", "server_busy", True),
-        ("capabilities", 550, None, "", "otherwise", False),
+        ("capabilities", 550, None, "", "unknown", False),
         ("tls", 454, "4.7.0", "", "tls_not_offered", True),
         ("tls", 554, None, "", "tls_not_offered", False),
         ("sign_in", 432, "4.7.12", "A password transition is needed", "sign_in_temporarily_unavailable", True),
         ("sign_in", 432, "4.3.2", "Concurrent connections limit exceeded", "too_many_connections", True),
         ("sign_in", 421, "4.7.0", "too many errors", "server_busy", True),
-        ("sign_in", 500, "5.5.2", "unrecognized command", "otherwise", False),
+        ("sign_in", 500, "5.5.2", "unrecognized command", "unknown", False),
         ("sign_in", 504, "5.5.4", "", "sign_in_method_not_offered", False),
         ("sign_in", 535, "5.7.139", "who knows", "sign_in_blocked_by_policy", False),
-        ("sign_in", 535, None, "", "otherwise", False),
-        ("envelope", 550, "5.1.1", "no such user", "otherwise", False),
+        ("sign_in", 535, None, "", "unknown", False),
+        ("envelope", 550, "5.1.1", "no such user", "unknown", False),
         ("envelope", 450, "4.2.0", "greylisted", "try_again_later", True),
         ("envelope", 452, "4.2.2", "mailbox full", "mailbox_full", True),
         ("envelope", 553, "5.1.7", "bad sender", "sender_refused", False),
@@ -47,4 +48,5 @@ if TYPE_CHECKING:
     ],
 )
 def test_causes(stage: Stage, code: int, enhanced: str | None, text: str, cause: str, retryable: bool) -> None:
-    assert cause_of(stage, Reply(code, enhanced, text, positive=False), "otherwise") == (cause, retryable)
+    refusal = Refusal(protocol="SMTP", stage=stage, reply=Reply(code, enhanced, text, positive=False))
+    assert judge(refusal) == (cause, retryable)

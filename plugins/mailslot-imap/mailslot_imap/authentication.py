@@ -12,7 +12,6 @@ from mailslot.sasl.refusal import not_offered
 from mailslot.sasl.result import AuthenticationResult
 from mailslot.sasl.transport import SaslTransport, Step
 from mailslot.wire.reply import Reply
-from mailslot_imap.refusals import cause_of
 
 if TYPE_CHECKING:
     from mailslot.sasl.credentials import Credentials, Password
@@ -74,7 +73,7 @@ class _SignInCommands:
             send_response=lambda response, noted: self._say(base64.b64encode(response), noted),
             send_cancel=lambda: self._say(b"*", "*"),
             max_command=0,
-            cause_of=cause_of,
+            protocol="IMAP",
             describe=lambda reply: dialogue.refusal(reply).detail,
             has_response_codes=True,
         )

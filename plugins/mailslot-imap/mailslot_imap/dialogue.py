@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from mailslot.causes.judge import judge
+from mailslot.causes.refusal import Refusal
 from mailslot.errors import NetworkError, RefusedError
 from mailslot.net.channel import Channel
 from mailslot.net.dialogue import Dialogue
@@ -14,7 +16,6 @@ from mailslot.net.endpoint import Security
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 from mailslot_imap.client import Client
 from mailslot_imap.commands import PendingCommand
-from mailslot_imap.refusals import cause_of
 from mailslot_imap.responses import capabilities_in, is_fetch, reply_of
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ class ImapDialogue(Dialogue[Channel]):
 
     def refusal(self, reply: Reply, what: str | None = None) -> RefusedError:
         """Return the error for a ``NO`` or ``BAD``."""
-        cause, retryable = cause_of(self.stage, reply, "unknown")
+        cause, retryable = judge(Refusal(protocol="IMAP", stage=self.stage, reply=reply))
         what = what or _REFUSED.get(self.stage, "refused")
         return RefusedError(
             f"The mail server {self.channel.endpoint.host} {what}: {reply.words}",

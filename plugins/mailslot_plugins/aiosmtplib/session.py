@@ -13,7 +13,7 @@ from mailslot.smtp.probe import probe
 from mailslot.smtp.receipt import Receipt
 from mailslot.smtp.refusals import nobody_accepted
 from mailslot.smtp.standard import content_of
-from mailslot.smtp.states import State
+from mailslot.smtp.states import State, Verb
 from mailslot.wire.protocol_error import RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class AiosmtplibSession:
                     accepted = await self._open(envelope, terms)
                     answer = await self._send(head, pieces, content, BeforeEndHook(before_end))
                     if not answer.reply.positive:
-                        raise self._dialogue.refusal(answer.reply, "content_refused", stage="data")
+                        raise self._dialogue.refusal(answer.reply, stage="data")
         except HookError as error:
             raise error.reason from None
         return Receipt(tuple(accepted), terms.refused, answer.reply)
@@ -82,8 +82,7 @@ class AiosmtplibSession:
             raise dialogue.refusal(reply)
         reply = await dialogue.ask(protocol.mail(envelope.sender, terms.mail_parameters))
         if not reply.positive:
-            # Without an enhanced code, 552 to MAIL is about the size that was declared (RFC 1870 section 6.1).
-            raise dialogue.refusal(reply, "message_too_large" if reply.code == 552 else "sender_refused")
+            raise dialogue.refusal(reply, verb=Verb.MAIL)
         accepted: list[str] = []
         for recipient in terms.recipients:
             parameters = envelope.rcpt_parameters(recipient, self.capabilities)
@@ -98,7 +97,7 @@ class AiosmtplibSession:
             raise nobody_accepted(dialogue.channel.endpoint.host, terms.refused)
         reply = await dialogue.ask(protocol.data())
         if not reply.positive:
-            raise dialogue.refusal(reply, "content_refused", stage="data")
+            raise dialogue.refusal(reply, stage="data")
         return accepted
 
     async def _send(

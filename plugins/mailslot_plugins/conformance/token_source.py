@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 import anyio
 import pytest
 
-from mailslot.diagnosis.causes import CAUSES
+from mailslot.causes.cause import causes
 from mailslot.errors import MailError
 from mailslot.sasl.credentials import AccessToken, TokenSource
 from mailslot.wire.secret import Secret
@@ -171,7 +171,7 @@ def check_token(token: object) -> None:
 def check_error(error: MailError) -> None:
     """Check that an error is one that people can use."""
     assert error.stage == "token"
-    assert error.cause == "invalid_input" or error.cause in CAUSES, "its cause is in no catalogue"
+    assert error.cause == "invalid_input" or error.cause in causes(), "its cause is in no catalogue"
     sentence = str(error)
     assert sentence
     assert sentence[0].isupper()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mailslot.causes.cause import causes
 from mailslot.diagnosis.catalogue import Explanation, explain
-from mailslot.diagnosis.causes import CAUSES
 from mailslot.diagnosis.diagnosis import Diagnosis
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def explanation_of(
         sentence: what was said in English when it happened, which knows more than the cause alone; empty for nothing.
         facts: what the cause's sentence is filled with, where that is still known.
     """
-    if cause not in CAUSES:
+    if cause not in causes():
         return Explanation(cause, sentence or cause, "", None, token_helps=False)
     said = explain(Diagnosis(cause, facts or {}), language)
     if sentence and not facts and language == _ORIGINAL:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from mailslot.diagnosis.causes import Actor
+    from mailslot.causes.cause import Actor
     from mailslot.service.device import Device
     from mailslot_plugins.panel.pipelines import PipelinePage
 

@@ -13,12 +13,12 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from mailslot.diagnosis.causes import CAUSES
+from mailslot.causes.cause import causes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mailslot.diagnosis.causes import Actor
+    from mailslot.causes.cause import Actor
     from mailslot.diagnosis.diagnosis import Diagnosis
 
 LANGUAGES: Final[Mapping[str, str]] = {
@@ -74,14 +74,15 @@ def explain(diagnosis: Diagnosis, language: str = "en") -> Explanation:
         language: one of `languages`, or such as ``"de-AT"``; any other is English.
     """
     spoken = messages(_known(language))
-    cause = diagnosis.cause if diagnosis.cause in CAUSES else "unknown"
+    cause = diagnosis.cause if diagnosis.cause in causes() else "unknown"
     facts = {name: _decoded(name, value, spoken) for name, value in diagnosis.facts.items() if value}
+    follows = causes()[cause]
     return Explanation(
         cause,
         _filled(spoken[cause]["sentence"], facts),
         _filled(spoken[cause]["advice"], facts),
-        CAUSES[cause].actor,
-        CAUSES[cause].token_helps,
+        follows.actor,
+        follows.token_helps,
     )
 
 

@@ -1,14 +1,15 @@
-"""From an error to its one cause: by stage, code, enhanced code, challenge, token, provider and, last, words."""
+"""From an error to its one cause: judged where it was raised, refined by the clock, the token and the settings."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mailslot.diagnosis.causes import CAUSES
+from mailslot.causes.cause import causes
+from mailslot.causes.refinement import Circumstances
+from mailslot.causes.rules import table
 from mailslot.diagnosis.diagnosis import Diagnosis
-from mailslot.diagnosis.rules import rule_for
-from mailslot.diagnosis.token import provider_of
-from mailslot.errors import MailError, NetworkError, RecipientsRefusedError
+from mailslot.diagnosis.token import provider_of, read_token
+from mailslot.errors import MailError, NetworkError, RecipientsRefusedError, RefusedError
 from mailslot.oauth.claims import parse_claims
 from mailslot.oauth.token_errors import MAX_SKEW, TokenServiceError
 from mailslot.wire.redact import Redactor
@@ -46,9 +47,25 @@ def _cause(error: MailError, circumstances: DiagnosisContext) -> str:
         return error.cause
     if _clock_explains(error.cause, circumstances):
         return "clock_wrong"
-    rule = rule_for(error, circumstances)
-    cause = error.cause if rule is None else rule.cause
-    return cause if cause in CAUSES else "unknown"
+    cause = _refined(error.cause, circumstances) if isinstance(error, RefusedError) else error.cause
+    return cause if cause in causes() else "unknown"
+
+
+def _refined(cause: str, known: DiagnosisContext) -> str:
+    """Return the finer cause that a refusal has in view of the token, the provider and the settings."""
+
+    def provider() -> str | None:
+        found = provider_of(known)
+        return None if found is None else found.id
+
+    circumstances = Circumstances(
+        protocol=known.protocol,
+        authentication=known.authentication,
+        token_length=len(known.token or ""),
+        read_token=lambda: read_token(known),
+        provider=provider,
+    )
+    return next((row.cause for row in table().refinements if row.fits(cause, circumstances)), cause)
 
 
 def _clock_explains(cause: str, circumstances: DiagnosisContext) -> bool:

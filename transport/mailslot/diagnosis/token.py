@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final
 
 from mailslot.oauth.claims import find_mismatch, missing_scopes, parse_claims
 from mailslot.oauth.presets import presets
 
 if TYPE_CHECKING:
+    from mailslot.causes.refinement import TokenReading
     from mailslot.diagnosis.context import DiagnosisContext
     from mailslot.oauth.providers import Provider, Service
 
-Reading = Literal["another service", "no permission", "another user", "application"]
-
-READINGS: Final[tuple[str, ...]] = get_args(Reading)
-
-_BY_CAUSE: Final[dict[str, Reading]] = {
+_BY_CAUSE: Final[dict[str, TokenReading]] = {
     "token_for_other_service": "another service",
     "consent_missing": "no permission",
     "account_mismatch": "another user",
@@ -34,7 +31,7 @@ def provider_of(circumstances: DiagnosisContext) -> Provider | None:
     return None
 
 
-def read_token(circumstances: DiagnosisContext) -> Reading | None:
+def read_token(circumstances: DiagnosisContext) -> TokenReading | None:
     """Return what is wrong with the token, or that it is an application's own; None where nothing can be told."""
     token, provider = circumstances.token, provider_of(circumstances)
     service = None if provider is None else provider.service(circumstances.service)
@@ -54,7 +51,7 @@ def read_token(circumstances: DiagnosisContext) -> Reading | None:
     return "application" if not claims.scopes and (claims.roles or not claims.users) else None
 
 
-def _read_grant(circumstances: DiagnosisContext, service: Service) -> Reading | None:
+def _read_grant(circumstances: DiagnosisContext, service: Service) -> TokenReading | None:
     """Nobody but its audience can read the token: what the provider said when it gave it has to do."""
     if circumstances.scopes and missing_scopes(service.scopes, circumstances.scopes):
         return "another service"

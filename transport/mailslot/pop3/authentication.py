@@ -8,7 +8,6 @@ import anyio
 
 from mailslot.pop3.limits import MAX_COMMAND
 from mailslot.pop3.protocol import ChallengeReceived, StatusReceived
-from mailslot.pop3.refusals import cause_of
 from mailslot.sasl.authentication import ReconnectRequiredError, choose_mechanism
 from mailslot.sasl.authentication import authenticate as sign_in_over
 from mailslot.sasl.credentials import OAuth
@@ -67,6 +66,6 @@ def _transport(dialogue: Pop3Dialogue) -> SaslTransport:
         send_response=lambda response, noted: send(protocol.respond(response), noted),
         send_cancel=lambda: send(protocol.cancel(), "*"),
         max_command=MAX_COMMAND,
-        cause_of=cause_of,
+        protocol="POP3",
         has_response_codes=True,
     )

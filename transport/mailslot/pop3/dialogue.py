@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 import anyio
 import anyio.lowlevel
 
+from mailslot.causes.judge import judge
+from mailslot.causes.refusal import Refusal
 from mailslot.errors import NetworkError, RefusedError
 from mailslot.net.channel import Channel
 from mailslot.net.dialogue import Dialogue
@@ -19,7 +21,6 @@ from mailslot.pop3.protocol import (
     ResponseComplete,
     StatusReceived,
 )
-from mailslot.pop3.refusals import cause_of
 from mailslot.pop3.replies import parse_status
 from mailslot.pop3.states import State, Verb
 from mailslot.wire.protocol_error import RemoteProtocolError
@@ -172,7 +173,7 @@ class Pop3Dialogue(Dialogue[Channel]):
 
     def refusal(self, reply: Reply, what: str | None = None) -> RefusedError:
         """Return the error for an ``-ERR``."""
-        cause, retryable = cause_of(self.stage, reply, "unknown")
+        cause, retryable = judge(Refusal(protocol="POP3", stage=self.stage, reply=reply))
         what = what or _REFUSED.get(self.stage, "refused")
         return RefusedError(
             f"The mail server {self.channel.endpoint.host} {what}: {reply.words}",

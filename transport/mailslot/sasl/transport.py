@@ -12,6 +12,7 @@ from mailslot.wire.secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
+    from mailslot.causes.refusal import Protocol as MailProtocol
     from mailslot.errors import SignInError, Stage
     from mailslot.sasl.credentials import Credentials
     from mailslot.sasl.result import AuthenticationResult
@@ -63,7 +64,7 @@ class SaslTransport:
         send_cancel: gives the sign-in up.
         max_command: octets that the command ``AUTH`` may have with its end of line; 0 where the protocol takes no
             initial response on it.
-        cause_of: tells what a reply means in this protocol, and whether that may pass; see `refused`.
+        protocol: which one that is; what a refusal means goes by it.
         describe: writes a reply for an engineer.
         has_response_codes: whether the protocol has response codes in brackets, which are given in capitals, whatever
             the server put there.
@@ -76,7 +77,7 @@ class SaslTransport:
     send_response: Callable[[bytes, str], Awaitable[Step]]
     send_cancel: Callable[[], Awaitable[Step]]
     max_command: int
-    cause_of: Callable[[Stage, Reply, str], tuple[str, bool]]
+    protocol: MailProtocol
     describe: Callable[[Reply], str] = str
     has_response_codes: bool = False
 
@@ -108,5 +109,5 @@ class SaslTransport:
         """Return the error for a refused sign-in."""
         detail = self.describe(result.reply)
         return authentication_error(
-            credentials, result, self.host, self.dialogue.redactor, self.cause_of, detail=detail
+            credentials, result, self.host, self.dialogue.redactor, self.protocol, detail=detail
         )

@@ -16,7 +16,8 @@ from mailslot.errors import InputError, MailError, RecipientsRefusedError, Refus
 from mailslot.service.disposition import DeliveryFailure, judge
 from mailslot.service.notification_request import requested_notifications
 from mailslot.smtp.address import parse_address
-from mailslot.smtp.refusals import cause_of
+from mailslot.smtp.refusals import judge_reply
+from mailslot.smtp.states import Verb
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.job import Refusal
 
@@ -245,7 +246,7 @@ class Delivery:
         """Return what comes of a recipient that was not accepted."""
         if reply is None:
             return DeliveryFailure("defer", "try_again_later", f"The mail server said nothing about {address}.")
-        cause, retryable = cause_of("envelope", reply, "recipient_refused")
+        cause, retryable = judge_reply("envelope", reply, Verb.RCPT)
         error = RecipientsRefusedError(str(reply), cause=cause, refused={address: reply}, retryable=retryable)
         trouble = judge(error, await self._words(error))
         # It is this recipient's, whatever it is, since others may have been accepted.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from mailslot.diagnosis.causes import CAUSES
+from mailslot.causes.cause import causes
 from mailslot.errors import RecipientsRefusedError
 
 if TYPE_CHECKING:
+    from mailslot.causes.cause import Disposition
     from mailslot.diagnosis.catalogue import Explanation
-    from mailslot.diagnosis.causes import Disposition
     from mailslot.errors import MailError, Stage
 
 OPENING: Final[frozenset[Stage]] = frozenset(
@@ -54,7 +54,7 @@ def judge(error: MailError, said: Explanation) -> DeliveryFailure:
 def _disposition(error: MailError, cause: str) -> Disposition:
     if error.in_doubt:
         return "in_doubt"
-    told = CAUSES[cause].disposition
+    told = causes()[cause].disposition
     if told in {"hold", "back_off"}:
         return told
     if error.stage in OPENING:

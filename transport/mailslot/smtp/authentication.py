@@ -9,7 +9,6 @@ from mailslot.sasl.authentication import authenticate as sign_in_over
 from mailslot.sasl.refusal import not_offered
 from mailslot.sasl.transport import SaslTransport, Step
 from mailslot.smtp.limits import MAX_INITIAL_RESPONSE
-from mailslot.smtp.refusals import cause_of
 from mailslot.smtp.states import State
 
 if TYPE_CHECKING:
@@ -47,5 +46,5 @@ def _transport(dialogue: BaseSmtpDialogue[Any]) -> SaslTransport:
         send_response=lambda response, noted: send(protocol.respond(response), noted),
         send_cancel=lambda: send(protocol.cancel(), "*"),
         max_command=MAX_INITIAL_RESPONSE,
-        cause_of=cause_of,
+        protocol="SMTP",
     )

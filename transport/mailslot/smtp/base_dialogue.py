@@ -9,7 +9,7 @@ from mailslot.errors import MailError, NetworkError, RefusedError
 from mailslot.net.dialogue import Dialogue, L
 from mailslot.net.endpoint import Security
 from mailslot.smtp.protocol import ReplyReceived, ServerClosing, SmtpProtocol
-from mailslot.smtp.refusals import cause_of
+from mailslot.smtp.refusals import judge_reply
 from mailslot.smtp.replies import reply_in
 from mailslot.smtp.states import State
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from mailslot.errors import Stage
     from mailslot.smtp.protocol import Event
+    from mailslot.smtp.states import Verb
     from mailslot.wire.redact import Redactor
     from mailslot.wire.reply import Reply
     from mailslot.wire.transcript import Transcript
@@ -96,7 +97,7 @@ class BaseSmtpDialogue(Dialogue[L], ABC):
         if self.transcript is not None:
             self.transcript.server(_as_lines(reply))
         if isinstance(event, ServerClosing):
-            raise self.refusal(reply, "server_busy")
+            raise self.refusal(reply)
         if reply is event.reply or self.protocol.state is State.AUTH:
             # A challenge is decoded first; what it says is masked where it is shown.
             return event
@@ -105,14 +106,21 @@ class BaseSmtpDialogue(Dialogue[L], ABC):
     def refusal(
         self,
         reply: Reply,
-        otherwise: str = "unknown",
         *,
+        verb: Verb | None = None,
         stage: Stage | None = None,
         what: str | None = None,
     ) -> RefusedError:
-        """Return the error for an answer of 4xx or 5xx."""
+        """Return the error for an answer of 4xx or 5xx.
+
+        Args:
+            reply: the answer.
+            verb: the command that was refused, where the stage leaves that open.
+            stage: where that was; None for where the dialogue is now.
+            what: what the server does, in a sentence about it.
+        """
         stage = stage or self.stage
-        cause, retryable = cause_of(stage, reply, otherwise)
+        cause, retryable = judge_reply(stage, reply, verb)
         what = what or ("ends the session" if reply.code == 421 else _REFUSED.get(stage, "refused"))
         return RefusedError(
             f"The mail server {self.channel.endpoint.host} {what}: {reply.words}",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import MailError
 from mailslot.smtp.refusals import nobody_accepted
-from mailslot.smtp.states import State
+from mailslot.smtp.states import State, Verb
 
 if TYPE_CHECKING:
     from mailslot.errors import RefusedError
@@ -54,7 +54,7 @@ async def _asked(dialogue: BaseSmtpDialogue[Any], envelope: Envelope, parameters
     """Return why the envelope is not taken; None where it is."""
     reply = await dialogue.ask(dialogue.protocol.mail(envelope.sender, parameters))
     if not reply.positive:
-        return dialogue.refusal(reply, "sender_refused")
+        return dialogue.refusal(reply, verb=Verb.MAIL)
     refused: dict[str, Reply] = {}
     for recipient in envelope.recipients:
         reply = await dialogue.ask(dialogue.protocol.rcpt(recipient, ""))

@@ -188,15 +188,13 @@ class Transaction:
             raise refusal
 
     def _unopened(self, reply: Reply) -> RefusedError:
-        # Without an enhanced code, 552 to MAIL is about the size that was declared (RFC 1870 section 6.1).
-        otherwise = "message_too_large" if reply.code == 552 else "sender_refused"
-        return self._dialogue.refusal(reply, otherwise, stage="envelope")
+        return self._dialogue.refusal(reply, verb=Verb.MAIL, stage="envelope")
 
     def _no_data(self, reply: Reply) -> RefusedError:
         return (
             nobody_accepted(self._dialogue.channel.endpoint.host, self._refused)
             if not self._accepted
-            else self._dialogue.refusal(reply, "content_refused", stage="data")
+            else self._dialogue.refusal(reply, stage="data")
         )
 
     # The message.
@@ -236,7 +234,7 @@ class Transaction:
     def receipt(self, reply: Reply) -> Receipt:
         """Return the receipt for the server's last word, or raise where that is no."""
         if not reply.positive:
-            raise self._dialogue.refusal(reply, "content_refused", stage="data")
+            raise self._dialogue.refusal(reply, stage="data")
         return Receipt(tuple(self._accepted), self._refused, reply)
 
     async def _upload(

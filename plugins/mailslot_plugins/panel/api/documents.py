@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, get_args
 
-from mailslot.diagnosis.causes import Actor
+from mailslot.causes.cause import Actor
 from mailslot.diagnosis.stages import STAGES
 from mailslot.oauth.health import State as HealthState
 from mailslot.slots.settings import SECRETS

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from mailslot.diagnosis.causes import Actor
+    from mailslot.causes.cause import Actor
 
 Step = Literal["get_token", "test", "settings", "job", "jobs", "page"]
 

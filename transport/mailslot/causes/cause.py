@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,36 +24,46 @@ class Cause:
     """What follows from a cause.
 
     Attributes:
+        when: when it arises, for the documentation.
         actor: who must act; None where nobody has to.
         token_helps: whether obtaining the token again can help.
         disposition: what becomes of a job; None where it goes by the stage, and by whether the refusal is temporary.
+        retryable: whether the same attempt may succeed later without anybody acting; None where the reply's code says
+            so, and where it has none, it may not.
     """
 
+    when: str
     actor: Actor | None = None
     token_helps: bool = False
-    disposition: Literal["hold", "back_off", "defer"] | None = None
+    disposition: Disposition | None = None
+    retryable: bool | None = None
 
     def __post_init__(self) -> None:
-        allowed = {None, *get_args(Actor)}, {True, False}, {None, "hold", "back_off", "defer"}
-        for value, values in zip((self.actor, self.token_helps, self.disposition), allowed, strict=True):
+        allowed: tuple[tuple[object, set[object]], ...] = (
+            (self.actor, {None, *get_args(Actor)}),
+            (self.token_helps, {True, False}),
+            (self.disposition, {None, *get_args(Disposition)}),
+            (self.retryable, {None, True, False}),
+        )
+        for value, values in allowed:
             if value not in values:
                 raise ValueError(f"{value!r} is not among {values}")
+
+
+@cache
+def causes() -> Mapping[str, Cause]:
+    """Return all causes by their ids. The file that comes with this package is read once, at the first call."""
+    return parse_causes(files("mailslot.causes").joinpath("causes.toml").read_text("utf-8"))
 
 
 def parse_causes(text: str) -> dict[str, Cause]:
     """Return the rows in a file's text, in order.
 
     Raises:
-        ValueError: a value is none of those there are, or a column is not known.
+        ValueError: a value is none of those there are, or a column is missing or not known.
     """
     rows: dict[str, dict[str, Any]] = tomllib.loads(text)
     try:
         return {name: Cause(**row) for name, row in rows.items()}
     except TypeError as error:
         raise ValueError(str(error)) from error
-
-
-CAUSES: Final[Mapping[str, Cause]] = parse_causes(
-    files("mailslot.diagnosis").joinpath("causes.toml").read_text("utf-8")
-)
-"""All causes by their ids, in the order of the design."""

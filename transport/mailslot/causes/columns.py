@@ -1,0 +1,46 @@
+"""Values of the tables' columns, checked: whatever is wrong in them is a fault of ours, and an error."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+
+def text(value: object) -> str:
+    """Return a text that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """Return the texts in a list that is not empty; a text stands for a list of one."""
+    if isinstance(value, str):
+        return (text(value),)
+    if not isinstance(value, list) or not value:
+        raise TypeError(f"{value!r} is no list")
+    return tuple(text(each) for each in cast("list[object]", value))
+
+
+def among(value: object, allowed: Collection[str]) -> tuple[str, ...]:
+    """Return the texts in a list, all of which are among those `allowed`."""
+    found = texts(value)
+    if not set(found) <= set(allowed):
+        raise ValueError(f"{found} is not among {sorted(allowed)}")
+    return found
+
+
+def pattern(value: object) -> re.Pattern[str]:
+    """Return a regular expression, in any case; of a list, one for any of its members. ``""`` fits only nothing."""
+    if value == "":
+        return re.compile("")
+    return re.compile("|".join(f"(?:{each})" for each in texts(value)), re.IGNORECASE)
+
+
+def only(row: Mapping[str, object], known: Collection[str]) -> None:
+    """Refuse a row with columns that are not known."""
+    if not set(row) <= set(known):
+        raise ValueError(f"columns {sorted(set(row) - set(known))}")
