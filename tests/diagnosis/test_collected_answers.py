@@ -22,7 +22,7 @@ from diagnosis.collected_answers import (
     shown,
     token_answers,
 )
-from mailslot.diagnosis.causes import CAUSES
+from mailslot.causes.cause import causes
 from mailslot.errors import Stage
 from mailslot.pop3.states import Verb
 
@@ -115,9 +115,9 @@ def test_everything_shown_is_shown_by_somebody(half: Half) -> None:
 
 def test_every_entry_is_judged_by_the_table_of_causes() -> None:
     for entry in _everything():
-        assert entry.right <= CAUSES.keys() | COMING.keys(), entry
+        assert entry.right <= causes().keys() | COMING.keys(), entry
         assert len(entry.right) == 1 + len(entry.accept), entry
-        cause = CAUSES.get(entry.cause)
+        cause = causes().get(entry.cause)
         judgement = (cause.actor or "", cause.token_helps) if cause else COMING[entry.cause]
         assert (entry.actor, entry.token_helps) == judgement, entry
         assert entry.source, entry

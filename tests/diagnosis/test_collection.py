@@ -11,7 +11,7 @@ from typing import Final, get_args
 import pytest
 
 from diagnosis.collected import Half, half_of, smtp_refusals
-from mailslot.diagnosis import causes
+from mailslot.causes.cause import causes
 from mailslot.errors import Stage
 from mailslot.smtp.states import Verb
 
@@ -54,8 +54,8 @@ def test_every_entry_can_be_played_and_is_judged(half: Half) -> None:
 @pytest.mark.parametrize("half", get_args(Half))
 def test_the_judgement_is_what_follows_from_its_cause(half: Half) -> None:
     for refusal in smtp_refusals(half):
-        assert refusal.right <= causes.CAUSES.keys(), refusal
-        cause = causes.CAUSES[refusal.cause]
+        assert refusal.right <= causes().keys(), refusal
+        cause = causes()[refusal.cause]
         assert (refusal.actor, refusal.token_helps) == (cause.actor or "", cause.token_helps), refusal
 
 
