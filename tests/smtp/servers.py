@@ -13,8 +13,7 @@ from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSStream
 
 from mailslot import Endpoint, Security, connect_smtp
-from peer import playing
-from transcripts import parse
+from transcripts import parse, playing
 
 if TYPE_CHECKING:
     import ssl
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from anyio.abc import ByteStream
 
     from mailslot import SmtpSession
-    from peer import Peer
+    from mailslot.testing import ScriptedServer
 
 LOST = (OSError, EOFError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
@@ -53,7 +52,9 @@ S: 250 queued
 
 
 @asynccontextmanager
-async def session(dialogue: str, message: bytes = MESSAGE, **arguments: Any) -> AsyncIterator[tuple[SmtpSession, Peer]]:
+async def session(
+    dialogue: str, message: bytes = MESSAGE, **arguments: Any
+) -> AsyncIterator[tuple[SmtpSession, ScriptedServer]]:
     """Connect to a server that plays a dialogue; see `transcripts`."""
     lines = "".join(f"M: {line}\n" for line in message.decode().split("\r\n")[:-1])
     transcript = parse("inline", f"# Source: a test\n# Protocol: smtp\n# Expect: ok\n{lines}{dialogue}")
