@@ -1,44 +1,27 @@
-"""Dialogues written down in ``fixtures/``: read from their files. The format is described in ``fixtures/README.md``."""
+"""Dialogues written down in ``fixtures/``, read from their files and played. ``fixtures/README.md`` has the format."""
 
 from __future__ import annotations
 
-import base64
 import re
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+from mailslot import Security
+from mailslot.testing import parse_script, scripted_server
+from mailslot.testing.script import unescape
+
+if TYPE_CHECKING:
+    import ssl
+    from contextlib import AbstractAsyncContextManager
+
+    from mailslot.testing import ScriptedServer, Step
 
 FIXTURES: Final = Path(__file__).parent.parent / "fixtures"
 
 MESSAGE: Final = b"Subject: Greetings\r\n\r\nHello.\r\n.\r\n..two dots\r\n"
 """The message of every transcript that has no ``M:`` lines of its own."""
-
-Happening = Literal["tls", "starttls", "close", "reset", "silence"]
-
-
-@dataclass(frozen=True)
-class Server:
-    """Octets that the server sends: all that it says at once."""
-
-    octets: bytes
-
-
-@dataclass(frozen=True)
-class Client:
-    """A line, or a message, that the client has to send."""
-
-    text: str
-    octets: bytes
-    pattern: re.Pattern[bytes]
-
-    @property
-    def is_message(self) -> bool:
-        """Whether it is no line: ``{message}`` or ``{octets}``."""
-        return self.text in {"{message}", "{octets}"}
-
-
-Step = Server | Client | Happening
 
 
 @dataclass(frozen=True)
@@ -68,7 +51,7 @@ class Transcript:
         calls: what is done, in order; empty where only a connection is made.
         connections: for each connection that the client makes, the dialogue.
         message: what ``{message}`` stands for.
-        port: the server's port, which OAUTHBEARER names.
+        port: the server's port in these dialogues, which OAUTHBEARER names.
     """
 
     name: str
@@ -84,7 +67,7 @@ class Transcript:
         """How the connection is encrypted, as `mailslot.Security` calls it."""
         if "security" in self.header:
             return self.header["security"]  # type: ignore[return-value]  # one of the three
-        happenings = {step for steps in self.connections for step in steps if isinstance(step, str)}
+        happenings = {step.kind for steps in self.connections for step in steps}
         return "tls" if "tls" in happenings else "starttls" if "starttls" in happenings else "none"
 
     @property
@@ -98,9 +81,21 @@ class Transcript:
         """The tokens that the source gives, one at each call; the last one again from then on."""
         return self.auth.get("token", "").split(",")
 
-    def at(self, port: int) -> Transcript:
-        """Return the same dialogue with a server at another port."""
-        return parse(self.name, self.text, port)
+    @property
+    def script(self) -> str:
+        """The text without the lines of the message."""
+        return re.sub("^M:( .*)?$", "#", self.text, flags=re.MULTILINE)
+
+    @property
+    def placeholders(self) -> dict[str, str]:
+        """Whoever signs in, as each mechanism says it."""
+        user = self.auth.get("user")
+        found = {"plain": f"{{b64:\0{user}\0{self.auth.get('password')}}}"}
+        for number, token in enumerate(self.tokens, 1):
+            nth, bearer = f":{number}" if number > 1 else "", f"auth=Bearer {token}\1\1"
+            found[f"xoauth2{nth}"] = f"{{b64:user={user}\1{bearer}}}"
+            found[f"oauthbearer{nth}"] = f"{{b64:n,a={user},\1host=127.0.0.1\1port={{port}}\1{bearer}}}"
+        return found
 
 
 def load(protocol: Literal["smtp", "pop3"]) -> list[Transcript]:
@@ -123,39 +118,39 @@ def parse(name: str, text: str, port: int = 587) -> Transcript:
     lines = text.split("\n")
     own = [line[3:] for line in lines if re.match("M:( |$)", line)]
     if own:
-        transcript.message = b"".join(_unescape(line) + b"\r\n" for line in own)
+        transcript.message = b"".join(unescape(line) + b"\r\n" for line in own)
     for line in lines:
         if line.startswith("#"):
             _header(transcript, line[1:])
-    transcript.connections.append([])
-    for number, line in enumerate(lines, 1):
-        steps = transcript.connections[-1]
-        if not line or line.startswith("#") or re.match("M:( |$)", line):
-            continue
-        if line == "!connection":
-            transcript.connections.append([])
-        elif line in {"!tls", "!starttls", "!close", "!reset", "!silence"}:
-            steps.append(line[1:])  # type: ignore[arg-type]  # one of those five
-        elif match := re.fullmatch("(S[:~]) ?(.*)", line):
-            octets = _fill(transcript, match[2]) + (b"\r\n" if match[1] == "S:" else b"")
-            if steps and isinstance(steps[-1], Server):
-                octets = steps.pop().octets + octets  # type: ignore[union-attr]  # it is one
-            steps.append(Server(octets))
-        elif match := re.fullmatch("C: ?(.*)", line):
-            steps.append(_client(transcript, match[1]))
-        else:
-            raise ValueError(f"{name}, line {number}: {line!r}")
     for wanted in ("source", "protocol"):
         if wanted not in transcript.header:
             raise ValueError(f"{name}: no '# {wanted.capitalize()}:'")
     if not transcript.calls:
         raise ValueError(f"{name}: no '# Call:' or '# Expect:'")
+    transcript.connections = parse_script(
+        transcript.script, message=transcript.message, placeholders=transcript.placeholders, port=port
+    )
     return transcript
 
 
-def stuffed(message: bytes) -> bytes:
-    """Return a message with CRLF line ends as it travels, final dot included."""
-    return re.sub(rb"^\.", b"..", message, flags=re.MULTILINE) + b".\r\n"
+def playing(
+    transcript: Transcript, context: ssl.SSLContext | None = None, *, cut: bool = False
+) -> AbstractAsyncContextManager[ScriptedServer]:
+    """Play a transcript's server.
+
+    Args:
+        transcript: what is to be said.
+        context: the server's certificate, for TLS.
+        cut: whether each octet is sent by itself.
+    """
+    return scripted_server(
+        transcript.script,
+        message=transcript.message,
+        placeholders=transcript.placeholders,
+        ssl_context=context,
+        security=Security(transcript.security),
+        chunk_size=1 if cut else None,
+    )
 
 
 def _header(transcript: Transcript, line: str) -> None:
@@ -178,50 +173,3 @@ def _header(transcript: Transcript, line: str) -> None:
 
 def _pairs(words: list[str]) -> dict[str, str]:
     return {key: value for key, _, value in (word.partition("=") for word in words)}
-
-
-def _client(transcript: Transcript, text: str) -> Client:
-    if text == "{message}":
-        octets = stuffed(transcript.message)
-    elif text == "{octets}":
-        octets = transcript.message
-    else:
-        octets = _fill(transcript, text) + b"\r\n"
-    return Client(text, octets, re.compile(re.escape(octets).replace(re.escape(b"{any}"), b"[^\r\n]*")))
-
-
-_PLACEHOLDER: Final = re.compile(
-    rb"\{(?:(?P<count>\d+)\*(?P<what>[^{}]+)"
-    rb"|b64:(?P<b64>.*)"
-    rb"|(?P<mechanism>xoauth2|oauthbearer)(?::(?P<nth>\d))?"
-    rb"|(?P<name>plain|message|size))\}",
-    re.DOTALL,
-)
-
-
-def _fill(transcript: Transcript, text: str) -> bytes:
-    """Return octets, with placeholders and escaped octets made what they stand for."""
-
-    def value(match: re.Match[bytes]) -> bytes:
-        if match["count"]:
-            return match["what"] * int(match["count"])
-        if match["b64"] is not None:
-            return base64.b64encode(match["b64"])
-        if match["name"] == b"message":
-            return stuffed(transcript.message).removesuffix(b"\r\n")
-        if match["name"] == b"size":
-            return b"%d" % len(transcript.message)
-        user = transcript.auth["user"]
-        if match["name"] == b"plain":
-            return base64.b64encode(f"\0{user}\0{transcript.auth['password']}".encode())
-        token = transcript.tokens[int(match["nth"] or 1) - 1]
-        first = f"user={user}"
-        if match["mechanism"] == b"oauthbearer":
-            first = f"n,a={user},\x01host=127.0.0.1\x01port={transcript.port}"
-        return base64.b64encode(f"{first}\x01auth=Bearer {token}\x01\x01".encode())
-
-    return _PLACEHOLDER.sub(value, _unescape(text))
-
-
-def _unescape(text: str) -> bytes:
-    return re.sub(rb"\\x([0-9a-f]{2})", lambda match: bytes.fromhex(match[1].decode()), text.encode())

@@ -5,14 +5,16 @@ from __future__ import annotations
 import mailslot
 import mailslot.message
 import mailslot.plugin
+import mailslot.testing
 
 
 def reference() -> str:
-    """Return, in Markdown, what `mailslot` and `mailslot.message` show the world, and `mailslot.plugin` besides."""
+    """Return, in Markdown, what the library's public modules show; of `mailslot.plugin`, what the others do not."""
     shown = {*mailslot.__all__, *mailslot.message.__all__}
     parts = [
         ("mailslot", mailslot.__all__),
         ("mailslot.message", mailslot.message.__all__),
+        ("mailslot.testing", mailslot.testing.__all__),
         ("mailslot.plugin", [name for name in mailslot.plugin.__all__ if name not in shown]),
     ]
     return "\n".join(

@@ -9,9 +9,9 @@ from mailslot import MailError, Security, connect_pop3, connect_smtp
 from mailslot.diagnosis.context import DiagnosisContext
 from mailslot.oauth.presets import preset
 from mailslot.wire.secret import Secret
-from peer import playing
 from pop3 import play as pop3
 from smtp import play as smtp
+from transcripts import playing
 
 if TYPE_CHECKING:
     import ssl

@@ -16,7 +16,6 @@ from mailslot.pop3.protocol import (
     StatusReceived,
 )
 from mailslot_plugins.conformance.doubles import Tokens
-from transcripts import Client, Server
 
 if TYPE_CHECKING:
     import ssl
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
     from mailslot import Endpoint, Pop3Session
     from mailslot import Transcript as Notes
     from mailslot.sasl.credentials import Credentials
-    from transcripts import Call, Step, Transcript
+    from mailslot.testing import Step
+    from transcripts import Call, Transcript
 
 
 # The core.
@@ -68,18 +68,18 @@ def play_core(
                     heard.append(("end", verb))
 
     for number, step in enumerate(steps):
-        if isinstance(step, Server):
+        if step.kind == "send":
             feed(core, step.octets, number)
             drain()
-        elif isinstance(step, Client):
+        elif step.kind == "expect":
             octets = _say(core, step)
-            assert step.pattern.fullmatch(octets), octets
-        elif step == "starttls":
+            assert step.matches(octets), octets
+        elif step.kind == "starttls":
             core.tls_started()
     return heard
 
 
-def _say(core: Pop3Protocol, step: Client) -> bytes:
+def _say(core: Pop3Protocol, step: Step) -> bytes:
     """Ask the core for a line that is written."""
     line = step.octets.decode().removesuffix("\r\n").replace("{any}", "biwsbj11LHI9bg==")
     if core.state.name == "AUTH":

@@ -14,9 +14,8 @@ from mailslot.pop3.protocol import OctetsReceived
 from mailslot.wire.protocol_error import RemoteProtocolError
 from mailslot_plugins.conformance.doubles import Tokens
 from mailslot_plugins.sandbox import run_sandbox
-from peer import playing
 from pop3.play import play_core, play_session
-from transcripts import Client, Server, load
+from transcripts import load, playing
 
 if TYPE_CHECKING:
     import ssl
@@ -85,8 +84,8 @@ def test_core_hears_the_same_event_by_event(transcript: Transcript) -> None:
 def test_core_never_swallows_octets_to_spare(transcript: Transcript, spare: bytes) -> None:
     for steps in transcript.connections:
         for at, step in enumerate(steps):
-            asks_on = any(isinstance(later, Client) or later == "starttls" for later in steps[at:])
-            if not isinstance(step, Server) or not step.octets.endswith(b"\r\n") or not asks_on:
+            asks_on = any(later.kind in {"expect", "starttls"} for later in steps[at:])
+            if step.kind != "send" or not step.octets.endswith(b"\r\n") or not asks_on:
                 continue
 
             def feed(core: Pop3Protocol, octets: bytes, number: int, at: int = at) -> None:

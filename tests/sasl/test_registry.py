@@ -13,8 +13,7 @@ from mailslot.errors import InputError
 from mailslot.sasl import registry
 from mailslot.sasl.mechanism import Mechanism, MechanismError
 from mailslot.sasl.registry import names, register
-from peer import playing
-from transcripts import parse
+from transcripts import parse, playing
 
 if TYPE_CHECKING:
     import ssl

@@ -18,7 +18,6 @@ from mailslot.smtp.address import Address
 from mailslot.smtp.protocol import ReplyReceived, SmtpProtocol
 from mailslot.wire.protocol_error import RemoteProtocolError
 from mailslot_plugins.conformance.doubles import Tokens
-from transcripts import Client, Server
 
 if TYPE_CHECKING:
     import ssl
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
     from mailslot import Transcript as Notes
     from mailslot.net.endpoint import Endpoint
     from mailslot.sasl.credentials import Credentials
-    from transcripts import Call, Step, Transcript
+    from mailslot.testing import Step
+    from transcripts import Call, Transcript
 
 
 # The core.
@@ -61,20 +61,20 @@ def play_core(
 
     remaining = iter(enumerate(steps))
     for number, step in remaining:
-        if isinstance(step, Server):
+        if step.kind == "send":
             for octets in feed(step.octets, number):
                 core.receive(octets)
                 drain()
-        elif isinstance(step, Client):
+        elif step.kind == "expect":
             octets = _say(core, step, transcript)
-            if step.text.startswith("BDAT"):
+            if step.octets.startswith(b"BDAT"):
                 _, body = next(remaining)
-                assert isinstance(body, Client)
+                assert body.kind == "expect"
                 command, _, content = octets.partition(b"\r\n")
                 assert content == body.octets
                 octets = command + b"\r\n"
-            assert step.pattern.fullmatch(octets), octets
-        elif step == "starttls":
+            assert step.matches(octets), octets
+        elif step.kind == "starttls":
             core.tls_started()
     return heard
 
@@ -84,11 +84,11 @@ def whole(octets: bytes, number: int) -> list[bytes]:
     return [octets]
 
 
-def _say(core: SmtpProtocol, step: Client, transcript: Transcript) -> bytes:
+def _say(core: SmtpProtocol, step: Step, transcript: Transcript) -> bytes:
     """Ask the core for a line that is written."""
-    if step.text == "{message}":
+    if step.text == "C: {message}":
         return core.content(transcript.message) + core.end()
-    if step.text == ".":
+    if step.octets == b".\r\n":
         return core.end()
     line = step.octets.decode().removesuffix("\r\n").replace("{any}", "client.example")
     verb, _, argument = line.partition(" ")

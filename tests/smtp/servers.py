@@ -13,8 +13,7 @@ from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSStream
 
 from mailslot import Endpoint, Security, connect_smtp
-from peer import playing
-from transcripts import parse
+from mailslot.testing import scripted_server
 
 if TYPE_CHECKING:
     import ssl
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from anyio.abc import ByteStream
 
     from mailslot import SmtpSession
-    from peer import Peer
+    from mailslot.testing import ScriptedServer
 
 LOST = (OSError, EOFError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
@@ -53,13 +52,16 @@ S: 250 queued
 
 
 @asynccontextmanager
-async def session(dialogue: str, message: bytes = MESSAGE, **arguments: Any) -> AsyncIterator[tuple[SmtpSession, Peer]]:
-    """Connect to a server that plays a dialogue; see `transcripts`."""
-    lines = "".join(f"M: {line}\n" for line in message.decode().split("\r\n")[:-1])
-    transcript = parse("inline", f"# Source: a test\n# Protocol: smtp\n# Expect: ok\n{lines}{dialogue}")
+async def session(
+    dialogue: str, message: bytes = MESSAGE, **arguments: Any
+) -> AsyncIterator[tuple[SmtpSession, ScriptedServer]]:
+    """Connect to a server that plays a script; see `mailslot.testing`."""
     arguments = {"timeout": 5, "final_timeout": 5, **arguments}
-    async with playing(transcript) as peer, connect_smtp(peer.endpoint, **arguments) as smtp:
-        yield smtp, peer
+    async with (
+        scripted_server(dialogue, message=message) as server,
+        connect_smtp(server.endpoint, **arguments) as smtp,
+    ):
+        yield smtp, server
 
 
 class Wire:

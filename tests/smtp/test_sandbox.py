@@ -18,7 +18,7 @@ from mailslot.message.message import Message as OwnMessage
 from mailslot.smtp.replies import ReplyParser
 from mailslot_plugins import sandbox as sandboxes
 from mailslot_plugins.conformance.doubles import Tokens
-from transcripts import Client, Server, load, parse
+from transcripts import load, parse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +72,7 @@ async def test_the_sandbox_says_the_same(transcript: Transcript) -> None:
             stream: ByteStream = await anyio.connect_tcp("127.0.0.1", played.port)
             async with stream:
                 for step in steps:
-                    if isinstance(step, Server):
+                    if step.kind == "send":
                         expected = replies_in(step.octets)
                         reader, heard = ReplyParser(), []
                         with anyio.fail_after(60):
@@ -81,9 +81,9 @@ async def test_the_sandbox_says_the_same(transcript: Transcript) -> None:
                                 heard += iter(reader.next, None)
                         assert codes(heard) == codes(expected), heard
                         assert len(reader) == 0
-                    elif isinstance(step, Client):
+                    elif step.kind == "expect":
                         await stream.send(step.octets.replace(b"{any}", b"[127.0.0.1]"))
-                    elif step in {"tls", "starttls"}:
+                    elif step.kind in {"tls", "starttls"}:
                         stream = await TLSStream.wrap(
                             stream, hostname="localhost", ssl_context=context, standard_compatible=False
                         )

@@ -20,8 +20,7 @@ from mailslot import (
     connect_smtp,
 )
 from mailslot_plugins.conformance.doubles import Tokens
-from peer import playing
-from transcripts import parse
+from transcripts import parse, playing
 
 if TYPE_CHECKING:
     import ssl
