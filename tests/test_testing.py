@@ -278,6 +278,16 @@ async def test_a_handshake_needs_a_certificate() -> None:
             pass
 
 
+def test_a_script_may_be_indented() -> None:
+    script = """
+        S: 220 ready
+        # and
+        !close
+        """
+    [steps] = parse_script(script)
+    assert [(step.kind, step.octets) for step in steps] == [("send", b"220 ready\r\n"), ("close", b"")]
+
+
 def test_placeholders() -> None:
     [[sent, due]] = parse_script(
         r'S: \x41{3*ab} {b64:{"a":"{who}"}}' + "\n" + "C: {any} {who} {port} {size}",

@@ -3,7 +3,7 @@ r"""A scripted mail server, for the tests of whoever uses this library.
 `scripted_server` says what a script says, and checks what the client says. It listens on a real socket on loopback: the
 client under test needs no place to put a stream in, and TLS, a close and a reset are the system's own.
 
-A script has a line for each thing that happens:
+A script has a line for each thing that happens, and may be indented as a whole:
 
 | line | what |
 |---|---|

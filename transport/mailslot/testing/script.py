@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass
+from textwrap import dedent
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def parse_script(
     if message is not None:
         values["size"] = str(len(message))
     connections: list[list[Step]] = [[]]
-    for number, line in enumerate(script.split("\n"), 1):
+    for number, line in enumerate(dedent(script).split("\n"), 1):
         steps = connections[-1]
         if line == "!connection":
             connections.append([])

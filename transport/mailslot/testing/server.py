@@ -37,7 +37,7 @@ _WIDTH: Final = 200
 
 
 class ScriptError(AssertionError):
-    """The client did not do what the script says; the message shows each dialogue as far as it went."""
+    """The client did not do what the script says; the message shows each dialogue so far, credentials too."""
 
 
 @dataclass
