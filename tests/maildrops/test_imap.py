@@ -176,7 +176,7 @@ async def test_a_mail_of_50_megabytes_takes_little_memory(office: Office) -> Non
     size = 50_000_000
     office.dovecot.deliver(ALICE, mail("long").replace(b"\r\n", b"\n") + b".line\n" * (size // 7))
     async with office.device() as device:
-        async with open_maildrop(await device.accesses.profile(RECORD)) as session:
+        async with open_maildrop(await device.connector.profile(RECORD)) as session:
             (entry,) = await session.listing()
             tracemalloc.start()
             try:
@@ -197,7 +197,7 @@ async def test_a_mail_of_50_megabytes_takes_little_memory(office: Office) -> Non
 async def test_the_connection_test_goes_through_its_stages(office: Office) -> None:
     deliver(office, "one", "two")
     async with office.device() as device:
-        result = await connection_test(device.accesses, find_slot("fax.pop"))
+        result = await connection_test(device.connector, find_slot("fax.pop"))
         assert result.ok, result
         passed = [(stage.name, stage.ok) for stage in result.stages if stage.ok is not None]
         names = ["resolve", "connect", "tls", "greeting", "capabilities", "token", "sign_in", "probe"]
@@ -225,7 +225,7 @@ async def test_the_connection_test_tells_what_is_wrong(
         settings["port"] = getattr(office.dovecot, str(name)).port
     office.set(**settings)
     async with office.device() as device:
-        result = await connection_test(device.accesses, find_slot("fax.pop"))
+        result = await connection_test(device.connector, find_slot("fax.pop"))
         assert (result.stage, result.diagnosis.cause) == (stage, cause), result
 
 
@@ -247,7 +247,7 @@ async def test_the_commands(office: Office) -> None:
 @pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
 async def test_a_token_and_a_refusal_that_keeps_its_reasons(office: Office, mechanism: str) -> None:
     async with office.device() as device:
-        access = await device.accesses.profile(RECORD)
+        access = await device.connector.profile(RECORD)
         assert isinstance(access.auth, OAuth)
         access = replace(access, auth=replace(access.auth, mechanism=mechanism))
         transcript = Transcript()
@@ -267,11 +267,11 @@ async def test_a_token_and_a_refusal_that_keeps_its_reasons(office: Office, mech
 async def test_a_password(office: Office) -> None:
     office.records.change(RECORD, {"authentication": "password"}, {"password": Secret("secret")})
     async with office.device() as device:
-        async with open_maildrop(await device.accesses.profile(RECORD)) as session:
+        async with open_maildrop(await device.connector.profile(RECORD)) as session:
             assert (await session.stat())[0] == 0
         office.records.change(RECORD, {}, {"password": Secret("wrong")})
         with pytest.raises(SignInError) as raised:
-            async with open_maildrop(await device.accesses.profile(RECORD)):
+            async with open_maildrop(await device.connector.profile(RECORD)):
                 pass
         assert raised.value.cause == "password_refused"
 

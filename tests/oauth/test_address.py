@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailslot import InputError
-from mailslot.oauth.address import check_address
+from mailslot.oauth.endpoint_url import check_endpoint_url
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from mailslot.oauth.address import check_address
     ],
 )
 def test_usable(address: str) -> None:
-    check_address(address, "token endpoint")
+    check_endpoint_url(address, "token endpoint")
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,13 @@ def test_usable(address: str) -> None:
 )
 def test_unusable(address: str, because: str) -> None:
     with pytest.raises(InputError, match="token endpoint") as caught:
-        check_address(address, "token endpoint")
+        check_endpoint_url(address, "token endpoint")
     assert because in str(caught.value)
     assert str(caught.value).isascii()
     assert "\n" not in str(caught.value)
 
 
 def test_an_issuer_has_no_query() -> None:
-    check_address("https://issuer.example/a", "issuer", issuer=True)
+    check_endpoint_url("https://issuer.example/a", "issuer", issuer=True)
     with pytest.raises(InputError, match="query"):
-        check_address("https://issuer.example/?a", "issuer", issuer=True)
+        check_endpoint_url("https://issuer.example/?a", "issuer", issuer=True)

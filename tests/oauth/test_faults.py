@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_errors import (
-    DEVICE_CODE,
-    ERRORS,
-    JWT_BEARER,
-    NUMBERS,
-    TEXTS,
+    AADSTS_CODES,
+    DESCRIPTIONS,
+    DEVICE_CODE_GRANT,
+    JWT_BEARER_GRANT,
+    OAUTH_ERRORS,
     Remedy,
     TokenServiceError,
     classify_error,
@@ -85,7 +85,7 @@ def fault(
 )
 def test_error_decides(error: str | None, cause: str, kind: Remedy) -> None:
     found = fault(error)
-    assert (found.cause, found.kind, found.error) == (cause, kind, error or None)
+    assert (found.cause, found.remedy, found.error) == (cause, kind, error or None)
     assert found.retryable == (kind is Remedy.WAIT)
     assert (found.status, found.retry_after, found.stage, found.answer_lost) == (400, 7, "token", False)
 
@@ -128,7 +128,7 @@ def test_error_decides(error: str | None, cause: str, kind: Remedy) -> None:
 def test_the_number_says_which(error: str, number: int, cause: str, kind: Remedy) -> None:
     text = f"AADSTS{number}: Something happened.\r\nTrace ID: 0000aaaa\r\nTimestamp: 2026-01-09 02:02:12Z"
     for found in (fault(error, text), fault(error, "…", number), fault(error, text, 1, "x", number)):
-        assert (found.cause, found.kind) == (cause, kind)
+        assert (found.cause, found.remedy) == (cause, kind)
         assert number in found.error_codes
         assert "\n" not in found.error_description
 
@@ -165,7 +165,7 @@ def test_google_s_texts(error: str, text: str, cause: str) -> None:
 def test_a_bare_refusal_to_refresh() -> None:
     """glewlwyd, protocol_oidc.c, get_access_token_from_refresh: status 400 and nothing else."""
     found = classify_error(TokenServiceResponse(400, None, host="issuer.test"), "refresh_token")
-    assert (found.cause, found.kind, found.retryable) == ("token_update_failed", Remedy.NEW_GRANT, False)
+    assert (found.cause, found.remedy, found.retryable) == ("token_update_failed", Remedy.NEW_GRANT, False)
     assert "no longer accepts" in str(found)
     assert found.detail == "HTTP 400: HTTP 400"
     for answer, grant_type in (
@@ -183,7 +183,7 @@ def test_a_client_id_that_nobody_knows(status: int, cause: str) -> None:
     found = classify_error(
         TokenServiceResponse(status, {"error": "unauthorized_client"}, host="issuer.test"), "authorization_code"
     )
-    assert (found.cause, found.kind) == (cause, Remedy.CONFIGURATION)
+    assert (found.cause, found.remedy) == (cause, Remedy.CONFIGURATION)
     assert "does not know this application" in str(found)
 
 
@@ -192,14 +192,14 @@ def test_a_client_id_that_nobody_knows(status: int, cause: str) -> None:
     [
         ("refresh_token", "", "token_update_failed", Remedy.NEW_GRANT),
         ("authorization_code", "", "token_not_retrieved", Remedy.NEW_GRANT),
-        (DEVICE_CODE, "", "token_not_retrieved", Remedy.NEW_GRANT),
-        (JWT_BEARER, "Invalid JWT Signature.", "app_secret_invalid", Remedy.CONFIGURATION),
-        (JWT_BEARER, "Invalid email or User ID", "mailbox_not_allowed", Remedy.CONFIGURATION),
+        (DEVICE_CODE_GRANT, "", "token_not_retrieved", Remedy.NEW_GRANT),
+        (JWT_BEARER_GRANT, "Invalid JWT Signature.", "app_secret_invalid", Remedy.CONFIGURATION),
+        (JWT_BEARER_GRANT, "Invalid email or User ID", "mailbox_not_allowed", Remedy.CONFIGURATION),
     ],
 )
 def test_invalid_grant_speaks_of_what_was_sent(grant_type: str, description: str, cause: str, kind: Remedy) -> None:
     found = fault("invalid_grant", description, grant_type=grant_type)
-    assert (found.cause, found.kind) == (cause, kind)
+    assert (found.cause, found.remedy) == (cause, kind)
 
 
 SHORT_LIVED = "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe."
@@ -225,7 +225,7 @@ def test_a_wrong_clock_where_it_explains_the_refusal(error: str, text: str, skew
     found = fault(error, text, skew=skew)
     assert found.cause == cause
     if cause == "clock_wrong":
-        assert found.kind is Remedy.WAIT
+        assert found.remedy is Remedy.WAIT
         assert "clock is wrong" in str(found)
 
 
@@ -241,12 +241,12 @@ def test_by_how_much(skew: float, said: str) -> None:
 @pytest.mark.parametrize("error", [None, "invalid_grant", "server_error", "nonsense"])
 def test_a_service_that_is_busy_takes_nothing_away(status: int, error: str | None) -> None:
     found = fault(error, status=status)
-    assert (found.cause, found.kind, found.answer_lost) == ("token_service_busy", Remedy.WAIT, status >= 500)
+    assert (found.cause, found.remedy, found.answer_lost) == ("token_service_busy", Remedy.WAIT, status >= 500)
 
 
 def test_no_json_at_all() -> None:
     found = classify_error(TokenServiceResponse(404, None, host="issuer.test"))
-    assert (found.cause, found.kind) == ("unknown", Remedy.UNKNOWN)
+    assert (found.cause, found.remedy) == ("unknown", Remedy.UNKNOWN)
     assert str(found) == "The token service issuer.test said: HTTP 404"
 
 
@@ -257,15 +257,15 @@ def test_google_s_other_shape() -> None:
 
 
 def test_every_row_is_of_the_catalogue_and_has_a_source() -> None:
-    rows = [*ERRORS.values(), *NUMBERS.values(), *(added for *_, added in TEXTS)]
+    rows = [*OAUTH_ERRORS.values(), *AADSTS_CODES.values(), *(added for *_, added in DESCRIPTIONS)]
     assert {row.cause for row in rows} <= CAUSES
     assert all(row.source for row in rows)
-    assert all(fragment == fragment.lower() and of in ERRORS for of, fragment, _ in TEXTS)
-    assert all((row.kind is Remedy.WAIT) >= (row.cause == "token_service_busy") for row in rows)
+    assert all(fragment == fragment.lower() and of in OAUTH_ERRORS for of, fragment, _ in DESCRIPTIONS)
+    assert all((row.remedy is Remedy.WAIT) >= (row.cause == "token_service_busy") for row in rows)
 
 
 def test_every_sentence_names_who_said_it() -> None:
-    for error in [*ERRORS, None]:
+    for error in [*OAUTH_ERRORS, None]:
         for status in (400, 503):
             sentence = str(fault(error, status=status))
             assert "token service issuer.test" in sentence

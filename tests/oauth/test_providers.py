@@ -290,7 +290,7 @@ def test_the_library_alone_needs_none_of_the_oauth_parts() -> None:
 
 def test_a_service_without_tokens_needs_no_authlib() -> None:
     code = (
-        "import mailslot.service.service, mailslot.service.running, sys\n"
+        "import mailslot.service.service, mailslot.service.service_lock, sys\n"
         "print([m for m in ('authlib', 'joserfc') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailslot.oauth.grant import Failure, Grant
+from mailslot.oauth.grant import Grant, RefreshFailure
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_errors import Remedy, TokenServiceError
@@ -145,14 +145,14 @@ def test_a_success_that_gives_nothing(members: dict[str, object] | None, because
     error = caught.value
     assert because in str(error)
     assert "issuer.test" in str(error)
-    assert (error.cause, error.kind, error.status, error.answer_lost) == ("unknown", Remedy.WAIT, 200, True)
+    assert (error.cause, error.remedy, error.status, error.answer_lost) == ("unknown", Remedy.WAIT, 200, True)
 
 
 @pytest.mark.parametrize("status", [200, 400, 401])
 def test_a_refusal_with_any_status(status: int) -> None:
     with pytest.raises(TokenServiceError) as caught:
         parse_token_response(TokenServiceResponse(status, {**GOOD, "error": "invalid_grant"}), ASKED)
-    assert (caught.value.cause, caught.value.kind) == ("token_update_failed", Remedy.NEW_GRANT)
+    assert (caught.value.cause, caught.value.remedy) == ("token_update_failed", Remedy.NEW_GRANT)
 
 
 anything = st.recursive(
@@ -241,7 +241,7 @@ class TestRenewedGrant:
         account="a@example.com",
         tenant="t",
         settings="digest",
-        failure=Failure("unknown", "", "", 0, None),
+        failure=RefreshFailure("unknown", "", "", 0, None),
     )
 
     async def test_rotation_keeps_the_one_before(self, http: TokenHttp) -> None:

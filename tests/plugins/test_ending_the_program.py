@@ -74,7 +74,7 @@ class Drop:
     options = {}
     def __init__(self, name):
         self._name = name
-    def place(self, options):
+    def mailbox_id(self, options):
         return ""
     @asynccontextmanager
     async def open(self, access, options, *, transcript=None, on_stage=None):
@@ -214,7 +214,7 @@ async def test_a_submitter(tmp_path: Path, plugins: Any, error: type[BaseExcepti
                 while (await box.job(job)).state != "deferred":  # noqa: ASYNC110 - nobody tells
                     await anyio.sleep(0.01)
             assert ("submit", name) in plugins.calls
-            assert (await connection_test(box.device.accesses, find_slot("network.smtp"))).ok
+            assert (await connection_test(box.device.connector, find_slot("network.smtp"))).ok
             stop.set()
 
 
@@ -229,7 +229,7 @@ async def test_a_maildrop_and_a_token_source(
         assert (where, error.__name__) in plugins.calls
         assert report.cause is not None
         assert "hunter2" not in f"{report}"
-        result = await connection_test(box.device.accesses, find_slot("status.pop"))
+        result = await connection_test(box.device.connector, find_slot("status.pop"))
         assert result.ok == (setting == "maildrop")
 
 

@@ -19,7 +19,7 @@ from mailslot.oauth.grant_source import GrantSource
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.origin import bind_origin
 from mailslot.oauth.providers import Endpoints, Provider
-from mailslot.oauth.refresh import RefreshTokenFlow
+from mailslot.oauth.refresh_token_flow import RefreshTokenFlow
 from mailslot.oauth.timing import Clocks
 from mailslot.slots.grant_store import RecordGrantStore
 from mailslot.vault.keys import KeyRing

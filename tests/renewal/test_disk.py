@@ -43,9 +43,9 @@ async def test_a_full_disk(small_home: Path, service: Service, caplog: pytest.Lo
         fill(small_home / "filler")
 
         first = await device.token()
-        assert device.source.fault is not None
-        assert device.source.fault.cause == "token_store_unwritable"
-        assert "disk is full" in str(device.source.fault)
+        assert device.source.save_error is not None
+        assert device.source.save_error.cause == "token_store_unwritable"
+        assert "disk is full" in str(device.source.save_error)
         assert [record.levelname for record in caplog.records if "memory only" in record.message] == ["ERROR"]
         assert await device.grant() == before
         assert await device.token() == first
@@ -57,7 +57,7 @@ async def test_a_full_disk(small_home: Path, service: Service, caplog: pytest.Lo
 
         (small_home / "filler").unlink()
         assert await device.token() == second
-        assert device.source.fault is None
+        assert device.source.save_error is None
         kept = await device.grant()
         assert kept.access_token == second
         device.restart()
@@ -73,9 +73,9 @@ async def test_a_service_writes_it_without_anybody_asking_for_a_token(home: Path
         with largest_file(10):
             given = await device.token()
             await device.source.refresh_if_idle()
-            assert device.source.fault is not None
+            assert device.source.save_error is not None
         assert await device.source.refresh_if_idle()
-        assert device.source.fault is None
+        assert device.source.save_error is None
         assert (await device.grant()).access_token == given
         assert device.asked == 1
 
@@ -87,10 +87,10 @@ async def test_settings_change_while_the_disk_is_full(home: Path, service: Servi
         with largest_file(10):
             given = await device.token()
             former, device.source = device.source, device.another()
-            device.source.take_over(former)
-            assert device.source.fault is not None
+            device.source.adopt_unsaved(former)
+            assert device.source.save_error is not None
         assert await device.token() == given
-        assert device.source.fault is None
+        assert device.source.save_error is None
         assert (await device.grant()).access_token == given
         assert (device.asked, service.state.reused) == (1, 0)
 
@@ -118,10 +118,10 @@ async def test_a_disk_that_fails_wholly_afterwards(home: Path, service: Service)
         good = file.read_bytes()
         file.write_bytes(b"damaged")
         assert await device.token() == given
-        assert device.source.fault is not None
+        assert device.source.save_error is not None
         file.write_bytes(good)
         assert await device.token() == given
-        assert device.source.fault is None
+        assert device.source.save_error is None
 
 
 async def test_a_token_deleted_while_a_newer_one_is_in_memory(home: Path, service: Service) -> None:
@@ -141,7 +141,7 @@ async def test_a_token_obtained_while_a_newer_one_is_in_memory(home: Path, servi
             await device.token()
         obtained = await device.sign_in()
         assert await device.token() == obtained
-        assert device.source.fault is None
+        assert device.source.save_error is None
         assert (await device.grant()).access_token == obtained
 
 
@@ -158,7 +158,7 @@ async def test_a_failure_of_another_while_a_newer_one_is_in_memory(home: Path, s
         assert await device.token() == given
         kept = await device.grant()
         assert (kept.access_token, kept.failure) == (given, None)
-        assert device.source.fault is None
+        assert device.source.save_error is None
 
 
 async def test_a_renewal_by_another_while_a_newer_one_is_in_memory(home: Path, service: Service) -> None:
@@ -170,7 +170,7 @@ async def test_a_renewal_by_another_while_a_newer_one_is_in_memory(home: Path, s
             await device.token()
         latest = (await device.another().token()).value
         assert await device.token() == latest
-        assert device.source.fault is None
+        assert device.source.save_error is None
 
 
 async def test_a_refusal_is_remembered_even_in_memory(home: Path, service: Service) -> None:

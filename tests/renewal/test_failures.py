@@ -296,7 +296,7 @@ async def test_an_answer_that_is_too_slow(home: Path, service: Service) -> None:
 
 async def test_a_flow_that_never_ends(home: Path, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody can cancel a renewal, so it has an end of its own; the next one can begin then."""
-    monkeypatch.setattr(grant_source, "_LONGEST_ATTEMPT", 0.05)
+    monkeypatch.setattr(grant_source, "_ATTEMPT_TIMEOUT", 0.05)
     async with running(home, service) as device:
 
         class Endless(SignedIn):

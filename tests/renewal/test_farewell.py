@@ -174,4 +174,4 @@ async def test_what_is_in_memory_only_is_revoked_too(home: Path, service: Servic
         assert service.state.revoked[0] == f"refresh_token {service.state.newest}"
         assert await device.store.load() is None
         await device.refuse("token_not_retrieved")
-        assert device.source.fault is None
+        assert device.source.save_error is None

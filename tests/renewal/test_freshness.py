@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailslot.oauth.timing import Clocks, Timing, timing_of_stored
+from mailslot.oauth.timing import Clocks, TokenTiming, timing_of_stored
 from renewal.device import FakeClocks, SignedIn, grant, running
 
 if TYPE_CHECKING:
@@ -163,19 +163,19 @@ def test_the_skew_tells_that_the_clock_was_set_since() -> None:
     clocks = Clocks(wall=lambda: now, monotonic=lambda: 5000.0)
 
     ignorant = timing_of_stored(kept, clocks, 0.0, 0.0)
-    assert ignorant.ends < 5000.0
+    assert ignorant.expires_at < 5000.0
 
     kept = grant(("a", "r"), 400.0, lifetime=3600.0)
     object.__setattr__(kept, "skew", wrong_by)
     knowing = timing_of_stored(kept, clocks, 0.001, 0.0)
-    assert knowing.issued == pytest.approx(5000.0 - 100.0)
-    assert knowing.ends == pytest.approx(5000.0 + 3500.0)
+    assert knowing.issued_at == pytest.approx(5000.0 - 100.0)
+    assert knowing.expires_at == pytest.approx(5000.0 + 3500.0)
 
 
 def test_an_age_that_cannot_be() -> None:
     clocks = Clocks(wall=lambda: 1000.0, monotonic=lambda: 50.0)
-    assert timing_of_stored(grant(("a", "r"), 1061.0), clocks, 0.0, 0.0) == Timing.unknown()
-    assert timing_of_stored(grant(("a", "r"), 1059.0), clocks, 0.0, 0.0).issued == 50.0
+    assert timing_of_stored(grant(("a", "r"), 1061.0), clocks, 0.0, 0.0) == TokenTiming.unknown()
+    assert timing_of_stored(grant(("a", "r"), 1059.0), clocks, 0.0, 0.0).issued_at == 50.0
 
 
 async def test_the_lifetime_begins_with_the_request(home: Path, service: Service) -> None:

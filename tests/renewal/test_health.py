@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailslot.oauth.grant import Failure
+from mailslot.oauth.grant import RefreshFailure
 from mailslot.oauth.grant_source import settings_digest
 from mailslot.oauth.health import DAY, Health, TokenSettings, health, token_line
 from mailslot.oauth.presets import preset
@@ -28,8 +28,8 @@ FACTS = TokenSettings(ACCOUNT, ("mail.send",))
 GOOD = grant(("a", "r"), NOW, age=600)
 
 
-def failed(cause: str, *, passing: bool = False, at: float = NOW - 60) -> Failure:
-    return Failure(cause, "It failed.", "detail", at, at + 300 if passing else None)
+def failed(cause: str, *, passing: bool = False, at: float = NOW - 60) -> RefreshFailure:
+    return RefreshFailure(cause, "It failed.", "detail", at, at + 300 if passing else None)
 
 
 def tell(
@@ -42,7 +42,7 @@ def test_token_line() -> None:
     assert token_line(None) == "Not Retrieved"
     assert token_line(replace(GOOD, access_token=None)) == "Not Retrieved"
     assert token_line(GOOD) == "Retrieved"
-    assert token_line(GOOD.failed(failed("token_update_failed"))) == "Retrieved"
+    assert token_line(GOOD.with_failure(failed("token_update_failed"))) == "Retrieved"
 
 
 def test_good() -> None:
@@ -97,18 +97,18 @@ def test_unwritable() -> None:
     ],
 )
 def test_failures_that_somebody_has_to_act_upon(cause: str, state: str) -> None:
-    told = tell(GOOD.failed(failed(cause)))
+    told = tell(GOOD.with_failure(failed(cause)))
     assert (told.state, told.cause, told.sentence) == (state, cause, "It failed.")
     assert told.failure == failed(cause)
 
 
 def test_a_failure_that_passes() -> None:
-    told = tell(GOOD.failed(failed("token_service_busy", passing=True)))
+    told = tell(GOOD.with_failure(failed("token_service_busy", passing=True)))
     assert (told.state, told.cause) == ("expiring", "token_service_busy")
 
 
 def test_a_failure_under_other_settings() -> None:
-    old = replace(GOOD.failed(failed("app_secret_invalid")), settings="old")
+    old = replace(GOOD.with_failure(failed("app_secret_invalid")), settings="old")
     assert tell(old, replace(FACTS, settings="old")).state == "needs_administrator"
     assert tell(old, replace(FACTS, settings="new")).state == "ok"
     assert tell(old, replace(FACTS, settings="new")).failure is not None
@@ -167,15 +167,15 @@ def test_an_application_in_testing() -> None:
     assert google.quirks.testing_days == 7
     signed_in = NOW - 8 * DAY
     died = replace(GOOD, obtained_at=signed_in, renewed_at=NOW - 1.05 * DAY)
-    told = tell(died.failed(failed("token_update_failed", at=NOW - 0.99 * DAY)), provider=google)
+    told = tell(died.with_failure(failed("token_update_failed", at=NOW - 0.99 * DAY)), provider=google)
     assert told.state == "needs_token"
     assert any("Testing" in note for note in told.notes)
     later = replace(died, renewed_at=NOW - DAY / 2)
-    assert not tell(later.failed(failed("token_update_failed", at=NOW)), provider=google).notes
+    assert not tell(later.with_failure(failed("token_update_failed", at=NOW)), provider=google).notes
     sooner = failed("token_update_failed", at=signed_in + 5 * DAY)
-    assert not tell(replace(died, renewed_at=signed_in).failed(sooner), provider=google).notes
-    assert not tell(died.failed(failed("token_service_busy", passing=True)), provider=google).notes
-    assert not tell(died.failed(failed("token_update_failed")), provider=PLAIN).notes
+    assert not tell(replace(died, renewed_at=signed_in).with_failure(sooner), provider=google).notes
+    assert not tell(died.with_failure(failed("token_service_busy", passing=True)), provider=google).notes
+    assert not tell(died.with_failure(failed("token_update_failed")), provider=PLAIN).notes
 
 
 def test_the_applications_secret() -> None:
@@ -194,7 +194,7 @@ def test_a_wrong_clock() -> None:
 
 
 def test_nothing_secret() -> None:
-    told = repr(tell(grant(("at-secret", "rt-secret"), NOW).failed(failed("unknown"))))
+    told = repr(tell(grant(("at-secret", "rt-secret"), NOW).with_failure(failed("unknown"))))
     assert "at-" not in told
     assert "rt-" not in told
 
@@ -213,7 +213,9 @@ async def test_of_a_real_failure(home: Path, service: Service) -> None:
         assert (told.state, told.cause, told.sentence) == ("needs_token", error.cause, str(error))
         with largest_file(10):
             await device.token(ignore_backoff=True)
-        told = tell(await device.grant(), facts, device.client.provider, device.clocks.wall, fault=device.source.fault)
+        told = tell(
+            await device.grant(), facts, device.client.provider, device.clocks.wall, fault=device.source.save_error
+        )
         assert (told.state, told.cause) == ("needs_administrator", "token_store_unwritable")
 
 

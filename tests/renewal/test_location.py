@@ -150,7 +150,7 @@ async def test_a_copy_while_its_access_token_lasts(
         put(device, copied(home, tmp_path / "copy"), machine)
         assert await device.token() == given
         assert device.asked == 1
-        facts = TokenSettings(ACCOUNT, here=locate(tmp_path / "copy" / "locks" / "smtp.lock", machine.root))
+        facts = TokenSettings(ACCOUNT, location=locate(tmp_path / "copy" / "locks" / "smtp.lock", machine.root))
         told = health(await device.grant(), facts, device.client.provider, device.clocks.wall)
         assert (told.state, told.cause) == ("needs_token", "home_copied")
         assert "copied" in told.sentence

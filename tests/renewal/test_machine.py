@@ -75,17 +75,17 @@ class Strict:
         await anyio.lowlevel.checkpoint()
         self.asked.append(self.clocks.monotonic)
         if self.broken is not None:
-            raise TokenServiceError("It is broken.", cause="token_service_busy", kind=self.broken)
+            raise TokenServiceError("It is broken.", cause="token_service_busy", remedy=self.broken)
         odd = self.odd.pop() if self.odd else None
         if odd == "refused":
-            raise TokenServiceError("No.", cause="token_update_failed", kind=Remedy.NEW_GRANT, error="invalid_grant")
+            raise TokenServiceError("No.", cause="token_update_failed", remedy=Remedy.NEW_GRANT, error="invalid_grant")
         self.reused |= grant.refresh_token != f"rt-{self.number}"
         self.number += 1
         if odd == "useless":
             raise TokenServiceError(
                 "What?",
                 cause="unknown",
-                kind=Remedy.WAIT,
+                remedy=Remedy.WAIT,
                 answer_lost=True,
                 refresh_token=Secret(f"rt-{self.number}"),
             )
@@ -165,7 +165,7 @@ class Renewals(RuleBasedStateMachine):
                     group.cancel_scope.cancel()
 
         self._run(all_)
-        self.unsaved_by = source if source.fault is not None else None
+        self.unsaved_by = source if source.save_error is not None else None
         # One that is odd, or for good, is asked once more; an answer that is of no use twice more.
         assert len(self.flow.asked) <= asked + 1 + (self.flow.broken is Remedy.NEW_GRANT) + odd
         assert not self.flow.reused
@@ -173,7 +173,7 @@ class Renewals(RuleBasedStateMachine):
             for access in given:
                 assert self.clocks.monotonic < self.flow.ends[access]
         if cancel is None and self.flow.broken is None:
-            assert len(given) == tasks or self.store.kept.failure is not None or source.fault is not None
+            assert len(given) == tasks or self.store.kept.failure is not None or source.save_error is not None
 
     @rule(seconds=st.sampled_from([1.0, 30.0, 700.0, 2900.0, 3601.0, 1e6]))
     def wait(self, seconds: float) -> None:

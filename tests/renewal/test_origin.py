@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailslot.oauth.address import origin_of
+from mailslot.oauth.endpoint_url import origin_of
 from mailslot.oauth.grant import Grant
 from mailslot.oauth.grant_source import settings_digest
 from mailslot.oauth.health import TokenSettings, health

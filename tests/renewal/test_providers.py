@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from lab.browser import Browser
     from lab.provider import Provider as LabProvider
-    from mailslot.oauth.flow import DeviceCode, Flow
+    from mailslot.oauth.flow import Flow, UserCode
     from mailslot_plugins.sandbox import Sandbox
 
 SCOPES = ("openid", "email", "offline_access", "mail.pop", "mail.send")
@@ -39,7 +39,7 @@ SCOPES = ("openid", "email", "offline_access", "mail.pop", "mail.send")
 class Enters(Nobody):
     """Enters the code that is shown, at the sandbox."""
 
-    async def show_code(self, code: DeviceCode) -> None:
+    async def show_code(self, code: UserCode) -> None:
         await enter_code(code)
 
 
@@ -99,7 +99,7 @@ async def test_fifty_tasks_at_the_sandbox(home: Path) -> None:
 async def test_an_answer_lost_after_the_sandbox_has_acted(
     home: Path, rotation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refresh_attempts, "_AGAIN", (0.0, 0.0))
+    monkeypatch.setattr(refresh_attempts, "_RETRY_DELAYS", (0.0, 0.0))
     async with at_sandbox(home) as (sandbox, source, clocks):
         sandbox.provider.rotation = rotation
         sandbox.token_service.faults.append(WebFault("token", "refresh_token", 1, cut=True))

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailslot.oauth.failures import MOST_REFUSALS
 from mailslot.oauth.health import TokenSettings, health
+from mailslot.oauth.refresh_backoff import MAX_REFUSALS
 from renewal.device import ACCOUNT, running
 from renewal.service import Said
 
@@ -102,7 +102,7 @@ async def test_it_is_not_asked_for_for_ever(
             device.clocks.pass_by(3600)
             if restart:
                 device.restart()
-        assert MOST_REFUSALS <= device.asked <= MOST_REFUSALS + 2
+        assert MAX_REFUSALS <= device.asked <= MAX_REFUSALS + 2
         service.say = []
         await device.token(ignore_backoff=True)
 

@@ -125,10 +125,10 @@ async def test_on_a_full_disk(home: Path, service: Service) -> None:
         service.instead = [{"access_token": 1}] * 3
         with largest_file(10):
             await device.refuse("unknown")
-            assert device.source.fault is not None
+            assert device.source.save_error is not None
         device.clocks.pass_by(700)
         await device.token()
-        assert device.source.fault is None
+        assert device.source.save_error is None
         assert (service.state.reused, service.state.dead) == (0, False)
 
 

@@ -258,7 +258,7 @@ def main(name: str, folder: str, _backend: str) -> NoReturn:
     print(f"seed {seed}", flush=True)
     random.seed(seed)
     poll_plan._BATCH_MAILS = 2
-    poller.MOST_MAIL_OCTETS = 400_000
+    poller.MAX_MAIL_OCTETS = 400_000
     server = Server(Path(folder))
     try:
         proof(Path(folder), server)

@@ -292,7 +292,7 @@ async def test_when_a_job_in_doubt_is_sent_again_is_shown(office: Office, tmp_pa
         sandbox.faults.append(Fault("message", connection=1, keep=0, ending="close"))
         job = await box.accept(pipeline=pipeline)
         await box.deliver_due()
-        await box.worker._take_up_doubts()
+        await box.worker._resubmit_doubtful_jobs()
         job = await box.job(job)
         assert job.next_attempt == (None if pipeline == "somebody-elses" else job.changed_at + 600)
 

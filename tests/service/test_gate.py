@@ -11,7 +11,7 @@ import pytest
 
 from mailslot.oauth.grant import Grant
 from mailslot.oauth.location import Location
-from mailslot.service.circuit_breaker import ASKED_AGAIN, RESTS, CircuitBreaker
+from mailslot.service.circuit_breaker import BACKOFF, PROBE_AFTER, CircuitBreaker
 from mailslot.service.disposition import DeliveryFailure
 from mailslot.slots.records import Records
 from mailslot.wire.secret import Secret
@@ -245,20 +245,20 @@ def test_rests_grow_and_end() -> None:
         assert rest is not None
         rests.append(rest)
         assert not gate.may_try
-        assert gate.wait() == rest
+        assert gate.remaining() == rest
         now += rest
         assert gate.may_try
-    assert rests == [*RESTS, RESTS[-1], RESTS[-1]]
+    assert rests == [*BACKOFF, BACKOFF[-1], BACKOFF[-1]]
     assert gate.reset()
     assert not gate.reset()
-    assert gate.trip(trouble) == RESTS[0]
+    assert gate.trip(trouble) == BACKOFF[0]
 
 
 @pytest.mark.parametrize(("random", "least", "most"), [(0.0, 0.79, 0.81), (1.0, 1.19, 1.21)])
 def test_rests_are_not_all_the_same(random: float, least: float, most: float) -> None:
     rest = CircuitBreaker(lambda: 0.0, lambda: random).trip(DeliveryFailure("back_off", "server_busy", ""))
     assert rest is not None
-    assert least <= rest / RESTS[0] <= most
+    assert least <= rest / BACKOFF[0] <= most
 
 
 def test_a_daily_limit_is_not_asked_about_every_minute() -> None:
@@ -271,16 +271,16 @@ def test_an_administrator_may_have_acted_and_nobody_told_us() -> None:
     gate = CircuitBreaker(lambda: now, lambda: 0.5)
     gate.trip(DeliveryFailure("hold", "smtp_auth_disabled", "", by_administrator=True))
     assert (gate.needs_operator, gate.may_try) == (True, False)
-    now = ASKED_AGAIN
+    now = PROBE_AFTER
     assert gate.may_try
     gate.trip(DeliveryFailure("hold", "token_update_failed", ""))
     assert (gate.needs_operator, gate.may_try) == (True, False)
-    now += ASKED_AGAIN
+    now += PROBE_AFTER
     assert gate.may_try
     gate.trip(DeliveryFailure("hold", "password_refused", ""))
     now += 1e9
     assert not gate.may_try
-    assert gate.wait() is None
+    assert gate.remaining() is None
 
 
 async def test_an_administrator_acts_at_the_server(tmp_path: Path) -> None:
@@ -323,7 +323,7 @@ async def test_a_token_service_that_recovers_lets_what_was_held_leave(tmp_path: 
             box.restart()
             async with box.delivering():
                 job = await box.until(job, "sent")
-            assert clocks.monotonic() - began >= 0.9 * ASKED_AGAIN
+            assert clocks.monotonic() - began >= 0.9 * PROBE_AFTER
         assert len(sandbox.token_service.requests) == 3
 
 
@@ -341,7 +341,7 @@ async def test_a_device_that_has_moved(tmp_path: Path) -> None:
             job = await box.until(await box.accept(), "held")
             assert job.cause == "home_copied"
             assert sandbox.token_service.requests == []
-            await store.stay()
+            await store.move_here()
             await box.until(job, "sent")
 
 

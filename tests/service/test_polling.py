@@ -32,7 +32,7 @@ async def polling(box: Postbox, speed: float = 1.0) -> AsyncIterator[None]:
     """Have a record polled beside the block, on clocks that are fast."""
     box.clocks = FastClocks(speed)
     old = box.device
-    box.device = Device(old.records, old.accesses, old.spool, clocks=box.clocks.clocks, speed=speed)
+    box.device = Device(old.records, old.connector, old.spool, clocks=box.clocks.clocks, speed=speed)
     failure: BaseException | None = None
     async with anyio.create_task_group() as group:
         group.start_soon(PollLoop(box.device, RECORD, box.keeper).run)

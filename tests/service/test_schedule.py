@@ -12,10 +12,10 @@ from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.errors import InputError, MailError, NetworkError, RefusedError, SignInError, TokenError
 from mailslot.oauth.presets import preset
 from mailslot.oauth.providers import Limits
-from mailslot.service.disposition import judge
-from mailslot.service.limits import Allowance
+from mailslot.service.disposition import classify_failure
 from mailslot.service.pipeline import RetryPolicies, find_pipelines
 from mailslot.service.retry_policy import ATTENDED, DEFAULT, UNATTENDED, RetryPolicy
+from mailslot.service.sending_quota import SendingQuota
 from mailslot.service.wall_clock import WallClock
 from mailslot.spool.spool import Spool
 from mailslot.wire.reply import Reply
@@ -65,7 +65,7 @@ def test_a_retry_policy_that_would_never_wait(given: dict[str, Any]) -> None:
 
 
 def said(cause: str, error: MailError) -> Disposition:
-    return judge(error, explain(Diagnosis(cause))).disposition
+    return classify_failure(error, explain(Diagnosis(cause))).disposition
 
 
 def test_every_cause_of_the_catalogue_at_a_sign_in_leaves_the_jobs_alone() -> None:
@@ -124,7 +124,7 @@ async def spool(tmp_path: Path) -> AsyncIterator[Spool]:
 
 async def test_thirty_messages_a_minute(spool: Spool) -> None:
     assert (EXCHANGE.messages_per_minute, EXCHANGE.recipients_per_day, EXCHANGE.connections) == (30, 10_000, 3)
-    allowance = Allowance(EXCHANGE, spool.store("delivery"), "a")
+    allowance = SendingQuota(EXCHANGE, spool.store("delivery"), "a")
     for second in range(30):
         assert allowance.wait(1000.0 + second) == 0.0
         await allowance.count(1000.0 + second, 1)
@@ -134,40 +134,40 @@ async def test_thirty_messages_a_minute(spool: Spool) -> None:
 
 async def test_recipients_a_day_are_known_after_a_restart(spool: Spool) -> None:
     store = spool.store("delivery")
-    allowance = Allowance(EXCHANGE, store, "a")
+    allowance = SendingQuota(EXCHANGE, store, "a")
     now = 1_000_000.0
     for hour in range(20):
         await allowance.count(now + 3600 * hour, 490)
     now += 3600 * 19
-    assert allowance.room(now) == 200
-    another = Allowance(EXCHANGE, store, "a")
+    assert allowance.remaining_recipients(now) == 200
+    another = SendingQuota(EXCHANGE, store, "a")
     await another.load(now)
-    assert another.room(now) == 200
+    assert another.remaining_recipients(now) == 200
     await another.count(now, 200)
-    assert another.room(now) == 0
+    assert another.remaining_recipients(now) == 0
     wait = another.wait(now)
     # The first 490 are a day old then.
     assert 4 * 3600 < wait <= 5 * 3600 + 600
     assert another.wait(now + wait) == 0.0
-    assert another.room(now + wait) == 490
-    assert Allowance(EXCHANGE, store, "b").room(now) == 10_000
+    assert another.remaining_recipients(now + wait) == 490
+    assert SendingQuota(EXCHANGE, store, "b").remaining_recipients(now) == 10_000
 
 
 async def test_a_crash_forgets_no_more_than_the_last_seconds(spool: Spool) -> None:
     store = spool.store("delivery")
-    allowance = Allowance(EXCHANGE, store, "a")
+    allowance = SendingQuota(EXCHANGE, store, "a")
     for second in range(100):
         await allowance.count(1000.0 + second, 1)
-    another = Allowance(EXCHANGE, store, "a")
+    another = SendingQuota(EXCHANGE, store, "a")
     await another.load(1100.0)
-    left = another.room(1100.0)
+    left = another.remaining_recipients(1100.0)
     assert left is not None
     assert 9_900 <= left <= 9_906
 
 
 async def test_counts_stay_small(spool: Spool) -> None:
     store = spool.store("delivery")
-    allowance = Allowance(EXCHANGE, store, "a")
+    allowance = SendingQuota(EXCHANGE, store, "a")
     for bucket in range(400):
         await allowance.count(600.0 * bucket, 1)
     await allowance.save(600.0 * 400)
@@ -177,30 +177,30 @@ async def test_counts_stay_small(spool: Spool) -> None:
 
 
 async def test_messages_a_day(spool: Spool) -> None:
-    allowance = Allowance(Limits(messages_per_day=3), spool.store("delivery"), "a")
+    allowance = SendingQuota(Limits(messages_per_day=3), spool.store("delivery"), "a")
     for _ in range(3):
         assert allowance.wait(0.0) == 0.0
         await allowance.count(0.0, 5)
     assert allowance.wait(0.0) == DAY + 600
-    assert allowance.room(0.0) is None
+    assert allowance.remaining_recipients(0.0) is None
 
 
 async def test_counts_go_along_with_a_clock_that_is_set(spool: Spool) -> None:
-    allowance = Allowance(EXCHANGE, spool.store("delivery"), "a")
+    allowance = SendingQuota(EXCHANGE, spool.store("delivery"), "a")
     for _ in range(30):
         await allowance.count(1000.0, 1)
-    allowance.clock_set(1e9)
+    allowance.shift_clock(1e9)
     assert allowance.wait(1e9 + 1000) == pytest.approx(60.0)
-    allowance.clock_set(-1e9)
+    allowance.shift_clock(-1e9)
     assert allowance.wait(1000.0) == pytest.approx(60.0)
 
 
 async def test_without_limits_nothing_is_kept(spool: Spool) -> None:
-    allowance = Allowance(Limits(), spool.store("delivery"), "a")
+    allowance = SendingQuota(Limits(), spool.store("delivery"), "a")
     await allowance.load(0.0)
     for _ in range(1000):
         await allowance.count(0.0, 1000)
-    assert (allowance.wait(0.0), allowance.room(0.0)) == (0.0, None)
+    assert (allowance.wait(0.0), allowance.remaining_recipients(0.0)) == (0.0, None)
     assert await spool.store("delivery").items() == {}
 
 
@@ -210,24 +210,24 @@ async def test_without_limits_nothing_is_kept(spool: Spool) -> None:
 def test_a_clock_that_is_set() -> None:
     clocks = FastClocks(0)
     watched = WallClock(clocks.clocks)
-    assert watched.was_set() == 0.0
+    assert watched.step() == 0.0
     clocks.set(30)
-    assert watched.was_set() == 0.0
+    assert watched.step() == 0.0
     clocks.set(31)
-    assert watched.was_set() == pytest.approx(61)
-    assert watched.was_set() == 0.0
+    assert watched.step() == pytest.approx(61)
+    assert watched.step() == 0.0
     clocks.set(-1e9)
-    assert watched.was_set() == pytest.approx(-1e9)
+    assert watched.step() == pytest.approx(-1e9)
     clocks.set(1e9)
-    assert watched.was_set() == pytest.approx(1e9)
+    assert watched.step() == pytest.approx(1e9)
 
 
 def test_a_clock_that_was_set_back_while_the_device_was_off() -> None:
     clocks = FastClocks(0)
     watched = WallClock(clocks.clocks, clocks.wall() + 1e9)
-    assert watched.was_set() == pytest.approx(-1e9)
-    assert watched.was_set() == 0.0
-    assert WallClock(clocks.clocks, clocks.wall() - 1e9).was_set() == 0.0
+    assert watched.step() == pytest.approx(-1e9)
+    assert watched.step() == 0.0
+    assert WallClock(clocks.clocks, clocks.wall() - 1e9).step() == 0.0
 
 
 def test_time_that_a_device_was_off_does_not_count_at_once() -> None:
@@ -235,7 +235,7 @@ def test_time_that_a_device_was_off_does_not_count_at_once() -> None:
     last = clocks.wall()
     clocks.set(3 * DAY)
     watched = WallClock(clocks.clocks, last)
-    watched.was_set()
-    assert watched.for_expiry(3600) == pytest.approx(last)
-    assert watched.for_expiry(0) == clocks.wall()
-    assert WallClock(clocks.clocks).for_expiry(3600) == clocks.wall()
+    watched.step()
+    assert watched.expiry_time(3600) == pytest.approx(last)
+    assert watched.expiry_time(0) == clocks.wall()
+    assert WallClock(clocks.clocks).expiry_time(3600) == clocks.wall()

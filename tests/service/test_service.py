@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from mailslot.service.log import JsonLines, PlainLines, set_up
+from mailslot.service.log import JsonLines, PlainLines, set_up_logging
 from mailslot.service.service import Service
 from mailslot.service.systemd import ServiceManager
 from mailslot.spool.errors import SpoolError
@@ -48,7 +48,7 @@ async def test_a_task_that_fails_takes_no_other_down(tmp_path: Path, caplog: pyt
         device = box.device
         job = await box.accept()
         stop = anyio.Event()
-        service = Service(device, [], ServiceManager(), more=[("failing", failing)], worker=box.worker)
+        service = Service(device, [], ServiceManager(), extra_tasks=[("failing", failing)], worker=box.worker)
         await run(service, stop)
         pauses = [later - sooner for sooner, later in pairwise(began)]
         assert all(pause > least - 0.01 for pause, least in zip(pauses, (1, 2, 4, 8), strict=True))
@@ -113,7 +113,7 @@ def heard(manager: socket.socket) -> list[str]:
 
 
 def test_what_the_service_manager_is_told(manager: socket.socket) -> None:
-    told = ServiceManager.of({"NOTIFY_SOCKET": f"@mailslot-test-manager-{os.getpid()}"}, 7)
+    told = ServiceManager.from_environment({"NOTIFY_SOCKET": f"@mailslot-test-manager-{os.getpid()}"}, 7)
     told.ready()
     told.status("1 job waits")
     told.status("1 job waits")
@@ -133,7 +133,7 @@ async def test_the_watchdog_is_told_twice_in_its_period(
     if process is not None:
         environment["WATCHDOG_PID"] = process
     with anyio.move_on_after(0.2) as scope:
-        await ServiceManager.of(environment, 7).keep_watchdog()
+        await ServiceManager.from_environment(environment, 7).keep_watchdog()
     assert scope.cancelled_caught is kept
     assert (len(heard(manager)) > 3) is kept
 
@@ -198,7 +198,7 @@ def test_set_up_writes_ours_and_of_others_what_is_amiss(tmp_path: Path) -> None:
     log = tmp_path / "log"
     try:
         with log.open("w") as stream:
-            handler = set_up(stream, plain=False)
+            handler = set_up_logging(stream, plain=False)
             logging.getLogger("mailslot.x").info("ours")
             logging.getLogger("httpx2").info("POST https://example.com/?code=secret")
             logging.getLogger("httpx2").warning("amiss")

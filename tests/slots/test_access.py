@@ -43,7 +43,7 @@ async def test_sessions(device: Device, sandbox: Sandbox) -> None:
     async with Connector(device.records) as accesses:
         access = await accesses.profile("smtp")
         assert (access.record, access.protocol, access.timeout) == ("smtp", "SMTP", 10.0)
-        assert (access.endpoint, access.secondary, access.pop_before) == (sandbox.smtp, None, None)
+        assert (access.endpoint, access.secondary_endpoint, access.pop_profile) == (sandbox.smtp, None, None)
         assert isinstance(access.auth, OAuth)
         assert access.settings.sender_address == SCANNER
         stages: list[str] = []
@@ -57,29 +57,29 @@ async def test_sessions(device: Device, sandbox: Sandbox) -> None:
 async def test_one_source_for_all_that_is_the_same(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox)
     async with Connector(device.records) as accesses:
-        first = (await accesses.profile("smtp")).source
-        assert (await accesses.profile("smtp")).source is first
+        first = (await accesses.profile("smtp")).token_source
+        assert (await accesses.profile("smtp")).token_source is first
         device.set("install.quick", timeout=2)
-        assert (await accesses.profile("smtp")).source is not first
-        second = (await accesses.profile("smtp")).source
+        assert (await accesses.profile("smtp")).token_source is not first
+        second = (await accesses.profile("smtp")).token_source
         device.set(SMTP, client_id="another")
-        assert (await accesses.profile("smtp")).source is not second
+        assert (await accesses.profile("smtp")).token_source is not second
 
 
 async def test_a_token_that_is_in_memory_only_outlives_a_change_of_settings(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox)
     async with Connector(device.records) as accesses:
-        first = (await accesses.profile("smtp")).source
+        first = (await accesses.profile("smtp")).token_source
         assert isinstance(first, GrantSource)
         with largest_file(10):
             renewed = await first.token(force=True)
-        assert first.fault is not None
+        assert first.save_error is not None
         device.set("install.quick", timeout=2)
-        second = (await accesses.profile("smtp")).source
+        second = (await accesses.profile("smtp")).token_source
         assert isinstance(second, GrantSource)
         assert second is not first
         assert (await second.token()).value == renewed.value
-        assert second.fault is None
+        assert second.save_error is None
 
 
 async def test_a_token_that_comes_later_is_used(device: Device, sandbox: Sandbox) -> None:
@@ -110,10 +110,10 @@ async def test_a_change_by_hand_is_taken_over_and_a_broken_file_is_not(
             for _ in range(2):
                 assert (await accesses.profile("smtp")).endpoint.host == "127.0.0.1"
         assert len([entry for entry in caplog.records if "stay so" in entry.message]) == 1
-        assert str(path) in accesses.fault
+        assert str(path) in accesses.settings_error
         path.write_text(good)
         assert (await accesses.profile("smtp")).endpoint == sandbox.smtp
-        assert accesses.fault == ""
+        assert accesses.settings_error == ""
     path.write_text("nonsense")
     async with Connector(Records(device.home)) as accesses:
         with pytest.raises(InputError) as caught:
@@ -180,8 +180,8 @@ async def test_a_password(device: Device, sandbox: Sandbox) -> None:
 async def test_a_file_of_authorities(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox)
     async with Connector(device.records) as accesses:
-        first = (await accesses.profile("smtp")).context
-        assert (await accesses.profile("smtp")).context is first
+        first = (await accesses.profile("smtp")).ssl_context
+        assert (await accesses.profile("smtp")).ssl_context is first
         (device.home / "ca.pem").write_text("nothing")
         with pytest.raises(InputError, match="certificate authorities"):
             await accesses.profile("smtp")
@@ -196,4 +196,4 @@ async def test_a_preset_fills_in_what_is_not_set(device: Device) -> None:
     assert access.settings.sender_address == "a@example.com"
     assert access.provider is not None
     assert access.provider.id == "microsoft365"
-    assert access.context is None
+    assert access.ssl_context is None

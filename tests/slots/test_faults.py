@@ -9,7 +9,7 @@ import pytest
 
 from mailslot import InputError, Security
 from mailslot.slots.settings_document import SettingsFileError
-from mailslot.slots.toml_file import LARGEST, SettingsFile
+from mailslot.slots.settings_file import MAX_OCTETS, SettingsFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +120,7 @@ def test_nothing_is_made_up_behind_what_never_closes(tmp_path: Path) -> None:
     ("text", "says"),
     [
         (b"[records.smtp]\nserver = 'm\xfcller'\n", ":2: this is not UTF-8"),
-        (b"x" * (LARGEST + 1), "larger than"),
+        (b"x" * (MAX_OCTETS + 1), "larger than"),
         (b"#" + b"x" * 10_000_000, "larger than"),
         (b"a = " + b"[" * 100_000, "nested too deeply"),
         (b"[records.smtp]\nport = " + b"1" * 5000, "not TOML"),

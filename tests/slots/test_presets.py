@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailslot import Security
-from mailslot.slots.presets import effective, origins
+from mailslot.slots.effective_settings import effective_settings, value_sources
 from mailslot.slots.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,33 +47,33 @@ TLS, STARTTLS, NONE = Security.TLS, Security.STARTTLS, Security.NONE
 def test_server_port_and_security(
     protocol: Protocol, settings: Settings, server: str | None, port: int, security: Security
 ) -> None:
-    holds = effective(settings, protocol)
+    holds = effective_settings(settings, protocol)
     assert (holds.server, holds.port, holds.security) == (server, port, security)
     filled = {key for key in ("server", "port", "security") if getattr(settings, key) is None}
-    assert origins(settings, protocol).keys() == filled - ({"server"} if server is None else set())
+    assert value_sources(settings, protocol).keys() == filled - ({"server"} if server is None else set())
 
 
 def test_sender_from_the_account() -> None:
     account = Settings(account="scan@example.com")
-    assert effective(account, "SMTP").sender_address == "scan@example.com"
-    assert effective(account, "POP").sender_address is None
-    assert effective(Settings(account="scanner"), "SMTP").sender_address is None
+    assert effective_settings(account, "SMTP").sender_address == "scan@example.com"
+    assert effective_settings(account, "POP").sender_address is None
+    assert effective_settings(Settings(account="scanner"), "SMTP").sender_address is None
     own = Settings(account="scan@example.com", sender_address="copier@example.com")
-    assert effective(own, "SMTP").sender_address == "copier@example.com"
+    assert effective_settings(own, "SMTP").sender_address == "copier@example.com"
 
 
 def test_where_a_value_is_from() -> None:
-    assert origins(Settings(provider="google", account="a@example.com"), "SMTP") == {
+    assert value_sources(Settings(provider="google", account="a@example.com"), "SMTP") == {
         "server": "Google",
         "port": "Google",
         "security": "Google",
         "sender_address": "the account",
     }
-    assert origins(Settings(), "POP") == {"security": "default", "port": "default"}
-    assert origins(Settings(port=465), "SMTP") == {"security": "the port"}
-    assert origins(Settings(security=TLS), "SMTP") == {"port": "the encryption"}
+    assert value_sources(Settings(), "POP") == {"security": "default", "port": "default"}
+    assert value_sources(Settings(port=465), "SMTP") == {"security": "the port"}
+    assert value_sources(Settings(security=TLS), "SMTP") == {"port": "the encryption"}
 
 
 def test_what_is_set_is_never_replaced() -> None:
     settings = Settings(server="x.example", port=1, security=NONE, provider="google", sender_address="a@b.example")
-    assert effective(settings, "SMTP") == settings
+    assert effective_settings(settings, "SMTP") == settings

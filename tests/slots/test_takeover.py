@@ -10,7 +10,7 @@ import pytest
 from mailslot.errors import MailError
 from mailslot.slots.records import Records
 from mailslot.slots.settings_document import SettingsFileError
-from mailslot.slots.takeover import plan_takeover, take_over
+from mailslot.slots.settings_import import apply_import, plan_import
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
@@ -63,12 +63,12 @@ SAME = f"[records.fax-pop]\n{USUAL}server = 'mail.example.com'\ntoken_endpoint =
     ],
 )
 def test_what_would_go_elsewhere_is_dropped(records: Records, table: str, dropped: set[str]) -> None:
-    plan = plan_takeover(records, HEAD + table, "e.toml")
+    plan = plan_import(records, HEAD + table, "e.toml")
     assert {name for names in plan.dropped.values() for name in names} == dropped
-    assert len(plan.drops) == len(dropped)
-    assert all("[records.fax-pop] The " in line and "enter it again" in line for line in plan.drops)
+    assert len(plan.dropped_notes) == len(dropped)
+    assert all("[records.fax-pop] The " in line and "enter it again" in line for line in plan.dropped_notes)
     assert kept(records, "fax-pop") == BOTH
-    take_over(records, plan)
+    apply_import(records, plan)
     assert kept(records, "fax-pop") == BOTH - dropped
     assert kept(records, "smtp") == kept(records, "print-pop") == BOTH
 
@@ -92,26 +92,26 @@ def test_what_would_go_elsewhere_is_dropped(records: Records, table: str, droppe
 )
 def test_what_is_of_this_device_alone_is_named(tmp_path: Path, table: str) -> None:
     records = Records(tmp_path / "home")
-    plan = plan_takeover(records, HEAD + table, "e.toml")
+    plan = plan_import(records, HEAD + table, "e.toml")
     with pytest.raises(SettingsFileError, match="--allow-local") as raised:
         plan.check_local()
     [local] = [each for each in plan.changes if each.local]
     assert f"[{local.table}] {local.key} = " in str(raised.value)
     assert not records.home.exists()
-    take_over(records, plan)
+    apply_import(records, plan)
     # What this device uses already is nothing new, and giving it up needs nobody in particular.
-    plan_takeover(records, HEAD + table, "e.toml").check_local()
-    emptied = plan_takeover(records, f"{HEAD}{table.splitlines()[0]}\n", "e.toml")
+    plan_import(records, HEAD + table, "e.toml").check_local()
+    emptied = plan_import(records, f"{HEAD}{table.splitlines()[0]}\n", "e.toml")
     emptied.check_local()
     assert emptied.changes
 
 
 def test_settings_that_were_changed_meanwhile(records: Records) -> None:
-    plan = plan_takeover(records, HEAD + SAME.replace("mail.example.com", "new.example"), "e.toml")
+    plan = plan_import(records, HEAD + SAME.replace("mail.example.com", "new.example"), "e.toml")
     records.change("fax-pop", {"timeout": 7}, {})
     before = records.settings.path.read_bytes()
     with pytest.raises(SettingsFileError, match="changed meanwhile"):
-        take_over(records, plan)
+        apply_import(records, plan)
     assert records.settings.path.read_bytes() == before
     assert kept(records, "fax-pop") == BOTH
 
@@ -119,11 +119,11 @@ def test_settings_that_were_changed_meanwhile(records: Records) -> None:
 def test_a_password_that_was_entered_meanwhile(records: Records) -> None:
     """It was entered for the server of before, and whoever was asked has not seen that it would be removed."""
     records.change("fax-pop", {}, {"password": None})
-    plan = plan_takeover(records, HEAD + SAME.replace("mail.example.com", "new.example"), "e.toml")
+    plan = plan_import(records, HEAD + SAME.replace("mail.example.com", "new.example"), "e.toml")
     records.change("fax-pop", {}, {"password": Secret("geheim-3")})
     before = records.settings.path.read_bytes()
     with pytest.raises(SettingsFileError, match="changed meanwhile"):
-        take_over(records, plan)
+        apply_import(records, plan)
     assert records.settings.path.read_bytes() == before
     assert kept(records, "fax-pop") == BOTH
 
@@ -131,26 +131,26 @@ def test_a_password_that_was_entered_meanwhile(records: Records) -> None:
 def test_a_vault_that_cannot_be_written(records: Records) -> None:
     """Nothing changes: no setting, and no secret of another record."""
     moved = SAME.replace("mail.example.com", "new.example")
-    plan = plan_takeover(records, f"{HEAD}{moved.replace('fax-pop', 'smtp')}{moved}", "e.toml")
+    plan = plan_import(records, f"{HEAD}{moved.replace('fax-pop', 'smtp')}{moved}", "e.toml")
     before = records.settings.path.read_bytes()
     (records.home / "vault" / "fax-pop.json.next").mkdir()
     with pytest.raises(MailError, match="cannot be written"):
-        take_over(records, plan)
+        apply_import(records, plan)
     assert records.settings.path.read_bytes() == before
     assert kept(records, "fax-pop") == BOTH
     assert records.vault.read("smtp", "password") == Secret("geheim-1")
 
 
 def test_settings_that_cannot_be_written(records: Records) -> None:
-    plan = plan_takeover(records, HEAD + SAME.replace("mail.example.com", "new.example"), "e.toml")
+    plan = plan_import(records, HEAD + SAME.replace("mail.example.com", "new.example"), "e.toml")
     before = records.settings.path.read_bytes()
     (records.home / "mailslot.toml.next").mkdir()
     with pytest.raises(SettingsFileError, match="cannot be written"):
-        take_over(records, plan)
+        apply_import(records, plan)
     assert records.settings.path.read_bytes() == before
     assert records.vault.read("fax-pop", "password") == Secret("geheim-1")
     (records.home / "mailslot.toml.next").rmdir()
-    take_over(records, plan)
+    apply_import(records, plan)
     assert kept(records, "fax-pop") == {"client_secret"}
 
 
@@ -173,20 +173,20 @@ def test_a_file_that_is_a_burden(records: Records) -> None:
         "[[mailslot]]",
     ):
         with pytest.raises(SettingsFileError) as raised:
-            plan_takeover(records, text, "e.toml")
+            plan_import(records, text, "e.toml")
         assert len(str(raised.value)) < 50_000
 
 
 @pytest.mark.parametrize("name", ["sërver", "server\\u202e", "SERVER", "\\uff53erver", "__class__", ""])
 def test_keys_that_look_like_others(records: Records, name: str) -> None:
     with pytest.raises(SettingsFileError, match="there is no setting"):
-        plan_takeover(records, f'{HEAD}[records.smtp]\n"{name}" = "x"\n', "e.toml")
+        plan_import(records, f'{HEAD}[records.smtp]\n"{name}" = "x"\n', "e.toml")
 
 
 def test_the_umask_has_no_say(records: Records) -> None:
     mask = os.umask(0)
     try:
-        take_over(records, plan_takeover(records, HEAD + SAME.replace("mail.example.com", "new.example"), "e.toml"))
+        apply_import(records, plan_import(records, HEAD + SAME.replace("mail.example.com", "new.example"), "e.toml"))
     finally:
         os.umask(mask)
     assert records.settings.path.stat().st_mode & 0o777 == 0o600

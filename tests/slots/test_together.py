@@ -17,7 +17,7 @@ import pytest
 from lab.fixtures import need
 from mailslot.errors import MailError
 from mailslot.slots.records import Records
-from mailslot.slots.toml_file import SettingsFile
+from mailslot.slots.settings_file import SettingsFile
 from mailslot.vault import journal
 from mailslot.wire.secret import Secret
 from vault.test_disk import fill
@@ -37,7 +37,7 @@ def begin(home: Path) -> None:
 
 def change(home: Path, how: str) -> None:
     secrets = {"another password": {"password": Secret("new")}, "no password": {"password": None}}.get(how, {})
-    Records(home).change("smtp", NEW, secrets, by="administrator")
+    Records(home).change("smtp", NEW, secrets, role="administrator")
 
 
 def state(home: Path) -> tuple[str | None, str | None]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mailslot import InputError
 from mailslot.slots.section import DEVICE
 from mailslot.slots.settings_document import SettingsFileError
-from mailslot.slots.toml_file import SettingsFile
+from mailslot.slots.settings_file import SettingsFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,10 +86,10 @@ def test_a_plain_look_makes_nothing(file: SettingsFile, tmp_path: Path) -> None:
 def test_what_we_cannot_change_is_left(file: SettingsFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """Should the editor ever err, the file stays as it is."""
     file.path.write_text("[records.smtp]\nport = 25\n")
-    monkeypatch.setattr("mailslot.slots.toml_edit.edited", lambda text, _: text + "\n[records.fax-pop]\nport = 1\n")
+    monkeypatch.setattr("mailslot.slots.toml_edit.edit_toml", lambda text, _: text + "\n[records.fax-pop]\nport = 1\n")
     with pytest.raises(SettingsFileError, match="by hand"):
         file.change("smtp", {"port": 26})
-    monkeypatch.setattr("mailslot.slots.toml_edit.edited", lambda _text, _: "[[[")
+    monkeypatch.setattr("mailslot.slots.toml_edit.edit_toml", lambda _text, _: "[[[")
     with pytest.raises(SettingsFileError, match="by hand"):
         file.change("smtp", {"port": 26})
     assert file.path.read_text() == "[records.smtp]\nport = 25\n"
@@ -113,7 +113,7 @@ def test_first_may_refuse(file: SettingsFile) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        file.change("smtp", {"port": 26}, first=refuse)
+        file.change("smtp", {"port": 26}, before_write=refuse)
     assert file.path.read_bytes() == before
     file.change("smtp", {"port": 27})
 
@@ -184,7 +184,7 @@ def test_sections_with_their_defaults(file: SettingsFile) -> None:
 CHANGE = """
 import sys
 from pathlib import Path
-from mailslot.slots.toml_file import SettingsFile
+from mailslot.slots.settings_file import SettingsFile
 file = SettingsFile(Path(sys.argv[1]))
 for number in range(25):
     file.change(sys.argv[2], {sys.argv[3]: str(number + 1)})

@@ -12,8 +12,8 @@ from mailslot import InputError, Security
 from mailslot.slots.records import Records
 from mailslot.slots.section import DEVICE
 from mailslot.slots.settings_document import SettingsFileError
-from mailslot.slots.takeover import plan_takeover, take_over
-from mailslot.slots.transfer import export_settings
+from mailslot.slots.settings_export import export_settings
+from mailslot.slots.settings_import import apply_import, plan_import
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ def other(tmp_path: Path) -> Records:
 
 def taken(records: Records, text: str) -> list[str]:
     """Take an export over, and return what that changed, a line each."""
-    plan = plan_takeover(records, text, "e.toml")
-    take_over(records, plan)
-    return [*map(str, plan.changes), *plan.drops, *plan.notes]
+    plan = plan_import(records, text, "e.toml")
+    apply_import(records, plan)
+    return [*map(str, plan.changes), *plan.dropped_notes, *plan.notes]
 
 
 def exported(records: Records, *without: str) -> str:

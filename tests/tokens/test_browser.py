@@ -185,7 +185,7 @@ async def test_nobody_comes(panel: OAuthClient, http: TokenHttp) -> None:
 
     person = Somebody(act=act)
     with pytest.raises(TokenError, match="Nobody finished the sign-in") as refused:
-        await BrowserFlow(within=0.1).obtain(panel, http, person)
+        await BrowserFlow(timeout=0.1).obtain(panel, http, person)
     assert refused.value.cause == "token_not_retrieved"
     assert await refuses_connections(query(person.addresses[0])["redirect_uri"])
 
@@ -208,7 +208,7 @@ async def test_connections_that_nobody_uses(
     panel: OAuthClient, http: TokenHttp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many are open, each has its time, and then it is another's turn."""
-    monkeypatch.setattr(loopback, "_PATIENCE", 0.1)
+    monkeypatch.setattr(loopback, "_CONNECTION_TIMEOUT", 0.1)
 
     async def act(address: str) -> None:
         there = await sign_in(address)

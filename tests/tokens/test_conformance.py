@@ -18,7 +18,7 @@ from mailslot.oauth.discovery import complete_provider
 from mailslot.oauth.grant_source import GrantSource
 from mailslot.oauth.providers import custom_provider
 from mailslot.sasl.credentials import AccessToken, StaticToken
-from mailslot.slots.direct_token_source import direct_source
+from mailslot.slots.direct_token_source import direct_token_source
 from mailslot.slots.records import Records
 from mailslot.slots.token_sources import UnavailableTokenSource
 from mailslot.wire.secret import Secret
@@ -27,7 +27,7 @@ from mailslot_plugins.conformance.token_source import TokenSourceSuite
 from mailslot_plugins.tokens.app import AppFlow
 from mailslot_plugins.tokens.device import DeviceFlow
 from mailslot_plugins.tokens.msal import MsalToken
-from mailslot_plugins.tokens.msal_credentials import ManagedIdentity
+from mailslot_plugins.tokens.msal_credentials import ManagedIdentityCredential
 from tokens.azure import RESOURCE, Machine, run_machine
 from tokens.people import USER, Nobody, enter_code
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
-    from mailslot.oauth.flow import DeviceCode, Flow
+    from mailslot.oauth.flow import Flow, UserCode
     from mailslot.oauth.http import TokenHttp
     from mailslot.sasl.credentials import TokenSource
     from mailslot_plugins.sandbox import Sandbox
@@ -49,7 +49,7 @@ def in_settings(home: Path, token_source: str, **secrets: str) -> TokenSource:
     records = Records(home)
     values = {"authentication": "oauth2", "account": USER, "token_source": token_source}
     records.change("smtp", values, {name: Secret(value) for name, value in secrets.items()})
-    source = direct_source(records.vault, "smtp", records.settings.load()["smtp"])
+    source = direct_token_source(records.vault, "smtp", records.settings.load()["smtp"])
     assert source is not None
     return source
 
@@ -130,7 +130,7 @@ class TestMsal(TokenSourceSuite):
         client = OAuthClient(
             custom_provider(token_endpoint="https://a.example/token"), "", USER, (f"{RESOURCE}/.default",)
         )
-        return MsalToken(partial(ManagedIdentity, client, ""))
+        return MsalToken(partial(ManagedIdentityCredential, client, ""))
 
     @pytest.fixture
     def broken(self, source: TokenSource, machine: Machine) -> TokenSource:
@@ -206,7 +206,7 @@ class TestAppFlow(FlowSuite):
 
 
 class WithACode(Nobody):
-    async def show_code(self, code: DeviceCode) -> None:
+    async def show_code(self, code: UserCode) -> None:
         await enter_code(code)
 
 

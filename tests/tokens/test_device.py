@@ -19,7 +19,7 @@ from tokens.people import USER, Nobody, enter_code, until
 
 if TYPE_CHECKING:
     from mailslot.oauth.client import OAuthClient
-    from mailslot.oauth.flow import DeviceCode
+    from mailslot.oauth.flow import UserCode
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
     from mailslot_plugins.sandbox import Sandbox
@@ -33,9 +33,9 @@ TOKEN = "token urn:ietf:params:oauth:grant-type:device_code"
 class AtTheDoor(Nobody):
     """Keeps the code that is shown, and does nothing with it."""
 
-    shown: list[DeviceCode] = field(default_factory=list)
+    shown: list[UserCode] = field(default_factory=list)
 
-    async def show_code(self, code: DeviceCode) -> None:
+    async def show_code(self, code: UserCode) -> None:
         self.shown.append(code)
 
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lab.key_pair import KeyPair, make_key_pair
 from mailslot import InputError, MailError
-from mailslot.slots.direct_token_source import direct_source
+from mailslot.slots.direct_token_source import direct_token_source
 from mailslot.slots.records import Records
 from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import ScriptedResponse, WebFault
@@ -71,7 +71,7 @@ def source_of(home: Path, token_source: str, record: str = "smtp", **settings: o
     records = Records(home)
     secrets = {name: Secret(str(settings.pop(name))) for name in ("client_secret",) if name in settings}
     records.change(record, {**settings, "authentication": "oauth2", "token_source": token_source}, secrets)
-    made = direct_source(records.vault, record, records.settings.load()[record])
+    made = direct_token_source(records.vault, record, records.settings.load()[record])
     assert isinstance(made, MsalToken)
     return made
 

@@ -39,7 +39,7 @@ from mailslot import (
     connect_smtp,
 )
 from mailslot.message import Attachment, Mailbox, Message
-from mailslot.oauth.address import check_address
+from mailslot.oauth.endpoint_url import check_endpoint_url
 from mailslot.service.pipeline import Done, Handled, Later, PanelPackage, Pipeline, SetAside
 from mailslot.service.retry_policy import ATTENDED, RESUBMIT_AFTER, UNATTENDED, RetryPolicy
 from mailslot.slots import keys
@@ -180,7 +180,7 @@ __all__ = [
     "TokenSource",
     "Transcript",
     "authenticate",
-    "check_address",
+    "check_endpoint_url",
     "connect_pop3",
     "connect_smtp",
     "iso",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from mailslot.oauth.client import OAuthClient
-    from mailslot.oauth.flow import DeviceCode
+    from mailslot.oauth.flow import UserCode
 
 
 class Nobody:
@@ -31,7 +31,7 @@ class Nobody:
         """Fail."""
         pytest.fail(f"somebody should have opened {address}")
 
-    async def show_code(self, code: DeviceCode) -> None:
+    async def show_code(self, code: UserCode) -> None:
         """Fail."""
         pytest.fail(f"somebody should have entered {code.user_code}")
 
@@ -39,7 +39,7 @@ class Nobody:
         """Fail."""
         pytest.fail(f"somebody should have opened {address}")
 
-    async def progress(self, text: str) -> None:
+    async def show_message(self, text: str) -> None:
         """Check that it is one sentence."""
         assert text
         assert "\n" not in text

@@ -42,7 +42,7 @@ class AppFlow:
 
 
 async def _ask(client: OAuthClient, http: TokenHttp) -> TokenResponse:
-    if not client.confidential:
+    if not client.is_confidential:
         raise InputError(
             "An application that signs in by itself needs a client secret or a certificate.",
             stage="token",

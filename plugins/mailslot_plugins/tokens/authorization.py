@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from mailslot.errors import InputError, TokenError
-from mailslot.oauth.authlib_protocol import authorization_address
+from mailslot.oauth.authlib_protocol import authorization_url
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_errors import classify_error, shorten
 from mailslot.oauth.token_response import request_token
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from mailslot.oauth.http import TokenHttp
     from mailslot.oauth.token_response import TokenResponse
 
-WITHIN: Final = 600.0
+SIGN_IN_TIMEOUT: Final = 600.0
 """Seconds that a sign-in may take; its state is good for no longer."""
 
-_OCTETS: Final = 32  # of chance in state, verifier and nonce; RFC 7636 section 4.1 recommends so many
+_RANDOM_OCTETS: Final = 32  # of chance in state, verifier and nonce; RFC 7636 section 4.1 recommends so many
 
 
-class Attempt:
+class AuthorizationAttempt:
     """An attempt at a sign-in. Its state, verifier and nonce are fresh, and good for nothing else.
 
     Args:
@@ -53,12 +53,12 @@ class Attempt:
         self.redirect_uri = redirect_uri
         self._client = client
         self._endpoint = client.provider.endpoints.authorization
-        self._state = Secret(secrets.token_urlsafe(_OCTETS))
-        self._verifier = Secret(secrets.token_urlsafe(_OCTETS))
-        self._nonce = Secret(secrets.token_urlsafe(_OCTETS)) if "openid" in client.scopes else None
+        self._state = Secret(secrets.token_urlsafe(_RANDOM_OCTETS))
+        self._verifier = Secret(secrets.token_urlsafe(_RANDOM_OCTETS))
+        self._nonce = Secret(secrets.token_urlsafe(_RANDOM_OCTETS)) if "openid" in client.scopes else None
 
     @property
-    def address(self) -> str:
+    def url(self) -> str:
         """What is to be opened in a browser (RFC 6749 section 4.1.1)."""
         parameters = {"login_hint": self._client.account}
         if self._nonce is not None:
@@ -68,7 +68,7 @@ class Attempt:
                 "consent"  # OpenID Connect Core section 11; providers that are known say what they want
             )
         parameters |= self._client.provider.quirks.authorization_parameters
-        return authorization_address(
+        return authorization_url(
             self._endpoint,
             self._client.client_id,
             self.redirect_uri,
@@ -78,7 +78,7 @@ class Attempt:
             parameters,
         )
 
-    def is_answered_by(self, parameters: Mapping[str, str]) -> bool:
+    def matches(self, parameters: Mapping[str, str]) -> bool:
         """Whether the parameters of a redirection answer this attempt, by their state, compared in constant time."""
         return self._state == parameters.get("state", "")
 
@@ -93,7 +93,7 @@ class Attempt:
             host = urlsplit(self._endpoint).netloc
             raise classify_error(TokenServiceResponse(400, dict(parameters), host=host), "authorization_code")
         if not parameters.get("code"):
-            raise unfinished("The answer to the sign-in holds no code.")
+            raise sign_in_unfinished("The answer to the sign-in holds no code.")
         return Secret(parameters["code"])
 
     async def redeem(self, code: Secret, http: TokenHttp) -> TokenResponse:
@@ -111,10 +111,10 @@ class Attempt:
         response = await request_token(self._client, http, form)
         if self._nonce is not None and response.id_token is not None:
             # Only here: it takes 50 ms to import, and most providers are asked for no id token.
-            from mailslot_plugins.tokens.id_token import belongs  # noqa: PLC0415 - see above
+            from mailslot_plugins.tokens.id_token import is_for_request  # noqa: PLC0415 - see above
 
-            if not belongs(response.id_token, client_id=self._client.client_id, nonce=self._nonce):
-                raise unfinished("The tokens that came belong to another sign-in, so they are not used.")
+            if not is_for_request(response.id_token, client_id=self._client.client_id, nonce=self._nonce):
+                raise sign_in_unfinished("The tokens that came belong to another sign-in, so they are not used.")
         return response
 
     def _check_issuer(self, named: str | None) -> None:
@@ -123,7 +123,7 @@ class Attempt:
         missing = named is None and endpoints.names_issuer
         other = named is not None and endpoints.issuer is not None and named != endpoints.issuer
         if missing or other:
-            raise unfinished(
+            raise sign_in_unfinished(
                 "The answer to the sign-in is not from the provider that was asked, so it is not used.",
                 f"iss is {shorten(named) or 'missing'}, expected {endpoints.issuer}",
             )
@@ -136,11 +136,11 @@ def parse_parameters(query: str) -> dict[str, str] | None:
     return found if len(found) == len(pairs) else None
 
 
-def not_in_time(within: float) -> TokenError:
+def sign_in_timed_out(seconds: float) -> TokenError:
     """Return the error for a sign-in that nobody finished within so many seconds."""
-    return unfinished(f"Nobody finished the sign-in within {within / 60:.0f} minutes.")
+    return sign_in_unfinished(f"Nobody finished the sign-in within {seconds / 60:.0f} minutes.")
 
 
-def unfinished(sentence: str, detail: str = "") -> TokenError:
+def sign_in_unfinished(sentence: str, detail: str = "") -> TokenError:
     """Return the error for a sign-in that came to nothing and can be done again."""
     return TokenError(sentence, cause="token_not_retrieved", detail=detail)

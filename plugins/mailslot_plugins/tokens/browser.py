@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mailslot.oauth.refresh import RefreshTokenFlow
+from mailslot.oauth.refresh_token_flow import RefreshTokenFlow
 from mailslot.oauth.token_response import new_grant
-from mailslot_plugins.tokens.authorization import WITHIN, Attempt
+from mailslot_plugins.tokens.authorization import SIGN_IN_TIMEOUT, AuthorizationAttempt
 from mailslot_plugins.tokens.loopback import open_loopback
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class BrowserFlow(RefreshTokenFlow):
         within: seconds that the sign-in may take.
     """
 
-    within: float = WITHIN
+    timeout: float = SIGN_IN_TIMEOUT
     name: str = "browser"
 
     async def obtain(self, client: OAuthClient, http: TokenHttp, person: AddressDisplay) -> Grant:
@@ -37,8 +37,8 @@ class BrowserFlow(RefreshTokenFlow):
         """
         client.provider.check_flow(self.name)
         async with open_loopback(client.provider.quirks.loopback_host, client.redirect_port or 0) as loopback:
-            attempt = Attempt(client, loopback.redirect_uri)
-            code = await loopback.code(attempt, person.show_address, self.within)
+            attempt = AuthorizationAttempt(client, loopback.redirect_uri)
+            code = await loopback.wait_for_code(attempt, person.show_address, self.timeout)
         return new_grant(self.name, client, http, await attempt.redeem(code, http))
 
 

@@ -17,7 +17,7 @@ from mailslot.errors import InputError, TokenError
 from mailslot.wire.redact import Redactor
 from mailslot.wire.secret import MASK, Secret
 from mailslot_plugins.programs.start import start_program
-from mailslot_plugins.tokens.token_text import MAX_TEXT, read_token
+from mailslot_plugins.tokens.token_text import MAX_TEXT, parse_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from mailslot.sasl.credentials import AccessToken
 
 _TIMEOUT: Final = 60.0
-_MOST_SAID: Final = 1000  # characters of standard error that are shown
+_MAX_DETAIL: Final = 1000  # characters of standard error that are shown
 _MARGIN: Final = 60.0  # seconds that a token must still live to be given again
 
 # What may be a token or a secret: long, with letters and digits mixed.
-_TELLING: Final = re.compile(r"(?=[\w.~+/=-]*\d)(?=[\w.~+/=-]*[A-Za-z])[\w.~+/=-]{16,}")
+_TOKEN_LIKE: Final = re.compile(r"(?=[\w.~+/=-]*\d)(?=[\w.~+/=-]*[A-Za-z])[\w.~+/=-]{16,}")
 
 
 class CommandToken:
@@ -66,7 +66,7 @@ class CommandToken:
             if force or last is None or last.expires_at is None or last.expires_at - _MARGIN <= time.time():
                 started = time.time()
                 text = await self._run()
-                self._last = last = read_token(text, self._name, written_at=started, now=time.time())
+                self._last = last = parse_token(text, self._name, written_at=started, now=time.time())
             return last
 
     async def forget(self) -> None:
@@ -98,17 +98,17 @@ class CommandToken:
             _kill(process)
             with anyio.CancelScope(shield=True):
                 await process.aclose()
-        said = _said(bytes(errors), bytes(output))
+        detail = _error_text(bytes(errors), bytes(output))
         if len(output) > MAX_TEXT or len(errors) > MAX_TEXT:
-            raise self._failed("wrote more than 64 KiB, which is no token", said)
+            raise self._failed("wrote more than 64 KiB, which is no token", detail)
         if not ended:
-            raise self._failed(f"did not end within {self._timeout:g} seconds", said)
+            raise self._failed(f"did not end within {self._timeout:g} seconds", detail)
         if process.returncode:
-            raise self._failed(f"failed with exit code {process.returncode}", said)
+            raise self._failed(f"failed with exit code {process.returncode}", detail)
         return bytes(output)
 
-    def _failed(self, what: str, said: str = "") -> TokenError:
-        return TokenError(f"{self._name} {what}.", cause="token_source_failed", detail=said)
+    def _failed(self, what: str, detail: str = "") -> TokenError:
+        return TokenError(f"{self._name} {what}.", cause="token_source_failed", detail=detail)
 
 
 def source(settings: Mapping[str, object]) -> CommandToken:
@@ -158,13 +158,13 @@ def _kill(process: Process) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _said(errors: bytes, output: bytes) -> str:
+def _error_text(errors: bytes, output: bytes) -> str:
     """Return the end of what was written to standard error, without anything that may be a secret."""
     redactor = Redactor()
     for word in output.decode("utf-8", "replace").split():
         redactor.add(Secret(word))
-    end = errors[-2 * _MOST_SAID :]
+    end = errors[-2 * _MAX_DETAIL :]
     words = end.decode("utf-8", "replace").split()[len(end) < len(errors) :]  # the first may be cut, and not be known
     text = " ".join(words)
-    masked = _TELLING.sub(MASK, redactor.mask(text))
-    return "".join(c for c in masked if c.isprintable())[-_MOST_SAID:]
+    masked = _TOKEN_LIKE.sub(MASK, redactor.mask(text))
+    return "".join(c for c in masked if c.isprintable())[-_MAX_DETAIL:]

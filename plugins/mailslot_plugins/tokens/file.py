@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 
 from mailslot.errors import InputError, TokenError
-from mailslot_plugins.tokens.token_text import MAX_TEXT, read_token
+from mailslot_plugins.tokens.token_text import MAX_TEXT, parse_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +43,7 @@ class FileToken:
                 cause="token_source_failed",
                 detail=str(error),
             ) from error
-        return read_token(text, f"The file {self._path}", written_at=written_at, now=time.time())
+        return parse_token(text, f"The file {self._path}", written_at=written_at, now=time.time())
 
     async def forget(self) -> None:
         """Do nothing: the file belongs to the other program."""

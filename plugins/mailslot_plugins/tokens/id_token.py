@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from joserfc.errors import JoseError
 
-from mailslot.oauth.claims import members_of
+from mailslot.oauth.claims import decode_claims
 
 with warnings.catch_warnings():  # authlib.deprecate adds a filter for the whole process as it is imported
     from authlib.oidc.core import claims
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 _CodeIDToken: Final[Any] = claims.CodeIDToken  # its types are known in part only
 
 
-def belongs(id_token: Secret, *, client_id: str, nonce: Secret) -> bool:
+def is_for_request(id_token: Secret, *, client_id: str, nonce: Secret) -> bool:
     """Whether an id token is the answer to a request of this client with this nonce (no. 3 to 5, and 11)."""
-    members = members_of(id_token) or {}
+    members = decode_claims(id_token) or {}
     audience = members.get("aud")
     found = _CodeIDToken(members, {}, params={"client_id": client_id, "nonce": nonce.reveal()})
     try:

@@ -25,12 +25,12 @@ import anyio.lowlevel
 from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError, MailError, TokenError
-from mailslot.oauth.certificate import certificate_ends
+from mailslot.oauth.certificate import certificate_expiry
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_errors import shorten
 from mailslot.oauth.token_response import parse_token_response
 from mailslot.sasl.credentials import AccessToken
-from mailslot_plugins.tokens.msal_credentials import Application, ManagedIdentity
+from mailslot_plugins.tokens.msal_credentials import ApplicationCredential, ManagedIdentityCredential
 from mailslot_plugins.tokens.msal_http import EntraHttp
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ logging.getLogger("msal").setLevel(logging.CRITICAL + 1)
 
 
 class RecordClient(Protocol):
-    """Says who asks for a record's tokens (`mailslot.slots.clients.client_of`)."""
+    """Says who asks for a record's tokens (`mailslot.slots.oauth_client.client_for_record`)."""
 
     def __call__(self, *, app: bool = False, registered: bool = True) -> OAuthClient:
         """Return it."""
@@ -63,7 +63,7 @@ class MsalToken:
 
     def __init__(self, make: Callable[[], MsalCredential]) -> None:
         self._make = make
-        self._way: MsalCredential | None = None
+        self._credential: MsalCredential | None = None
         self._last: AccessToken | None = None
         self._lock = anyio.Lock()
 
@@ -89,21 +89,21 @@ class MsalToken:
                 await anyio.lowlevel.checkpoint_if_cancelled()
                 passing = isinstance(error, MailError) and error.retryable
                 if not passing:
-                    self._way = None  # it would repeat the refusal for a minute, even if its reason was mended
+                    self._credential = None  # it would repeat the refusal for a minute, even if its reason was mended
                 if not passing or self._last is None or (self._last.expires_at or 0.0) - _MARGIN <= time.time():
                     raise
             return self._last
 
     async def forget(self) -> None:
         """Drop what MSAL remembers. Nobody need be told: it never had more than access tokens."""
-        self._way = self._last = None
+        self._credential = self._last = None
 
     def _acquire(self) -> AccessToken:
-        if self._way is None:
-            self._way = self._make()
-        http, asked = self._way.http, time.time()
+        if self._credential is None:
+            self._credential = self._make()
+        http, asked = self._credential.http, time.time()
         try:
-            answer = _answer(http, self._way.acquire())
+            response = _token_response(http, self._credential.acquire())
         except (MailError, CancelledError):
             raise
         except OSError as error:  # what Azure Arc puts there for those who may read it
@@ -113,15 +113,15 @@ class MsalToken:
                 detail=shorten(str(error)),
             ) from None
         except Exception as error:  # noqa: BLE001 - MSAL lets through whatever it meets, of many kinds
-            if http.last is None or http.last.ok:
+            if http.last_response is None or http.last_response.ok:
                 raise TokenError(
                     f"MSAL, Microsoft's library, could not get a token: {type(error).__name__}.",
                     cause="token_source_failed",
-                    detail=http.masked(shorten(str(error))),
+                    detail=http.redact(shorten(str(error))),
                 ) from None
-            answer = http.last
-        response = parse_token_response(answer, (), "client_credentials")
-        return AccessToken(response.access_token, None if response.lifetime is None else asked + response.lifetime)
+            response = http.last_response
+        parsed = parse_token_response(response, (), "client_credentials")
+        return AccessToken(parsed.access_token, None if parsed.lifetime is None else asked + parsed.lifetime)
 
 
 def source(settings: Mapping[str, object]) -> MsalToken:
@@ -133,18 +133,18 @@ def source(settings: Mapping[str, object]) -> MsalToken:
     Raises:
         InputError: there is no such way.
     """
-    way, _, argument = str(settings.get("msal", "")).partition(" ")
+    kind, _, argument = str(settings.get("msal", "")).partition(" ")
     argument = argument.strip()
     client = cast("RecordClient", settings["client"])
     ca_file, timeout = cast("Path | None", settings.get("ca_file")), cast("float", settings.get("timeout", 30.0))
-    match way:
+    match kind:
         case "certificate" if not argument:
-            return MsalToken(lambda: _by_certificate(client(app=True), EntraHttp(ca_file, timeout)))
+            return MsalToken(lambda: _certificate_credential(client(app=True), EntraHttp(ca_file, timeout)))
         case "managed_identity":
-            return MsalToken(lambda: ManagedIdentity(client(app=True, registered=False), argument))
+            return MsalToken(lambda: ManagedIdentityCredential(client(app=True, registered=False), argument))
         case "workload_identity" if Path(argument).is_absolute():
-            credential = {"client_assertion": partial(_assertion, Path(argument))}
-            return MsalToken(lambda: Application(client(app=True), EntraHttp(ca_file, timeout), credential))
+            credential = {"client_assertion": partial(_read_assertion, Path(argument))}
+            return MsalToken(lambda: ApplicationCredential(client(app=True), EntraHttp(ca_file, timeout), credential))
         case _:
             pass
     raise InputError(
@@ -154,7 +154,7 @@ def source(settings: Mapping[str, object]) -> MsalToken:
     )
 
 
-def _by_certificate(client: OAuthClient, http: MsalHttp) -> Application:
+def _certificate_credential(client: OAuthClient, http: MsalHttp) -> ApplicationCredential:
     certificate = client.certificate
     if certificate is None:
         raise InputError(
@@ -163,12 +163,12 @@ def _by_certificate(client: OAuthClient, http: MsalHttp) -> Application:
             stage="token",
             cause="not_configured",
         )
-    certificate_ends(certificate)  # says what is wrong with it, if anything is, in our words
+    certificate_expiry(certificate)  # says what is wrong with it, if anything is, in our words
     key = {"private_key": certificate.key.reveal(), "public_certificate": certificate.certificate}
-    return Application(client, http, key)
+    return ApplicationCredential(client, http, key)
 
 
-def _assertion(file: Path) -> str:
+def _read_assertion(file: Path) -> str:
     try:
         return file.read_text(encoding="ascii").strip()
     except (OSError, ValueError) as error:
@@ -179,10 +179,10 @@ def _assertion(file: Path) -> str:
         ) from None
 
 
-def _answer(http: MsalHttp, members: Mapping[str, Any]) -> TokenServiceResponse:
+def _token_response(http: MsalHttp, members: Mapping[str, Any]) -> TokenServiceResponse:
     """Return what MSAL made of an answer as if it were the answer itself."""
-    last = http.last or TokenServiceResponse(200, None)
+    last = http.last_response or TokenServiceResponse(200, None)
     if "access_token" in members:
         return replace(last, status=200, json=members)
-    said = {name: http.masked(value) if isinstance(value, str) else value for name, value in members.items()}
-    return replace(last, json=said)
+    masked = {name: http.redact(value) if isinstance(value, str) else value for name, value in members.items()}
+    return replace(last, json=masked)

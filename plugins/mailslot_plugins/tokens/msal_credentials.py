@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mailslot.oauth.client import OAuthClient
     from mailslot_plugins.tokens.msal_http import MsalHttp
 
-PATIENCE: Final = 10.0
+LOCAL_TIMEOUT: Final = 10.0
 """Seconds for what is on the machine itself, or is not."""
 
 _ENDPOINT: Final = "/oauth2/v2.0/token"  # behind the authority, as MSAL calls a tenant's address
@@ -34,7 +34,7 @@ class MsalCredential(Protocol):
         ...
 
 
-class Application:
+class ApplicationCredential:
     """The way of an application that is registered with Entra.
 
     Args:
@@ -65,7 +65,7 @@ class Application:
         return cast("Mapping[str, Any]", self._client.acquire_token_for_client(scopes=self._scopes))
 
 
-class ManagedIdentity:
+class ManagedIdentityCredential:
     """The way of a machine in Azure, or one that Azure Arc looks after.
 
     Args:
@@ -74,7 +74,7 @@ class ManagedIdentity:
     """
 
     def __init__(self, client: OAuthClient, identity: str) -> None:
-        self.http = ManagedIdentityHttp(PATIENCE)
+        self.http = ManagedIdentityHttp(LOCAL_TIMEOUT)
         # There is no scope in this protocol, only the resource that a token is for.
         self._resource = client.scopes[0].removesuffix("/.default")
         chosen: Any = (

@@ -33,7 +33,7 @@ _BODY: Final = """<!doctype html>
 """
 
 
-def page(status: str, title: str, text: str) -> bytes:
+def http_page(status: str, title: str, text: str) -> bytes:
     """Return a complete HTTP answer with a page.
 
     Args:
@@ -45,19 +45,19 @@ def page(status: str, title: str, text: str) -> bytes:
     return _HEAD.format(status=status, length=len(body)).encode() + body
 
 
-SIGNED_IN: Final = page(
+SIGNED_IN: Final = http_page(
     "200 OK",
     "You have signed in",
     "The token is being fetched now. You can close this page and go back to where you started.",
 )
-OTHER_ATTEMPT: Final = page(
+OTHER_ATTEMPT: Final = http_page(
     "400 Bad Request",
     "This belongs to another sign-in",
     "The answer that brought you here is not to the sign-in that is going on now. Use the newest address.",
 )
-NOT_HERE: Final = page("404 Not Found", "Nothing here", "This address only waits for the end of a sign-in.")
+NOT_FOUND: Final = http_page("404 Not Found", "Nothing here", "This address only waits for the end of a sign-in.")
 
 
-def failed(sentence: str) -> bytes:
+def sign_in_failed(sentence: str) -> bytes:
     """Return the answer to a sign-in that failed."""
-    return page("200 OK", "The sign-in did not work", f"{sentence} You can close this page.")
+    return http_page("200 OK", "The sign-in did not work", f"{sentence} You can close this page.")

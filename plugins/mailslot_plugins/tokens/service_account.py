@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from mailslot.errors import InputError
-from mailslot.oauth.assertion import sign
-from mailslot.oauth.token_errors import JWT_BEARER, TokenServiceError
+from mailslot.oauth.assertion import sign_assertion
+from mailslot.oauth.token_errors import JWT_BEARER_GRANT, TokenServiceError
 from mailslot.oauth.token_response import new_grant, refreshed_grant, request_token
 from mailslot.wire.secret import Secret
 
@@ -40,7 +40,7 @@ class ServiceAccount:
     key_id: str
 
     @classmethod
-    def read(cls, secret: Secret | None) -> ServiceAccount:
+    def parse(cls, secret: Secret | None) -> ServiceAccount:
         """Read a key file, the JSON that Google Cloud gave.
 
         Raises:
@@ -92,7 +92,7 @@ class ServiceAccountFlow:
         return refreshed_grant(grant, client, http, await self._ask(client, http))
 
     async def _ask(self, client: OAuthClient, http: TokenHttp) -> TokenResponse:
-        account = ServiceAccount.read(client.client_secret)
+        account = ServiceAccount.parse(client.client_secret)
         assumed = http.skew
         try:
             return await self._send(account, client, http)
@@ -102,7 +102,7 @@ class ServiceAccountFlow:
         return await self._send(account, client, http)  # the refusal has told the time, by its Date
 
     async def _send(self, account: ServiceAccount, client: OAuthClient, http: TokenHttp) -> TokenResponse:
-        assertion = sign(
+        assertion = sign_assertion(
             account.key,
             issuer=account.email,
             subject=client.account,
@@ -113,7 +113,7 @@ class ServiceAccountFlow:
         )
         # The assertion is all of the proof: the key file is never sent.
         nobody = replace(client, client_id="", client_secret=None, certificate=None)
-        return await request_token(nobody, http, {"grant_type": JWT_BEARER, "assertion": assertion})
+        return await request_token(nobody, http, {"grant_type": JWT_BEARER_GRANT, "assertion": assertion})
 
 
 flow = ServiceAccountFlow()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mailslot.sasl.credentials import TokenSource
 
 
-class KeptToken:
+class StoredToken:
     """Gives the token that was set as a slot's ``client_secret``, and is kept among its secrets.
 
     Args:
@@ -65,4 +65,4 @@ def source(settings: Mapping[str, object]) -> TokenSource:
         return StaticToken(token)
     if not callable(read):
         raise InputError("The token source static needs token, the token itself.", stage="token")
-    return KeptToken(cast("Callable[[], Secret | None]", read))
+    return StoredToken(cast("Callable[[], Secret | None]", read))

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from mailslot.cli.console import print_error
 from mailslot.cli.home import home_folder
-from mailslot.service.running import is_service_running
+from mailslot.service.service_lock import is_service_running
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def tell_if_no_service(home: Path) -> None:
+def warn_if_no_service(home: Path) -> None:
     """Say on standard error, in one line, that no service runs and how it is started; nothing where one does.
 
     Args:

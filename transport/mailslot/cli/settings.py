@@ -71,12 +71,12 @@ def set_values(
     home: Path = context.obj
     found = _find(slot)
     keys = KEYS if isinstance(found, Slot) else found.keys
-    texts = {key: _from_here(text, keys.get(key)) for key, text in _texts(assignments).items()}
+    texts = {key: _absolute_path(text, keys.get(key)) for key, text in _texts(assignments).items()}
     done = make_console()
     if not isinstance(found, Slot):
         open_records(home).settings.change_section(found, {key: text or None for key, text in texts.items()})
         done.print(f"Set {', '.join(texts)} of {found.name}.")
-        _warn_of_secrets(assignments, keys)
+        _warn_about_secrets(assignments, keys)
         return
     secrets = {key: Secret(text) if text else None for key, text in texts.items() if key in SECRETS}
     values = {key: text or None for key, text in texts.items() if key not in SECRETS}
@@ -87,7 +87,7 @@ def set_values(
     others = [other.id for other in slots_of(found.record) if other != found]
     if others:
         done.print(f"This holds for {' and '.join(others)} too.")
-    _warn_of_secrets(assignments, keys)
+    _warn_about_secrets(assignments, keys)
 
 
 def _find(name: str) -> Slot | Section:
@@ -108,12 +108,12 @@ def _find(name: str) -> Slot | Section:
     return find_slot(name)
 
 
-def _from_here(text: str, key: Key | None) -> str:
+def _absolute_path(text: str, key: Key | None) -> str:
     """Return the text of a setting; a path as one that holds in any folder, since the service stands in another."""
     return str(Path(text).expanduser().absolute()) if text and key is not None and key.parse is path else text
 
 
-def _warn_of_secrets(assignments: list[str], keys: Mapping[str, Key]) -> None:
+def _warn_about_secrets(assignments: list[str], keys: Mapping[str, Key]) -> None:
     """Say that a secret was typed where others can see it: in the list of processes, and in the shell's history."""
     given = {key: text for key, _, text in (each.partition("=") for each in assignments) if text not in {"", "-"}}
     if seen := [key for key in given if key in SECRETS or (key in keys and keys[key].private)]:

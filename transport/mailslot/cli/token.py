@@ -16,7 +16,7 @@ from rich.table import Table
 
 from mailslot.cli.console import make_console
 from mailslot.cli.home import open_records
-from mailslot.cli.service_hint import tell_if_no_service
+from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson, SlotName
 from mailslot.cli.terminal import Terminal
 from mailslot.service.json_documents import token_rows
@@ -46,18 +46,18 @@ def get(
     home: Path = context.obj
     found = find_slot(slot)
     anyio.run(_get, open_records(home), found, flow)
-    tell_if_no_service(home)
+    warn_if_no_service(home)
 
 
 async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:
     from mailslot.oauth.http import TokenHttp  # noqa: PLC0415 - httpx2 takes a while to import
-    from mailslot.slots.clients import ApplicationMissingError  # noqa: PLC0415
-    from mailslot.slots.direct_token_source import direct_source  # noqa: PLC0415
+    from mailslot.slots.direct_token_source import direct_token_source  # noqa: PLC0415
     from mailslot.slots.flows import choose_flow  # noqa: PLC0415
+    from mailslot.slots.oauth_client import ApplicationMissingError  # noqa: PLC0415
 
     console = make_console()
     settings = (await run_sync(records.settings.load))[slot.record]
-    direct = await run_sync(direct_source, records.vault, slot.record, settings)
+    direct = await run_sync(direct_token_source, records.vault, slot.record, settings)
     if direct is not None:
         await direct.token()
         console.print(f"{slot.id} takes its tokens from: {escape(settings.token_source or '')}. It gave one just now.")
@@ -75,7 +75,7 @@ async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:
     others = [other.id for other in slots_of(slot.record) if other != slot]
     if others:
         console.print(f"It is the token of {' and '.join(others)} too.")
-    _, health = await records.tokens.state(slot.record, settings, time.time())
+    _, health = await records.tokens.status(slot.record, settings, time.time())
     for note in health.notes if health is not None else ():
         console.print(f"[yellow]Note:[/yellow] {escape(note)}")
 
@@ -109,7 +109,7 @@ def delete(
     home: Path = context.obj
     found = find_slot(slot)
     records = open_records(home)
-    names = " and ".join(door.id for door in slots_of(found.record))
+    names = " and ".join(each.id for each in slots_of(found.record))
     if not yes:
         if not sys.stdin.isatty():
             raise typer.BadParameter("nobody is there to be asked; add --yes", param_hint="--yes")
@@ -148,7 +148,9 @@ def moved(
 
 async def _moved(records: Records, slots: tuple[Slot, ...]) -> None:
     console = make_console()
-    found = [name for name in dict.fromkeys(slot.record for slot in slots) if await records.tokens.store(name).stay()]
+    found = [
+        name for name in dict.fromkeys(slot.record for slot in slots) if await records.tokens.store(name).move_here()
+    ]
     names = " and ".join(slot.id for slot in SLOTS if slot.record in found)
     console.print(f"The token of {names} is renewed here from now on." if found else "There is no token.")
 

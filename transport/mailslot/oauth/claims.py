@@ -28,7 +28,7 @@ OPENID_SCOPES: Final = frozenset({"openid", "profile", "email", "address", "phon
 """Scopes that are no mail service's (OpenID Connect Core sections 5.4 and 11)."""
 
 # Who the token is about, most telling first: RFC 9068 has `sub` alone, which names nobody.
-_USERS: Final = ("upn", "preferred_username", "email", "unique_name", "username")
+_USER_CLAIMS: Final = ("upn", "preferred_username", "email", "unique_name", "username")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Claims:
         return by_rank[0] if by_rank else None
 
 
-class Mismatch(NamedTuple):
+class TokenMismatch(NamedTuple):
     """What does not fit.
 
     Attributes:
@@ -75,7 +75,7 @@ class Mismatch(NamedTuple):
     sentence: str
 
 
-def members_of(token: Secret | str | None) -> dict[str, object] | None:
+def decode_claims(token: Secret | str | None) -> dict[str, object] | None:
     """Return all claims of a token as they stand there, or None where it is no JWT that anybody can read."""
     text = token if isinstance(token, str) else "" if token is None else token.reveal()
     parts = text.split(".") if len(text) <= MAX_TOKEN else []
@@ -85,12 +85,12 @@ def members_of(token: Secret | str | None) -> dict[str, object] | None:
         octets = base64.b64decode(parts[1] + "=" * (-len(parts[1]) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         return None
-    return response_body.parse(octets)
+    return response_body.parse_json_object(octets)
 
 
 def parse_claims(token: Secret | str | None) -> Claims | None:
     """Return what a token says about itself, or None where it is no JWT that anybody but its audience can read."""
-    members = members_of(token)
+    members = decode_claims(token)
     if members is None:
         return None
     return Claims(
@@ -98,7 +98,7 @@ def parse_claims(token: Secret | str | None) -> Claims | None:
         audience=_texts(members.get("aud")),
         scopes=tuple(scope for text in _texts(members.get("scp", members.get("scope"))) for scope in text.split()),
         roles=_texts(members.get("roles")),
-        users=tuple(dict.fromkeys(name for key in _USERS if (name := _text(members.get(key))))),
+        users=tuple(dict.fromkeys(name for key in _USER_CLAIMS if (name := _text(members.get(key))))),
         tenant=_text(members.get("tid")),
         application=next(filter(None, map(_text, map(members.get, ("client_id", "azp", "appid")))), None),
         expires_at=_time(members.get("exp")),
@@ -112,17 +112,19 @@ def missing_scopes(needed: Iterable[str], granted: Iterable[str]) -> tuple[str, 
     A scope counts as granted by its last part too, since Entra names a permission with and without its resource;
     OpenID's own scopes and ``.default`` are never missed.
     """
-    have = {part.casefold() for scope in granted for part in (scope, _last(scope))}
+    have = {part.casefold() for scope in granted for part in (scope, _last_segment(scope))}
     return tuple(
         scope
         for scope in needed
         if scope not in OPENID_SCOPES
-        and _last(scope) != ".default"
-        and not have & {scope.casefold(), _last(scope).casefold()}
+        and _last_segment(scope) != ".default"
+        and not have & {scope.casefold(), _last_segment(scope).casefold()}
     )
 
 
-def find_mismatch(token: Secret | str, *, account: str, service: Service, scopes: Iterable[str]) -> Mismatch | None:
+def find_mismatch(
+    token: Secret | str, *, account: str, service: Service, scopes: Iterable[str]
+) -> TokenMismatch | None:
     """Say why a mail server may refuse a token, as far as the token itself tells.
 
     Ask only after a refusal: an alias, or a shared mailbox, differs from whoever signed in and is accepted.
@@ -142,7 +144,7 @@ def find_mismatch(token: Secret | str, *, account: str, service: Service, scopes
     known = {audience.rstrip("/").casefold() for audience in service.audiences}
     given = {audience.rstrip("/").casefold() for audience in claims.audience}
     if known and given and not known & given:
-        return Mismatch(
+        return TokenMismatch(
             "token_for_other_service",
             f"The token is for another service ({shorten(claims.audience[0], 80)}), not for mail.",
         )
@@ -150,21 +152,23 @@ def find_mismatch(token: Secret | str, *, account: str, service: Service, scopes
         return _app_mismatch(claims, service)
     missing = missing_scopes(scopes, claims.scopes) if claims.scopes else ()
     if missing:
-        return Mismatch("token_for_other_service", f"The token does not bear the permission {missing[0]}.")
+        return TokenMismatch("token_for_other_service", f"The token does not bear the permission {missing[0]}.")
     names = [name for name in claims.users if "@" in name]
     if "@" in account and names and account.casefold() not in map(str.casefold, names):
-        return Mismatch("account_mismatch", f"The token belongs to {shorten(names[0], 80)}, not to {account}.")
+        return TokenMismatch("account_mismatch", f"The token belongs to {shorten(names[0], 80)}, not to {account}.")
     return None
 
 
-def _app_mismatch(claims: Claims, service: Service) -> Mismatch | None:
+def _app_mismatch(claims: Claims, service: Service) -> TokenMismatch | None:
     """An application's own token: its permissions are roles, and an administrator gives them."""
     if not service.app_roles or set(service.app_roles) & set(claims.roles):
         return None
-    return Mismatch("consent_missing", f"The application has not been given the permission {service.app_roles[0]}.")
+    return TokenMismatch(
+        "consent_missing", f"The application has not been given the permission {service.app_roles[0]}."
+    )
 
 
-def _last(scope: str) -> str:
+def _last_segment(scope: str) -> str:
     return scope.rstrip("/").rpartition("/")[2] if scope.startswith("https://") else scope
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Certificate:
+class ClientCertificate:
     """The key pair that an application proves itself with instead of a secret (RFC 7523).
 
     Attributes:
@@ -45,18 +45,18 @@ class OAuthClient:
     account: str
     scopes: tuple[str, ...]
     client_secret: Secret | None = field(default=None, repr=False)
-    certificate: Certificate | None = field(default=None, repr=False)
+    certificate: ClientCertificate | None = field(default=None, repr=False)
     tenant: str | None = None
     redirect_uri: str | None = None
     redirect_port: int | None = None
 
     @property
-    def signs(self) -> bool:
+    def signs_assertions(self) -> bool:
         """Whether it proves who it is by an assertion, which bears the time (RFC 7523 section 2.2)."""
         by_secret = self.provider.quirks.client_authentication == "client_secret_jwt"
         return self.certificate is not None or (by_secret and bool(self.client_secret))
 
     @property
-    def confidential(self) -> bool:
+    def is_confidential(self) -> bool:
         """Whether it can prove who it is (RFC 6749 section 2.1)."""
         return self.certificate is not None or bool(self.client_secret)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceCode:
+class UserCode:
     """What a person needs to sign in on another device (RFC 8628 section 3.2). The device code itself is not here.
 
     Attributes:
@@ -43,7 +43,7 @@ class AddressDisplay(Protocol):
 class CodeDisplay(Protocol):
     """Shows what to enter on another device."""
 
-    async def show_code(self, code: DeviceCode) -> None:
+    async def show_code(self, code: UserCode) -> None:
         """Show a code that is to be entered on another device, and return at once."""
         ...
 
@@ -59,7 +59,7 @@ class AddressPrompt(Protocol):
         """
         ...
 
-    async def progress(self, text: str) -> None:
+    async def show_message(self, text: str) -> None:
         """Say why what was pasted is of no use, in one sentence."""
         ...
 

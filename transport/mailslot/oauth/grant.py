@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class RefreshFailure:
     """Why the last renewal failed; remembered so that nobody hammers a provider with what it has refused.
 
     Attributes:
@@ -75,7 +75,7 @@ class Grant:
     tenant: str | None = None
     skew: float = 0.0
     settings: str = ""
-    failure: Failure | None = None
+    failure: RefreshFailure | None = None
     forced: int = 0
     token_origin: str | None = None
     revocation_origin: str | None = None
@@ -103,20 +103,20 @@ class Grant:
             for name in ("access_token", "refresh_token", "previous_refresh_token"):
                 values[name] = None if values[name] is None else Secret(values[name])
             values["scopes"] = tuple(values["scopes"])
-            values["failure"] = None if values["failure"] is None else Failure(**values["failure"])
+            values["failure"] = None if values["failure"] is None else RefreshFailure(**values["failure"])
             location = values.get("location")
             values["location"] = None if location is None else Location.from_json(location)
             return cls(**values)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("not a grant") from error
 
-    def rotated(self, refresh_token: Secret | None) -> Grant:
+    def with_refresh_token(self, refresh_token: Secret | None) -> Grant:
         """Return the same grant with a new refresh token, if one came; the old one is kept as the previous one."""
         if refresh_token in {None, self.refresh_token}:
             return self
         return replace(self, refresh_token=refresh_token, previous_refresh_token=self.refresh_token)
 
-    def failed(self, failure: Failure) -> Grant:
+    def with_failure(self, failure: RefreshFailure) -> Grant:
         """Return the same grant with a failed renewal noted; no token is dropped."""
         return replace(self, failure=failure)
 
@@ -149,7 +149,7 @@ class GrantStore(Protocol):
         ...
 
 
-def why_not_here(grant: Grant, here: Location | None) -> TokenError | None:
+def copied_home_error(grant: Grant, here: Location | None) -> TokenError | None:
     """Return why a grant is not renewed here; None where it may be.
 
     A grant without a refresh token is renewed by the application's own proof, which any number of devices may share;

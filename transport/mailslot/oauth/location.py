@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _PERMANENT: Final = "0"  # NET_ADDR_PERM: neither made up nor set by anybody (linux/netdevice.h)
 _MACHINE_ID: Final = re.compile(r"[0-9a-f]{32}")
-_LONGEST: Final = 256
+_MAX_OCTETS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +84,14 @@ def locate(lock_file: Path, root: Path = Path("/")) -> Location:
     system = _read(root / "etc/machine-id") if sys.platform == "linux" else platform.node()
     known = bool(_MACHINE_ID.fullmatch(system)) if sys.platform == "linux" else bool(system)
     return Location(
-        tuple(sorted(map(_hashed, _parts(root)))),
+        tuple(sorted(map(_hashed, _hardware_ids(root)))),
         _hashed(f"system {system}") if known else None,
         os.path.realpath(lock_file),
         changed,
     )
 
 
-def _parts(root: Path) -> Iterator[str]:
+def _hardware_ids(root: Path) -> Iterator[str]:
     try:
         interfaces = sorted((root / "sys/class/net").iterdir())
     except OSError:
@@ -110,7 +110,7 @@ def _parts(root: Path) -> Iterator[str]:
 def _read(file: Path) -> str:
     try:
         with file.open("rb") as opened:
-            return opened.read(_LONGEST).decode("ascii", "replace").strip(" \0\r\n\t")
+            return opened.read(_MAX_OCTETS).decode("ascii", "replace").strip(" \0\r\n\t")
     except OSError:
         return ""
 

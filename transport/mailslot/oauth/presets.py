@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from mailslot.errors import InputError
 from mailslot.net.endpoint import Endpoint, Security
-from mailslot.oauth.address import check_address
+from mailslot.oauth.endpoint_url import check_endpoint_url
 from mailslot.oauth.providers import ClientAuthentication, Endpoints, Limits, Provider, Quirks, Service
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ def preset(name: str) -> Provider:
     Raises:
         InputError: it is not.
     """
-    wanted = _plain(name)
+    wanted = _normalized(name)
     for provider in presets().values():
-        if wanted in map(_plain, (provider.id, provider.name, *provider.aliases)):
+        if wanted in map(_normalized, (provider.id, provider.name, *provider.aliases)):
             return provider
     raise InputError(
         f"The provider {name!a} is not known. Known are {', '.join(presets())}, and custom for one of your own.",
@@ -127,7 +127,7 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def _provider(name: str, values: Mapping[str, Any]) -> Provider:
     table = _Table(values, name)
     portal = table.text("portal")
-    facts = _facts(values)
+    facts = _fact_names(values)
     provider = Provider(
         id=name,
         name=table.text("name"),
@@ -215,7 +215,7 @@ def _quirks(table: _Table) -> Quirks:
     return found
 
 
-def _facts(values: Mapping[str, Any]) -> set[str]:
+def _fact_names(values: Mapping[str, Any]) -> set[str]:
     """Return the names of all facts that want a source."""
     groups = {"endpoints", "smtp", "pop", "imap", "limits", "quirks"}
     inner = {f"{group}.{key}" for group in groups & set(values) for key in values[group]}
@@ -239,13 +239,13 @@ def _check(provider: Provider, facts: set[str]) -> None:
     ends = at_home.endpoints
     for address in (ends.token, ends.authorization, ends.device_authorization, ends.revocation):
         if address is not None:
-            check_address(address, "endpoint")
+            check_endpoint_url(address, "endpoint")
     if ends.issuer is not None:
-        check_address(ends.issuer, "issuer", issuer=True)
+        check_endpoint_url(ends.issuer, "issuer", issuer=True)
     for flow in provider.flows:
         if flow != "app":
             at_home.check_flow(flow)
 
 
-def _plain(name: str) -> str:
+def _normalized(name: str) -> str:
     return "".join(c for c in name.casefold() if c.isalnum())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from mailslot.errors import InputError
-from mailslot.oauth.address import check_address
+from mailslot.oauth.endpoint_url import check_endpoint_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -264,10 +264,10 @@ def custom_provider(
             stage="token",
         )
     if issuer is not None:
-        check_address(issuer, "issuer", issuer=True)
+        check_endpoint_url(issuer, "issuer", issuer=True)
     for name, address in given.items():
         if address is not None:
-            check_address(address, name)
+            check_endpoint_url(address, name)
     service = Service(scopes=tuple(scopes.split()), app_scopes=tuple(scopes.split()))
     return Provider(
         id="custom",

@@ -14,7 +14,7 @@ from mailslot.oauth.grant import Grant
 from mailslot.oauth.grant_source import GrantSource, settings_digest
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.presets import preset
-from mailslot.oauth.refresh import RefreshTokenFlow
+from mailslot.oauth.refresh_token_flow import RefreshTokenFlow
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
@@ -73,17 +73,17 @@ class RefreshTokenSource:
         )
         self._http = TokenHttp(ca_file=ca_file, timeout=timeout)
         grant = Grant(
-            flow=_RefreshTokenFlow.name,
+            flow=_RefreshOnlyFlow.name,
             access_token=None,
             expires_at=None,
             refresh_token=Secret(refresh_token),
             scopes=(),
             obtained_at=time.time(),
             renewed_at=0.0,
-            settings=settings_digest(client, _RefreshTokenFlow.name),
+            settings=settings_digest(client, _RefreshOnlyFlow.name),
         )
         store = _MemoryStore(grant, on_rotation)
-        self._source = GrantSource(client_id, store, _RefreshTokenFlow(), client, self._http)
+        self._source = GrantSource(client_id, store, _RefreshOnlyFlow(), client, self._http)
 
     async def token(self, *, force: bool = False) -> AccessToken:
         """Return an access token; a new one where the last one is about to expire.
@@ -113,7 +113,7 @@ class RefreshTokenSource:
         await self.aclose()
 
 
-class _RefreshTokenFlow(RefreshTokenFlow):
+class _RefreshOnlyFlow(RefreshTokenFlow):
     """Only refreshes: whoever has the refresh token has signed in elsewhere."""
 
     name = "refresh_token"

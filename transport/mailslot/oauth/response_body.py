@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 
-from mailslot.oauth.address import host_of
+from mailslot.oauth.endpoint_url import host_of
 from mailslot.oauth.token_errors import Remedy, TokenServiceError, shorten
 from mailslot.wire.secret import Secret
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 _REFRESH_TOKEN: Final = re.compile(rb'"refresh_token"\s{0,8}:\s{0,8}("(?:[^"\\]|\\.){1,65536}")')
 
 
-def parse(body: bytes) -> dict[str, object] | None:
+def parse_json_object(body: bytes) -> dict[str, object] | None:
     """Return the members of the JSON object in a body; None where it holds none, whatever it holds."""
     try:
-        found: object = json.loads(body, parse_constant=_refuse)
+        found: object = json.loads(body, parse_constant=_reject_constant)
     except (ValueError, RecursionError):
         return None
     return cast("dict[str, object]", found) if isinstance(found, dict) else None
@@ -45,8 +45,8 @@ def reject_foreign_page(status: int, headers: Mapping[str, str], body: bytes, ho
         TokenServiceError: cause `token_service_unreachable` for a redirect, `not_a_token_service` for a page.
     """
     if 300 <= status < 400:
-        there = _target(headers.get("location", ""))
-        raise _stranger(
+        there = _redirect_target(headers.get("location", ""))
+        raise _foreign_response(
             f"The token service {host} did not answer; the request was redirected{there}. The network may "
             "want somebody to sign in first, or the address is wrong.",
             status,
@@ -54,7 +54,7 @@ def reject_foreign_page(status: int, headers: Mapping[str, str], body: bytes, ho
         )
     # A gateway's error page is an answer of the service's own side: busy, and nothing else.
     if status == 511 or (_is_page(status, headers, body) and status != 429 and status < 500):
-        raise _stranger(
+        raise _foreign_response(
             f"What answers for {host} is no token service: a web page came, such as a sign-in page. The network may "
             "want somebody to sign in first, or the address is wrong.",
             status,
@@ -69,14 +69,14 @@ def _is_page(status: int, headers: Mapping[str, str], body: bytes) -> bool:
     if not body.strip():
         return False
     # Some services call their JSON HTML, as PHP does by itself. What they give is believed; what they refuse is not.
-    return "html" in headers.get("content-type", "").lower() and not (200 <= status < 300 and parse(body))
+    return "html" in headers.get("content-type", "").lower() and not (200 <= status < 300 and parse_json_object(body))
 
 
-def _refuse(constant: str) -> NoReturn:
+def _reject_constant(constant: str) -> NoReturn:
     raise ValueError(constant)
 
 
-def _target(location: str) -> str:
+def _redirect_target(location: str) -> str:
     try:
         host = host_of(location)
     except ValueError:
@@ -84,5 +84,7 @@ def _target(location: str) -> str:
     return f" to {shorten(host.rpartition('@')[2])}" if host else ""
 
 
-def _stranger(sentence: str, status: int, detail: str, cause: str = "token_service_unreachable") -> TokenServiceError:
-    return TokenServiceError(sentence, cause=cause, kind=Remedy.WAIT, status=status, detail=detail)
+def _foreign_response(
+    sentence: str, status: int, detail: str, cause: str = "token_service_unreachable"
+) -> TokenServiceError:
+    return TokenServiceError(sentence, cause=cause, remedy=Remedy.WAIT, status=status, detail=detail)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from mailslot.errors import MailError
-from mailslot.oauth.origin import why_not_revoked
+from mailslot.oauth.origin import revocation_mismatch
 from mailslot.oauth.token_errors import classify_error
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mailslot.oauth.http import TokenHttp
     from mailslot.wire.secret import Secret
 
-_LONGEST: Final = 20.0
+_TIMEOUT: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,28 +47,28 @@ async def revoke(grant: Grant, client: OAuthClient, http: TokenHttp) -> Revocati
             notified=False,
             sentence=f"{name} has no way to be told. Remove the application's access in the account there.",
         )
-    if why_not := why_not_revoked(grant, client.provider):
+    if why_not := revocation_mismatch(grant, client.provider):
         return Revocation(notified=False, sentence=why_not)
     tokens = [
         ("refresh_token", grant.refresh_token),
         ("refresh_token", grant.previous_refresh_token),
         ("access_token", grant.access_token),
     ]
-    told: Revocation | None = None
-    with anyio.move_on_after(_LONGEST):
+    revocation: Revocation | None = None
+    with anyio.move_on_after(_TIMEOUT):
         for hint, token in tokens:
             if token is not None:
-                answer = await _revoke(endpoint, hint, token, client, http)
-                told = told or answer
-    return told or Revocation(notified=False, sentence=f"{name} was not told: it did not answer in time.")
+                response = await _revoke_token(endpoint, hint, token, client, http)
+                revocation = revocation or response
+    return revocation or Revocation(notified=False, sentence=f"{name} was not told: it did not answer in time.")
 
 
-async def _revoke(endpoint: str, hint: str, token: Secret, client: OAuthClient, http: TokenHttp) -> Revocation:
+async def _revoke_token(endpoint: str, hint: str, token: Secret, client: OAuthClient, http: TokenHttp) -> Revocation:
     name = client.provider.name
     try:
-        answer = await http.post(endpoint, {"token": token, "token_type_hint": hint}, client=client)
+        response = await http.post(endpoint, {"token": token, "token_type_hint": hint}, client=client)
     except MailError as error:
         return Revocation(notified=False, sentence=f"{name} was not told: {error}")
-    if answer.ok:
+    if response.ok:
         return Revocation(notified=True, sentence=f"The token was revoked at {name}.")
-    return Revocation(notified=False, sentence=f"{name} was not told: {classify_error(answer)}")
+    return Revocation(notified=False, sentence=f"{name} was not told: {classify_error(response)}")

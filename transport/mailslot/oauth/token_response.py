@@ -72,34 +72,36 @@ async def request_token(
     )
 
 
-def parse_token_response(answer: TokenServiceResponse, asked: Sequence[str], grant_type: str = "") -> TokenResponse:
+def parse_token_response(
+    response: TokenServiceResponse, requested_scopes: Sequence[str], grant_type: str = ""
+) -> TokenResponse:
     """Return what an answer of a token endpoint gives.
 
     Args:
-        answer: what came.
-        asked: the scopes that were asked for.
+        response: what came.
+        requested_scopes: the scopes that were asked for.
         grant_type: what was asked with.
 
     Raises:
         TokenServiceError: it is a refusal, or gives no token that could be used.
     """
-    members = answer.json
-    if not answer.ok:
-        raise classify_error(answer, grant_type)
+    members = response.json
+    if not response.ok:
+        raise classify_error(response, grant_type)
     if members is None:
-        raise _useless(answer, "what it sent is cut off or is no JSON", answer.refresh_token)
+        raise _unusable(response, "what it sent is cut off or is no JSON", response.refresh_token)
     refresh_token = _secret(members.get("refresh_token"))
     if members.get("error"):
-        error = classify_error(answer, grant_type)
+        error = classify_error(response, grant_type)
         error.refresh_token = refresh_token
         raise error
     if (why := _why_unusable(members)) is not None:
-        raise _useless(answer, why, refresh_token)
+        raise _unusable(response, why, refresh_token)
     return TokenResponse(
         Secret(cast("str", members["access_token"])),
         _lifetime(members.get("expires_in")),
         refresh_token,
-        _scopes(members.get("scope")) or tuple(asked),
+        _scopes(members.get("scope")) or tuple(requested_scopes),
         _secret(members.get("id_token")),
     )
 
@@ -111,11 +113,11 @@ def new_grant(flow: str, client: OAuthClient, http: TokenHttp, response: TokenRe
     health tells of them.
     """
     now = time.time()
-    account, tenant = _who(client, response)
+    account, tenant = _signed_in_user(client, response)
     return Grant(
         flow=flow,
         access_token=response.access_token,
-        expires_at=_ends(response, now),
+        expires_at=_expires_at(response, now),
         refresh_token=response.refresh_token,
         scopes=response.scopes,
         obtained_at=now,
@@ -133,11 +135,11 @@ def refreshed_grant(grant: Grant, client: OAuthClient, http: TokenHttp, response
     without a new one the old one stays (RFC 6749 section 6).
     """
     now = time.time()
-    account, tenant = _who(client, response)
+    account, tenant = _signed_in_user(client, response)
     return replace(
-        replace(grant, previous_refresh_token=None).rotated(response.refresh_token),
+        replace(grant, previous_refresh_token=None).with_refresh_token(response.refresh_token),
         access_token=response.access_token,
-        expires_at=_ends(response, now),
+        expires_at=_expires_at(response, now),
         scopes=response.scopes,
         renewed_at=now,
         account=account or grant.account,
@@ -147,7 +149,7 @@ def refreshed_grant(grant: Grant, client: OAuthClient, http: TokenHttp, response
     )
 
 
-def _who(client: OAuthClient, response: TokenResponse) -> tuple[str | None, str | None]:
+def _signed_in_user(client: OAuthClient, response: TokenResponse) -> tuple[str | None, str | None]:
     """Return who signed in, and of which tenant, by the id token, else by the access token."""
     account = tenant = None
     for token in (response.id_token, response.access_token):
@@ -157,7 +159,7 @@ def _who(client: OAuthClient, response: TokenResponse) -> tuple[str | None, str 
     return account, tenant
 
 
-def _ends(response: TokenResponse, now: float) -> float | None:
+def _expires_at(response: TokenResponse, now: float) -> float | None:
     return None if response.lifetime is None else now + response.lifetime
 
 
@@ -201,14 +203,14 @@ def _why_unusable(members: Mapping[str, object]) -> str | None:
     return None
 
 
-def _useless(answer: TokenServiceResponse, why: str, refresh_token: Secret | None = None) -> TokenServiceError:
+def _unusable(response: TokenServiceResponse, why: str, refresh_token: Secret | None = None) -> TokenServiceError:
     """An answer that gives nothing; whether the service has given something up for it, nobody knows."""
     return TokenServiceError(
-        f"The token service {answer.host} answered without a token that could be used: {why}.",
+        f"The token service {response.host} answered without a token that could be used: {why}.",
         cause="unknown",
-        kind=Remedy.WAIT,
-        status=answer.status,
-        retry_after=answer.retry_after,
+        remedy=Remedy.WAIT,
+        status=response.status,
+        retry_after=response.retry_after,
         answer_lost=True,
         refresh_token=refresh_token,
     )

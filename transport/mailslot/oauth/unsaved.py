@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Unsaved:
+class UnsavedGrant:
     """What the disk did not take.
 
     Attributes:
@@ -20,7 +20,7 @@ class Unsaved:
         error: why it does not.
     """
 
-    over: Grant | None
+    stored: Grant | None
     grant: Grant
     error: MailError
 
@@ -29,6 +29,6 @@ class Unsaved:
 
         Otherwise another has renewed, obtained or deleted the token since.
         """
-        if stored is None or self.over is None:
+        if stored is None or self.stored is None:
             return False
-        return (stored.access_token, stored.refresh_token) == (self.over.access_token, self.over.refresh_token)
+        return (stored.access_token, stored.refresh_token) == (self.stored.access_token, self.stored.refresh_token)

@@ -52,25 +52,25 @@ class Device:
 
     Attributes:
         records: settings and secrets.
-        accesses: the ways to the mail servers.
+        connector: the ways to the mail servers.
         spool: the queue, the ledger and the pipelines' memory.
         clocks: wall and steady clock.
     """
 
     def __init__(
-        self, records: Records, accesses: Connector, spool: Spool, *, clocks: Clocks | None = None, speed: float = 1.0
+        self, records: Records, connector: Connector, spool: Spool, *, clocks: Clocks | None = None, speed: float = 1.0
     ) -> None:
         """Put a device together.
 
         Args:
             records: settings and secrets.
-            accesses: open.
+            connector: open.
             spool: open.
             clocks: its clocks; None for the machine's.
             speed: how much faster than the machine's they run, which only tests want.
         """
         self.records = records
-        self.accesses = accesses
+        self.connector = connector
         self.spool = spool
         self.clocks = clocks or Clocks()
         self._speed = speed
@@ -113,13 +113,13 @@ class Device:
     @property
     def identity(self) -> Identity:
         """What the device says of itself."""
-        said = cast("Mapping[str, str | None]", self.settings(DEVICE))
+        values = cast("Mapping[str, str | None]", self.settings(DEVICE))
         return Identity(
-            name=said["name"] or "",
-            model=said["model"] or "",
-            serial_number=said["serial_number"] or "",
-            location=said["location"] or "",
-            language=said["language"] or "en",
+            name=values["name"] or "",
+            model=values["model"] or "",
+            serial_number=values["serial_number"] or "",
+            location=values["location"] or "",
+            language=values["language"] or "en",
         )
 
     def store(self, name: str) -> Store:
@@ -146,11 +146,11 @@ class Device:
         return changed
 
     def _refresh(self, more: tuple[Section, ...]) -> bool:
-        seen = durable.stamp(self.records.settings.path)
+        stamp = durable.stamp(self.records.settings.path)
         wanted = {section.name: section for section, _ in self._sections.values()} | {each.name: each for each in more}
-        if seen == self._seen and wanted.keys() == self._sections.keys():
+        if stamp == self._seen and wanted.keys() == self._sections.keys():
             return False
-        changed, self._seen = seen != self._seen, seen
+        changed, self._seen = stamp != self._seen, stamp
         try:
             self._sections = {
                 name: (section, self.records.settings.section(section)) for name, section in wanted.items()
@@ -180,7 +180,7 @@ async def open_device(
     wanted = {section.name: section for section in (DEVICE, *sections)}
     await run_sync(records.settings.load)
     clocks = clocks or Clocks()
-    async with Spool(records.home, clock=clocks.wall) as spool, Connector(records, clocks=clocks) as accesses:
-        device = Device(records, accesses, spool, clocks=clocks, speed=speed)
+    async with Spool(records.home, clock=clocks.wall) as spool, Connector(records, clocks=clocks) as connector:
+        device = Device(records, connector, spool, clocks=clocks, speed=speed)
         await device.refresh(wanted.values())
         yield device

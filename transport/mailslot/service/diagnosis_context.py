@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from mailslot.slots.connection_profile import ConnectionProfile
 
 
-async def context_of(device: Device, access: ConnectionProfile) -> DiagnosisContext:
+async def context_of(device: Device, profile: ConnectionProfile) -> DiagnosisContext:
     """Return what is known of a record.
 
     Args:
         device: the device.
-        access: how the session was opened.
+        profile: how the session was opened.
     """
     grant = None
-    if access.settings.authentication == "oauth2":
+    if profile.settings.authentication == "oauth2":
         # Where the grant cannot be read, the error that is to be explained says so.
         with suppress(MailError):
-            grant = await device.records.tokens.store(access.record).load()
-    return DiagnosisContext.of(access, grant, device.now())
+            grant = await device.records.tokens.store(profile.record).load()
+    return DiagnosisContext.of(profile, grant, device.now())

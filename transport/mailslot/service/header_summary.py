@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-MOST_OCTETS: Final = 65_536
+MAX_OCTETS: Final = 65_536
 _LONGEST_FIELD: Final = 2_000
 _LONGEST: Final = 120
 _END: Final = re.compile(rb"\r?\n\r?\n")
@@ -38,7 +38,7 @@ class HeaderSummary:
 
     sender: str
     subject: str
-    came_at: float | None
+    received_at: float | None
 
     def __str__(self) -> str:
         return f"from {self.sender or 'nobody'}, subject {self.subject or 'none'}"
@@ -46,17 +46,17 @@ class HeaderSummary:
 
 def summarize_header(octets: bytes) -> HeaderSummary:
     """Return what a mail's first octets say."""
-    header = _END.split(octets[:MOST_OCTETS], maxsplit=1)[0]
+    header = _END.split(octets[:MAX_OCTETS], maxsplit=1)[0]
     fields: dict[str, str] = {}
     for line in _FOLD.sub(b"", header).splitlines():
         name, colon, value = line.partition(b":")
         if colon:
             fields.setdefault(name.decode("latin-1").strip().lower(), _text(value.strip()[:_LONGEST_FIELD]))
-    came_at = _moment(fields.get("received", "").rpartition(";")[2])
+    came_at = _timestamp(fields.get("received", "").rpartition(";")[2])
     return HeaderSummary(
         sender=_decoded(fields.get("from", "")),
         subject=_decoded(fields.get("subject", "")),
-        came_at=_moment(fields.get("date", "")) if came_at is None else came_at,
+        received_at=_timestamp(fields.get("date", "")) if came_at is None else came_at,
     )
 
 
@@ -64,7 +64,7 @@ def summarize_header_of(path: Path) -> HeaderSummary:
     """Return what a mail in a file says; of one that cannot be read, nothing. Blocks."""
     try:
         with path.open("rb") as file:
-            return summarize_header(file.read(MOST_OCTETS))
+            return summarize_header(file.read(MAX_OCTETS))
     except OSError:
         return summarize_header(b"")
 
@@ -91,9 +91,9 @@ def _word_text(words: re.Match[str]) -> str:
         return words[0]
 
 
-def _moment(text: str) -> float | None:
+def _timestamp(text: str) -> float | None:
     try:
-        moment = parsedate_to_datetime(text.strip())
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        date = parsedate_to_datetime(text.strip())
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     except (TypeError, ValueError, IndexError, OverflowError):
         return None

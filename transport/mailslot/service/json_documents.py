@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mailslot.diagnosis.history import PastTest
     from mailslot.oauth.health import Health
     from mailslot.service.poll_report import PollReport
-    from mailslot.service.received import Received
+    from mailslot.service.received import ReceivedMail
     from mailslot.slots.records import Records
     from mailslot.slots.slot import Slot
     from mailslot.spool.job import Job
@@ -47,7 +47,7 @@ async def token_rows(records: Records, slots: Collection[Slot]) -> list[dict[str
     settings = await run_sync(records.settings.load)
     now = time.time()
     states = {
-        record: await records.tokens.state(record, settings[record], now) for record in {slot.record for slot in slots}
+        record: await records.tokens.status(record, settings[record], now) for record in {slot.record for slot in slots}
     }
     rows: list[dict[str, Any]] = []
     for slot in slots:
@@ -94,7 +94,7 @@ def job_document(job: Job) -> dict[str, Any]:
     }
 
 
-def mail_document(received: Received) -> dict[str, Any]:
+def mail_document(received: ReceivedMail) -> dict[str, Any]:
     """Return what is told of a mail that was fetched."""
     mail = received.mail
     return {

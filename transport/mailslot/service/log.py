@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _MINUTE: Final = 60.0
 
-MEANING: Final = (
+CONTEXT_FIELDS: Final = (
     "slot", "record", "pipeline", "task", "job", "mail", "cause", "state", "attempts", "seconds", "messages"
 )  # fmt: skip
 """What a line may speak of, by the names that it has in a record's ``extra``."""
@@ -47,9 +47,9 @@ class JsonLines(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": _words(record),
+            "message": _message(record),
         }
-        line |= _meaning(record)
+        line |= _context(record)
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
@@ -60,11 +60,11 @@ class PlainLines(logging.Formatter):
         """Return a record as one line."""
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         level = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-        meaning = " ".join(f"{name}={value}" for name, value in _meaning(record).items() if value is not None)
-        return f"{time} {level}{_words(record)}" + (f"  ({meaning})" if meaning else "")
+        context = " ".join(f"{name}={value}" for name, value in _context(record).items() if value is not None)
+        return f"{time} {level}{_message(record)}" + (f"  ({context})" if context else "")
 
 
-def set_up(stream: TextIO, *, plain: bool) -> LogHandler:
+def set_up_logging(stream: TextIO, *, plain: bool) -> LogHandler:
     """Write what the library and the plugins log to a stream, and of others only what is amiss.
 
     Args:
@@ -84,7 +84,7 @@ def set_up(stream: TextIO, *, plain: bool) -> LogHandler:
     return handler
 
 
-class Repeated:
+class RepeatFilter:
     """Tells what need not be logged again: the same words within a minute.
 
     Args:
@@ -96,16 +96,16 @@ class Repeated:
         self._words = ""
         self._at = 0.0
 
-    def is_news(self, words: str) -> bool:
+    def is_new(self, message: str) -> bool:
         """Return whether to log these words now."""
         now = self._monotonic()
-        if words == self._words and now - self._at < _MINUTE:
+        if message == self._words and now - self._at < _MINUTE:
             return False
-        self._words, self._at = words, now
+        self._words, self._at = message, now
         return True
 
 
-def described(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return what a log may say of an error: the sentence of one of ours, else its kind and where it was raised."""
     error = raised(error)
     if isinstance(error, MailError):
@@ -119,14 +119,14 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}, raised at {places}" if places else type(error).__name__
 
 
-def _words(record: logging.LogRecord) -> str:
-    words = record.getMessage()
+def _message(record: logging.LogRecord) -> str:
+    message = record.getMessage()
     error = record.exc_info[1] if record.exc_info else None
     if error is not None:
-        words = f"{words} ({described(error)})"
+        message = f"{message} ({describe_error(error)})"
     # One record is one line, whatever was put into it.
-    return _TOKEN_LIKE.sub(MASK, " ".join(words.split()))
+    return _TOKEN_LIKE.sub(MASK, " ".join(message.split()))
 
 
-def _meaning(record: logging.LogRecord) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in MEANING if hasattr(record, name)}
+def _context(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in CONTEXT_FIELDS if hasattr(record, name)}

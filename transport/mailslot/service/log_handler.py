@@ -14,10 +14,10 @@ import threading
 import time
 from typing import Final
 
-MOST_WAITING: Final = 1_000
+MAX_WAITING: Final = 1_000
 """Lines that wait to be written; further ones are left out, and counted."""
 
-_LONGEST_FLUSH: Final = 1.0
+_FLUSH_TIMEOUT: Final = 1.0
 """Seconds for which `LogHandler.flush` waits."""
 
 
@@ -32,7 +32,7 @@ class LogHandler(logging.Handler):
     def __init__(self, descriptor: int) -> None:
         super().__init__()
         self._descriptor = descriptor
-        self._lines: queue.Queue[str] = queue.Queue(MOST_WAITING)
+        self._lines: queue.Queue[str] = queue.Queue(MAX_WAITING)
         self._left_out = 0
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
@@ -45,7 +45,7 @@ class LogHandler(logging.Handler):
 
     def flush(self) -> None:
         """Wait until all is written, but not for long."""
-        end = time.monotonic() + _LONGEST_FLUSH
+        end = time.monotonic() + _FLUSH_TIMEOUT
         with self._lines.all_tasks_done:
             while self._lines.unfinished_tasks and (left := end - time.monotonic()) > 0:
                 self._lines.all_tasks_done.wait(left)
@@ -55,11 +55,11 @@ class LogHandler(logging.Handler):
             line = self._lines.get()
             if not self._write(line):
                 self._left_out += 1
-            elif self._left_out and self._write(self._loss(self._left_out)):
+            elif self._left_out and self._write(self._loss_line(self._left_out)):
                 self._left_out = 0
             self._lines.task_done()
 
-    def _loss(self, lines: int) -> str:
+    def _loss_line(self, lines: int) -> str:
         words = "%d lines of the log were left out, since they could not be written"
         return self.format(logging.LogRecord(__name__, logging.WARNING, __file__, 0, words, (lines,), None))
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mailslot.slots.keys import Key
     from mailslot.slots.records import Records
-    from mailslot.slots.toml_file import SettingsFile
+    from mailslot.slots.settings_file import SettingsFile
 
 Plugin = tuple[str, str]
 """The group and the name of an entry point."""
@@ -34,22 +34,22 @@ class PluginUsage:
 
     def __init__(self) -> None:
         self._by: dict[Plugin, list[str]] = {}
-        self.fault = ""
+        self.error = ""
 
-    def of(self, group: str, name: str) -> list[str]:
+    def users(self, group: str, name: str) -> list[str]:
         """Return what uses a plugin: records, sections, and ``serve``; in this order."""
         always = {PIPELINES: ["serve"], PANELS.name: ["serve --listen"]}
         return [*self._by.get((group, name), ()), *always.get(group, ())]
 
-    def add(self, plugin: Plugin, who: str) -> None:
+    def add(self, plugin: Plugin, user: str) -> None:
         """Note that something uses a plugin."""
         users = self._by.setdefault(plugin, [])
-        if who not in users:
-            users.append(who)
+        if user not in users:
+            users.append(user)
 
 
 async def find_plugin_usage(file: SettingsFile, records: Callable[[], Records]) -> PluginUsage:
-    """Return what the settings of a device put to use; where they cannot be read, `PluginUsage.fault` says why.
+    """Return what the settings of a device put to use; where they cannot be read, `PluginUsage.error` says why.
 
     Args:
         file: the settings.
@@ -59,7 +59,7 @@ async def find_plugin_usage(file: SettingsFile, records: Callable[[], Records]) 
     try:
         settings = await run_sync(file.current)
     except MailError as error:
-        found.fault = str(error)
+        found.error = str(error)
         return found
     for record, values in settings.records.items():
         if values == Settings():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Handling:
+class HandlingResult:
     """What a pipeline made of a mail.
 
     Attributes:
@@ -86,7 +86,7 @@ class PollReport:
     passed_over: int = 0
     refused: int = 0
     left: int = 0
-    handled: list[Handling] = field(default_factory=list["Handling"])
+    handled: list[HandlingResult] = field(default_factory=list["HandlingResult"])
     cause: str | None = None
     sentence: str = ""
     diagnosis: Diagnosis | None = None

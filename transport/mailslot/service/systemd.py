@@ -28,7 +28,7 @@ class ServiceManager:
         self._status = ""
 
     @classmethod
-    def of(cls, environment: Mapping[str, str], process: int) -> ServiceManager:
+    def from_environment(cls, environment: Mapping[str, str], process: int) -> ServiceManager:
         """Return the service manager that the environment names (sd_notify(3), sd_watchdog_enabled(3)).
 
         Args:

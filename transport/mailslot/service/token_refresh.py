@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from mailslot.containment import Contained
 from mailslot.errors import InputError, MailError
 from mailslot.oauth.grant_source import GrantSource
-from mailslot.service.log import described
+from mailslot.service.log import describe_error
 from mailslot.slots.slot import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ async def refresh_when_due(device: Device, record: str) -> None:
     extra = {"record": record}
     try:
         with Contained():
-            source = (await device.accesses.profile(record)).source
+            source = (await device.connector.profile(record)).token_source
             if not isinstance(source, GrantSource):
                 return
             if await source.refresh_if_idle():
@@ -47,7 +47,7 @@ async def refresh_when_due(device: Device, record: str) -> None:
         logger.warning("The token could not be looked after: %s", error, extra={**extra, "cause": error.cause})
         return
     except Exception as error:  # noqa: BLE001 - a source may be a plugin's, and the other records' tokens are to be kept
-        logger.error("The token could not be looked after: %s", described(error), extra=extra)  # noqa: TRY400 - no traceback
+        logger.error("The token could not be looked after: %s", describe_error(error), extra=extra)  # noqa: TRY400 - no traceback
         return
-    if source.fault is not None:
-        logger.error("The newest token is in memory only: %s", source.fault, extra=extra)
+    if source.save_error is not None:
+        logger.error("The newest token is in memory only: %s", source.save_error, extra=extra)

@@ -32,7 +32,7 @@ def check_secret(name: str, secret: Secret | None) -> None:
         raise InputError(f"The {name} holds a line break or a NUL, which no server takes.", stage="resolve", key=name)
 
 
-def check_authorities(ca_file: Path | None) -> None:
+def check_ca_file(ca_file: Path | None) -> None:
     """Refuse a file of certificate authorities that nothing could be verified with.
 
     Raises:

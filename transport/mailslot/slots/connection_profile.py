@@ -52,10 +52,10 @@ class ConnectionProfile:
     protocol: Protocol
     settings: Settings
     endpoint: Endpoint
-    secondary: Endpoint | None
+    secondary_endpoint: Endpoint | None
     auth: Credentials | None
-    source: TokenSource | None
-    context: ssl.SSLContext | None
+    token_source: TokenSource | None
+    ssl_context: ssl.SSLContext | None
     provider: Provider | None
     timeout: float
-    pop_before: ConnectionProfile | None
+    pop_profile: ConnectionProfile | None

@@ -64,7 +64,7 @@ def find_flow(name: str) -> Flow:
     return found
 
 
-def flow_name(settings: Settings, asked: str | None = None) -> str:
+def flow_name(settings: Settings, requested: str | None = None) -> str:
     """Return the name of the flow that was asked for, else of the one that is set, else of the provider's best.
 
     Where an application signs in by itself with Google, it does so as a service account.
@@ -73,12 +73,12 @@ def flow_name(settings: Settings, asked: str | None = None) -> str:
         InputError: as for `provider_of`.
     """
     provider = provider_of(settings)
-    name = asked or settings.flow or provider.flows[0]
+    name = requested or settings.flow or provider.flows[0]
     if name == "app" and "app" not in provider.flows and "service_account" in provider.flows:
         name = "service_account"
     return name
 
 
-def choose_flow(settings: Settings, asked: str | None) -> Flow:
+def choose_flow(settings: Settings, requested: str | None) -> Flow:
     """Return the flow of `flow_name`, as `find_flow` does."""
-    return find_flow(flow_name(settings, asked))
+    return find_flow(flow_name(settings, requested))

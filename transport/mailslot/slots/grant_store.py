@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from mailslot.oauth.location import Location
     from mailslot.vault.vault import Vault
 
-FIELD: Final = "grant"
+GRANT_FIELD: Final = "grant"
 """The field of the vault that holds the grant."""
 
-WAIT: Final = 180.0
+LOCK_TIMEOUT: Final = 180.0
 """How long to wait for a renewal that another process is busy with, in seconds; longer than any renewal lasts."""
 
 
@@ -41,7 +41,7 @@ class RecordGrantStore:
         self._vault = vault
         self._record = record
         self._lock_file = lock_file
-        self._turn = anyio.Lock()
+        self._task_lock = anyio.Lock()
 
     async def load(self) -> Grant | None:
         """Return the grant as it is on disk now; None where there is none.
@@ -49,7 +49,7 @@ class RecordGrantStore:
         Raises:
             VaultError: cause `token_store_unreadable`; nothing is changed.
         """
-        secret = await run_sync(self._vault.read, self._record, FIELD)
+        secret = await run_sync(self._vault.read, self._record, GRANT_FIELD)
         if secret is None:
             return None
         try:
@@ -67,7 +67,7 @@ class RecordGrantStore:
         Raises:
             VaultError: it could not be written; what was there before is unharmed.
         """
-        await run_sync(self._vault.write, self._record, {FIELD: grant.to_secret()})
+        await run_sync(self._vault.write, self._record, {GRANT_FIELD: grant.to_secret()})
 
     async def delete(self) -> None:
         """Delete the grant, and with a record that is damaged whatever else was in it.
@@ -76,7 +76,7 @@ class RecordGrantStore:
             VaultError: it could not be deleted.
         """
         try:
-            await run_sync(self._vault.write, self._record, {FIELD: None})
+            await run_sync(self._vault.write, self._record, {GRANT_FIELD: None})
         except VaultError as error:
             if error.cause != "token_store_unreadable":
                 raise
@@ -86,7 +86,7 @@ class RecordGrantStore:
         """Return where this is. It blocks: call it in a thread."""
         return locate(self._lock_file)
 
-    async def stay(self) -> bool:
+    async def move_here(self) -> bool:
         """Have the grant renewed here from now on, wherever it was before: a person says that the device has moved.
 
         Returns:
@@ -110,5 +110,5 @@ class RecordGrantStore:
             VaultError: `token_store_busy`, `token_store_unwritable`.
         """
         # The file alone would do; with a turn of their own, tasks need not poll it.
-        async with self._turn, process_lock(self._lock_file, timeout=WAIT):
+        async with self._task_lock, process_lock(self._lock_file, timeout=LOCK_TIMEOUT):
             yield

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 BOTH: Final[tuple[Protocol, ...]] = ("SMTP", "POP")
 
-SetBy = Literal["api_key", "administrator", "local"]
+SetterRole = Literal["api_key", "administrator", "local"]
 """Who may set something: whoever has a key to the API; the administrator who has signed in to the panel, and no key; or
 only somebody with a login on the device. Each may set what those before may."""
 
-LONGEST: Final = 1000
+MAX_TEXT: Final = 1000
 """Characters of a text; no setting needs as many."""
 
-_TEXT: Final = {"type": "string", "minLength": 1, "maxLength": LONGEST}
+_TEXT: Final = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT}
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@]*(?=@)")
 
 
@@ -55,8 +55,8 @@ class Key:
     default: Any = None
     private: bool = False
     plugins: Callable[[Any], Iterable[tuple[str, str]]] | None = None
-    set_by: SetBy | Callable[[Any], SetBy] | None = None
-    rare: bool = False
+    set_by: SetterRole | Callable[[Any], SetterRole] | None = None
+    advanced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Parser:
 
 def text(value: object) -> str:
     """Return a text on one line."""
-    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > LONGEST:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > MAX_TEXT:
         raise ValueError
     return value.strip()
 
@@ -172,11 +172,11 @@ def path(value: object) -> Path:
 
 def schema(key: Key) -> dict[str, Any]:
     """Return the JSON Schema of a key's values; what a schema cannot say, its description does."""
-    known = key.parse.schema if isinstance(key.parse, Parser) else _like(key.default)
+    known = key.parse.schema if isinstance(key.parse, Parser) else _schema_like(key.default)
     return {**known, "description": key.allowed}
 
 
-def _like(value: object) -> Mapping[str, Any]:
+def _schema_like(value: object) -> Mapping[str, Any]:
     if isinstance(value, bool):
         return {"type": "boolean"}
     if isinstance(value, int):
@@ -201,26 +201,26 @@ def parse_value(known: Mapping[str, Key], key: str, value: object) -> Any:  # no
         InputError: there is no such key, or the value is not allowed.
     """
     if key not in known:
-        hint = nearest(key, known) or f" The settings are: {', '.join(known)}."
-        raise InputError(f"There is no setting {shown(key)}.{hint}", stage="resolve", key=key)
+        hint = suggestion(key, known) or f" The settings are: {', '.join(known)}."
+        raise InputError(f"There is no setting {quoted_value(key)}.{hint}", stage="resolve", key=key)
     try:
         return None if value is None else known[key].parse(value)
     except ValueError:
         raise InputError(
-            f"The setting {key} is {shown(value)}; it must be {known[key].allowed}.", stage="resolve", key=key
+            f"The setting {key} is {quoted_value(value)}; it must be {known[key].allowed}.", stage="resolve", key=key
         ) from None
 
 
-def plain(value: object) -> Any:  # noqa: ANN401 - whatever JSON and TOML hold
+def json_value(value: object) -> Any:  # noqa: ANN401 - whatever JSON and TOML hold
     """Return a setting's value as JSON and TOML hold it; None, which TOML does not know, stays None."""
     if isinstance(value, tuple | list):
-        return [plain(one) for one in cast("tuple[object, ...]", value)]
+        return [json_value(one) for one in cast("tuple[object, ...]", value)]
     if value is None or isinstance(value, int | float | str):
         return value
     return str(getattr(value, "value", value))
 
 
-def shown(value: object) -> str:
+def quoted_value(value: object) -> str:
     """Return a value as it is quoted in a sentence: on one line, short, and without a password in an address."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -228,7 +228,7 @@ def shown(value: object) -> str:
     return said if len(said) <= 80 else f"{said[:79]}…"
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def suggestion(word: str, known: Iterable[str]) -> str:
     """Return a hint at the name that was probably meant, ``" Did you mean port?"``; empty where none is near."""
     near = get_close_matches(word.lower().replace("-", "_"), list(known), n=1, cutoff=0.6)
     return f" Did you mean {near[0]}?" if near else ""

@@ -11,7 +11,7 @@ from mailslot.errors import InputError
 from mailslot.pop3.connect import connect_pop3
 from mailslot.registry import Group
 from mailslot.slots.keys import parse_value
-from mailslot.slots.permission import NotPermittedError, exceeds, needed
+from mailslot.slots.permission import NotPermittedError, exceeds_role, required_role
 from mailslot.slots.plugin_sessions import open_plugin_session
 
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from mailslot.errors import Stage
     from mailslot.pop3.listing import Entry
     from mailslot.slots.connection_profile import ConnectionProfile
-    from mailslot.slots.keys import Key, SetBy
+    from mailslot.slots.keys import Key, SetterRole
     from mailslot.slots.settings import Settings
     from mailslot.wire.transcript import Transcript
 
-PACKAGES: Final[Mapping[str, str]] = {"imap": "mailslot-imap"}
+EXTRA_PACKAGES: Final[Mapping[str, str]] = {"imap": "mailslot-imap"}
 """The packages that bring what does not come with this one."""
 
 
@@ -84,13 +84,13 @@ class Maildrop(Protocol):
         """What can be set for it in ``maildrop_options``."""
         ...
 
-    def place(self, options: Mapping[str, Any]) -> str:
+    def mailbox_id(self, options: Mapping[str, Any]) -> str:
         """Return what tells this maildrop from others of the same account, such as a folder; empty for its only one."""
         ...
 
     def open(
         self,
-        access: ConnectionProfile,
+        profile: ConnectionProfile,
         options: Mapping[str, Any],
         *,
         transcript: Transcript | None = None,
@@ -103,7 +103,7 @@ class Maildrop(Protocol):
         (`mailslot.sasl.authentication.authenticate` does all of that).
 
         Args:
-            access: the server, who signs in, TLS settings, ``after_fetch``.
+            profile: the server, who signs in, TLS settings, ``after_fetch``.
             options: what is set for it, with defaults.
             transcript: where the dialogue is noted, without secrets and without mail.
             on_stage: called as each step begins, in the order of the wire.
@@ -118,13 +118,13 @@ class Maildrop(Protocol):
 class PushingMaildrop(Maildrop, Protocol):
     """A way to fetch mail that tells when there is some."""
 
-    async def watch(self, access: ConnectionProfile, options: Mapping[str, Any], arrived: Callable[[], None]) -> None:
+    async def watch(self, profile: ConnectionProfile, options: Mapping[str, Any], on_mail: Callable[[], None]) -> None:
         """Watch a maildrop until cancelled.
 
         Args:
-            access: as for `open`.
+            profile: as for `open`.
             options: likewise.
-            arrived: called once nothing can be missed any more, and whenever mail may have come from then on.
+            on_mail: called once nothing can be missed any more, and whenever mail may have come from then on.
 
         Returns:
             at once where the server, or a setting, does not allow it.
@@ -140,22 +140,22 @@ class _Pop3:
 
     options: Mapping[str, Key] = {}
 
-    def place(self, options: Mapping[str, Any]) -> str:  # noqa: ARG002 - there is nothing to set
+    def mailbox_id(self, options: Mapping[str, Any]) -> str:  # noqa: ARG002 - there is nothing to set
         return ""
 
     def open(
         self,
-        access: ConnectionProfile,
+        profile: ConnectionProfile,
         options: Mapping[str, Any],  # noqa: ARG002 - likewise
         *,
         transcript: Transcript | None = None,
         on_stage: Callable[[Stage], None] | None = None,
     ) -> AbstractAsyncContextManager[MaildropSession]:
         return connect_pop3(
-            access.endpoint,
-            access.auth,
-            ssl_context=access.context,
-            timeout=access.timeout,
+            profile.endpoint,
+            profile.auth,
+            ssl_context=profile.ssl_context,
+            timeout=profile.timeout,
             transcript=transcript,
             on_stage=on_stage,
         )
@@ -177,9 +177,9 @@ def find_maildrop(name: str) -> Maildrop:
     """
     if name == "pop3":
         return pop3
-    if name in PACKAGES and name not in MAILDROPS.names():
+    if name in EXTRA_PACKAGES and name not in MAILDROPS.names():
         raise InputError(
-            f"The maildrop {name} comes in a package of its own: pip install {PACKAGES[name]}.",
+            f"The maildrop {name} comes in a package of its own: pip install {EXTRA_PACKAGES[name]}.",
             stage="resolve",
             cause="not_configured",
         )
@@ -214,7 +214,7 @@ def check_maildrop(settings: Settings) -> None:
         raise InputError(str(error), stage=error.stage, detail=error.detail) from error
 
 
-def check_options(settings: Settings, before: Settings, by: SetBy) -> None:
+def check_option_permission(settings: Settings, before: Settings, by: SetterRole) -> None:
     """Refuse options of a maildrop that somebody may not set; blocks as `find_maildrop` does.
 
     Args:
@@ -232,7 +232,7 @@ def check_options(settings: Settings, before: Settings, by: SetBy) -> None:
     with suppress(InputError):
         former = options_of(maildrop, before) if before.maildrop == settings.maildrop else {}
     for name, key in maildrop.options.items():
-        if exceeds(needs := needed(key, values[name], former.get(name)), by):
+        if exceeds_role(needs := required_role(key, values[name], former.get(name)), by):
             raise NotPermittedError("SLOT", "maildrop_options", needs)
 
 
@@ -248,12 +248,12 @@ async def maildrop_of(settings: Settings) -> tuple[Maildrop, dict[str, Any]]:
 
 @asynccontextmanager
 async def open_maildrop(
-    access: ConnectionProfile, *, transcript: Transcript | None = None, on_stage: Callable[[Stage], None] | None = None
+    profile: ConnectionProfile, *, transcript: Transcript | None = None, on_stage: Callable[[Stage], None] | None = None
 ) -> AsyncGenerator[MaildropSession]:
     """Open a session with a record's maildrop, by whatever it chooses.
 
     Args:
-        access: of a POP record.
+        profile: of a POP record.
         transcript: as for `Maildrop.open`.
         on_stage: likewise.
 
@@ -261,10 +261,10 @@ async def open_maildrop(
         InputError: the maildrop is not installed, or cannot be used so.
         MailError: on entering, as `Maildrop.open` does.
     """
-    found, options = await maildrop_of(access.settings)
+    found, options = await maildrop_of(profile.settings)
     opened = open_plugin_session(
-        f"{MAILDROPS.noun} {access.settings.maildrop}",
-        lambda entered: found.open(access, options, transcript=transcript, on_stage=entered),
+        f"{MAILDROPS.noun} {profile.settings.maildrop}",
+        lambda entered: found.open(profile, options, transcript=transcript, on_stage=entered),
         on_stage,
     )
     async with opened as session:

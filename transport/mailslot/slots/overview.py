@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from mailslot.errors import InputError, MailError
+from mailslot.slots.effective_settings import effective_settings, mail_service, value_sources
 from mailslot.slots.flows import APP_FLOWS, provider_of
-from mailslot.slots.keys import plain
-from mailslot.slots.presets import effective, origins, service_of
+from mailslot.slots.keys import json_value
 from mailslot.slots.settings import SECRETS, keys_for
 from mailslot.slots.slot import PROTOCOLS
 
@@ -34,8 +34,8 @@ def record_overview(records: Records, record: str) -> dict[str, Any]:
 
 def settings_overview(settings: Settings, protocol: Protocol) -> tuple[dict[str, Any], dict[str, str]]:
     """Return settings, of a file or not, as ``settings`` and ``from`` of `record_overview`."""
-    holds, where = effective(settings, protocol), origins(settings, protocol)
-    values = {key: plain(getattr(holds, key)) for key in keys_for(protocol)}
+    settings_in_use, where = effective_settings(settings, protocol), value_sources(settings, protocol)
+    values = {key: json_value(getattr(settings_in_use, key)) for key in keys_for(protocol)}
     scopes = _preset_scopes(settings, protocol)
     if scopes:
         values["scopes"], where["scopes"] = scopes
@@ -60,11 +60,11 @@ def section_overview(records: Records, section: Section) -> dict[str, Any]:
     values = records.settings.section(section)
     given = records.settings.current().sections.get(section.name, {})
     where = {key: "default" for key, value in values.items() if key not in given and value not in {None, ()}}
-    return {"settings": {key: plain(value) for key, value in values.items()}, "from": where}
+    return {"settings": {key: json_value(value) for key, value in values.items()}, "from": where}
 
 
 def as_text(value: object) -> str:
-    """Return what `mailslot.slots.keys.plain` gave as people read it."""
+    """Return what `mailslot.slots.keys.json_value` gave as people read it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
@@ -79,7 +79,7 @@ def _preset_scopes(settings: Settings, protocol: Protocol) -> tuple[list[str], s
     try:
         provider = provider_of(settings)
         flow = settings.flow or provider.flows[0]
-        service = service_of(settings, protocol)
+        service = mail_service(settings, protocol)
         scopes = provider.scopes(service, app=flow in APP_FLOWS) if service else ()
     except InputError:
         return None

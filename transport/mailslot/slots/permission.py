@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from mailslot.errors import InputError
 from mailslot.slots import keys
-from mailslot.slots.keys import Key, SetBy
+from mailslot.slots.keys import Key, SetterRole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_ORDER: Final[tuple[SetBy, ...]] = get_args(SetBy)
+_ORDER: Final[tuple[SetterRole, ...]] = get_args(SetterRole)
 
 
 class NotPermittedError(InputError):
@@ -26,7 +26,7 @@ class NotPermittedError(InputError):
         needs: who might.
     """
 
-    def __init__(self, place: str, key: str, needs: SetBy) -> None:
+    def __init__(self, place: str, key: str, needs: SetterRole) -> None:
         sentence = (
             "The device lets only somebody with a login on it set this"
             if needs == "local"
@@ -42,14 +42,14 @@ class NotPermittedError(InputError):
         self.needs = needs
 
 
-def least(key: Key) -> SetBy:
+def least_role(key: Key) -> SetterRole:
     """Return who may set a key at least to some value."""
     if callable(key.set_by):
         return "api_key"
     return key.set_by or ("local" if key.parse is keys.path else "api_key")
 
 
-def needed(key: Key, value: object, before: object) -> SetBy:
+def required_role(key: Key, value: object, before: object) -> SetterRole:
     """Return who may make a change.
 
     Args:
@@ -61,15 +61,15 @@ def needed(key: Key, value: object, before: object) -> SetBy:
         return "api_key"
     if value is None:
         # What is given up harms nobody, unless it is in the way of whoever has come by a key.
-        return "administrator" if least(key) == "local" else least(key)
+        return "administrator" if least_role(key) == "local" else least_role(key)
     if not callable(key.set_by):
-        return least(key)
+        return least_role(key)
     there = {*_each(before), *_each(key.default)}
     ranks = [_ORDER.index(key.set_by(one)) for one in _each(value) if one not in there]
     return _ORDER[max(ranks, default=0)]
 
 
-def exceeds(needs: SetBy, by: SetBy) -> bool:
+def exceeds_role(needs: SetterRole, by: SetterRole) -> bool:
     """Whether somebody else is needed.
 
     Args:
@@ -83,7 +83,7 @@ def check_permission(
     known: Mapping[str, Key],
     values: Mapping[str, object | None],
     before: Mapping[str, Any],
-    by: SetBy,
+    by: SetterRole,
     place: str,
 ) -> None:
     """Refuse changes that somebody may not make.
@@ -101,8 +101,8 @@ def check_permission(
     """
     for key, value in values.items():
         parsed = keys.parse_value(known, key, value)
-        needs = needed(known[key], parsed, before.get(key))
-        if exceeds(needs, by):
+        needs = required_role(known[key], parsed, before.get(key))
+        if exceeds_role(needs, by):
             raise NotPermittedError(place, key, needs)
 
 

@@ -30,7 +30,7 @@ class Section:
     name: str
     keys: Mapping[str, Key]
 
-    def filled(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def with_defaults(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return values with the default of every key that is not set."""
         return {name: values.get(name, key.default) for name, key in self.keys.items()}
 
@@ -86,7 +86,7 @@ def section_names() -> tuple[str, ...]:
     return (*BUILT_IN, *_of_plugins())
 
 
-def is_broken(name: str) -> bool:
+def is_broken_plugin(name: str) -> bool:
     """Whether a plugin of this name is there and cannot be loaded, so that nobody knows what its table may hold."""
     for group in _PLUGINS:
         try:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mailslot.smtp.receipt import Receipt
     from mailslot.wire.transcript import Transcript
 
-OWN: Final = "mailslot"
+BUILT_IN: Final = "mailslot"
 """The name of the client that this package is itself."""
 
 
@@ -128,7 +128,7 @@ def find_submitter(name: str) -> Submitter:
     Raises:
         InputError: there is none, or it cannot be used.
     """
-    return connect_smtp if name == OWN else SUBMITTERS.find(name)
+    return connect_smtp if name == BUILT_IN else SUBMITTERS.find(name)
 
 
 async def submitter_of(settings: Settings) -> Submitter:
@@ -138,4 +138,4 @@ async def submitter_of(settings: Settings) -> Submitter:
         InputError: it is not installed, or cannot be used.
     """
     # Our own one is there already, and is not to wait for a thread.
-    return connect_smtp if settings.submitter == OWN else await run_sync(find_submitter, settings.submitter)
+    return connect_smtp if settings.submitter == BUILT_IN else await run_sync(find_submitter, settings.submitter)

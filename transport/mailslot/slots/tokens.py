@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
-from mailslot.oauth.certificate import certificate_ends
+from mailslot.oauth.certificate import certificate_expiry
 from mailslot.oauth.grant_source import GrantSource, settings_digest
 from mailslot.oauth.health import TokenSettings, health, token_line
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.providers import custom_provider
 from mailslot.oauth.revocation import Revocation
-from mailslot.slots.clients import client_for
 from mailslot.slots.flows import APP_FLOWS, find_flow
 from mailslot.slots.grant_store import RecordGrantStore
+from mailslot.slots.oauth_client import client_for_flow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,15 +48,15 @@ class RecordTokens:
         """Return the token source of a record.
 
         Raises:
-            InputError: as for `mailslot.slots.clients.client_for`.
+            InputError: as for `mailslot.slots.oauth_client.client_for_flow`.
         """
-        store, client = self.store(record), client_for(self._vault, record, settings, flow)
+        store, client = self.store(record), client_for_flow(self._vault, record, settings, flow)
         return GrantSource(record, store, flow, client, http, locate=store.locate)
 
     def _client_of(self, record: str, settings: Settings, grant: Grant | None) -> OAuthClient:
-        return client_for(self._vault, record, settings, find_flow(grant.flow) if grant else None)
+        return client_for_flow(self._vault, record, settings, find_flow(grant.flow) if grant else None)
 
-    async def state(self, record: str, settings: Settings, now: float) -> tuple[str, Health | None]:
+    async def status(self, record: str, settings: Settings, now: float) -> tuple[str, Health | None]:
         """Return a record's token line, and how its token is doing.
 
         Args:
@@ -85,16 +85,16 @@ class RecordTokens:
             facts = TokenSettings(
                 account=settings.account,
                 scopes=client.scopes,
-                settings=settings_digest(client, flow),
-                renews_alone=flow in APP_FLOWS,
-                secret_expires_at=certificate_ends(client.certificate) if client.certificate else None,
-                here=here,
+                digest=settings_digest(client, flow),
+                app_only=flow in APP_FLOWS,
+                secret_expires_at=certificate_expiry(client.certificate) if client.certificate else None,
+                location=here,
             )
         except MailError:
             # Settings that are not complete say nothing about a token that is there.
             provider = custom_provider(token_endpoint="https://unknown.invalid")  # noqa: S106
-            facts = TokenSettings(account=settings.account, here=here)
-        return token_line(grant), health(grant, facts, provider, now, fault=fault)
+            facts = TokenSettings(account=settings.account, location=here)
+        return token_line(grant), health(grant, facts, provider, now, store_error=fault)
 
     async def delete(self, record: str, settings: Settings) -> Revocation:
         """Delete a record's token here in any case, and at the provider where it can be told.

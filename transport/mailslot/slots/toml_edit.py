@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from mailslot.slots.keys import plain
+from mailslot.slots.keys import json_value
 from mailslot.slots.toml_layout import layout
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Table = tuple[str, ...]
 
 
-def edited(text: str, changes: Mapping[Table, Mapping[str, Any]]) -> str | None:
+def edit_toml(text: str, changes: Mapping[Table, Mapping[str, Any]]) -> str | None:
     """Return a document with values set and unset.
 
     tomlkit changes and removes what is there. What is new is put in by its line, since tomlkit would put it behind
@@ -38,9 +38,9 @@ def edited(text: str, changes: Mapping[Table, Mapping[str, Any]]) -> str | None:
     return text
 
 
-def statement(key: str, value: object) -> str:
+def format_assignment(key: str, value: object) -> str:
     """Return ``KEY = VALUE``."""
-    return f"{key} = {tomlkit.item(plain(value)).as_string()}"
+    return f"{key} = {tomlkit.item(json_value(value)).as_string()}"
 
 
 def _with_table(text: str, table: Table, values: Mapping[str, Any]) -> str:
@@ -52,9 +52,9 @@ def _with_table(text: str, table: Table, values: Mapping[str, Any]) -> str:
             if there is not None:
                 there.pop(key, None)
         elif there is not None and (key in there or table not in layout(text).ends):
-            there[key] = plain(value)
+            there[key] = json_value(value)
         else:
-            new.append(statement(key, value))
+            new.append(format_assignment(key, value))
     changed = tomlkit.dumps(document)
     return _with_lines(changed, table, new) if new else changed
 

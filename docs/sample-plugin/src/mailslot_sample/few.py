@@ -52,7 +52,7 @@ class FewMails:
 
     options: Mapping[str, Key] = {"at_most": Key("a number from 1 to 1000", keys.number(1, 1000), default=10)}
 
-    def place(self, options: Mapping[str, Any]) -> str:
+    def mailbox_id(self, options: Mapping[str, Any]) -> str:
         """Return nothing: it is the account's only one."""
         return ""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
-from mailslot.slots.direct_token_source import direct_source
+from mailslot.slots.direct_token_source import direct_token_source
 from mailslot.slots.flows import find_flow
 from mailslot_plugins.panel.connection_test.running import start_test
 from mailslot_plugins.panel.token.authorization import AnsweredFlow
@@ -62,7 +62,7 @@ async def _sign_in(state: State, settings: Settings, sign_in: SignIn) -> None:
 async def _obtain(device: Device, settings: Settings, sign_in: SignIn) -> None:
     record, way = sign_in.slot.record, sign_in.way
     if way.name == "source":
-        direct = await run_sync(direct_source, device.records.vault, record, settings)
+        direct = await run_sync(direct_token_source, device.records.vault, record, settings)
         assert direct is not None  # noqa: S101 - the way is open only where the settings name a source
         await direct.token()
         return
@@ -70,6 +70,6 @@ async def _obtain(device: Device, settings: Settings, sign_in: SignIn) -> None:
         flow: Flow = AnsweredFlow(way.flow, way.redirect_uri, sign_in.ask)
     else:
         flow = await run_sync(find_flow, way.flow)
-    http = await device.accesses.sources.http(settings)
+    http = await device.connector.token_sources.http(settings)
     source = await run_sync(device.records.tokens.source, record, settings, flow, http)
     await source.obtain(sign_in)

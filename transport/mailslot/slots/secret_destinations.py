@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from mailslot.slots.presets import effective
+from mailslot.slots.effective_settings import effective_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from mailslot.slots.settings import Settings
     from mailslot.slots.slot import Protocol
 
-SERVICE: Final = (
+TOKEN_SERVICE_KEYS: Final = (
     *("provider", "issuer", "authorization_endpoint", "token_endpoint"),
     *("device_authorization_endpoint", "revocation_endpoint"),
 )
 """Settings that say which token service is asked."""
 
-_GOES_TO: Final[Mapping[str, tuple[str, ...]]] = {
+_DESTINATION_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "password": ("server", "secondary_server", "port", "security"),
-    "client_secret": (*SERVICE, "tenant"),
+    "client_secret": (*TOKEN_SERVICE_KEYS, "tenant"),
 }
 
-DROPPED: Final[Mapping[str, str]] = {
+DROPPED_NOTES: Final[Mapping[str, str]] = {
     "password": "The password was entered for another server, so it is removed: enter it again for this one.",
     "client_secret": "The client secret was entered for another token service, so it is removed: enter it again for "
     "this one.",
@@ -37,9 +37,11 @@ def misdirected_secrets(before: Settings, after: Settings, protocol: Protocol) -
 
     What holds counts, not what stands in the file: a server that another provider brings is another server.
     """
-    old, new = _held(before, protocol), _held(after, protocol)
-    return tuple(name for name, keys in _GOES_TO.items() if any(getattr(old, key) != getattr(new, key) for key in keys))
+    old, new = _effective(before, protocol), _effective(after, protocol)
+    return tuple(
+        name for name, keys in _DESTINATION_KEYS.items() if any(getattr(old, key) != getattr(new, key) for key in keys)
+    )
 
 
-def _held(settings: Settings, protocol: Protocol) -> Settings:
-    return effective(replace(settings, provider=settings.provider or "custom"), protocol)
+def _effective(settings: Settings, protocol: Protocol) -> Settings:
+    return effective_settings(replace(settings, provider=settings.provider or "custom"), protocol)

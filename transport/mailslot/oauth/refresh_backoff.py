@@ -12,8 +12,8 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import TokenError
-from mailslot.oauth.grant import Failure
-from mailslot.oauth.timing import next_pause, pause_after
+from mailslot.oauth.grant import RefreshFailure
+from mailslot.oauth.timing import next_backoff, remaining_backoff
 from mailslot.oauth.token_errors import TokenServiceError
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 CONFIRM_AFTER: Final = 5.0
 """Seconds after which a provider that does not know the refresh token is asked once more."""
 
-MOST_REFUSALS: Final = 72
+MAX_REFUSALS: Final = 72
 """Refusals in a row after which only a person has the provider asked again; at one an hour, three days of them."""
 
 
-class FailureMemory:
+class RefreshBackoff:
     """What one token source knows of its failures; what others must know is in the grant.
 
     Args:
@@ -40,9 +40,9 @@ class FailureMemory:
     def __init__(self, clocks: Clocks, random: Callable[[], float]) -> None:
         self._clocks = clocks
         self._random = random
-        self._pause: tuple[Failure, float] | None = None
+        self._pause: tuple[RefreshFailure, float] | None = None
 
-    def note(self, earlier: Failure | None, error: TokenError) -> Failure:
+    def next_failure(self, earlier: RefreshFailure | None, error: TokenError) -> RefreshFailure:
         """Return what is to be kept of a failed refresh.
 
         Args:
@@ -51,29 +51,31 @@ class FailureMemory:
         """
         now, refusals = self._clocks.wall(), 0 if earlier is None else earlier.refusals
         if not error.retryable:
-            return Failure(error.cause, str(error), error.detail, now, None, refusals=refusals + 1)
-        wish = error.retry_after if isinstance(error, TokenServiceError) else None
-        pause = next_pause(None if earlier is None or earlier.unconfirmed else earlier, wish, self._random())
-        return self._begin(Failure(error.cause, str(error), error.detail, now, now + pause, refusals=refusals), pause)
+            return RefreshFailure(error.cause, str(error), error.detail, now, None, refusals=refusals + 1)
+        retry_after = error.retry_after if isinstance(error, TokenServiceError) else None
+        pause = next_backoff(None if earlier is None or earlier.unconfirmed else earlier, retry_after, self._random())
+        return self._start_pause(
+            RefreshFailure(error.cause, str(error), error.detail, now, now + pause, refusals=refusals), pause
+        )
 
-    def note_unconfirmed(self, error: TokenServiceError) -> Failure:
+    def unconfirmed_failure(self, error: TokenServiceError) -> RefreshFailure:
         """Return what is to be kept while the provider is not asked yet whether it means its refusal."""
         now = self._clocks.wall()
         sentence = "The token service refused to renew the token. It is asked once more, in case that was a mistake."
-        failure = Failure(
+        failure = RefreshFailure(
             "token_service_busy", sentence, error.detail, now, now + CONFIRM_AFTER, refusals=1, unconfirmed=True
         )
-        return self._begin(failure, CONFIRM_AFTER)
+        return self._start_pause(failure, CONFIRM_AFTER)
 
-    def wait(self, failure: Failure) -> float:
+    def remaining(self, failure: RefreshFailure) -> float:
         """Return for how many seconds a failure forbids to ask; infinity where only a person may have it asked."""
         if self._pause is None or self._pause[0] != failure:
-            if failure.retry_at is None and failure.refusals > MOST_REFUSALS:
+            if failure.retry_at is None and failure.refusals > MAX_REFUSALS:
                 return math.inf
-            self._begin(failure, pause_after(failure, self._clocks, self._random()))
+            self._start_pause(failure, remaining_backoff(failure, self._clocks, self._random()))
         return max(self._pause[1] - self._clocks.monotonic(), 0.0) if self._pause else 0.0
 
-    def recall(self, grant: Grant, settings: str) -> TokenError | None:
+    def remembered_error(self, grant: Grant, settings: str) -> TokenError | None:
         """Return why it makes no sense to ask the provider now; None where it does.
 
         Args:
@@ -83,7 +85,7 @@ class FailureMemory:
         failure = grant.failure
         if failure is None or failure.unconfirmed or grant.settings != settings:
             return None
-        if self.wait(failure) <= 0:
+        if self.remaining(failure) <= 0:
             return None
         return TokenError(
             failure.sentence,
@@ -92,6 +94,6 @@ class FailureMemory:
             detail=failure.detail,
         )
 
-    def _begin(self, failure: Failure, pause: float) -> Failure:
+    def _start_pause(self, failure: RefreshFailure, pause: float) -> RefreshFailure:
         self._pause = (failure, self._clocks.monotonic() + pause)
         return failure

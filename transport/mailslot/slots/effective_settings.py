@@ -27,19 +27,19 @@ _PORTS: Final[Mapping[Service, Mapping[Security, int]]] = {
     "pop": {Security.TLS: 995, Security.STARTTLS: 110, Security.NONE: 110},
     "imap": {Security.TLS: 993, Security.STARTTLS: 143, Security.NONE: 143},
 }
-_USUAL: Final[Mapping[Protocol, Security]] = {"SMTP": Security.STARTTLS, "POP": Security.TLS}
-_IMPLIED: Final[Mapping[int, Security]] = {
+_DEFAULT_SECURITY: Final[Mapping[Protocol, Security]] = {"SMTP": Security.STARTTLS, "POP": Security.TLS}
+_SECURITY_OF_PORT: Final[Mapping[int, Security]] = {
     465: Security.TLS,
     995: Security.TLS,
     993: Security.TLS,
     110: Security.STARTTLS,
     143: Security.STARTTLS,
 }
-_MAILDROPS: Final[Mapping[str, Service]] = {"pop3": "pop", "imap": "imap"}
+_SERVICE_OF_MAILDROP: Final[Mapping[str, Service]] = {"pop3": "pop", "imap": "imap"}
 """What of a provider's services each maildrop uses; of others nothing is known."""
 
 
-def effective(settings: Settings, protocol: Protocol) -> Settings:
+def effective_settings(settings: Settings, protocol: Protocol) -> Settings:
     """Return settings with what holds where nothing is set; nothing is written for it.
 
     Filled are ``server``, ``port``, ``security`` and, for SMTP, ``sender_address`` from an account that is an
@@ -52,12 +52,12 @@ def effective(settings: Settings, protocol: Protocol) -> Settings:
     return replace(settings, **{key: value for key, (value, _) in _filled(settings, protocol).items()})
 
 
-def origins(settings: Settings, protocol: Protocol) -> dict[str, str]:
+def value_sources(settings: Settings, protocol: Protocol) -> dict[str, str]:
     """Return for each setting that `effective` fills where its value is from, for people, such as ``"Google"``."""
     return {key: origin for key, (_, origin) in _filled(settings, protocol).items()}
 
 
-def preset_of(settings: Settings) -> Provider | None:
+def preset_provider(settings: Settings) -> Provider | None:
     """Return the provider that the settings name, None where they name none, one of their own or an unknown one."""
     if settings.provider in {None, "custom"}:
         return None
@@ -67,22 +67,22 @@ def preset_of(settings: Settings) -> Provider | None:
         return None
 
 
-def service_of(settings: Settings, protocol: Protocol) -> Service | None:
+def mail_service(settings: Settings, protocol: Protocol) -> Service | None:
     """Return which of a provider's services a record uses; None where its maildrop uses none that is known."""
-    return "smtp" if protocol == "SMTP" else _MAILDROPS.get(settings.maildrop)
+    return "smtp" if protocol == "SMTP" else _SERVICE_OF_MAILDROP.get(settings.maildrop)
 
 
 def implied_port(settings: Settings, protocol: Protocol, security: Security) -> int | None:
     """Return the port that goes with an encryption; None where the maildrop's ports are not known."""
-    service = service_of(settings, protocol)
+    service = mail_service(settings, protocol)
     return None if service is None else _PORTS[service][security]
 
 
 def _filled(settings: Settings, protocol: Protocol) -> dict[str, tuple[Any, str]]:
     found: dict[str, tuple[Any, str]] = {}
-    provider = preset_of(settings)
+    provider = preset_provider(settings)
     server, port, security = settings.server, settings.port, settings.security
-    offered = _offered(settings, provider, protocol)
+    offered = _offered_server(settings, provider, protocol)
     if provider is not None and offered is not None:
         if server is None:
             found["server"] = (offered.host, provider.name)
@@ -93,8 +93,8 @@ def _filled(settings: Settings, protocol: Protocol) -> dict[str, tuple[Any, str]
                 found["security"] = (offered.security, provider.name)
             port, security = offered.port, offered.security
     if security is None:
-        implied = None if port is None else _IMPLIED.get(port)
-        security = implied or _USUAL[protocol]
+        implied = None if port is None else _SECURITY_OF_PORT.get(port)
+        security = implied or _DEFAULT_SECURITY[protocol]
         found["security"] = (security, "the port" if implied else "default")
     usual = implied_port(settings, protocol, security)
     if port is None and usual is not None:
@@ -109,9 +109,9 @@ def _sender(settings: Settings, protocol: Protocol) -> dict[str, tuple[Any, str]
     return {}
 
 
-def _offered(settings: Settings, provider: Provider | None, protocol: Protocol) -> Endpoint | None:
+def _offered_server(settings: Settings, provider: Provider | None, protocol: Protocol) -> Endpoint | None:
     """Return the provider's server that fits best to what is set; None where another server is set."""
-    name = service_of(settings, protocol)
+    name = mail_service(settings, protocol)
     service = None if provider is None or name is None else provider.service(name)
     own = settings.server and settings.server.casefold().removesuffix(".")
     servers = [] if service is None else [each for each in service.servers if own in {None, each.host}]

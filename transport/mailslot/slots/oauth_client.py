@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
-from mailslot.oauth.client import Certificate, OAuthClient
+from mailslot.oauth.client import ClientCertificate, OAuthClient
+from mailslot.slots.effective_settings import mail_service
 from mailslot.slots.flows import APP_FLOWS, provider_of
-from mailslot.slots.presets import service_of
 from mailslot.slots.slot import PROTOCOLS
 from mailslot.wire.secret import Secret
 
@@ -33,7 +33,7 @@ class ApplicationMissingError(InputError):
         self.provider = provider
 
 
-def client_for(vault: Vault, record: str, settings: Settings, flow: Flow | None) -> OAuthClient:
+def client_for_flow(vault: Vault, record: str, settings: Settings, flow: Flow | None) -> OAuthClient:
     """Return who asks for tokens for a record by a flow, or by one that is not chosen yet; before discovery.
 
     Raises:
@@ -41,12 +41,14 @@ def client_for(vault: Vault, record: str, settings: Settings, flow: Flow | None)
         MailError: the secret cannot be read.
     """
     if flow is None:
-        return client_of(vault, record, settings)
+        return client_for_record(vault, record, settings)
     provider_of(settings).at_tenant(settings.tenant).check_flow(flow.name)
-    return client_of(vault, record, settings, app=flow.name in APP_FLOWS, registered=flow.name != "service_account")
+    return client_for_record(
+        vault, record, settings, app=flow.name in APP_FLOWS, registered=flow.name != "service_account"
+    )
 
 
-def client_of(
+def client_for_record(
     vault: Vault, record: str, settings: Settings, *, app: bool = False, registered: bool = True
 ) -> OAuthClient:
     """Return who asks for tokens for a record, whatever the flow. It blocks: call it in a thread.
@@ -59,7 +61,7 @@ def client_of(
         registered: whether it needs a ``client_id``.
 
     Raises:
-        InputError: as for `client_for`.
+        InputError: as for `client_for_flow`.
         MailError: likewise.
     """
     provider = provider_of(settings).at_tenant(settings.tenant)
@@ -69,8 +71,8 @@ def client_of(
         )
     if settings.client_id is None and registered:
         raise ApplicationMissingError(provider)
-    service = service_of(settings, PROTOCOLS[record])
-    secret, certificate = _proof(vault.read(record, "client_secret"))
+    service = mail_service(settings, PROTOCOLS[record])
+    secret, certificate = _client_credential(vault.read(record, "client_secret"))
     return OAuthClient(
         provider=provider,
         client_id=settings.client_id or "",
@@ -84,11 +86,11 @@ def client_of(
     )
 
 
-def _proof(stored: Secret | None) -> tuple[Secret | None, Certificate | None]:
+def _client_credential(stored: Secret | None) -> tuple[Secret | None, ClientCertificate | None]:
     """Return how the application proves itself: by a secret, or by a key and its certificate, both in PEM."""
     text = "" if stored is None else stored.reveal()
     blocks = {name: block for block, name in _PEM.findall(text)}
     key = next((block for name, block in blocks.items() if name.endswith("PRIVATE KEY")), None)
     if key is None or "CERTIFICATE" not in blocks:
         return stored, None
-    return None, Certificate(Secret(key), blocks["CERTIFICATE"])
+    return None, ClientCertificate(Secret(key), blocks["CERTIFICATE"])

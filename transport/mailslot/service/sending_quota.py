@@ -22,7 +22,7 @@ _BUCKET: Final = 600.0
 _SAVED_EACH: Final = 5.0
 
 
-class Allowance:
+class SendingQuota:
     """How much an account may still send.
 
     Args:
@@ -40,7 +40,7 @@ class Allowance:
         self._saved: float | None = None
 
     @property
-    def _counts(self) -> bool:
+    def _is_limited(self) -> bool:
         limits = self._limits
         return any((limits.messages_per_minute, limits.messages_per_day, limits.recipients_per_day))
 
@@ -50,7 +50,7 @@ class Allowance:
         Raises:
             SpoolError: it cannot be read.
         """
-        if not self._counts:
+        if not self._is_limited:
             return
         kept = cast("dict[str, list[list[float]]]", await self._store.get(f"sent {self._account}", {}))
         self._minute.extend(min(at, now) for at, *_ in kept.get("minute", []))
@@ -71,7 +71,7 @@ class Allowance:
             waits.append(self._until_below([(at, to) for at, _, to in self._day], limits.recipients_per_day, now))
         return max(waits)
 
-    def room(self, now: float) -> int | None:
+    def remaining_recipients(self, now: float) -> int | None:
         """Return how many recipients may still be addressed; None for as many as one likes."""
         most = self._limits.recipients_per_day
         if not most:
@@ -85,7 +85,7 @@ class Allowance:
         Raises:
             SpoolError: the count cannot be kept; it holds in this process.
         """
-        if not self._counts:
+        if not self._is_limited:
             return
         self._minute.append(now)
         if self._day and 0 <= now - self._day[-1][0] < _BUCKET:
@@ -102,14 +102,14 @@ class Allowance:
         Raises:
             SpoolError: they cannot be kept.
         """
-        if not self._counts:
+        if not self._is_limited:
             return
         self._forget(now)
         self._saved = now
         kept = {"minute": [[at] for at in self._minute], "day": [list(each) for each in self._day]}
         await self._store.put(f"sent {self._account}", kept)
 
-    def clock_set(self, seconds: float) -> None:
+    def shift_clock(self, seconds: float) -> None:
         """Go along with a wall clock that was set forth by `seconds`, or back."""
         self._minute = deque(at + seconds for at in self._minute)
         self._day = deque((at + seconds, messages, to) for at, messages, to in self._day)

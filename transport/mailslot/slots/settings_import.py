@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mailslot.errors import InputError
 from mailslot.net.endpoint import Security
-from mailslot.slots.destinations import DROPPED, misdirected_secrets
-from mailslot.slots.keys import plain, shown
-from mailslot.slots.maildrop import check_options
-from mailslot.slots.normalization import MICROSOFT_NOTE, STARTTLS_ON_587, without_port_465
+from mailslot.slots.keys import json_value, quoted_value
+from mailslot.slots.maildrop import check_option_permission
+from mailslot.slots.normalization import MICROSOFT_NOTE, MICROSOFT_SETTINGS, needs_starttls
 from mailslot.slots.overview import as_text
-from mailslot.slots.permission import NotPermittedError, exceeds, needed
+from mailslot.slots.permission import NotPermittedError, exceeds_role, required_role
+from mailslot.slots.secret_destinations import DROPPED_NOTES, misdirected_secrets
 from mailslot.slots.section import find_section
 from mailslot.slots.settings import Settings
-from mailslot.slots.settings_document import SettingsDocument, SettingsFileError, is_deep, parse_settings_document
+from mailslot.slots.settings_document import SettingsDocument, SettingsFileError, is_too_deep, parse_settings_document
+from mailslot.slots.settings_export import HEADER, VERSION, exported, keys_of, tables_of
 from mailslot.slots.slot import PROTOCOLS
-from mailslot.slots.transfer import HEADER, VERSION, kept, keys_of, tables_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailslot.slots.records import Records
-    from mailslot.slots.toml_file import InUse
-    from mailslot.slots.transfer import Table, Tables
+    from mailslot.slots.settings_export import Table, Tables
+    from mailslot.slots.settings_file import CurrentSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class SettingChange:
     """One setting that would be other.
 
     Attributes:
@@ -53,11 +53,11 @@ class Change:
     local: bool
 
     def __str__(self) -> str:
-        return f"[{self.table}] {self.key}: {_said(self.before)} → {_said(self.after)}"
+        return f"[{self.table}] {self.key}: {_value_text(self.before)} → {_value_text(self.after)}"
 
 
 @dataclass(frozen=True, slots=True)
-class Takeover:
+class ImportPlan:
     """What an export would change.
 
     Attributes:
@@ -70,16 +70,16 @@ class Takeover:
     """
 
     name: str
-    changes: tuple[Change, ...]
+    changes: tuple[SettingChange, ...]
     dropped: Mapping[str, tuple[str, ...]]
     notes: tuple[str, ...]
     values: Mapping[Table, Mapping[str, Any]]
     before: Tables
 
     @property
-    def drops(self) -> list[str]:
+    def dropped_notes(self) -> list[str]:
         """What is said of the secrets that would be dropped, a line each."""
-        return [f"[records.{record}] {DROPPED[name]}" for record, names in self.dropped.items() for name in names]
+        return [f"[records.{record}] {DROPPED_NOTES[name]}" for record, names in self.dropped.items() for name in names]
 
     def check_local(self) -> None:
         """Refuse an export with something that only somebody with a login on the device may set.
@@ -89,14 +89,14 @@ class Takeover:
         """
         local = [each for each in self.changes if each.local]
         if local:
-            found = "; ".join(f"[{each.table}] {each.key} = {shown(_said(each.after))}" for each in local)
+            found = "; ".join(f"[{each.table}] {each.key} = {quoted_value(_value_text(each.after))}" for each in local)
             raise SettingsFileError(
                 f"{self.name} would have this device run programs, or use files and folders of its own, which only "
                 f"somebody with a login on it may set: {found}. If that is what you want, add --allow-local."
             )
 
 
-def plan_takeover(records: Records, given: str, name: str) -> Takeover:
+def plan_import(records: Records, given: str, name: str) -> ImportPlan:
     """Return what an export would change, and change nothing. Blocks.
 
     Args:
@@ -113,18 +113,18 @@ def plan_takeover(records: Records, given: str, name: str) -> Takeover:
     _check_version(given, name)
     found = parse_settings_document(given, name, lambda table: HEADER if table == HEADER.name else find_section(table))
     left_out = found.sections[HEADER.name].get("without", ())
-    new = kept(tables_of(found), left_out)
+    new = exported(tables_of(found), left_out)
     now = records.settings.current()
-    before = _held(now)
-    old = kept(before, left_out)
+    before = _tables(now)
+    old = exported(before, left_out)
     there = cast("dict[str, dict[str, Any]]", tomllib.loads(given))
     values = {
         table: dict.fromkeys(old.get(table, {})) | new[table]
         for table in new
         if (table[1] in there.get("records", {}) if table[0] == "records" else table[0] in there)
     }
-    notes = _corrected(values, now.records)
-    after = records.settings.preview(_plain(values)).records
+    notes = _normalize(values, now.records)
+    after = records.settings.preview(_json_values(values)).records
     changes = tuple(
         _change(table, key, old.get(table, {}).get(key), value, now.records, after)
         for table, inner in values.items()
@@ -132,11 +132,11 @@ def plan_takeover(records: Records, given: str, name: str) -> Takeover:
         if value != old.get(table, {}).get(key)
     )
     if not changes:
-        return Takeover(name, (), {}, (), {}, before)
-    return Takeover(name, changes, _dropped(records, now.records, after), notes, values, before)
+        return ImportPlan(name, (), {}, (), {}, before)
+    return ImportPlan(name, changes, _dropped(records, now.records, after), notes, values, before)
 
 
-def take_over(records: Records, plan: Takeover) -> None:
+def apply_import(records: Records, plan: ImportPlan) -> None:
     """Change what was planned: all of it, or nothing. Blocks.
 
     Raises:
@@ -145,9 +145,9 @@ def take_over(records: Records, plan: Takeover) -> None:
     """
 
     def first() -> None:
-        now, after = records.settings.current(), records.settings.preview(_plain(plan.values))
+        now, after = records.settings.current(), records.settings.preview(_json_values(plan.values))
         # A password may have been entered while somebody was asked.
-        if _held(now) != plan.before or _dropped(records, now.records, after.records) != plan.dropped:
+        if _tables(now) != plan.before or _dropped(records, now.records, after.records) != plan.dropped:
             raise SettingsFileError("The settings have been changed meanwhile, and nothing was taken over: try again.")
 
     def beside() -> AbstractContextManager[dict[Path, bytes | None]]:
@@ -155,21 +155,23 @@ def take_over(records: Records, plan: Takeover) -> None:
         return records.vault.all_changed({record: dict.fromkeys(names) for record, names in plan.dropped.items()})
 
     if plan.changes:
-        records.settings.edit(_plain(plan.values), first=first, beside=beside if plan.dropped else None)
+        records.settings.edit(
+            _json_values(plan.values), before_write=first, other_files=beside if plan.dropped else None
+        )
 
 
 def _change(
     table: Table, key: str, held: object, value: object, before: Mapping[str, Settings], after: Mapping[str, Settings]
-) -> Change:
-    local = exceeds(needed(keys_of(table)[key], value, held), "administrator")
+) -> SettingChange:
+    local = exceeds_role(required_role(keys_of(table)[key], value, held), "administrator")
     if key in {"maildrop", "maildrop_options"}:
         try:
-            check_options(after[table[1]], before[table[1]], "administrator")
+            check_option_permission(after[table[1]], before[table[1]], "administrator")
         except NotPermittedError:
             local = True
         except InputError:
             pass  # It is not installed here, or not so.
-    return Change(".".join(table), key, plain(held), plain(value), local=local)
+    return SettingChange(".".join(table), key, json_value(held), json_value(value), local=local)
 
 
 def _dropped(
@@ -183,15 +185,15 @@ def _dropped(
     return found
 
 
-def _held(settings: InUse) -> Tables:
+def _tables(settings: CurrentSettings) -> Tables:
     return tables_of(SettingsDocument(settings.records, settings.sections))
 
 
-def _plain(values: Mapping[Table, Mapping[str, Any]]) -> Mapping[Table, Mapping[str, object | None]]:
-    return {table: {key: plain(value) for key, value in inner.items()} for table, inner in values.items()}
+def _json_values(values: Mapping[Table, Mapping[str, Any]]) -> Mapping[Table, Mapping[str, object | None]]:
+    return {table: {key: json_value(value) for key, value in inner.items()} for table, inner in values.items()}
 
 
-def _corrected(values: dict[Table, dict[str, Any]], before: Mapping[str, Settings]) -> tuple[str, ...]:
+def _normalize(values: dict[Table, dict[str, Any]], before: Mapping[str, Settings]) -> tuple[str, ...]:
     """Correct what `Records.change` corrects, and return what there is to say of it."""
     notes: list[str] = []
     unset = Settings()
@@ -199,29 +201,29 @@ def _corrected(values: dict[Table, dict[str, Any]], before: Mapping[str, Setting
         if table[0] != "records":
             continue
         known = {key: getattr(unset, key) if value is None else value for key, value in inner.items()}
-        if without_port_465(replace(before[table[1]], **known), PROTOCOLS[table[1]]):
-            inner.update(port=STARTTLS_ON_587["port"], security=Security(STARTTLS_ON_587["security"]))
+        if needs_starttls(replace(before[table[1]], **known), PROTOCOLS[table[1]]):
+            inner.update(port=MICROSOFT_SETTINGS["port"], security=Security(MICROSOFT_SETTINGS["security"]))
             notes.append(MICROSOFT_NOTE)
     return tuple(dict.fromkeys(notes))
 
 
 def _check_version(given: str, name: str) -> None:
     """Refuse what is of another version before anything in it is called wrong."""
-    if is_deep(given):
+    if is_too_deep(given):
         return  # as below
     try:
         header: object = tomllib.loads(given).get(HEADER.name)
     except (ValueError, RecursionError):
-        return  # `read_contents` says where, and what else is wrong.
+        return  # `parse_settings_document` says where, and what else is wrong.
     version = cast("dict[str, object]", header).get("export") if isinstance(header, dict) else None
     if version is None:
         raise SettingsFileError(f"{name} is no export of mailslot's settings: it has no table [mailslot].")
     if version != VERSION or isinstance(version, bool):
         raise SettingsFileError(
-            f"{name} was exported by another version of mailslot: its format is {shown(version)}, and this one knows "
-            f"{VERSION}."
+            f"{name} was exported by another version of mailslot: its format is {quoted_value(version)}, and this one "
+            f"knows {VERSION}."
         )
 
 
-def _said(value: object) -> str:
+def _value_text(value: object) -> str:
     return "not set" if value is None else as_text(value)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-LOCK_WAIT: Final = 2.0
+LOCK_TIMEOUT: Final = 2.0
 """Seconds that a service waits for the lock: whoever looks whether one runs holds it for a moment."""
 
 

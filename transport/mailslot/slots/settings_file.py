@@ -29,26 +29,26 @@ if TYPE_CHECKING:
 
     from mailslot.slots.section import Section
 
-NAME: Final = "mailslot.toml"
+FILE_NAME: Final = "mailslot.toml"
 
-LARGEST: Final = 1024 * 1024
+MAX_OCTETS: Final = 1024 * 1024
 """Octets that the file may have."""
 
-WAIT: Final = 30.0
+LOCK_TIMEOUT: Final = 30.0
 """How long to wait for another process that changes the file, in seconds."""
 
-_SETTLED: Final = 2e9  # nanoseconds: longer than the coarsest clock of a file system that settings lie on
+_MTIME_RESOLUTION: Final = 2e9  # nanoseconds: longer than the coarsest clock of a file system that settings lie on
 _BOM: Final = b"\xef\xbb\xbf"
 
 Table = tuple[str, ...]
 Values = dict[str, Any]
 Changes = Mapping[Table, Mapping[str, object | None]]
-Beside = Callable[[], AbstractContextManager[dict[Path, bytes | None]]]
+OtherFiles = Callable[[], AbstractContextManager[dict[Path, bytes | None]]]
 """Gives the contents of other files, None for those that are removed; nobody changes them in the block."""
 
 
 @dataclass(frozen=True, slots=True)
-class InUse:
+class CurrentSettings:
     """The settings that hold.
 
     Attributes:
@@ -76,12 +76,12 @@ class SettingsFile:
             home: the folder.
             sections: tables that are allowed besides those of the device and of the plugins.
         """
-        self.path = home / NAME
+        self.path = home / FILE_NAME
         self._lock = home / "locks" / "settings.lock"
         self._journal = Journal(home)
         self._sections = {section.name: section for section in sections}
-        self._read: tuple[object, SettingsDocument | SettingsFileError] | None = None
-        self._good: SettingsDocument | None = None
+        self._cached: tuple[object, SettingsDocument | SettingsFileError] | None = None
+        self._last_good: SettingsDocument | None = None
 
     def load(self) -> dict[str, Settings]:
         """Return the settings of every record, those that are not in the file with nothing set.
@@ -89,9 +89,9 @@ class SettingsFile:
         Raises:
             SettingsFileError: the file cannot be read, or holds something that is not allowed; all of it is named.
         """
-        return dict(self._contents().records)
+        return dict(self._document().records)
 
-    def current(self) -> InUse:
+    def current(self) -> CurrentSettings:
         """Return the settings that hold: those in the file, or the last good ones where it is broken now.
 
         It costs a look at the file's date where nothing has changed.
@@ -100,12 +100,12 @@ class SettingsFile:
             SettingsFileError: it is broken, and was never read when it was not.
         """
         try:
-            contents, fault = self._contents(), ""
+            contents, fault = self._document(), ""
         except SettingsFileError as error:
-            if self._good is None:
+            if self._last_good is None:
                 raise
-            contents, fault = self._good, str(error)
-        return InUse(contents.records, contents.sections, fault)
+            contents, fault = self._last_good, str(error)
+        return CurrentSettings(contents.records, contents.sections, fault)
 
     def section(self, section: Section) -> dict[str, Any]:
         """Return the settings of a section, with defaults where nothing is set.
@@ -113,8 +113,8 @@ class SettingsFile:
         Raises:
             SettingsFileError: as for `load`.
         """
-        self._learn(section)
-        return section.filled(self._contents().sections.get(section.name, {}))
+        self._add_section(section)
+        return section.with_defaults(self._document().sections.get(section.name, {}))
 
     def check(self, record: str, values: Mapping[str, object | None]) -> Settings:
         """Return what a record's settings would be after a change, and change nothing.
@@ -130,31 +130,31 @@ class SettingsFile:
         Raises:
             InputError: as for `edit`.
         """
-        return self._mended(self._contents, self._parsed(changes))
+        return self._changed_document(self._document, self._parsed(changes))
 
-    def to_change(self) -> dict[str, Settings]:
+    def load_for_change(self) -> dict[str, Settings]:
         """Return what `load` does, also where settings cannot stand together, which a change may mend.
 
         Raises:
             SettingsFileError: as for `load`, for anything else that is wrong.
         """
-        return dict(_known(self._contents)[0].records)
+        return dict(_read_mendable(self._document)[0].records)
 
     def change(
         self,
         record: str,
         values: Mapping[str, object | None],
         *,
-        first: Callable[[], None] | None = None,
-        beside: Beside | None = None,
+        before_write: Callable[[], None] | None = None,
+        other_files: OtherFiles | None = None,
     ) -> Settings:
         """Change settings of a record and write the file; nothing changes where anything is not allowed.
 
         Args:
             record: which one.
             values: text or numbers by key; None unsets.
-            first: done once all is checked, before the file is written; where it raises, the file stays as it is.
-            beside: asked after that for other files that change together with this one, or not at all.
+            before_write: called once all is checked, before the file is written; where it raises, nothing changes.
+            other_files: asked after that for other files that change together with this one, or not at all.
 
         Returns:
             the record's settings from now on.
@@ -162,24 +162,28 @@ class SettingsFile:
         Raises:
             InputError: a key, a value or the combination is not allowed, or the file cannot be written.
         """
-        return self.edit({("records", record): values}, first=first, beside=beside).records[record]
+        return self.edit({("records", record): values}, before_write=before_write, other_files=other_files).records[
+            record
+        ]
 
     def change_section(
-        self, section: Section, values: Mapping[str, object | None], *, first: Callable[[], None] | None = None
+        self, section: Section, values: Mapping[str, object | None], *, before_write: Callable[[], None] | None = None
     ) -> dict[str, Any]:
         """Change settings of a section as `change` does those of a record, and return them with their defaults."""
-        self._learn(section)
-        return section.filled(self.edit({(section.name,): values}, first=first).sections.get(section.name, {}))
+        self._add_section(section)
+        return section.with_defaults(
+            self.edit({(section.name,): values}, before_write=before_write).sections.get(section.name, {})
+        )
 
     def edit(
-        self, changes: Changes, *, first: Callable[[], None] | None = None, beside: Beside | None = None
+        self, changes: Changes, *, before_write: Callable[[], None] | None = None, other_files: OtherFiles | None = None
     ) -> SettingsDocument:
         """Change several tables at once: all of them, or nothing.
 
         Args:
             changes: values as for `change`, by table: ``("records", "smtp")`` or ``("device",)``.
-            first: as for `change`.
-            beside: as for `change`.
+            before_write: as for `change`.
+            other_files: as for `change`.
 
         Returns:
             what the file holds from now on.
@@ -189,15 +193,15 @@ class SettingsFile:
         """
         # Before the lock is made, and the home folder with it.
         parsed = self._parsed(changes)
-        self._mended(self._contents, parsed)
-        with self._alone():
-            self._settle()
+        self._changed_document(self._document, parsed)
+        with self._exclusive():
+            self._finish_interrupted_change()
             text, newline = self._text()
-            contents = self._mended(partial(self._parse, text), parsed)
-            if first is not None:
-                first()
-            octets = self._octets(self._edited(text, parsed, contents), newline) if any(parsed.values()) else None
-            with nullcontext(dict[Path, bytes | None]()) if beside is None else beside() as others:
+            contents = self._changed_document(partial(self._parse, text), parsed)
+            if before_write is not None:
+                before_write()
+            octets = self._octets(self._edit_text(text, parsed, contents), newline) if any(parsed.values()) else None
+            with nullcontext(dict[Path, bytes | None]()) if other_files is None else other_files() as others:
                 if octets is not None:
                     # A link stays one.
                     others[Path(os.path.realpath(self.path))] = octets
@@ -213,10 +217,12 @@ class SettingsFile:
         section = self._find(table[0])
         return {key: parse_value({} if section is None else section.keys, key, value) for key, value in values.items()}
 
-    def _mended(self, read: Callable[[], SettingsDocument], changes: Mapping[Table, Values]) -> SettingsDocument:
+    def _changed_document(
+        self, read: Callable[[], SettingsDocument], changes: Mapping[Table, Values]
+    ) -> SettingsDocument:
         """Return the settings after a change, which leaves nothing wrong that was."""
-        before, fault = _known(read)
-        contents = self._applied(before, changes)
+        before, fault = _read_mendable(read)
+        contents = self._apply(before, changes)
         if fault is not None:
             for record, settings in contents.records.items():
                 try:
@@ -225,21 +231,21 @@ class SettingsFile:
                     raise fault from None
         return contents
 
-    def _applied(self, contents: SettingsDocument, changes: Mapping[Table, Values]) -> SettingsDocument:
+    def _apply(self, contents: SettingsDocument, changes: Mapping[Table, Values]) -> SettingsDocument:
         records, sections = dict(contents.records), dict(contents.sections)
         for table, values in changes.items():
             if table[0] == "records":
-                records[table[1]] = _record_changed(table[1], records[table[1]], values)
+                records[table[1]] = _changed_record(table[1], records[table[1]], values)
             else:
                 merged = {**sections.get(table[0], {}), **values}
                 sections[table[0]] = {key: value for key, value in merged.items() if value is not None}
         return SettingsDocument(records, sections)
 
-    def _edited(self, text: str, changes: Mapping[Table, Values], expected: SettingsDocument) -> str:
+    def _edit_text(self, text: str, changes: Mapping[Table, Values], expected: SettingsDocument) -> str:
         # tomlkit takes a while to import, and whoever only reads does without it.
-        from mailslot.slots.toml_edit import edited  # noqa: PLC0415
+        from mailslot.slots.toml_edit import edit_toml  # noqa: PLC0415
 
-        new = edited(text, changes)
+        new = edit_toml(text, changes)
         try:
             proven = new is not None and _same(self._parse(new), expected)
         except SettingsFileError:
@@ -251,38 +257,38 @@ class SettingsFile:
             )
         return new
 
-    def _contents(self) -> SettingsDocument:
+    def _document(self) -> SettingsDocument:
         """Return what the file holds, read anew only where it may have changed."""
-        self._settle()
-        mark = self._mark()
-        if self._read is not None and mark is not None and self._read[0] == mark:
-            found = self._read[1]
+        self._finish_interrupted_change()
+        mark = self._file_state()
+        if self._cached is not None and mark is not None and self._cached[0] == mark:
+            found = self._cached[1]
         else:
             try:
-                found = self._good = self._parse(self._text()[0])
+                found = self._last_good = self._parse(self._text()[0])
             except SettingsFileError as error:
                 found = error
-            self._read = (mark, found)
+            self._cached = (mark, found)
         if isinstance(found, SettingsFileError):
-            raise SettingsFileError(str(found), faults=found.faults, detail=found.detail, contents=found.contents)
+            raise SettingsFileError(str(found), faults=found.faults, detail=found.detail, document=found.document)
         return found
 
-    def _mark(self) -> object | None:
+    def _file_state(self) -> object | None:
         """Return what differs once the file was changed; None where a change may still go unseen."""
         try:
             state = self.path.stat()
         except OSError as error:
             return error.errno
-        if abs(time.time_ns() - state.st_mtime_ns) < _SETTLED:
+        if abs(time.time_ns() - state.st_mtime_ns) < _MTIME_RESOLUTION:
             return None
         return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_mode
 
     def _text(self) -> tuple[str, str]:
         """Return the file's text, its lines ended by LF, and how they end in the file."""
         try:
-            octets = (durable.read(self.path, LARGEST, _check_regular) or b"").removeprefix(_BOM)
+            octets = (durable.read(self.path, MAX_OCTETS, _check_regular) or b"").removeprefix(_BOM)
         except OSError as error:
-            reason = f"it is larger than {LARGEST} octets" if error.errno == errno.EFBIG else error.strerror
+            reason = f"it is larger than {MAX_OCTETS} octets" if error.errno == errno.EFBIG else error.strerror
             raise SettingsFileError(f"{self.path} cannot be read: {reason}.", detail=str(error)) from error
         try:
             text = octets.decode("utf-8")
@@ -294,15 +300,15 @@ class SettingsFile:
     def _parse(self, text: str) -> SettingsDocument:
         return parse_settings_document(text, str(self.path), self._find)
 
-    def _learn(self, section: Section) -> None:
+    def _add_section(self, section: Section) -> None:
         if self._find(section.name) is None:
             self._sections[section.name] = section
-            self._read = None
+            self._cached = None
 
     def _find(self, name: str) -> Section | None:
         return self._sections.get(name) or find_section(name)
 
-    def _settle(self) -> None:
+    def _finish_interrupted_change(self) -> None:
         """Finish a change of settings and secrets whose process has died."""
         try:
             self._journal.settle()
@@ -311,9 +317,9 @@ class SettingsFile:
 
     def _octets(self, text: str, newline: str) -> bytes:
         octets = text.replace("\n", newline).encode()
-        if len(octets) > LARGEST:
+        if len(octets) > MAX_OCTETS:
             # Nobody could read it again.
-            raise SettingsFileError(f"{self.path} cannot be written: it would be larger than {LARGEST} octets.")
+            raise SettingsFileError(f"{self.path} cannot be written: it would be larger than {MAX_OCTETS} octets.")
         return octets
 
     def _write(self, contents: Mapping[Path, bytes | None]) -> None:
@@ -329,10 +335,10 @@ class SettingsFile:
             raise SettingsFileError(f"{self.path} cannot be written: {error.strerror}.", detail=str(error)) from error
 
     @contextmanager
-    def _alone(self) -> Generator[None]:
+    def _exclusive(self) -> Generator[None]:
         with ExitStack() as stack:
             try:
-                stack.enter_context(blocking_lock(self._lock, timeout=WAIT))
+                stack.enter_context(blocking_lock(self._lock, timeout=LOCK_TIMEOUT))
             except VaultError as error:
                 busy = error.cause == "token_store_busy"
                 reason = "another process is changing it" if busy else str(error.__cause__ or error)
@@ -340,17 +346,17 @@ class SettingsFile:
             yield
 
 
-def _known(read: Callable[[], SettingsDocument]) -> tuple[SettingsDocument, SettingsFileError | None]:
+def _read_mendable(read: Callable[[], SettingsDocument]) -> tuple[SettingsDocument, SettingsFileError | None]:
     """Return what a file holds, and what is wrong with it where that can be mended by setting something else."""
     try:
         return read(), None
     except SettingsFileError as error:
-        if error.contents is None:
+        if error.document is None:
             raise
-        return error.contents, error
+        return error.document, error
 
 
-def _record_changed(record: str, settings: Settings, values: Values) -> Settings:
+def _changed_record(record: str, settings: Settings, values: Values) -> Settings:
     unset = Settings()
     known = {key: getattr(unset, key) if value is None else value for key, value in values.items()}
     changed = replace(settings, **known)

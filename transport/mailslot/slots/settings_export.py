@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
-from mailslot.slots.keys import Key, list_of, nearest, number, shown, text
+from mailslot.slots.keys import Key, list_of, number, quoted_value, suggestion, text
 from mailslot.slots.section import Section, find_section, section_names
 from mailslot.slots.settings import KEYS, Settings, keys_for
 from mailslot.slots.settings_document import SettingsDocument
@@ -14,7 +14,7 @@ from mailslot.slots.slot import PROTOCOLS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from mailslot.slots.toml_file import InUse
+    from mailslot.slots.settings_file import CurrentSettings
 
 VERSION: Final = 1
 
@@ -36,7 +36,7 @@ Table = tuple[str, ...]
 Tables = dict[Table, dict[str, Any]]
 
 
-def export_settings(settings: InUse, without: Iterable[str] = ()) -> str:
+def export_settings(settings: CurrentSettings, without: Iterable[str] = ()) -> str:
     """Return settings as an export.
 
     Args:
@@ -46,7 +46,7 @@ def export_settings(settings: InUse, without: Iterable[str] = ()) -> str:
     Raises:
         InputError: there is no such key or table.
     """
-    from mailslot.slots.toml_edit import statement  # noqa: PLC0415 - tomlkit takes a while to import
+    from mailslot.slots.toml_edit import format_assignment  # noqa: PLC0415 - tomlkit takes a while to import
 
     left_out = tuple(dict.fromkeys(without))
     tables = tables_of(SettingsDocument(settings.records, settings.sections))
@@ -54,9 +54,9 @@ def export_settings(settings: InUse, without: Iterable[str] = ()) -> str:
         _check_names(left_out)
     header: dict[str, Any] = {"export": VERSION} | ({"without": left_out} if left_out else {})
     lines = [_ABOUT]
-    for table, values in {("mailslot",): header, **kept(tables, left_out)}.items():
+    for table, values in {("mailslot",): header, **exported(tables, left_out)}.items():
         if values:
-            lines += [f"[{'.'.join(table)}]", *(statement(key, value) for key, value in values.items()), ""]
+            lines += [f"[{'.'.join(table)}]", *(format_assignment(key, value) for key, value in values.items()), ""]
     return "\n".join(lines)
 
 
@@ -74,7 +74,7 @@ def tables_of(contents: SettingsDocument) -> Tables:
     return records | {(name,): dict(values) for name, values in contents.sections.items() if name != "mailslot"}
 
 
-def kept(tables: Tables, without: Iterable[str]) -> Tables:
+def exported(tables: Tables, without: Iterable[str]) -> Tables:
     """Return tables without what is left out, by key or by table, and without what is private."""
     out = frozenset(without)
     found: Tables = {}
@@ -100,5 +100,5 @@ def _check_names(names: Iterable[str]) -> None:
     known |= {key for table in tables for key in keys_of(table)}
     for name in names:
         if name not in known:
-            hint = nearest(name, known)
-            raise InputError(f"There is no key and no table {shown(name)} to leave out.{hint}", stage="resolve")
+            hint = suggestion(name, known)
+            raise InputError(f"There is no key and no table {quoted_value(name)} to leave out.{hint}", stage="resolve")
