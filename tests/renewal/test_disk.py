@@ -87,7 +87,7 @@ async def test_settings_change_while_the_disk_is_full(home: Path, service: Servi
         with largest_file(10):
             given = await device.token()
             former, device.source = device.source, device.another()
-            device.source.adopt_unsaved(former)
+            device.source.adopt_unsaved(former.unsaved)
             assert device.source.save_error is not None
         assert await device.token() == given
         assert device.source.save_error is None

@@ -25,6 +25,7 @@ from mailslot.slots.slot import SLOTS, find_slot, slots_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mailslot.oauth.flow import Person
     from mailslot.oauth.grant_source import GrantSource
     from mailslot.slots.records import Records
     from mailslot.slots.slot import Slot
@@ -80,7 +81,7 @@ async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:
         console.print(f"[yellow]Note:[/yellow] {escape(note)}")
 
 
-async def _obtain(source: GrantSource, terminal: Terminal, *, asks: bool) -> None:
+async def _obtain(source: GrantSource[Person], terminal: Terminal, *, asks: bool) -> None:
     """Obtain a grant, with a countdown unless the keyboard is needed."""
     if asks:
         await source.obtain(terminal)

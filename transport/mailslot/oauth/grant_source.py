@@ -13,12 +13,13 @@ import logging
 import random
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic
 
 import anyio
 from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError, TokenError
+from mailslot.oauth.flow import P
 from mailslot.oauth.grant import copied_home_error
 from mailslot.oauth.origin import bind_origin, origin_mismatch, resolve_origin
 from mailslot.oauth.refresh_attempts import RefreshAttempts, is_invalid_grant
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mailslot.oauth.client import OAuthClient
-    from mailslot.oauth.flow import Flow, Person
+    from mailslot.oauth.flow import Flow
     from mailslot.oauth.grant import Grant, GrantStore, RefreshFailure
     from mailslot.oauth.http import TokenHttp
     from mailslot.oauth.location import Location
@@ -53,7 +54,7 @@ _ATTEMPT_TIMEOUT: Final = 90.0
 logger = logging.getLogger(__name__)
 
 
-class GrantSource:
+class GrantSource(Generic[P]):
     """The `mailslot.sasl.credentials.TokenSource` of a record; one for each record in a process.
 
     Args:
@@ -71,7 +72,7 @@ class GrantSource:
         self,
         record: str,
         store: GrantStore,
-        flow: Flow,
+        flow: Flow[P],
         client: OAuthClient,
         http: TokenHttp,
         *,
@@ -96,15 +97,20 @@ class GrantSource:
 
     @property
     def save_error(self) -> MailError | None:
-        """Why the newest grant is in memory only; None where it is on the disk."""
+        """Why the newest grant could not be saved, and is in memory only; None where it is on the disk."""
         return None if self._unsaved is None else self._unsaved.error
 
-    def adopt_unsaved(self, former: GrantSource) -> None:
-        """Take the place of another source of the same record, whose settings were others.
+    @property
+    def unsaved(self) -> UnsavedGrant | None:
+        """The newest grant where it is in memory only, because it could not be saved; None where it is on the disk."""
+        return self._unsaved
 
-        What that one has renewed and could not write is in its memory alone; it is written by this one.
+    def adopt_unsaved(self, unsaved: UnsavedGrant | None) -> None:
+        """Take over what another source of the same record, made for earlier settings, could not save.
+
+        It is in that source's memory alone. This source saves it.
         """
-        self._unsaved = former._unsaved
+        self._unsaved = unsaved
 
     async def token(self, *, force: bool = False, ignore_backoff: bool = False) -> AccessToken:
         """Give the access token; renewed first where it ends soon, or where it was refused.
@@ -152,7 +158,7 @@ class GrantSource:
         await self.token()
         return True
 
-    async def obtain(self, person: Person) -> Grant:
+    async def obtain(self, person: P) -> Grant:
         """Obtain a new grant, and keep it in the place of the old one.
 
         Args:

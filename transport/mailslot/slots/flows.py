@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from mailslot.errors import InputError
-from mailslot.oauth.flow import Flow
+from mailslot.oauth.flow import Flow, Person
 from mailslot.oauth.presets import preset, presets
 from mailslot.oauth.providers import custom_provider
 from mailslot.registry import Group
@@ -52,7 +52,7 @@ def provider_of(settings: Settings) -> Provider:
     return preset(settings.provider)
 
 
-def find_flow(name: str) -> Flow:
+def find_flow(name: str) -> Flow[Person]:
     """Return the flow with this name. Its module is imported: a coroutine has it done in a thread.
 
     Raises:
@@ -61,7 +61,7 @@ def find_flow(name: str) -> Flow:
     found = TOKEN_SOURCES.find(name)
     if not isinstance(found, Flow):
         raise InputError(f"{name} is a source of tokens, and nobody signs in there.", stage="token")
-    return found
+    return cast("Flow[Person]", found)
 
 
 def flow_name(settings: Settings, requested: str | None = None) -> str:
@@ -79,6 +79,6 @@ def flow_name(settings: Settings, requested: str | None = None) -> str:
     return name
 
 
-def choose_flow(settings: Settings, requested: str | None) -> Flow:
+def choose_flow(settings: Settings, requested: str | None) -> Flow[Person]:
     """Return the flow of `flow_name`, as `find_flow` does."""
     return find_flow(flow_name(settings, requested))

@@ -13,7 +13,6 @@ from mailslot.slots.slot import PROTOCOLS
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
-    from mailslot.oauth.flow import Flow
     from mailslot.oauth.providers import Provider
     from mailslot.slots.settings import Settings
     from mailslot.vault.vault import Vault
@@ -33,8 +32,14 @@ class ApplicationMissingError(InputError):
         self.provider = provider
 
 
-def client_for_flow(vault: Vault, record: str, settings: Settings, flow: Flow | None) -> OAuthClient:
-    """Return who asks for tokens for a record by a flow, or by one that is not chosen yet; before discovery.
+def client_for_flow(vault: Vault, record: str, settings: Settings, flow: str | None) -> OAuthClient:
+    """Return the OAuth client of a record for one flow, before discovery. It blocks: call it in a thread.
+
+    Args:
+        vault: the secrets.
+        record: the record.
+        settings: its settings.
+        flow: the flow's name; None where none is chosen yet.
 
     Raises:
         InputError: the provider, the application's id or the account is missing, or they do not fit.
@@ -42,10 +47,8 @@ def client_for_flow(vault: Vault, record: str, settings: Settings, flow: Flow | 
     """
     if flow is None:
         return client_for_record(vault, record, settings)
-    provider_of(settings).at_tenant(settings.tenant).check_flow(flow.name)
-    return client_for_record(
-        vault, record, settings, app=flow.name in APP_FLOWS, registered=flow.name != "service_account"
-    )
+    provider_of(settings).at_tenant(settings.tenant).check_flow(flow)
+    return client_for_record(vault, record, settings, app=flow in APP_FLOWS, registered=flow != "service_account")
 
 
 def client_for_record(

@@ -61,7 +61,7 @@ class TokenSources:
             grant = await store.load()
             find = partial(choose_flow, settings, None) if grant is None else partial(find_flow, grant.flow)
             flow = await run_sync(find)
-            client = await run_sync(client_for_flow, self._records.vault, record, settings, flow)
+            client = await run_sync(client_for_flow, self._records.vault, record, settings, flow.name)
             http = await self.http(settings)
             key = (settings_digest(client, flow.name), settings.ca_file, settings.timeout)
             make = partial(GrantSource, record, store, flow, client, http, clocks=self._clocks, locate=store.locate)
@@ -98,10 +98,15 @@ class TokenSources:
         if source is None or before != key:
             source = await run_sync(make)
             assert source is not None  # noqa: S101 - `direct_token_source` makes one where `token_source` is set
-            if isinstance(source, GrantSource) and isinstance(former, GrantSource):
-                source.adopt_unsaved(former)
+            _hand_over(former, source)
             self._sources[record] = (key, source)
         return source
+
+
+def _hand_over(former: TokenSource | None, source: TokenSource) -> None:
+    """Give the grant that could not be saved, if there is one, to the source that takes the former one's place."""
+    if isinstance(source, GrantSource) and isinstance(former, GrantSource):
+        source.adopt_unsaved(former.unsaved)
 
 
 class UnavailableTokenSource:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailslot.oauth.client import OAuthClient
-    from mailslot.oauth.flow import Flow
+    from mailslot.oauth.flow import Flow, P
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.health import Health
     from mailslot.slots.settings import Settings
@@ -44,17 +44,17 @@ class RecordTokens:
         """Return where a record's grant is kept."""
         return RecordGrantStore(self._vault, record, self._home / "locks" / f"{record}.lock")
 
-    def source(self, record: str, settings: Settings, flow: Flow, http: TokenHttp) -> GrantSource:
+    def source(self, record: str, settings: Settings, flow: Flow[P], http: TokenHttp) -> GrantSource[P]:
         """Return the token source of a record.
 
         Raises:
             InputError: as for `mailslot.slots.oauth_client.client_for_flow`.
         """
-        store, client = self.store(record), client_for_flow(self._vault, record, settings, flow)
+        store, client = self.store(record), client_for_flow(self._vault, record, settings, flow.name)
         return GrantSource(record, store, flow, client, http, locate=store.locate)
 
     def _client_of(self, record: str, settings: Settings, grant: Grant | None) -> OAuthClient:
-        return client_for_flow(self._vault, record, settings, find_flow(grant.flow) if grant else None)
+        return client_for_flow(self._vault, record, settings, find_flow(grant.flow).name if grant else None)
 
     async def status(self, record: str, settings: Settings, now: float) -> tuple[str, Health | None]:
         """Return a record's token line, and how its token is doing.

@@ -103,7 +103,7 @@ def _way(records: Records, record: str, settings: Settings, asked: str | None) -
     if wanted not in _WITHOUT_BROWSER:
         wanted = "device" if "device" in flows else "app"
     flow = find_flow(flow_name(settings, wanted))
-    client_for_flow(records.vault, record, settings, flow)
+    client_for_flow(records.vault, record, settings, flow.name)
     return SignInMethod("app" if flow.name in APP_FLOWS else "device", flow.name)
 
 

@@ -17,7 +17,7 @@ from mailslot_plugins.panel.token.authorization import AnsweredFlow
 if TYPE_CHECKING:
     from starlette.datastructures import State
 
-    from mailslot.oauth.flow import Flow
+    from mailslot.oauth.flow import Flow, Person
     from mailslot.service.device import Device
     from mailslot.slots.settings import Settings
     from mailslot_plugins.panel.background import BackgroundTask, BackgroundTasks
@@ -67,7 +67,7 @@ async def _obtain(device: Device, settings: Settings, sign_in: SignIn) -> None:
         await direct.token()
         return
     if way.redirect_uri:
-        flow: Flow = AnsweredFlow(way.flow, way.redirect_uri, sign_in.ask)
+        flow: Flow[Person] = AnsweredFlow(way.flow, way.redirect_uri, sign_in.ask)
     else:
         flow = await run_sync(find_flow, way.flow)
     http = await device.connector.token_sources.http(settings)
