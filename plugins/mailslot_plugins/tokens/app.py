@@ -5,14 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mailslot.errors import InputError
-from mailslot.oauth.token_response import new_grant, refreshed_grant, request_token
+from mailslot.plugin import InputError, new_grant, refreshed_grant, request_token
 
 if TYPE_CHECKING:
-    from mailslot.oauth.client import OAuthClient
-    from mailslot.oauth.grant import Grant
-    from mailslot.oauth.http import TokenHttp
-    from mailslot.oauth.token_response import TokenResponse
+    from mailslot.plugin import Grant, OAuthClient, TokenHttp, TokenResponse
 
 
 @dataclass(frozen=True)

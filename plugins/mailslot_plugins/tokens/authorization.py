@@ -9,19 +9,16 @@ import secrets
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from mailslot.errors import InputError, TokenError
 from mailslot.oauth.authlib_protocol import authorization_url
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_errors import classify_error, shorten
-from mailslot.oauth.token_response import request_token
-from mailslot.wire.secret import Secret
+from mailslot.plugin import InputError, Secret, TokenError, request_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mailslot.oauth.client import OAuthClient
-    from mailslot.oauth.http import TokenHttp
-    from mailslot.oauth.token_response import TokenResponse
+    from mailslot.plugin import OAuthClient, TokenHttp, TokenResponse
+
 
 SIGN_IN_TIMEOUT: Final = 600.0
 """Seconds that a sign-in may take; its state is good for no longer."""

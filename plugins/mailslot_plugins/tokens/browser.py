@@ -5,16 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mailslot.oauth.refresh_token_flow import RefreshTokenFlow
-from mailslot.oauth.token_response import new_grant
+from mailslot.plugin import RefreshTokenFlow, new_grant
 from mailslot_plugins.tokens.authorization import SIGN_IN_TIMEOUT, AuthorizationAttempt
 from mailslot_plugins.tokens.loopback import open_loopback
 
 if TYPE_CHECKING:
-    from mailslot.oauth.client import OAuthClient
-    from mailslot.oauth.flow import AddressDisplay
-    from mailslot.oauth.grant import Grant
-    from mailslot.oauth.http import TokenHttp
+    from mailslot.plugin import AddressDisplay, Grant, OAuthClient, TokenHttp
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 
-from mailslot.errors import InputError, TokenError
+from mailslot.plugin import InputError, Secret, TokenError
 from mailslot.wire.redact import Redactor
-from mailslot.wire.secret import MASK, Secret
+from mailslot.wire.secret import MASK
 from mailslot_plugins.programs.start import start_program
 from mailslot_plugins.tokens.token_text import MAX_TEXT, parse_token
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteReceiveStream, Process
 
-    from mailslot.sasl.credentials import AccessToken
+    from mailslot.plugin import AccessToken
+
 
 _TIMEOUT: Final = 60.0
 _MAX_DETAIL: Final = 1000  # characters of standard error that are shown

@@ -8,23 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from mailslot.errors import InputError
-from mailslot.oauth.endpoint_url import check_endpoint_url
-from mailslot.oauth.flow import UserCode
-from mailslot.oauth.refresh_token_flow import RefreshTokenFlow
 from mailslot.oauth.token_errors import DEVICE_CODE_GRANT, Remedy, TokenServiceError, classify_error, shorten
-from mailslot.oauth.token_response import new_grant, request_token
-from mailslot.wire.secret import Secret
+from mailslot.plugin import InputError, RefreshTokenFlow, Secret, UserCode, check_endpoint_url, new_grant, request_token
 from mailslot_plugins.tokens.authorization import sign_in_unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from mailslot.oauth.client import OAuthClient
-    from mailslot.oauth.flow import CodeDisplay
-    from mailslot.oauth.grant import Grant
-    from mailslot.oauth.http import TokenHttp
-    from mailslot.oauth.token_response import TokenResponse
+    from mailslot.plugin import CodeDisplay, Grant, OAuthClient, TokenHttp, TokenResponse
+
 
 _EXPIRES_IN: Final = 600.0  # seconds, where the service forgot to say
 _SLOW_DOWN: Final = 5.0  # seconds added by each slow_down (RFC 8628 section 3.5)

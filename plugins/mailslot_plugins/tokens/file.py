@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from mailslot.errors import InputError, TokenError
+from mailslot.plugin import InputError, TokenError
 from mailslot_plugins.tokens.token_text import MAX_TEXT, parse_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mailslot.sasl.credentials import AccessToken
+    from mailslot.plugin import AccessToken
 
 
 class FileToken:

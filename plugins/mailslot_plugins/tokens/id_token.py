@@ -17,7 +17,7 @@ with warnings.catch_warnings():  # authlib.deprecate adds a filter for the whole
     from authlib.oidc.core import claims
 
 if TYPE_CHECKING:
-    from mailslot.wire.secret import Secret
+    from mailslot.plugin import Secret
 
 _CodeIDToken: Final[Any] = claims.CodeIDToken  # its types are known in part only
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from anyio.abc import SocketAttribute
 
-from mailslot.errors import TokenError
+from mailslot.plugin import TokenError
 from mailslot_plugins.tokens import page
 from mailslot_plugins.tokens.authorization import parse_parameters, sign_in_timed_out, sign_in_unfinished
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import Listener, SocketStream
 
-    from mailslot.wire.secret import Secret
+    from mailslot.plugin import Secret
     from mailslot_plugins.tokens.authorization import AuthorizationAttempt
 
 _MAX_HEAD: Final = 32_768  # octets of a request

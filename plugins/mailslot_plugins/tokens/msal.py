@@ -24,19 +24,17 @@ import anyio
 import anyio.lowlevel
 from anyio.to_thread import run_sync
 
-from mailslot.errors import InputError, MailError, TokenError
 from mailslot.oauth.certificate import certificate_expiry
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_errors import shorten
-from mailslot.oauth.token_response import parse_token_response
-from mailslot.sasl.credentials import AccessToken
+from mailslot.plugin import AccessToken, InputError, MailError, TokenError, parse_token_response
 from mailslot_plugins.tokens.msal_credentials import ApplicationCredential, ManagedIdentityCredential
 from mailslot_plugins.tokens.msal_http import EntraHttp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mailslot.oauth.client import OAuthClient
+    from mailslot.plugin import OAuthClient
     from mailslot_plugins.tokens.msal_credentials import MsalCredential
     from mailslot_plugins.tokens.msal_http import MsalHttp
 

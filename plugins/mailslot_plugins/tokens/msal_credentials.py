@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import msal
 
-from mailslot.errors import InputError
+from mailslot.plugin import InputError
 from mailslot_plugins.tokens.msal_http import ManagedIdentityHttp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mailslot.oauth.client import OAuthClient
+    from mailslot.plugin import OAuthClient
     from mailslot_plugins.tokens.msal_http import MsalHttp
 
 LOCAL_TIMEOUT: Final = 10.0

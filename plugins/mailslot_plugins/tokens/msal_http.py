@@ -15,11 +15,11 @@ import anyio.from_thread
 import httpx2
 
 from mailslot.oauth import response_body, transport_errors
-from mailslot.oauth.http import MAX_BODY, TokenHttp
+from mailslot.oauth.http import MAX_BODY
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_errors import Remedy, TokenServiceError
+from mailslot.plugin import Secret, TokenHttp
 from mailslot.wire.redact import Redactor
-from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,8 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import anyio
 
-from mailslot.oauth.refresh_token_flow import RefreshTokenFlow
-from mailslot.oauth.token_response import new_grant
+from mailslot.plugin import RefreshTokenFlow, new_grant
 from mailslot_plugins.tokens.authorization import (
     SIGN_IN_TIMEOUT,
     AuthorizationAttempt,
@@ -24,11 +23,7 @@ from mailslot_plugins.tokens.authorization import (
 )
 
 if TYPE_CHECKING:
-    from mailslot.oauth.client import OAuthClient
-    from mailslot.oauth.flow import AddressPrompt
-    from mailslot.oauth.grant import Grant
-    from mailslot.oauth.http import TokenHttp
-    from mailslot.wire.secret import Secret
+    from mailslot.plugin import AddressPrompt, Grant, OAuthClient, Secret, TokenHttp
 
 _TRIES: Final = 5
 _MAX_CHARACTERS: Final = 32_768  # characters; the longest address that a browser keeps is far shorter

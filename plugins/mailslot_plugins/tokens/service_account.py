@@ -10,19 +10,14 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
-from mailslot.errors import InputError
 from mailslot.oauth.assertion import sign_assertion
 from mailslot.oauth.token_errors import JWT_BEARER_GRANT, TokenServiceError
-from mailslot.oauth.token_response import new_grant, refreshed_grant, request_token
-from mailslot.wire.secret import Secret
+from mailslot.plugin import InputError, Secret, new_grant, refreshed_grant, request_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mailslot.oauth.client import OAuthClient
-    from mailslot.oauth.grant import Grant
-    from mailslot.oauth.http import TokenHttp
-    from mailslot.oauth.token_response import TokenResponse
+    from mailslot.plugin import Grant, OAuthClient, TokenHttp, TokenResponse
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, cast
 
 from anyio.to_thread import run_sync
 
-from mailslot.errors import InputError, TokenError
-from mailslot.sasl.credentials import AccessToken, StaticToken
-from mailslot.wire.secret import Secret
+from mailslot.plugin import AccessToken, InputError, Secret, StaticToken, TokenError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mailslot.sasl.credentials import TokenSource
+    from mailslot.plugin import TokenSource
 
 
 class StoredToken:

@@ -6,8 +6,7 @@ import json
 import math
 from typing import Final, cast
 
-from mailslot.errors import InputError, TokenError
-from mailslot.sasl.credentials import AccessToken
+from mailslot.plugin import AccessToken, InputError, TokenError
 
 MAX_TEXT: Final = 64 * 1024
 """Octets of such a text; more are an error."""
