@@ -156,6 +156,20 @@ async def _moved(records: Records, slots: tuple[Slot, ...]) -> None:
     console.print(f"The token of {names} is renewed here from now on." if found else "There is no token.")
 
 
+@app.command("rotate-key")
+def rotate_key(context: typer.Context) -> None:
+    """Encrypt all tokens, passwords and secrets with a new key, and delete the old key.
+
+    For when somebody may have got hold of the old key, such as with a backup. A service that runs can go on.
+    """
+    count = open_records(context.obj).rotate_key()
+    make_console().print(
+        f"Secrets encrypted with the new key: {count}. The old key is deleted."
+        if count
+        else "Everything is encrypted with the newest key already."
+    )
+
+
 @app.command("status")
 def status(
     context: typer.Context,

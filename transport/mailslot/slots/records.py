@@ -82,6 +82,22 @@ class Records:
         """
         self._keys.check()
 
+    def rotate_key(self) -> int:
+        """Encrypt all secrets with a new key and delete the old one; with the newest where the service manager has it.
+
+        What cannot be read is left as it is, and no key is deleted. After a crash some secrets are encrypted with the
+        old key and some with the new one, and both keys are there.
+
+        Returns:
+            how many secrets were encrypted anew.
+
+        Raises:
+            MailError: a secret or a key cannot be read or written.
+        """
+        if not self._keys.is_provided:
+            self._keys.renew()
+        return self.vault.rotate()
+
     def effective(self, record: str) -> Settings:
         """Return a record's effective settings (`mailslot.slots.effective_settings`).
 
