@@ -1,4 +1,4 @@
-"""Client credentials: the application signs in by itself, with a secret or a certificate (RFC 6749 section 4.4)."""
+"""Client credentials: the application signs in itself, with a secret or a certificate (RFC 6749 section 4.4)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AppFlow:
-    """The flow ``app``. The client proves itself as `mailslot.oauth.http.TokenHttp.post` says."""
+    """The flow ``app``. The client authenticates as `mailslot.oauth.http.TokenHttp.post` says."""
 
     name: str = "app"
 

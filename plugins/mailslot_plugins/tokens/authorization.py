@@ -1,6 +1,6 @@
-"""One attempt at the authorization code grant: what is asked, and what an answer must bear to be believed.
+"""One attempt at the authorization code grant: its request, and the checks of its response.
 
-RFC 6749 section 4.1, with PKCE (RFC 7636), the issuer's name (RFC 9207) and, for OpenID Connect, a nonce.
+RFC 6749 section 4.1, with PKCE (RFC 7636), the issuer identification (RFC 9207) and, for OpenID Connect, a nonce.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _RANDOM_OCTETS: Final = 32  # of chance in state, verifier and nonce; RFC 7636 s
 
 
 class AuthorizationAttempt:
-    """An attempt at a sign-in. Its state, verifier and nonce are fresh, and good for nothing else.
+    """An attempt at a sign-in. Its state, verifier and nonce are fresh, and used for nothing else.
 
     Args:
         client: who asks; its provider's endpoints are known.
@@ -56,7 +56,7 @@ class AuthorizationAttempt:
 
     @property
     def url(self) -> str:
-        """What is to be opened in a browser (RFC 6749 section 4.1.1)."""
+        """The URL to open in a browser (RFC 6749 section 4.1.1)."""
         parameters = {"login_hint": self._client.account}
         if self._nonce is not None:
             parameters["nonce"] = self._nonce.reveal()
@@ -76,11 +76,11 @@ class AuthorizationAttempt:
         )
 
     def matches(self, parameters: Mapping[str, str]) -> bool:
-        """Whether the parameters of a redirection answer this attempt, by their state, compared in constant time."""
+        """Whether redirect parameters belong to this attempt, by their state, compared in constant time."""
         return self._state == parameters.get("state", "")
 
     def code(self, parameters: Mapping[str, str]) -> Secret:
-        """Return the authorization code of an answer to this attempt (RFC 6749 section 4.1.2).
+        """Return the authorization code in redirect parameters (RFC 6749 section 4.1.2).
 
         Raises:
             TokenError: the sign-in was refused, or the answer is not the provider's, or holds no code.
@@ -115,7 +115,7 @@ class AuthorizationAttempt:
         return response
 
     def _check_issuer(self, named: str | None) -> None:
-        """Refuse the answer of another provider (RFC 9207 section 2.4)."""
+        """Refuse the response of another provider (RFC 9207 section 2.4)."""
         endpoints = self._client.provider.endpoints
         missing = named is None and endpoints.names_issuer
         other = named is not None and endpoints.issuer is not None and named != endpoints.issuer
@@ -139,5 +139,5 @@ def sign_in_timed_out(seconds: float) -> TokenError:
 
 
 def sign_in_unfinished(sentence: str, detail: str = "") -> TokenError:
-    """Return the error for a sign-in that came to nothing and can be done again."""
+    """Return the error for a sign-in that was not completed and can be repeated."""
     return TokenError(sentence, cause="token_not_retrieved", detail=detail)

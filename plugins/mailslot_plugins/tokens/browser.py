@@ -1,4 +1,4 @@
-"""Authorization code by the browser of this machine, which comes back to a listener on loopback (RFC 8252)."""
+"""The browser flow: authorization code with this machine's browser and a loopback redirect (RFC 8252)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BrowserFlow(RefreshTokenFlow):
     name: str = "browser"
 
     async def obtain(self, client: OAuthClient, http: TokenHttp, person: AddressDisplay) -> Grant:
-        """Show the person an address, and wait until the browser comes back from it.
+        """Show the person an address, and wait until the browser is redirected back.
 
         Raises:
             InputError: the provider does not allow this flow.

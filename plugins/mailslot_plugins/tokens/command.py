@@ -1,4 +1,4 @@
-"""A token from another program, which is run each time that one is wanted."""
+"""Tokens from a program that is run whenever one is needed."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _TOKEN_LIKE: Final = re.compile(r"(?=[\w.~+/=-]*\d)(?=[\w.~+/=-]*[A-Za-z])[\w.~+
 
 
 class CommandToken:
-    """Runs the program, and reads the token from its standard output.
+    """Runs a program, and reads the token from its standard output.
 
-    A token whose end the program told is given again until a minute before that.
+    A token with an expiry time is used again until a minute before it.
 
     Args:
         command: the program and its arguments; or one text for the shell.
@@ -57,7 +57,7 @@ class CommandToken:
         return f"The command {words[0]}"
 
     async def token(self, *, force: bool = False) -> AccessToken:
-        """Give what the program gives; it is run at most once at a time.
+        """Return the program's token; it is run at most once at a time.
 
         Raises:
             TokenError: it cannot be run, failed, took too long, or gave no token that is valid now.
@@ -71,7 +71,7 @@ class CommandToken:
             return last
 
     async def forget(self) -> None:
-        """Drop the last token; what the program keeps is its own."""
+        """Drop the cached token; what the program stores belongs to it."""
         self._last = None
 
     async def _run(self) -> bytes:
@@ -132,7 +132,7 @@ def source(settings: Mapping[str, object]) -> CommandToken:
 
 
 def _command(given: object, *, shell: bool) -> list[str] | str | None:
-    """Return what is to be run; None where that is nothing."""
+    """Return the program and its arguments; None where there is nothing to run."""
     if isinstance(given, str):
         try:
             return given if shell else shlex.split(given)
@@ -144,7 +144,7 @@ def _command(given: object, *, shell: bool) -> list[str] | str | None:
 
 
 async def _collect(process: Process, stream: ByteReceiveStream | None, into: bytearray) -> None:
-    """Read to the end, or until there is too much: then the program is ended."""
+    """Read to the end, or to the limit: then kill the program."""
     if stream is not None:
         async for octets in stream:
             into += octets
@@ -154,13 +154,13 @@ async def _collect(process: Process, stream: ByteReceiveStream | None, into: byt
 
 
 def _kill(process: Process) -> None:
-    """End the program and whatever it has started in its session."""
+    """Kill the program and everything it has started in its session."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
 def _error_text(errors: bytes, output: bytes) -> str:
-    """Return the end of what was written to standard error, without anything that may be a secret."""
+    """Return the end of standard error, without anything that may be a secret."""
     redactor = Redactor()
     for word in output.decode("utf-8", "replace").split():
         redactor.add(Secret(word))

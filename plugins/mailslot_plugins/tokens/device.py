@@ -1,4 +1,4 @@
-"""Device code: the person enters a code in a browser on any other machine, and we ask until it is done (RFC 8628)."""
+"""The device flow: the person enters a code in another browser, and we poll until that is done (RFC 8628)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class DeviceFlow(RefreshTokenFlow):
     name: str = "device"
 
     async def obtain(self, client: OAuthClient, http: TokenHttp, person: CodeDisplay) -> Grant:
-        """Show the person a code, and ask the token service until it was entered.
+        """Show the person a code, and poll the token service until it was entered.
 
         Raises:
             InputError: the provider does not allow this flow.
@@ -51,7 +51,7 @@ class DeviceFlow(RefreshTokenFlow):
         return new_grant(self.name, client, http, response)
 
     async def _request_codes(self, client: OAuthClient, http: TokenHttp) -> tuple[Secret, UserCode, float]:
-        """Ask for a code (RFC 8628 section 3.1)."""
+        """Request the device code and the user code (RFC 8628 section 3.1)."""
         endpoint = client.provider.endpoints.device_authorization
         if endpoint is None:
             raise InputError(
@@ -86,7 +86,7 @@ class DeviceFlow(RefreshTokenFlow):
     async def _poll(
         self, client: OAuthClient, http: TokenHttp, device_code: Secret, interval: float, expires_at: float
     ) -> TokenResponse:
-        """Ask until the person is done or the code has expired (RFC 8628 sections 3.4 and 3.5)."""
+        """Poll until the person is done or the code has expired (RFC 8628 sections 3.4 and 3.5)."""
         form: dict[str, str | Secret] = {"grant_type": DEVICE_CODE_GRANT, "device_code": device_code}
         while True:
             left = expires_at - anyio.current_time()
@@ -107,7 +107,7 @@ class DeviceFlow(RefreshTokenFlow):
 
 
 def _url(members: Mapping[str, object], name: str) -> str | None:
-    """Return an address to be opened by a person; None where there is none that can be trusted."""
+    """Return a URL for a person to open; None where there is no trustworthy one."""
     value = members.get(name)
     if not isinstance(value, str):
         return None
@@ -119,7 +119,7 @@ def _url(members: Mapping[str, object], name: str) -> str | None:
 
 
 def _seconds(value: object) -> float | None:
-    """Return a number of seconds, also one that came as text; None for anything else and for less than one's due."""
+    """Return a number of seconds, also from text; None for anything else, and for what is not above 0."""
     if not isinstance(value, int | float | str) or isinstance(value, bool):
         return None
     try:

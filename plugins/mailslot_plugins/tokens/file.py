@@ -1,4 +1,4 @@
-"""A token in a file that another program keeps fresh."""
+"""A token from a file that another program keeps up to date."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class FileToken:
-    """Reads the file each time that a token is wanted, so that it always has the newest.
+    """Reads the file whenever a token is needed, so that it always has the newest.
 
     Args:
         path: the file.
@@ -30,7 +30,7 @@ class FileToken:
         self._path = path
 
     async def token(self, *, force: bool = False) -> AccessToken:  # noqa: ARG002 - the file has no other to give
-        """Give what is in the file now.
+        """Return the token that is in the file now.
 
         Raises:
             TokenError: it cannot be read, or there is no token in it that is valid now.

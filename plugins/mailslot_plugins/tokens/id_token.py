@@ -1,7 +1,7 @@
-"""Whether an id token is of one sign-in, and for us (OpenID Connect Core section 3.1.3.7).
+"""ID token checks: whether it belongs to one authentication request (OpenID Connect Core section 3.1.3.7).
 
-It came straight from the token endpoint over TLS, which stands for its signature (no. 6). Its times are not looked at:
-nothing is done with it later, and this device's clock may be wrong.
+It came directly from the token endpoint over TLS, which replaces the check of its signature (no. 6). Its times are not
+checked: it is not used later, and this device's clock may be wrong.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CodeIDToken: Final[Any] = claims.CodeIDToken  # its types are known in part onl
 
 
 def is_for_request(id_token: Secret, *, client_id: str, nonce: Secret) -> bool:
-    """Whether an id token is the answer to a request of this client with this nonce (no. 3 to 5, and 11)."""
+    """Whether an ID token answers a request of this client with this nonce (no. 3 to 5, and 11)."""
     members = decode_claims(id_token) or {}
     audience = members.get("aud")
     found = _CodeIDToken(members, {}, params={"client_id": client_id, "nonce": nonce.reveal()})

@@ -1,4 +1,4 @@
-"""A listener on loopback that waits for the end of one sign-in (RFC 8252 sections 7.3 and 8.3)."""
+"""The loopback listener that receives the redirect of one sign-in (RFC 8252 sections 7.3 and 8.3)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DISCONNECTED = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, 
 
 
 class Loopback:
-    """A listener that is open.
+    """An open loopback listener.
 
     Attributes:
         redirect_uri: the address that leads to it.
@@ -41,10 +41,9 @@ class Loopback:
     async def wait_for_code(
         self, attempt: AuthorizationAttempt, show: Callable[[str], Awaitable[None]], timeout: float
     ) -> Secret:
-        """Show where to sign in, and wait for the code that the browser brings back.
+        """Show where to sign in, and wait for the authorization code in the redirect.
 
-        Exactly one request is taken: the one that bears the attempt's state. Any other gets a page that says
-        so, and changes nothing.
+        Only the request with the attempt's state is accepted. Any other gets a page that says so, and changes nothing.
 
         Args:
             attempt: the attempt; its redirect_uri is ours.
@@ -96,7 +95,7 @@ async def open_loopback(host: str, port: int = 0) -> AsyncGenerator[Loopback]:
 
 
 class _RedirectHandler:
-    """Answers every request, and lets one in.
+    """Answers every request, and accepts the redirect.
 
     Attributes:
         outcome: what the one brought; None as long as it has not come.
@@ -125,7 +124,7 @@ class _RedirectHandler:
             self.answered.set()
 
     def _handle(self, request: bytes) -> tuple[bytes, bool]:
-        """Return the page to answer with, and whether this is the one."""
+        """Return the page to send, and whether the request is the redirect."""
         query = self._query(request)
         if query is None:
             return page.NOT_FOUND, False
@@ -150,7 +149,7 @@ class _RedirectHandler:
 
 
 async def _read_head(stream: SocketStream) -> bytes:
-    """Return what a request begins with, up to its empty line, or as much of it as is ever looked at."""
+    """Return the head of a request, up to its empty line or the limit."""
     received = b""
     while b"\r\n\r\n" not in received and len(received) < _MAX_HEAD:
         received += await stream.receive()

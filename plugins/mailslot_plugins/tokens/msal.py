@@ -45,7 +45,7 @@ logging.getLogger("msal").setLevel(logging.CRITICAL + 1)
 
 
 class RecordClient(Protocol):
-    """Says who asks for a record's tokens (`mailslot.slots.oauth_client.client_for_record`)."""
+    """Returns a record's OAuth client (`mailslot.slots.oauth_client.client_for_record`)."""
 
     def __call__(self, *, app: bool = False, registered: bool = True) -> OAuthClient:
         """Return it."""
@@ -66,7 +66,7 @@ class MsalToken:
         self._lock = anyio.Lock()
 
     async def token(self, *, force: bool = False) -> AccessToken:
-        """Give the token that MSAL has, or gets; also one that could not be renewed in time, while it lasts.
+        """Return MSAL's token; one that could not be refreshed in time is used while it lasts.
 
         Args:
             force: the last one was refused, so MSAL's memory is dropped, unless another task has done so since.
@@ -93,7 +93,7 @@ class MsalToken:
             return self._last
 
     async def forget(self) -> None:
-        """Drop what MSAL remembers. Nobody need be told: it never had more than access tokens."""
+        """Drop MSAL's cache. Nobody need be told: it never had more than access tokens."""
         self._credential = self._last = None
 
     def _acquire(self) -> AccessToken:
@@ -178,7 +178,7 @@ def _read_assertion(file: Path) -> str:
 
 
 def _token_response(http: MsalHttp, members: Mapping[str, Any]) -> TokenServiceResponse:
-    """Return what MSAL made of an answer as if it were the answer itself."""
+    """Return MSAL's result as if it were the response of the token service."""
     last = http.last_response or TokenServiceResponse(200, None)
     if "access_token" in members:
         return replace(last, status=200, json=members)

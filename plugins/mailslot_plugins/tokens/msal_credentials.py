@@ -1,4 +1,4 @@
-"""The ways to tokens that MSAL knows and mailslot wants: an application's, and a machine's."""
+"""The kinds of credentials that MSAL supports and mailslot uses: an application's, and a machine's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ENDPOINT: Final = "/oauth2/v2.0/token"  # behind the authority, as MSAL calls a
 
 
 class MsalCredential(Protocol):
-    """A way to tokens: MSAL's client, and what it asks over. All of it blocks."""
+    """A credential: MSAL's client, and the HTTP client that it uses. All methods block."""
 
     @property
     def http(self) -> MsalHttp:
@@ -35,7 +35,7 @@ class MsalCredential(Protocol):
 
 
 class ApplicationCredential:
-    """The way of an application that is registered with Entra.
+    """The credential of an application that is registered with Entra.
 
     Args:
         client: the application.
@@ -66,7 +66,7 @@ class ApplicationCredential:
 
 
 class ManagedIdentityCredential:
-    """The way of a machine in Azure, or one that Azure Arc looks after.
+    """The managed identity of a machine in Azure, or of one that Azure Arc manages.
 
     Args:
         client: for its scopes.

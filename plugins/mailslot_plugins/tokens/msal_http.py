@@ -1,6 +1,7 @@
-"""How MSAL reaches a token service: from the thread it runs in, over our own HTTP, so that cancellation reaches it.
+"""The HTTP clients for MSAL: from its thread, over our own HTTP client, so that cancellation works.
 
-MSAL takes any client with ``get`` and ``post`` and the answers that they give (its ``oauth2cli/http.py``).
+MSAL takes any client with ``get`` and ``post`` that return responses like those of requests (its
+``oauth2cli/http.py``).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _IN_HEADERS: Final = frozenset({"x-identity-header", "secret", "authorization"})
 
 @dataclass(frozen=True, slots=True)
 class MsalResponse:
-    """An answer as MSAL reads it."""
+    """A response as MSAL reads it."""
 
     status_code: int
     text: str = field(repr=False)
@@ -39,7 +40,7 @@ class MsalResponse:
 
 
 class MsalHttp(Protocol):
-    """What both kinds below are.
+    """The interface of both clients below.
 
     Attributes:
         last: the last answer; None before the first.
@@ -59,7 +60,7 @@ class MsalHttp(Protocol):
 
 
 class EntraHttp:
-    """Entra's token service, by the rules of `TokenHttp`.
+    """The client for Entra's token service, with the bounds of `TokenHttp`.
 
     Args:
         ca_file: as for `TokenHttp`.
@@ -105,9 +106,9 @@ class EntraHttp:
 
 
 class ManagedIdentityHttp:
-    """What Azure offers on a machine for its managed identity: http, on an address that only the machine reaches.
+    """The client for a machine's managed identity endpoint: http, on an address that only the machine reaches.
 
-    So no proxy is asked, whatever the environment names, and no redirect followed.
+    So no proxy is used, whatever the environment names, and no redirect is followed.
 
     Args:
         timeout: seconds that an exchange may take.

@@ -1,4 +1,4 @@
-"""The few web pages that the listener on loopback shows; no secret stands in any of them."""
+"""The web pages of the loopback listener; they contain no secret."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _BODY: Final = """<!doctype html>
 
 
 def http_page(status: str, title: str, text: str) -> bytes:
-    """Return a complete HTTP answer with a page.
+    """Return a complete HTTP response with a page.
 
     Args:
         status: code and words, such as ``"200 OK"``.
@@ -59,5 +59,5 @@ NOT_FOUND: Final = http_page("404 Not Found", "Nothing here", "This address only
 
 
 def sign_in_failed(sentence: str) -> bytes:
-    """Return the answer to a sign-in that failed."""
+    """Return the response for a failed sign-in."""
     return http_page("200 OK", "The sign-in did not work", f"{sentence} You can close this page.")

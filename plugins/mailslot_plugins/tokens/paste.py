@@ -1,7 +1,7 @@
-"""Authorization code by a browser elsewhere: the person pastes the address that failed to open there.
+"""The paste flow: authorization code with another browser, whose final address the person pastes here.
 
-That browser is sent to its own machine's loopback address, where nobody listens, or to the address that is set; its
-address bar then holds the answer.
+That browser is redirected to its own machine's loopback address, where nothing listens, or to the configured redirect
+URI; its address bar then contains the response.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Fault = Literal["incomplete", "no_end", "other_attempt", "other_address"]
 
 
 class UnusablePasteError(ValueError):
-    """What was pasted is not what is needed; the text says so to the person.
+    """The pasted text cannot be used; the message tells the person why.
 
     Attributes:
         fault: what is wrong with it, for those who say it in other words.
@@ -58,7 +58,7 @@ class PasteFlow(RefreshTokenFlow):
     name: str = "paste"
 
     async def obtain(self, client: OAuthClient, http: TokenHttp, person: AddressPrompt) -> Grant:
-        """Show the person an address, and take the one that comes of it.
+        """Show the person an address, and take the one at which the sign-in ended.
 
         What cannot be used is explained and asked for again; an empty paste gives up.
 
@@ -79,7 +79,7 @@ class PasteFlow(RefreshTokenFlow):
 
 
 def unused_loopback_uri(host: str) -> str:
-    """Return an address to be sent back to where, as good as certainly, nobody listens.
+    """Return a redirect URI at which, in all likelihood, nothing listens.
 
     Args:
         host: what the provider calls loopback.
@@ -104,9 +104,10 @@ async def _ask(attempt: AuthorizationAttempt, person: AddressPrompt) -> Secret:
 
 
 def parse_pasted(pasted: str, attempt: AuthorizationAttempt) -> dict[str, str]:
-    """Return the parameters of a pasted address that answers an attempt.
+    """Return the parameters of a pasted address that belongs to an attempt.
 
-    Blanks and line ends anywhere in it, quotes and brackets around it, a missing scheme and a missing host do no harm.
+    Blanks and line breaks anywhere in it, quotes and brackets around it, a missing scheme and a missing host are
+    ignored.
 
     Raises:
         UnusablePasteError: it is another address, or not the whole one, or belongs to another attempt.
@@ -154,7 +155,7 @@ def _query_and_fragment(text: str, redirect_uri: str) -> tuple[str, str]:
 
 
 def _location(parts: SplitResult) -> tuple[str, str | None, int | None, str]:
-    """Return what an address leads to; browsers leave out the port that goes without saying."""
+    """Return where an address leads; browsers leave out the default port."""
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     return parts.scheme, parts.hostname, port, parts.path.strip("/")
 

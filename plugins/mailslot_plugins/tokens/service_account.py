@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccount:
-    """What the key file of a service account holds.
+    """The key file of a service account.
 
     Attributes:
         email: the service account's own address.
@@ -36,7 +36,7 @@ class ServiceAccount:
 
     @classmethod
     def parse(cls, secret: Secret | None) -> ServiceAccount:
-        """Read a key file, the JSON that Google Cloud gave.
+        """Parse a key file, the JSON from Google Cloud.
 
         Raises:
             InputError: it is none.
@@ -68,7 +68,7 @@ class ServiceAccountFlow:
     name: str = "service_account"
 
     async def obtain(self, client: OAuthClient, http: TokenHttp, person: object) -> Grant:  # noqa: ARG002 - needs nobody
-        """Ask for a token.
+        """Request a token.
 
         Raises:
             InputError: the provider does not allow this flow, or the secret is no key file.
@@ -78,7 +78,7 @@ class ServiceAccountFlow:
         return new_grant(self.name, client, http, await self._ask(client, http))
 
     async def refresh(self, client: OAuthClient, http: TokenHttp, grant: Grant) -> Grant:
-        """Ask again; there is no refresh token.
+        """Request another token; there is no refresh token.
 
         Raises:
             InputError: the secret is no key file.

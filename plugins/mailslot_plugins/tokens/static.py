@@ -1,4 +1,4 @@
-"""A token that is always the same, for tests and one-off scripts."""
+"""A constant token, for tests and one-off scripts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class StoredToken:
-    """Gives the token that was set as a slot's ``client_secret``, and is kept among its secrets.
+    """Returns the token that was set as a slot's ``client_secret``, and is stored in the vault.
 
     Args:
         read: returns it, None where none is set; it blocks.
@@ -25,7 +25,7 @@ class StoredToken:
         self._read = read
 
     async def token(self, *, force: bool = False) -> AccessToken:  # noqa: ARG002 - there is no other
-        """Give the token that is set now.
+        """Return the token that is set now.
 
         Raises:
             TokenError: none is set.

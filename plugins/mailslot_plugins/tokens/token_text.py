@@ -1,4 +1,4 @@
-"""The text in which another program hands over a token: the token alone, or JSON around it."""
+"""The text in which another program provides a token: the token alone, or JSON around it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that plugins bring: each is loaded once it is called, or everybody's help is asked for."""
+"""The commands of plugins: each is loaded when it is called, or when the help of all is asked for."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COMMANDS: Final = Group[Command]("mailslot.commands", noun="command", check=_is_
 
 
 class Commands(TyperGroup):
-    """All commands: those of `mailslot` itself, and those that are installed besides.
+    """All commands: the built-in ones, and those of plugins.
 
     Attributes:
         own: the names of the former, which no plugin takes.

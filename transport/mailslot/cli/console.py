@@ -1,4 +1,4 @@
-"""The terminal that a command writes to: one that can be written to in some way, whatever it is."""
+"""The standard streams: they can be written to, whatever they are."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ OUTPUT_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EB
 
 
 def make_console(*, soft_wrap: bool = False) -> Console:
-    """Return a console on standard output that shows words as they are: ``:a:`` is part of an address, no picture."""
+    """Return a console on standard output that prints text as it is: ``:a:`` is part of an address, no emoji."""
     from rich.console import Console  # noqa: PLC0415 - `--json` does without it
 
     return Console(emoji=False, soft_wrap=soft_wrap)
 
 
 def prepare_streams() -> None:
-    """Let every stream be there, and take letters that the terminal does not know by something like them."""
+    """Make sure that every stream exists, and replace characters that the terminal cannot encode."""
     codecs.register_error(_ERROR_HANDLER, _replace_unencodable)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         # Python knows no stream where whoever started the program closed its descriptor.
@@ -40,7 +40,7 @@ def prepare_streams() -> None:
 
 
 def flush_output() -> OSError | None:
-    """Return why not all that was printed could be written, and forget it; None where all of it was."""
+    """Flush standard output; return the error where it could not be written, and discard the rest."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -52,7 +52,7 @@ def flush_output() -> OSError | None:
 
 
 def print_error(sentence: str) -> None:
-    """Put a sentence on standard error, if there is anybody to read it."""
+    """Print a sentence on standard error, if there is anybody to read it."""
     with suppress(OSError):
         cast("TextIO", sys.stderr).write(f"{sentence}\n")
 

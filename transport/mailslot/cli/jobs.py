@@ -1,4 +1,4 @@
-"""``mailslot jobs``: the queue, the story of a job, and what a person can do about it."""
+"""``mailslot jobs``: the queue, the details of a job, and what a person can do about it."""
 
 from __future__ import annotations
 

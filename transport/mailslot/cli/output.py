@@ -1,4 +1,4 @@
-"""Files that a person asked for: written whole or not at all, and never over another by accident."""
+"""Output files that a person asked for: written whole or not at all, and never over another by accident."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class OutputError(MailError):
 
 
 def check_output(path: Path, *, force: bool) -> None:
-    """Refuse early what `write_output` would refuse in the end.
+    """Refuse early what `write_output` would refuse.
 
     Raises:
         OutputError: there is a folder, or a file that may not be written over.

@@ -94,7 +94,7 @@ async def _serve(
 
 
 def _announce(sentences: list[str]) -> None:
-    """Say something to whoever started the service: on a terminal not by the log, which others may read."""
+    """Print sentences to whoever started the service: on a terminal not by the log, which others may read."""
     for sentence in sentences:
         if sys.stderr.isatty():
             sys.stderr.write(f"{sentence}\n")
@@ -103,14 +103,14 @@ def _announce(sentences: list[str]) -> None:
 
 
 def _exit_after_timeout() -> None:
-    """See that the process ends in time, even if something in a thread hangs."""
+    """Make sure that the process ends in time, even if a thread hangs."""
     timer = threading.Timer(_EXIT_TIMEOUT, os._exit, (1,))
     timer.daemon = True
     timer.start()
 
 
 def _listener(address: str) -> socket.socket:
-    """Return a socket that listens where the person said.
+    """Return a listening socket.
 
     Raises:
         InputError: that is no address, or it cannot be listened to.

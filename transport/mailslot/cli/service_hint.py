@@ -1,4 +1,4 @@
-"""What a command says where nobody but commands delivers: that no service runs, and how one is started."""
+"""The hint that no service runs, for commands that leave work to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def warn_if_no_service(home: Path) -> None:
-    """Say on standard error, in one line, that no service runs and how it is started; nothing where one does.
+    """Print on standard error that no service runs and how to start it; nothing where one runs.
 
     Args:
         home: the home folder.

@@ -109,12 +109,12 @@ def _find(name: str) -> Slot | Section:
 
 
 def _absolute_path(text: str, key: Key | None) -> str:
-    """Return the text of a setting; a path as one that holds in any folder, since the service stands in another."""
+    """Return a setting's text; a path as an absolute one, since the service runs in another folder."""
     return str(Path(text).expanduser().absolute()) if text and key is not None and key.parse is path else text
 
 
 def _warn_about_secrets(assignments: list[str], keys: Mapping[str, Key]) -> None:
-    """Say that a secret was typed where others can see it: in the list of processes, and in the shell's history."""
+    """Warn about a secret that was typed where others can see it: the process list and the shell's history."""
     given = {key: text for key, _, text in (each.partition("=") for each in assignments) if text not in {"", "-"}}
     if seen := [key for key in given if key in SECRETS or (key in keys and keys[key].private)]:
         print_error(
@@ -124,7 +124,7 @@ def _warn_about_secrets(assignments: list[str], keys: Mapping[str, Key]) -> None
 
 
 def _texts(assignments: list[str]) -> dict[str, str]:
-    """Return what is to be set, by key, with what standard input holds."""
+    """Return the values by key, with what standard input contains."""
     pairs = [assignment.partition("=") for assignment in assignments]
     for key, equals, _ in pairs:
         if not equals:

@@ -1,4 +1,4 @@
-"""The person at the terminal, to whom a flow speaks."""
+"""The terminal as the `mailslot.oauth.flow.Person` of a sign-in."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Terminal:
         self._expires_at: float | None = None
 
     async def count_down(self) -> None:
-        """Show how long a code is still good for, until cancelled; only where a person looks."""
+        """Show how long a code is still valid, until cancelled; only on a terminal."""
         if not self._console.is_terminal:
             return
         with self._console.status("") as status:

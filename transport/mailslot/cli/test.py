@@ -1,4 +1,4 @@
-"""``mailslot test``: connection tests side by side, and what is to be done where one fails."""
+"""``mailslot test``: parallel connection tests, and advice where one fails."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def _test_all(
     send: bool,  # noqa: FBT001 - anyio.run passes by position
     on_stage: Callable[[str, StageResult], None],
 ) -> list[TestResult]:
-    """Test all records side by side, each once; its slots share the result."""
+    """Test all records in parallel, each once; its slots share the result."""
     from mailslot.diagnosis.connection_test import check_connection  # noqa: PLC0415 - httpx2 takes a while to import
     from mailslot.slots.connector import Connector  # noqa: PLC0415 - likewise
 
@@ -102,7 +102,7 @@ async def _test_all(
 
 
 def _first_slot(slot: Slot, slots: Sequence[Slot]) -> Slot:
-    """Return the first of `slots` that is a door to the same record."""
+    """Return the first of `slots` that has the same record."""
     return next(other for other in slots if other.record == slot.record)
 
 
@@ -123,7 +123,7 @@ def _language(records: Records, asked: str | None) -> str:
 
 
 class _Progress:
-    """What is shown while tests go on: a row for each stage, a column for each record."""
+    """The table shown while tests run: a row for each stage, a column for each record."""
 
     def __init__(self, slots: Sequence[Slot]) -> None:
         self._slots = slots
@@ -131,7 +131,7 @@ class _Progress:
         self._stages: dict[tuple[str, str], StageResult] = {}
 
     def update(self, record: str, stage: StageResult) -> None:
-        """Hear of a stage of a test."""
+        """Note the state of a stage."""
         self._stages[record, stage.name] = stage
 
     def render(self) -> RenderableType:
@@ -153,7 +153,7 @@ class _Progress:
 
 
 def _report(result: TestResult, language: str) -> str:
-    """Return what an administrator reads of a test: what to do first, what was said last."""
+    """Return the report of a test for an administrator."""
     from mailslot.diagnosis.catalogue import actor_name, explain, label  # noqa: PLC0415 - only where something is said
 
     explanation = explain(result.diagnosis, language)
@@ -190,14 +190,14 @@ def _line(stage: StageResult) -> str:
 
 
 def _proof_label(slot: Slot, result: TestResult) -> str:
-    """Return which label says what a test that passed proves."""
+    """Return the label that says what a passed test proves."""
     if any(stage.name == "send" for stage in result.stages):
         return "proof_send"
     return "proof_smtp" if slot.protocol == "SMTP" else "proof_pop"
 
 
 def _print_errors(results: Sequence[TestResult], language: str) -> None:
-    """Put the sentence of each failed test on standard error."""
+    """Print the sentence of each failed test on standard error."""
     from mailslot.diagnosis.catalogue import explain  # noqa: PLC0415 - only where something is said
 
     for result in results:

@@ -1,4 +1,4 @@
-"""``mailslot token get``, ``delete`` and ``status``."""
+"""``mailslot token``: get, delete, moved, rotate-key and status."""
 
 from __future__ import annotations
 

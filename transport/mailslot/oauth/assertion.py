@@ -1,4 +1,4 @@
-"""A signed assertion: the JWT by which an application proves who it is, or for whom it acts (RFC 7523 section 3)."""
+"""Signed assertions: the JWT that proves who an application is, or for whom it acts (RFC 7523 section 3)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def sign_assertion(
     header: Mapping[str, str] | None = None,
     claims: Mapping[str, str] | None = None,
 ) -> Secret:
-    """Return an assertion, which is good for one request: its ``jti`` is a new one each time.
+    """Return an assertion for one request; each has a new ``jti``.
 
     Args:
         key: the private key in PEM, unencrypted; for ``HS`` algorithms the secret itself.

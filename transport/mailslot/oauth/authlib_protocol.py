@@ -44,7 +44,7 @@ def authorization_url(
     code_verifier: str,
     parameters: Mapping[str, str],
 ) -> str:
-    """Return where a person signs in (RFC 6749 section 4.1.1), with the S256 challenge of PKCE (RFC 7636 section 4.2).
+    """Return the URL at which a person signs in (RFC 6749 section 4.1.1), with a PKCE S256 challenge (RFC 7636, 4.2).
 
     Args:
         endpoint: the authorization endpoint; a query of its own is kept.
@@ -70,12 +70,12 @@ def authorization_url(
 
 
 def encode_form(form: Mapping[str, str]) -> str:
-    """Return a form as a body; members that are empty are left out."""
+    """Return a form as a request body; empty members are left out."""
     return add_params_to_qs("", {name: value for name, value in form.items() if value})
 
 
 def authenticate_client(method: str, client_id: str, credential: str | None, body: str) -> tuple[str, dict[str, str]]:
-    """Return a form with what proves who asks, and its header (RFC 6749 sections 2.3.1 and 3.2.1; RFC 7523, 2.2).
+    """Return a form with the client authentication, and its header (RFC 6749, 2.3.1 and 3.2.1; RFC 7523, 2.2).
 
     Args:
         method: as in ``token_endpoint_auth_method`` (RFC 7591 section 2).
@@ -96,7 +96,7 @@ def authenticate_client(method: str, client_id: str, credential: str | None, bod
 
 
 def metadata_urls(issuer: str) -> list[str]:
-    """Return where an issuer's metadata may be, in the order to try (RFC 8414 sections 3.1 and 5).
+    """Return the URLs at which an issuer's metadata may be, in the order to try (RFC 8414 sections 3.1 and 5).
 
     The path goes behind the well-known one; only OpenID Connect's own documents may have it in front.
     """
@@ -110,6 +110,6 @@ def metadata_urls(issuer: str) -> list[str]:
 
 
 def token_endpoint_auth_methods(metadata: Mapping[str, object]) -> object:
-    """Return ``token_endpoint_auth_methods_supported``, or what counts where it is left out (RFC 8414 section 2)."""
+    """Return ``token_endpoint_auth_methods_supported``, or its default (RFC 8414 section 2)."""
     members: Any = rfc8414.AuthorizationServerMetadata(metadata)
     return members.token_endpoint_auth_methods_supported

@@ -1,4 +1,4 @@
-"""A token source made of an authlib client, for programs that have one already."""
+"""A token source made from an authlib client, for programs that already have one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class AuthlibClient(Protocol):
-    """What is needed of `authlib.integrations.httpx_client.AsyncOAuth2Client`."""
+    """The part of `authlib.integrations.httpx_client.AsyncOAuth2Client` that is used here."""
 
     token: Any
     metadata: dict[str, Any]
@@ -49,12 +49,12 @@ class AuthlibClient(Protocol):
 
 
 class AuthlibSource:
-    """The `mailslot.TokenSource` of an authlib client; on asyncio and trio.
+    """A `mailslot.TokenSource` on an authlib client, on asyncio and trio.
 
-    The client stays its owner's: its `token` is used until it is about to expire, refreshed under the client's own
-    lock, so that there is one refresh at a time whoever asks for it, and handed to its `update_token`. A refresh that
-    has begun is finished even where the caller is cancelled, so that no rotated refresh token is lost. Where
-    `update_token` raises, the new token is used from memory, and is offered to it again at the next `token`.
+    The client still belongs to the caller. Its `token` is used until it is about to expire, then refreshed under the
+    client's own lock, so that there is one refresh at a time, and passed to its `update_token`. A started refresh
+    is finished even if the caller is cancelled, so that no rotated refresh token is lost. Where `update_token` raises,
+    the new token is used from memory, and offered to `update_token` again at the next `token`.
 
     Args:
         client: an `AsyncOAuth2Client` with a `token_endpoint`, and either a `token` that has a refresh token or
@@ -68,7 +68,7 @@ class AuthlibSource:
         self._unsaved: dict[str, Any] | None = None  # by which names `update_token` is told what was before
 
     async def token(self, *, force: bool = False) -> AccessToken:
-        """Return an access token; a new one where the last one is about to expire.
+        """Return an access token; a new one where the current one is about to expire.
 
         Args:
             force: the mail server refused the last one. One that the client has got since then is returned as it is.
@@ -181,7 +181,7 @@ class AuthlibSource:
 
 
 def _access_token(token: Any) -> AccessToken | None:  # noqa: ANN401 - authlib is untyped
-    """Return the access token of authlib's dict; None where it is none that a mail server could be given."""
+    """Return the access token in authlib's dict; None where a mail server could not be given it."""
     value, expires_at = token.get("access_token"), token.get("expires_at")
     try:
         return AccessToken(value, expires_at) if isinstance(value, str) else None

@@ -1,4 +1,4 @@
-"""The certificate by which an application proves who it is: whether it can be used, and what is signed with it."""
+"""Client certificates: whether one can be used, and the assertions signed with its key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CURVES: Final = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES51
 
 
 def certificate_expiry(certificate: ClientCertificate) -> float:
-    """Check that a certificate and its key belong together, and return when the certificate ends.
+    """Check that a certificate and its key belong together, and return when the certificate expires.
 
     Returns:
         seconds since the epoch.
@@ -50,7 +50,7 @@ def certificate_expiry(certificate: ClientCertificate) -> float:
 
 
 def client_assertion(client: OAuthClient, certificate: ClientCertificate, url: str, *, now: float) -> Secret:
-    """Return what proves to an endpoint that the client has the key of its certificate (RFC 7523 section 2.2).
+    """Return an assertion that proves to an endpoint that the client has its certificate's key (RFC 7523 section 2.2).
 
     Args:
         client: who asks.
@@ -88,7 +88,7 @@ def _load(certificate: ClientCertificate) -> x509.Certificate:
 
 
 def _jws_algorithm(key: PublicKeyTypes, for_rsa: str) -> str:
-    """Return the JWS algorithm of a key (RFC 7518 section 3.1)."""
+    """Return the JWS algorithm for a key (RFC 7518 section 3.1)."""
     if isinstance(key, rsa.RSAPublicKey):
         return for_rsa
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _CURVES:

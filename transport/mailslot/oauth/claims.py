@@ -1,7 +1,7 @@
-"""A look into a token that is a JWT, without trusting it.
+"""The claims of a token that is a JWT, read without trusting them.
 
-Nothing here is verified: a token is the mail server's to judge. What it says about itself only tells which of the
-causes behind one refusal is the likely one, and who signed in.
+Nothing is verified here: the mail server judges the token. Its claims only help to tell which of several possible
+causes a refusal had, and who signed in.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _USER_CLAIMS: Final = ("upn", "preferred_username", "email", "unique_name", "use
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says about itself. Whatever it does not say is empty or None.
+    """The claims of a token. A claim that it does not have is empty or None.
 
     Attributes:
         issuer: ``iss``.
@@ -64,7 +64,7 @@ class Claims:
 
 
 class TokenMismatch(NamedTuple):
-    """What does not fit.
+    """What does not fit between a token and its use.
 
     Attributes:
         cause: an id of the catalogue.
@@ -76,7 +76,7 @@ class TokenMismatch(NamedTuple):
 
 
 def decode_claims(token: Secret | str | None) -> dict[str, object] | None:
-    """Return all claims of a token as they stand there, or None where it is no JWT that anybody can read."""
+    """Return all claims of a token, or None where it is no readable JWT."""
     text = token if isinstance(token, str) else "" if token is None else token.reveal()
     parts = text.split(".") if len(text) <= MAX_TOKEN else []
     if len(parts) != 3:
@@ -89,7 +89,7 @@ def decode_claims(token: Secret | str | None) -> dict[str, object] | None:
 
 
 def parse_claims(token: Secret | str | None) -> Claims | None:
-    """Return what a token says about itself, or None where it is no JWT that anybody but its audience can read."""
+    """Return the claims that matter here, or None where the token is no readable JWT."""
     members = decode_claims(token)
     if members is None:
         return None
@@ -107,10 +107,10 @@ def parse_claims(token: Secret | str | None) -> Claims | None:
 
 
 def missing_scopes(needed: Iterable[str], granted: Iterable[str]) -> tuple[str, ...]:
-    """Return what of `needed` is not in `granted`.
+    """Return the scopes of `needed` that are not in `granted`.
 
-    A scope counts as granted by its last part too, since Entra names a permission with and without its resource;
-    OpenID's own scopes and ``.default`` are never missed.
+    A scope also counts as granted by its last segment, since Entra names a permission with and without its resource.
+    OpenID's own scopes and ``.default`` never count as missing.
     """
     have = {part.casefold() for scope in granted for part in (scope, _last_segment(scope))}
     return tuple(
@@ -125,9 +125,9 @@ def missing_scopes(needed: Iterable[str], granted: Iterable[str]) -> tuple[str, 
 def find_mismatch(
     token: Secret | str, *, account: str, service: Service, scopes: Iterable[str]
 ) -> TokenMismatch | None:
-    """Say why a mail server may refuse a token, as far as the token itself tells.
+    """Return why a mail server may have refused a token, as far as its claims show.
 
-    Ask only after a refusal: an alias, or a shared mailbox, differs from whoever signed in and is accepted.
+    Call it only after a refusal: with an alias or a shared mailbox the account differs from the user, and is accepted.
 
     Args:
         token: the access token.
@@ -160,7 +160,7 @@ def find_mismatch(
 
 
 def _app_mismatch(claims: Claims, service: Service) -> TokenMismatch | None:
-    """An application's own token: its permissions are roles, and an administrator gives them."""
+    """Check an application's own token: its permissions are roles, which an administrator grants."""
     if not service.app_roles or set(service.app_roles) & set(claims.roles):
         return None
     return TokenMismatch(

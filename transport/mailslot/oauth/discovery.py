@@ -1,4 +1,4 @@
-"""Where a provider's endpoints are, asked of the provider itself (RFC 8414; OpenID Connect Discovery 1.0)."""
+"""Discovery: a provider's endpoints from its metadata (RFC 8414; OpenID Connect Discovery 1.0)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 async def discover(issuer: str, http: TokenHttp) -> Mapping[str, object]:
-    """Ask an issuer for its metadata.
+    """Fetch an issuer's metadata.
 
     Args:
         issuer: its identifier.
@@ -50,7 +50,7 @@ async def discover(issuer: str, http: TokenHttp) -> Mapping[str, object]:
 
 
 async def complete_provider(provider: Provider, http: TokenHttp) -> Provider:
-    """Return the provider with its endpoints known, by discovery where they are not.
+    """Return the provider with its endpoints, found by discovery where they are not known.
 
     Raises:
         InputError: the issuer is no address.
@@ -96,7 +96,7 @@ def _endpoint(metadata: Mapping[str, object], name: str, issuer: str) -> str | N
 
 
 def _client_authentication(metadata: Mapping[str, object]) -> ClientAuthentication:
-    """Return how a client with a secret proves itself: the first of ours that the server takes."""
+    """Return how a client with a secret authenticates: the first of our methods that the server supports."""
     offered = token_endpoint_auth_methods(metadata)
     known = cast("list[object]", offered) if isinstance(offered, list) else []
     return next((method for method in get_args(ClientAuthentication) if method in known), "client_secret_basic")

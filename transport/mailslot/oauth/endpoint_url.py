@@ -1,4 +1,4 @@
-"""Which addresses a token, a code or a secret may be sent to."""
+"""Checks of endpoint URLs: where a token, a code or a secret may be sent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check_endpoint_url(url: str, name: str, *, issuer: bool = False) -> None:
-    """Refuse an address that cannot be an OAuth endpoint.
+    """Refuse a URL that cannot be an OAuth endpoint.
 
     Args:
         url: what is to be one: https, or http on a loopback address.
@@ -29,7 +29,7 @@ def check_endpoint_url(url: str, name: str, *, issuer: bool = False) -> None:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether an address is on this machine itself, by its name or by the address it is given as."""
+    """Whether a URL names this machine: ``localhost`` or a loopback address."""
     host = urlsplit(url).hostname or ""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -38,12 +38,12 @@ def is_loopback(url: str) -> bool:
 
 
 def host_of(url: str) -> str:
-    """Return the host and port of an address that was checked, as they stand in it."""
+    """Return host and port of a checked URL, as they are written in it."""
     return urlsplit(url).netloc
 
 
 def origin_of(url: str) -> str:
-    """Return scheme, host and port of an address that was checked, so that texts can be compared (RFC 6454, 6.2)."""
+    """Return scheme, host and port of a checked URL in one spelling, for comparison (RFC 6454, 6.2)."""
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     usual = {"https": 443, "http": 80}.get(parts.scheme)

@@ -1,8 +1,8 @@
-"""The token source of a record: its access token, renewed in time, once, and never lost.
+"""The token source of a record: its access token, refreshed in time, by one task at a time, and never lost.
 
-Renewal is a transaction: lock over all tasks and processes, read again, adopt what another has written, else renew,
-write, and only then use. Where the provider gives a new renewal token for each old one, an answer that is lost loses
-the grant; so a request, once sent, is finished and written down even if the caller is cancelled.
+A refresh is a transaction: lock over all tasks and processes, load again, adopt what another process has stored, else
+refresh, save, and only then use. Where the provider rotates refresh tokens, a lost response loses the grant. So a
+request, once sent, is finished and its result saved even if the caller is cancelled.
 """
 
 from __future__ import annotations
@@ -113,9 +113,9 @@ class GrantSource(Generic[P]):
         self._unsaved = unsaved
 
     async def token(self, *, force: bool = False, ignore_backoff: bool = False) -> AccessToken:
-        """Give the access token; renewed first where it ends soon, or where it was refused.
+        """Return the access token; refreshed first where it expires soon, or where a server refused it.
 
-        A token that has not ended is given even if it could not be renewed.
+        A token that has not expired is returned even if it could not be refreshed.
 
         Args:
             force: a mail server refused the token given last. One that another task or process has obtained since
@@ -144,7 +144,7 @@ class GrantSource(Generic[P]):
             return self._access_token(grant)
 
     async def refresh_if_idle(self) -> bool:
-        """Renew a grant that was not used for a week, lest it die of disuse; for a service to call now and then.
+        """Refresh a grant that was not used for a week, lest it expire of disuse; call it from time to time.
 
         Returns:
             whether that was due.
@@ -159,7 +159,7 @@ class GrantSource(Generic[P]):
         return True
 
     async def obtain(self, person: P) -> Grant:
-        """Obtain a new grant, and keep it in the place of the old one.
+        """Obtain a new grant and store it in place of the old one.
 
         Args:
             person: whoever signs in.
@@ -174,11 +174,11 @@ class GrantSource(Generic[P]):
         )
 
     async def forget(self) -> None:
-        """Delete the grant here, and tell the provider; see `delete`."""
+        """Delete the grant, and revoke it at the provider; see `delete`."""
         await self.delete()
 
     async def delete(self) -> Revocation:
-        """Revoke the grant at the provider where it can be, and delete it here in any case.
+        """Revoke the grant at the provider if possible, and delete it here in any case.
 
         Returns:
             whether the provider was told.
@@ -202,7 +202,7 @@ class GrantSource(Generic[P]):
                 await shielded(self._delete_stored)
 
     async def _load(self) -> Grant | None:
-        """Return what is on disk; where that cannot be read, what should be there, if that is known."""
+        """Return the stored grant; where it cannot be read, the one that should be stored, if it is known."""
         try:
             return await self._store.load()
         except MailError:
@@ -247,7 +247,7 @@ class GrantSource(Generic[P]):
         return grant.refresh_token is not None and age >= MAX_IDLE
 
     async def _refresh_if_due(self, refused: Secret | None, *, ignore_backoff: bool) -> Grant:
-        """Under the lock: write what is still to be written, adopt what another wrote, or renew."""
+        """Under the lock: save what is unsaved, adopt what another process stored, or refresh."""
         self._stored = await self._load()
         grant = self._newest(self._stored)
         if self._unsaved is not None:
@@ -269,7 +269,7 @@ class GrantSource(Generic[P]):
         return await self._refresh(grant, replace(grant, forced=grant.forced + 1 if forced else 0))
 
     async def _refresh(self, grant: Grant, requested: Grant) -> Grant:
-        """Under the lock: ask the provider.
+        """Under the lock: ask the provider for a new access token.
 
         Where it says for the first time that it does not know the refresh token, it is asked once more.
         """
@@ -359,7 +359,7 @@ class GrantSource(Generic[P]):
             self._timings = dict([*latest, (grant.access_token, timing)])
 
     async def _save(self, grant: Grant) -> None:
-        """Under the lock: write; what the disk does not take stays in memory, and is written when it can be."""
+        """Under the lock: save the grant; where that fails, keep it in memory and save it as soon as possible."""
         try:
             await self._store.save(grant)
         except MailError as error:
@@ -385,11 +385,11 @@ class GrantSource(Generic[P]):
         await self._store.delete()
 
     def _relevant_failure(self, grant: Grant) -> RefreshFailure | None:
-        """Return why the last refresh failed, where that was under the settings of now."""
+        """Return why the last refresh failed, if that was under the current settings."""
         return grant.failure if grant.settings == self._settings_digest else None
 
     async def _note_failure(self, error: TokenError) -> None:
-        """Under the lock: note why a renewal failed. No token is dropped."""
+        """Under the lock: store why a refresh failed. No token is dropped."""
         logger.warning("%s: the token could not be renewed (%s): %s", self._record, error.cause, error)
         await self._save_failure(self._backoff.next_failure(self._relevant_failure(self._newest(self._stored)), error))
 
@@ -399,9 +399,9 @@ class GrantSource(Generic[P]):
 
 
 def settings_digest(client: OAuthClient, flow: str) -> str:
-    """Return a digest of what a renewal depends on, secrets included, so it is kept in the vault only.
+    """Return a digest of the settings that a refresh depends on, secrets included; it is stored in the vault only.
 
-    A failure that was remembered counts until this changes.
+    A stored failure counts until the digest changes.
     """
     secrets = [client.client_secret, client.certificate.key if client.certificate is not None else None]
     endpoints = client.provider.endpoints

@@ -1,4 +1,4 @@
-"""How a grant is doing: whether it works, until when, and who has to do what about it."""
+"""The health of a grant: whether it works, until when, and who has to act."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _OBTAIN_AGAIN: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class TokenSettings:
-    """What the settings say of a record's token.
+    """The settings that a token's health depends on.
 
     Attributes:
         account: the mailbox that it is for; None where it is not set.
@@ -66,7 +66,7 @@ class TokenSettings:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How a grant is doing. Times are seconds since the epoch.
+    """The health of a grant. Times are seconds since the epoch.
 
     Attributes:
         state: ``ok``; ``expiring``: it will end, or has ended, unless somebody acts or a fault passes;
@@ -102,7 +102,7 @@ class Health:
 
 
 def token_line(grant: Grant | None) -> Literal["Not Retrieved", "Retrieved"]:
-    """Return what the panel shows; what was authorised but not yet fetched is not retrieved."""
+    """Return the token line of the panel; a token that was authorised but not yet fetched is not retrieved."""
     return "Not Retrieved" if grant is None or grant.access_token is None else "Retrieved"
 
 
@@ -114,7 +114,7 @@ def health(
     *,
     store_error: MailError | None = None,
 ) -> Health:
-    """Say how a grant is doing.
+    """Return the health of a grant.
 
     Args:
         grant: the grant; None where there is none, or where it cannot be read.
@@ -182,7 +182,7 @@ def _state(
 
 
 def _failure(grant: Grant, settings: TokenSettings, provider: Provider, now: float) -> RefreshFailure | None:
-    """Return why a renewal under these settings failed, or would; None where nothing is known against it."""
+    """Return why a refresh under these settings failed, or would fail; None where nothing is known against it."""
     refusal = copied_home_error(grant, settings.location)
     if refusal is None and settings.digest is not None:
         refusal = origin_mismatch(grant, provider)
@@ -230,7 +230,7 @@ def _renewal_days_left(grant: Grant, settings: TokenSettings, provider: Provider
 
 
 def _looks_like_testing(grant: Grant, provider: Provider) -> bool:
-    """Whether the grant died as those of an application in Testing do: that many days after the sign-in."""
+    """Whether the grant expired as those of an application in Testing do: that many days after the sign-in."""
     days, failure = provider.quirks.testing_days, grant.failure
     if days is None or failure is None or failure.cause != "token_update_failed":
         return False

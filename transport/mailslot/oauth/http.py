@@ -1,4 +1,4 @@
-"""HTTP with a token service, under rules that nothing it answers can break.
+"""The HTTP client for token services, with bounds that no response can break.
 
 Addresses are https, or http on a loopback address and then past any proxy. No redirect is followed, no cookie kept,
 no body read beyond 64 KiB, and nothing but JSON is understood.
@@ -42,7 +42,7 @@ _NOTABLE_SKEW: Final = 60.0  # below it, no token service refuses an assertion f
 
 
 class TokenHttp:
-    """An HTTP client for token services; entered with ``async with``.
+    """An HTTP client for token services; use it with ``async with``.
 
     Args:
         ca_file: certificate authorities in PEM that are trusted besides the system's.
@@ -118,7 +118,7 @@ class TokenHttp:
         return await self._exchange(url, None)
 
     async def _exchange(self, url: str, request: TokenRequest | None) -> TokenServiceResponse:
-        """Post a request, or get a document where there is none."""
+        """Send a POST request, or a GET request where `request` is None."""
         method, content = ("GET", None) if request is None else ("POST", request.body)
         headers = {"Accept": "application/json", "Accept-Encoding": "identity", **(request.headers if request else {})}
         host = host_of(url)
@@ -187,7 +187,7 @@ def _http_client(context: ssl.SSLContext, timeout: float, *, trust_env: bool) ->
 
 
 async def _read_body(response: httpx2.Response, host: str, body: bytearray) -> None:
-    """Append to `body` what comes, as long as it comes."""
+    """Append the response's body to `body` as it arrives."""
     with anyio.CancelScope() as scope:
         async for octets in response.aiter_raw():
             body += octets
@@ -213,7 +213,7 @@ def _http_date(value: str | None) -> float | None:
 
 
 def _retry_after(value: str | None, now: float) -> float | None:
-    """Return the seconds to wait by ``Retry-After``: a number or a date (RFC 9110 section 10.2.3)."""
+    """Return the seconds in ``Retry-After``: a number or a date (RFC 9110 section 10.2.3)."""
     if value is None:
         return None
     if value.isascii() and value.isdigit():

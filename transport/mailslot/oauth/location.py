@@ -34,7 +34,7 @@ _MAX_OCTETS: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a home folder is. What names a device is hashed.
+    """Where a home folder is. Identifiers of the device are hashed.
 
     Attributes:
         hardware: what the device's parts are called; empty where it does not tell.
@@ -50,7 +50,7 @@ class Location:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Return the location that `dataclasses.asdict` gave, after JSON.
+        """Return the location from what `dataclasses.asdict` gave, after JSON.
 
         Raises:
             KeyError: it is none.
@@ -58,7 +58,7 @@ class Location:
         return cls(tuple(values["hardware"]), values["system"], values["path"], values["changed"])
 
     def is_copy_of(self, other: Location) -> bool:
-        """Whether what is here is a copy of what was there, as far as can be told."""
+        """Whether this home folder is a copy of the other one, as far as can be told."""
         if self.hardware and other.hardware:
             same_device = not set(self.hardware).isdisjoint(other.hardware)
             if not same_device:
@@ -71,7 +71,7 @@ class Location:
 
 
 def locate(lock_file: Path, root: Path = Path("/")) -> Location:
-    """Return where a lock file is. It blocks: call it in a thread.
+    """Return the location of a lock file. It blocks: call it in a thread.
 
     Args:
         lock_file: the file.

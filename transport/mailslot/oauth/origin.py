@@ -1,6 +1,6 @@
-"""Where a grant came from: no token of it goes to another service, whatever the settings name later.
+"""The origin of a grant: its tokens go to no other service, whatever the settings name later.
 
-Whoever may change settings could else name a token endpoint of their own, and be sent what is kept.
+Otherwise anybody who may change settings could name a token endpoint of their own and receive the stored tokens.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ UNKNOWN_ORIGIN: Final = ""
 
 
 def bind_origin(grant: Grant, provider: Provider) -> Grant:
-    """Return a new grant with the origins of the provider that gave it, whose endpoints are known."""
+    """Return a new grant with the origins of the provider that gave it."""
     token, revocation = provider.endpoints.token, provider.endpoints.revocation
     return replace(
         grant,
@@ -32,8 +32,8 @@ def bind_origin(grant: Grant, provider: Provider) -> Grant:
 def resolve_origin(grant: Grant, settings_digest: str) -> Grant:
     """Return a grant as it may be used under settings with this digest.
 
-    One from before origins were kept is the provider's under the settings that it was last used with, and nobody's
-    under others.
+    A grant that was stored without an origin belongs to the provider of the settings that it was last used with; under
+    other settings its origin is unknown.
     """
     return (
         replace(grant, token_origin=UNKNOWN_ORIGIN)
@@ -43,7 +43,7 @@ def resolve_origin(grant: Grant, settings_digest: str) -> Grant:
 
 
 def origin_mismatch(grant: Grant, provider: Provider) -> TokenError | None:
-    """Return why a provider is not asked to renew a grant; None where it may be, or is still to be discovered."""
+    """Return the error for refreshing a grant at another service than its origin; None where it may be refreshed."""
     if grant.token_origin is None or not provider.endpoints.token:
         return None
     named = origin_of(provider.endpoints.token)
@@ -57,7 +57,7 @@ def origin_mismatch(grant: Grant, provider: Provider) -> TokenError | None:
 
 
 def revocation_mismatch(grant: Grant, provider: Provider) -> str:
-    """Return why a grant is not given up at a provider's revocation endpoint, in one sentence; empty where it is.
+    """Return in one sentence why a grant must not be revoked at a provider's endpoint; empty where it may be.
 
     The service that gave it may always be told, and the revocation endpoint that was known then.
     """

@@ -1,4 +1,4 @@
-"""``providers.toml``, read and checked: whatever is wrong in it is a fault of ours, and a `ValueError`."""
+"""``providers.toml``, parsed and checked. An error in it is a fault of ours, and a `ValueError`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _AUTHENTICATIONS: Final[Mapping[str, ClientAuthentication]] = {name: name for na
 
 @cache
 def presets() -> Mapping[str, Provider]:
-    """Return the providers that are known, by id. They are read and checked once."""
+    """Return the known providers by id. They are parsed and checked once."""
     return parse_presets(files("mailslot.oauth").joinpath("providers.toml").read_text("utf-8"))
 
 
 def preset(name: str) -> Provider:
-    """Return a provider that is known, by its id, its name or another name of it, in any case.
+    """Return a known provider by its id, its name or an alias, in any case.
 
     Raises:
         InputError: it is not.
@@ -41,7 +41,7 @@ def preset(name: str) -> Provider:
 
 
 def parse_presets(text: str) -> Mapping[str, Provider]:
-    """Return the providers in a file's text, by id.
+    """Return the providers in the text of a file, by id.
 
     Raises:
         ValueError: a key is not known or missing, a value is of the wrong type, an address cannot be used, a fact
@@ -116,7 +116,7 @@ class _Table:
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `base` with what `over` says again; tables are merged, all else is replaced."""
+    """Return `base` updated by `over`; tables are merged, all other values replaced."""
     merged = dict(base)
     for key, value in over.items():
         both_tables = isinstance(value, dict) and isinstance(merged.get(key), dict)
@@ -216,7 +216,7 @@ def _quirks(table: _Table) -> Quirks:
 
 
 def _fact_names(values: Mapping[str, Any]) -> set[str]:
-    """Return the names of all facts that want a source."""
+    """Return the names of all facts that need a source."""
     groups = {"endpoints", "smtp", "pop", "imap", "limits", "quirks"}
     inner = {f"{group}.{key}" for group in groups & set(values) for key in values[group]}
     return inner | (set(values) & {"flows", "refused_flows", "registration", "tenant"})

@@ -1,4 +1,4 @@
-"""How often a refresh is tried at once, and with which refresh token."""
+"""The attempts of one refresh: how often it is tried at once, and with which refresh token."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RETRY_WINDOW: Final = 60.0
 
 
 class RefreshAttempts:
-    """One refresh, in as many requests as it takes.
+    """One refresh, with as many requests as it takes.
 
     Args:
         request: makes one request, with the refresh token of the grant that it is given.
@@ -75,5 +75,5 @@ class RefreshAttempts:
 
 
 def is_invalid_grant(error: TokenServiceError) -> bool:
-    """Whether the provider says that it does not know the refresh token, or knows it no longer."""
+    """Whether the provider says that it does not know the refresh token, or no longer."""
     return error.remedy is Remedy.NEW_GRANT and error.error in {"invalid_grant", None}

@@ -1,9 +1,10 @@
-"""What is remembered of refreshes that failed, so that nobody hammers a provider with what it has refused.
+"""Backoff after failed refreshes, so that no provider is asked again and again for what it has refused.
 
-A provider that says once that it does not know the refresh token may have a fault of its own, so it is asked again a
-few seconds later. Only then is the grant called dead; and as providers recover and administrators act without telling
-this device, whoever needs the token has it asked for once an hour, for some days. Asking again with a refresh token
-that was refused does no harm: it is none that was used, and a provider that had ended the grant has ended it already.
+A provider that once says that it does not know the refresh token may have a fault of its own, so it is asked again a
+few seconds later. Only then does the grant count as dead. Since providers recover, and administrators act without
+telling this device, the provider is then asked once an hour for some days, whenever the token is needed. That does no
+harm: the refused refresh token was never used successfully, and a provider that ends grants for such a request has
+ended this one already.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ MAX_REFUSALS: Final = 72
 
 
 class RefreshBackoff:
-    """What one token source knows of its failures; what others must know is in the grant.
+    """The backoff of one token source; what other processes must know is in the grant.
 
     Args:
         clocks: the device's clocks.
@@ -43,7 +44,7 @@ class RefreshBackoff:
         self._pause: tuple[RefreshFailure, float] | None = None
 
     def next_failure(self, earlier: RefreshFailure | None, error: TokenError) -> RefreshFailure:
-        """Return what is to be kept of a failed refresh.
+        """Return the failure to store after a refresh has failed.
 
         Args:
             earlier: the failure before, under the same settings; None where there was none.
@@ -59,7 +60,7 @@ class RefreshBackoff:
         )
 
     def unconfirmed_failure(self, error: TokenServiceError) -> RefreshFailure:
-        """Return what is to be kept while the provider is not asked yet whether it means its refusal."""
+        """Return the failure to store after a first refusal, which is still to be confirmed."""
         now = self._clocks.wall()
         sentence = "The token service refused to renew the token. It is asked once more, in case that was a mistake."
         failure = RefreshFailure(
@@ -68,7 +69,7 @@ class RefreshBackoff:
         return self._start_pause(failure, CONFIRM_AFTER)
 
     def remaining(self, failure: RefreshFailure) -> float:
-        """Return for how many seconds a failure forbids to ask; infinity where only a person may have it asked."""
+        """Return the seconds until the provider may be asked again; infinity where only a person may have it asked."""
         if self._pause is None or self._pause[0] != failure:
             if failure.retry_at is None and failure.refusals > MAX_REFUSALS:
                 return math.inf
@@ -76,7 +77,7 @@ class RefreshBackoff:
         return max(self._pause[1] - self._clocks.monotonic(), 0.0) if self._pause else 0.0
 
     def remembered_error(self, grant: Grant, settings: str) -> TokenError | None:
-        """Return why it makes no sense to ask the provider now; None where it does.
+        """Return the stored failure as an error while the provider must not be asked; None where it may be asked.
 
         Args:
             grant: the grant.

@@ -1,4 +1,4 @@
-"""Renewal by the refresh token, the same for every flow in which a person signs in (RFC 6749 section 6)."""
+"""Refreshing with a refresh token, the same for every flow in which a person signs in (RFC 6749 section 6)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class RefreshTokenFlow:
-    """A flow whose grants are renewed by their refresh tokens."""
+    """The base of flows whose grants are refreshed with a refresh token."""
 
     async def refresh(self, client: OAuthClient, http: TokenHttp, grant: Grant) -> Grant:
         """Return the grant with a new access token, and with the new refresh token where one came.

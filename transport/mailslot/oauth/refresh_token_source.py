@@ -1,4 +1,4 @@
-"""A token source made of a refresh token, for programs that keep their tokens themselves."""
+"""A token source made from a refresh token, for programs that store their tokens themselves."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class RefreshTokenSource:
 
 
 class _RefreshOnlyFlow(RefreshTokenFlow):
-    """Only refreshes: whoever has the refresh token has signed in elsewhere."""
+    """A flow that only refreshes: the refresh token was obtained elsewhere."""
 
     name = "refresh_token"
 
@@ -124,7 +124,7 @@ class _RefreshOnlyFlow(RefreshTokenFlow):
 
 
 class _MemoryStore:
-    """A `mailslot.oauth.grant.GrantStore` in memory, which hands each new refresh token to its owner first."""
+    """A `mailslot.oauth.grant.GrantStore` in memory that passes each new refresh token to its owner first."""
 
     def __init__(self, grant: Grant, on_rotation: Callable[[Secret], Awaitable[None]] | None) -> None:
         self._grant: Grant | None = grant

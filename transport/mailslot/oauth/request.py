@@ -1,4 +1,4 @@
-"""A request to a token service: its form, and how the application proves who it is.
+"""A request to a token service: its form, and the client authentication.
 
 RFC 6749 sections 2.3 and 4 to 6, RFC 7009 section 2.1, RFC 7523 section 2.2, RFC 8628 sections 3.1 and 3.4.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """What is sent.
+    """A request that is ready to be sent.
 
     Attributes:
         body: the form, encoded.
@@ -36,7 +36,7 @@ class TokenRequest:
 def prepare_request(
     url: str, form: Mapping[str, str | Secret], client: OAuthClient | None, *, now: float
 ) -> TokenRequest:
-    """Return a request, with the client's proof: by certificate, else by secret, else just its name (RFC 6749, 3.2.1).
+    """Return a request with the client authentication: certificate, secret, or client id alone (RFC 6749, 3.2.1).
 
     Args:
         url: the endpoint, which an assertion is for.
@@ -63,7 +63,7 @@ def prepare_request(
 
 
 def _client_credential(client: OAuthClient, url: str, *, now: float) -> tuple[str, Secret | None]:
-    """Return by which method a client proves who it is, and the secret or the assertion by which it does."""
+    """Return the authentication method of a client, and its secret or assertion."""
     method, secret = client.provider.quirks.client_authentication, client.client_secret
     if client.certificate is not None:
         from mailslot.oauth.certificate import client_assertion  # noqa: PLC0415 - 40 ms, and few have a certificate

@@ -1,4 +1,4 @@
-"""What is in a body: a JSON object, or a page that no token service writes."""
+"""The body of a response: a JSON object, or a page that no token service sends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REFRESH_TOKEN: Final = re.compile(rb'"refresh_token"\s{0,8}:\s{0,8}("(?:[^"\\]|
 
 
 def parse_json_object(body: bytes) -> dict[str, object] | None:
-    """Return the members of the JSON object in a body; None where it holds none, whatever it holds."""
+    """Return the members of the JSON object in a body; None where it contains none."""
     try:
         found: object = json.loads(body, parse_constant=_reject_constant)
     except (ValueError, RecursionError):
@@ -27,9 +27,9 @@ def parse_json_object(body: bytes) -> dict[str, object] | None:
 
 
 def find_refresh_token(body: bytes) -> Secret | None:
-    """Return the refresh token in a body that is cut off, or holds no JSON for another reason; None where none is seen.
+    """Return the refresh token in a body that is cut off or is no JSON for another reason; None where none is found.
 
-    A provider that gives a new one each time has taken the old one back by then.
+    A provider that rotates refresh tokens has revoked the old one by then.
     """
     try:
         found: object = json.loads(match[1]) if (match := _REFRESH_TOKEN.search(body)) else None
@@ -39,7 +39,7 @@ def find_refresh_token(body: bytes) -> Secret | None:
 
 
 def reject_foreign_page(status: int, headers: Mapping[str, str], body: bytes, host: str) -> None:
-    """Refuse what somebody answered who is not the token service: a captive portal, a proxy, a web server.
+    """Refuse a response that is not the token service's: from a captive portal, a proxy or another web server.
 
     Raises:
         TokenServiceError: cause `token_service_unreachable` for a redirect, `not_a_token_service` for a page.

@@ -1,4 +1,4 @@
-"""Giving tokens up at the provider (RFC 7009)."""
+"""Token revocation at the provider (RFC 7009)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TIMEOUT: Final = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """How giving up a grant went.
+    """The result of revoking a grant.
 
     Attributes:
         told: whether the provider was told, and took note.
@@ -34,11 +34,10 @@ class Revocation:
 
 
 async def revoke(grant: Grant, client: OAuthClient, http: TokenHttp) -> Revocation:
-    """Tell the provider that a grant is given up: its renewal tokens first, then its access token.
+    """Revoke a grant at the provider: its refresh tokens first, then its access token.
 
-    Another service than the one that gave it, or was known for giving it up then, is not told.
-
-    Providers end what came of a renewal token with it (RFC 7009 section 2.1), so the first answer counts.
+    Only the service that gave the grant is told, or the one that was known for revoking it then. Providers revoke all
+    tokens of a grant with its refresh token (RFC 7009 section 2.1), so the first response counts.
     """
     name = client.provider.name
     endpoint = client.provider.endpoints.revocation

@@ -1,7 +1,7 @@
-"""How old a token is and how long it lasts, on a clock that nobody can set.
+"""The age and lifetime of tokens, and backoff delays, on a clock that nobody can set.
 
-A device's wall clock may be wrong, and may jump; many devices start in 1970. A running process therefore counts on
-the steady clock from the moment it asked for a token. The wall clock is only for what another process wrote down.
+A device's wall clock may be wrong, and may jump; many devices start in 1970. So a running process counts on the
+monotonic clock from the time of its request. The wall clock is used only for what another process has stored.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True)
 class TokenTiming:
-    """What is known of an access token's age, in seconds on the steady clock.
+    """What is known of an access token's age, in seconds on the monotonic clock.
 
     Attributes:
         issued: when it was asked for; minus infinity where its age is not known.
@@ -80,7 +80,7 @@ class TokenTiming:
 
     @classmethod
     def from_lifetime(cls, issued: float, lifetime: float | None, random: float) -> TokenTiming:
-        """Return the timing of a token.
+        """Return the timing of a token from its lifetime.
 
         Args:
             issued: when it was asked for, on the steady clock.
@@ -94,17 +94,17 @@ class TokenTiming:
 
     @classmethod
     def unknown(cls) -> TokenTiming:
-        """Return the timing of a token that may be of any age: it is renewed, and used where that fails."""
+        """Return the timing of a token of unknown age: it is refreshed, and used where that fails."""
         return cls(-math.inf, -math.inf, math.inf)
 
 
 def lifetime(grant: Grant) -> float | None:
-    """Return how long the grant's access token lasts from its beginning, in seconds; None where not known."""
+    """Return the lifetime of the grant's access token in seconds; None where it is not known."""
     return None if grant.expires_at is None else grant.expires_at - grant.renewed_at
 
 
 def timing_of_stored(grant: Grant, clocks: Clocks, skew: float, random: float) -> TokenTiming:
-    """Return the timing of a token that another process wrote down, by the wall clock.
+    """Return the timing of a token that another process has stored, by the wall clock.
 
     Args:
         grant: the grant.
@@ -121,7 +121,7 @@ def timing_of_stored(grant: Grant, clocks: Clocks, skew: float, random: float) -
 
 
 def remaining_backoff(failure: RefreshFailure, clocks: Clocks, random: float) -> float:
-    """Return for how many seconds a failure that another process wrote down still forbids to ask again.
+    """Return the seconds for which a failure that another process has stored still forbids a request.
 
     Args:
         failure: the failure.
@@ -138,7 +138,7 @@ def remaining_backoff(failure: RefreshFailure, clocks: Clocks, random: float) ->
 
 
 def next_backoff(earlier: RefreshFailure | None, retry_after: float | None, random: float) -> float:
-    """Return how many seconds to wait after a passing failure: twice as long each time, give or take a quarter.
+    """Return the delay in seconds after a temporary failure: doubled each time, give or take a quarter.
 
     Args:
         earlier: the failure before, if that was a passing one too.
@@ -151,7 +151,7 @@ def next_backoff(earlier: RefreshFailure | None, retry_after: float | None, rand
 
 
 def forced_refresh_age(forced: int) -> float:
-    """Return how old a refused token must be to be renewed, in seconds.
+    """Return how old a token that a mail server refused must be before it is refreshed, in seconds.
 
     Args:
         forced: how many renewals in a row there were because a token was refused. After the first, a new token has

@@ -1,8 +1,8 @@
-"""What a token service's refusal means: whose matter it is, and whether another try makes sense.
+"""What an error response of a token service means: its cause, and what helps.
 
-``error`` decides (RFC 6749 section 5.2; entra-docs reference-error-codes.md: "should be used to react to errors");
-Entra's number, and a few texts of Google's, only say which of the matters behind one ``error`` it is. What stands in
-no table is an administrator's.
+``error`` decides (RFC 6749 section 5.2; entra-docs reference-error-codes.md: "should be used to react to errors").
+Entra's AADSTS codes, and a few descriptions of Google's, only tell apart the causes behind one ``error``. Whatever
+stands in no table is for the administrator.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Remedy(Enum):
 
 
 class TokenServiceError(TokenError):
-    """The token service refused, could not be reached, or answered with what is no answer.
+    """The token service refused, could not be reached, or sent a response that cannot be used.
 
     Attributes:
         remedy: what helps.
@@ -219,7 +219,7 @@ _BY_ERROR: Final[Mapping[tuple[str, str | None], str]] = {
 
 
 def classify_error(response: TokenServiceResponse, grant_type: str = "") -> TokenServiceError:
-    """Return the error that an answer which is no success stands for.
+    """Return the error for a response that is no success.
 
     Args:
         response: what came; with a status of 2xx, one whose body is a refusal all the same.
@@ -253,7 +253,7 @@ def classify_error(response: TokenServiceResponse, grant_type: str = "") -> Toke
 
 
 def shorten(value: object, most: int = 300) -> str:
-    """Return somebody else's words on one line, without what could act on a terminal, cut to `most` characters."""
+    """Return foreign text on one line, without control characters, cut to `most` characters."""
     text = "".join(c if c.isprintable() else " " for c in value[: 4 * most]) if isinstance(value, str) else ""
     text = " ".join(text.split())
     return text if len(text) <= most else text[: most - 1] + "…"
@@ -279,7 +279,7 @@ def _meaning(
 
 
 def _is_empty_refusal(response: TokenServiceResponse) -> bool:
-    """Whether an answer says that the request is refused, and nothing else."""
+    """Whether a response says nothing but that the request is refused."""
     return response.status == 400 and response.json is None
 
 
@@ -299,14 +299,14 @@ def _clock_explains(skew: float | None, error: str | None, description: str) -> 
 
 
 def _refined_meaning(error: str | None, description: str, codes: tuple[int, ...]) -> ErrorMeaning | None:
-    """Return what a number or a text adds to ``error``."""
+    """Return what an AADSTS code or a description adds to ``error``."""
     by_number = [AADSTS_CODES[number] for number in codes if number in AADSTS_CODES]
     by_text = [added for of, fragment, added in DESCRIPTIONS if error == of and fragment in description.lower()]
     return next(iter(by_number + by_text), None)
 
 
 def _invalid_grant(grant_type: str, description: str) -> tuple[str, Remedy]:
-    """Return what is wrong with the grant: a code, an assertion, or a renewal token (RFC 6749 section 5.2)."""
+    """Return what is wrong with the grant: a code, an assertion, or a refresh token (RFC 6749 section 5.2)."""
     if grant_type in {"authorization_code", DEVICE_CODE_GRANT}:
         return "token_not_retrieved", Remedy.NEW_GRANT
     if grant_type == JWT_BEARER_GRANT:

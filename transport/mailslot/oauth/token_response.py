@@ -1,4 +1,4 @@
-"""The token endpoint's answer (RFC 6749 section 5), and the grant made of it."""
+"""The response of a token endpoint (RFC 6749 section 5), and the grant made from it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_LIFETIME: Final = 366 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class TokenResponse:
-    """A successful answer, checked.
+    """A successful response, checked.
 
     Attributes:
         access_token: the access token; a bearer token that a header may hold.
@@ -52,7 +52,7 @@ async def request_token(
     *,
     scopes: Sequence[str] | None = None,
 ) -> TokenResponse:
-    """Ask the provider's token endpoint.
+    """Request a token from the provider's token endpoint.
 
     Args:
         client: who asks.
@@ -75,7 +75,7 @@ async def request_token(
 def parse_token_response(
     response: TokenServiceResponse, requested_scopes: Sequence[str], grant_type: str = ""
 ) -> TokenResponse:
-    """Return what an answer of a token endpoint gives.
+    """Return the tokens in a response of a token endpoint.
 
     Args:
         response: what came.
@@ -107,10 +107,9 @@ def parse_token_response(
 
 
 def new_grant(flow: str, client: OAuthClient, http: TokenHttp, response: TokenResponse) -> Grant:
-    """Return the grant that a first answer makes.
+    """Return the grant from the first response.
 
-    Fewer scopes than were asked for, somebody else's account, a missing renewal token: the grant bears them, and its
-    health tells of them.
+    It may have fewer scopes than requested, another account, or no refresh token: the grant's health says so.
     """
     now = time.time()
     account, tenant = _signed_in_user(client, response)
@@ -129,10 +128,10 @@ def new_grant(flow: str, client: OAuthClient, http: TokenHttp, response: TokenRe
 
 
 def refreshed_grant(grant: Grant, client: OAuthClient, http: TokenHttp, response: TokenResponse) -> Grant:
-    """Return the grant that an answer to a renewal makes; whatever came is kept, so that no renewal token is lost.
+    """Return the grant from the response to a refresh.
 
-    A new renewal token replaces the old one, which is kept as the previous one until the new one has worked;
-    without a new one the old one stays (RFC 6749 section 6).
+    A new refresh token replaces the old one, which is kept as the previous one until the new one has worked. Without a
+    new one the old one stays (RFC 6749 section 6).
     """
     now = time.time()
     account, tenant = _signed_in_user(client, response)
@@ -204,7 +203,7 @@ def _why_unusable(members: Mapping[str, object]) -> str | None:
 
 
 def _unusable(response: TokenServiceResponse, why: str, refresh_token: Secret | None = None) -> TokenServiceError:
-    """An answer that gives nothing; whether the service has given something up for it, nobody knows."""
+    """Return the error for a response without a usable token; the service may have revoked something for it."""
     return TokenServiceError(
         f"The token service {response.host} answered without a token that could be used: {why}.",
         cause="unknown",

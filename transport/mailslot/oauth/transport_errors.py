@@ -1,4 +1,4 @@
-"""Why no answer came from a token service, told apart."""
+"""Errors of the HTTP exchange with a token service: why no response came."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _NOT_YET_VALID, _EXPIRED = 9, 10  # OpenSSL's verification results
 
 
 def transport_error(error: Exception, host: str) -> TokenServiceError:
-    """Return the error for what ended an exchange."""
+    """Return the error for an exception of the HTTP client."""
     cause, sentence, detail = _explain(error, host)
     return TokenServiceError(
         sentence,
@@ -83,7 +83,7 @@ def _certificate_error(error: ssl.SSLCertVerificationError, host: str) -> tuple[
 
 
 def _error_chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield what an error came of, outermost first; several connections may have failed at once."""
+    """Yield an error and what caused it, outermost first; several connections may have failed at once."""
     seen = 0
     waiting = [error]
     while waiting and seen < 64:

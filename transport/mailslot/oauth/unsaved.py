@@ -1,4 +1,4 @@
-"""A grant that the disk did not take, kept in memory until it does."""
+"""A grant that could not be saved, kept in memory until it can be."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class UnsavedGrant:
-    """What the disk did not take.
+    """A grant that could not be saved.
 
     Attributes:
         over: what it holds instead.
@@ -25,9 +25,9 @@ class UnsavedGrant:
     error: MailError
 
     def is_newer_than(self, stored: Grant | None) -> bool:
-        """Whether the disk still holds what this came of, though another may have noted a failure there.
+        """Whether the stored grant is still the one that this one came from, apart from a failure noted in it.
 
-        Otherwise another has renewed, obtained or deleted the token since.
+        Otherwise another process has refreshed, obtained or deleted the token since.
         """
         if stored is None or self.stored is None:
             return False

@@ -1,4 +1,4 @@
-"""Whether a record's way to its server is open: one probe for all its jobs, and none while only a person can help."""
+"""A circuit breaker for each record: one attempt for all its jobs, and none while only a person can help."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PROBE_TOKENS_AFTER: Final = 120.0
 
 
 class CircuitBreaker:
-    """One record's.
+    """The circuit breaker of one record.
 
     Args:
         monotonic: seconds that nobody sets.
@@ -57,17 +57,17 @@ class CircuitBreaker:
 
     @property
     def needs_operator(self) -> bool:
-        """Whether somebody must act first."""
+        """Whether a person must act first."""
         return self.failure is not None and self.failure.disposition == "hold"
 
     def remaining(self) -> float | None:
-        """Return for how many seconds it is not open; None until somebody acts."""
+        """Return the seconds until a job may be tried; None until a person acts."""
         if self.may_try:
             return 0.0
         return None if self._until is None else self._until - self._monotonic()
 
     def trip(self, failure: DeliveryFailure, *, external_tokens: bool = False) -> float | None:
-        """Close it; return for how many seconds, None until somebody acts.
+        """Stop attempts; return for how many seconds, None until a person acts.
 
         Args:
             failure: why.
@@ -87,7 +87,7 @@ class CircuitBreaker:
         return backoff
 
     def reset(self) -> bool:
-        """Open it; return whether it was not."""
+        """Allow attempts again; return whether they were stopped."""
         was_closed = self.failure is not None
         self.failure = self._until = None
         self._failures = 0
@@ -95,10 +95,10 @@ class CircuitBreaker:
 
 
 class SettingsWatch:
-    """Tells when a record's settings or secrets are others than before, whoever changed them.
+    """Detects changes of a record's settings or secrets, whoever made them.
 
-    Nobody is asked but the disk: the times of three files and, where one of them is another, what is in them. A token
-    that was only renewed is the same; one that can be renewed again is another.
+    It reads the dates of three files and, where one has changed, their contents. A token that was only refreshed counts
+    as unchanged; one that can be refreshed again counts as changed.
 
     Args:
         records: the home folder.
@@ -113,7 +113,7 @@ class SettingsWatch:
         self._works = True
 
     async def changed(self) -> bool:
-        """Return whether something is other than when this was called last; True the first time."""
+        """Return whether something has changed since the last call; True the first time."""
         return await run_sync(self._changed)
 
     def _changed(self) -> bool:

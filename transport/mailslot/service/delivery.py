@@ -1,8 +1,8 @@
-"""One job through one session: in as many transactions as the server's limits ask for, each settled on the disk.
+"""The delivery of one job in one session: in as many transactions as the server's limits need, each saved to disk.
 
-Nothing is settled but by what the server said. `Spool.hand_over` is on the disk before the octets leave that end a
-message, so that a crash at any instruction leaves behind what is true: `sending` where nothing can have been
-delivered, `in_doubt` where it can.
+A job's state follows only from what the server said. `Spool.hand_over` is on the disk before the octets leave that end
+a message, so that after a crash at any instruction the state is true: `sending` where nothing can have been delivered,
+`in_doubt` where it can.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class SessionUsage:
         return not self.session.usable or self.transactions >= min(most, MAX_TRANSACTIONS)
 
     def next_recipients(self, addresses: Sequence[str], room: int | None) -> list[str]:
-        """Return those of `addresses` that the next transaction can have; none where this session takes no more."""
+        """Return the addresses for the next transaction; none where this session takes no more."""
         most = self.max_recipients if room is None else min(self.max_recipients, room)
         most_domains = self.session.capabilities.limit("RCPTDOMAINMAX")
         domains, addresses = set(self.domains), list[str]()
@@ -137,7 +137,7 @@ class Delivery:
     async def run(
         self, job: Job, usage: SessionUsage, quota: SendingQuota, progress: Callable[[int, int], None]
     ) -> DeliveryOutcome:
-        """Deliver a job as far as it goes.
+        """Deliver a job as far as possible.
 
         Args:
             job: the job, `sending`.
@@ -204,7 +204,7 @@ class Delivery:
         answers: _RecipientReplies,
         deferred: dict[str, DeliveryFailure],
     ) -> Job:
-        """Note what the server said of each recipient; return the job, `queued` where some are to be asked at once."""
+        """Save what the server said of each recipient; return the job, `queued` where some are to be tried at once."""
         accepted, replies = answers.matched(asked)
         refused: dict[str, Refusal] = {}
         for address in asked:
@@ -248,7 +248,7 @@ class Delivery:
         return job
 
     async def _recipient_failure(self, address: str, reply: Reply | None) -> DeliveryFailure:
-        """Return what comes of a recipient that was not accepted."""
+        """Return the failure of a recipient that was not accepted."""
         if reply is None:
             return DeliveryFailure("defer", "try_again_later", f"The mail server said nothing about {address}.")
         cause, retryable = judge_reply("envelope", reply, Verb.RCPT)
@@ -261,7 +261,7 @@ class Delivery:
         return DeliveryFailure(disposition, failure.cause, failure.sentence, failure.reply)
 
     async def _fail(self, job: Job, error: MailError) -> DeliveryFailure:
-        """Note why a transaction failed; the record's part of it is the caller's."""
+        """Save why a transaction failed; the caller handles the record."""
         failure = classify_failure(error, await self._explain(error))
         if isinstance(error, SpoolError):
             failure = DeliveryFailure("back_off", error.cause, str(error))
@@ -274,7 +274,7 @@ class Delivery:
         return failure
 
     async def apply(self, job: Job, failure: DeliveryFailure) -> None:
-        """Move a job that is `sending`, or handed over and refused, to where a trouble leads it."""
+        """Move a job that is `sending`, or handed over and refused, to the state that a failure leads to."""
         spool = self._spool
         details = (failure.cause, failure.sentence, failure.reply)
         if failure.disposition == "hold":
@@ -301,14 +301,14 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class _RecipientReplies:
-    """What a server said of the recipients of a transaction, by address as it was given."""
+    """The server's replies for the recipients of a transaction, by address as it was given."""
 
     accepted: Sequence[str]
     refused: Mapping[str, Reply]
     reply: str
 
     def matched(self, asked: Sequence[str]) -> tuple[list[str], dict[str, Reply]]:
-        """Return the same for each that was asked; two that differ only in the case of the domain were asked as one."""
+        """Return the replies by requested address; two that differ only in the domain's case were sent as one."""
         accepted = {_canonical(address) for address in self.accepted}
         refused = {_canonical(address): reply for address, reply in self.refused.items()}
         return (
@@ -318,7 +318,7 @@ class _RecipientReplies:
 
 
 class ProgressContent:
-    """A message that tells how much of it was read.
+    """A message that reports how much of it was read.
 
     Args:
         content: the message.
@@ -333,7 +333,7 @@ class ProgressContent:
         self.smtputf8 = content.smtputf8
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Give the octets."""
+        """Yield the octets."""
         out = 0
         pieces = self._content.chunks()
         try:
@@ -354,12 +354,12 @@ def _canonical(address: str) -> str:
 
 
 def _is_recipient_limit(reply: Reply) -> bool:
-    """Tell whether a recipient, behind one that was accepted, was refused for that (RFC 5321 section 4.5.3.1.10)."""
+    """Whether a recipient was refused because there are too many (RFC 5321 section 4.5.3.1.10)."""
     return (reply.code, reply.enhanced) in {(452, "4.5.3"), (452, None), (552, "5.5.3"), (552, None)}
 
 
 def _is_stale(error: MailError) -> bool:
-    """Tell whether a session had ended before this message's turn, as servers end idle ones."""
+    """Whether a session had ended before this message, as servers end idle ones."""
     if error.in_doubt or error.stage != "envelope":
         return False
     server_closing = isinstance(error, RefusedError) and error.reply is not None and error.reply.code == 421

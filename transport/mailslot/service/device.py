@@ -1,4 +1,4 @@
-"""The device as a pipeline sees it: its settings, its ways to the mail servers, its spool, its clocks."""
+"""The device as a pipeline sees it: its settings, connections, spool and clocks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What the device says of itself; empty where nobody has set it.
+    """The device's own description; fields are empty where nobody has set them.
 
     Attributes:
         name: what people call it.
@@ -48,7 +48,7 @@ class Identity:
 
 
 class Device:
-    """What all tasks of one process share; made by `open_device`.
+    """What all tasks of a process share; made by `open_device`.
 
     Attributes:
         records: settings and secrets.
@@ -96,12 +96,12 @@ class Device:
         await anyio.sleep(max(0.0, seconds) / self._speed)
 
     async def pause(self, seconds: float) -> None:
-        """Sleep for so many seconds of the device's clocks, or until the settings are others."""
+        """Sleep for so many seconds of the device's clocks, or until the settings change."""
         with anyio.move_on_after(max(0.0, seconds) / self._speed):
             await self._changed.wait()
 
     def settings(self, section: Section) -> Mapping[str, Any]:
-        """Return what is set in a section, with defaults; as the file was when it was last looked at.
+        """Return the values of a section, with defaults, as the file was read last.
 
         Raises:
             InputError: nothing was read of it yet, and the file cannot be used.
@@ -112,7 +112,7 @@ class Device:
 
     @property
     def identity(self) -> Identity:
-        """What the device says of itself."""
+        """The device's own description."""
         values = cast("Mapping[str, str | None]", self.settings(DEVICE))
         return Identity(
             name=values["name"] or "",
@@ -123,7 +123,7 @@ class Device:
         )
 
     def store(self, name: str) -> Store:
-        """Return the memory of a pipeline.
+        """Return a pipeline's key-value store.
 
         Args:
             name: whose; a pipeline uses its own name.
@@ -131,7 +131,7 @@ class Device:
         return self.spool.store(name)
 
     async def refresh(self, sections: Iterable[Section] = ()) -> bool:
-        """Read the sections anew if the file has changed; a broken one leaves all as it was, and the log says so.
+        """Read the sections again if the file has changed; a broken file changes nothing, and the log says so.
 
         Args:
             sections: what to read besides those that were asked for before.
@@ -165,7 +165,7 @@ class Device:
 async def open_device(
     records: Records, sections: Iterable[Section] = (), *, clocks: Clocks | None = None, speed: float = 1.0
 ) -> AsyncGenerator[Device]:
-    """Open a device's spool and its ways to the servers, and close them at the end.
+    """Open a device's spool and connector, and close them at the end.
 
     Args:
         records: its settings and secrets.

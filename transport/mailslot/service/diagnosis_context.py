@@ -1,4 +1,4 @@
-"""What is known besides the error that a session ended with, so that its cause is that of the connection test."""
+"""The context for a diagnosis of an error in the service, so that it finds the same cause as the connection test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 async def context_of(device: Device, profile: ConnectionProfile) -> DiagnosisContext:
-    """Return what is known of a record.
+    """Return the context of a record.
 
     Args:
         device: the device.

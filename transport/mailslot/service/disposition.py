@@ -1,4 +1,4 @@
-"""What becomes of a job, and of its record, when something goes wrong: by its cause, else by where it went wrong."""
+"""The disposition of a failure: what becomes of the job and its record, by the cause or the stage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SESSION_OPENING: Final[frozenset[Stage]] = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFailure:
-    """What went wrong, and what comes of it.
+    """A failure and its consequence.
 
     Attributes:
         disposition: what becomes of the job, and of the others of its record.
@@ -39,7 +39,7 @@ class DeliveryFailure:
 
 
 def classify_failure(error: MailError, explanation: Explanation) -> DeliveryFailure:
-    """Return what comes of an error.
+    """Return the failure for an error.
 
     Args:
         error: what went wrong on the way of a job.

@@ -1,4 +1,4 @@
-"""What is safe in the spool is handed to its pipeline: each mail once, and none can keep the others waiting."""
+"""Handing fetched mail to its pipeline: each mail once, and none delays the others."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 async def handle_waiting(device: Device, record: str, pipeline: Pipeline) -> list[HandlingResult]:
-    """Have all mails of a record handled that are due; for whoever holds `Ledger.polling` of it.
+    """Have all due mails of a record handled; the caller holds `Ledger.polling` of it.
 
     Returns:
         what came of each.
@@ -52,7 +52,7 @@ async def handle_waiting(device: Device, record: str, pipeline: Pipeline) -> lis
 
 
 async def next_due(device: Device, record: str) -> float | None:
-    """Return in how many seconds the first mail is to be handled that waits; None where none does."""
+    """Return the seconds until the next waiting mail is due; None where none waits."""
     waiting = await device.spool.ledger.mails(record, states={"fetched"}, most=1000)
     return min((max((mail.due_at or 0.0) - device.now(), 0.0) for mail in waiting), default=None)
 
@@ -77,7 +77,7 @@ async def _handle(device: Device, mail: Incoming, pipeline: Pipeline) -> Handlin
 
 
 async def _run_pipeline(device: Device, mail: Incoming, pipeline: Pipeline) -> tuple[Handled, bool]:
-    """Return what comes of a mail, and whether that was a try."""
+    """Return the pipeline's result for a mail, and whether it counts as a try."""
     if mail.path is None:
         return SetAside("Its file is missing."), True
     if mail.tries > MAX_TRIES:

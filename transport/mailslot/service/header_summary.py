@@ -1,6 +1,6 @@
-"""A glance at a mail's header: who wrote it, what it is called, and when it came. For people and logs, never for trust.
+"""A summary of a mail's header: sender, subject and date, for people and logs, never to be trusted.
 
-The header is anybody's: only its first octets are looked at, and each field is cut before it is decoded.
+Anybody can write a header: only its first octets are read, and each field is cut before it is decoded.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FOLD: Final = re.compile(rb"\r?\n(?=[ \t])")
 
 @dataclass(frozen=True, slots=True)
 class HeaderSummary:
-    """What a header says.
+    """The summary of a header.
 
     Attributes:
         sender: its From, decoded, on one line; empty without one.
@@ -45,7 +45,7 @@ class HeaderSummary:
 
 
 def summarize_header(octets: bytes) -> HeaderSummary:
-    """Return what a mail's first octets say."""
+    """Summarize the first octets of a mail."""
     header = _END.split(octets[:MAX_OCTETS], maxsplit=1)[0]
     fields: dict[str, str] = {}
     for line in _FOLD.sub(b"", header).splitlines():
@@ -61,7 +61,7 @@ def summarize_header(octets: bytes) -> HeaderSummary:
 
 
 def summarize_header_of(path: Path) -> HeaderSummary:
-    """Return what a mail in a file says; of one that cannot be read, nothing. Blocks."""
+    """Summarize a mail in a file; of one that cannot be read, the summary is empty. It blocks."""
     try:
         with path.open("rb") as file:
             return summarize_header(file.read(MAX_OCTETS))
@@ -84,7 +84,7 @@ def _decoded(value: str) -> str:
 
 
 def _word_text(words: re.Match[str]) -> str:
-    """Return the text of encoded words, one after the other; the words as they are where they cannot be read."""
+    """Return the decoded text of adjacent encoded words; the words unchanged where they cannot be decoded."""
     try:
         return str(make_header(decode_header(words[0])))
     except (HeaderParseError, LookupError, ValueError):

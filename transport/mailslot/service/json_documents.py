@@ -1,6 +1,6 @@
-"""What is told to programs, as JSON holds it: what the commands print with ``--json``, and the panel's API answers.
+"""JSON documents: what commands print with ``--json``, and what the panel's API returns.
 
-Times are in ISO 8601, save for a poll's, which is in seconds since 1970.
+Times are in ISO 8601, except for a poll's, which are in seconds since 1970.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 async def slot_rows(records: Records, slots: Collection[Slot]) -> list[dict[str, Any]]:
-    """Return what is to be told of each slot: as `token_rows`, with its last connection test.
+    """Return the document of each slot: as `token_rows`, with its last connection test.
 
     Raises:
         MailError: the settings cannot be used.
@@ -39,7 +39,7 @@ async def slot_rows(records: Records, slots: Collection[Slot]) -> list[dict[str,
 
 
 async def token_rows(records: Records, slots: Collection[Slot]) -> list[dict[str, Any]]:
-    """Return what is to be told of each slot's token.
+    """Return the document of each slot's token.
 
     Raises:
         MailError: the settings cannot be used.
@@ -67,7 +67,7 @@ async def token_rows(records: Records, slots: Collection[Slot]) -> list[dict[str
 
 
 def job_document(job: Job) -> dict[str, Any]:
-    """Return what is told of a job."""
+    """Return the document of a job."""
     return {
         "id": job.id,
         "pipeline": job.pipeline,
@@ -95,7 +95,7 @@ def job_document(job: Job) -> dict[str, Any]:
 
 
 def mail_document(received: ReceivedMail) -> dict[str, Any]:
-    """Return what is told of a mail that was fetched."""
+    """Return the document of a fetched mail."""
     mail = received.mail
     return {
         "id": mail.id,
@@ -114,7 +114,7 @@ def mail_document(received: ReceivedMail) -> dict[str, Any]:
 
 
 def poll_document(slot: Slot, report: PollReport) -> dict[str, Any]:
-    """Return what is told of a poll.
+    """Return the document of a poll.
 
     Args:
         slot: through which slot it was asked for.
@@ -152,7 +152,7 @@ def _health(health: Health) -> dict[str, Any]:
 
 
 def _last_test(tests: Sequence[PastTest]) -> dict[str, Any] | None:
-    """Return the newest of a record's tests, and when one passed last; None where there was none."""
+    """Return a record's newest test, and when one passed last; None where there was none."""
     if not tests:
         return None
     newest = tests[0]

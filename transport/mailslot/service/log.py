@@ -1,8 +1,8 @@
-"""Lines for a log: JSON for machines, or a line as people read it; what they speak of stands beside the words.
+"""Log formats: JSON for programs, or plain lines for people, both with the fields in ``extra``.
 
-``logger.info("Delivered", extra={"job": 7})`` becomes ``{"time": …, "level": "info", "message": "Delivered",
-"job": 7}``. No traceback is written: of an error that is not ours only its kind and place are told, since its words
-may quote what nobody may see.
+``logger.info("Delivered", extra={"job": 7})`` becomes ``{"time": …, "level": "info", "message": "Delivered", "job":
+7}``. No traceback is written: of a foreign exception only its type and place are logged, since its text may quote
+secrets.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _TOKEN_LIKE: Final = re.compile(
 
 
 class JsonLines(logging.Formatter):
-    """A JSON object a line."""
+    """Formats a record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return a record as one line."""
+        """Return the line for a record."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -54,10 +54,10 @@ class JsonLines(logging.Formatter):
 
 
 class PlainLines(logging.Formatter):
-    """A line as people read it."""
+    """Formats a record as one plain line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return a record as one line."""
+        """Return the line for a record."""
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         level = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
         context = " ".join(f"{name}={value}" for name, value in _context(record).items() if value is not None)
@@ -65,7 +65,7 @@ class PlainLines(logging.Formatter):
 
 
 def set_up_logging(stream: TextIO, *, plain: bool) -> LogHandler:
-    """Write what the library and the plugins log to a stream, and of others only what is amiss.
+    """Log the library and the plugins at INFO, and everything else at WARNING, to a stream.
 
     Args:
         stream: where the lines go; it has a file.
@@ -85,7 +85,7 @@ def set_up_logging(stream: TextIO, *, plain: bool) -> LogHandler:
 
 
 class RepeatFilter:
-    """Tells what need not be logged again: the same words within a minute.
+    """Suppresses the same message within a minute.
 
     Args:
         monotonic: seconds that nobody sets.
@@ -97,7 +97,7 @@ class RepeatFilter:
         self._at = 0.0
 
     def is_new(self, message: str) -> bool:
-        """Return whether to log these words now."""
+        """Return whether a message should be logged now."""
         now = self._monotonic()
         if message == self._words and now - self._at < _MINUTE:
             return False
@@ -106,7 +106,7 @@ class RepeatFilter:
 
 
 def describe_error(error: BaseException) -> str:
-    """Return what a log may say of an error: the sentence of one of ours, else its kind and where it was raised."""
+    """Return what a log may say of an error: the sentence of a `MailError`, else its type and where it was raised."""
     error = raised(error)
     if isinstance(error, MailError):
         return str(error)

@@ -1,7 +1,7 @@
-"""Writes a log from a thread of its own, so that the service goes on while nobody takes what it writes.
+"""A log handler that writes from its own thread, so that a blocked output does not block the service.
 
-A pipe whose reader has stopped, a terminal after Ctrl-S and a full disk would else hold up whatever logs, and so
-delivery, the panel and the end of the service itself.
+A pipe whose reader has stopped, a terminal after Ctrl-S or a full disk would otherwise block everything that logs:
+delivery, the panel, and the end of the service itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FLUSH_TIMEOUT: Final = 1.0
 
 
 class LogHandler(logging.Handler):
-    """Writes to an open file, which may take its time.
+    """Writes to an open file, which may block.
 
     Args:
         descriptor: of the file. It is written to directly, since Python's own buffer cannot be given up at the end of
@@ -37,14 +37,14 @@ class LogHandler(logging.Handler):
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Have a record written; never waits."""
+        """Queue a record; it never blocks."""
         try:
             self._lines.put_nowait(self.format(record))
         except queue.Full:
             self._left_out += 1
 
     def flush(self) -> None:
-        """Wait until all is written, but not for long."""
+        """Wait until everything is written, but not for long."""
         end = time.monotonic() + _FLUSH_TIMEOUT
         with self._lines.all_tasks_done:
             while self._lines.unfinished_tasks and (left := end - time.monotonic()) > 0:
@@ -64,7 +64,7 @@ class LogHandler(logging.Handler):
         return self.format(logging.LogRecord(__name__, logging.WARNING, __file__, 0, words, (lines,), None))
 
     def _write(self, line: str) -> bool:
-        """Write a line, however long that takes; return whether it could be."""
+        """Write a line, however long that takes; return whether it was written."""
         octets = f"{line}\n".encode(errors="backslashreplace")
         while octets:
             try:

@@ -1,6 +1,6 @@
-"""The state of a device as numbers, in Prometheus' text format (version 0.0.4).
+"""The metrics of a device, in Prometheus' text format (version 0.0.4).
 
-All of it is read from the disk, so that any process can tell it, whether or not the service runs.
+All of them are read from the disk, so that any process can report them, whether or not the service runs.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class _Family:
 
 
 async def metrics(device: Device) -> str:
-    """Return the state of a device.
+    """Return the metrics of a device.
 
     Raises:
         MailError: the spool cannot be read.
@@ -133,7 +133,7 @@ async def _records(device: Device) -> list[_Family]:
 
 
 async def _settings(device: Device) -> dict[str, Settings]:
-    """Return all settings; none where the file cannot be used, so that the rest can be told."""
+    """Return all settings; none where the file cannot be used, so that the other metrics are still reported."""
     try:
         return dict(await run_sync(device.records.settings.load))
     except MailError:

@@ -1,4 +1,4 @@
-"""What puts each plugin to use: the settings of records and sections, the tokens that are there, and the service."""
+"""Plugin usage: the records, sections and stored tokens that use each plugin."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Plugin = tuple[str, str]
 
 
 class PluginUsage:
-    """What puts plugins to use.
+    """Which records and sections use which plugins.
 
     Attributes:
         fault: why what the settings say is not known; empty where it is.
@@ -37,19 +37,19 @@ class PluginUsage:
         self.error = ""
 
     def users(self, group: str, name: str) -> list[str]:
-        """Return what uses a plugin: records, sections, and ``serve``; in this order."""
+        """Return what uses a plugin: records, sections, and ``serve``, in this order."""
         always = {PIPELINES: ["serve"], PANELS.name: ["serve --listen"]}
         return [*self._by.get((group, name), ()), *always.get(group, ())]
 
     def add(self, plugin: Plugin, user: str) -> None:
-        """Note that something uses a plugin."""
+        """Note a user of a plugin."""
         users = self._by.setdefault(plugin, [])
         if user not in users:
             users.append(user)
 
 
 async def find_plugin_usage(file: SettingsFile, records: Callable[[], Records]) -> PluginUsage:
-    """Return what the settings of a device put to use; where they cannot be read, `PluginUsage.error` says why.
+    """Return what a device's settings use; where they cannot be read, `PluginUsage.error` says why.
 
     Args:
         file: the settings.
@@ -85,7 +85,7 @@ def _named(keys: Mapping[str, Key], values: Mapping[str, Any]) -> Iterator[Plugi
 
 
 async def _flow(records: Callable[[], Records], record: str, settings: Settings) -> str | None:
-    """Return the flow that the record's token is renewed by, else the one that would get it."""
+    """Return the flow that refreshes the record's token, else the one that would obtain it."""
     try:
         grant = await records().tokens.store(record).load()
         return flow_name(settings) if grant is None else grant.flow

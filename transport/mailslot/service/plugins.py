@@ -1,4 +1,4 @@
-"""What is told of the plugins that are installed: from which package, whether they can be used, and what uses them."""
+"""The installed plugins: their packages, whether they can be used, and what uses them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _COMMANDS: Final = Group[Any]("mailslot.commands", noun="command", check=callabl
 def plugin_rows(
     usage: PluginUsage, *, commands: Group[Any] = _COMMANDS, reserved: Collection[str] = ()
 ) -> list[dict[str, Any]]:
-    """Return what is to be told of each plugin, as JSON holds it. All are loaded: call it in a thread.
+    """Return a row for each plugin, as JSON values. All are loaded: call it in a thread.
 
     Args:
         usage: what puts them to use.

@@ -1,4 +1,4 @@
-"""Polls a record for as long as the service runs: at its interval, on a clock that nobody sets, and when mail comes."""
+"""The poll loop of a record: at its interval, on the monotonic clock, and when the maildrop reports mail."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class PollLoop:
         self._sleep = anyio.CancelScope()
 
     async def run(self) -> None:
-        """Poll, and have handled what waits, until cancelled.
+        """Poll, and have waiting mail handled, until cancelled.
 
         Raises:
             MailError: the spool cannot be used.
@@ -84,7 +84,7 @@ class PollLoop:
                 await self._device.pause(await self._wait())
 
     async def watch(self) -> None:
-        """Have the maildrop tell of new mail, where it can and may, and poll then, until cancelled."""
+        """Watch the maildrop for new mail, where it supports that, and poll then, until cancelled."""
         pause = _FIRST_WATCH_PAUSE
         while True:
             began = self._device.monotonic()
@@ -103,7 +103,7 @@ class PollLoop:
                 pause = min(2 * pause, _MAX_WATCH_PAUSE)
 
     async def _watch_once(self) -> None:
-        """Watch until the settings are others; one that does not tell of mail is left alone until then."""
+        """Watch until the settings change; a maildrop that does not push is left alone until then."""
         profile = await self._device.connector.profile(self._record)
         maildrop, options = await maildrop_of(profile.settings)
         failure: Exception | None = None
@@ -130,7 +130,7 @@ class PollLoop:
         self._sleep.cancel()
 
     async def _update_interval(self) -> None:
-        """See how often to poll; what is not set up is not polled, until its settings change."""
+        """Read how often to poll; a record that is not set up is not polled until its settings change."""
         try:
             profile = await self._device.connector.profile(self._record)
             interval = profile.settings.check_interval * _MINUTE
@@ -177,12 +177,12 @@ class PollLoop:
                 await handle_waiting(self._device, self._record, self._pipeline)
 
     async def _wait(self) -> float:
-        """Return how long nothing is to be done."""
+        """Return the seconds until something is due."""
         due = await next_due(self._device, self._record)
         return min(each for each in (due, self._wait_for_poll(), _MAX_WAIT) if each is not None)
 
     def _wait_for_poll(self) -> float | None:
-        """Return in how many seconds to poll; None where nothing is due."""
+        """Return the seconds until the next poll; None where none is due."""
         due_times = [] if self._due is None else [self._due]
         if self._poll_requested:
             due_times.append(0.0 if self._polled is None else self._polled + _MIN_PAUSE)

@@ -1,4 +1,4 @@
-"""What to do with each mail that a server lists, by what the ledger knows of it. No I/O."""
+"""The plan of a poll: what to do with each listed mail, by what the ledger knows of it. No I/O."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class PollPlan:
     renumbered: bool = False
 
     def exclude(self, is_left: Callable[[Entry], bool]) -> None:
-        """Take out what is not to be fetched after all."""
+        """Exclude mails from being fetched."""
         groups = [[entry for entry in group if not is_left(entry)] for group in self.wanted]
         self.wanted = [group for group in groups if group]
 
     def next_batch(self, *, long: bool) -> list[Entry]:
-        """Take out what one session fetches before its deletions are committed by QUIT.
+        """Take out the mails that one session fetches before QUIT commits its deletions.
 
         Args:
             long: whether another session cannot follow soon.

@@ -1,4 +1,4 @@
-"""What a poll has come to."""
+"""The report of a poll."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class HandlingResult:
 
 @dataclass(slots=True)
 class PollReport:
-    """A poll of one record.
+    """The report of a poll of one record.
 
     Attributes:
         record: the record.
@@ -100,7 +100,7 @@ class PollReport:
         return self.cause is None
 
     def summary(self) -> dict[str, Any]:
-        """Return what is remembered of it, as JSON holds it; times are in seconds since 1970."""
+        """Return what is stored of it, as JSON values; times are in seconds since 1970."""
         return {
             "at": self.at,
             "ok": self.ok,

@@ -1,9 +1,9 @@
-"""A poll: mail is fetched into the spool, safely, before the server may forget it, and then handled from there.
+"""A poll: mail is fetched into the spool before the server may delete it, and then handled from there.
 
-The order is what makes it safe. A mail's octets and its row in the ledger are on the disk before it is marked to be
-deleted, and a session in which a mail was retrieved that is not on the disk is not left normally, over POP3 without
-QUIT: some servers, such as Gmail's, take a mail out of the maildrop once it was retrieved and QUIT was said. Killed at
-any moment, each mail is on the server or in the spool, and the ledger knows which have been handled.
+The order makes it safe. A mail's octets and its row in the ledger are on the disk before it is marked for deletion. A
+session in which a mail was retrieved that is not on the disk is not left normally, over POP3 without QUIT: some
+servers, such as Gmail's, remove a mail from the maildrop after RETR and QUIT. Killed at any moment, each mail is on the
+server or in the spool, and the ledger knows which have been handled.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ logger = logging.getLogger(__name__)
 async def poll_once(
     device: Device, record: str, pipeline: Pipeline, *, again: bool = False, wait: float = 0.0
 ) -> PollReport:
-    """Fetch what is new in a record's maildrop, and have it handled.
+    """Fetch the new mail in a record's maildrop, and have it handled.
 
     Args:
         device: the device.
@@ -83,7 +83,7 @@ async def poll_once(
 
 
 class _Poll:
-    """One poll on its way."""
+    """One poll in progress."""
 
     def __init__(self, device: Device, record: str, pipeline: Pipeline, *, again: bool) -> None:
         self.report = PollReport(record, device.now())
@@ -100,7 +100,7 @@ class _Poll:
         """Whether the server was asked, or could not be for want of settings."""
 
     async def run(self) -> None:
-        """Do it; what goes wrong is in the report."""
+        """Run the poll; failures are in the report."""
         try:
             with Contained():
                 await self._poll()
@@ -140,7 +140,7 @@ class _Poll:
                 await self._ledger.retry(mail.id)
 
     async def _check_login_delay(self) -> None:
-        """See that the server does not mind being asked; other processes may have asked it, too.
+        """Check that the server's login delay has passed; other processes may have polled as well.
 
         Raises:
             RefusedError: `login_delay`, too little time has passed.
@@ -213,7 +213,7 @@ class _Poll:
             )
 
     async def _note_first_poll(self, profile: ConnectionProfile, entries: Sequence[Entry]) -> None:
-        """Note the first poll, which fetches everything or only notes what is there."""
+        """Record the first poll, which fetches everything or only records what is there."""
         lost = await self._ledger.lost()
         if profile.settings.first_poll == "all" and not lost:
             await self._ledger.begin(self._record)
@@ -248,7 +248,7 @@ class _Poll:
         plan.exclude(lambda entry: entry in old)
 
     async def _refuse(self, maildrop: MaildropSession, entry: Entry) -> None:
-        """Note that a mail is not fetched, and say so; a look at its header tells people which one."""
+        """Record that a mail is not fetched, with a summary of its header for people."""
         if entry.size > MAX_MAIL_OCTETS:
             why = f"It has {megabytes(entry.size)}, and no more than {megabytes(MAX_MAIL_OCTETS)} are fetched"
             why = f"{why} ({await self._summarize_header(maildrop, entry)})"
@@ -275,7 +275,7 @@ class _Poll:
         return summarize_header(bytes(header))
 
     async def _fetch(self, maildrop: MaildropSession, entry: Entry) -> bool:
-        """Fetch a mail; return whether it is safe. What goes wrong after its first octet ends the session."""
+        """Fetch a mail; return whether it is stored. A failure after its first octet ends the session."""
         octets = 0
         try:
             async with self._ledger.receive(self._record, entry.uid, entry.size) as file:
@@ -300,7 +300,7 @@ class _Poll:
         return True
 
     async def _delete(self, maildrop: MaildropSession, entries: Sequence[Entry]) -> int:
-        """Have mails deleted at the end of the session; return how many the server has marked."""
+        """Mark mails for deletion at the end of the session; return how many the server has marked."""
         if not entries:
             return 0
         marked = list(entries)
@@ -343,4 +343,4 @@ def _unknown_error(error: Exception) -> MailError:
 
 
 class _OversizedMailError(Exception):
-    """A mail turned out to be larger than any that is fetched; the session must end without QUIT."""
+    """A mail turned out to be larger than the limit; the session must end without QUIT."""

@@ -1,4 +1,4 @@
-"""The mail that was fetched, as people know it: from whom, what it is called, and what became of it."""
+"""The fetched mail as people know it: sender, subject, and what became of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMail:
-    """A mail that was fetched.
+    """A fetched mail.
 
     Attributes:
         mail: what the ledger knows of it.
@@ -36,7 +36,7 @@ class ReceivedMail:
 async def received_mails(
     spool: Spool, record: str | None = None, *, states: Collection[MailState] | None = None, most: int = 100
 ) -> list[ReceivedMail]:
-    """Return mails that were fetched, the newest first.
+    """Return fetched mails, the newest first.
 
     Args:
         spool: the spool.
@@ -51,7 +51,7 @@ async def received_mails(
 
 
 async def describe_mail(spool: Spool, mail: Incoming) -> ReceivedMail:
-    """Return a mail with what people know it by.
+    """Return a mail with its sender and subject.
 
     Raises:
         SpoolError: the spool cannot be read.

@@ -1,4 +1,4 @@
-"""A record's line to its mail server: its jobs one after the other, over a session for as long as there is work."""
+"""The deliverer of a record: its jobs one after the other, in one session for as long as there is work."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ logger = logging.getLogger(__name__)
 
 
 def _ignore_progress(sent: int, size: int) -> None:
-    """Ignore how far a message is."""
+    """Ignore the progress of a message."""
 
 
 class RecordDeliverer:
-    """Delivers the jobs of one record; whoever uses it holds the delivery lock.
+    """Delivers the jobs of one record; the caller holds the delivery lock.
 
     Args:
         device: the device.
@@ -99,16 +99,16 @@ class RecordDeliverer:
         self._delivery = Delivery(device.spool, device.now, random, self._explain, self._persist, policies)
 
     def wake(self) -> None:
-        """Have it look whether there is something to do."""
+        """Have it check whether a job is due."""
         self._wakeup.set()
 
     def stop(self) -> None:
-        """Have `work` return once the transaction that goes on has ended."""
+        """Have `work` return once the current transaction has ended."""
         self._stopping = True
         self.wake()
 
     async def work(self) -> None:
-        """Deliver whatever is due, until `stop`."""
+        """Deliver due jobs until `stop`."""
         while not self._stopping:
             try:
                 with Contained():
@@ -179,7 +179,7 @@ class RecordDeliverer:
         return job
 
     async def _next_job_for_session(self) -> Job | None:
-        """Return the next job for the session that is open, or None after a while without one."""
+        """Return the next job for the open session, or None after a while without one."""
         end = self._device.monotonic() + IDLE_TIMEOUT
         while not self._stopping and self.breaker.failure is None:
             if (job := await self._next_job()) is not None:
@@ -195,7 +195,7 @@ class RecordDeliverer:
         self._wakeup = anyio.Event()
 
     async def _is_over_quota(self, now: float) -> bool:
-        """Tell whether the account has sent what it may for now."""
+        """Whether the account has sent all that it may send now."""
         if self._account is None:
             return False
         wait = self._account.quota.wait(now)
@@ -205,7 +205,7 @@ class RecordDeliverer:
         return wait > 0
 
     async def _next_retried_job(self) -> Job | None:
-        """While somebody must act first, hold what has come since; return what a person wants tried all the same."""
+        """While a person must act first, hold newer jobs; return one that a person wants tried all the same."""
         failure = self.breaker.failure
         assert failure is not None  # noqa: S101 - the gate is shut
         while (job := await self._spool.claim(self.via, self._device.now())) is not None:
@@ -275,7 +275,7 @@ class RecordDeliverer:
         return outcome.kind in {"answered", "trouble"} and self.breaker.failure is None
 
     async def _connection_lost(self) -> DeliveryFailure:
-        """Return what a doubt about one job is to the others."""
+        """Return the failure for the record's other jobs after one job in doubt."""
         error = NetworkError("The connection was lost.", stage="data", cause="connection_lost", retryable=True)
         return classify_failure(error, await self._explain(error))
 
@@ -292,7 +292,7 @@ class RecordDeliverer:
         await self._trip_breaker(failure)
 
     async def _trip_breaker(self, failure: DeliveryFailure) -> None:
-        """Spare the record's other jobs an attempt that would fail as this one did."""
+        """Spare the record's other jobs an attempt that would fail as well."""
         if failure.disposition == "hold" and await self._settings_watch.changed():
             # Somebody acted while it was tried.
             await self._reset_breaker(always=True)
@@ -310,11 +310,11 @@ class RecordDeliverer:
             self.due_at = 0.0
 
     async def _may_have_left(self, job: Job) -> bool:
-        """Whether the end of a job's message may have left: then it is in doubt, and not sent again by itself."""
+        """Whether the end of a job's message may have left: then it is in doubt, and is not resent automatically."""
         return (await self._spool.job(job.id)).state == "in_doubt"
 
     async def _return_job(self) -> None:
-        """Give back a job of which nothing left; one that may have left is in doubt, and nobody waits any more."""
+        """Requeue a job of which nothing has left; one that may have left stays in doubt."""
         job, self.job = self.job, None
         if job is None:
             return
@@ -330,7 +330,7 @@ class RecordDeliverer:
                 logger.warning("A job could not be given back: %s", error, extra={"job": job.id})
 
     async def _persist(self, write: Callable[[], Awaitable[Job]]) -> Job:
-        """Write what the server said, however long the disk refuses; until then the disk says what is true as well."""
+        """Save a result, however long the disk refuses; until then the state on the disk is true as well."""
         while True:
             try:
                 return await write()
@@ -342,7 +342,7 @@ class RecordDeliverer:
             await self._device.sleep(_PAUSE_AFTER_FAULT)
 
     async def _explain(self, error: MailError) -> Explanation:
-        """Return what an error means, in words."""
+        """Return the explanation of an error."""
         return explain(diagnose(error, await self._diagnosis_context()))
 
     async def _diagnosis_context(self) -> DiagnosisContext:

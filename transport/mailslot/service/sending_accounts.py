@@ -1,4 +1,4 @@
-"""The accounts that a device sends from: two records may share one, and then they share what it may send."""
+"""Sending accounts: records that share an account also share its quota."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SendingAccount:
 
 
 class SendingAccounts:
-    """All of them.
+    """All sending accounts of a device.
 
     Args:
         store: where their counts are kept.
@@ -49,7 +49,7 @@ class SendingAccounts:
         self._accounts: dict[str, SendingAccount] = {}
 
     async def account(self, profile: ConnectionProfile) -> SendingAccount:
-        """Return the account behind an access.
+        """Return the account of a connection profile.
 
         Raises:
             SpoolError: what it has sent cannot be read.
@@ -65,12 +65,12 @@ class SendingAccounts:
         return known
 
     def shift_clock(self, seconds: float) -> None:
-        """Go along with a wall clock that was set."""
+        """Follow a wall clock that was set."""
         for account in self._accounts.values():
             account.quota.shift_clock(seconds)
 
     async def save(self) -> None:
-        """Keep all counts.
+        """Save all counts.
 
         Raises:
             SpoolError: they cannot be kept.

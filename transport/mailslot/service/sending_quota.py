@@ -1,7 +1,7 @@
-"""What a provider allows an account to send, kept without being told by the server.
+"""The sending quota of an account: a provider's limits, kept before the server enforces them.
 
-Exchange Online delays or refuses what is beyond its limits, and the mailbox then waits for a day; so a device stops
-before. The counts are kept over restarts, but only every few seconds: a crash forgets the last of them.
+Exchange Online delays or refuses what exceeds its limits, and the mailbox is then blocked for a day. The counts survive
+restarts, but are saved only every few seconds: a crash loses the last of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SAVED_EACH: Final = 5.0
 
 
 class SendingQuota:
-    """How much an account may still send.
+    """What an account may still send.
 
     Args:
         limits: the provider's.
@@ -45,7 +45,7 @@ class SendingQuota:
         return any((limits.messages_per_minute, limits.messages_per_day, limits.recipients_per_day))
 
     async def load(self, now: float) -> None:
-        """Read what was counted before.
+        """Load the earlier counts.
 
         Raises:
             SpoolError: it cannot be read.
@@ -57,7 +57,7 @@ class SendingQuota:
         self._day.extend((min(at, now), int(messages), int(to)) for at, messages, to in kept.get("day", []))
 
     def wait(self, now: float) -> float:
-        """Return for how many seconds nothing may be sent; 0.0 where a message may go now."""
+        """Return the seconds for which nothing may be sent; 0.0 where a message may go now."""
         limits = self._limits
         self._forget(now)
         waits = [0.0]
@@ -72,7 +72,7 @@ class SendingQuota:
         return max(waits)
 
     def remaining_recipients(self, now: float) -> int | None:
-        """Return how many recipients may still be addressed; None for as many as one likes."""
+        """Return how many recipients may still be addressed; None for no limit."""
         most = self._limits.recipients_per_day
         if not most:
             return None
@@ -97,7 +97,7 @@ class SendingQuota:
             await self.save(now)
 
     async def save(self, now: float) -> None:
-        """Keep the counts.
+        """Save the counts.
 
         Raises:
             SpoolError: they cannot be kept.
@@ -110,7 +110,7 @@ class SendingQuota:
         await self._store.put(f"sent {self._account}", kept)
 
     def shift_clock(self, seconds: float) -> None:
-        """Go along with a wall clock that was set forth by `seconds`, or back."""
+        """Follow a wall clock that was set forward by `seconds`, or back."""
         self._minute = deque(at + seconds for at in self._minute)
         self._day = deque((at + seconds, messages, to) for at, messages, to in self._day)
 

@@ -1,4 +1,4 @@
-"""The service: delivery, polling, the pipelines' own work and the renewal of tokens, until it is told to stop."""
+"""The service: delivery, polling, the pipelines' own tasks and token refresh, until it is stopped."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Service:
         return [*tasks, *self._extra_tasks]
 
     async def _supervise(self, name: str, work: Work) -> None:
-        """Run a task until it returns; one that fails takes no other down, and is started again after a pause."""
+        """Run a task until it returns; where it fails, the others go on, and it is restarted after a pause."""
         pause = _FIRST_PAUSE
         while True:
             began = self._device.monotonic()
@@ -153,7 +153,7 @@ class Service:
             pause = min(2 * pause, _MAX_PAUSE)
 
     async def _watch_spool(self, all_tasks: anyio.CancelScope, ending: Callable[[], None]) -> None:
-        """End everything once nothing can be kept any more: a new start makes a new list from the messages."""
+        """End everything once the spool is lost: the next start builds a new list from the messages."""
         while self._fault is None:
             with suppress(MailError):
                 await self._device.spool.check()
@@ -189,7 +189,7 @@ class Service:
 async def wait_for_signal(
     device: Device, signals: AsyncIterator[signal.Signals], stopping: Callable[[], None] = lambda: None
 ) -> None:
-    """Return at the first signal that ends a service; SIGHUP has the settings read anew.
+    """Return at the first signal that ends a service; at SIGHUP the settings are read again.
 
     Args:
         device: the device.

@@ -1,4 +1,4 @@
-"""Whether a service runs for a home folder, told by the lock that it holds."""
+"""The service lock: whether a service runs for a home folder."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ LOCK_TIMEOUT: Final = 2.0
 
 
 def service_lock(home: Path) -> Path:
-    """Return the file that the service of a home folder holds the lock on."""
+    """Return the lock file of a home folder's service."""
     return home / "locks" / "service.lock"
 
 
 def is_service_running(home: Path) -> bool:
-    """Tell whether a service runs for a home folder; also where that cannot be found out. Blocks for a moment."""
+    """Whether a service runs for a home folder; also True where that is not known. It blocks for a moment."""
     try:
         descriptor = os.open(service_lock(home), os.O_RDONLY)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Keeps the tokens of all records alive, also of those that nobody uses for a while."""
+"""Token refresh for all records, also for those that are not used for a while."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 async def refresh_tokens(device: Device) -> None:
-    """Look after all tokens once an hour, and whenever the settings have changed, until cancelled."""
+    """Check all tokens once an hour, and whenever the settings have changed, until cancelled."""
     while True:
         for record in PROTOCOLS:
             await refresh_when_due(device, record)
@@ -28,9 +28,9 @@ async def refresh_tokens(device: Device) -> None:
 
 
 async def refresh_when_due(device: Device, record: str) -> None:
-    """Renew a record's token where that is due, and say so where its newest one cannot be kept.
+    """Refresh a record's token where that is due, and log where its newest one cannot be saved.
 
-    What goes wrong is logged, and tried again at the next hour.
+    A failure is logged, and the refresh is tried again an hour later.
     """
     extra = {"record": record}
     try:

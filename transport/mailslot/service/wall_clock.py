@@ -1,4 +1,4 @@
-"""Noticing that the wall clock was set, so that no job waits for ever for it, or is given up too early."""
+"""Detection of changes of the wall clock, so that no job waits for ever or is given up too early."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MIN_STEP: Final = 60.0
 
 
 class WallClock:
-    """The wall clock, watched beside one that nobody sets.
+    """The wall clock, compared with the monotonic clock.
 
     Args:
         clocks: both.
@@ -26,10 +26,10 @@ class WallClock:
         self._offset: float | None = None
 
     def step(self) -> float:
-        """Return by how many seconds it was set forth, or back (less than 0), since this was called last; else 0.0.
+        """Return by how many seconds the clock was set forward (or back, below 0) since the last call; else 0.0.
 
-        Time that a device was off looks as if the clock had been set forth, and cannot be told from that. Being set
-        back while it was off can.
+        Time that a device was off looks like a clock that was set forward, and cannot be told from it. A clock that was
+        set back meanwhile can.
         """
         wall, monotonic = self._clocks.wall(), self._clocks.monotonic()
         if self._offset is None:
@@ -45,10 +45,10 @@ class WallClock:
         return moved
 
     def expiry_time(self, grace: float) -> float:
-        """Return the time by which jobs are given up.
+        """Return the time by which jobs expire.
 
-        For a while after the start, the time that the device was off does not count: it may be that the clock was
-        set forth meanwhile, and each job shall have its attempt in any case.
+        For a while after the start, the time that the device was off does not count: the clock may have been set
+        forward meanwhile, and each job shall be tried at least once.
 
         Args:
             grace: the seconds of that while.

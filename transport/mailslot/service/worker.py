@@ -1,4 +1,4 @@
-"""Delivers what is in the spool: one line for each record that sends, one process at a time."""
+"""The worker delivers the spool: one deliverer for each record that sends, in one process at a time."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Worker:
         self._check_due = anyio.Event()
 
     async def run(self) -> None:
-        """Deliver until `stop`, or until cancelled; waits until no other process delivers.
+        """Deliver until `stop`, or until cancelled; first wait until no other process delivers.
 
         Raises:
             SpoolError: the spool cannot be put in order at the start.
@@ -102,7 +102,7 @@ class Worker:
                 await self._end()
 
     async def stop(self) -> None:
-        """Have `run` return within ten seconds; a transaction that goes on is finished if it can be."""
+        """Have `run` return within ten seconds; a running transaction is finished if possible."""
         self._stopping.set()
 
     async def deliver_due(self) -> None:
@@ -166,7 +166,7 @@ class Worker:
         await self._check_clock()
 
     async def _log_losses(self) -> None:
-        """Tell once of each list of jobs that was lost, whichever process made the new one."""
+        """Log once each list of jobs that was lost, whichever process made the new one."""
         logged = await self._store.get("losses told", 0)
         losses = await self._spool.losses()
         for loss in losses[logged:]:
@@ -185,7 +185,7 @@ class Worker:
             await self._store.put("seen", self._device.now())
 
     async def _work_until_stopped(self) -> None:
-        """Run the lines; after `stop`, give each time to finish what it is at."""
+        """Run the deliverers; after `stop`, give each time to finish its transaction."""
         async with anyio.create_task_group() as group:
             for deliverer in self._deliverers.values():
                 group.start_soon(deliverer.work)
@@ -226,7 +226,7 @@ class Worker:
             self._check_due.set()
 
     async def _schedule(self) -> None:
-        """Tell each line what is due."""
+        """Give each deliverer the time of its next due job."""
         while True:
             await self._check_due.wait()
             self._check_due = anyio.Event()
@@ -237,7 +237,7 @@ class Worker:
             await anyio.sleep(_COALESCE)
 
     async def _housekeep(self) -> None:
-        """Once a minute: give up what is too old, take up what was in doubt, remember that the device is up."""
+        """Once a minute: expire old jobs, resubmit jobs in doubt, save that the device is up."""
         while True:
             await self._check_clock()
             assert self._clock is not None  # noqa: S101 - since `_begin`
@@ -260,10 +260,10 @@ class Worker:
                 self._clock_step = 0.0
 
     async def _resubmit_doubtful_jobs(self) -> None:
-        """Submit once more what has been in doubt for a while, where its pipeline wants that.
+        """Submit once more the jobs that have been in doubt for a while, where their pipeline wants that.
 
-        RFC 5321 section 3.8 has a connection that is lost treated like a temporary refusal, so that a message may
-        arrive twice rather than not at all. A second doubt is left to a person.
+        RFC 5321 section 3.8 treats a lost connection like a temporary refusal, so that a message may arrive twice
+        rather than not at all. A second doubt is left to a person.
         """
         jobs = await self._spool.jobs(states={"in_doubt"}, most=1000)
         # Asked after the list was read: whatever a line takes up from now on is not in it.

@@ -1,4 +1,4 @@
-"""What a session with a record's server needs."""
+"""The connection profile of a record: all that a session with its server needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class NotConfiguredError(InputError):
-    """A setting without which nothing can be done is not set.
+    """A setting is missing without which nothing can be done.
 
     Attributes:
         missing: its key.

@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 
 class Connector:
-    """What a process needs to open sessions: one for each event loop, entered with ``async with``.
+    """Opens sessions for the records of a home folder; one for each event loop, used with ``async with``.
 
     Attributes:
         records: the home folder.
@@ -55,7 +55,7 @@ class Connector:
     """
 
     def __init__(self, records: Records, *, clocks: Clocks | None = None) -> None:
-        """Put them together.
+        """Make a connector; nothing is opened yet.
 
         Args:
             records: the home folder.
@@ -75,9 +75,9 @@ class Connector:
         await self.token_sources.aclose()
 
     async def profile(self, record: str) -> ConnectionProfile:
-        """Return the access of a record, by its settings as they stand in the file now.
+        """Return the connection profile of a record, from its settings as they stand in the file now.
 
-        Where the file has become unusable, the settings that were in use stay so, and the log says it.
+        Where the file has become unusable, the last good settings stay in use, and the log says so.
 
         Raises:
             InputError: cause `not_configured`: a setting is missing, or the file was unusable from the start.
@@ -142,7 +142,7 @@ class Connector:
 
 
 async def authenticate_by_pop(profile: ConnectionProfile, *, transcript: Transcript | None = None) -> None:
-    """Sign in by POP, and leave, where that has to come before SMTP.
+    """Sign in by POP and leave, where the settings want POP before SMTP.
 
     Raises:
         MailError: as `mailslot.slots.maildrop.open_maildrop` does.
@@ -161,7 +161,7 @@ async def open_smtp(
     transcript: Transcript | None = None,
     on_stage: Callable[[Stage], None] | None = None,
 ) -> AsyncGenerator[SubmissionSession]:
-    """Open a session to submit mail with, by the record's submitter, after POP where that has to come first.
+    """Open a session to submit mail, by the record's submitter, after POP where that has to come first.
 
     Args:
         profile: of an SMTP record.
@@ -209,7 +209,7 @@ async def open_smtp(
 
 
 def _ssl_context_for(ca_file: Path) -> ssl.SSLContext:
-    """Return TLS settings that trust the authorities of a file besides the system's."""
+    """Return TLS settings that trust the authorities in a file besides the system's."""
     return _cached_ssl_context(ca_file, durable.stamp(ca_file))
 
 

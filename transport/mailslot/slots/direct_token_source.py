@@ -1,4 +1,4 @@
-"""A token source that stands in the settings itself, such as a program or a file, and what it is told of its record."""
+"""Token sources that the settings name, such as a program or a file."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 def direct_token_source(vault: Vault, record: str, settings: Settings) -> TokenSource | None:
-    """Return the token source that stands in the settings itself; None without one. It blocks: call it in a thread.
+    """Return the token source that the settings name; None where they name none. It blocks: call it in a thread.
 
-    ``token_source`` is ``command PROGRAM ARGUMENT…`` or ``file PATH``, or a plugin's name and what it wants. The
-    plugin's function gets what stands behind its name, under that name, and besides:
+    ``token_source`` is ``command PROGRAM ARGUMENT…`` or ``file PATH``, or a plugin's name and its argument. The
+    plugin's function gets a mapping with the argument under the plugin's name, and besides:
 
     - ``client``: a function with the arguments ``app`` and ``registered`` that returns the record's `OAuthClient`
       (`mailslot.slots.oauth_client.client_for_record`);

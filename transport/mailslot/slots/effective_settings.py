@@ -1,4 +1,4 @@
-"""What holds where nothing is set: a provider's preset, then what the port and the encryption imply."""
+"""Effective settings: what a provider's preset, the port and the security imply for values that are not set."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ _SERVICE_OF_MAILDROP: Final[Mapping[str, Service]] = {"pop3": "pop", "imap": "im
 
 
 def effective_settings(settings: Settings, protocol: Protocol) -> Settings:
-    """Return settings with what holds where nothing is set; nothing is written for it.
+    """Return settings with the values that hold where nothing is set; nothing is written.
 
     Filled are ``server``, ``port``, ``security`` and, for SMTP, ``sender_address`` from an account that is an
-    address. ``server`` stays None where neither it nor a provider that is known is set.
+    address. ``server`` stays None where neither it nor a known provider is set.
 
     Args:
         settings: as they stand in the file.
@@ -53,12 +53,12 @@ def effective_settings(settings: Settings, protocol: Protocol) -> Settings:
 
 
 def value_sources(settings: Settings, protocol: Protocol) -> dict[str, str]:
-    """Return for each setting that `effective` fills where its value is from, for people, such as ``"Google"``."""
+    """Return for each setting that `effective_settings` fills where its value comes from, such as ``"Google"``."""
     return {key: origin for key, (_, origin) in _filled(settings, protocol).items()}
 
 
 def preset_provider(settings: Settings) -> Provider | None:
-    """Return the provider that the settings name, None where they name none, one of their own or an unknown one."""
+    """Return the preset that the settings name; None where they name none, a custom or an unknown provider."""
     if settings.provider in {None, "custom"}:
         return None
     try:
@@ -68,12 +68,12 @@ def preset_provider(settings: Settings) -> Provider | None:
 
 
 def mail_service(settings: Settings, protocol: Protocol) -> Service | None:
-    """Return which of a provider's services a record uses; None where its maildrop uses none that is known."""
+    """Return which of a provider's services a record uses; None where its maildrop uses no known one."""
     return "smtp" if protocol == "SMTP" else _SERVICE_OF_MAILDROP.get(settings.maildrop)
 
 
 def implied_port(settings: Settings, protocol: Protocol, security: Security) -> int | None:
-    """Return the port that goes with an encryption; None where the maildrop's ports are not known."""
+    """Return the usual port for a security; None where the maildrop's ports are not known."""
     service = mail_service(settings, protocol)
     return None if service is None else _PORTS[service][security]
 
@@ -110,7 +110,7 @@ def _sender(settings: Settings, protocol: Protocol) -> dict[str, tuple[Any, str]
 
 
 def _offered_server(settings: Settings, provider: Provider | None, protocol: Protocol) -> Endpoint | None:
-    """Return the provider's server that fits best to what is set; None where another server is set."""
+    """Return the provider's server that fits the settings best; None where they name another server."""
     name = mail_service(settings, protocol)
     service = None if provider is None or name is None else provider.service(name)
     own = settings.server and settings.server.casefold().removesuffix(".")

@@ -1,4 +1,4 @@
-"""The ways to a token that settings choose: the provider, and the flow by which somebody signs in."""
+"""The provider and the flow that the settings choose."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def provider_of(settings: Settings) -> Provider:
 
 
 def find_flow(name: str) -> Flow[Person]:
-    """Return the flow with this name. Its module is imported: a coroutine has it done in a thread.
+    """Return the flow with this name. Its module is imported: in a coroutine, call this in a thread.
 
     Raises:
         InputError: there is none, or it cannot be loaded.
@@ -65,9 +65,9 @@ def find_flow(name: str) -> Flow[Person]:
 
 
 def flow_name(settings: Settings, requested: str | None = None) -> str:
-    """Return the name of the flow that was asked for, else of the one that is set, else of the provider's best.
+    """Return the name of the requested flow, else of the one in the settings, else of the provider's preferred one.
 
-    Where an application signs in by itself with Google, it does so as a service account.
+    With Google, an application that signs in itself does so as a service account.
 
     Raises:
         InputError: as for `provider_of`.

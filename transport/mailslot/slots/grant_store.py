@@ -1,4 +1,4 @@
-"""Where the grant of one record is kept: a field of the vault, behind a lock of its own."""
+"""The grant store of a record: a field of the vault, with a lock of its own."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class RecordGrantStore:
         self._task_lock = anyio.Lock()
 
     async def load(self) -> Grant | None:
-        """Return the grant as it is on disk now; None where there is none.
+        """Return the grant that is on disk now; None where there is none.
 
         Raises:
             VaultError: cause `token_store_unreadable`; nothing is changed.
@@ -62,7 +62,7 @@ class RecordGrantStore:
             ) from None
 
     async def save(self, grant: Grant) -> None:
-        """Keep the grant; it is on disk once this returns.
+        """Store the grant; it is on disk once this returns.
 
         Raises:
             VaultError: it could not be written; what was there before is unharmed.
@@ -70,7 +70,7 @@ class RecordGrantStore:
         await run_sync(self._vault.write, self._record, {GRANT_FIELD: grant.to_secret()})
 
     async def delete(self) -> None:
-        """Delete the grant, and with a record that is damaged whatever else was in it.
+        """Delete the grant; where the record is damaged, with everything else in it.
 
         Raises:
             VaultError: it could not be deleted.
@@ -83,11 +83,11 @@ class RecordGrantStore:
             await run_sync(self._vault.delete, self._record)
 
     def locate(self) -> Location:
-        """Return where this is. It blocks: call it in a thread."""
+        """Return where this home folder is. It blocks: call it in a thread."""
         return locate(self._lock_file)
 
     async def move_here(self) -> bool:
-        """Have the grant renewed here from now on, wherever it was before: a person says that the device has moved.
+        """Bind the grant to this place, wherever it was before: a person says that the device has moved.
 
         Returns:
             whether there is one.
@@ -104,7 +104,7 @@ class RecordGrantStore:
 
     @asynccontextmanager
     async def lock(self) -> AsyncGenerator[None]:
-        """Hold the right to renew, over all tasks and processes; whoever holds it dies without harm.
+        """Hold the lock for refreshing, over all tasks and processes; it is released where its process dies.
 
         Raises:
             VaultError: `token_store_busy`, `token_store_unwritable`.

@@ -1,4 +1,4 @@
-"""How one key of ``mailslot.toml`` is read, and the kinds of values that there are."""
+"""The keys of ``mailslot.toml``: how one is parsed, and the kinds of values."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@]*(?=@)")
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """How one key is read.
+    """A key of a settings table.
 
     Attributes:
         allowed: what is allowed, for people.
@@ -61,7 +61,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Parser:
-    """What reads a value, as `Key.parse`, and can say in JSON Schema what it reads.
+    """A parser of values that also knows their JSON Schema.
 
     Attributes:
         parse: reads it.
@@ -77,7 +77,7 @@ class Parser:
 
 
 def text(value: object) -> str:
-    """Return a text on one line."""
+    """Parse a text on one line."""
     if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > MAX_TEXT:
         raise ValueError
     return value.strip()
@@ -97,7 +97,7 @@ flag: Final = Parser(_flag, {"type": "boolean"})
 
 
 def number(least: int, most: int) -> Parser:
-    """Return what reads a whole number within bounds."""
+    """Return a parser for a whole number within bounds."""
 
     def parse(value: object) -> int:
         found = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value.strip()) else value
@@ -109,7 +109,7 @@ def number(least: int, most: int) -> Parser:
 
 
 def one_of(*choices: str, into: Callable[[str], Any] = str) -> Parser:
-    """Return what reads one of several words, in any case, and makes `into` of it."""
+    """Return a parser for one of several words, in any case, which `into` converts."""
 
     def parse(value: object) -> Any:  # noqa: ANN401 - whatever `into` makes
         if not isinstance(value, str) or value.strip().lower() not in choices:
@@ -120,7 +120,7 @@ def one_of(*choices: str, into: Callable[[str], Any] = str) -> Parser:
 
 
 def host(value: object) -> str:
-    """Return a host name or an IP address."""
+    """Parse a host name or an IP address."""
     name = text(value)
     try:
         return Endpoint(name, 1, Security.NONE).host
@@ -129,7 +129,7 @@ def host(value: object) -> str:
 
 
 def address(value: object) -> str:
-    """Return an e-mail address."""
+    """Parse an e-mail address."""
     try:
         return parse_address(text(value), "sender").given
     except InputError:
@@ -137,7 +137,7 @@ def address(value: object) -> str:
 
 
 def list_of(parse: Callable[[object], str], separators: str = r"[\s,;]+", most: int | None = None) -> Parser:
-    """Return what reads a list, or a text with separators; nothing twice, at least one, and at most so many."""
+    """Return a parser for a list, or for a text with separators: no duplicates, at least one item, at most `most`."""
     bound = {} if most is None else {"maxItems": most}
 
     def parse_list(value: object) -> tuple[str, ...]:
@@ -156,7 +156,7 @@ def list_of(parse: Callable[[object], str], separators: str = r"[\s,;]+", most: 
 
 
 def url(value: object) -> str:
-    """Return an https address, or an http one on a loopback address."""
+    """Parse an https URL, or an http one on a loopback address."""
     found = text(value)
     parts = urlsplit(found)
     loopback = parts.hostname in {"localhost", "127.0.0.1", "::1"}
@@ -166,12 +166,12 @@ def url(value: object) -> str:
 
 
 def path(value: object) -> Path:
-    """Return the path of a file or folder."""
+    """Parse the path of a file or folder."""
     return Path(text(value))
 
 
 def schema(key: Key) -> dict[str, Any]:
-    """Return the JSON Schema of a key's values; what a schema cannot say, its description does."""
+    """Return the JSON Schema of a key's values; the description says what a schema cannot."""
     known = key.parse.schema if isinstance(key.parse, Parser) else _schema_like(key.default)
     return {**known, "description": key.allowed}
 
@@ -185,12 +185,12 @@ def _schema_like(value: object) -> Mapping[str, Any]:
 
 
 def names_plugin(group: str) -> Callable[[str], list[tuple[str, str]]]:
-    """Return `Key.plugins` for a text whose first word is the name of an entry point in a group."""
+    """Return `Key.plugins` for a text whose first word names an entry point of a group."""
     return lambda value: [(group, value.partition(" ")[0])]
 
 
 def parse_value(known: Mapping[str, Key], key: str, value: object) -> Any:  # noqa: ANN401 - whatever the key holds
-    """Return a value as it is used.
+    """Parse a value.
 
     Args:
         known: the keys that there are.
@@ -212,7 +212,7 @@ def parse_value(known: Mapping[str, Key], key: str, value: object) -> Any:  # no
 
 
 def json_value(value: object) -> Any:  # noqa: ANN401 - whatever JSON and TOML hold
-    """Return a setting's value as JSON and TOML hold it; None, which TOML does not know, stays None."""
+    """Return a setting's value as JSON and TOML represent it; None, which TOML does not have, stays None."""
     if isinstance(value, tuple | list):
         return [json_value(one) for one in cast("tuple[object, ...]", value)]
     if value is None or isinstance(value, int | float | str):
@@ -221,7 +221,7 @@ def json_value(value: object) -> Any:  # noqa: ANN401 - whatever JSON and TOML h
 
 
 def quoted_value(value: object) -> str:
-    """Return a value as it is quoted in a sentence: on one line, short, and without a password in an address."""
+    """Return a value as a sentence quotes it: on one line, short, and without a password in a URL."""
     if isinstance(value, bool):
         return "true" if value else "false"
     said = _CREDENTIALS.sub("…", repr(value))
@@ -229,6 +229,6 @@ def quoted_value(value: object) -> str:
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return a hint at the name that was probably meant, ``" Did you mean port?"``; empty where none is near."""
+    """Return a suggestion for a misspelt name, such as ``" Did you mean port?"``; empty where no name is close."""
     near = get_close_matches(word.lower().replace("-", "_"), list(known), n=1, cutoff=0.6)
     return f" Did you mean {near[0]}?" if near else ""

@@ -1,4 +1,4 @@
-"""Ways to fetch mail: what a plugin of `mailslot.maildrops` is, and what a record chooses by ``maildrop``."""
+"""Maildrops: what a plugin of `mailslot.maildrops` is, and what a record's ``maildrop`` chooses."""
 
 from __future__ import annotations
 
@@ -43,31 +43,31 @@ class MaildropSession(Protocol):
         ...
 
     async def stat(self) -> tuple[int, int | None]:
-        """Return how many mails there are, and how many octets where that is cheap to know."""
+        """Return how many mails there are, and how many octets where that is cheap to find out."""
         ...
 
     async def listing(self) -> Sequence[Entry]:
-        """Return what is there. An entry's ``number`` is its own in this session.
+        """Return the entries of the maildrop. An entry's ``number`` is valid in this session only.
 
         Its ``uid`` is the same in every session, and never another mail's as long as the maildrop is the same: a server
-        that numbers anew, as IMAP tells by UIDVALIDITY, gives other ones. Empty where there is none to rely on.
+        that renumbers, as IMAP shows by UIDVALIDITY, gives other ones. Empty where there is no reliable one.
         """
         ...
 
     def retrieve(self, entry: Entry) -> AsyncIterator[bytes]:
-        """Return a mail's octets, piece by piece, in memory that does not grow with the mail.
+        """Return a mail's octets in chunks, in memory that does not grow with the mail.
 
-        A mail that is not there any more is a refusal. One that is left early ends the session or is read over; it
-        never passes for complete.
+        A mail that is no longer there is a refusal. Where the iteration is left early, the session ends or the rest is
+        drained; it never passes for complete.
         """
         ...
 
     def top(self, entry: Entry) -> AsyncIterator[bytes]:
-        """Return a mail's header, likewise; its end may be missing where it is long."""
+        """Return a mail's header in chunks; its end may be missing where it is long."""
         ...
 
     async def delete(self, *entries: Entry) -> None:
-        """Mark mails to be taken out of the maildrop when the session is left normally.
+        """Mark mails for deletion when the session is left normally.
 
         Raises:
             DeletionsRefusedError: the server refuses some; the others are marked.
@@ -77,15 +77,15 @@ class MaildropSession(Protocol):
 
 @runtime_checkable
 class Maildrop(Protocol):
-    """A way to fetch mail, as an entry point of `mailslot.maildrops` names it."""
+    """A kind of maildrop, as an entry point of `mailslot.maildrops` names it."""
 
     @property
     def options(self) -> Mapping[str, Key]:
-        """What can be set for it in ``maildrop_options``."""
+        """The keys that ``maildrop_options`` may have."""
         ...
 
     def mailbox_id(self, options: Mapping[str, Any]) -> str:
-        """Return what tells this maildrop from others of the same account, such as a folder; empty for its only one."""
+        """Return what tells this mailbox from others of the same account, such as a folder; empty for its only one."""
         ...
 
     def open(
@@ -116,10 +116,10 @@ class Maildrop(Protocol):
 
 @runtime_checkable
 class PushingMaildrop(Maildrop, Protocol):
-    """A way to fetch mail that tells when there is some."""
+    """A maildrop that reports new mail."""
 
     async def watch(self, profile: ConnectionProfile, options: Mapping[str, Any], on_mail: Callable[[], None]) -> None:
-        """Watch a maildrop until cancelled.
+        """Watch for new mail until cancelled.
 
         Args:
             profile: as for `open`.
@@ -136,7 +136,7 @@ class PushingMaildrop(Maildrop, Protocol):
 
 
 class _Pop3:
-    """POP3, as this package speaks it."""
+    """This package's own POP3."""
 
     options: Mapping[str, Key] = {}
 
@@ -170,7 +170,7 @@ MAILDROPS: Final[Group[Maildrop]] = Group(
 
 
 def find_maildrop(name: str) -> Maildrop:
-    """Return the way to fetch mail with this name; blocks where it has to be imported.
+    """Return the maildrop with this name; it blocks where that has to be imported.
 
     Raises:
         InputError: there is none, or it cannot be used.
@@ -187,7 +187,7 @@ def find_maildrop(name: str) -> Maildrop:
 
 
 def options_of(maildrop: Maildrop, settings: Settings) -> dict[str, Any]:
-    """Return what is set for a maildrop in ``maildrop_options``, with defaults.
+    """Return the values of ``maildrop_options``, with defaults.
 
     Raises:
         InputError: one of them is not known, or has a value that is not allowed.
@@ -202,7 +202,7 @@ def options_of(maildrop: Maildrop, settings: Settings) -> dict[str, Any]:
 
 
 def check_maildrop(settings: Settings) -> None:
-    """Refuse a maildrop that is not installed, and options that it does not know; blocks as `find_maildrop` does.
+    """Refuse a maildrop that is not installed, and options that it does not know; it blocks as `find_maildrop` does.
 
     Raises:
         InputError: with what there is.
@@ -215,7 +215,7 @@ def check_maildrop(settings: Settings) -> None:
 
 
 def check_option_permission(settings: Settings, before: Settings, by: SetterRole) -> None:
-    """Refuse options of a maildrop that somebody may not set; blocks as `find_maildrop` does.
+    """Refuse options of a maildrop that somebody may not set; it blocks as `find_maildrop` does.
 
     Args:
         settings: as they would be.
@@ -237,7 +237,7 @@ def check_option_permission(settings: Settings, before: Settings, by: SetterRole
 
 
 async def maildrop_of(settings: Settings) -> tuple[Maildrop, dict[str, Any]]:
-    """Return the way to fetch mail that settings choose, and its options.
+    """Return the maildrop that settings choose, and its options.
 
     Raises:
         InputError: it is not installed, or cannot be used so.
@@ -250,7 +250,7 @@ async def maildrop_of(settings: Settings) -> tuple[Maildrop, dict[str, Any]]:
 async def open_maildrop(
     profile: ConnectionProfile, *, transcript: Transcript | None = None, on_stage: Callable[[Stage], None] | None = None
 ) -> AsyncGenerator[MaildropSession]:
-    """Open a session with a record's maildrop, by whatever it chooses.
+    """Open a session with a record's maildrop.
 
     Args:
         profile: of a POP record.

@@ -1,4 +1,4 @@
-"""What a person meant by what was entered: an address where a name belongs, a port that a provider does not have."""
+"""Normalization of entered settings: a URL where a host name belongs, a port that a provider does not have."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _MICROSOFT: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class NormalizedChange:
-    """What was meant.
+    """A change as it was understood.
 
     Attributes:
         values: the values to set.
@@ -65,9 +65,9 @@ class NormalizedChange:
 
 
 def normalize_change(values: Mapping[str, object | None], settings: Settings, protocol: Protocol) -> NormalizedChange:
-    """Return what a person meant by the values entered for a record.
+    """Return a change as a person meant it.
 
-    A server may be entered with a scheme, a port, or what was copied along with it.
+    A server may be entered with a scheme, with a port, or with characters copied along with it.
 
     Args:
         values: as they were entered, by key; None unsets.
@@ -96,7 +96,7 @@ def normalize_change(values: Mapping[str, object | None], settings: Settings, pr
 
 
 def needs_starttls(settings: Settings, protocol: Protocol) -> bool:
-    """Whether SSL/TLS from the first octet is set for a server of Microsoft's, none of which speaks it for SMTP."""
+    """Whether implicit TLS is set for a server of Microsoft's: for SMTP, none of them supports it."""
     holds = effective_settings(settings, protocol)
     if protocol != "SMTP" or holds.server is None or not _MICROSOFT.fullmatch(holds.server.lower()):
         return False
@@ -137,7 +137,7 @@ def _server(entered: str, values: Mapping[str, object | None], settings: Setting
 def _split_address(
     entered: str, settings: Settings, protocol: Protocol, key: str
 ) -> tuple[str, int | None, Security | None]:
-    """Return the host, and the port and the encryption as far as they are told."""
+    """Return the host, and the port and security as far as they are given."""
     text = entered.strip(_SURROUNDING)
     if _is_literal(text):
         return text, None, None

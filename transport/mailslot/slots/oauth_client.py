@@ -1,4 +1,4 @@
-"""Who asks for a record's tokens: the application and the account that its settings name."""
+"""The OAuth client of a record: the application and the account that its settings name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PEM: Final = re.compile(r"(-----BEGIN ([A-Z ]+)-----.*?-----END \2-----)", re.D
 
 
 class ApplicationMissingError(InputError):
-    """No application is set; `provider` tells how to register one."""
+    """No client_id is set; `provider` says how to register an application."""
 
     def __init__(self, provider: Provider) -> None:
         super().__init__(
@@ -54,7 +54,7 @@ def client_for_flow(vault: Vault, record: str, settings: Settings, flow: str | N
 def client_for_record(
     vault: Vault, record: str, settings: Settings, *, app: bool = False, registered: bool = True
 ) -> OAuthClient:
-    """Return who asks for tokens for a record, whatever the flow. It blocks: call it in a thread.
+    """Return the OAuth client of a record, whatever the flow. It blocks: call it in a thread.
 
     Args:
         vault: the secrets.
@@ -90,7 +90,7 @@ def client_for_record(
 
 
 def _client_credential(stored: Secret | None) -> tuple[Secret | None, ClientCertificate | None]:
-    """Return how the application proves itself: by a secret, or by a key and its certificate, both in PEM."""
+    """Return how the application authenticates: with a secret, or with a key and its certificate, both in PEM."""
     text = "" if stored is None else stored.reveal()
     blocks = {name: block for block, name in _PEM.findall(text)}
     key = next((block for name, block in blocks.items() if name.endswith("PRIVATE KEY")), None)

@@ -1,4 +1,4 @@
-"""The settings as they are shown: what holds, where it is from, and of secrets only whether they are there."""
+"""Settings as they are shown: effective values and where they come from; of secrets only whether they are set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def record_overview(records: Records, record: str) -> dict[str, Any]:
-    """Return a record's settings as JSON holds them.
+    """Return a record's settings as JSON values.
 
     Returns:
         ``settings``: what holds, by key; ``from``: where a value is from that is not in the file, by key, such as
@@ -43,7 +43,7 @@ def settings_overview(settings: Settings, protocol: Protocol) -> tuple[dict[str,
 
 
 def secrets_overview(records: Records, record: str) -> dict[str, bool | None]:
-    """Return of each secret of a record whether it is set; None where that cannot be read."""
+    """Return for each secret of a record whether it is set; None where that cannot be read."""
     try:
         kept = records.vault.fields(record)
     except MailError:
@@ -64,7 +64,7 @@ def section_overview(records: Records, section: Section) -> dict[str, Any]:
 
 
 def as_text(value: object) -> str:
-    """Return what `mailslot.slots.keys.json_value` gave as people read it."""
+    """Return a value of `mailslot.slots.keys.json_value` as people read it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
@@ -73,7 +73,7 @@ def as_text(value: object) -> str:
 
 
 def _preset_scopes(settings: Settings, protocol: Protocol) -> tuple[list[str], str] | None:
-    """Return what is asked for where the settings do not say, and who says so."""
+    """Return the scopes that are requested where the settings name none, and who names them."""
     if settings.scopes or settings.authentication != "oauth2":
         return None
     try:

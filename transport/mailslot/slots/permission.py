@@ -1,8 +1,8 @@
-"""Who may set what: not every setting is for everybody who may change settings.
+"""Permissions: not everybody who may change settings may change every setting.
 
-Some would have the device run a program, or read, write or send files of its own; some decide who gets into the panel,
-or who is told of what happens on the device. `mailslot.slots.keys.Key.set_by` says so at each key, and whatever takes
-settings from somewhere asks here.
+Some settings have the device run a program, or read, write or send its files; some decide who gets into the panel, or
+who is told what happens on the device. `mailslot.slots.keys.Key.set_by` names the role that a key needs, and whatever
+accepts settings checks it here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ORDER: Final[tuple[SetterRole, ...]] = get_args(SetterRole)
 
 
 class NotPermittedError(InputError):
-    """Whoever wants to set something may not.
+    """Somebody wants to set something that needs another role.
 
     Attributes:
         needs: who might.
@@ -43,14 +43,14 @@ class NotPermittedError(InputError):
 
 
 def least_role(key: Key) -> SetterRole:
-    """Return who may set a key at least to some value."""
+    """Return the least role that may set a key to at least some value."""
     if callable(key.set_by):
         return "api_key"
     return key.set_by or ("local" if key.parse is keys.path else "api_key")
 
 
 def required_role(key: Key, value: object, before: object) -> SetterRole:
-    """Return who may make a change.
+    """Return the role that a change needs.
 
     Args:
         key: which key it is of.
@@ -70,7 +70,7 @@ def required_role(key: Key, value: object, before: object) -> SetterRole:
 
 
 def exceeds_role(needs: SetterRole, by: SetterRole) -> bool:
-    """Whether somebody else is needed.
+    """Whether a change needs a higher role than somebody has.
 
     Args:
         needs: who may make a change at least.
@@ -86,7 +86,7 @@ def check_permission(
     by: SetterRole,
     place: str,
 ) -> None:
-    """Refuse changes that somebody may not make.
+    """Refuse changes that need a higher role.
 
     Args:
         known: the keys that there are.

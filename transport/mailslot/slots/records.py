@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class ChangeResult(NamedTuple):
-    """What a change came to.
+    """The result of a change.
 
     Attributes:
         settings: the record's settings from now on.
@@ -52,7 +52,7 @@ class ChangeResult(NamedTuple):
 
 
 class Records:
-    """The home folder of a device. Everything here blocks for a moment: call it in a thread.
+    """The records of a home folder. All methods block for a moment: call them in a thread.
 
     Attributes:
         home: the folder.
@@ -62,7 +62,7 @@ class Records:
     """
 
     def __init__(self, home: Path, credentials: Path | None = None) -> None:
-        """Open a home folder; nothing is made before something is kept.
+        """Open a home folder; nothing is created before something is stored.
 
         Args:
             home: the folder.
@@ -75,7 +75,7 @@ class Records:
         self.tokens = RecordTokens(home, self.vault)
 
     def check_key(self) -> None:
-        """Raise where the key to the secrets cannot be used; the settings can be all the same.
+        """Raise where the key to the secrets cannot be used; the settings can be used all the same.
 
         Raises:
             MailError: cause `token_store_unreadable`.
@@ -117,8 +117,8 @@ class Records:
     ) -> ChangeResult:
         """Change settings and secrets of a record; nothing changes where anything is not allowed.
 
-        A secret that would go somewhere else afterwards is dropped, unless it is entered anew, or somebody with a login
-        on the device makes the change, who could read it.
+        A secret that would go to another destination afterwards is removed, unless it is entered again, or somebody
+        with a login on the device makes the change, who could read it anyway.
 
         Args:
             record: which one.
@@ -150,7 +150,7 @@ class Records:
     def dropped_secrets(
         self, record: str, values: Mapping[str, object | None], secrets: Mapping[str, Secret | None]
     ) -> tuple[str, ...]:
-        """Return the names of the secrets that `change` would drop, and change nothing.
+        """Return the names of the secrets that `change` would remove, and change nothing.
 
         Raises:
             InputError: as for `change`.

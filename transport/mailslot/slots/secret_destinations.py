@@ -1,4 +1,4 @@
-"""For whom a secret was entered: a password for a mail server, a client secret for a token service."""
+"""The destinations of secrets: a password is meant for one mail server, a client secret for one token service."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ DROPPED_NOTES: Final[Mapping[str, str]] = {
 
 
 def misdirected_secrets(before: Settings, after: Settings, protocol: Protocol) -> tuple[str, ...]:
-    """Return the names of the secrets that would go somewhere else after a change of settings.
+    """Return the names of the secrets that would go to another destination after a change of settings.
 
-    What holds counts, not what stands in the file: a server that another provider brings is another server.
+    Effective settings count, not those in the file: a server that comes with another provider is another server.
     """
     old, new = _effective(before, protocol), _effective(after, protocol)
     return tuple(

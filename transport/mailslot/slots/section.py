@@ -1,4 +1,4 @@
-"""The tables of ``mailslot.toml`` beside the records: the device's own, and those that plugins bring."""
+"""Sections: the tables of ``mailslot.toml`` besides the records, the device's own and those of plugins."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ _PLUGINS: Final = tuple(
 
 
 def find_section(name: str) -> Section | None:
-    """Return the section with this name; None where nobody brings it.
+    """Return the section with this name; None where there is none.
 
-    The plugin of this name is loaded, and every other one where that is not enough.
+    The plugin of this name is loaded, and all others where that is not enough.
     """
     if name in BUILT_IN:
         return BUILT_IN[name]
@@ -87,7 +87,7 @@ def section_names() -> tuple[str, ...]:
 
 
 def is_broken_plugin(name: str) -> bool:
-    """Whether a plugin of this name is there and cannot be loaded, so that nobody knows what its table may hold."""
+    """Whether a plugin of this name is installed and cannot be loaded, so that its keys are not known."""
     for group in _PLUGINS:
         try:
             group.find(name)

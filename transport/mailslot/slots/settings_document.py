@@ -1,4 +1,4 @@
-"""What stands in ``mailslot.toml``, checked; all that is wrong with it is found at once, with its line."""
+"""The document in ``mailslot.toml``, checked; all faults are found at once, with their lines."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MAX_FAULTS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class SettingsFault:
-    """One thing that is wrong in the file.
+    """One fault in the file.
 
     Attributes:
         line: where, from 1; None where it is no line's fault.
@@ -87,7 +87,7 @@ class SettingsDocument:
 
 
 def parse_settings_document(text: str, path: str, find: Callable[[str], Section | None]) -> SettingsDocument:
-    """Return what a document holds.
+    """Parse and check a document.
 
     Args:
         text: the document, its lines ended by LF.
@@ -113,14 +113,14 @@ def parse_settings_document(text: str, path: str, find: Callable[[str], Section 
 
 
 def is_too_deep(text: str) -> bool:
-    """Whether a document has names of so many parts that it is a burden to read."""
+    """Whether a document has names of so many parts that parsing them takes too long."""
     return _TOO_DEEP.search(text) is not None
 
 
 def _without_broken_lines(text: str) -> tuple[str | None, list[SettingsFault]]:
-    """Return the document without those lines that are wrong by themselves, and what is wrong with them.
+    """Return the document without the lines that are wrong by themselves, and their faults.
 
-    None in its place where the rest cannot be told from what is wrong.
+    None in place of the document where the faults cannot be told from the rest.
     """
     lines = text.split("\n")
     faults: list[SettingsFault] = []
@@ -157,7 +157,7 @@ def _line(error: str, lines: list[str]) -> int | None:
 
 
 def _is_fault_of_line(line: str, what: str) -> bool:
-    """Whether a fault is of its line alone, so that the lines around it mean what they meant."""
+    """Whether a fault is in its line alone, so that the lines around it still mean the same."""
     if line.lstrip().startswith("[") or "=" not in line:
         return False
     try:
@@ -169,7 +169,7 @@ def _is_fault_of_line(line: str, what: str) -> bool:
 
 
 class _DocumentChecker:
-    """Reads a document that is TOML, and gathers what is not allowed in it."""
+    """Reads a TOML document, and collects what is not allowed in it."""
 
     def __init__(self, lines: Mapping[Path, int], find: Callable[[str], Section | None]) -> None:
         self._lines = lines

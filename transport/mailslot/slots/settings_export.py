@@ -1,4 +1,4 @@
-"""Settings carried from one device to others: as TOML, without a password, a secret or a token."""
+"""Export of settings to other devices: as TOML, without passwords, secrets and tokens."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def tables_of(contents: SettingsDocument) -> Tables:
 
 
 def exported(tables: Tables, without: Iterable[str]) -> Tables:
-    """Return tables without what is left out, by key or by table, and without what is private."""
+    """Return tables without the keys and tables that are left out, and without what is private."""
     out = frozenset(without)
     found: Tables = {}
     for table, values in tables.items():
@@ -88,13 +88,13 @@ def exported(tables: Tables, without: Iterable[str]) -> Tables:
 
 
 def keys_of(table: Table) -> Mapping[str, Key]:
-    """Return what can be set in a table."""
+    """Return the keys of a table."""
     section = None if table[0] == "records" else find_section(table[0])
     return KEYS if section is None else section.keys
 
 
 def _check_names(names: Iterable[str]) -> None:
-    """Refuse what there is no such thing of; whether it is set makes no difference."""
+    """Refuse names of keys and tables that do not exist, whether they are set or not."""
     tables = [*(("records", record) for record in PROTOCOLS), *((name,) for name in section_names())]
     known = {name for table in tables for name in (".".join(table), table[-1])}
     known |= {key for table in tables for key in keys_of(table)}

@@ -1,4 +1,4 @@
-"""``mailslot.toml``: read when it changed, changed without losing a comment, written atomically."""
+"""``mailslot.toml``: read when it has changed, edited without losing a comment, written atomically."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ OtherFiles = Callable[[], AbstractContextManager[dict[Path, bytes | None]]]
 
 @dataclass(frozen=True, slots=True)
 class CurrentSettings:
-    """The settings that hold.
+    """The settings in use.
 
     Attributes:
         records: by record.
@@ -63,14 +63,14 @@ class CurrentSettings:
 
 
 class SettingsFile:
-    """The settings in one file of the home folder. Everything here blocks for a moment: call it in a thread.
+    """The settings in one file of the home folder. All methods block for a moment: call them in a thread.
 
     Attributes:
         path: the file; it need not exist.
     """
 
     def __init__(self, home: Path, sections: Iterable[Section] = ()) -> None:
-        """Know where the file is; nothing is read yet.
+        """Take the paths; nothing is read yet.
 
         Args:
             home: the folder.
@@ -92,9 +92,9 @@ class SettingsFile:
         return dict(self._document().records)
 
     def current(self) -> CurrentSettings:
-        """Return the settings that hold: those in the file, or the last good ones where it is broken now.
+        """Return the settings in use: those in the file, or the last good ones where it is broken now.
 
-        It costs a look at the file's date where nothing has changed.
+        Where nothing has changed, only the file's date is read.
 
         Raises:
             SettingsFileError: it is broken, and was never read when it was not.
@@ -125,7 +125,7 @@ class SettingsFile:
         return self.preview({("records", record): values}).records[record]
 
     def preview(self, changes: Changes) -> SettingsDocument:
-        """Return what the file would hold after a change, and change nothing.
+        """Return what the file would contain after a change, and change nothing.
 
         Raises:
             InputError: as for `edit`.
@@ -133,7 +133,7 @@ class SettingsFile:
         return self._changed_document(self._document, self._parsed(changes))
 
     def load_for_change(self) -> dict[str, Settings]:
-        """Return what `load` does, also where settings cannot stand together, which a change may mend.
+        """Return what `load` does, also where settings contradict each other, which a change may correct.
 
         Raises:
             SettingsFileError: as for `load`, for anything else that is wrong.
@@ -220,7 +220,7 @@ class SettingsFile:
     def _changed_document(
         self, read: Callable[[], SettingsDocument], changes: Mapping[Table, Values]
     ) -> SettingsDocument:
-        """Return the settings after a change, which leaves nothing wrong that was."""
+        """Return the settings after a change, which must leave no earlier fault."""
         before, fault = _read_mendable(read)
         contents = self._apply(before, changes)
         if fault is not None:
@@ -258,7 +258,7 @@ class SettingsFile:
         return new
 
     def _document(self) -> SettingsDocument:
-        """Return what the file holds, read anew only where it may have changed."""
+        """Return the file's document, parsed again only where it may have changed."""
         self._finish_interrupted_change()
         mark = self._file_state()
         if self._cached is not None and mark is not None and self._cached[0] == mark:
@@ -274,7 +274,7 @@ class SettingsFile:
         return found
 
     def _file_state(self) -> object | None:
-        """Return what differs once the file was changed; None where a change may still go unseen."""
+        """Return a value that differs once the file has changed; None where a change may go unnoticed."""
         try:
             state = self.path.stat()
         except OSError as error:
@@ -347,7 +347,7 @@ class SettingsFile:
 
 
 def _read_mendable(read: Callable[[], SettingsDocument]) -> tuple[SettingsDocument, SettingsFileError | None]:
-    """Return what a file holds, and what is wrong with it where that can be mended by setting something else."""
+    """Return a document, and its fault where a change of settings can correct that."""
     try:
         return read(), None
     except SettingsFileError as error:

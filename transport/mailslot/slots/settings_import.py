@@ -1,7 +1,7 @@
-"""An export taken over: what it changes is known, and can be shown, before anything is changed.
+"""Import of exported settings: what would change can be shown before anything is changed.
 
-Its file may come from anybody, so it is trusted no more than somebody who changes settings over the network: a secret
-that would go somewhere else afterwards is dropped, and what only somebody with a login on the device may set is named.
+The file may come from anybody, so it is trusted no more than somebody who changes settings over the network: a secret
+that would go to another destination is removed, and settings that need a login on the device are named.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SettingChange:
-    """One setting that would be other.
+    """A setting that would change.
 
     Attributes:
         table: such as ``"records.smtp"``.
@@ -58,7 +58,7 @@ class SettingChange:
 
 @dataclass(frozen=True, slots=True)
 class ImportPlan:
-    """What an export would change.
+    """What an import would change.
 
     Attributes:
         name: what the export is called in sentences.
@@ -78,11 +78,11 @@ class ImportPlan:
 
     @property
     def dropped_notes(self) -> list[str]:
-        """What is said of the secrets that would be dropped, a line each."""
+        """Sentences about the secrets that would be removed, one a line."""
         return [f"[records.{record}] {DROPPED_NOTES[name]}" for record, names in self.dropped.items() for name in names]
 
     def check_local(self) -> None:
-        """Refuse an export with something that only somebody with a login on the device may set.
+        """Refuse an import with settings that only somebody with a login on the device may set.
 
         Raises:
             SettingsFileError: there is such a thing; all of it is named.
@@ -97,7 +97,7 @@ class ImportPlan:
 
 
 def plan_import(records: Records, given: str, name: str) -> ImportPlan:
-    """Return what an export would change, and change nothing. Blocks.
+    """Return what an import would change, and change nothing. It blocks.
 
     Args:
         records: the home folder.
@@ -137,7 +137,7 @@ def plan_import(records: Records, given: str, name: str) -> ImportPlan:
 
 
 def apply_import(records: Records, plan: ImportPlan) -> None:
-    """Change what was planned: all of it, or nothing. Blocks.
+    """Apply a planned import: all of it, or nothing. It blocks.
 
     Raises:
         InputError: the settings have been changed since, or cannot be changed.
@@ -194,7 +194,7 @@ def _json_values(values: Mapping[Table, Mapping[str, Any]]) -> Mapping[Table, Ma
 
 
 def _normalize(values: dict[Table, dict[str, Any]], before: Mapping[str, Settings]) -> tuple[str, ...]:
-    """Correct what `Records.change` corrects, and return what there is to say of it."""
+    """Normalize the values as `Records.change` does, and return its notes."""
     notes: list[str] = []
     unset = Settings()
     for table, inner in values.items():
@@ -208,7 +208,7 @@ def _normalize(values: dict[Table, dict[str, Any]], before: Mapping[str, Setting
 
 
 def _check_version(given: str, name: str) -> None:
-    """Refuse what is of another version before anything in it is called wrong."""
+    """Refuse an export of another version, before anything in it is called wrong."""
     if is_too_deep(given):
         return  # as below
     try:

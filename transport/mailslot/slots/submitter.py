@@ -51,7 +51,7 @@ class SubmissionSession(Protocol):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the server offers, as it said last; empty without EHLO."""
+        """The server's capabilities, as it announced them last; empty without EHLO."""
         ...
 
     @property
@@ -82,7 +82,7 @@ class SubmissionSession(Protocol):
         ...
 
     async def probe(self, sender: str, recipients: Sequence[str]) -> None:
-        """Ask whether a short message would be taken, and send none; raises as `submit` does."""
+        """Ask whether a short message would be accepted, without sending one; raises as `submit` does."""
         ...
 
 
@@ -123,7 +123,7 @@ SUBMITTERS: Final[Group[Submitter]] = Group("mailslot.submitters", noun="submitt
 
 
 def find_submitter(name: str) -> Submitter:
-    """Return the client with this name; blocks where it has to be imported.
+    """Return the submitter with this name; it blocks where that has to be imported.
 
     Raises:
         InputError: there is none, or it cannot be used.
@@ -132,7 +132,7 @@ def find_submitter(name: str) -> Submitter:
 
 
 async def submitter_of(settings: Settings) -> Submitter:
-    """Return the client that settings choose.
+    """Return the submitter that settings choose.
 
     Raises:
         InputError: it is not installed, or cannot be used.

@@ -1,4 +1,4 @@
-"""Where the tokens of a process come from: one source for each record, so that its token is renewed once."""
+"""The token sources of a process: one for each record, so that its token is refreshed once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class TokenSources:
-    """The token sources of all records, and the clients for token services that they share.
+    """The token sources of all records, and the HTTP clients that they share.
 
     Args:
         records: the home folder.
@@ -47,9 +47,9 @@ class TokenSources:
         await self._stack.aclose()
 
     async def source(self, record: str, settings: Settings) -> TokenSource:
-        """Return a record's token source; where there can be none, one that says why once it is asked.
+        """Return a record's token source; where there can be none, one that raises the reason when it is asked.
 
-        Not for two tasks at once.
+        Not to be called by two tasks at once.
         """
         if settings.token_source is not None:
             return await self._cached(
@@ -74,7 +74,7 @@ class TokenSources:
             return UnavailableTokenSource(TokenError(sentence, cause="token_not_retrieved", detail=str(error)))
 
     async def http(self, settings: Settings) -> TokenHttp:
-        """Return the client for token services that a record's settings ask for.
+        """Return the HTTP client for token services that a record's settings need.
 
         Raises:
             InputError: the file of certificate authorities, or the proxy, cannot be used.
@@ -87,12 +87,12 @@ class TokenSources:
             return self._https[key]
 
     def skew(self, settings: Settings) -> float:
-        """Return `TokenHttp.skew` of that client; 0.0 where it has asked nobody yet."""
+        """Return `TokenHttp.skew` of that client; 0.0 where it has not been used yet."""
         http = self._https.get((settings.ca_file, settings.timeout))
         return 0.0 if http is None else http.skew
 
     async def _cached(self, record: str, key: object, make: Callable[[], TokenSource | None]) -> TokenSource:
-        """Return the source that was made for the same settings before, or make one."""
+        """Return the source that was made for the same settings, or make one."""
         before, former = self._sources.get(record, (None, None))
         source = former
         if source is None or before != key:
@@ -110,7 +110,7 @@ def _hand_over(former: TokenSource | None, source: TokenSource) -> None:
 
 
 class UnavailableTokenSource:
-    """A token source that has none.
+    """A token source that cannot give a token.
 
     Args:
         error: why, raised once it is asked.

@@ -1,4 +1,4 @@
-"""The tokens behind the records of one device: obtained, judged, deleted."""
+"""The tokens of the records of one device: obtained, deleted, and their health."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class RecordTokens:
-    """The tokens behind the records of a home folder.
+    """The tokens of the records of a home folder.
 
     Args:
         home: the folder.
@@ -41,7 +41,7 @@ class RecordTokens:
         self._vault = vault
 
     def store(self, record: str) -> RecordGrantStore:
-        """Return where a record's grant is kept."""
+        """Return the grant store of a record."""
         return RecordGrantStore(self._vault, record, self._home / "locks" / f"{record}.lock")
 
     def source(self, record: str, settings: Settings, flow: Flow[P], http: TokenHttp) -> GrantSource[P]:
@@ -57,7 +57,7 @@ class RecordTokens:
         return client_for_flow(self._vault, record, settings, find_flow(grant.flow).name if grant else None)
 
     async def status(self, record: str, settings: Settings, now: float) -> tuple[str, Health | None]:
-        """Return a record's token line, and how its token is doing.
+        """Return a record's token line, and its token's health.
 
         Args:
             record: which one.
@@ -97,7 +97,7 @@ class RecordTokens:
         return token_line(grant), health(grant, facts, provider, now, store_error=fault)
 
     async def delete(self, record: str, settings: Settings) -> Revocation:
-        """Delete a record's token here in any case, and at the provider where it can be told.
+        """Delete a record's token here in any case, and revoke it at the provider if possible.
 
         Returns:
             whether it was told, and what there is to say about it.

@@ -1,4 +1,4 @@
-"""A TOML document changed where it has to be, and nowhere else."""
+"""Editing of a TOML document that changes nothing but the given values."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Table = tuple[str, ...]
 def edit_toml(text: str, changes: Mapping[Table, Mapping[str, Any]]) -> str | None:
     """Return a document with values set and unset.
 
-    tomlkit changes and removes what is there. What is new is put in by its line, since tomlkit would put it behind
-    the comment that stands above the next table.
+    tomlkit changes and removes existing keys. New keys are inserted as lines, since tomlkit would put them behind the
+    comment above the next table.
 
     Args:
         text: the document, its lines ended by LF.
@@ -69,7 +69,7 @@ def _find(document: object, table: Table) -> MutableMapping[str, Any] | None:
 
 
 def _with_lines(text: str, table: Table, new: list[str]) -> str:
-    """Put lines behind the last one of a table, or with a header at the end."""
+    """Insert lines behind the last one of a table, or with a header at the end."""
     lines = text.split("\n")
     end = layout(text).ends.get(table)
     if end is not None:

@@ -1,4 +1,4 @@
-"""Where the keys and tables of a TOML document stand: what its parsers know and do not tell."""
+"""The layout of a TOML document: the lines of its keys and tables, which parsers do not report."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SCALAR: Final = re.compile(r"[^,\]}#\n]+")
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where things stand in a document; lines count from 1.
+    """The layout of a document; lines count from 1.
 
     Attributes:
         lines: the line of each key and of each table's header, by their whole path, such as
@@ -41,7 +41,7 @@ class Layout:
 
 
 def layout(text: str) -> Layout:
-    """Return where things stand in a document that ``tomllib`` has read without complaint.
+    """Return the layout of a document that ``tomllib`` has parsed without error.
 
     Args:
         text: the document, its lines ended by LF.
@@ -108,7 +108,7 @@ class _Scanner:
         return path
 
     def skip_blank(self) -> bool:
-        """Skip what says nothing; return whether anything is left."""
+        """Skip blanks and comments; return whether anything is left."""
         match = _BLANK.match(self.text, self.at)
         self.at = match.end() if match else self.at
         return self.at < len(self.text)
