@@ -18,7 +18,7 @@ class BrowserFlow(RefreshTokenFlow):
     """The flow ``browser``.
 
     Attributes:
-        within: seconds that the sign-in may take.
+        timeout: seconds that the sign-in may take.
     """
 
     timeout: float = SIGN_IN_TIMEOUT

@@ -43,7 +43,7 @@ class MsalHttp(Protocol):
     """The interface of both clients below.
 
     Attributes:
-        last: the last answer; None before the first.
+        last_response: the last response; None before the first.
     """
 
     last_response: TokenServiceResponse | None

@@ -51,7 +51,7 @@ class PasteFlow(RefreshTokenFlow):
     """The flow ``paste``.
 
     Attributes:
-        within: seconds that the sign-in may take.
+        timeout: seconds that the sign-in may take.
     """
 
     timeout: float = SIGN_IN_TIMEOUT

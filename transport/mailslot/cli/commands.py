@@ -33,7 +33,7 @@ class Commands(TyperGroup):
     """All commands: the built-in ones, and those of plugins.
 
     Attributes:
-        own: the names of the former, which no plugin takes.
+        built_in: the names of the built-in commands, which no plugin may take.
     """
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - whatever typer hands over

@@ -46,7 +46,7 @@ class Grant:
         flow: the name of the flow that obtained it, which is the one that can renew it.
         access_token: the newest access token; None before the first one.
         expires_at: when it ends; None where the provider did not say.
-        refresh_token: the newest renewal token; None where the provider gave none.
+        refresh_token: the newest refresh token; None where the provider gave none.
         previous_refresh_token: the one before, kept until the newest has worked once.
         scopes: what was granted, as the provider said; what was asked for where it did not.
         account: who signed in, as far as the answer told; None where it did not.

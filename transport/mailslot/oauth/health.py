@@ -49,11 +49,11 @@ class TokenSettings:
     Attributes:
         account: the mailbox that it is for; None where it is not set.
         scopes: what is asked for.
-        settings: `mailslot.oauth.grant_source.settings_digest`; a failure under other settings no longer counts. None
-            where it cannot be told.
-        renews_alone: whether the flow needs no renewal token, since the application signs in by itself.
+        digest: `mailslot.oauth.grant_source.settings_digest`; a failure under other settings does not count. None
+            where it is not known.
+        app_only: whether the flow needs no refresh token, since the application signs in itself.
         secret_expires_at: when the application's secret ends, in seconds since the epoch, if it was entered.
-        here: where this is; None where that does not matter.
+        location: where this home folder is; None where that does not matter.
     """
 
     account: str | None = None
@@ -80,7 +80,7 @@ class Health:
         expires_at: when the access token ends; None where that is not known.
         renewed_at: when the access token was issued; None without a grant.
         failure: why the last renewal failed; None where it worked.
-        renewal_days_left: days until the renewal token dies if nobody uses it; None where it does not, or not known.
+        renewal_days_left: days until an unused refresh token expires; None where it does not, or not known.
         secret_expires_at: when the application's secret ends; None where it was not entered.
         notes: what else should be known, a sentence each.
         topics: what each of the notes is about, for those who say it in other words.

@@ -98,7 +98,7 @@ class Quirks:
         secret_required: whether even an installed application has a secret that the token endpoint wants.
         closed: whether new applications are no longer registered for mail.
         shared_tenants: tenants where an application cannot sign in by itself.
-        disuse_days: days without use after which a renewal token dies; None where it does not, or not known.
+        disuse_days: days without use after which a refresh token expires; None where it does not, or not known.
         testing_days: days after which the grants of an application in testing die; None where that is no matter.
     """
 

@@ -25,8 +25,8 @@ class Revocation:
     """The result of revoking a grant.
 
     Attributes:
-        told: whether the provider was told, and took note.
-        sentence: for the person; why not, where it was not.
+        notified: whether the provider was told, and confirmed it.
+        sentence: for the person; where the provider was not told, why not.
     """
 
     notified: bool

@@ -69,9 +69,9 @@ class TokenTiming:
     """What is known of an access token's age, in seconds on the monotonic clock.
 
     Attributes:
-        issued: when it was asked for; minus infinity where its age is not known.
-        renew_at: from when on a new one is wanted; infinity for never.
-        ends: when it ends; infinity where that is not known: it is used until it is refused.
+        issued_at: when it was requested; minus infinity where its age is not known.
+        refresh_at: from when on it should be refreshed; infinity for never.
+        expires_at: when it expires; infinity where that is not known: it is used until a server refuses it.
     """
 
     issued_at: float
@@ -83,7 +83,7 @@ class TokenTiming:
         """Return the timing of a token from its lifetime.
 
         Args:
-            issued: when it was asked for, on the steady clock.
+            issued: when it was requested, on the monotonic clock.
             lifetime: seconds; None where the service did not say.
             random: from 0 to 1; how much of the jitter to add to the margin.
         """

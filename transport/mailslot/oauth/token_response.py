@@ -33,7 +33,7 @@ class TokenResponse:
         access_token: the access token; a bearer token that a header may hold.
         lifetime: seconds until it ends; None where the service did not say, or said nonsense: then it is used until
             it is refused.
-        refresh_token: the renewal token; None where none came.
+        refresh_token: the refresh token; None where there is none.
         scopes: what was granted; what was asked for where the service did not say (RFC 6749 section 5.1).
         id_token: the id token, unverified, for display; None where none came.
     """

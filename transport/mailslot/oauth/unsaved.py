@@ -15,9 +15,9 @@ class UnsavedGrant:
     """A grant that could not be saved.
 
     Attributes:
-        over: what it holds instead.
-        grant: what it should hold.
-        error: why it does not.
+        stored: the grant that is stored instead.
+        grant: the grant that should be stored.
+        error: why it could not be saved.
     """
 
     stored: Grant | None

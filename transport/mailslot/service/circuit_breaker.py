@@ -40,7 +40,7 @@ class CircuitBreaker:
         random: gives a number from 0 to 1.
 
     Attributes:
-        trouble: why it is not open; None where it is.
+        failure: why attempts are stopped; None where they are not.
     """
 
     def __init__(self, monotonic: Callable[[], float], random: Callable[[], float] = random.random) -> None:

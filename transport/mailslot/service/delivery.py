@@ -53,9 +53,9 @@ class SessionUsage:
 
     Attributes:
         session: the session.
-        mails: how many transactions were begun in it.
+        transactions: how many transactions were begun in it.
         domains: the domains of all recipients that were named in it.
-        most_recipients: how many a transaction may have, as far as the server has shown.
+        max_recipients: how many recipients a transaction may have, as far as the server has shown.
     """
 
     session: SubmissionSession
@@ -76,15 +76,15 @@ class SessionUsage:
         """Return the addresses for the next transaction; none where this session takes no more."""
         most = self.max_recipients if room is None else min(self.max_recipients, room)
         most_domains = self.session.capabilities.limit("RCPTDOMAINMAX")
-        domains, addresses = set(self.domains), list[str]()
+        domains, chosen = set(self.domains), list[str]()
         for address in addresses:
             domain = address.rpartition("@")[2].lower()
-            if len(addresses) == most:
+            if len(chosen) == most:
                 break
             if most_domains is None or domain in domains or len(domains) < most_domains:
                 domains.add(domain)
-                addresses.append(address)
-        return addresses
+                chosen.append(address)
+        return chosen
 
     def count_transaction(self, addresses: Sequence[str]) -> None:
         """Count a transaction."""
@@ -99,7 +99,7 @@ class DeliveryOutcome:
     Attributes:
         kind: `answered`: the server has said something of each recipient that it was asked about. `later`: the rest
             needs another session, or a limit to pass. `stale`: the session had died unused. `trouble`: see there.
-        trouble: what went wrong with the session or the record; None where nothing did.
+        failure: what went wrong with the session or the record; None where nothing did.
     """
 
     kind: Literal["answered", "later", "stale", "trouble"]

@@ -54,7 +54,7 @@ class Device:
         records: settings and secrets.
         connector: the ways to the mail servers.
         spool: the queue, the ledger and the pipelines' memory.
-        clocks: wall and steady clock.
+        clocks: wall clock and monotonic clock.
     """
 
     def __init__(

@@ -32,7 +32,7 @@ class HeaderSummary:
     Attributes:
         sender: its From, decoded, on one line; empty without one.
         subject: its Subject, likewise.
-        came_at: when the last server took it, else when it says it was written; seconds since 1970, None where
+        received_at: when the last server received it, else its Date; seconds since 1970, None where
             neither can be read.
     """
 

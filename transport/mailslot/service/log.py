@@ -32,7 +32,7 @@ CONTEXT_FIELDS: Final = (
 )  # fmt: skip
 """What a line may speak of, by the names that it has in a record's ``extra``."""
 
-# Three parts of base64url (RFC 7519), Google's access and renewal tokens, and a bearer header.
+# Three parts of base64url (RFC 7519), Google's access and refresh tokens, and a bearer header.
 _TOKEN_LIKE: Final = re.compile(
     r"eyJ[\w-]{10,}\.[\w-]{10,}(?:\.[\w-]*)*|\bya29\.[\w.-]{10,}|\b1//[\w-]{20,}|(?<=[Bb]earer )[\w.~+/-]{8,}=*"
 )

@@ -29,7 +29,7 @@ class PluginUsage:
     """Which records and sections use which plugins.
 
     Attributes:
-        fault: why what the settings say is not known; empty where it is.
+        error: why the settings could not be read; empty where they could.
     """
 
     def __init__(self) -> None:

@@ -66,7 +66,7 @@ class RecordDeliverer:
 
     Attributes:
         via: the record.
-        gate: whether it is open.
+        breaker: the circuit breaker of the record.
         due_at: when the next job is due, as far as is known; None for never.
         job: the job that is on its way.
     """
@@ -207,7 +207,7 @@ class RecordDeliverer:
     async def _next_retried_job(self) -> Job | None:
         """While a person must act first, hold newer jobs; return one that a person wants tried all the same."""
         failure = self.breaker.failure
-        assert failure is not None  # noqa: S101 - the gate is shut
+        assert failure is not None  # noqa: S101 - the breaker is tripped
         while (job := await self._spool.claim(self.via, self._device.now())) is not None:
             if job.id <= self._newest_job_id:
                 return job

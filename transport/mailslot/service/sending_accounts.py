@@ -26,7 +26,7 @@ class SendingAccount:
 
     Attributes:
         limits: what its provider allows.
-        allowance: what it may still send.
+        quota: what it may still send.
         connections: held while a session is open.
     """
 

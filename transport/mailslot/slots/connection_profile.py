@@ -37,15 +37,15 @@ class ConnectionProfile:
     Attributes:
         record: the record.
         protocol: what it is for.
-        settings: its settings, with those that are not set filled in.
+        settings: its effective settings.
         endpoint: the server.
-        secondary: the server for when the first cannot be reached; None without one.
-        auth: who signs in, and with what; None where nobody does.
-        source: where the access token comes from; None where none is needed.
-        context: TLS settings; None for the system's authorities.
+        secondary_endpoint: the server for when the primary cannot be reached; None without one.
+        auth: the credentials; None where nobody signs in.
+        token_source: the source of the access token; None where none is needed.
+        ssl_context: TLS settings; None for the system's authorities.
         provider: the account's provider; None where it is not set.
         timeout: seconds for each step.
-        pop_before: where somebody has to sign in by POP first; None where nobody has to.
+        pop_profile: the profile for signing in by POP before SMTP; None where that is not needed.
     """
 
     record: str

@@ -50,8 +50,8 @@ class Connector:
 
     Attributes:
         records: the home folder.
-        sources: where tokens come from, one source for each record.
-        fault: why the settings in use are not those of the file; empty where they are.
+        token_sources: the token sources, one for each record.
+        settings_error: why the settings in use are not those in the file; empty where they are.
     """
 
     def __init__(self, records: Records, *, clocks: Clocks | None = None) -> None:
