@@ -386,7 +386,7 @@ async def test_an_address_that_cannot_be_used(http: TokenHttp, url: str) -> None
 
 
 async def test_what_a_refusal_repeats_of_the_request_is_masked(http: TokenHttp) -> None:
-    token, secret = "the-renewal-token-itself", "the-client-secret-itself"
+    token, secret = "the-refresh-token-itself", "the-client-secret-itself"
 
     def echo(request: Request) -> Answer:
         said = f"{request.body.decode()} {request.headers.get('authorization')} {secret}"

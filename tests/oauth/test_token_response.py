@@ -116,7 +116,7 @@ def test_scope(value: object, scopes: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("value", [None, "", 7, "ü", "a\nb", ["a"]])
-def test_a_renewal_token_that_is_none(value: object) -> None:
+def test_a_refresh_token_that_is_none(value: object) -> None:
     assert response(refresh_token=value).refresh_token is None
 
 
@@ -228,7 +228,7 @@ class TestNewGrant:
         assert new_grant("app", who, http, response(scope="https://outlook.office365.com/SMTP.SendAsApp"))
 
 
-class TestRenewedGrant:
+class TestRefreshedGrant:
     OLD = Grant(
         "device",
         Secret("old"),
@@ -257,7 +257,7 @@ class TestRenewedGrant:
         new = refreshed_grant(self.OLD, client(), http, response(**members))
         assert (new.refresh_token, new.previous_refresh_token) == ("r1", None)
 
-    async def test_fewer_scopes_are_kept_so_that_no_renewal_token_is_lost(self, http: TokenHttp) -> None:
+    async def test_fewer_scopes_are_kept_so_that_no_refresh_token_is_lost(self, http: TokenHttp) -> None:
         new = refreshed_grant(self.OLD, client(), http, response(refresh_token="r2", scope="openid"))
         assert (new.refresh_token, new.scopes) == ("r2", ("openid",))
 

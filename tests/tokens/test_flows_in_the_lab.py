@@ -111,7 +111,7 @@ async def test_somebody_else_signs_in(browser: Browser, lab_panel: OAuthClient, 
     assert lab_panel.account == "alice@example.test"
 
 
-async def test_without_offline_access_there_is_no_renewal_token(
+async def test_without_offline_access_there_is_no_refresh_token(
     browser: Browser, lab_panel: OAuthClient, http: TokenHttp
 ) -> None:
     scopes = tuple(scope for scope in lab_panel.scopes if scope != "offline_access")
@@ -124,7 +124,7 @@ async def test_without_offline_access_there_is_no_renewal_token(
     assert refused.value.cause == "token_not_renewable"
 
 
-async def test_renewal_rotates_and_reuse_ends_it_all(
+async def test_refresh_rotates_and_reuse_ends_it_all(
     provider: Provider, browser: Browser, lab_panel: OAuthClient, http: TokenHttp
 ) -> None:
     flow = PasteFlow()

@@ -189,7 +189,7 @@ async def test_no_machine_of_azures(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert str(error).startswith("No managed identity is offered on this machine.")
 
 
-async def test_a_token_that_cannot_be_renewed_is_given_while_it_lasts(machine: Machine, tmp_path: Path) -> None:
+async def test_a_token_that_cannot_be_refreshed_is_given_while_it_lasts(machine: Machine, tmp_path: Path) -> None:
     machine.lifetime = 250  # MSAL wants another one for the last five minutes
     source = source_of(tmp_path, "msal managed_identity", **MICROSOFT)
     token = await source.token()

@@ -10,15 +10,15 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from renewal import device
-from renewal.device import FakeClocks
-from renewal.service import serving
+from refresh import device
+from refresh.device import FakeClocks
+from refresh.service import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from renewal.service import Service
+    from refresh.service import Service
 
 
 @pytest.fixture

@@ -9,15 +9,15 @@ import pytest
 
 from mailslot.errors import MailError
 from mailslot.wire.secret import Secret
-from renewal import device as devices
-from renewal.device import running
-from renewal.service import Said, fingerprint
+from refresh import device as devices
+from refresh.device import running
+from refresh.service import Said, fingerprint
 from vault.conftest import largest_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from renewal.service import Service
+    from refresh.service import Service
 
 
 async def test_obtaining(home: Path, service: Service) -> None:
@@ -111,7 +111,7 @@ async def test_a_provider_that_does_not_take_note(home: Path, service: Service, 
         assert await device.store.load() is None
 
 
-async def test_a_provider_that_only_knows_renewal_tokens(home: Path, service: Service) -> None:
+async def test_a_provider_that_only_knows_refresh_tokens(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in()
         service.say = [Said(200), Said(400, {"error": "unsupported_token_type"})]

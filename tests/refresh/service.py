@@ -1,4 +1,4 @@
-"""A token service that rotates its renewal tokens, on loopback and in threads of its own.
+"""A token service that rotates its refresh tokens, on loopback and in threads of its own.
 
 No event loop that a test cancels or stops can reach it, and processes of their own can ask it. It acts first, and may
 then keep its answer for a while or lose it, as a real one does when the line breaks.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 Policy = Literal["strict", "lax", "fixed"]
-"""What becomes of a renewal token that was used: ``strict``: using it again ends the whole grant, as RFC 9700 section
+"""What becomes of a refresh token that was used: ``strict``: using it again ends the whole grant, as RFC 9700 section
 4.14.2 wants it (oidc-provider); ``lax``: it stays good (Entra); ``fixed``: no new one is given (Google)."""
 
 
@@ -48,15 +48,15 @@ class State:
 
     Attributes:
         asked: requests to the token endpoint.
-        renewals: how many new access tokens were given out.
-        reused: how many times a renewal token was used that had been used already.
+        refreshes: how many new access tokens were given out.
+        reused: how many times a refresh token was used that had been used already.
         dead: whether the grant was ended for that.
-        newest: the renewal token given out last.
+        newest: the refresh token given out last.
         revoked: tokens that were given up, by their kind.
     """
 
     asked: int = 0
-    renewals: int = 0
+    refreshes: int = 0
     reused: int = 0
     dead: bool = False
     newest: str = ""
@@ -67,7 +67,7 @@ class Service:
     """The service of one grant; tests may change everything about it at any time.
 
     Attributes:
-        policy: what becomes of used renewal tokens.
+        policy: what becomes of used refresh tokens.
         lifetime: what ``expires_in`` says; None leaves it out.
         slow: seconds from acting to answering, unless it is `ending`.
         lose: how many of the next answers are lost after acting.
@@ -105,7 +105,7 @@ class Service:
             return replace(self._state, revoked=list(self._state.revoked))
 
     def begin(self) -> tuple[str, str]:
-        """Begin a grant in the place of the old one; returns its access and its renewal token."""
+        """Begin a grant in the place of the old one; returns its access and its refresh token."""
         with self._mutex:
             self._state, self._good, self._used, self._access = State(), set(), set(), set()
             return self._issue(rotate=True)
@@ -149,7 +149,7 @@ class Service:
                 self._good.discard(token)
                 self._used.add(token)
             access, refresh = self._issue(rotate=self.policy != "fixed")
-            self._state.renewals += 1
+            self._state.refreshes += 1
             body: dict[str, object] = {"access_token": access, "token_type": "Bearer", "expires_in": self.lifetime}
             if self.policy != "fixed":
                 body["refresh_token"] = refresh

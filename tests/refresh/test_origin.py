@@ -13,17 +13,17 @@ from mailslot.oauth.grant import Grant
 from mailslot.oauth.grant_source import settings_digest
 from mailslot.oauth.health import TokenSettings, health
 from mailslot.wire.secret import Secret
-from renewal import device as devices
-from renewal.device import ACCOUNT, running
-from renewal.service import serving
+from refresh import device as devices
+from refresh.device import ACCOUNT, running
+from refresh.service import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from mailslot.oauth.health import Health
-    from renewal.device import Device
-    from renewal.service import Service
+    from refresh.device import Device
+    from refresh.service import Service
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ async def test_another_revocation_endpoint_is_not_told(home: Path, service: Serv
     async with running(home, service) as device:
         await device.sign_in(age=7200)
         point_to(device, revocation=f"{hostile.url}/revoke")
-        # A renewal under those settings does not make it the grant's own.
+        # A refresh under those settings does not make it the grant's own.
         await device.token()
         told = await device.source.delete()
         assert not told.notified

@@ -11,16 +11,16 @@ import anyio.lowlevel
 import pytest
 
 from mailslot.oauth.shielding import shielded
-from renewal import device as devices
-from renewal.device import running
-from renewal.service import Said, fingerprint
+from refresh import device as devices
+from refresh.device import running
+from refresh.service import Said, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
     from pathlib import Path
 
-    from renewal.device import Device
-    from renewal.service import Service
+    from refresh.device import Device
+    from refresh.service import Service
 
 LIMIT = 200
 
@@ -99,10 +99,10 @@ def skip_elsewhere(way: object, backend: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("force", [False, True])
-async def test_a_renewal_cancelled_at_every_await(
+async def test_a_refresh_cancelled_at_every_await(
     home: Path, service: Service, anyio_backend: str, way: Callable[..., Awaitable[bool]], force: bool
 ) -> None:
-    """A strict provider ends the grant if any renewal token is lost, or used twice."""
+    """A strict provider ends the grant if any refresh token is lost, or used twice."""
     skip_elsewhere(way, anyio_backend)
     async with running(home, service) as device:
         service.slow = 0.002
@@ -112,13 +112,13 @@ async def test_a_renewal_cancelled_at_every_await(
             device.restart()
             reached = await way(lambda: device.source.token(force=force), number)
             await _is_unharmed(device)
-            seen["after" if service.state.renewals else "before"] += 1
-            if device.renewals:
+            seen["after" if service.state.refreshes else "before"] += 1
+            if device.refreshes:
                 assert await device.token() != old
                 assert device.asked == 1
             new = await device.token(force=force)
             assert new != old
-            assert (device.asked, device.renewals, service.state.reused) == (1, 1, 0)
+            assert (device.asked, device.refreshes, service.state.reused) == (1, 1, 0)
             if not reached:
                 break
         assert not reached, "it never ended by itself"
@@ -127,7 +127,7 @@ async def test_a_renewal_cancelled_at_every_await(
 
 
 async def _is_unharmed(device: Device) -> None:
-    """The disk holds the provider's newest renewal token, and nobody holds the lock."""
+    """The disk holds the provider's newest refresh token, and nobody holds the lock."""
     kept = await device.grant()
     assert device.service.state.newest == fingerprint(kept.refresh_token.reveal())
     with anyio.fail_after(120):

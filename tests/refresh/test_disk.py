@@ -11,8 +11,8 @@ import anyio
 import pytest
 
 from mailslot.errors import MailError
-from renewal.device import running
-from renewal.service import Said
+from refresh.device import running
+from refresh.service import Said
 from vault.conftest import largest_file
 from vault.test_disk import fill
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from renewal.service import Service
+    from refresh.service import Service
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ async def test_a_full_disk(small_home: Path, service: Service, caplog: pytest.Lo
         second = await device.token()
         assert second != first
         assert await device.grant() == before
-        assert (device.renewals, service.state.reused) == (2, 0)
+        assert (device.refreshes, service.state.reused) == (2, 0)
 
         (small_home / "filler").unlink()
         assert await device.token() == second
@@ -146,7 +146,7 @@ async def test_a_token_obtained_while_a_newer_one_is_in_memory(home: Path, servi
 
 
 async def test_a_failure_of_another_while_a_newer_one_is_in_memory(home: Path, service: Service) -> None:
-    """The other has the old renewal token only; what it notes of that is not about the new one."""
+    """The other has the old refresh token only; what it notes of that is not about the new one."""
     async with running(home, service) as device:
         await device.sign_in(age=7200)
         with largest_file(10):
@@ -161,8 +161,8 @@ async def test_a_failure_of_another_while_a_newer_one_is_in_memory(home: Path, s
         assert device.source.save_error is None
 
 
-async def test_a_renewal_by_another_while_a_newer_one_is_in_memory(home: Path, service: Service) -> None:
-    """Where old renewal tokens stay good, the other succeeds, and the latest on the disk counts."""
+async def test_a_refresh_by_another_while_a_newer_one_is_in_memory(home: Path, service: Service) -> None:
+    """Where old refresh tokens stay good, the other succeeds, and the latest on the disk counts."""
     async with running(home, service) as device:
         service.policy = "lax"
         await device.sign_in(age=7200)

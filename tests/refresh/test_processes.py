@@ -1,4 +1,4 @@
-"""Over processes: one renewal at a time, and none that a crash could spoil."""
+"""Over processes: one refresh at a time, and none that a crash could spoil."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from renewal import crash
+from refresh import crash
 
 if TYPE_CHECKING:
     from pathlib import Path

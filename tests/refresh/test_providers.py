@@ -19,9 +19,9 @@ from mailslot_plugins.sandbox import run_sandbox
 from mailslot_plugins.sandbox.web_faults import WebFault
 from mailslot_plugins.tokens.device import DeviceFlow
 from mailslot_plugins.tokens.paste import PasteFlow
-from renewal import device as devices
-from renewal.device import FakeClocks
-from renewal.test_processes import prove
+from refresh import device as devices
+from refresh.device import FakeClocks
+from refresh.test_processes import prove
 from tokens.people import USER, InChromium, Nobody, enter_code
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ async def panel(home: Path, issuer: str, flow: Flow, account: str) -> AsyncItera
 
 @asynccontextmanager
 async def at_sandbox(home: Path) -> AsyncIterator[tuple[Sandbox, GrantSource, FakeClocks]]:
-    """Somebody has signed in at a sandbox that ends a grant whose renewal token is used twice."""
+    """Somebody has signed in at a sandbox that ends a grant whose refresh token is used twice."""
     async with run_sandbox() as sandbox:
         sandbox.provider.register("panel")
         sandbox.provider.rotation = "strict"
@@ -130,7 +130,7 @@ async def test_the_sandboxs_clock_is_wrong(home: Path) -> None:
 
 
 async def test_oidc_provider(home: Path, provider: LabProvider, browser: Browser) -> None:
-    """It ends a grant when a renewal token is used twice, which neither tasks nor processes do."""
+    """It ends a grant when a refresh token is used twice, which neither tasks nor processes do."""
     alice = "alice@example.test"
     async with panel(home, provider.issuer, PasteFlow(), alice) as (source, clocks):
         await source.obtain(InChromium(browser=browser))

@@ -13,14 +13,14 @@ from mailslot.oauth.health import DAY, Health, TokenSettings, health, token_line
 from mailslot.oauth.presets import preset
 from mailslot.oauth.providers import Endpoints, Provider, Quirks
 from mailslot.vault.errors import unreadable, unwritable
-from renewal.device import ACCOUNT, client, grant, running
-from renewal.service import Said
+from refresh.device import ACCOUNT, client, grant, running
+from refresh.service import Said
 from vault.conftest import largest_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from renewal.service import Service
+    from refresh.service import Service
 
 NOW = 1_800_000_000.0
 PLAIN = Provider("custom", "Test", Endpoints(token="https://t.test/token"))
@@ -114,7 +114,7 @@ def test_a_failure_under_other_settings() -> None:
     assert tell(old, replace(FACTS, settings="new")).failure is not None
 
 
-def test_no_renewal_token() -> None:
+def test_no_refresh_token() -> None:
     bare = replace(GOOD, refresh_token=None)
     told = tell(bare)
     assert (told.state, told.cause) == ("expiring", "token_not_renewable")

@@ -11,9 +11,9 @@ import pytest
 
 from mailslot.oauth import grant_source
 from mailslot.oauth.origin import bind_origin
-from renewal import device as devices
-from renewal.device import SignedIn, running
-from renewal.service import Said
+from refresh import device as devices
+from refresh.device import SignedIn, running
+from refresh.service import Said
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
-    from renewal.service import Policy, Service
+    from refresh.service import Policy, Service
 
 GONE = Said(400, {"error": "invalid_grant"})
 
@@ -218,7 +218,7 @@ async def test_a_captive_portal(home: Path, service: Service) -> None:
 @pytest.mark.parametrize(("lost", "asked", "works"), [(1, 2, True), (2, 3, True), (3, 3, False), (9, 3, False)])
 @pytest.mark.parametrize("policy", ["lax", "fixed"])
 async def test_a_lost_answer(home: Path, service: Service, lost: int, asked: int, works: bool, policy: Policy) -> None:
-    """The same renewal token is used at most twice more; later tries go on where this one ended."""
+    """The same refresh token is used at most twice more; later tries go on where this one ended."""
     async with running(home, service) as device:
         service.policy = policy
         service.lose = lost
@@ -235,7 +235,7 @@ async def test_a_lost_answer(home: Path, service: Service, lost: int, asked: int
 
 
 async def test_a_lost_answer_of_a_strict_provider(home: Path, service: Service) -> None:
-    """What cannot be helped: it is told, the renewal token is kept, and nobody hammers."""
+    """What cannot be helped: it is told, the refresh token is kept, and nobody hammers."""
     async with running(home, service) as device:
         service.lose = 1
         old = await device.sign_in(age=3300)
@@ -295,7 +295,7 @@ async def test_an_answer_that_is_too_slow(home: Path, service: Service) -> None:
 
 
 async def test_a_flow_that_never_ends(home: Path, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody can cancel a renewal, so it has an end of its own; the next one can begin then."""
+    """Nobody can cancel a refresh, so it has an end of its own; the next one can begin then."""
     monkeypatch.setattr(grant_source, "_ATTEMPT_TIMEOUT", 0.05)
     async with running(home, service) as device:
 

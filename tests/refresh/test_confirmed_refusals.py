@@ -8,13 +8,13 @@ import pytest
 
 from mailslot.oauth.health import TokenSettings, health
 from mailslot.oauth.refresh_backoff import MAX_REFUSALS
-from renewal.device import ACCOUNT, running
-from renewal.service import Said
+from refresh.device import ACCOUNT, running
+from refresh.service import Said
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from renewal.service import Policy, Service
+    from refresh.service import Policy, Service
 
 GONE = Said(400, {"error": "invalid_grant"})
 

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from renewal.device import running
-from renewal.service import fingerprint
+from refresh.device import running
+from refresh.service import fingerprint
 from vault.conftest import largest_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from renewal.service import Policy, Service
+    from refresh.service import Policy, Service
 
 USELESS = [
     {"access_token": 12345},
@@ -40,7 +40,7 @@ async def test_the_new_refresh_token_is_kept(
         service.policy, service.instead = policy, [useless]
         await device.sign_in(age=7200)
         await device.token()
-        assert device.renewals == 2
+        assert device.refreshes == 2
         assert (service.state.reused, service.state.dead) == (0, False)
         kept = await device.grant()
         assert fingerprint(kept.refresh_token.reveal()) == service.state.newest
@@ -87,7 +87,7 @@ async def test_an_answer_that_is_no_json(home: Path, service: Service, garble: C
         await device.sign_in(age=7200)
         service.garble = [garble]
         await device.token()
-        assert (device.renewals, service.state.reused, service.state.dead) == (2, 0, False)
+        assert (device.refreshes, service.state.reused, service.state.dead) == (2, 0, False)
 
 
 @pytest.mark.parametrize("left", [10, 60, 100])
@@ -109,7 +109,7 @@ async def test_an_error_with_status_200(home: Path, service: Service) -> None:
         await device.refuse("token_service_busy")
         device.clocks.pass_by(20)
         await device.token()
-        assert (device.renewals, service.state.reused, service.state.dead) == (2, 0, False)
+        assert (device.refreshes, service.state.reused, service.state.dead) == (2, 0, False)
 
 
 async def test_the_sentence_tells_what_is_wrong(home: Path, service: Service) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from mailslot.oauth.flow import Person
     from mailslot.oauth.grant import GrantStore
-    from renewal.service import Service
+    from refresh.service import Service
 
 ACCOUNT = "scanner@example.com"
 
@@ -187,8 +187,8 @@ class Device:
         return self.service.state.asked
 
     @property
-    def renewals(self) -> int:
-        return self.service.state.renewals
+    def refreshes(self) -> int:
+        return self.service.state.refreshes
 
 
 @asynccontextmanager

@@ -20,12 +20,12 @@ from mailslot.slots.grant_store import RecordGrantStore
 from mailslot.vault.keys import KeyRing
 from mailslot.vault.vault import Vault
 from mailslot.wire.secret import Secret
-from renewal.device import ACCOUNT, Device, running
+from refresh.device import ACCOUNT, Device, running
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from renewal.service import Service
+    from refresh.service import Service
 
 PRINTER = Location(("eth0", "serial"), "machine", "/var/lib/mailslot/locks/smtp.lock", 1)
 
@@ -91,7 +91,7 @@ def copied(home: Path, to: Path) -> Path:
     return to
 
 
-async def test_a_copy_on_the_same_machine_renews_nothing(
+async def test_a_copy_on_the_same_machine_refreshes_nothing(
     home: Path, service: Service, machine: Machine, tmp_path: Path
 ) -> None:
     async with running(home, service) as device:
@@ -243,7 +243,7 @@ async def test_an_application_that_signs_in_by_itself_may_be_copied(
 
 
 async def test_a_home_of_the_version_before(home: Path, service: Service, machine: Machine, tmp_path: Path) -> None:
-    """It becomes this place's with the first renewal."""
+    """It becomes this place's with the first refresh."""
     async with running(home, service) as device:
         put(device, home, machine)
         await device.sign_in(age=7200)

@@ -33,8 +33,8 @@ from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.origin import bind_origin
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.timing import Clocks
-from renewal import device
-from renewal.service import Said, Service, State, fingerprint
+from refresh import device
+from refresh.service import Said, Service, State, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 BACKENDS = ("asyncio", "trio")
 CLIENTS = {backend: TokenHttp() for backend in BACKENDS}
-"""Made once, since that takes longer than a renewal. None is used in two processes or on two loops."""
+"""Made once, since that takes longer than a refresh. None is used in two processes or on two loops."""
 SOON = Clocks(sleep=lambda _: anyio.lowlevel.checkpoint())
 """Pauses are not waited for here; how long they are is tested elsewhere."""
 SYSTEM_CALLS = ("open", "write", "fsync", "close", "replace", "unlink")
@@ -118,7 +118,7 @@ def at_once(folder: Path, processes: int = 8) -> None:
             print(f"{processes} processes, force={force}, slow={slow}: {time.monotonic() - started:.2f} s, {seen}")
             assert len(given) == processes
             assert len(set(given)) == 1
-            assert (seen.asked, seen.renewals, seen.reused) == (1, 1, 0)
+            assert (seen.asked, seen.refreshes, seen.reused) == (1, 1, 0)
             assert fingerprint(stored(home).refresh_token.reveal()) == seen.newest
 
 
@@ -130,7 +130,7 @@ def at_once_with_a_refusal(folder: Path, processes: int = 8) -> None:
         seen = state(url)
         assert len(given) == processes
         assert len(set(given)) == 1
-        assert (seen.asked, seen.renewals, seen.reused) == (2, 1, 0)
+        assert (seen.asked, seen.refreshes, seen.reused) == (2, 1, 0)
 
 
 def copies_at_once(folder: Path, copies: int = 3) -> None:
@@ -264,7 +264,7 @@ def recover(home: Path, url: str, backend: str, policy: str, before: Grant) -> b
 
 
 def killed_at_every_step(folder: Path) -> None:
-    """A renewal is killed at each of its steps in turn, and then wanted again."""
+    """A refresh is killed at each of its steps in turn, and then wanted again."""
     kill_at_every_step(folder, writes=1)
 
 
@@ -338,7 +338,7 @@ def killed_at_random_times(folder: Path, rounds: int = 60) -> None:
                 for child in children:
                     time.sleep(random.uniform(0, max(spent)))
                     os.kill(child, signal.SIGKILL)
-                # The second may find that the first was killed with the only good renewal token.
+                # The second may find that the first was killed with the only good refresh token.
                 allowed = (0, -signal.SIGKILL, 1) if policy == "strict" else (0, -signal.SIGKILL)
                 assert all(status(child) in allowed for child in children)
             ended += not recover(home, url, random.choice(BACKENDS), policy, before)

@@ -18,7 +18,7 @@ from mailslot.oauth.providers import Endpoints, Provider
 from mailslot.oauth.token_errors import Remedy, TokenServiceError
 from mailslot.vault.errors import unwritable
 from mailslot.wire.secret import Secret
-from renewal.device import ACCOUNT, FakeClocks, grant
+from refresh.device import ACCOUNT, FakeClocks, grant
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -58,7 +58,7 @@ class Memory:
 
 
 class Strict:
-    """A provider that ends the grant when a renewal token is used twice; as a flow, so that nothing has to be sent."""
+    """A provider that ends the grant when a refresh token is used twice; as a flow, so that nothing has to be sent."""
 
     name = "browser"
 
@@ -101,7 +101,7 @@ class Strict:
         )
 
 
-class Renewals(RuleBasedStateMachine):
+class Refreshes(RuleBasedStateMachine):
     """Processes of a device, its clocks, its disk and its provider."""
 
     sources = Bundle("sources")
@@ -206,13 +206,13 @@ class Renewals(RuleBasedStateMachine):
         self.set_since = False
 
     @invariant()
-    def the_newest_renewal_token_is_known(self) -> None:
+    def the_newest_refresh_token_is_known(self) -> None:
         if self.store.kept is not None and self.unsaved_by is None:
             assert self.store.kept.refresh_token == f"rt-{self.flow.number}"
         assert not self.flow.reused
 
 
-Renewals.TestCase.settings = settings(
+Refreshes.TestCase.settings = settings(
     max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-test_renewals = Renewals.TestCase
+test_refreshes = Refreshes.TestCase

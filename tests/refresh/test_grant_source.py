@@ -1,4 +1,4 @@
-"""One renewal at a time over tasks, adoption of what others did, and what becomes of a refused token."""
+"""One refresh at a time over tasks, adoption of what others did, and what becomes of a refused token."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 
 from mailslot.sasl.credentials import TokenSource
 from mailslot.wire.secret import Secret
-from renewal import device as devices
-from renewal.device import running
+from refresh import device as devices
+from refresh.device import running
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mailslot.oauth.grant_source import GrantSource
-    from renewal.service import Policy, Service
+    from refresh.service import Policy, Service
 
 
 async def all_at_once(*sources: GrantSource, force: bool = False) -> set[str]:
@@ -40,7 +40,7 @@ async def test_it_is_a_token_source(home: Path, service: Service) -> None:
 
 
 @pytest.mark.parametrize("force", [False, True])
-async def test_fifty_tasks_renew_once(home: Path, service: Service, force: bool) -> None:
+async def test_fifty_tasks_refresh_once(home: Path, service: Service, force: bool) -> None:
     async with running(home, service) as device:
         old = await device.sign_in(age=0 if force else 7200)
         service.slow = 0.05
@@ -51,7 +51,7 @@ async def test_fifty_tasks_renew_once(home: Path, service: Service, force: bool)
 
 
 @pytest.mark.parametrize("force", [False, True])
-async def test_fifty_sources_of_one_record_renew_once(home: Path, service: Service, force: bool) -> None:
+async def test_fifty_sources_of_one_record_refresh_once(home: Path, service: Service, force: bool) -> None:
     """As 50 processes would, each with a memory of its own."""
     async with running(home, service) as device:
         await device.sign_in(age=0 if force else 7200)
@@ -76,7 +76,7 @@ async def test_tasks_that_hold_the_refused_token_get_the_new_one(home: Path, ser
         assert device.asked == 1
 
 
-async def test_a_token_that_another_has_renewed_is_not_the_refused_one(home: Path, service: Service) -> None:
+async def test_a_token_that_another_has_refreshed_is_not_the_refused_one(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         old = await device.sign_in(age=2900)
         others = device.another()
@@ -90,7 +90,7 @@ async def test_a_token_that_another_has_renewed_is_not_the_refused_one(home: Pat
         assert device.asked == 2
 
 
-async def test_a_token_deleted_while_others_wait_to_renew_it(home: Path, service: Service) -> None:
+async def test_a_token_deleted_while_others_wait_to_refresh_it(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=3300)
         async with anyio.create_task_group() as tasks, devices.store(home).lock():
@@ -139,7 +139,7 @@ async def test_authorised_but_not_fetched(home: Path, service: Service) -> None:
         assert device.asked == 1
 
 
-async def test_a_refused_token_is_renewed_once(home: Path, service: Service) -> None:
+async def test_a_refused_token_is_refreshed_once(home: Path, service: Service) -> None:
     """If the new one is refused as well, renewing does not help, and is tried ever more rarely."""
     async with running(home, service) as device:
         service.lifetime = 1e6
@@ -178,7 +178,7 @@ async def test_a_refused_token_is_renewed_once(home: Path, service: Service) -> 
         assert device.asked == asked + 1
 
 
-async def test_a_refused_token_that_ends_is_renewed_all_the_same(home: Path, service: Service) -> None:
+async def test_a_refused_token_that_ends_is_refreshed_all_the_same(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         service.lifetime = 40
         await device.sign_in()
@@ -188,7 +188,7 @@ async def test_a_refused_token_that_ends_is_renewed_all_the_same(home: Path, ser
 
 
 @pytest.mark.parametrize("renewable", [True, False])
-async def test_no_renewal_token(home: Path, service: Service, renewable: bool) -> None:
+async def test_no_refresh_token(home: Path, service: Service, renewable: bool) -> None:
     async with running(home, service) as device:
         old = await device.sign_in(age=3300, renewable=renewable)
         given = await device.token()
@@ -205,7 +205,7 @@ async def test_no_renewal_token(home: Path, service: Service, renewable: bool) -
 
 
 @pytest.mark.parametrize("policy", ["strict", "lax", "fixed"])
-async def test_many_renewals(home: Path, service: Service, policy: Policy) -> None:
+async def test_many_refreshes(home: Path, service: Service, policy: Policy) -> None:
     async with running(home, service) as device:
         service.policy = policy
         await device.sign_in(age=7200)
@@ -219,10 +219,10 @@ async def test_many_renewals(home: Path, service: Service, policy: Policy) -> No
             device.clocks.pass_by(3000)
             if number % 5 == 0:
                 device.restart()
-        assert (device.renewals, service.state.reused) == (20, 0)
+        assert (device.refreshes, service.state.reused) == (20, 0)
 
 
-async def test_the_newest_renewal_token_is_unknown_to_the_provider(home: Path, service: Service) -> None:
+async def test_the_newest_refresh_token_is_unknown_to_the_provider(home: Path, service: Service) -> None:
     """A service that comes back from its backup knows the one before, which was kept for that."""
     async with running(home, service) as device:
         await device.sign_in(age=7200)
@@ -240,7 +240,7 @@ async def test_the_newest_renewal_token_is_unknown_to_the_provider(home: Path, s
         assert device.asked == 5
 
 
-async def test_neither_renewal_token_is_known(home: Path, service: Service) -> None:
+async def test_neither_refresh_token_is_known(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
         await device.token()
@@ -276,7 +276,7 @@ async def test_a_provider_that_gives_the_same_access_token_again(home: Path, ser
         assert device.asked == 2
 
 
-async def test_a_flow_that_answers_without_a_renewal_token_loses_none(home: Path, service: Service) -> None:
+async def test_a_flow_that_answers_without_a_refresh_token_loses_none(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
         before = (await device.grant()).refresh_token
@@ -323,7 +323,7 @@ async def test_a_grant_of_another_version(home: Path, service: Service) -> None:
 
 
 async def test_a_discovered_provider(home: Path, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where only the issuer is known, its endpoints are asked for before the first renewal, and once."""
+    """Where only the issuer is known, its endpoints are asked for before the first refresh, and once."""
     async with running(home, service) as device:
         await device.sign_in(age=7200)
         known = device.client.provider

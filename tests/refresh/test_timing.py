@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailslot.oauth.timing import Clocks, TokenTiming, timing_of_stored
-from renewal.device import FakeClocks, SignedIn, grant, running
+from refresh.device import FakeClocks, SignedIn, grant, running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
-    from renewal.service import Service
+    from refresh.service import Service
 
 YEAR = 365.25 * 86400
 DAY = 86400.0
@@ -120,7 +120,7 @@ async def test_a_device_that_starts_in_1970(home: Path, service: Service, start:
         assert device.asked == 2
 
 
-async def test_a_device_in_1970_that_cannot_renew_uses_what_it_has(home: Path, service: Service) -> None:
+async def test_a_device_in_1970_that_cannot_refresh_uses_what_it_has(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         stored = await device.sign_in(renewable=False)
         device.clocks.wall = 100.0
@@ -225,7 +225,7 @@ async def test_a_grant_unused_for_a_week_is_kept_alive(home: Path, service: Serv
         assert device.asked == 3
 
 
-async def test_what_has_no_renewal_token_dies_of_no_disuse(home: Path, service: Service) -> None:
+async def test_what_has_no_refresh_token_dies_of_no_disuse(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         assert not await device.source.refresh_if_idle()
         await device.sign_in(renewable=False)
