@@ -1,4 +1,4 @@
-"""How an application proves who it is: read by a verifier of its own, and by a token service with another clock."""
+"""Client authentication, checked by an independent verifier, and by a token service with another clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Discovery: where it looks, whom it believes, and what it does not."""
+"""Discovery: which URLs are tried, and which metadata is believed."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ PAGE = reply("<html>", content_type="text/html")
         ),
     ],
 )
-def test_where_it_looks(issuer: str, addresses: list[str]) -> None:
+def test_metadata_urls(issuer: str, addresses: list[str]) -> None:
     assert metadata_urls(issuer) == addresses
 
 
@@ -136,7 +136,7 @@ async def test_a_lost_connection_is_no_reason_to_look_elsewhere(http: TokenHttp)
     assert caught.value.remedy is Remedy.WAIT
 
 
-async def test_five_megabytes(http: TokenHttp) -> None:
+async def test_a_document_that_is_too_large(http: TokenHttp) -> None:
     error = await refused(http, reply('{"a": "' + "x" * 5_000_000 + '"}'))
     assert "64 KiB" in str(error)
 
@@ -152,7 +152,7 @@ async def test_another_issuer(http: TokenHttp, suffix: str) -> None:
     assert str(error).isprintable()
 
 
-async def test_letters_that_look_alike_are_not_alike(http: TokenHttp) -> None:
+async def test_issuers_are_compared_code_point_by_code_point(http: TokenHttp) -> None:
     async with answering(metadata()) as service:
         for changed in (service.url.replace("localhost", "LOCALHOST"), f"{service.url}/"):
             with pytest.raises(TokenServiceError, match="calls itself"):
@@ -176,7 +176,7 @@ async def test_no_token_endpoint(http: TokenHttp) -> None:
     assert "names no token endpoint" in str(await refused(http, metadata(token_endpoint=None)))
 
 
-async def test_all_of_it(http: TokenHttp) -> None:
+async def test_every_member(http: TokenHttp) -> None:
     found = metadata(
         authorization_endpoint="https://a.example/auth",
         device_authorization_endpoint="https://a.example/device",

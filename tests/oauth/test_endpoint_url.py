@@ -1,4 +1,4 @@
-"""Which addresses a secret may be sent to."""
+"""Which URLs a secret may be sent to."""
 
 from __future__ import annotations
 

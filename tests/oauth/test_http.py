@@ -1,4 +1,4 @@
-"""HTTP with a token service: what is sent, what is understood, and what is refused."""
+"""HTTP with a token service: what is sent, what is parsed, and what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a token service's refusal means."""
+"""What an error response of a token service means."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_error_decides(error: str | None, cause: str, kind: Remedy) -> None:
         ("slow_down", 7000215, "token_service_busy", Remedy.WAIT),
     ],
 )
-def test_the_number_says_which(error: str, number: int, cause: str, kind: Remedy) -> None:
+def test_aadsts_codes_refine_the_cause(error: str, number: int, cause: str, kind: Remedy) -> None:
     text = f"AADSTS{number}: Something happened.\r\nTrace ID: 0000aaaa\r\nTimestamp: 2026-01-09 02:02:12Z"
     for found in (fault(error, text), fault(error, "…", number), fault(error, text, 1, "x", number)):
         assert (found.cause, found.remedy) == (cause, kind)
@@ -134,7 +134,7 @@ def test_the_number_says_which(error: str, number: int, cause: str, kind: Remedy
 
 
 @pytest.mark.parametrize("codes", [[], None, "7000222", {"a": 1}, [True], [None], [[7000222]], [1e400], ["7000222"]])
-def test_numbers_that_are_none(codes: object) -> None:
+def test_invalid_aadsts_codes(codes: object) -> None:
     found = classify_error(TokenServiceResponse(400, {"error": "invalid_client", "error_codes": codes}))
     assert (found.cause, found.error_codes) == ("app_secret_invalid", ())
 
@@ -158,7 +158,7 @@ def test_numbers_that_are_none(codes: object) -> None:
         ("unauthorized_client", "The client may not use the grant type refresh_token.", "app_type_wrong"),
     ],
 )
-def test_google_s_texts(error: str, text: str, cause: str) -> None:
+def test_descriptions_of_google(error: str, text: str, cause: str) -> None:
     assert fault(error, text).cause == cause
 
 
@@ -233,7 +233,7 @@ def test_a_wrong_clock_where_it_explains_the_refusal(error: str, text: str, skew
     ("skew", "said"),
     [(400, "by 7 minutes"), (-7300, "by 2 hours"), (86_400 * 400.0, "by 400 days"), (-1.6e9, "by 18519 days")],
 )
-def test_by_how_much(skew: float, said: str) -> None:
+def test_the_size_of_the_clock_error(skew: float, said: str) -> None:
     assert said in str(fault("invalid_grant", skew=skew))
 
 
@@ -250,7 +250,7 @@ def test_no_json_at_all() -> None:
     assert str(found) == "The token service issuer.test said: HTTP 404"
 
 
-def test_google_s_other_shape() -> None:
+def test_an_error_object_of_google() -> None:
     found = fault({"code": 403, "status": "PERMISSION_DENIED", "message": "No."})
     assert (found.error, found.error_description) == ("PERMISSION_DENIED", "No.")
     assert str(found) == "The token service issuer.test said: PERMISSION_DENIED: No."
@@ -298,13 +298,13 @@ def test_nothing_crashes_it(json: dict[str, object] | None, status: int, skew: f
 
 
 @given(st.text())
-def test_words_are_one_line_that_harms_no_terminal(text: str) -> None:
+def test_foreign_text_is_one_printable_line(text: str) -> None:
     assert shorten(text).isprintable()
     assert len(shorten(text)) <= 300
     assert shorten(shorten(text)) == shorten(text)
 
 
-def test_long_words_are_cut() -> None:
+def test_long_text_is_cut() -> None:
     assert shorten("x" * 10_000, 5) == "xxxx…"
     assert shorten("a\x1b[31m\r\n\tb\u202e") == "a [31m b"
     assert shorten(None) == shorten(7) == ""

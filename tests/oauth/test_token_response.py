@@ -1,4 +1,4 @@
-"""The token endpoint's answer: what counts as a token, what a grant is made of, and what nonsense does."""
+"""The token response: what counts as a token, the grant made from it, and nonsense in it."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def jwt(**claims: object) -> str:
     return f"e30.{part}.c2ln"
 
 
-def test_all_of_it() -> None:
+def test_every_member() -> None:
     found = response(expires_in=3599, refresh_token="1//r", scope="mail.send mail.pop", id_token="a.b.c", more=1)
     assert found == TokenResponse(Secret("ya29.a"), 3599.0, Secret("1//r"), ("mail.send", "mail.pop"), Secret("a.b.c"))
     assert "ya29" not in repr(found)
     assert "1//r" not in repr(found)
 
 
-def test_the_least() -> None:
+def test_required_members_only() -> None:
     assert response() == TokenResponse(Secret("ya29.a"), None, None, ASKED)
 
 
@@ -185,7 +185,7 @@ def _grant(found: TokenResponse) -> Grant:
 
 
 class TestNewGrant:
-    async def test_all_of_it(self, http: TokenHttp) -> None:
+    async def test_every_member(self, http: TokenHttp) -> None:
         http.skew = 12
         token = jwt(preferred_username="Scanner@example.com", tid="tenant-1")
         before = time.time()

@@ -18,7 +18,7 @@ from mailslot.service.service import Service
 from mailslot.service.systemd import ServiceManager
 from mailslot.slots.slot import find_slot
 from mailslot_plugins.panel.background import BackgroundTasks
-from service.maildrop import RECORD, Keeper, postbox
+from service.maildrop import RECORD, RecordingPipeline, postbox
 from service.outbox import FastClocks, outbox
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ async def in_a_thread(error: BaseException) -> None:
 WAYS: Final = [in_a_coroutine, in_a_task, in_a_task_of_asyncio, in_a_thread]
 
 
-class Ending(Keeper):
+class Ending(RecordingPipeline):
     """A pipeline that wants to end the program whenever it runs."""
 
     def __init__(self, way: Callable[[BaseException], Awaitable[None]], error: type[BaseException]) -> None:

@@ -1,4 +1,4 @@
-"""Processes that renew at once, and processes that are killed while they renew.
+"""Processes that refresh at once, and processes that are killed while they refresh.
 
 Run by tests as a process of its own, since it forks: ``python crash.py PROOF FOLDER``. The token service is a child of
 it; what is said of tokens here is said by fingerprint. ``python crash.py elsewhere HOME ISSUER CLIENT_ID`` does as
@@ -34,7 +34,7 @@ from mailslot.oauth.origin import bind_origin
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.timing import Clocks
 from refresh import device
-from refresh.service import Said, Service, State, fingerprint
+from refresh.service import ScriptedResponse, Service, State, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,7 +99,7 @@ def token(
 
     async def give() -> str:
         store = device.store(home)
-        source = GrantSource("smtp", store, device.SignedIn(), client, http, clocks=SOON, locate=store.locate)
+        source = GrantSource("smtp", store, device.SignedInFlow(), client, http, clocks=SOON, locate=store.locate)
         given = await source.token(force=force)
         return fingerprint(given.value.reveal())
 
@@ -125,7 +125,7 @@ def at_once(folder: Path, processes: int = 8) -> None:
 def at_once_with_a_refusal(folder: Path, processes: int = 8) -> None:
     """The same where the provider does not know the refresh token when it is asked first."""
     with serving() as url:
-        begin(folder / "home", url, policy="strict", say=[asdict(Said(400, {"error": "invalid_grant"}))])
+        begin(folder / "home", url, policy="strict", say=[asdict(ScriptedResponse(400, {"error": "invalid_grant"}))])
         given = started_together(folder / "home", url, processes, force=False)
         seen = state(url)
         assert len(given) == processes
@@ -183,7 +183,7 @@ def started_together(home: Path, url: str, processes: int, *, force: bool, clien
         return pipe.read().split()
 
 
-class Steps:
+class StepCounter:
     """Counts what a process does, and ends it at a step.
 
     Attributes:
@@ -216,10 +216,10 @@ class Steps:
             setattr(os, name, watched(name, getattr(os, name)))
 
 
-class WatchedHttp(TokenHttp):
+class SteppedHttp(TokenHttp):
     """HTTP with a step before each request and after each answer."""
 
-    steps: Steps
+    steps: StepCounter
 
     async def post(self, *arguments: object, **options: object) -> TokenServiceResponse:
         self.steps.step("ask")
@@ -270,7 +270,7 @@ def killed_at_every_step(folder: Path) -> None:
 
 def killed_at_every_step_of_a_refusal(folder: Path) -> None:
     """The same where the provider does not know the refresh token, and knows it when it is asked once more."""
-    kill_at_every_step(folder, writes=2, say=[asdict(Said(400, {"error": "invalid_grant"}))])
+    kill_at_every_step(folder, writes=2, say=[asdict(ScriptedResponse(400, {"error": "invalid_grant"}))])
 
 
 def killed_at_every_step_of_a_useless_answer(folder: Path) -> None:
@@ -286,12 +286,12 @@ def kill_at_every_step(folder: Path, *, writes: int, **settings: object) -> None
             ended: list[int] = []
             for step in range(1, 1000):
                 before = begin(home, url, policy=policy, **{"say": [], "instead": [], **settings})
-                http = WatchedHttp()
+                http = SteppedHttp()
                 said, say = os.pipe()
 
-                def work(step: int = step, http: WatchedHttp = http, home: Path = home, say: int = say) -> None:
+                def work(step: int = step, http: SteppedHttp = http, home: Path = home, say: int = say) -> None:
                     os.dup2(say, 1)
-                    http.steps = Steps(step)
+                    http.steps = StepCounter(step)
                     http.steps.watch_system_calls()
                     token(home, url, BACKENDS[step % 2], http)
 

@@ -64,7 +64,7 @@ class FakeClocks:
         return Clocks(wall=lambda: self.wall, monotonic=lambda: self.monotonic, sleep=self.sleep)
 
 
-class SignedIn(RefreshTokenFlow):
+class SignedInFlow(RefreshTokenFlow):
     """A flow in which somebody has already signed in."""
 
     name = "browser"
@@ -131,7 +131,7 @@ class Device:
         self.clocks = clocks
         self.http = http
         self.store: GrantStore = store(home)
-        self.flow = SignedIn()
+        self.flow = SignedInFlow()
         self.client = client(service.url, secret=service.secret)
         self.source = self.another()
 

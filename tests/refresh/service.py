@@ -1,4 +1,4 @@
-"""A token service that rotates its refresh tokens, on loopback and in threads of its own.
+"""A token service that rotates its refresh tokens, on loopback and in its own threads.
 
 No event loop that a test cancels or stops can reach it, and processes of their own can ask it. It acts first, and may
 then keep its answer for a while or lose it, as a real one does when the line breaks.
@@ -33,7 +33,7 @@ def fingerprint(token: str) -> str:
 
 
 @dataclass
-class Said:
+class ScriptedResponse:
     """An answer that a test wants instead of the true one, once; nothing is done for it."""
 
     status: int = 400
@@ -85,7 +85,7 @@ class Service:
         self.ending = threading.Event()
         self.lose = 0
         self.ahead = 0.0
-        self.say: list[Said] = []
+        self.say: list[ScriptedResponse] = []
         self.instead: list[dict[str, object]] = []
         self.garble: list[Callable[[bytes], bytes]] = []
         self.issued: list[str] = []
@@ -131,20 +131,22 @@ class Service:
     def close(self) -> None:
         self._server.server_close()
 
-    def renew(self, form: dict[str, str]) -> Said:
+    def renew(self, form: dict[str, str]) -> ScriptedResponse:
         with self._mutex:
             self._state.asked += 1
             if self.say:
                 return self.say.pop(0)
             if self.secret is not None and form.get("client_secret") != self.secret:
-                return Said(401, {"error": "invalid_client", "error_description": f"not {form.get('client_secret')}"})
+                return ScriptedResponse(
+                    401, {"error": "invalid_client", "error_description": f"not {form.get('client_secret')}"}
+                )
             token = form.get("refresh_token", "")
             if token in self._used and self.policy == "strict":
                 self._state.reused += 1
                 self._state.dead = True
                 self._good.clear()
             if token not in self._good:
-                return Said(400, {"error": "invalid_grant", "error_description": f"{token} is not known"})
+                return ScriptedResponse(400, {"error": "invalid_grant", "error_description": f"{token} is not known"})
             if self.policy == "strict":
                 self._good.discard(token)
                 self._used.add(token)
@@ -155,18 +157,20 @@ class Service:
                 body["refresh_token"] = refresh
             if self.instead:
                 instead = self.instead.pop(0)
-                return Said(200, body | instead)
+                return ScriptedResponse(200, body | instead)
             garble = self.garble.pop(0) if self.garble else None
-            return Said(200, {name: value for name, value in body.items() if value is not None}, garble=garble)
+            return ScriptedResponse(
+                200, {name: value for name, value in body.items() if value is not None}, garble=garble
+            )
 
-    def revoke(self, form: dict[str, str]) -> Said:
+    def revoke(self, form: dict[str, str]) -> ScriptedResponse:
         with self._mutex:
             if self.say:
                 return self.say.pop(0)
             self._state.revoked.append(f"{form['token_type_hint']} {fingerprint(form['token'])}")
             self._good.clear()
             self._access.clear()
-            return Said(200)
+            return ScriptedResponse(200)
 
     def _issue(self, *, rotate: bool) -> tuple[str, str]:
         access = f"at-{secrets.token_urlsafe(24)}"
@@ -183,14 +187,14 @@ def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            self._answer(Said(200, asdict(service.state)))
+            self._answer(ScriptedResponse(200, asdict(service.state)))
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             if self.path in {"/begin", "/set"}:
                 for name, value in json.loads(body).items():
-                    setattr(service, name, [Said(**said) for said in value] if name == "say" else value)
-                self._answer(Said(200, {"tokens": service.begin()} if self.path == "/begin" else {}))
+                    setattr(service, name, [ScriptedResponse(**said) for said in value] if name == "say" else value)
+                self._answer(ScriptedResponse(200, {"tokens": service.begin()} if self.path == "/begin" else {}))
                 return
             form = {name: values[0] for name, values in parse_qs(body).items()}
             scheme, _, pair = self.headers.get("Authorization", "").partition(" ")
@@ -205,7 +209,7 @@ def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
                 return
             self._answer(answer)
 
-        def _answer(self, said: Said) -> None:
+        def _answer(self, said: ScriptedResponse) -> None:
             octets = json.dumps(said.body).encode()
             self.send_response_only(said.status)
             headers = {"Date": formatdate(time.time() + service.ahead, usegmt=True), **said.headers}

@@ -1,4 +1,4 @@
-"""Cancelled at any await, nothing is lost: what the provider gave is written down."""
+"""A refresh cancelled at any await loses nothing: what the provider gave is saved."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from mailslot.oauth.shielding import shielded
 from refresh import device as devices
 from refresh.device import running
-from refresh.service import Said, fingerprint
+from refresh.service import ScriptedResponse, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LIMIT = 200
 
 
-class Awaits:
+class AwaitCounter:
     """Runs a coroutine, and does something the moment it waits for the n-th time."""
 
     def __init__(self, number: int, then: Callable[[], object]) -> None:
@@ -53,7 +53,7 @@ class Awaits:
 async def by_scope(work: Callable[[], Coroutine[object, object, object]], number: int) -> bool:
     """Run something, cancelled by a scope at its n-th await; whether it waited that often."""
     with anyio.CancelScope() as scope:
-        awaits = Awaits(number, scope.cancel)
+        awaits = AwaitCounter(number, scope.cancel)
         await awaits.run(work())
     return awaits.waited >= number
 
@@ -71,7 +71,7 @@ async def by_task(work: Callable[[], Coroutine[object, object, object]], number:
             loop.call_later(delay, task.cancel)
 
     loop = asyncio.get_running_loop()
-    awaits = Awaits(number, cancel)
+    awaits = AwaitCounter(number, cancel)
     task = loop.create_task(cancelled())
     await asyncio.wait([task])
     assert task.cancelled() or task.exception() is None
@@ -164,7 +164,7 @@ async def test_waiting_to_confirm_a_refusal_is_cancelled(home: Path, service: Se
     """Whoever asks next, in whatever process, asks that once more, and no sooner."""
     async with running(home, service) as device:
         await device.sign_in(age=7200)
-        service.say = [Said(400, {"error": "invalid_grant"})]
+        service.say = [ScriptedResponse(400, {"error": "invalid_grant"})]
         await cancelled_while_it_waits(device)
         kept = (await device.grant()).failure
         assert kept is not None
@@ -233,7 +233,7 @@ async def test_deleting_cancelled_at_every_await(
         assert kept < number - 1, "a late cancellation was never tried"
 
 
-async def test_sheltered_work_returns_and_raises() -> None:
+async def test_shielded_work_returns_and_raises() -> None:
     async def work() -> int:
         await anyio.lowlevel.checkpoint()
         return 1
@@ -247,7 +247,7 @@ async def test_sheltered_work_returns_and_raises() -> None:
         await shielded(fail)
 
 
-async def test_sheltered_work_ends_before_its_caller() -> None:
+async def test_shielded_work_ends_before_its_caller() -> None:
     ended = False
 
     async def work() -> None:

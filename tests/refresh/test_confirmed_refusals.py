@@ -1,4 +1,4 @@
-"""A provider that does not know the refresh token: asked whether it means that, then once an hour, for some days."""
+"""A provider that does not know the refresh token is asked once more, then once an hour, for some days."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 from mailslot.oauth.health import TokenSettings, health
 from mailslot.oauth.refresh_backoff import MAX_REFUSALS
 from refresh.device import ACCOUNT, running
-from refresh.service import Said
+from refresh.service import ScriptedResponse
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from refresh.service import Policy, Service
 
-GONE = Said(400, {"error": "invalid_grant"})
+GONE = ScriptedResponse(400, {"error": "invalid_grant"})
 
 
 @pytest.mark.parametrize("policy", ["strict", "lax", "fixed"])
@@ -87,12 +87,12 @@ async def test_a_dead_grant_is_asked_for_once_an_hour(home: Path, service: Servi
     ("said", "cause"),
     [
         (GONE, "token_update_failed"),
-        (Said(401, {"error": "invalid_client"}), "app_secret_invalid"),
-        (Said(400, {"error": "invalid_grant", "error_codes": [65001]}), "consent_missing"),
+        (ScriptedResponse(401, {"error": "invalid_client"}), "app_secret_invalid"),
+        (ScriptedResponse(400, {"error": "invalid_grant", "error_codes": [65001]}), "consent_missing"),
     ],
 )
 async def test_it_is_not_asked_for_for_ever(
-    home: Path, service: Service, said: Said, cause: str, restart: bool
+    home: Path, service: Service, said: ScriptedResponse, cause: str, restart: bool
 ) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
@@ -123,7 +123,7 @@ async def test_a_service_that_cannot_be_reached_in_between(home: Path, service: 
     """It is not counted as a refusal, and makes none of those before undone."""
     async with running(home, service) as device:
         await device.sign_in(age=7200)
-        service.say = [GONE, Said(429, {})]
+        service.say = [GONE, ScriptedResponse(429, {})]
         error = await device.refuse("token_service_busy")
         assert error.retryable
         kept = (await device.grant()).failure

@@ -1,4 +1,4 @@
-"""A disk that takes nothing: the token is given all the same, the fault is told, and nothing on the disk is harmed."""
+"""A full or read-only disk: the token is used all the same, the error is reported, and the stored grant is unharmed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from mailslot.errors import MailError
 from refresh.device import running
-from refresh.service import Said
+from refresh.service import ScriptedResponse
 from vault.conftest import largest_file
 from vault.test_disk import fill
 
@@ -151,7 +151,7 @@ async def test_a_failure_of_another_while_a_newer_one_is_in_memory(home: Path, s
         await device.sign_in(age=7200)
         with largest_file(10):
             given = await device.token()
-        service.say = [Said(429)]
+        service.say = [ScriptedResponse(429)]
         with pytest.raises(MailError):
             await device.another().token()
         assert (await device.grant()).failure is not None
@@ -176,7 +176,7 @@ async def test_a_refresh_by_another_while_a_newer_one_is_in_memory(home: Path, s
 async def test_a_refusal_is_remembered_even_in_memory(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
-        service.say = [Said(400, {"error": "invalid_grant"})] * 2
+        service.say = [ScriptedResponse(400, {"error": "invalid_grant"})] * 2
         with largest_file(10):
             for _ in range(3):
                 await device.refuse("token_update_failed")
@@ -193,7 +193,7 @@ async def test_nothing_is_logged_twice_for_nothing(
     caplog.set_level(logging.INFO, "mailslot")
     async with running(home, service) as device:
         old = await device.sign_in(age=3100)
-        service.say = [Said(400, {"error": "invalid_grant"})] * 2
+        service.say = [ScriptedResponse(400, {"error": "invalid_grant"})] * 2
         for _ in range(20):
             assert await device.token() == old
     told = [record for record in caplog.records if record.levelno >= logging.WARNING]

@@ -1,4 +1,4 @@
-"""What goes wrong at the provider or on the way: told apart, remembered, and never made worse."""
+"""Failures at the provider or on the way: told apart, stored, and never made worse by requests."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from mailslot.oauth import grant_source
 from mailslot.oauth.origin import bind_origin
 from refresh import device as devices
-from refresh.device import SignedIn, running
-from refresh.service import Said
+from refresh.device import SignedInFlow, running
+from refresh.service import ScriptedResponse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
     from mailslot.oauth.http import TokenHttp
     from refresh.service import Policy, Service
 
-GONE = Said(400, {"error": "invalid_grant"})
+GONE = ScriptedResponse(400, {"error": "invalid_grant"})
 
 
 @pytest.mark.parametrize(
     ("said", "cause"),
     [
         (GONE, "token_update_failed"),
-        (Said(400, {"error": "interaction_required", "error_codes": [50076]}), "token_update_failed"),
-        (Said(401, {"error": "invalid_client"}), "app_secret_invalid"),
-        (Said(401, {"error": "invalid_client", "error_codes": [7000222]}), "app_secret_expired"),
-        (Said(400, {"error": "unauthorized_client"}), "app_type_wrong"),
-        (Said(400, {"error": "invalid_scope"}), "scope_wrong"),
-        (Said(400, {"error": "invalid_grant", "error_codes": [65001]}), "consent_missing"),
-        (Said(400, {"error": "what_nobody_knows"}), "unknown"),
-        (Said(400, {"error": {"a": []}}), "unknown"),
-        (Said(418, {}), "unknown"),
+        (ScriptedResponse(400, {"error": "interaction_required", "error_codes": [50076]}), "token_update_failed"),
+        (ScriptedResponse(401, {"error": "invalid_client"}), "app_secret_invalid"),
+        (ScriptedResponse(401, {"error": "invalid_client", "error_codes": [7000222]}), "app_secret_expired"),
+        (ScriptedResponse(400, {"error": "unauthorized_client"}), "app_type_wrong"),
+        (ScriptedResponse(400, {"error": "invalid_scope"}), "scope_wrong"),
+        (ScriptedResponse(400, {"error": "invalid_grant", "error_codes": [65001]}), "consent_missing"),
+        (ScriptedResponse(400, {"error": "what_nobody_knows"}), "unknown"),
+        (ScriptedResponse(400, {"error": {"a": []}}), "unknown"),
+        (ScriptedResponse(418, {}), "unknown"),
     ],
 )
-async def test_a_refusal_is_remembered(home: Path, service: Service, said: Said, cause: str) -> None:
+async def test_a_refusal_is_remembered(home: Path, service: Service, said: ScriptedResponse, cause: str) -> None:
     """Over processes, for an hour or until there is a new grant; nobody hammers, and no token is dropped."""
     async with running(home, service) as device:
         await device.sign_in(age=7200)
@@ -133,7 +133,7 @@ async def test_a_person_asks_again(home: Path, service: Service) -> None:
 async def test_retry_after_is_respected(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
-        service.say = [Said(429, {"error": "slow_down"}, {"Retry-After": "300"})]
+        service.say = [ScriptedResponse(429, {"error": "slow_down"}, {"Retry-After": "300"})]
         error = await device.refuse("token_service_busy")
         assert error.retryable
         device.clocks.pass_by(299)
@@ -149,7 +149,7 @@ async def test_retry_after_is_respected(home: Path, service: Service) -> None:
 async def test_a_wall_clock_that_jumps_does_not_change_a_pause(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
-        service.say = [Said(503, {}, {"Retry-After": "300"})]
+        service.say = [ScriptedResponse(503, {}, {"Retry-After": "300"})]
         await device.refuse("token_service_busy")
         device.clocks.wall += 1e9
         await device.refuse("token_service_busy")
@@ -162,12 +162,12 @@ async def test_a_wall_clock_that_jumps_does_not_change_a_pause(home: Path, servi
         assert device.asked == 2
 
 
-async def test_pauses_grow_and_end(home: Path, service: Service) -> None:
+async def test_backoff_grows_to_a_limit(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
         asked_at: list[float] = []
         for _ in range(20_000):
-            service.say = [Said(429, {})]
+            service.say = [ScriptedResponse(429, {})]
             asked = device.asked
             await device.refuse("token_service_busy")
             if device.asked > asked:
@@ -209,7 +209,7 @@ async def test_an_unreachable_service(home: Path, service: Service) -> None:
 async def test_a_captive_portal(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
-        service.say = [Said(302, {}, {"Location": "http://portal.example/"})]
+        service.say = [ScriptedResponse(302, {}, {"Location": "http://portal.example/"})]
         assert (await device.refuse("token_service_unreachable")).retryable
         device.clocks.pass_by(20)
         await device.token()
@@ -253,7 +253,7 @@ async def test_a_server_error_after_acting(home: Path, service: Service) -> None
     async with running(home, service) as device:
         service.policy = "lax"
         await device.sign_in(age=7200)
-        service.say = [Said(502, {}), Said(500, {"error": "server_error"})]
+        service.say = [ScriptedResponse(502, {}), ScriptedResponse(500, {"error": "server_error"})]
         await device.token()
         assert device.asked == 3
 
@@ -261,7 +261,7 @@ async def test_a_server_error_after_acting(home: Path, service: Service) -> None
 async def test_lost_answers_are_not_asked_for_after_a_minute(home: Path, service: Service) -> None:
     async with running(home, service) as device:
 
-        class Slow(SignedIn):
+        class Slow(SignedInFlow):
             async def refresh(self, client: OAuthClient, http: TokenHttp, grant: Grant) -> Grant:
                 device.clocks.pass_by(45)
                 return await super().refresh(client, http, grant)
@@ -299,7 +299,7 @@ async def test_a_flow_that_never_ends(home: Path, service: Service, monkeypatch:
     monkeypatch.setattr(grant_source, "_ATTEMPT_TIMEOUT", 0.05)
     async with running(home, service) as device:
 
-        class Endless(SignedIn):
+        class Endless(SignedInFlow):
             async def refresh(self, client: OAuthClient, http: TokenHttp, grant: Grant) -> Grant:
                 await anyio.sleep_forever()
 
@@ -309,7 +309,7 @@ async def test_a_flow_that_never_ends(home: Path, service: Service, monkeypatch:
         with anyio.fail_after(120):
             assert (await device.refuse("token_service_unreachable")).retryable
             monkeypatch.undo()
-            device.flow = SignedIn()
+            device.flow = SignedInFlow()
             device.restart()
             device.clocks.pass_by(20)
             await device.token()

@@ -1,4 +1,4 @@
-"""One refresh at a time over tasks, adoption of what others did, and what becomes of a refused token."""
+"""One refresh at a time over tasks, adoption of what others stored, and what becomes of a refused token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The health of a grant: what state, whose turn, and what else should be known."""
+"""The health of a grant: its state, who must act, and its notes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mailslot.oauth.presets import preset
 from mailslot.oauth.providers import Endpoints, Provider, Quirks
 from mailslot.vault.errors import unreadable, unwritable
 from refresh.device import ACCOUNT, client, grant, running
-from refresh.service import Said
+from refresh.service import ScriptedResponse
 from vault.conftest import largest_file
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def test_token_line() -> None:
     assert token_line(GOOD.with_failure(failed("token_update_failed"))) == "Retrieved"
 
 
-def test_good() -> None:
+def test_healthy() -> None:
     assert tell() == Health(
         "ok",
         account=ACCOUNT,
@@ -207,7 +207,7 @@ async def test_of_a_real_failure(home: Path, service: Service) -> None:
         await device.token()
         assert tell(await device.grant(), facts, device.client.provider, device.clocks.wall).state == "ok"
         device.clocks.pass_by(3601)
-        service.say = [Said(400, {"error": "invalid_grant"})] * 3
+        service.say = [ScriptedResponse(400, {"error": "invalid_grant"})] * 3
         error = await device.refuse("token_update_failed")
         told = tell(await device.grant(), facts, device.client.provider, device.clocks.wall)
         assert (told.state, told.cause, told.sentence) == ("needs_token", error.cause, str(error))

@@ -1,4 +1,4 @@
-"""A home folder that was copied renews nothing; one that was moved, restored or mounted elsewhere does."""
+"""A copied home folder refreshes nothing; one that was moved, restored or mounted elsewhere does."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PRINTER = Location(("eth0", "serial"), "machine", "/var/lib/mailslot/locks/smtp.lock", 1)
 
 
-class Machine:
+class SystemFiles:
     """The files by which a system tells what it is."""
 
     def __init__(
@@ -58,11 +58,11 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    return Machine(tmp_path / "root")
+def machine(tmp_path: Path) -> SystemFiles:
+    return SystemFiles(tmp_path / "root")
 
 
-def put(device: Device, home: Path, machine: Machine) -> None:
+def put(device: Device, home: Path, machine: SystemFiles) -> None:
     """Let a device run with another home folder, on another machine."""
     lock = home / "locks" / "smtp.lock"
     device.store = RecordGrantStore(Vault(home / "vault", KeyRing.load(home, None)), "smtp", lock)
@@ -78,7 +78,7 @@ def put(device: Device, home: Path, machine: Machine) -> None:
     )
 
 
-async def signed_in(device: Device, home: Path, machine: Machine) -> None:
+async def signed_in(device: Device, home: Path, machine: SystemFiles) -> None:
     """A grant that was renewed once in a place."""
     put(device, home, machine)
     await device.sign_in(age=7200)
@@ -92,7 +92,7 @@ def copied(home: Path, to: Path) -> Path:
 
 
 async def test_a_copy_on_the_same_machine_refreshes_nothing(
-    home: Path, service: Service, machine: Machine, tmp_path: Path
+    home: Path, service: Service, machine: SystemFiles, tmp_path: Path
 ) -> None:
     async with running(home, service) as device:
         await signed_in(device, home, machine)
@@ -112,7 +112,7 @@ async def test_a_copy_on_the_same_machine_refreshes_nothing(
         assert (service.state.reused, service.state.dead) == (0, False)
 
 
-async def test_both_run_at_the_same_time(home: Path, service: Service, machine: Machine, tmp_path: Path) -> None:
+async def test_both_run_at_the_same_time(home: Path, service: Service, machine: SystemFiles, tmp_path: Path) -> None:
     """For a week, in turn, each with a memory of its own; the first one goes on as if there were no other."""
     async with running(home, service) as device:
         await signed_in(device, home, machine)
@@ -128,19 +128,19 @@ async def test_both_run_at_the_same_time(home: Path, service: Service, machine: 
 
 @pytest.mark.parametrize("machine_id", ["a" * 32, "b" * 32, None])
 async def test_an_image_for_many_devices(
-    home: Path, service: Service, machine: Machine, tmp_path: Path, machine_id: str | None
+    home: Path, service: Service, machine: SystemFiles, tmp_path: Path, machine_id: str | None
 ) -> None:
     """All is the same but what is built in: octet by octet, inodes and their times included."""
     async with running(home, service) as device:
         await signed_in(device, home, machine)
         before = device.asked
-        put(device, home, Machine(tmp_path / "other", "02:aa:00:00:00:02", machine_id))
+        put(device, home, SystemFiles(tmp_path / "other", "02:aa:00:00:00:02", machine_id))
         await device.refuse("home_copied")
         assert device.asked == before
 
 
 async def test_a_copy_while_its_access_token_lasts(
-    home: Path, service: Service, machine: Machine, tmp_path: Path
+    home: Path, service: Service, machine: SystemFiles, tmp_path: Path
 ) -> None:
     async with running(home, service) as device:
         put(device, home, machine)
@@ -159,20 +159,20 @@ async def test_a_copy_while_its_access_token_lasts(
 @pytest.mark.parametrize("machine_id", ["a" * 32, "b" * 32, None])
 @pytest.mark.parametrize("address", ["02:aa:00:00:00:01", None])
 async def test_a_folder_that_was_renamed(
-    home: Path, service: Service, machine: Machine, tmp_path: Path, machine_id: str | None, address: str | None
+    home: Path, service: Service, machine: SystemFiles, tmp_path: Path, machine_id: str | None, address: str | None
 ) -> None:
     """Or mounted elsewhere, in a container that is new each time."""
     async with running(home, service) as device:
         await signed_in(device, home, machine)
         await anyio.Path(home).rename(tmp_path / "renamed")
-        put(device, tmp_path / "renamed", Machine(tmp_path / "other", address, machine_id))
+        put(device, tmp_path / "renamed", SystemFiles(tmp_path / "other", address, machine_id))
         await device.token()
         assert not service.state.dead
 
 
 @pytest.mark.parametrize(("address", "machine_id"), [("02:aa:00:00:00:01", "b" * 32), (None, "a" * 32)])
 async def test_a_backup_restored_to_its_place(
-    home: Path, service: Service, machine: Machine, tmp_path: Path, address: str | None, machine_id: str
+    home: Path, service: Service, machine: SystemFiles, tmp_path: Path, address: str | None, machine_id: str
 ) -> None:
     """On the same device, its system set up anew or not; also one whose parts cannot be seen."""
     async with running(home, service) as device:
@@ -180,19 +180,21 @@ async def test_a_backup_restored_to_its_place(
         backup = copied(home, tmp_path / "backup")
         shutil.rmtree(home)
         copied(backup, home)
-        put(device, home, Machine(tmp_path / "other", address, machine_id))
+        put(device, home, SystemFiles(tmp_path / "other", address, machine_id))
         await device.token()
         assert not service.state.dead
 
 
-async def test_a_folder_whose_owner_was_changed(home: Path, service: Service, machine: Machine) -> None:
+async def test_a_folder_whose_owner_was_changed(home: Path, service: Service, machine: SystemFiles) -> None:
     async with running(home, service) as device:
         await signed_in(device, home, machine)
         await anyio.run_process(["chmod", "-R", "u+rw", str(home)])
         await device.token()
 
 
-async def test_a_person_says_that_it_has_moved(home: Path, service: Service, machine: Machine, tmp_path: Path) -> None:
+async def test_a_person_says_that_it_has_moved(
+    home: Path, service: Service, machine: SystemFiles, tmp_path: Path
+) -> None:
     async with running(home, service) as device:
         await signed_in(device, home, machine)
         copy = copied(home, tmp_path / "copy")
@@ -207,7 +209,7 @@ async def test_a_person_says_that_it_has_moved(home: Path, service: Service, mac
         assert not service.state.dead
 
 
-async def test_a_new_token_in_the_copy(home: Path, service: Service, machine: Machine, tmp_path: Path) -> None:
+async def test_a_new_token_in_the_copy(home: Path, service: Service, machine: SystemFiles, tmp_path: Path) -> None:
     async with running(home, service) as device:
         await signed_in(device, home, machine)
         device.flow.grant = replace(await device.grant(), location=None)
@@ -218,7 +220,7 @@ async def test_a_new_token_in_the_copy(home: Path, service: Service, machine: Ma
 
 
 async def test_deleting_the_copy_s_token_leaves_the_first_one_s_alone(
-    home: Path, service: Service, machine: Machine, tmp_path: Path
+    home: Path, service: Service, machine: SystemFiles, tmp_path: Path
 ) -> None:
     async with running(home, service) as device:
         await signed_in(device, home, machine)
@@ -233,7 +235,7 @@ async def test_deleting_the_copy_s_token_leaves_the_first_one_s_alone(
 
 
 async def test_an_application_that_signs_in_by_itself_may_be_copied(
-    home: Path, service: Service, machine: Machine, tmp_path: Path
+    home: Path, service: Service, machine: SystemFiles, tmp_path: Path
 ) -> None:
     async with running(home, service) as device:
         put(device, home, machine)
@@ -242,7 +244,7 @@ async def test_an_application_that_signs_in_by_itself_may_be_copied(
         await device.refuse("token_not_renewable")  # by this flow, that is; and not for having been copied
 
 
-async def test_a_home_of_the_version_before(home: Path, service: Service, machine: Machine, tmp_path: Path) -> None:
+async def test_a_home_of_the_version_before(home: Path, service: Service, machine: SystemFiles, tmp_path: Path) -> None:
     """It becomes this place's with the first refresh."""
     async with running(home, service) as device:
         put(device, home, machine)
@@ -259,7 +261,7 @@ async def test_a_home_of_the_version_before(home: Path, service: Service, machin
         await device.refuse("home_copied")
 
 
-def test_it_is_kept_and_read(tmp_path: Path) -> None:
+def test_a_location_is_stored_and_loaded(tmp_path: Path) -> None:
     grant = Grant("browser", Secret("a"), None, Secret("r"), (), 0.0, 0.0, location=PRINTER)
     assert Grant.from_secret(grant.to_secret()).location == PRINTER
     with pytest.raises(ValueError, match="not a grant"):
@@ -290,8 +292,8 @@ def test_what_is_a_copy(changes: dict[str, object], copy: bool) -> None:
     assert replace(PRINTER, **changes).is_copy_of(PRINTER) is copy
 
 
-def test_what_names_a_device(tmp_path: Path) -> None:
-    machine = Machine(tmp_path / "root")
+def test_hardware_identifiers(tmp_path: Path) -> None:
+    machine = SystemFiles(tmp_path / "root")
     lock = tmp_path / "lock"
     found = locate(lock, machine.root)
     assert (len(found.hardware), found.changed, found.path) == (1, None, str(lock))

@@ -1,4 +1,4 @@
-"""Obtaining a grant, and giving it up."""
+"""Obtaining a grant, and deleting and revoking it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mailslot.errors import MailError
 from mailslot.wire.secret import Secret
 from refresh import device as devices
 from refresh.device import running
-from refresh.service import Said, fingerprint
+from refresh.service import ScriptedResponse, fingerprint
 from vault.conftest import largest_file
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ async def test_obtaining_without_a_disk(home: Path, service: Service) -> None:
 async def test_obtaining_ends_a_remembered_refusal(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
-        service.say = [Said(400, {"error": "invalid_grant"})] * 2
+        service.say = [ScriptedResponse(400, {"error": "invalid_grant"})] * 2
         await device.refuse("token_update_failed")
         device.flow.grant = devices.grant(service.begin(), device.clocks.wall)
         await device.source.obtain(None)
@@ -96,12 +96,14 @@ async def test_deleting_leaves_other_secrets(home: Path, service: Service) -> No
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        (Said(503, {}, {"Retry-After": "60"}), "busy"),
-        (Said(400, {"error": "unsupported_token_type"}), "unsupported_token_type"),
-        (Said(401, {"error": "invalid_client"}), "application"),
+        (ScriptedResponse(503, {}, {"Retry-After": "60"}), "busy"),
+        (ScriptedResponse(400, {"error": "unsupported_token_type"}), "unsupported_token_type"),
+        (ScriptedResponse(401, {"error": "invalid_client"}), "application"),
     ],
 )
-async def test_a_provider_that_does_not_take_note(home: Path, service: Service, said: Said, why: str) -> None:
+async def test_a_provider_that_does_not_take_note(
+    home: Path, service: Service, said: ScriptedResponse, why: str
+) -> None:
     async with running(home, service) as device:
         await device.sign_in()
         service.say = [said]
@@ -114,7 +116,7 @@ async def test_a_provider_that_does_not_take_note(home: Path, service: Service, 
 async def test_a_provider_that_only_knows_refresh_tokens(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in()
-        service.say = [Said(200), Said(400, {"error": "unsupported_token_type"})]
+        service.say = [ScriptedResponse(200), ScriptedResponse(400, {"error": "unsupported_token_type"})]
         assert (await device.source.delete()).notified
 
 
@@ -158,7 +160,7 @@ async def test_a_disk_that_does_not_delete(home: Path, service: Service) -> None
     async with running(home, service) as device:
         old = await device.sign_in()
         device.store._vault.write("smtp", {"password": Secret("x")})
-        service.say = [Said(503), Said(503)]
+        service.say = [ScriptedResponse(503), ScriptedResponse(503)]
         with largest_file(10), pytest.raises(MailError) as caught:
             await device.source.delete()
         assert caught.value.cause == "token_store_unwritable"

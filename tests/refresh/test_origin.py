@@ -1,4 +1,4 @@
-"""A grant goes to nobody but who gave it, whatever somebody with access to the settings names instead."""
+"""A grant is sent only to the service that gave it, whatever the settings name later."""
 
 from __future__ import annotations
 

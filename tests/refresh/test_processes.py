@@ -1,4 +1,4 @@
-"""Over processes: one refresh at a time, and none that a crash could spoil."""
+"""Several processes: one refresh at a time, and no crash can lose a grant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same over whole providers: the sandbox, on a loop with the device, and oidc-provider, a process of its own."""
+"""Refreshing with complete providers: the sandbox, in the device's event loop, and oidc-provider as a process."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 SCOPES = ("openid", "email", "offline_access", "mail.pop", "mail.send")
 
 
-class Enters(Nobody):
+class EntersCode(Nobody):
     """Enters the code that is shown, at the sandbox."""
 
     async def show_code(self, code: UserCode) -> None:
@@ -60,7 +60,7 @@ async def at_sandbox(home: Path) -> AsyncIterator[tuple[Sandbox, GrantSource, Fa
         sandbox.provider.rotation = "strict"
         sandbox.token_service.sign_ins.interval = 0
         async with panel(home, sandbox.issuer, DeviceFlow(interval=0.01), USER) as (source, clocks):
-            await source.obtain(Enters())
+            await source.obtain(EntersCode())
             sandbox.token_service.requests.clear()
             yield sandbox, source, clocks
         assert not sandbox.errors

@@ -1,4 +1,4 @@
-"""An answer without a usable access token that brings a new refresh token: that one is kept, and used from then on."""
+"""A response without a usable access token but with a new refresh token: that one is stored, and used from then on."""
 
 from __future__ import annotations
 

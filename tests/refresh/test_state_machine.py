@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order: no renewal token is lost or used twice, and no renewal is wasted."""
+"""In any order of events, no refresh token is lost or used twice, and no refresh is wasted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SKEWLESS = type("SkewlessHttp", (), {"skew": 0.0})()
 
 
-class Memory:
+class MemoryStore:
     """A store without a disk, which may be full."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Memory:
         self._lock = anyio.Lock()
 
 
-class Strict:
+class StrictProvider:
     """A provider that ends the grant when a refresh token is used twice; as a flow, so that nothing has to be sent."""
 
     name = "browser"
@@ -101,7 +101,7 @@ class Strict:
         )
 
 
-class Refreshes(RuleBasedStateMachine):
+class RefreshMachine(RuleBasedStateMachine):
     """Processes of a device, its clocks, its disk and its provider."""
 
     sources = Bundle("sources")
@@ -109,8 +109,8 @@ class Refreshes(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clocks = FakeClocks(1e9)
-        self.store = Memory()
-        self.flow = Strict(self.clocks)
+        self.store = MemoryStore()
+        self.flow = StrictProvider(self.clocks)
         self.unsaved_by: GrantSource | None = None
         self.set_since = False
 
@@ -212,7 +212,7 @@ class Refreshes(RuleBasedStateMachine):
         assert not self.flow.reused
 
 
-Refreshes.TestCase.settings = settings(
+RefreshMachine.TestCase.settings = settings(
     max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-test_refreshes = Refreshes.TestCase
+test_refreshes = RefreshMachine.TestCase

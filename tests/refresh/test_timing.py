@@ -1,4 +1,4 @@
-"""When a token is renewed: in time, by a clock that nobody can set."""
+"""When a token is refreshed: in time, by a clock that nobody can set."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailslot.oauth.timing import Clocks, TokenTiming, timing_of_stored
-from refresh.device import FakeClocks, SignedIn, grant, running
+from refresh.device import FakeClocks, SignedInFlow, grant, running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,7 +181,7 @@ def test_an_age_that_cannot_be() -> None:
 async def test_the_lifetime_begins_with_the_request(home: Path, service: Service) -> None:
     async with running(home, service) as device:
 
-        class Slow(SignedIn):
+        class Slow(SignedInFlow):
             async def refresh(self, client: OAuthClient, http: TokenHttp, grant: Grant) -> Grant:
                 renewed = await super().refresh(client, http, grant)
                 device.clocks.pass_by(40)

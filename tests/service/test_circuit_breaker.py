@@ -1,4 +1,4 @@
-"""One probe for all jobs of a record, and none while only a person can help."""
+"""One attempt for all jobs of a record, and none while only a person can help."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ async def test_a_refusal_does_not_lead_to_the_secondary_server(tmp_path: Path) -
 # The gate by itself.
 
 
-def test_rests_grow_and_end() -> None:
+def test_backoff_grows_to_a_limit() -> None:
     now = 0.0
     gate = CircuitBreaker(lambda: now, lambda: 0.5)
     trouble = DeliveryFailure("back_off", "server_busy", "It is busy.")
@@ -255,7 +255,7 @@ def test_rests_grow_and_end() -> None:
 
 
 @pytest.mark.parametrize(("random", "least", "most"), [(0.0, 0.79, 0.81), (1.0, 1.19, 1.21)])
-def test_rests_are_not_all_the_same(random: float, least: float, most: float) -> None:
+def test_backoff_has_jitter(random: float, least: float, most: float) -> None:
     rest = CircuitBreaker(lambda: 0.0, lambda: random).trip(DeliveryFailure("back_off", "server_busy", ""))
     assert rest is not None
     assert least <= rest / BACKOFF[0] <= most

@@ -1,4 +1,4 @@
-"""A log that nobody reads, or that cannot be written, holds nobody up."""
+"""A log that nobody reads, or that cannot be written, blocks nobody."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many jobs at once. Somebody works all the time, so that this is not for virtual time."""
+"""Many jobs at once. Some task always works, so that this is not for virtual time."""
 
 from __future__ import annotations
 

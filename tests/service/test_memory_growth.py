@@ -1,4 +1,4 @@
-"""A day of operation, which grows nothing."""
+"""A day of operation, in which memory and files do not grow."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from mailslot.slots.records import Records
 from mailslot.spool.limits import Limits
 from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import run_sandbox
-from service.maildrop import RECORD, USER, Keeper, mail, pop_settings
-from service.outbox import OPEN, FastClocks, Outbox, sandbox_settings
+from service.maildrop import RECORD, USER, RecordingPipeline, mail, pop_settings
+from service.outbox import OPEN, FastClocks, SendingDevice, sandbox_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,10 +35,10 @@ async def test_a_day_of_operation_grows_nothing(tmp_path: Path) -> None:
         records = Records(tmp_path)
         records.change("smtp", sandbox_settings(sandbox), {})
         records.change(RECORD, {**pop_settings(sandbox, tmp_path), "check_interval": 10}, {})
-        clocks, keeper = FastClocks(SPEED), Keeper()
+        clocks, keeper = FastClocks(SPEED), RecordingPipeline()
         async with Spool(tmp_path, limits=TIGHT, clock=clocks.wall) as spool, Connector(records) as accesses:
             device = Device(records, accesses, spool, clocks=clocks.clocks, speed=SPEED)
-            box = Outbox(device)
+            box = SendingDevice(device)
             sizes: list[tuple[int, int, int, int]] = []
 
             async def live() -> None:

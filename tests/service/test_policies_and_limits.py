@@ -1,4 +1,4 @@
-"""The tables and clocks behind delivery, each by itself: retry policies, verdicts, limits, a clock that is set."""
+"""The tables and clocks behind delivery: retry policies, dispositions, quotas, and a clock that is set."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_every_cause_of_the_catalogue_at_a_sign_in_leaves_the_jobs_alone() -> No
             assert said(cause, error) in {"hold", "back_off"}, cause
 
 
-def test_whose_fault_it_is_decides() -> None:
+def test_a_failure_of_the_record_or_of_the_job() -> None:
     """What the catalogue calls the network's or a matter of waiting passes; what wants somebody at work is held."""
     for cause, follows in causes().items():
         assert follows.disposition != "hold" or follows.actor not in {"wait", None}, cause
@@ -107,7 +107,7 @@ def test_whose_fault_it_is_decides() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else f"{value.stage}-{value.cause}",
 )
-def test_a_verdict(error: MailError, disposition: Disposition) -> None:
+def test_a_disposition(error: MailError, disposition: Disposition) -> None:
     assert said(error.cause, error) == disposition
 
 

@@ -14,7 +14,7 @@ from mailslot.service.device import Device
 from mailslot.service.pipeline import Later
 from mailslot.service.poll_loop import PollLoop
 from mailslot_plugins.sandbox import DOVECOT, GMAIL, Fault
-from service.maildrop import RECORD, Postbox, postbox
+from service.maildrop import RECORD, PollingDevice, postbox
 from service.outbox import FastClocks
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 @asynccontextmanager
-async def polling(box: Postbox, speed: float = 1.0) -> AsyncIterator[None]:
+async def polling(box: PollingDevice, speed: float = 1.0) -> AsyncIterator[None]:
     """Have a record polled beside the block, on clocks that are fast."""
     box.clocks = FastClocks(speed)
     old = box.device

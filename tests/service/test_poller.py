@@ -1,4 +1,4 @@
-"""A poll: what is fetched, deleted, kept, passed over and handed on."""
+"""A poll: what is fetched, deleted, kept, passed over and handled."""
 
 from __future__ import annotations
 

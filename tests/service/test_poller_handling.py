@@ -165,7 +165,7 @@ async def _stop(mail: Incoming, subject: str) -> Handled:
         ),
     ],
 )
-def test_a_glance_at_any_header(octets: bytes, sender: str, subject: str) -> None:
+def test_a_summary_of_any_header(octets: bytes, sender: str, subject: str) -> None:
     found = summarize_header(octets)
     assert (found.sender, found.subject) == (sender, subject)
 

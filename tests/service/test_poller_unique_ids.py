@@ -1,4 +1,4 @@
-"""Unique-ids that are missing, borne by several or given anew; and servers that do not want to be asked often."""
+"""Unique-ids that are missing, repeated or renumbered; and servers with a login delay."""
 
 from __future__ import annotations
 

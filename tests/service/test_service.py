@@ -18,7 +18,7 @@ from mailslot.service.log import JsonLines, PlainLines, set_up_logging
 from mailslot.service.service import Service
 from mailslot.service.systemd import ServiceManager
 from mailslot.spool.errors import SpoolError
-from service.maildrop import Keeper
+from service.maildrop import RecordingPipeline
 from service.outbox import FastClocks, opened, outbox
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ async def test_a_task_that_fails_takes_no_other_down(tmp_path: Path, caplog: pyt
         assert "hunter2" not in caplog.text
 
 
-class Working(Keeper):
+class WorkingPipeline(RecordingPipeline):
     """A pipeline with work beside its mail, which fails once."""
 
     def __init__(self, stop: anyio.Event) -> None:
@@ -79,7 +79,7 @@ async def test_a_pipeline_works_and_one_that_polls_what_is_no_pop_record_is_told
 ) -> None:
     async with outbox(tmp_path, FastClocks(100)) as (box, _):
         stop = anyio.Event()
-        pipeline = Working(stop)
+        pipeline = WorkingPipeline(stop)
         await run(Service(box.device, [pipeline], ServiceManager(), worker=box.worker), stop)
         assert pipeline.runs == 2
         assert "wants to poll smtp, which is no POP record" in caplog.text

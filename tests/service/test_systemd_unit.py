@@ -1,4 +1,4 @@
-"""The unit for systemd: what systemd itself says of it."""
+"""The systemd unit, checked by systemd itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings and their secrets change together or not at all: killed at each step, and with a disk that fills at each."""
+"""Settings and secrets change together or not at all: killed at each step, and with a disk that fails at each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From settings to sessions: read anew when they change, one token source a record, and both servers."""
+"""From settings to sessions: read again when they change, one token source for each record, and both servers."""
 
 from __future__ import annotations
 

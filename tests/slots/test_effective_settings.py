@@ -1,4 +1,4 @@
-"""What holds where nothing is set."""
+"""The values that hold where nothing is set."""
 
 from __future__ import annotations
 

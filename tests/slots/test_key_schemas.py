@@ -1,4 +1,4 @@
-"""What the keys of the settings say of themselves in JSON Schema, for those who send JSON."""
+"""The JSON Schemas of settings keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may set what: every key of every table has decided, and a new one has to be put here."""
+"""Who may set which key: each key of each table has a decision, and a new one has to be added here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong in ``mailslot.toml``: all of it at once, each with its line and what is allowed."""
+"""Faults in ``mailslot.toml``: all at once, each with its line and what is allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One device's settings on another one."""
+"""One device's settings exported, and imported on another one."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def exported(records: Records, *without: str) -> str:
     return export_settings(records.settings.current(), without)
 
 
-def test_there_and_back(records: Records, other: Records) -> None:
+def test_export_and_import(records: Records, other: Records) -> None:
     text = exported(records)
     assert "geheim" not in text
     said = taken(other, text)

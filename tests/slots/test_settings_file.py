@@ -75,7 +75,7 @@ def test_what_is_unset_takes_its_line_along(file: SettingsFile) -> None:
     assert file.path.read_text() == "[records.smtp]\n# why\nserver = 'x'\n"
 
 
-def test_a_plain_look_makes_nothing(file: SettingsFile, tmp_path: Path) -> None:
+def test_reading_creates_nothing(file: SettingsFile, tmp_path: Path) -> None:
     assert file.change("smtp", {}).port is None
     with pytest.raises(InputError):
         SettingsFile(tmp_path / "new").change("smtp", {"port": 0})
@@ -105,7 +105,7 @@ def test_a_link_stays_one(file: SettingsFile, tmp_path: Path) -> None:
     assert (elsewhere / "real.toml").read_text() == "[records.smtp]\nport = 26\n"
 
 
-def test_first_may_refuse(file: SettingsFile) -> None:
+def test_before_write_may_refuse(file: SettingsFile) -> None:
     file.change("smtp", {"port": 25})
     before = file.path.read_bytes()
 
@@ -150,7 +150,7 @@ def test_a_broken_one_from_the_start(file: SettingsFile) -> None:
         file.current()
 
 
-def test_reading_again_costs_a_look_at_the_date(file: SettingsFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unchanged_file_is_not_parsed_again(file: SettingsFile, monkeypatch: pytest.MonkeyPatch) -> None:
     file.path.write_text("[records.smtp]\nport = 25\n")
     settle(file)
     file.load()

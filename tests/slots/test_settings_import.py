@@ -1,4 +1,4 @@
-"""An export made by somebody else: what it may not do, what it drops, and that it does all or nothing."""
+"""An export from a stranger: what it may not do, which secrets it removes, and that it does all or nothing."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ SAME = f"[records.fax-pop]\n{USUAL}server = 'mail.example.com'\ntoken_endpoint =
         ("[records.fax-pop]\n", BOTH),
     ],
 )
-def test_what_would_go_elsewhere_is_dropped(records: Records, table: str, dropped: set[str]) -> None:
+def test_misdirected_secrets_are_removed(records: Records, table: str, dropped: set[str]) -> None:
     plan = plan_import(records, HEAD + table, "e.toml")
     assert {name for names in plan.dropped.values() for name in names} == dropped
     assert len(plan.dropped_notes) == len(dropped)
@@ -90,7 +90,7 @@ def test_what_would_go_elsewhere_is_dropped(records: Records, table: str, droppe
         "[alerts]\nprinter_ca_file = '/tmp/evil.pem'",
     ],
 )
-def test_what_is_of_this_device_alone_is_named(tmp_path: Path, table: str) -> None:
+def test_settings_that_need_a_login_are_named(tmp_path: Path, table: str) -> None:
     records = Records(tmp_path / "home")
     plan = plan_import(records, HEAD + table, "e.toml")
     with pytest.raises(SettingsFileError, match="--allow-local") as raised:
@@ -154,7 +154,7 @@ def test_settings_that_cannot_be_written(records: Records) -> None:
     assert kept(records, "fax-pop") == {"client_secret"}
 
 
-def test_a_file_that_is_a_burden(records: Records) -> None:
+def test_a_file_that_is_nested_too_deeply(records: Records) -> None:
     """Each of these ends at once, in a sentence."""
     deep = HEAD + "x = " + "[" * 50_000 + "]" * 50_000
     dotted = HEAD + ".".join(["a"] * 400_000) + " = 1\n"
@@ -183,7 +183,7 @@ def test_keys_that_look_like_others(records: Records, name: str) -> None:
         plan_import(records, f'{HEAD}[records.smtp]\n"{name}" = "x"\n', "e.toml")
 
 
-def test_the_umask_has_no_say(records: Records) -> None:
+def test_the_umask_does_not_matter(records: Records) -> None:
     mask = os.umask(0)
     try:
         apply_import(records, plan_import(records, HEAD + SAME.replace("mail.example.com", "new.example"), "e.toml"))

@@ -1,4 +1,4 @@
-"""Who signs in: nobody, somebody who does as a test says, and Chromium."""
+"""People who sign in: nobody, somebody who does what a test says, and Chromium."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Applications that sign in by themselves: with a secret, a certificate, or a service account's key."""
+"""Applications that sign in themselves: with a secret, a certificate, or a service account's key."""
 
 from __future__ import annotations
 

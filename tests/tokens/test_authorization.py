@@ -1,4 +1,4 @@
-"""One attempt at the authorization code grant: what is asked, and which answers are believed."""
+"""One attempt at the authorization code grant: its request, and which responses are believed."""
 
 from __future__ import annotations
 

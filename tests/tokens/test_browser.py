@@ -1,4 +1,4 @@
-"""The browser flow at the sandbox: one answer is let in, and nothing else disturbs or outlives the wait."""
+"""The browser flow at the sandbox: one redirect is accepted, and nothing else disturbs or outlives the wait."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def test_a_port_that_is_set(panel: OAuthClient, http: TokenHttp) -> None:
         assert (await FLOW.obtain(replace(panel, redirect_port=port), http, Somebody(act=act))).access_token
 
 
-async def test_what_else_knocks_changes_nothing(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_other_requests_change_nothing(panel: OAuthClient, http: TokenHttp) -> None:
     answers: list[bytes] = []
 
     async def act(address: str) -> None:
@@ -223,7 +223,7 @@ async def test_connections_that_nobody_uses(
         assert (await FLOW.obtain(panel, http, Somebody(act=act))).access_token
 
 
-async def test_cancellation_closes_the_door(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_cancellation_closes_the_listener(panel: OAuthClient, http: TokenHttp) -> None:
     shown = anyio.Event()
 
     async def act(address: str) -> None:

@@ -1,4 +1,4 @@
-"""Renewal by refresh token at the sandbox: rotation of every kind, and what is kept whatever goes wrong."""
+"""Refreshing with a refresh token at the sandbox: every kind of rotation, and what is kept whatever goes wrong."""
 
 from __future__ import annotations
 
