@@ -134,8 +134,8 @@ async def postbox(
         records = Records(home)
         records.change(RECORD, {**pop_settings(sandbox, home), **settings}, {})
         clocks = FastClocks()
-        async with Spool(home, limits=limits, clock=clocks.wall) as spool, Connector(records) as accesses:
+        async with Spool(home, limits=limits, clock=clocks.wall) as spool, Connector(records) as connector:
             yield PollingDevice(
-                Device(records, accesses, spool, clocks=clocks.clocks, speed=clocks.speed), sandbox, clocks
+                Device(records, connector, spool, clocks=clocks.clocks, speed=clocks.speed), sandbox, clocks
             )
         assert not sandbox.errors

@@ -150,9 +150,9 @@ def set_up(home: Path, settings: dict[str, object], *, password: str | None = No
 async def opened(records: Records, clocks: FastClocks | None = None, **options: Any) -> AsyncIterator[SendingDevice]:
     """A device that is open until the context is left."""
     clocks = clocks or FastClocks()
-    accesses = Connector(records, clocks=clocks.clocks)
-    async with Spool(records.home, clock=clocks.wall) as spool, accesses:
-        device = Device(records, accesses, spool, clocks=clocks.clocks, speed=clocks.speed)
+    connector = Connector(records, clocks=clocks.clocks)
+    async with Spool(records.home, clock=clocks.wall) as spool, connector:
+        device = Device(records, connector, spool, clocks=clocks.clocks, speed=clocks.speed)
         yield SendingDevice(device, **options)
 
 

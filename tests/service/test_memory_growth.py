@@ -36,8 +36,8 @@ async def test_a_day_of_operation_grows_nothing(tmp_path: Path) -> None:
         records.change("smtp", sandbox_settings(sandbox), {})
         records.change(RECORD, {**pop_settings(sandbox, tmp_path), "check_interval": 10}, {})
         clocks, keeper = FastClocks(SPEED), RecordingPipeline()
-        async with Spool(tmp_path, limits=TIGHT, clock=clocks.wall) as spool, Connector(records) as accesses:
-            device = Device(records, accesses, spool, clocks=clocks.clocks, speed=SPEED)
+        async with Spool(tmp_path, limits=TIGHT, clock=clocks.wall) as spool, Connector(records) as connector:
+            device = Device(records, connector, spool, clocks=clocks.clocks, speed=SPEED)
             box = SendingDevice(device)
             sizes: list[tuple[int, int, int, int]] = []
 

@@ -53,8 +53,8 @@ def set_up(
 
 @asynccontextmanager
 async def opened(records: Records) -> AsyncIterator[Device]:
-    async with Spool(records.home) as spool, Connector(records) as accesses:
-        yield Device(records, accesses, spool)
+    async with Spool(records.home) as spool, Connector(records) as connector:
+        yield Device(records, connector, spool)
 
 
 @pytest.mark.parametrize("security", ["tls", "starttls"])

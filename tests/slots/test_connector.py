@@ -40,42 +40,42 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 async def test_sessions(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox)
     await device.use(POP, sandbox)
-    async with Connector(device.records) as accesses:
-        access = await accesses.profile("smtp")
-        assert (access.record, access.protocol, access.timeout) == ("smtp", "SMTP", 10.0)
-        assert (access.endpoint, access.secondary_endpoint, access.pop_profile) == (sandbox.smtp, None, None)
-        assert isinstance(access.auth, OAuth)
-        assert access.settings.sender_address == SCANNER
+    async with Connector(device.records) as connector:
+        profile = await connector.profile("smtp")
+        assert (profile.record, profile.protocol, profile.timeout) == ("smtp", "SMTP", 10.0)
+        assert (profile.endpoint, profile.secondary_endpoint, profile.pop_profile) == (sandbox.smtp, None, None)
+        assert isinstance(profile.auth, OAuth)
+        assert profile.settings.sender_address == SCANNER
         stages: list[str] = []
-        async with open_smtp(access, on_stage=stages.append) as smtp:
+        async with open_smtp(profile, on_stage=stages.append) as smtp:
             await smtp.submit(SCANNER, [SCANNER], b"Subject: a\r\n\r\nb\r\n")
         assert stages[0] == "resolve"
-        async with open_maildrop(await accesses.profile("fax-pop")) as pop:
+        async with open_maildrop(await connector.profile("fax-pop")) as pop:
             assert (await pop.stat())[0] == 1
 
 
 async def test_one_source_for_all_that_is_the_same(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox)
-    async with Connector(device.records) as accesses:
-        first = (await accesses.profile("smtp")).token_source
-        assert (await accesses.profile("smtp")).token_source is first
+    async with Connector(device.records) as connector:
+        first = (await connector.profile("smtp")).token_source
+        assert (await connector.profile("smtp")).token_source is first
         device.set("install.quick", timeout=2)
-        assert (await accesses.profile("smtp")).token_source is not first
-        second = (await accesses.profile("smtp")).token_source
+        assert (await connector.profile("smtp")).token_source is not first
+        second = (await connector.profile("smtp")).token_source
         device.set(SMTP, client_id="another")
-        assert (await accesses.profile("smtp")).token_source is not second
+        assert (await connector.profile("smtp")).token_source is not second
 
 
 async def test_a_token_that_is_in_memory_only_outlives_a_change_of_settings(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox)
-    async with Connector(device.records) as accesses:
-        first = (await accesses.profile("smtp")).token_source
+    async with Connector(device.records) as connector:
+        first = (await connector.profile("smtp")).token_source
         assert isinstance(first, GrantSource)
         with largest_file(10):
             renewed = await first.token(force=True)
         assert first.save_error is not None
         device.set("install.quick", timeout=2)
-        second = (await accesses.profile("smtp")).token_source
+        second = (await connector.profile("smtp")).token_source
         assert isinstance(second, GrantSource)
         assert second is not first
         assert (await second.token()).value == renewed.value
@@ -84,14 +84,14 @@ async def test_a_token_that_is_in_memory_only_outlives_a_change_of_settings(devi
 
 async def test_a_token_that_comes_later_is_used(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox, keep=False)
-    async with Connector(device.records) as accesses:
-        access = await accesses.profile("smtp")
+    async with Connector(device.records) as connector:
+        profile = await connector.profile("smtp")
         with pytest.raises(MailError) as caught:
-            async with open_smtp(access):
+            async with open_smtp(profile):
                 pass
         assert (caught.value.stage, caught.value.cause) == ("token", "token_not_retrieved")
         await device.keep(SMTP, sandbox.provider.issue(SCANNER).value.reveal())
-        async with open_smtp(await accesses.profile("smtp")):
+        async with open_smtp(await connector.profile("smtp")):
             pass
 
 
@@ -101,23 +101,23 @@ async def test_a_change_by_hand_is_taken_over_and_a_broken_file_is_not(
     await device.use(SMTP, sandbox)
     path = device.home / "mailslot.toml"
     good = path.read_text()
-    async with Connector(Records(device.home)) as accesses:
-        assert (await accesses.profile("smtp")).endpoint == sandbox.smtp
+    async with Connector(Records(device.home)) as connector:
+        assert (await connector.profile("smtp")).endpoint == sandbox.smtp
         path.write_text(good.replace('"localhost"', '"127.0.0.1"'))
-        assert (await accesses.profile("smtp")).endpoint.host == "127.0.0.1"
+        assert (await connector.profile("smtp")).endpoint.host == "127.0.0.1"
         path.write_text("nonsense")
         with caplog.at_level(logging.WARNING):
             for _ in range(2):
-                assert (await accesses.profile("smtp")).endpoint.host == "127.0.0.1"
+                assert (await connector.profile("smtp")).endpoint.host == "127.0.0.1"
         assert len([entry for entry in caplog.records if "stay so" in entry.message]) == 1
-        assert str(path) in accesses.settings_error
+        assert str(path) in connector.settings_error
         path.write_text(good)
-        assert (await accesses.profile("smtp")).endpoint == sandbox.smtp
-        assert accesses.settings_error == ""
+        assert (await connector.profile("smtp")).endpoint == sandbox.smtp
+        assert connector.settings_error == ""
     path.write_text("nonsense")
-    async with Connector(Records(device.home)) as accesses:
+    async with Connector(Records(device.home)) as connector:
         with pytest.raises(InputError) as caught:
-            await accesses.profile("smtp")
+            await connector.profile("smtp")
         assert caught.value.cause == "not_configured"
 
 
@@ -126,19 +126,19 @@ async def test_the_secondary_server(device: Device, sandbox: Sandbox, port: str)
     # The name is not found; or the port is closed at the first address and open at the second one.
     first = "mail.invalid" if port == "open" else "127.0.0.3"
     await device.use(SMTP, sandbox, server=first, secondary_server="localhost")
-    async with Connector(device.records) as accesses:
-        access = await accesses.profile("smtp")
-        async with open_smtp(access) as smtp:
+    async with Connector(device.records) as connector:
+        profile = await connector.profile("smtp")
+        async with open_smtp(profile) as smtp:
             await smtp.noop()
-        async with open_smtp(access, secondary=True) as smtp:
+        async with open_smtp(profile, secondary=True) as smtp:
             await smtp.noop()
 
 
 async def test_the_secondary_server_is_for_reaching_not_for_refusing(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox, security="tls", secondary_server="localhost")
-    async with Connector(device.records) as accesses:
+    async with Connector(device.records) as connector:
         with pytest.raises(NetworkError) as caught:
-            async with open_smtp(await accesses.profile("smtp")):
+            async with open_smtp(await connector.profile("smtp")):
                 pass
     assert caught.value.cause == "tls_port_mismatch"
     assert len(sandbox.dialogues) == 1
@@ -146,18 +146,18 @@ async def test_the_secondary_server_is_for_reaching_not_for_refusing(device: Dev
 
 async def test_of_two_that_cannot_be_reached_the_first_is_told(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox, server="mail.invalid", secondary_server="127.0.0.1", port=1)
-    async with Connector(device.records) as accesses:
+    async with Connector(device.records) as connector:
         with pytest.raises(NetworkError) as caught:
-            async with open_smtp(await accesses.profile("smtp")):
+            async with open_smtp(await connector.profile("smtp")):
                 pass
     assert caught.value.cause == "name_not_found"
 
 
 async def test_a_failure_in_the_session_is_no_reason_for_the_other_server(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox, secondary_server="localhost")
-    async with Connector(device.records) as accesses:
+    async with Connector(device.records) as connector:
         with pytest.raises(ZeroDivisionError):
-            async with open_smtp(await accesses.profile("smtp")):
+            async with open_smtp(await connector.profile("smtp")):
                 raise ZeroDivisionError
     assert len(sandbox.dialogues) == 1
 
@@ -165,35 +165,35 @@ async def test_a_failure_in_the_session_is_no_reason_for_the_other_server(device
 async def test_a_password(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox, keep=False)
     device.set(SMTP, authentication="password")
-    async with Connector(device.records) as accesses:
+    async with Connector(device.records) as connector:
         with pytest.raises(NotConfiguredError) as caught:
-            await accesses.profile("smtp")
+            await connector.profile("smtp")
         assert caught.value.missing == "password"
         device.set(SMTP, password="open sesame")
-        access = await accesses.profile("smtp")
-        assert isinstance(access.auth, Password)
-        assert "open sesame" not in repr(access)
-        async with open_smtp(access):
+        profile = await connector.profile("smtp")
+        assert isinstance(profile.auth, Password)
+        assert "open sesame" not in repr(profile)
+        async with open_smtp(profile):
             pass
 
 
 async def test_a_file_of_authorities(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox)
-    async with Connector(device.records) as accesses:
-        first = (await accesses.profile("smtp")).ssl_context
-        assert (await accesses.profile("smtp")).ssl_context is first
+    async with Connector(device.records) as connector:
+        first = (await connector.profile("smtp")).ssl_context
+        assert (await connector.profile("smtp")).ssl_context is first
         (device.home / "ca.pem").write_text("nothing")
         with pytest.raises(InputError, match="certificate authorities"):
-            await accesses.profile("smtp")
+            await connector.profile("smtp")
 
 
 async def test_a_preset_fills_in_what_is_not_set(device: Device) -> None:
     device.set(SMTP, provider="microsoft365", authentication="none", account="a@example.com")
-    async with Connector(device.records) as accesses:
-        access = await accesses.profile("smtp")
-    assert (access.endpoint.host, access.endpoint.port) == ("smtp.office365.com", 587)
-    assert access.endpoint.security is Security.STARTTLS
-    assert access.settings.sender_address == "a@example.com"
-    assert access.provider is not None
-    assert access.provider.id == "microsoft365"
-    assert access.ssl_context is None
+    async with Connector(device.records) as connector:
+        profile = await connector.profile("smtp")
+    assert (profile.endpoint.host, profile.endpoint.port) == ("smtp.office365.com", 587)
+    assert profile.endpoint.security is Security.STARTTLS
+    assert profile.settings.sender_address == "a@example.com"
+    assert profile.provider is not None
+    assert profile.provider.id == "microsoft365"
+    assert profile.ssl_context is None

@@ -58,10 +58,10 @@ class FewMails:
 
     @asynccontextmanager
     async def open(
-        self, access: ConnectionProfile, options: Mapping[str, Any], **watched: Any
+        self, profile: ConnectionProfile, options: Mapping[str, Any], **watched: Any
     ) -> AsyncGenerator[MaildropSession]:
         """Open a session."""
-        async with pop3.open(access, {}, **watched) as session:
+        async with pop3.open(profile, {}, **watched) as session:
             yield FewSession(session, options["at_most"])
 
 
