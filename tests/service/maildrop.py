@@ -82,7 +82,7 @@ class PollingDevice:
         return [self.maildrop.add(mail(name, size)) for name in names]
 
     async def poll(self, *, again: bool = False) -> PollReport:
-        report = await poll_once(self.device, RECORD, self.keeper, again=again)
+        report = await poll_once(self.device, RECORD, self.keeper, retry_set_aside=again)
         assert not self.sandbox.errors
         return report
 

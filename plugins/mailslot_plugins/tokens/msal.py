@@ -76,9 +76,9 @@ class MsalToken:
             InputError: a setting is missing, or cannot be used.
             TokenError: there is none, with its cause.
         """
-        given = self._last
+        last = self._last
         async with self._lock:
-            if force and given is self._last:
+            if force and last is self._last:
                 await self.forget()
             try:
                 self._last = await run_sync(self._acquire)
@@ -99,7 +99,7 @@ class MsalToken:
     def _acquire(self) -> AccessToken:
         if self._credential is None:
             self._credential = self._make()
-        http, asked = self._credential.http, time.time()
+        http, requested_at = self._credential.http, time.time()
         try:
             response = _token_response(http, self._credential.acquire())
         except (MailError, CancelledError):
@@ -119,7 +119,7 @@ class MsalToken:
                 ) from None
             response = http.last_response
         parsed = parse_token_response(response, (), "client_credentials")
-        return AccessToken(parsed.access_token, None if parsed.lifetime is None else asked + parsed.lifetime)
+        return AccessToken(parsed.access_token, None if parsed.lifetime is None else requested_at + parsed.lifetime)
 
 
 def source(settings: Mapping[str, object]) -> MsalToken:

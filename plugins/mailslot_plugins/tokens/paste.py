@@ -132,17 +132,17 @@ def parse_pasted(pasted: str, attempt: AuthorizationAttempt) -> dict[str, str]:
 
 
 def _query_and_fragment(text: str, redirect_uri: str) -> tuple[str, str]:
-    ours = urlsplit(redirect_uri)
+    expected = urlsplit(redirect_uri)
     before = text.partition("?")[0].partition("#")[0]
-    if before.lower().startswith(ours.netloc.lower()):
-        before, text = f"{ours.scheme}://{before}", f"{ours.scheme}://{text}"
+    if before.lower().startswith(expected.netloc.lower()):
+        before, text = f"{expected.scheme}://{before}", f"{expected.scheme}://{text}"
     if "://" not in before:
         query, _, fragment = text.lstrip("/?").partition("#")
         return query, fragment
     parts = urlsplit("")
     try:
         parts = urlsplit(text)
-        is_ours = _location(parts) == _location(ours)
+        is_ours = _location(parts) == _location(expected)
     except ValueError:
         is_ours = False
     if not is_ours:

@@ -113,11 +113,11 @@ def show(context: typer.Context, number: Number, *, as_json: AsJson = False) -> 
         return
     console = make_console()
     console.print(f"[bold]Job {job.id}[/bold]: {escape(job.subject or 'without a subject')}", highlight=False)
-    story = Table.grid(padding=(0, 2))
+    details = Table.grid(padding=(0, 2))
     for name, value in _details(job):
         if value:
-            story.add_row(name, value)
-    console.print(story)
+            details.add_row(name, value)
+    console.print(details)
     table = Table()
     for heading in ("Recipient", "State", "What the server said"):
         table.add_column(heading, overflow="fold")

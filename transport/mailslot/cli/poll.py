@@ -73,7 +73,7 @@ async def _poll(
 
     sections = () if pipeline.section is None else (pipeline.section,)
     async with open_device(records, sections) as device:
-        return await poll_once(device, record, pipeline, again=again, wait=_WAIT)
+        return await poll_once(device, record, pipeline, retry_set_aside=again, wait=_WAIT)
 
 
 def _show(report: PollReport) -> None:

@@ -83,14 +83,14 @@ async def _serve(
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with open_device(records, [each.section for each in pipelines if each.section is not None]) as device:
             more: list[tuple[str, Callable[[], Awaitable[None]]]] = []
-            said: list[str] = []
+            sentences: list[str] = []
             if panel_of is not None and listener is not None:
                 panel = panel_of(device)
-                said = await panel.announce(listener, terminal=sys.stderr.isatty())
+                sentences = await panel.announce(listener, terminal=sys.stderr.isatty())
                 more.append(("panel", partial(panel.serve, listener)))
             service = Service(device, pipelines, manager, extra_tasks=more)
             stopped = partial(wait_for_signal, device, signals, _exit_after_timeout)
-            await service.run(stopped, partial(_announce, said), _exit_after_timeout)
+            await service.run(stopped, partial(_announce, sentences), _exit_after_timeout)
 
 
 def _announce(sentences: list[str]) -> None:

@@ -116,10 +116,10 @@ def _absolute_path(text: str, key: Key | None) -> str:
 def _warn_about_secrets(assignments: list[str], keys: Mapping[str, Key]) -> None:
     """Warn about a secret that was typed where others can see it: the process list and the shell's history."""
     given = {key: text for key, _, text in (each.partition("=") for each in assignments) if text not in {"", "-"}}
-    if seen := [key for key in given if key in SECRETS or (key in keys and keys[key].private)]:
+    if exposed := [key for key in given if key in SECRETS or (key in keys and keys[key].private)]:
         print_error(
-            f"{' and '.join(seen)}: the shell remembers what was typed, and other users can see it in the list of "
-            f"processes. Better: {' '.join(f'{key}=-' for key in seen)}, which asks for it or reads standard input."
+            f"{' and '.join(exposed)}: the shell remembers what was typed, and other users can see it in the list of "
+            f"processes. Better: {' '.join(f'{key}=-' for key in exposed)}, which asks for it or reads standard input."
         )
 
 
@@ -163,7 +163,7 @@ def _print(document: Mapping[str, Any], keys: Mapping[str, Key], title: str, *, 
     for key, value in document["settings"].items():
         where = document["from"].get(key, "")
         add(key, escape(as_text(value)), escape(where), keys[key].allowed)
-    for name, there in document.get("secrets", {}).items():
-        kept = {True: "set, in the vault", False: "", None: "cannot be read"}[there]
+    for name, is_set in document.get("secrets", {}).items():
+        kept = {True: "set, in the vault", False: "", None: "cannot be read"}[is_set]
         add(name, kept, "", "a text; KEY=- reads it from standard input")
     console.print(table)

@@ -51,5 +51,5 @@ def _last_test(test: dict[str, Any] | None) -> str:
     return f"[red]✗[/red] {_local_time(test['at'])} {escape(test['cause'])}{worked}"
 
 
-def _local_time(moment: str) -> str:
-    return datetime.fromisoformat(moment).astimezone().strftime("%a %Y-%m-%d %H:%M")
+def _local_time(timestamp: str) -> str:
+    return datetime.fromisoformat(timestamp).astimezone().strftime("%a %Y-%m-%d %H:%M")

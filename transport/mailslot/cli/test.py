@@ -172,10 +172,10 @@ def _report(result: TestResult, language: str) -> str:
             "get_token": labels["helps" if explanation.token_helps else "helps_not"],
             "detail": result.diagnosis.detail,
         }
-        room = max(cell_len(labels[name]) for name in rows) + 1
+        width = max(cell_len(labels[name]) for name in rows) + 1
         for name, text in rows.items():
             if text:
-                parts.append(f"{set_cell_size(f'{labels[name]}:', room)}  {escape(text)}")
+                parts.append(f"{set_cell_size(f'{labels[name]}:', width)}  {escape(text)}")
     for warning in result.warnings:
         warned = explain(warning, language)
         parts.append(f"[yellow]{labels['note']}:[/yellow] {escape(warned.message)} {escape(warned.advice)}")

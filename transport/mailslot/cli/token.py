@@ -199,9 +199,11 @@ def status(
 
 def _cells(health: dict[str, Any]) -> tuple[str, str, str, str]:
     colour = {"ok": "green", "expiring": "yellow"}.get(health["state"], "red")
-    said = f"[{colour}]{health['state']}[/{colour}]" + (f": {escape(health['sentence'])}" if health["sentence"] else "")
-    return said, escape(health["account"] or ""), _local(health["expires_at"]), _local(health["renewed_at"])
+    state_text = f"[{colour}]{health['state']}[/{colour}]" + (
+        f": {escape(health['sentence'])}" if health["sentence"] else ""
+    )
+    return state_text, escape(health["account"] or ""), _local(health["expires_at"]), _local(health["renewed_at"])
 
 
-def _local(moment: str | None) -> str:
-    return "" if moment is None else datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
+def _local(timestamp: str | None) -> str:
+    return "" if timestamp is None else datetime.fromisoformat(timestamp).astimezone().strftime("%Y-%m-%d %H:%M")

@@ -92,10 +92,10 @@ def import_(
     if as_json:
         sys.stdout.write(json.dumps(_document(plan, taken_over=bool(plan.changes) and not dry_run), indent=2) + "\n")
         return
-    said = "Nothing to change: all of it is set so already."
+    summary = "Nothing to change: all of it is set so already."
     if plan.changes:
-        said = "Nothing was changed." if dry_run else f"{len(plan.changes)} settings changed."
-    make_console().print(said)
+        summary = "Nothing was changed." if dry_run else f"{len(plan.changes)} settings changed."
+    make_console().print(summary)
 
 
 def _show(plan: ImportPlan) -> None:

@@ -142,8 +142,8 @@ def find_mismatch(
     if claims is None:
         return None
     known = {audience.rstrip("/").casefold() for audience in service.audiences}
-    given = {audience.rstrip("/").casefold() for audience in claims.audience}
-    if known and given and not known & given:
+    audiences = {audience.rstrip("/").casefold() for audience in claims.audience}
+    if known and audiences and not known & audiences:
         return TokenMismatch(
             "token_for_other_service",
             f"The token is for another service ({shorten(claims.audience[0], 80)}), not for mail.",

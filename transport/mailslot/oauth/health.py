@@ -202,8 +202,8 @@ def _notes(
     if _not_renewable(grant, settings):
         yield "no_renewal", "No renewal token came with the token, so it must be obtained again when it expires."
     if left is not None and left <= NOTICE_DAYS:
-        rest = f"{left:.0f} days are left." if left > 0 else "this one may have ended."
-        yield "unused", f"{provider.name} ends sign-ins that nobody uses: {rest}"
+        days_text = f"{left:.0f} days are left." if left > 0 else "this one may have ended."
+        yield "unused", f"{provider.name} ends sign-ins that nobody uses: {days_text}"
     if _looks_like_testing(grant, provider):
         text = (
             f"The sign-in ended after about {provider.quirks.testing_days:.0f} days. {provider.name} does that to "
@@ -212,8 +212,11 @@ def _notes(
         yield "testing", text
     days = _days(settings.secret_expires_at, now)
     if days <= NOTICE_DAYS:
-        ends = f"The application's secret expires in {days:.0f} days."
-        yield "secret_ends", ends if days > 0 else "By the date that was entered, the application's secret has expired."
+        sentence = f"The application's secret expires in {days:.0f} days."
+        yield (
+            "secret_ends",
+            sentence if days > 0 else "By the date that was entered, the application's secret has expired.",
+        )
     if abs(grant.skew) > MAX_SKEW:
         yield "clock", f"This device's clock differs by {abs(grant.skew) / 60:.0f} minutes from {provider.name}'s."
 

@@ -224,24 +224,24 @@ def _fact_names(values: Mapping[str, Any]) -> set[str]:
 
 def _check(provider: Provider, facts: set[str]) -> None:
     unsourced = {fact for fact in facts if not {fact, fact.partition(".")[0]} & set(provider.sources)}
-    idle = {
+    unused = {
         source
         for source in provider.sources
         if not any(fact == source or fact.startswith(f"{source}.") for fact in facts)
     }
-    if unsourced or idle:
+    if unsourced or unused:
         raise ValueError(
-            f"{provider.id}: facts without a source {sorted(unsourced)}, sources without one {sorted(idle)}"
+            f"{provider.id}: facts without a source {sorted(unsourced)}, sources without one {sorted(unused)}"
         )
     if set(provider.flows) & set(provider.refused_flows) or not provider.flows:
         raise ValueError(f"{provider.id}: each flow is allowed or refused")
     at_home = provider.at_tenant(None)
-    ends = at_home.endpoints
-    for address in (ends.token, ends.authorization, ends.device_authorization, ends.revocation):
+    endpoints = at_home.endpoints
+    for address in (endpoints.token, endpoints.authorization, endpoints.device_authorization, endpoints.revocation):
         if address is not None:
             check_endpoint_url(address, "endpoint")
-    if ends.issuer is not None:
-        check_endpoint_url(ends.issuer, "issuer", issuer=True)
+    if endpoints.issuer is not None:
+        check_endpoint_url(endpoints.issuer, "issuer", issuer=True)
     for flow in provider.flows:
         if flow != "app":
             at_home.check_flow(flow)

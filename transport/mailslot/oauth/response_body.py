@@ -45,9 +45,9 @@ def reject_foreign_page(status: int, headers: Mapping[str, str], body: bytes, ho
         TokenServiceError: cause `token_service_unreachable` for a redirect, `not_a_token_service` for a page.
     """
     if 300 <= status < 400:
-        there = _redirect_target(headers.get("location", ""))
+        target = _redirect_target(headers.get("location", ""))
         raise _foreign_response(
-            f"The token service {host} did not answer; the request was redirected{there}. The network may "
+            f"The token service {host} did not answer; the request was redirected{target}. The network may "
             "want somebody to sign in first, or the address is wrong.",
             status,
             f"HTTP {status}, Location: {shorten(headers.get('location', ''))}",

@@ -228,16 +228,18 @@ def classify_error(response: TokenServiceResponse, grant_type: str = "") -> Toke
     error, description = _error(response.json)
     numbers = _aadsts_codes(response.json, description)
     cause, kind = _meaning(response, error, description, numbers, grant_type)
-    who = f"token service {response.host}".rstrip()
+    service = f"token service {response.host}".rstrip()
     text = ": ".join(filter(None, (error, description))) or f"HTTP {response.status}"
     if cause == "clock_wrong":
-        sentence = f"This device's clock is wrong{_skew_text(response.date_skew)}, and the {who} refuses what it dates."
+        sentence = (
+            f"This device's clock is wrong{_skew_text(response.date_skew)}, and the {service} refuses what it dates."
+        )
     elif (cause, error) in _BY_ERROR:
-        sentence = _BY_ERROR[cause, error].format(who=who)
+        sentence = _BY_ERROR[cause, error].format(who=service)
     elif cause in _SENTENCES:
-        sentence = _SENTENCES[cause].format(who=who)
+        sentence = _SENTENCES[cause].format(who=service)
     else:
-        sentence = f"The {who} said: {text}"
+        sentence = f"The {service} said: {text}"
     return TokenServiceError(
         sentence,
         cause=cause,
@@ -252,11 +254,11 @@ def classify_error(response: TokenServiceResponse, grant_type: str = "") -> Toke
     )
 
 
-def shorten(value: object, most: int = 300) -> str:
-    """Return foreign text on one line, without control characters, cut to `most` characters."""
-    text = "".join(c if c.isprintable() else " " for c in value[: 4 * most]) if isinstance(value, str) else ""
+def shorten(value: object, max_length: int = 300) -> str:
+    """Return foreign text on one line, without control characters, cut to `max_length` characters."""
+    text = "".join(c if c.isprintable() else " " for c in value[: 4 * max_length]) if isinstance(value, str) else ""
     text = " ".join(text.split())
-    return text if len(text) <= most else text[: most - 1] + "…"
+    return text if len(text) <= max_length else text[: max_length - 1] + "…"
 
 
 def _meaning(

@@ -65,10 +65,10 @@ async def request_token(
         InputError: the endpoint or the certificate cannot be used.
         TokenServiceError: the service refused, was not reached, or answered with what is no token.
     """
-    answer = await http.post(client.provider.endpoints.token, form, client=client)
+    response = await http.post(client.provider.endpoints.token, form, client=client)
     grant_type = form.get("grant_type", "")
     return parse_token_response(
-        answer, client.scopes if scopes is None else scopes, grant_type if isinstance(grant_type, str) else ""
+        response, client.scopes if scopes is None else scopes, grant_type if isinstance(grant_type, str) else ""
     )
 
 

@@ -84,13 +84,13 @@ def _certificate_error(error: ssl.SSLCertVerificationError, host: str) -> tuple[
 
 def _error_chain(error: BaseException | None) -> Iterator[BaseException]:
     """Yield an error and what caused it, outermost first; several connections may have failed at once."""
-    seen = 0
+    count = 0
     waiting = [error]
-    while waiting and seen < 64:
+    while waiting and count < 64:
         error = waiting.pop(0)
         if error is None:
             continue
-        seen += 1
+        count += 1
         yield error
         waiting.append(error.__cause__ or error.__context__)
         if isinstance(error, BaseExceptionGroup):

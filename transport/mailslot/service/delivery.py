@@ -72,9 +72,9 @@ class SessionUsage:
         most = self.session.capabilities.limit("MAILMAX") or MAX_TRANSACTIONS
         return not self.session.usable or self.transactions >= min(most, MAX_TRANSACTIONS)
 
-    def next_recipients(self, addresses: Sequence[str], room: int | None) -> list[str]:
+    def next_recipients(self, addresses: Sequence[str], limit: int | None) -> list[str]:
         """Return the addresses for the next transaction; none where this session takes no more."""
-        most = self.max_recipients if room is None else min(self.max_recipients, room)
+        most = self.max_recipients if limit is None else min(self.max_recipients, limit)
         most_domains = self.session.capabilities.limit("RCPTDOMAINMAX")
         domains, chosen = set(self.domains), list[str]()
         for address in addresses:
@@ -200,14 +200,14 @@ class Delivery:
         self,
         job: Job,
         usage: SessionUsage,
-        asked: Sequence[str],
-        answers: _RecipientReplies,
+        requested: Sequence[str],
+        result: _RecipientReplies,
         deferred: dict[str, DeliveryFailure],
     ) -> Job:
         """Save what the server said of each recipient; return the job, `queued` where some are to be tried at once."""
-        accepted, replies = answers.matched(asked)
+        accepted, replies = result.matched(requested)
         refused: dict[str, Refusal] = {}
-        for address in asked:
+        for address in requested:
             if address in accepted:
                 continue
             reply = replies.get(address)
@@ -232,7 +232,7 @@ class Delivery:
             job.id,
             accepted=accepted,
             refused=refused,
-            reply=answers.reply or (deferred[left[0]].reply if until is not None else ""),
+            reply=result.reply or (deferred[left[0]].reply if until is not None else ""),
             until=until,
             cause=cause,
             sentence=sentence,
@@ -307,13 +307,13 @@ class _RecipientReplies:
     refused: Mapping[str, Reply]
     reply: str
 
-    def matched(self, asked: Sequence[str]) -> tuple[list[str], dict[str, Reply]]:
+    def matched(self, requested: Sequence[str]) -> tuple[list[str], dict[str, Reply]]:
         """Return the replies by requested address; two that differ only in the domain's case were sent as one."""
         accepted = {_canonical(address) for address in self.accepted}
         refused = {_canonical(address): reply for address, reply in self.refused.items()}
         return (
-            [address for address in asked if _canonical(address) in accepted],
-            {address: refused[_canonical(address)] for address in asked if _canonical(address) in refused},
+            [address for address in requested if _canonical(address) in accepted],
+            {address: refused[_canonical(address)] for address in requested if _canonical(address) in refused},
         )
 
 

@@ -57,7 +57,7 @@ logger = logging.getLogger(__name__)
 
 
 async def poll_once(
-    device: Device, record: str, pipeline: Pipeline, *, again: bool = False, wait: float = 0.0
+    device: Device, record: str, pipeline: Pipeline, *, retry_set_aside: bool = False, wait: float = 0.0
 ) -> PollReport:
     """Fetch the new mail in a record's maildrop, and have it handled.
 
@@ -65,7 +65,7 @@ async def poll_once(
         device: the device.
         record: a POP record.
         pipeline: what handles its mail.
-        again: whether mail that was set aside, or that could not be fetched, is tried again.
+        retry_set_aside: whether mail that was set aside, or that could not be fetched, is tried again.
         wait: how long to wait for another process that polls the same record, in seconds.
 
     Returns:
@@ -75,7 +75,7 @@ async def poll_once(
         SpoolError: `spool_busy`, another process polls this record; or the spool cannot be used at all.
     """
     async with device.spool.ledger.polling(record, timeout=wait):
-        poll = _Poll(device, record, pipeline, again=again)
+        poll = _Poll(device, record, pipeline, retry_set_aside=retry_set_aside)
         await poll.run()
         if poll.contacted:
             await device.store(STORE).put(record, poll.report.summary())
@@ -85,12 +85,12 @@ async def poll_once(
 class _Poll:
     """One poll in progress."""
 
-    def __init__(self, device: Device, record: str, pipeline: Pipeline, *, again: bool) -> None:
+    def __init__(self, device: Device, record: str, pipeline: Pipeline, *, retry_set_aside: bool) -> None:
         self.report = PollReport(record, device.now())
         self._device = device
         self._record = record
         self._pipeline = pipeline
-        self._again = again
+        self._retrying_set_aside = retry_set_aside
         self._ledger = device.spool.ledger
         self._profile: ConnectionProfile | None = None
         self._given_up: set[str | Entry] = set()
@@ -109,7 +109,7 @@ class _Poll:
             await self._handle()
 
     async def _poll(self) -> None:
-        if self._again:
+        if self._retrying_set_aside:
             await self._retry_set_aside()
         await self._check_login_delay()
         self.contacted = True
@@ -183,7 +183,9 @@ class _Poll:
             if not await self._ledger.begun(self._record):
                 await self._note_first_poll(profile, entries)
             known = await self._ledger.known(self._record)
-            plan = plan_poll(entries, known, deletes=deletes, max_octets=MAX_MAIL_OCTETS, retry_set_aside=self._again)
+            plan = plan_poll(
+                entries, known, deletes=deletes, max_octets=MAX_MAIL_OCTETS, retry_set_aside=self._retrying_set_aside
+            )
             plan.exclude(lambda entry: _entry_key(entry) in self._given_up)
             self.report.passed_over = len(plan.passed_over)
             if plan.reused:
@@ -200,7 +202,7 @@ class _Poll:
             self.report.left = sum(map(len, plan.wanted))
         # Only a session that was left normally deletes, such as by a QUIT that was answered (RFC 1939 section 6).
         self.report.deleted += deleted
-        self._again = False
+        self._retrying_set_aside = False
         return self.report.left > 0 and not delay
 
     def _check_unique_ids(self, entries: Sequence[Entry], *, deletes: bool) -> None:
@@ -293,7 +295,7 @@ class _Poll:
             self._given_up.add(_entry_key(entry))
             await self._leave_on_server(entry, f"It has more than {megabytes(MAX_MAIL_OCTETS)}")
             raise
-        if file.mail is not None and file.mail.state == "set_aside" and self._again:
+        if file.mail is not None and file.mail.state == "set_aside" and self._retrying_set_aside:
             await self._ledger.retry(file.mail.id)
         self.report.fetched += not file.duplicate
         self.report.copies += file.duplicate

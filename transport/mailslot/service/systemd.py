@@ -36,8 +36,8 @@ class ServiceManager:
             process: its number; a watchdog may be meant for another one.
         """
         address, pause = environment.get("NOTIFY_SOCKET", ""), environment.get("WATCHDOG_USEC", "")
-        meant = environment.get("WATCHDOG_PID") in {None, "", str(process)}
-        watched = meant and pause.isascii() and pause.isdigit() and int(pause) > 0
+        is_for_us = environment.get("WATCHDOG_PID") in {None, "", str(process)}
+        watched = is_for_us and pause.isascii() and pause.isdigit() and int(pause) > 0
         return cls(address, int(pause) / 1_000_000 if watched else None)
 
     @property

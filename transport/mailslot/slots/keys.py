@@ -95,25 +95,25 @@ flag: Final = Parser(_flag, {"type": "boolean"})
 """Reads yes or no, from ``true`` and ``false`` or what people say for them."""
 
 
-def number(least: int, most: int) -> Parser:
+def number(minimum: int, maximum: int) -> Parser:
     """Return a parser for a whole number within bounds."""
 
     def parse(value: object) -> int:
         found = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value.strip()) else value
-        if not isinstance(found, int) or isinstance(found, bool) or not least <= found <= most:
+        if not isinstance(found, int) or isinstance(found, bool) or not minimum <= found <= maximum:
             raise ValueError
         return found
 
-    return Parser(parse, {"type": "integer", "minimum": least, "maximum": most})
+    return Parser(parse, {"type": "integer", "minimum": minimum, "maximum": maximum})
 
 
-def one_of(*choices: str, into: Callable[[str], Any] = str) -> Parser:
-    """Return a parser for one of several words, in any case, which `into` converts."""
+def one_of(*choices: str, convert: Callable[[str], Any] = str) -> Parser:
+    """Return a parser for one of several words, in any case, which `convert` converts."""
 
     def parse(value: object) -> Any:  # noqa: ANN401 - whatever `into` makes
         if not isinstance(value, str) or value.strip().lower() not in choices:
             raise ValueError
-        return into(value.strip().lower())
+        return convert(value.strip().lower())
 
     return Parser(parse, {"enum": list(choices)})
 
@@ -135,16 +135,16 @@ def address(value: object) -> str:
         raise ValueError from None
 
 
-def list_of(parse: Callable[[object], str], separators: str = r"[\s,;]+", most: int | None = None) -> Parser:
-    """Return a parser for a list, or for a text with separators: no duplicates, at least one item, at most `most`."""
-    bound = {} if most is None else {"maxItems": most}
+def list_of(parse: Callable[[object], str], separators: str = r"[\s,;]+", max_items: int | None = None) -> Parser:
+    """Return a parser for a list, or for a text with separators: without duplicates, with 1 to `max_items` items."""
+    bound = {} if max_items is None else {"maxItems": max_items}
 
     def parse_list(value: object) -> tuple[str, ...]:
         parts = [part for part in re.split(separators, value) if part] if isinstance(value, str) else value
         if not isinstance(parts, list) or not parts:
             raise ValueError
         found = tuple(dict.fromkeys(parse(part) for part in cast("list[object]", parts)))
-        if most is not None and len(found) > most:
+        if max_items is not None and len(found) > max_items:
             raise ValueError
         return found
 
@@ -223,8 +223,8 @@ def quoted_value(value: object) -> str:
     """Return a value as a sentence quotes it: on one line, short, and without a password in a URL."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    said = _CREDENTIALS.sub("…", repr(value))
-    return said if len(said) <= 80 else f"{said[:79]}…"
+    shown_text = _CREDENTIALS.sub("…", repr(value))
+    return shown_text if len(shown_text) <= 80 else f"{shown_text[:79]}…"
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

@@ -98,8 +98,8 @@ class Maildrop(Protocol):
     ) -> AbstractAsyncContextManager[MaildropSession]:
         """Open a session, for ``async with``.
 
-        Each wait takes ``access.timeout`` at most. Without ``access.auth`` nobody signs in, and the session is good for
-        nothing but being left. A token that the server refuses is asked for once more with ``force=True``
+        Each wait takes ``profile.timeout`` at most. Without ``profile.auth`` nobody signs in, and the session is good
+        for nothing but being left. A token that the server refuses is asked for once more with ``force=True``
         (`mailslot.sasl.authentication.authenticate` does all of that).
 
         Args:
@@ -214,13 +214,13 @@ def check_maildrop(settings: Settings) -> None:
         raise InputError(str(error), stage=error.stage, detail=error.detail) from error
 
 
-def check_option_permission(settings: Settings, before: Settings, by: SetterRole) -> None:
+def check_option_permission(settings: Settings, before: Settings, role: SetterRole) -> None:
     """Refuse options of a maildrop that somebody may not set; it blocks as `find_maildrop` does.
 
     Args:
         settings: as they would be.
         before: as they are.
-        by: who wants them to be so.
+        role: who wants them to be so.
 
     Raises:
         NotPermittedError: he may not.
@@ -232,7 +232,7 @@ def check_option_permission(settings: Settings, before: Settings, by: SetterRole
     with suppress(InputError):
         former = options_of(maildrop, before) if before.maildrop == settings.maildrop else {}
     for name, key in maildrop.options.items():
-        if exceeds_role(needs := required_role(key, values[name], former.get(name)), by):
+        if exceeds_role(needs := required_role(key, values[name], former.get(name)), role):
             raise NotPermittedError("SLOT", "maildrop_options", needs)
 
 

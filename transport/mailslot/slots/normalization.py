@@ -174,8 +174,8 @@ def _is_literal(text: str) -> bool:
 
 
 def _normalization_note(entered: str, found: Mapping[str, object | None]) -> str:
-    said = ", ".join(f"{key}={value}" for key, value in found.items())
-    return f"{entered.strip()} was understood as {said}."
+    assignments = ", ".join(f"{key}={value}" for key, value in found.items())
+    return f"{entered.strip()} was understood as {assignments}."
 
 
 def _contradiction(entered: str, key: str, value: object) -> InputError:

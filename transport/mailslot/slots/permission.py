@@ -26,13 +26,13 @@ class NotPermittedError(InputError):
         needs: who might.
     """
 
-    def __init__(self, place: str, key: str, needs: SetterRole) -> None:
+    def __init__(self, target: str, key: str, needs: SetterRole) -> None:
         sentence = (
             "The device lets only somebody with a login on it set this"
             if needs == "local"
             else "The device lets no key to the API set this, only its administrator, in the panel"
         )
-        at = f"mailslot set {place} {key}=…"
+        at = f"mailslot set {target} {key}=…"
         super().__init__(
             f"{sentence}: {at}" if needs == "local" else f"{sentence} or with {at}",
             stage="resolve",
@@ -64,27 +64,27 @@ def required_role(key: Key, value: object, before: object) -> SetterRole:
         return "administrator" if least_role(key) == "local" else least_role(key)
     if not callable(key.set_by):
         return least_role(key)
-    there = {*_each(before), *_each(key.default)}
-    ranks = [_ORDER.index(key.set_by(one)) for one in _each(value) if one not in there]
+    current = {*_each(before), *_each(key.default)}
+    ranks = [_ORDER.index(key.set_by(one)) for one in _each(value) if one not in current]
     return _ORDER[max(ranks, default=0)]
 
 
-def exceeds_role(needs: SetterRole, by: SetterRole) -> bool:
+def exceeds_role(needs: SetterRole, role: SetterRole) -> bool:
     """Whether a change needs a higher role than somebody has.
 
     Args:
         needs: who may make a change at least.
-        by: who wants to.
+        role: who wants to.
     """
-    return _ORDER.index(needs) > _ORDER.index(by)
+    return _ORDER.index(needs) > _ORDER.index(role)
 
 
 def check_permission(
     known: Mapping[str, Key],
     values: Mapping[str, object | None],
     before: Mapping[str, Any],
-    by: SetterRole,
-    place: str,
+    role: SetterRole,
+    target: str,
 ) -> None:
     """Refuse changes that need a higher role.
 
@@ -92,8 +92,8 @@ def check_permission(
         known: the keys that there are.
         values: what is to be set, as it was entered; None removes.
         before: what is set now, by key.
-        by: who wants to.
-        place: the slot or section, for the command that would set it.
+        role: who wants to.
+        target: the slot or section, for the command that would set it.
 
     Raises:
         NotPermittedError: he may not.
@@ -102,8 +102,8 @@ def check_permission(
     for key, value in values.items():
         parsed = keys.parse_value(known, key, value)
         needs = required_role(known[key], parsed, before.get(key))
-        if exceeds_role(needs, by):
-            raise NotPermittedError(place, key, needs)
+        if exceeds_role(needs, role):
+            raise NotPermittedError(target, key, needs)
 
 
 def _each(value: object) -> tuple[object, ...]:

@@ -100,7 +100,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "server": Key("a host name or an IP address", keys.host),
     "secondary_server": Key("a host name or an IP address", keys.host, ("SMTP",)),
     "port": Key("a number from 1 to 65535", keys.number(1, 65535)),
-    "security": Key("none, starttls or tls", keys.one_of(*(each.value for each in Security), into=Security)),
+    "security": Key("none, starttls or tls", keys.one_of(*(each.value for each in Security), convert=Security)),
     "timeout": Key("seconds from 1 to 600", keys.number(1, 600), default=30),
     "sender_name": Key("a text on one line", keys.text, ("SMTP",)),
     "sender_address": Key("an e-mail address", keys.address, ("SMTP",)),

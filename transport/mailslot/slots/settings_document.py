@@ -97,19 +97,19 @@ def parse_settings_document(text: str, path: str, find: Callable[[str], Section 
     Raises:
         SettingsFileError: something in it is not allowed; all of it is named, as ``PATH:LINE: [TABLE] WHAT``.
     """
-    legible, faults = _without_broken_lines(text)
-    contents, mended = SettingsDocument(), None
-    if legible is not None:
-        check = _DocumentChecker(layout(legible).lines, find)
-        contents = check.document(cast("dict[str, object]", tomllib.loads(legible)))
-        mended = contents if not faults and check.faults == check.combinations else None
+    readable, faults = _without_broken_lines(text)
+    contents, mendable = SettingsDocument(), None
+    if readable is not None:
+        check = _DocumentChecker(layout(readable).lines, find)
+        contents = check.document(cast("dict[str, object]", tomllib.loads(readable)))
+        mendable = contents if not faults and check.faults == check.combinations else None
         faults += check.faults
     if not faults:
         return contents
     faults = sorted(faults, key=lambda fault: fault.line or 0)[:_MAX_FAULTS]
     lines = [f"{path}:{fault.line}: {fault}" if fault.line else f"{path}: {fault}" for fault in faults]
     sentence = lines[0] if len(lines) == 1 else "\n".join([f"{path} has {len(lines)} faults:", *lines])
-    raise SettingsFileError(sentence, faults=tuple(faults), detail="\n".join(lines), document=mended)
+    raise SettingsFileError(sentence, faults=tuple(faults), detail="\n".join(lines), document=mendable)
 
 
 def is_too_deep(text: str) -> bool:
@@ -237,9 +237,15 @@ class _DocumentChecker:
 
 
 def _fragment(error: InputError) -> str:
-    said = str(error)
-    plain = said.removeprefix("The setting ")
-    return plain if plain != said else said[:1].lower() + said[1:] if said.startswith("There ") else said
+    sentence = str(error)
+    plain = sentence.removeprefix("The setting ")
+    return (
+        plain
+        if plain != sentence
+        else sentence[:1].lower() + sentence[1:]
+        if sentence.startswith("There ")
+        else sentence
+    )
 
 
 def _known(names: Iterable[str]) -> str:

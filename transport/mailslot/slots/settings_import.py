@@ -96,12 +96,12 @@ class ImportPlan:
             )
 
 
-def plan_import(records: Records, given: str, name: str) -> ImportPlan:
+def plan_import(records: Records, text: str, name: str) -> ImportPlan:
     """Return what an import would change, and change nothing. It blocks.
 
     Args:
         records: the home folder.
-        given: the export.
+        text: the export.
         name: what to call it in sentences.
 
     Raises:
@@ -109,19 +109,19 @@ def plan_import(records: Records, given: str, name: str) -> ImportPlan:
             named.
         MailError: the vault cannot be read.
     """
-    given = given.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}").replace("\r\n", "\n")
-    _check_version(given, name)
-    found = parse_settings_document(given, name, lambda table: HEADER if table == HEADER.name else find_section(table))
+    text = text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}").replace("\r\n", "\n")
+    _check_version(text, name)
+    found = parse_settings_document(text, name, lambda table: HEADER if table == HEADER.name else find_section(table))
     left_out = found.sections[HEADER.name].get("without", ())
     new = exported(tables_of(found), left_out)
     now = records.settings.current()
     before = _tables(now)
     old = exported(before, left_out)
-    there = cast("dict[str, dict[str, Any]]", tomllib.loads(given))
+    given_tables = cast("dict[str, dict[str, Any]]", tomllib.loads(text))
     values = {
         table: dict.fromkeys(old.get(table, {})) | new[table]
         for table in new
-        if (table[1] in there.get("records", {}) if table[0] == "records" else table[0] in there)
+        if (table[1] in given_tables.get("records", {}) if table[0] == "records" else table[0] in given_tables)
     }
     notes = _normalize(values, now.records)
     after = records.settings.preview(_json_values(values)).records
@@ -161,9 +161,14 @@ def apply_import(records: Records, plan: ImportPlan) -> None:
 
 
 def _change(
-    table: Table, key: str, held: object, value: object, before: Mapping[str, Settings], after: Mapping[str, Settings]
+    table: Table,
+    key: str,
+    current: object,
+    value: object,
+    before: Mapping[str, Settings],
+    after: Mapping[str, Settings],
 ) -> SettingChange:
-    local = exceeds_role(required_role(keys_of(table)[key], value, held), "administrator")
+    local = exceeds_role(required_role(keys_of(table)[key], value, current), "administrator")
     if key in {"maildrop", "maildrop_options"}:
         try:
             check_option_permission(after[table[1]], before[table[1]], "administrator")
@@ -171,7 +176,7 @@ def _change(
             local = True
         except InputError:
             pass  # It is not installed here, or not so.
-    return SettingChange(".".join(table), key, json_value(held), json_value(value), local=local)
+    return SettingChange(".".join(table), key, json_value(current), json_value(value), local=local)
 
 
 def _dropped(
@@ -180,8 +185,8 @@ def _dropped(
     found: dict[str, tuple[str, ...]] = {}
     for record, settings in after.items():
         if names := misdirected_secrets(before[record], settings, PROTOCOLS[record]):
-            there = records.vault.fields(record)
-            found |= {record: those} if (those := tuple(name for name in names if name in there)) else {}
+            given_tables = records.vault.fields(record)
+            found |= {record: stored} if (stored := tuple(name for name in names if name in given_tables)) else {}
     return found
 
 
@@ -207,12 +212,12 @@ def _normalize(values: dict[Table, dict[str, Any]], before: Mapping[str, Setting
     return tuple(dict.fromkeys(notes))
 
 
-def _check_version(given: str, name: str) -> None:
+def _check_version(text: str, name: str) -> None:
     """Refuse an export of another version, before anything in it is called wrong."""
-    if is_too_deep(given):
+    if is_too_deep(text):
         return  # as below
     try:
-        header: object = tomllib.loads(given).get(HEADER.name)
+        header: object = tomllib.loads(text).get(HEADER.name)
     except (ValueError, RecursionError):
         return  # `parse_settings_document` says where, and what else is wrong.
     version = cast("dict[str, object]", header).get("export") if isinstance(header, dict) else None

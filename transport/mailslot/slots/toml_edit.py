@@ -45,14 +45,14 @@ def format_assignment(key: str, value: object) -> str:
 
 def _with_table(text: str, table: Table, values: Mapping[str, Any]) -> str:
     document = tomlkit.parse(text)
-    there = _find(document, table)
+    existing = _find(document, table)
     new: list[str] = []
     for key, value in values.items():
         if value is None:
-            if there is not None:
-                there.pop(key, None)
-        elif there is not None and (key in there or table not in layout(text).ends):
-            there[key] = json_value(value)
+            if existing is not None:
+                existing.pop(key, None)
+        elif existing is not None and (key in existing or table not in layout(text).ends):
+            existing[key] = json_value(value)
         else:
             new.append(format_assignment(key, value))
     changed = tomlkit.dumps(document)
