@@ -105,7 +105,7 @@ def test_a_person_is_asked(shell: Shell, file: Path, typed: str, taken: bool) ->
         "[scan]\nfolder = '/root/bin/evil'\nto = ['evil@evil.example']",
     ],
 )
-def test_what_is_of_this_device_alone_is_not_taken_over_unasked(shell: Shell, tmp_path: Path, table: str) -> None:
+def test_settings_that_need_a_login_are_not_imported_by_default(shell: Shell, tmp_path: Path, table: str) -> None:
     file = tmp_path / "local.toml"
     file.write_text(HEAD + table)
     before = shell.settings.read_bytes()

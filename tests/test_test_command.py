@@ -115,7 +115,7 @@ async def test_it_fails(shell: Shell, sandbox: Sandbox) -> None:
     assert any(line.startswith("C: AUTH") for line in found["transcript"])
 
 
-async def test_doors_to_one_record_are_tested_once(shell: Shell, sandbox: Sandbox) -> None:
+async def test_slots_of_one_record_are_tested_once(shell: Shell, sandbox: Sandbox) -> None:
     await shell.device.use(SMTP, sandbox)
     await shell.device.use(POP, sandbox)
     found = await shell.json("test", "network.quick", POP, "install.quick", "network.quick")

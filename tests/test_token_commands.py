@@ -16,7 +16,7 @@ import anyio.to_thread
 import pytest
 
 from mailslot import OAuth, StaticToken, connect_pop3
-from mailslot.oauth.flow import DeviceCode
+from mailslot.oauth.flow import UserCode
 from mailslot.slots.records import Records
 from mailslot.wire.secret import Secret
 from tokens.people import InChromium
@@ -97,7 +97,7 @@ async def sign_in_elsewhere(running: subprocess.Popen[str], browser: Browser) ->
         assert line, printed
         printed += line
     address, user_code = found.groups()
-    await InChromium(browser=browser).show_code(DeviceCode(user_code, address, None, 0.0))
+    await InChromium(browser=browser).show_code(UserCode(user_code, address, None, 0.0))
     rest, errors = await anyio.to_thread.run_sync(running.communicate)
     assert running.returncode == 0, errors
     return printed + rest

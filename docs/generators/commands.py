@@ -31,6 +31,7 @@ EXAMPLES: Final[Mapping[str, str]] = {
     "token get": "mailslot token get network.smtp\nmailslot token get network.smtp --flow device",
     "token delete": "mailslot token delete network.smtp\nmailslot token delete network.smtp --yes",
     "token moved": "mailslot token moved\nmailslot token moved fax.pop --yes",
+    "token rotate-key": "mailslot token rotate-key",
     "token status": "mailslot token status\nmailslot token status network.smtp --json",
     "jobs": "mailslot jobs\nmailslot jobs --state held --state failed",
     "jobs show": "mailslot jobs show 17",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from generators.tables import code, table
 from generators.texts import SETTINGS
-from mailslot.slots.keys import plain
+from mailslot.slots.keys import json_value
 from mailslot.slots.section import find_section, section_names
 from mailslot.slots.settings import KEYS, SECRETS, Settings
 from mailslot_plugins.panel.sections.fields import said_of, section_name
@@ -48,10 +48,10 @@ def _section(name: str) -> str:
             _default(each.default),
         )
         for key, each in section.keys.items()
-        if not each.rare
+        if not each.advanced
     ]
     # Those that few ever set are alike, such as one for each kind of alarm.
-    if rare := [key for key, each in section.keys.items() if each.rare]:
+    if rare := [key for key, each in section.keys.items() if each.advanced]:
         more = said_of(name, "more", "en") or ""
         rows.append((", ".join(map(code, rare)), more, _sentence(section.keys[rare[0]].allowed), ""))
     title = section_name(name, "en")
@@ -79,7 +79,7 @@ def _sentence(allowed: str) -> str:
 def _default(value: Any) -> str:  # noqa: ANN401 - whatever a key holds
     if isinstance(value, bool):
         return code("true" if value else "false")
-    found = plain(value)
+    found = json_value(value)
     if isinstance(found, list):
         return ", ".join(code(str(one)) for one in cast("list[object]", found))
     return code("" if found is None else str(found))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailslot import Secret
 from mailslot.diagnosis import connection_test
-from mailslot.oauth.address import origin_of
+from mailslot.oauth.endpoint_url import origin_of
 from mailslot.oauth.grant import Grant
 from mailslot.slots.connector import Connector
 from mailslot.slots.records import Records
@@ -79,7 +79,7 @@ class Device:
     ) -> None:
         """Keep a token as if somebody had obtained it two hours ago."""
         self.secrets += [token, *([renewal] if renewal else [])]
-        settings = self.records.settings.to_change()[find_slot(slot).record]
+        settings = self.records.settings.load_for_change()[find_slot(slot).record]
         now, endpoint = time.time(), settings.token_endpoint or settings.issuer
         grant = Grant(
             flow="browser",

@@ -161,12 +161,12 @@ def test_who_said_what() -> None:
     server = refused("unknown", "Moon in the wrong phase\nask again")
     assert explain(diagnose(server, KNOWN)).message == "The mail server said: Moon in the wrong phase ask again"
     service = TokenServiceError(
-        "x", cause="unknown", kind=Remedy.UNKNOWN, error="invalid_request", error_description="Bad moon."
+        "x", cause="unknown", remedy=Remedy.UNKNOWN, error="invalid_request", error_description="Bad moon."
     )
     assert explain(diagnose(service, KNOWN)).message == "The token service said: invalid_request: Bad moon."
-    silent = TokenServiceError("x", cause="unknown", kind=Remedy.UNKNOWN, status=418)
+    silent = TokenServiceError("x", cause="unknown", remedy=Remedy.UNKNOWN, status=418)
     assert explain(diagnose(silent, KNOWN)).message == "The token service said: HTTP 418"
-    useless = TokenServiceError("It answered without a token.", cause="unknown", kind=Remedy.WAIT, status=200)
+    useless = TokenServiceError("It answered without a token.", cause="unknown", remedy=Remedy.WAIT, status=200)
     assert explain(diagnose(useless, KNOWN)).message == "It did not work: It answered without a token."
     ours = InputError("The port must be a number.", stage="resolve")
     assert "The port must be a number." in explain(diagnose(ours, KNOWN)).message

@@ -69,7 +69,7 @@ async def test_silent_at_the_door(device: Device, sandbox: Sandbox) -> None:
 
 
 async def test_another_process_renews(device: Device, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grant_store, "WAIT", 0.1)
+    monkeypatch.setattr(grant_store, "LOCK_TIMEOUT", 0.1)
     await device.use(SMTP, sandbox, left=-10)
     async with device.records.tokens.store("smtp").lock():
         result = await device.test(SMTP)

@@ -17,7 +17,7 @@ import pytest
 from mailslot.cli.output import OutputError, write_output
 from mailslot.diagnosis.history import PastTest
 from mailslot.diagnosis.report import make_report
-from mailslot.oauth.grant import Failure, Grant
+from mailslot.oauth.grant import Grant, RefreshFailure
 from mailslot.slots.records import Records
 from mailslot.slots.section import DEVICE
 from mailslot.smtp.content import as_content
@@ -122,7 +122,7 @@ async def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Records:
     records.change("fax-pop", {"server": "pop.example.com"}, {"password": Secret(SECRETS["password"])})
     records.change("print-pop", {}, {"password": Secret(SECRETS["password in braces"])})
     records.settings.change_section(DEVICE, {"name": "Copier", "webhook": SECRETS["webhook"]})
-    failure = Failure("token_service_busy", "It was busy.", f"said {SECRETS['refresh'][:20]}", NOW, NOW + 60)
+    failure = RefreshFailure("token_service_busy", "It was busy.", f"said {SECRETS['refresh'][:20]}", NOW, NOW + 60)
     grant = Grant(
         flow="device",
         access_token=Secret(ACCESS),

@@ -147,7 +147,7 @@ async def test_what_cannot_be_printed_has_a_notice(tmp_path: Path, octets: bytes
 
 
 def test_how_many_pages_there_may_be_unless_it_is_said() -> None:
-    assert section.FAX.filled({})["max_pages"] == 200
+    assert section.FAX.with_defaults({})["max_pages"] == 200
 
 
 async def test_a_mail_that_cannot_be_opened(tmp_path: Path) -> None:

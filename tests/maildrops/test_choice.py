@@ -11,7 +11,7 @@ import pytest
 from mailslot.errors import InputError
 from mailslot.net.endpoint import Security
 from mailslot.oauth.presets import presets
-from mailslot.slots.clients import client_for
+from mailslot.slots.effective_settings import effective_settings
 from mailslot.slots.maildrop import (
     MAILDROPS,
     Maildrop,
@@ -20,8 +20,8 @@ from mailslot.slots.maildrop import (
     options_of,
     pop3,
 )
+from mailslot.slots.oauth_client import client_for_flow
 from mailslot.slots.overview import record_overview
-from mailslot.slots.presets import effective
 from mailslot.slots.records import Records
 from mailslot.slots.settings import Settings
 from service.maildrop import RECORD
@@ -83,9 +83,9 @@ def test_options(records: Records) -> None:
 def test_the_inbox_by_any_name_is_one_folder() -> None:
     imap = find_maildrop("imap")
     usual = {name: key.default for name, key in imap.options.items()}
-    assert imap.place({**usual, "folder": "Inbox"}) == imap.place(usual) == "INBOX"
+    assert imap.mailbox_id({**usual, "folder": "Inbox"}) == imap.mailbox_id(usual) == "INBOX"
     with pytest.raises(InputError, match="INBOX to itself"):
-        imap.place({**usual, "move_to": "inbox"})
+        imap.mailbox_id({**usual, "move_to": "inbox"})
 
 
 @pytest.mark.parametrize(
@@ -101,12 +101,12 @@ def test_servers_and_scopes_are_those_of_imap(records: Records, provider: str, s
     records.change(RECORD, {**values, "client_id": "id"}, {})
     holds = records.effective(RECORD)
     assert (holds.server, holds.port, holds.security) == (server, 993, Security.TLS)
-    client = client_for(records.vault, RECORD, records.settings.load()[RECORD], None)
+    client = client_for_flow(records.vault, RECORD, records.settings.load()[RECORD], None)
     assert client.scopes[0] == scopes
     assert scopes in str(record_overview(records, RECORD))
     records.change(RECORD, {"maildrop": "pop3"}, {})
     assert records.effective(RECORD).port == 995
-    assert client_for(records.vault, RECORD, records.settings.load()[RECORD], None).scopes[0] in {
+    assert client_for_flow(records.vault, RECORD, records.settings.load()[RECORD], None).scopes[0] in {
         "https://mail.google.com/",
         "https://outlook.office.com/POP.AccessAsUser.All",
     }
@@ -126,7 +126,7 @@ def test_every_provider_that_is_known_has_imap() -> None:
     ],
 )
 def test_ports(settings: Settings, port: int | None) -> None:
-    assert effective(settings, "POP").port == port
+    assert effective_settings(settings, "POP").port == port
 
 
 def test_addresses_as_people_enter_them(records: Records) -> None:

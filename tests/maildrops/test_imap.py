@@ -22,7 +22,7 @@ from mailslot.slots.maildrop import open_maildrop
 from mailslot.slots.slot import find_slot
 from mailslot.wire.secret import Secret
 from mailslot.wire.transcript import Transcript
-from service.maildrop import Keeper, mail
+from service.maildrop import RecordingPipeline, mail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,8 +40,8 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def keeper() -> Keeper:
-    return Keeper(polls=RECORD)
+def keeper() -> RecordingPipeline:
+    return RecordingPipeline(polls=RECORD)
 
 
 @pytest.fixture
@@ -55,7 +55,9 @@ def deliver(office: Office, *names: str) -> None:
 
 
 @pytest.mark.parametrize("security", ["tls", "starttls"])
-async def test_mail_is_fetched_handled_once_and_deleted(office: Office, keeper: Keeper, security: str) -> None:
+async def test_mail_is_fetched_handled_once_and_deleted(
+    office: Office, keeper: RecordingPipeline, security: str
+) -> None:
     office.set(security=security, port=(office.dovecot.imaps if security == "tls" else office.dovecot.imap).port)
     deliver(office, *(f"mail {number}" for number in range(25)))
     async with office.device() as device:
@@ -66,7 +68,7 @@ async def test_mail_is_fetched_handled_once_and_deleted(office: Office, keeper: 
         assert (await poll_once(device, RECORD, keeper)).listed == 0
 
 
-async def test_mail_that_is_kept_is_marked_and_not_fetched_again(office: Office, keeper: Keeper) -> None:
+async def test_mail_that_is_kept_is_marked_and_not_fetched_again(office: Office, keeper: RecordingPipeline) -> None:
     office.set(after_fetch="keep", maildrop_options="mark_seen=yes", first_poll="new")
     deliver(office, "old")
     async with office.device() as device:
@@ -80,7 +82,7 @@ async def test_mail_that_is_kept_is_marked_and_not_fetched_again(office: Office,
         assert client.search(None, "SEEN")[1] == [b"2"]
 
 
-async def test_nothing_is_changed_where_nothing_is_to_be(office: Office, keeper: Keeper) -> None:
+async def test_nothing_is_changed_where_nothing_is_to_be(office: Office, keeper: RecordingPipeline) -> None:
     office.set(after_fetch="keep")
     deliver(office, "one")
     async with office.device() as device:
@@ -89,7 +91,7 @@ async def test_nothing_is_changed_where_nothing_is_to_be(office: Office, keeper:
         assert client.search(None, "UNSEEN")[1] == [b"1"]
 
 
-async def test_mail_is_moved_from_a_folder_to_another(office: Office, keeper: Keeper) -> None:
+async def test_mail_is_moved_from_a_folder_to_another(office: Office, keeper: RecordingPipeline) -> None:
     folder, done = office.folder("Faxe.f&APw-r uns"), office.folder("Done")
     office.set(maildrop_options=["folder=Faxe.für uns", "move_to=Done", "mark_seen=true"])
     deliver(office, "in the inbox")
@@ -105,7 +107,7 @@ async def test_mail_is_moved_from_a_folder_to_another(office: Office, keeper: Ke
     assert len(office.dovecot.messages(ALICE)) == 1
 
 
-async def test_a_folder_that_is_not_there(office: Office, keeper: Keeper) -> None:
+async def test_a_folder_that_is_not_there(office: Office, keeper: RecordingPipeline) -> None:
     deliver(office, "one")
     async with office.device() as device:
         office.set(maildrop_options=["move_to=Nowhere"])
@@ -121,7 +123,7 @@ async def test_a_folder_that_is_not_there(office: Office, keeper: Keeper) -> Non
         assert (report.cause, "Nowhere" in report.sentence) == ("unknown", True)
 
 
-async def test_another_folder_is_another_maildrop(office: Office, keeper: Keeper) -> None:
+async def test_another_folder_is_another_maildrop(office: Office, keeper: RecordingPipeline) -> None:
     """Its UIDs, and even its UIDVALIDITY, may be those of the first one."""
     folder = office.folder("Faxes")
     (folder / "new" / "1.fax").write_bytes(mail("old"))
@@ -133,7 +135,7 @@ async def test_another_folder_is_another_maildrop(office: Office, keeper: Keeper
         assert keeper.subjects == []
 
 
-async def test_a_server_that_numbers_anew(office: Office, keeper: Keeper) -> None:
+async def test_a_server_that_numbers_anew(office: Office, keeper: RecordingPipeline) -> None:
     """What was handled is told by its content, what was there before by its date, and what is new is fetched."""
     office.set(after_fetch="keep", first_poll="new")
     deliver(office, "before")
@@ -150,7 +152,7 @@ async def test_a_server_that_numbers_anew(office: Office, keeper: Keeper) -> Non
         assert (report.fetched, report.copies, report.notes) == (0, 0, [])
 
 
-async def test_mail_that_another_client_deletes_meanwhile(office: Office, keeper: Keeper) -> None:
+async def test_mail_that_another_client_deletes_meanwhile(office: Office, keeper: RecordingPipeline) -> None:
     """The second one goes while the first is fetched: nothing is made of it, and the others are fetched."""
     deliver(office, "one", "two", "three")
     async with office.device() as device:
@@ -176,7 +178,7 @@ async def test_a_mail_of_50_megabytes_takes_little_memory(office: Office) -> Non
     size = 50_000_000
     office.dovecot.deliver(ALICE, mail("long").replace(b"\r\n", b"\n") + b".line\n" * (size // 7))
     async with office.device() as device:
-        async with open_maildrop(await device.accesses.profile(RECORD)) as session:
+        async with open_maildrop(await device.connector.profile(RECORD)) as session:
             (entry,) = await session.listing()
             tracemalloc.start()
             try:
@@ -197,7 +199,7 @@ async def test_a_mail_of_50_megabytes_takes_little_memory(office: Office) -> Non
 async def test_the_connection_test_goes_through_its_stages(office: Office) -> None:
     deliver(office, "one", "two")
     async with office.device() as device:
-        result = await connection_test(device.accesses, find_slot("fax.pop"))
+        result = await connection_test(device.connector, find_slot("fax.pop"))
         assert result.ok, result
         passed = [(stage.name, stage.ok) for stage in result.stages if stage.ok is not None]
         names = ["resolve", "connect", "tls", "greeting", "capabilities", "token", "sign_in", "probe"]
@@ -225,7 +227,7 @@ async def test_the_connection_test_tells_what_is_wrong(
         settings["port"] = getattr(office.dovecot, str(name)).port
     office.set(**settings)
     async with office.device() as device:
-        result = await connection_test(device.accesses, find_slot("fax.pop"))
+        result = await connection_test(device.connector, find_slot("fax.pop"))
         assert (result.stage, result.diagnosis.cause) == (stage, cause), result
 
 
@@ -247,7 +249,7 @@ async def test_the_commands(office: Office) -> None:
 @pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
 async def test_a_token_and_a_refusal_that_keeps_its_reasons(office: Office, mechanism: str) -> None:
     async with office.device() as device:
-        access = await device.accesses.profile(RECORD)
+        access = await device.connector.profile(RECORD)
         assert isinstance(access.auth, OAuth)
         access = replace(access, auth=replace(access.auth, mechanism=mechanism))
         transcript = Transcript()
@@ -267,11 +269,11 @@ async def test_a_token_and_a_refusal_that_keeps_its_reasons(office: Office, mech
 async def test_a_password(office: Office) -> None:
     office.records.change(RECORD, {"authentication": "password"}, {"password": Secret("secret")})
     async with office.device() as device:
-        async with open_maildrop(await device.accesses.profile(RECORD)) as session:
+        async with open_maildrop(await device.connector.profile(RECORD)) as session:
             assert (await session.stat())[0] == 0
         office.records.change(RECORD, {}, {"password": Secret("wrong")})
         with pytest.raises(SignInError) as raised:
-            async with open_maildrop(await device.accesses.profile(RECORD)):
+            async with open_maildrop(await device.connector.profile(RECORD)):
                 pass
         assert raised.value.cause == "password_refused"
 
@@ -285,7 +287,7 @@ async def until(test: Callable[[], bool], seconds: float = 120) -> None:
             await anyio.sleep(0.01)
 
 
-async def test_mail_comes_at_once(office: Office, keeper: Keeper) -> None:
+async def test_mail_comes_at_once(office: Office, keeper: RecordingPipeline) -> None:
     """With an interval of 0: what is there, what comes, and what comes in a session after another one has ended."""
     office.set(check_interval=0)
     deliver(office, "one")

@@ -32,7 +32,7 @@ from mailslot.slots.records import Records
 from mailslot.spool.spool import Spool
 from mailslot.wire.transcript import Transcript
 from mailslot_imap import idle, session
-from service.maildrop import Keeper, mail
+from service.maildrop import RecordingPipeline, mail
 from service.outbox import FastClocks
 
 if TYPE_CHECKING:
@@ -408,7 +408,7 @@ async def test_a_watch_that_breaks_off_is_resumed(play: Play, tmp_path: Path) ->
         "FETCH": b"* 1 FETCH (UID 5 BODY[] {%d}\r\n%b)\r\n%%t OK done\r\n" % (len(octets), octets),
         "SELECT": [b"%t NO [UNAVAILABLE] later\r\n"],
     }
-    clocks, keeper = FastClocks(200), Keeper(polls=RECORD)
+    clocks, keeper = FastClocks(200), RecordingPipeline(polls=RECORD)
     async with (
         play(answers, check_interval=0, first_poll="all", timeout=60) as server,
         Spool(tmp_path) as spool,

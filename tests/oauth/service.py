@@ -1,4 +1,4 @@
-"""A token service on loopback that answers what a test writes, octet for octet, and remembers what it was asked."""
+"""A token service on loopback that sends what a test writes, octet for octet, and records its requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A look into tokens: what they say of themselves, and what does not fit."""
+"""Claims of tokens, and mismatches between a token and its use."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_an_id_token_names_the_user() -> None:
         (("x@b.c", "y@b.c"), "z@b.c", "x@b.c"),
     ],
 )
-def test_who(users: tuple[str, ...], account: str, user: str | None) -> None:
+def test_the_user(users: tuple[str, ...], account: str, user: str | None) -> None:
     assert Claims(users=users).user(account) == user
 
 
@@ -104,7 +104,7 @@ def test_who(users: tuple[str, ...], account: str, user: str | None) -> None:
         jwt({"x": "y" * MAX_TOKEN}),
     ],
 )
-def test_what_is_no_jwt(token: str | None) -> None:
+def test_invalid_jwts(token: str | None) -> None:
     assert parse_claims(token) is None
 
 
@@ -170,7 +170,7 @@ def test_missing_scopes(needed: list[str], granted: list[str], missing: tuple[st
         {"scp": None},
     ],
 )
-def test_what_fits(changes: dict[str, object]) -> None:
+def test_no_mismatch(changes: dict[str, object]) -> None:
     assert find_mismatch(jwt({**ENTRA, **changes}), account=ACCOUNT, service=SMTP, scopes=SCOPES) is None
 
 
@@ -184,7 +184,7 @@ def test_what_fits(changes: dict[str, object]) -> None:
         ({"aud": "https://graph.microsoft.com", "upn": "bob@example.com"}, "token_for_other_service", "graph"),
     ],
 )
-def test_what_does_not_fit(changes: dict[str, object], cause: str, said: str) -> None:
+def test_mismatches(changes: dict[str, object], cause: str, said: str) -> None:
     found = find_mismatch(jwt({**ENTRA, **changes}), account=ACCOUNT, service=SMTP, scopes=SCOPES)
     assert found is not None
     assert found.cause == cause
@@ -207,6 +207,6 @@ def test_an_application_s_own_token(roles: list[str] | None, cause: str | None) 
     assert (found and found.cause) == cause
 
 
-def test_an_opaque_token_tells_nothing() -> None:
+def test_an_opaque_token_has_no_mismatch() -> None:
     assert find_mismatch("opaque", account=ACCOUNT, service=SMTP, scopes=SCOPES) is None
     assert find_mismatch(Secret(jwt({})), account=ACCOUNT, service=Service(), scopes=["mail.send"]) is None

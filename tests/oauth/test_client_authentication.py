@@ -1,4 +1,4 @@
-"""How an application proves who it is: read by a verifier of its own, and by a token service with another clock."""
+"""Client authentication, checked by an independent verifier, and by a token service with another clock."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from joserfc import jwt
 from joserfc.jwk import OctKey, import_key
 
 from mailslot import InputError
-from mailslot.oauth.certificate import certificate_ends
-from mailslot.oauth.client import Certificate, OAuthClient
+from mailslot.oauth.certificate import certificate_expiry
+from mailslot.oauth.client import ClientCertificate, OAuthClient
 from mailslot.oauth.http import TokenHttp
-from mailslot.oauth.request import Request as Prepared
-from mailslot.oauth.request import prepare
+from mailslot.oauth.request import TokenRequest as Prepared
+from mailslot.oauth.request import prepare_request
 from mailslot.wire.secret import Secret
 from oauth.service import answering, client, reply
 
@@ -45,27 +45,27 @@ URL = "https://issuer.test/token"
 ENDS = dt.datetime(2035, 1, 1, tzinfo=dt.UTC)
 
 
-def pair(key: CertificateIssuerPrivateKeyTypes, password: bytes | None = None) -> Certificate:
+def pair(key: CertificateIssuerPrivateKeyTypes, password: bytes | None = None) -> ClientCertificate:
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "scanner")])
     certificate = x509.CertificateBuilder(name, name, key.public_key(), 1, ENDS - dt.timedelta(days=9999), ENDS).sign(
         key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
     )
     hidden = BestAvailableEncryption(password) if password else NoEncryption()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, hidden)
-    return Certificate(Secret(pem.decode()), certificate.public_bytes(Encoding.PEM).decode())
+    return ClientCertificate(Secret(pem.decode()), certificate.public_bytes(Encoding.PEM).decode())
 
 
 @pytest.fixture(scope="module")
-def rsa_pair() -> Certificate:
+def rsa_pair() -> ClientCertificate:
     return pair(rsa.generate_private_key(65537, 2048))
 
 
-def with_certificate(certificate: Certificate, **quirks: object) -> OAuthClient:
+def with_certificate(certificate: ClientCertificate, **quirks: object) -> OAuthClient:
     return replace(client(secret="ignored", **quirks), certificate=certificate)
 
 
 def prove(who: OAuthClient) -> Prepared:
-    return prepare(URL, {}, who, now=NOW)
+    return prepare_request(URL, {}, who, now=NOW)
 
 
 def form(request: Prepared) -> dict[str, str]:
@@ -115,7 +115,7 @@ def test_an_assertion_by_secret() -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "PS256"])
-def test_an_rsa_certificate(rsa_pair: Certificate, algorithm: str) -> None:
+def test_an_rsa_certificate(rsa_pair: ClientCertificate, algorithm: str) -> None:
     _check(with_certificate(rsa_pair, assertion_algorithm=algorithm), algorithm, "RSA")
 
 
@@ -145,25 +145,25 @@ def _check(who: OAuthClient, algorithm: str, kind: str) -> None:
 
 
 class TestUnusable:
-    def test_the_end_of_a_good_one(self, rsa_pair: Certificate) -> None:
-        assert certificate_ends(rsa_pair) == ENDS.timestamp()
+    def test_the_end_of_a_good_one(self, rsa_pair: ClientCertificate) -> None:
+        assert certificate_expiry(rsa_pair) == ENDS.timestamp()
 
     @pytest.mark.parametrize(
         "text", ["", "no certificate", "-----BEGIN CERTIFICATE-----\nxx\n-----END CERTIFICATE-----"]
     )
-    def test_no_certificate(self, rsa_pair: Certificate, text: str) -> None:
+    def test_no_certificate(self, rsa_pair: ClientCertificate, text: str) -> None:
         _refused(replace(rsa_pair, certificate=text), "certificate cannot be used")
 
-    def test_no_key(self, rsa_pair: Certificate) -> None:
+    def test_no_key(self, rsa_pair: ClientCertificate) -> None:
         _refused(replace(rsa_pair, key=Secret("not-a-key")), "private key cannot be used")
 
     def test_an_encrypted_key(self) -> None:
         _refused(pair(ec.generate_private_key(ec.SECP256R1()), b"password"), "not encrypted")
 
-    def test_another_s_key(self, rsa_pair: Certificate) -> None:
+    def test_another_s_key(self, rsa_pair: ClientCertificate) -> None:
         other = pair(ec.generate_private_key(ec.SECP256R1()))
         with pytest.raises(InputError, match="does not belong"):
-            certificate_ends(replace(rsa_pair, key=other.key))
+            certificate_expiry(replace(rsa_pair, key=other.key))
         with pytest.raises(InputError, match="right kind"):
             prove(with_certificate(replace(rsa_pair, key=other.key)))
 
@@ -171,15 +171,15 @@ class TestUnusable:
         _refused(pair(ed25519.Ed25519PrivateKey.generate()), "use RSA")
 
 
-def _refused(certificate: Certificate, because: str) -> None:
-    for call in (lambda: certificate_ends(certificate), lambda: prove(with_certificate(certificate))):
+def _refused(certificate: ClientCertificate, because: str) -> None:
+    for call in (lambda: certificate_expiry(certificate), lambda: prove(with_certificate(certificate))):
         with pytest.raises(InputError, match=because) as caught:
             call()
         assert caught.value.cause == "app_secret_invalid"
         assert "not-a-key" not in repr((caught.value, caught.value.detail, caught.value.__cause__))
 
 
-async def test_a_wrong_clock_is_put_right_by_the_refusal(rsa_pair: Certificate) -> None:
+async def test_a_wrong_clock_is_put_right_by_the_refusal(rsa_pair: ClientCertificate) -> None:
     ahead = 86_400 * 365
     who = with_certificate(rsa_pair)
     key = import_key(rsa_pair.key.reveal(), "RSA")
@@ -201,7 +201,7 @@ async def test_a_wrong_clock_is_put_right_by_the_refusal(rsa_pair: Certificate) 
     assert len(set(seen)) == 3
 
 
-async def test_another_refusal_is_not_tried_again(rsa_pair: Certificate) -> None:
+async def test_another_refusal_is_not_tried_again(rsa_pair: ClientCertificate) -> None:
     for who, date in ((with_certificate(rsa_pair), time.time()), (client(secret="s"), time.time() + 86_400)):
         answer = reply({"error": "invalid_client"}, status=401, date=formatdate(date, usegmt=True))
         async with answering(answer) as service, TokenHttp(timeout=5) as http:

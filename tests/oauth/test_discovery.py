@@ -1,4 +1,4 @@
-"""Discovery: where it looks, whom it believes, and what it does not."""
+"""Discovery: which URLs are tried, and which metadata is believed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailslot import InputError
-from mailslot.oauth.authlib_protocol import metadata_addresses
+from mailslot.oauth.authlib_protocol import metadata_urls
 from mailslot.oauth.discovery import complete_provider, discover
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.presets import preset
@@ -71,8 +71,8 @@ PAGE = reply("<html>", content_type="text/html")
         ),
     ],
 )
-def test_where_it_looks(issuer: str, addresses: list[str]) -> None:
-    assert metadata_addresses(issuer) == addresses
+def test_metadata_urls(issuer: str, addresses: list[str]) -> None:
+    assert metadata_urls(issuer) == addresses
 
 
 async def test_the_first_address(http: TokenHttp) -> None:
@@ -107,18 +107,18 @@ async def refused(http: TokenHttp, *answers: Answer | Callable[[Request], Answer
 async def test_nothing_to_be_found(http: TokenHttp) -> None:
     error = await refused(http, MISSING)
     assert "set its endpoints one by one" in str(error)
-    assert error.kind is Remedy.CONFIGURATION
+    assert error.remedy is Remedy.CONFIGURATION
 
 
 async def test_pages_everywhere(http: TokenHttp) -> None:
     error = await refused(http, PAGE)
-    assert (error.cause, error.kind) == ("not_a_token_service", Remedy.WAIT)
+    assert (error.cause, error.remedy) == ("not_a_token_service", Remedy.WAIT)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_busy(http: TokenHttp, status: int) -> None:
     error = await refused(http, reply("", status=status), metadata())
-    assert (error.cause, error.kind) == ("token_service_busy", Remedy.WAIT)
+    assert (error.cause, error.remedy) == ("token_service_busy", Remedy.WAIT)
 
 
 async def test_nobody_there(http: TokenHttp) -> None:
@@ -133,10 +133,10 @@ async def test_a_lost_connection_is_no_reason_to_look_elsewhere(http: TokenHttp)
         with pytest.raises(TokenServiceError) as caught:
             await discover(service.url, http)
         assert len(service.requests) == 1
-    assert caught.value.kind is Remedy.WAIT
+    assert caught.value.remedy is Remedy.WAIT
 
 
-async def test_five_megabytes(http: TokenHttp) -> None:
+async def test_a_document_that_is_too_large(http: TokenHttp) -> None:
     error = await refused(http, reply('{"a": "' + "x" * 5_000_000 + '"}'))
     assert "64 KiB" in str(error)
 
@@ -148,11 +148,11 @@ async def test_another_issuer(http: TokenHttp, suffix: str) -> None:
 
     error = await refused(http, other)
     assert "calls itself" in str(error)
-    assert error.kind is Remedy.CONFIGURATION
+    assert error.remedy is Remedy.CONFIGURATION
     assert str(error).isprintable()
 
 
-async def test_letters_that_look_alike_are_not_alike(http: TokenHttp) -> None:
+async def test_issuers_are_compared_code_point_by_code_point(http: TokenHttp) -> None:
     async with answering(metadata()) as service:
         for changed in (service.url.replace("localhost", "LOCALHOST"), f"{service.url}/"):
             with pytest.raises(TokenServiceError, match="calls itself"):
@@ -169,14 +169,14 @@ async def test_no_issuer(http: TokenHttp, issuer: object) -> None:
 async def test_an_endpoint_that_cannot_be_used(http: TokenHttp, name: str, address: object) -> None:
     error = await refused(http, metadata(**{name: address}))
     assert name in str(error)
-    assert error.kind is Remedy.CONFIGURATION
+    assert error.remedy is Remedy.CONFIGURATION
 
 
 async def test_no_token_endpoint(http: TokenHttp) -> None:
     assert "names no token endpoint" in str(await refused(http, metadata(token_endpoint=None)))
 
 
-async def test_all_of_it(http: TokenHttp) -> None:
+async def test_every_member(http: TokenHttp) -> None:
     found = metadata(
         authorization_endpoint="https://a.example/auth",
         device_authorization_endpoint="https://a.example/device",

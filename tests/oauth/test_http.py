@@ -1,4 +1,4 @@
-"""HTTP with a token service: what is sent, what is understood, and what is refused."""
+"""HTTP with a token service: what is sent, what is parsed, and what is refused."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ async def test_a_body_may_have_64_kib_and_no_more(http: TokenHttp) -> None:
         assert answer.json == {"a": "x" * padding}
     error = await refused(http, reply('{"a":"' + "x" * (padding + 1) + '"}'))
     assert "more than 64 KiB" in str(error)
-    assert (error.cause, error.kind, error.status) == ("token_service_unreachable", Remedy.WAIT, 200)
+    assert (error.cause, error.remedy, error.status) == ("token_service_unreachable", Remedy.WAIT, 200)
 
 
 async def test_an_endless_body_is_cut(http: TokenHttp) -> None:
@@ -126,7 +126,7 @@ async def test_no_redirect_is_followed(http: TokenHttp, status: int) -> None:
     async with answering(reply({})) as elsewhere:
         error = await refused(http, reply("", status=status, location=f"{elsewhere.url}/login?x=\x1b"))
     assert not elsewhere.requests
-    assert (error.cause, error.kind, error.status) == ("token_service_unreachable", Remedy.WAIT, status)
+    assert (error.cause, error.remedy, error.status) == ("token_service_unreachable", Remedy.WAIT, status)
     assert f"redirected to {elsewhere.url.removeprefix('http://')}" in str(error)
     assert "sign in" in str(error)
     assert error.detail.isprintable()
@@ -153,7 +153,7 @@ async def test_a_redirect_to_nowhere(http: TokenHttp, location: str) -> None:
 )
 async def test_a_web_page_is_no_answer(http: TokenHttp, answer: bytes) -> None:
     error = await refused(http, answer)
-    assert (error.cause, error.kind) == ("not_a_token_service", Remedy.WAIT)
+    assert (error.cause, error.remedy) == ("not_a_token_service", Remedy.WAIT)
     assert "no token service" in str(error)
     assert "web page" in str(error)
     assert "sign-in page" in str(error)
@@ -163,7 +163,7 @@ async def test_a_web_page_is_no_answer(http: TokenHttp, answer: bytes) -> None:
 
 async def test_a_network_that_wants_a_sign_in(http: TokenHttp) -> None:
     error = await refused(http, reply("sign in", status=511))
-    assert (error.cause, error.kind) == ("token_service_unreachable", Remedy.WAIT)
+    assert (error.cause, error.remedy) == ("token_service_unreachable", Remedy.WAIT)
 
 
 async def test_json_that_is_called_html(http: TokenHttp) -> None:
@@ -220,7 +220,7 @@ async def test_nobody_listens(http: TokenHttp) -> None:
     with pytest.raises(TokenServiceError, match="refuses connections") as caught:
         await http.post(url, {})
     error = caught.value
-    assert (error.cause, error.kind, error.status) == ("token_service_unreachable", Remedy.WAIT, None)
+    assert (error.cause, error.remedy, error.status) == ("token_service_unreachable", Remedy.WAIT, None)
     assert error.retryable
     assert not error.answer_lost
     assert "ConnectionRefusedError" in error.detail
@@ -237,7 +237,7 @@ async def test_silence() -> None:
     async with TokenHttp(timeout=0.1) as http:
         error = await refused(http, "silence")
     assert "fell silent" in str(error)
-    assert (error.cause, error.kind, error.answer_lost) == ("token_service_unreachable", Remedy.WAIT, True)
+    assert (error.cause, error.remedy, error.answer_lost) == ("token_service_unreachable", Remedy.WAIT, True)
 
 
 async def test_octets_that_come_ever_so_slowly_end_all_the_same() -> None:
@@ -263,7 +263,7 @@ async def test_octets_that_come_ever_so_slowly_end_all_the_same() -> None:
 )
 async def test_a_broken_answer_may_have_been_acted_upon(http: TokenHttp, answer: Answer) -> None:
     error = await refused(http, answer)
-    assert (error.cause, error.kind, error.status) == ("token_service_unreachable", Remedy.WAIT, None)
+    assert (error.cause, error.remedy, error.status) == ("token_service_unreachable", Remedy.WAIT, None)
     assert error.answer_lost
 
 
@@ -326,7 +326,7 @@ class TestTls:
     async def test_not_valid_yet(self, trusting: TokenHttp, ca: trustme.CA) -> None:
         future = dt.datetime.now(dt.UTC) + dt.timedelta(days=400)
         error = await self.refused(trusting, _context(ca.issue_cert("localhost", not_before=future)))
-        assert (error.cause, error.kind) == ("clock_wrong", Remedy.WAIT)
+        assert (error.cause, error.remedy) == ("clock_wrong", Remedy.WAIT)
         assert "clock" in str(error)
 
     async def test_no_tls_at_all(self, trusting: TokenHttp) -> None:
@@ -386,7 +386,7 @@ async def test_an_address_that_cannot_be_used(http: TokenHttp, url: str) -> None
 
 
 async def test_what_a_refusal_repeats_of_the_request_is_masked(http: TokenHttp) -> None:
-    token, secret = "the-renewal-token-itself", "the-client-secret-itself"
+    token, secret = "the-refresh-token-itself", "the-client-secret-itself"
 
     def echo(request: Request) -> Answer:
         said = f"{request.body.decode()} {request.headers.get('authorization')} {secret}"

@@ -15,7 +15,7 @@ from mailslot.oauth.providers import custom_provider
 FLOWS = {"browser", "device", "paste", "app", "service_account"}
 
 
-def test_who_is_known() -> None:
+def test_known_providers() -> None:
     assert list(presets()) == [
         "microsoft365",
         "microsoft365-us",
@@ -30,7 +30,7 @@ def test_who_is_known() -> None:
 
 
 @pytest.mark.parametrize("name", presets())
-def test_each_one_is_whole(name: str) -> None:
+def test_each_provider_is_complete(name: str) -> None:
     provider = presets()[name]
     assert set(provider.flows) | set(provider.refused_flows) == FLOWS
     assert "{" not in provider.registration
@@ -100,7 +100,7 @@ def test_no_two_have_a_name_in_common() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "hotmail.example", "custom", "\x1b[31m"])
-def test_nobody_knows_it(name: str) -> None:
+def test_an_unknown_provider(name: str) -> None:
     with pytest.raises(InputError, match="Known are microsoft365") as caught:
         preset(name)
     assert str(caught.value).isprintable()
@@ -168,14 +168,14 @@ class TestCustom:
         assert not provider.needs_discovery
         assert provider.endpoints.issuer == "https://issuer.example"
 
-    def test_nothing(self) -> None:
+    def test_neither_issuer_nor_endpoints(self) -> None:
         with pytest.raises(InputError, match="needs its issuer") as caught:
             custom_provider(scopes="mail.send")
         assert caught.value.cause == "not_configured"
 
     @pytest.mark.parametrize("name", ["authorization_endpoint", "device_authorization_endpoint", "revocation_endpoint"])
     @pytest.mark.parametrize("issuer", [None, "https://issuer.example"])
-    def test_half(self, name: str, issuer: str | None) -> None:
+    def test_incomplete_endpoints(self, name: str, issuer: str | None) -> None:
         with pytest.raises(InputError, match=f"{name} is set, and token_endpoint is not"):
             custom_provider(issuer=issuer, **{name: "https://issuer.example/x"})
 
@@ -290,7 +290,7 @@ def test_the_library_alone_needs_none_of_the_oauth_parts() -> None:
 
 def test_a_service_without_tokens_needs_no_authlib() -> None:
     code = (
-        "import mailslot.service.service, mailslot.service.running, sys\n"
+        "import mailslot.service.service, mailslot.service.service_lock, sys\n"
         "print([m for m in ('authlib', 'joserfc') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

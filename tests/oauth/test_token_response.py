@@ -1,4 +1,4 @@
-"""The token endpoint's answer: what counts as a token, what a grant is made of, and what nonsense does."""
+"""The token response: what counts as a token, the grant made from it, and nonsense in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailslot.oauth.grant import Failure, Grant
+from mailslot.oauth.grant import Grant, RefreshFailure
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_errors import Remedy, TokenServiceError
@@ -51,14 +51,14 @@ def jwt(**claims: object) -> str:
     return f"e30.{part}.c2ln"
 
 
-def test_all_of_it() -> None:
+def test_every_member() -> None:
     found = response(expires_in=3599, refresh_token="1//r", scope="mail.send mail.pop", id_token="a.b.c", more=1)
     assert found == TokenResponse(Secret("ya29.a"), 3599.0, Secret("1//r"), ("mail.send", "mail.pop"), Secret("a.b.c"))
     assert "ya29" not in repr(found)
     assert "1//r" not in repr(found)
 
 
-def test_the_least() -> None:
+def test_required_members_only() -> None:
     assert response() == TokenResponse(Secret("ya29.a"), None, None, ASKED)
 
 
@@ -116,7 +116,7 @@ def test_scope(value: object, scopes: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("value", [None, "", 7, "ü", "a\nb", ["a"]])
-def test_a_renewal_token_that_is_none(value: object) -> None:
+def test_a_refresh_token_that_is_none(value: object) -> None:
     assert response(refresh_token=value).refresh_token is None
 
 
@@ -145,14 +145,14 @@ def test_a_success_that_gives_nothing(members: dict[str, object] | None, because
     error = caught.value
     assert because in str(error)
     assert "issuer.test" in str(error)
-    assert (error.cause, error.kind, error.status, error.answer_lost) == ("unknown", Remedy.WAIT, 200, True)
+    assert (error.cause, error.remedy, error.status, error.answer_lost) == ("unknown", Remedy.WAIT, 200, True)
 
 
 @pytest.mark.parametrize("status", [200, 400, 401])
 def test_a_refusal_with_any_status(status: int) -> None:
     with pytest.raises(TokenServiceError) as caught:
         parse_token_response(TokenServiceResponse(status, {**GOOD, "error": "invalid_grant"}), ASKED)
-    assert (caught.value.cause, caught.value.kind) == ("token_update_failed", Remedy.NEW_GRANT)
+    assert (caught.value.cause, caught.value.remedy) == ("token_update_failed", Remedy.NEW_GRANT)
 
 
 anything = st.recursive(
@@ -185,7 +185,7 @@ def _grant(found: TokenResponse) -> Grant:
 
 
 class TestNewGrant:
-    async def test_all_of_it(self, http: TokenHttp) -> None:
+    async def test_every_member(self, http: TokenHttp) -> None:
         http.skew = 12
         token = jwt(preferred_username="Scanner@example.com", tid="tenant-1")
         before = time.time()
@@ -228,7 +228,7 @@ class TestNewGrant:
         assert new_grant("app", who, http, response(scope="https://outlook.office365.com/SMTP.SendAsApp"))
 
 
-class TestRenewedGrant:
+class TestRefreshedGrant:
     OLD = Grant(
         "device",
         Secret("old"),
@@ -241,7 +241,7 @@ class TestRenewedGrant:
         account="a@example.com",
         tenant="t",
         settings="digest",
-        failure=Failure("unknown", "", "", 0, None),
+        failure=RefreshFailure("unknown", "", "", 0, None),
     )
 
     async def test_rotation_keeps_the_one_before(self, http: TokenHttp) -> None:
@@ -257,7 +257,7 @@ class TestRenewedGrant:
         new = refreshed_grant(self.OLD, client(), http, response(**members))
         assert (new.refresh_token, new.previous_refresh_token) == ("r1", None)
 
-    async def test_fewer_scopes_are_kept_so_that_no_renewal_token_is_lost(self, http: TokenHttp) -> None:
+    async def test_fewer_scopes_are_kept_so_that_no_refresh_token_is_lost(self, http: TokenHttp) -> None:
         new = refreshed_grant(self.OLD, client(), http, response(refresh_token="r2", scope="openid"))
         assert (new.refresh_token, new.scopes) == ("r2", ("openid",))
 

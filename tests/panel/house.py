@@ -86,8 +86,10 @@ async def open_house(
                 await before(device)
             panel = partial(Panel(device).serve, listener)
             if serves:
-                manager = ServiceManager.of({}, os.getpid())
-                group.start_soon(Service(device, pipelines, manager, more=[("panel", panel)]).run, anyio.sleep_forever)
+                manager = ServiceManager.from_environment({}, os.getpid())
+                group.start_soon(
+                    Service(device, pipelines, manager, extra_tasks=[("panel", panel)]).run, anyio.sleep_forever
+                )
             else:
                 group.start_soon(panel)
             try:

@@ -19,7 +19,7 @@ from anyio.to_thread import run_sync
 from typer.testing import CliRunner
 
 from mailslot.cli.app import app
-from mailslot.oauth.flow import DeviceCode
+from mailslot.oauth.flow import UserCode
 from mailslot.slots.section import DEVICE
 from mailslot.slots.slot import SLOTS
 from mailslot_plugins.panel.api.document import openapi
@@ -251,7 +251,7 @@ async def test_a_token_by_a_code_and_what_it_is_good_for(
     async with Visitor(fleet.house.address) as person:
         await person.sign_in("open sesame")
         assert code["user_code"] not in (await person.get("/slots/print.pop/token")).text
-    await enter_code(DeviceCode(code["user_code"], code["address"], None, 0), "print@example.com")
+    await enter_code(UserCode(code["user_code"], code["address"], None, 0), "print@example.com")
     assert (await ended(script, f"{path}/sign-in"))["state"] == "done"
     token = (await script.get(path)).json()
     assert (token["token"], token["health"]["state"]) == ("Retrieved", "ok")

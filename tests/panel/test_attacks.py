@@ -13,7 +13,7 @@ from mailslot.slots import keys
 from mailslot.slots.keys import Key
 from mailslot.slots.section import DEVICE, Section
 from mailslot.slots.settings_document import SettingsFileError
-from mailslot.slots.toml_file import LARGEST
+from mailslot.slots.settings_file import MAX_OCTETS
 from panel.house import House, open_house
 from panel.visitor import Visitor
 
@@ -79,7 +79,7 @@ async def test_settings_do_not_grow_beyond_what_is_read(house: House, admin: Vis
     """Else, one setting too many leaves a file with which the device does not start again."""
     settings = house.device.records.settings
     before = settings.path.read_bytes() if settings.path.exists() else b""
-    section = Section("notes", {f"note{number}": Key("a text", keys.text) for number in range(LARGEST // 900)})
+    section = Section("notes", {f"note{number}": Key("a text", keys.text) for number in range(MAX_OCTETS // 900)})
     with pytest.raises(SettingsFileError, match="larger than"):
         await run_sync(settings.change_section, section, dict.fromkeys(section.keys, "x" * 1000))
     with pytest.raises(InputError, match="a text on one line"):

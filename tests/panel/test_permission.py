@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from anyio.to_thread import run_sync
 
-from mailslot.slots.permission import least
+from mailslot.slots.permission import least_role
 from mailslot.slots.section import find_section, section_names
 from mailslot.slots.settings import KEYS
 from mailslot_plugins.panel.api.document import openapi
@@ -84,7 +84,7 @@ def attempts() -> list[tuple[str, str, Any, str]]:
         (path, key, WANTED.get(key, "/etc"), needs)
         for path, known in tables().items()
         for key, each in known.items()
-        if (needs := least(each)) != "api_key"
+        if (needs := least_role(each)) != "api_key"
     ]
     return found + [(path, key, value, "local") for (path, key), values in BY_VALUE.items() for value in values]
 
@@ -179,5 +179,7 @@ def test_the_document_says_so() -> None:
         of = "/api/slots/{slot}/settings" if "slots" in path else f"/api{path}"
         schema = paths[of]["patch"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
         for key, each in known.items():
-            assert schema[key].get("readOnly", False) is (least(each) != "api_key"), (path, key)
-            assert ("device itself" in schema[key]["description"]) is (least(each) == "local" or callable(each.set_by))
+            assert schema[key].get("readOnly", False) is (least_role(each) != "api_key"), (path, key)
+            assert ("device itself" in schema[key]["description"]) is (
+                least_role(each) == "local" or callable(each.set_by)
+            )

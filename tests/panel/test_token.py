@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from anyio.to_thread import run_sync
 
-from mailslot.oauth.flow import DeviceCode
+from mailslot.oauth.flow import UserCode
 from mailslot.slots.records import Records
 from mailslot_plugins.panel.translations import LANGUAGES
 from mailslot_plugins.tokens import device as device_flow
@@ -156,14 +156,14 @@ async def test_from_nothing_to_a_mailbox_that_works_and_back(
 
         await browser.visit(act)
 
-        def by_code(page: Page) -> DeviceCode:
+        def by_code(page: Page) -> UserCode:
             watched = Watched(page, house)
             house.sign_in(page, "/slots/print.pop/token")
             choose(page, "device")
             page.wait_for_selector(".user-code")
             assert re.fullmatch(r"\d+:\d\d", page.inner_text(".countdown"))
             assert "Enter no code that somebody sent you." in watched.look(page)
-            code = DeviceCode(page.inner_text(".user-code"), page.inner_text(".device-address"), None, 0)
+            code = UserCode(page.inner_text(".user-code"), page.inner_text(".device-address"), None, 0)
             with page.context.browser.new_context() as phone:  # type: ignore[union-attr] - it was launched
                 enter_code(phone.new_page(), code)
             page.wait_for_selector("[data-step=done]")  # by itself
@@ -201,7 +201,7 @@ async def test_from_nothing_to_a_mailbox_that_works_and_back(
         assert grant.refresh_token.reveal() not in shown
 
 
-def enter_code(page: Page, code: DeviceCode) -> None:
+def enter_code(page: Page, code: UserCode) -> None:
     """Enter a code at oidc-provider, on another device."""
     page.goto(code.verification_uri)
     page.fill("input[name=user_code]", code.user_code)

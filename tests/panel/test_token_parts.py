@@ -12,7 +12,7 @@ from starlette.datastructures import URL
 
 from mailslot.errors import TokenError
 from mailslot.oauth.client import OAuthClient
-from mailslot.oauth.grant import Failure, Grant
+from mailslot.oauth.grant import Grant, RefreshFailure
 from mailslot.oauth.health import TokenSettings, health, token_line
 from mailslot.oauth.presets import preset, presets
 from mailslot.oauth.providers import custom_provider
@@ -29,7 +29,7 @@ from mailslot_plugins.panel.token.sign_in import SignIn
 from mailslot_plugins.panel.token.sign_in_methods import SignInMethod, callback_at, registered, sign_in_methods
 from mailslot_plugins.panel.token.state import TokenState
 from mailslot_plugins.panel.translations import LANGUAGES
-from mailslot_plugins.tokens.authorization import Attempt
+from mailslot_plugins.tokens.authorization import AuthorizationAttempt
 
 if TYPE_CHECKING:
     from mailslot.oauth.providers import Provider
@@ -161,7 +161,7 @@ def test_how_a_token_is() -> None:
     none = state(None)
     assert (none.line, none.kind, none.is_there) == ("Not Retrieved", "error", False)
     assert none.sentence("de") == "Es wurde noch kein Token abgerufen."
-    dead = state(GRANT.failed(Failure("token_update_failed", "The token service said no.", "", NOW, None)))
+    dead = state(GRANT.with_failure(RefreshFailure("token_update_failed", "The token service said no.", "", NOW, None)))
     assert (dead.line, dead.kind) == ("Retrieved", "error")
     assert dead.sentence("en") == "Token update failed. Please delete the token and obtain it again."
     assert dead.sentence("de").startswith("Token-Update fehlgeschlagen.")
@@ -196,11 +196,11 @@ async def test_a_question_takes_one_answer_in_time() -> None:
     provider = custom_provider(
         authorization_endpoint="https://id.example/auth", token_endpoint="https://id.example/token"
     )
-    question = Question(Attempt(OAuthClient(provider, "panel", "bob", ()), "http://127.0.0.1:8080"))
+    question = Question(AuthorizationAttempt(OAuthClient(provider, "panel", "bob", ()), "http://127.0.0.1:8080"))
     with pytest.raises(TokenError) as late:
         await question.answer(0.01)
     assert late.value.detail == LATE
-    [state] = parse_qs(urlsplit(question.attempt.address).query)["state"]
+    [state] = parse_qs(urlsplit(question.attempt.url).query)["state"]
     assert not question.takes({"state": "another", "code": "x"})
     assert question.takes({"state": state, "code": "first"})
     assert not question.takes({"state": state, "code": "second"})  # also while the first is being redeemed
@@ -214,7 +214,7 @@ def test_why_there_is_no_token(language: str) -> None:
         sign_in.end("failed", error)
         return outcome_of(sign_in, language)
 
-    declined = TokenServiceError("No.", cause="token_not_retrieved", kind=Remedy.NEW_GRANT, error="access_denied")
+    declined = TokenServiceError("No.", cause="token_not_retrieved", remedy=Remedy.NEW_GRANT, error="access_denied")
     late = TokenError("Late.", cause="token_not_retrieved", detail=LATE)
     other = TokenError("Another provider.", cause="token_not_retrieved", detail="iss is missing")
     unreachable = TokenError("Not reached.", cause="token_service_unreachable", detail="timeout")

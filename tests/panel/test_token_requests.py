@@ -89,7 +89,7 @@ async def forget(house: House, admin: Visitor) -> None:
 async def lines(house: House) -> dict[str, str]:
     settings = await run_sync(house.device.records.settings.load)
     return {
-        record: (await house.device.records.tokens.state(record, mine, house.device.now()))[0]
+        record: (await house.device.records.tokens.status(record, mine, house.device.now()))[0]
         for record, mine in settings.items()
     }
 

@@ -70,7 +70,7 @@ def test_every_setting_has_a_name_in_every_language() -> None:
         (name, key) if name in OURS else (None, f"{name}_{key}")
         for name, section in SECTIONS.items()
         for key, each in section.keys.items()
-        if not each.rare
+        if not each.advanced
     }
     assert named == keys
     hinted = {(name, key.removeprefix("hint_")) for name in OURS for key in pipeline_words(name) if key[:5] == "hint_"}

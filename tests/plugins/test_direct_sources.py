@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mailslot import InputError
-from mailslot.slots.direct_token_source import direct_source
+from mailslot.slots.direct_token_source import direct_token_source
 from mailslot.slots.records import Records
 from mailslot.wire.secret import Secret
 
@@ -56,7 +56,7 @@ def made(site: Site, tmp_path: Path) -> Any:
     def make(token_source: str, **more: object) -> TokenSource | None:
         values = {"provider": "microsoft365", "tenant": "contoso", "account": "scan@example.com", **more}
         records.change("smtp", {**values, "token_source": token_source}, {"client_secret": Secret(SECRET)})
-        return direct_source(records.vault, "smtp", records.settings.load()["smtp"])
+        return direct_token_source(records.vault, "smtp", records.settings.load()["smtp"])
 
     return make
 

@@ -18,7 +18,7 @@ from mailslot.service.service import Service
 from mailslot.service.systemd import ServiceManager
 from mailslot.slots.slot import find_slot
 from mailslot_plugins.panel.background import BackgroundTasks
-from service.maildrop import RECORD, Keeper, postbox
+from service.maildrop import RECORD, RecordingPipeline, postbox
 from service.outbox import FastClocks, outbox
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Drop:
     options = {}
     def __init__(self, name):
         self._name = name
-    def place(self, options):
+    def mailbox_id(self, options):
         return ""
     @asynccontextmanager
     async def open(self, access, options, *, transcript=None, on_stage=None):
@@ -140,7 +140,7 @@ async def in_a_thread(error: BaseException) -> None:
 WAYS: Final = [in_a_coroutine, in_a_task, in_a_task_of_asyncio, in_a_thread]
 
 
-class Ending(Keeper):
+class Ending(RecordingPipeline):
     """A pipeline that wants to end the program whenever it runs."""
 
     def __init__(self, way: Callable[[BaseException], Awaitable[None]], error: type[BaseException]) -> None:
@@ -214,7 +214,7 @@ async def test_a_submitter(tmp_path: Path, plugins: Any, error: type[BaseExcepti
                 while (await box.job(job)).state != "deferred":  # noqa: ASYNC110 - nobody tells
                     await anyio.sleep(0.01)
             assert ("submit", name) in plugins.calls
-            assert (await connection_test(box.device.accesses, find_slot("network.smtp"))).ok
+            assert (await connection_test(box.device.connector, find_slot("network.smtp"))).ok
             stop.set()
 
 
@@ -229,7 +229,7 @@ async def test_a_maildrop_and_a_token_source(
         assert (where, error.__name__) in plugins.calls
         assert report.cause is not None
         assert "hunter2" not in f"{report}"
-        result = await connection_test(box.device.accesses, find_slot("status.pop"))
+        result = await connection_test(box.device.connector, find_slot("status.pop"))
         assert result.ok == (setting == "maildrop")
 
 

@@ -33,7 +33,7 @@ def exits(*_, **how):
 
 class Drop:
     options = {}
-    def place(self, options):
+    def mailbox_id(self, options):
         return ""
     def open(self, access, options, *, transcript=None, on_stage=None):
         return late(access.endpoint, on_stage=on_stage)

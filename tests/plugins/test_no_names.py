@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailslot.entry_points import packages
-from mailslot.service.log import set_up
+from mailslot.service.log import set_up_logging
 
 if TYPE_CHECKING:
     from plugins.conftest import Site
@@ -67,7 +67,7 @@ def test_what_others_log_is_kept_like_ours(site: Site) -> None:
     log = site.path / "log"
     with log.open("w") as stream:
         try:
-            set_up(stream, plain=True)
+            set_up_logging(stream, plain=True)
             logging.getLogger("acme_mail.printer").info("printed")
         finally:
             for handler in root.handlers:

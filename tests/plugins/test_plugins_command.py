@@ -16,7 +16,7 @@ from mailslot.entry_points import own_extra_for
 from mailslot.oauth.grant import Grant
 from mailslot.service.plugin_usage import find_plugin_usage
 from mailslot.slots.records import Records
-from mailslot.slots.toml_file import SettingsFile
+from mailslot.slots.settings_file import SettingsFile
 from mailslot.wire.secret import Secret
 from plugins.conftest import Site
 
@@ -210,20 +210,20 @@ def test_the_table(damaged: Damaged, tmp_path: Path) -> None:
 async def test_settings_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "mailslot.toml").write_text("[records.smtp]\nserver = \n")
     uses = await find_plugin_usage(SettingsFile(tmp_path), partial(Records, tmp_path))
-    assert "mailslot.toml:2: this is not TOML" in uses.fault
-    assert uses.of("mailslot.pipelines", "scan") == ["serve"]
+    assert "mailslot.toml:2: this is not TOML" in uses.error
+    assert uses.users("mailslot.pipelines", "scan") == ["serve"]
 
 
 async def test_the_flow_of_a_token_that_is_there(tmp_path: Path) -> None:
     """It renews the token, whatever would get the next one; and without it, the provider's best would."""
     records = Records(tmp_path)
     records.change("fax-pop", {"authentication": "oauth2", "provider": "google", "security": "tls"}, {})
-    assert (await find_plugin_usage(SettingsFile(tmp_path), partial(Records, tmp_path))).of(
+    assert (await find_plugin_usage(SettingsFile(tmp_path), partial(Records, tmp_path))).users(
         "mailslot.token_sources", "browser"
     ) == ["fax-pop"]
     await records.tokens.store("fax-pop").save(Grant("device", Secret("a" * 20), None, None, (), 1.0, 1.0))
     uses = await find_plugin_usage(SettingsFile(tmp_path), partial(Records, tmp_path))
-    assert [uses.of("mailslot.token_sources", name) for name in ("browser", "device")] == [[], ["fax-pop"]]
+    assert [uses.users("mailslot.token_sources", name) for name in ("browser", "device")] == [[], ["fax-pop"]]
 
 
 def test_other_commands_work(damaged: Damaged) -> None:

@@ -211,7 +211,7 @@ async def test_a_slow_import_does_not_hold_the_event_loop(
         group.start_soon(go_on)
         sources = TokenSources(records)
         settings = await run_sync(records.effective, "smtp")
-        await sources.of("smtp", settings)
+        await sources.source("smtp", settings)
         assert gate.opened.is_set()
         await sources.aclose()
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from mailslot.service.device import Device
-    from mailslot.service.poll_report import Handling
+    from mailslot.service.poll_report import HandlingResult
     from mailslot.spool.incoming import Incoming
 
 SCAN = (Path(__file__).parents[2] / "fixtures" / "scan" / "page.pdf").read_bytes()
@@ -83,7 +83,7 @@ async def fetched(device: Device, message: EmailMessage | bytes) -> Incoming:
     return file.mail
 
 
-async def handled(device: Device, *messages: EmailMessage | bytes) -> list[Handling]:
+async def handled(device: Device, *messages: EmailMessage | bytes) -> list[HandlingResult]:
     """Have mails handled, and whatever else is due."""
     for message in messages:
         await fetched(device, message)

@@ -1,4 +1,4 @@
-"""Deliverers that are killed, and what must hold in the server's own mailbox afterwards.
+"""Deliverers that are killed, and what the server's own mailbox must contain afterwards.
 
 Run by `test_crash` as a process of its own, since it forks: ``python crash.py PROOF FOLDER [PORT MAILDIR]``. Without a
 port, the server is the sandbox.
@@ -44,7 +44,7 @@ ROUNDS = 100
 # The children. They are forked from a process that has everything imported, and no threads.
 
 
-class Nursery:
+class ChildProcesses:
     """Forks children, and says how they ended."""
 
     def __init__(self) -> None:
@@ -191,7 +191,7 @@ def arm(step: int) -> None:
 # The server.
 
 
-class Mailbox:
+class ReceivedMails:
     """What arrived.
 
     Args:
@@ -235,7 +235,7 @@ class Mailbox:
 
 
 @contextmanager
-def the_sandbox() -> Iterator[Mailbox]:
+def the_sandbox() -> Iterator[ReceivedMails]:
     """Run the sandbox in a thread."""
     found: list[Sandbox] = []
     ready, stop = threading.Event(), threading.Event()
@@ -250,13 +250,13 @@ def the_sandbox() -> Iterator[Mailbox]:
     thread.start()
     ready.wait()
     try:
-        yield Mailbox(found[0].smtp.port, found[0])
+        yield ReceivedMails(found[0].smtp.port, found[0])
     finally:
         stop.set()
         thread.join()
 
 
-def configure(home: Path, mailbox: Mailbox) -> None:
+def configure(home: Path, mailbox: ReceivedMails) -> None:
     settings = {
         "server": "127.0.0.1",
         "port": mailbox.port,
@@ -312,7 +312,7 @@ def lines(file: Path) -> list[str]:
     return file.read_text().split("\n")[:-1] if file.exists() else []
 
 
-def killed_at_every_step(folder: Path, nursery: Nursery, mailbox: Mailbox) -> None:
+def killed_at_every_step(folder: Path, nursery: ChildProcesses, mailbox: ReceivedMails) -> None:
     """Two jobs, a small one and a large one, are delivered by a process that is killed at each of its steps in turn."""
     doubts = number = 0
     for step in range(1, 1000):
@@ -349,7 +349,7 @@ def killed_at_every_step(folder: Path, nursery: Nursery, mailbox: Mailbox) -> No
     assert 6 <= doubts <= 30
 
 
-def killed_at_random_times(folder: Path, nursery: Nursery, mailbox: Mailbox) -> None:
+def killed_at_random_times(folder: Path, nursery: ChildProcesses, mailbox: ReceivedMails) -> None:
     """A process accepts and delivers and is killed, again and again."""
     home, acknowledged = folder / "home", folder / "acknowledged"
     configure(home, mailbox)
@@ -380,13 +380,13 @@ def killed_at_random_times(folder: Path, nursery: Nursery, mailbox: Mailbox) -> 
     assert len(jobs) > 2 * rounds
 
 
-def killed_while_a_person_meddles(folder: Path, nursery: Nursery, mailbox: Mailbox) -> None:
+def killed_while_a_person_meddles(folder: Path, nursery: ChildProcesses, mailbox: ReceivedMails) -> None:
     """The same, while another process has jobs sent again and cancelled: no answer that is awaited is overtaken."""
     home, acknowledged = folder / "home", folder / "acknowledged"
     configure(home, mailbox)
     mailbox.answer_slowly()
     first, rounds = 0, ROUNDS // 5
-    other = Nursery()
+    other = ChildProcesses()
     for number in range(rounds):
         children = [
             nursery.start("scan_and_deliver", home=str(home), first=first, acknowledge=str(acknowledged)),
@@ -420,9 +420,9 @@ def main(name: str, folder: str, port: str = "", maildir: str = "") -> NoReturn:
     seed = time.time_ns()
     print(f"seed {seed}", flush=True)
     random.seed(seed)
-    nursery = Nursery()
+    nursery = ChildProcesses()
     if port:
-        proof(Path(folder), nursery, Mailbox(int(port), maildir=Path(maildir)))
+        proof(Path(folder), nursery, ReceivedMails(int(port), maildir=Path(maildir)))
     else:
         with the_sandbox() as mailbox:
             proof(Path(folder), nursery, mailbox)

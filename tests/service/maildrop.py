@@ -1,4 +1,4 @@
-"""A device that polls the sandbox, and a pipeline that keeps what it is handed."""
+"""A device that polls the sandbox, and a pipeline that records the mails that it gets."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def mail(name: str, size: int = 0) -> bytes:
 
 
 @dataclass
-class Keeper:
+class RecordingPipeline:
     """A pipeline that notes what it was handed.
 
     Attributes:
@@ -66,13 +66,13 @@ class Keeper:
 
 
 @dataclass
-class Postbox:
+class PollingDevice:
     """A device, the sandbox that it polls, and its pipeline."""
 
     device: Device
     sandbox: Sandbox
     clocks: FastClocks
-    keeper: Keeper = field(default_factory=Keeper)
+    keeper: RecordingPipeline = field(default_factory=RecordingPipeline)
 
     @property
     def maildrop(self) -> Maildrop:
@@ -82,7 +82,7 @@ class Postbox:
         return [self.maildrop.add(mail(name, size)) for name in names]
 
     async def poll(self, *, again: bool = False) -> PollReport:
-        report = await poll_once(self.device, RECORD, self.keeper, again=again)
+        report = await poll_once(self.device, RECORD, self.keeper, retry_set_aside=again)
         assert not self.sandbox.errors
         return report
 
@@ -129,11 +129,13 @@ def write_token(sandbox: Sandbox, home: Path, user: str) -> None:
 @asynccontextmanager
 async def postbox(
     home: Path, personality: Personality = DOVECOT, *, limits: Limits | None = None, **settings: object
-) -> AsyncIterator[Postbox]:
+) -> AsyncIterator[PollingDevice]:
     async with run_sandbox(personality=personality) as sandbox:
         records = Records(home)
         records.change(RECORD, {**pop_settings(sandbox, home), **settings}, {})
         clocks = FastClocks()
-        async with Spool(home, limits=limits, clock=clocks.wall) as spool, Connector(records) as accesses:
-            yield Postbox(Device(records, accesses, spool, clocks=clocks.clocks, speed=clocks.speed), sandbox, clocks)
+        async with Spool(home, limits=limits, clock=clocks.wall) as spool, Connector(records) as connector:
+            yield PollingDevice(
+                Device(records, connector, spool, clocks=clocks.clocks, speed=clocks.speed), sandbox, clocks
+            )
         assert not sandbox.errors

@@ -60,7 +60,7 @@ class FastClocks:
         return Clocks(wall=self.wall, monotonic=self.monotonic, sleep=lambda seconds: anyio.sleep(seconds / self.speed))
 
 
-class Outbox:
+class SendingDevice:
     """A device with a worker.
 
     Attributes:
@@ -147,13 +147,13 @@ def set_up(home: Path, settings: dict[str, object], *, password: str | None = No
 
 
 @asynccontextmanager
-async def opened(records: Records, clocks: FastClocks | None = None, **options: Any) -> AsyncIterator[Outbox]:
+async def opened(records: Records, clocks: FastClocks | None = None, **options: Any) -> AsyncIterator[SendingDevice]:
     """A device that is open until the context is left."""
     clocks = clocks or FastClocks()
-    accesses = Connector(records, clocks=clocks.clocks)
-    async with Spool(records.home, clock=clocks.wall) as spool, accesses:
-        device = Device(records, accesses, spool, clocks=clocks.clocks, speed=clocks.speed)
-        yield Outbox(device, **options)
+    connector = Connector(records, clocks=clocks.clocks)
+    async with Spool(records.home, clock=clocks.wall) as spool, connector:
+        device = Device(records, connector, spool, clocks=clocks.clocks, speed=clocks.speed)
+        yield SendingDevice(device, **options)
 
 
 @asynccontextmanager
@@ -164,7 +164,7 @@ async def outbox(
     personality: Personality = OPEN,
     sandbox: Sandbox | None = None,
     **options: Any,
-) -> AsyncIterator[tuple[Outbox, Sandbox]]:
+) -> AsyncIterator[tuple[SendingDevice, Sandbox]]:
     """A device, and the sandbox that it sends to: one that runs already, as good as new, or one of its own."""
     async with AsyncExitStack() as stack:
         if sandbox is None:

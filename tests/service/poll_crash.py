@@ -51,7 +51,7 @@ OVER = "over"
 """How the subject of a mail begins that is too large to be fetched."""
 
 
-class Server:
+class SandboxProcess:
     """The sandbox, in a process of its own."""
 
     def __init__(self, home: Path) -> None:
@@ -91,7 +91,7 @@ def subject(octets: bytes) -> str:
     return next(line for line in octets.decode().splitlines() if line.startswith("Subject: "))[9:]
 
 
-class Answering:
+class AnsweringPipeline:
     """A pipeline that answers each mail; its key keeps a second answer from one that was answered before a crash."""
 
     name, section, polls = "answering", None, RECORD
@@ -115,7 +115,7 @@ async def poll(home: Path) -> None:
     async with open_device(Records(home)) as device:
         with anyio.fail_after(120):
             while True:
-                report = await poll_once(device, RECORD, Answering(), wait=10)
+                report = await poll_once(device, RECORD, AnsweringPipeline(), wait=10)
                 if report.cause != "mailbox_in_use":
                     assert report.ok, (report.cause, report.sentence)
                     return
@@ -199,7 +199,7 @@ def doomed(home: Path, moment: str, number: int) -> None:
     run(poll, home)()
 
 
-def killed_at_every_step(folder: Path, server: Server) -> None:
+def killed_at_every_step(folder: Path, server: SandboxProcess) -> None:
     """A poll of three mails, and one too large, is broken off at each of its steps."""
     names: list[str] = []
     kills = 0
@@ -218,7 +218,7 @@ def killed_at_every_step(folder: Path, server: Server) -> None:
     finish(folder, server, names)
 
 
-def killed_at_random_times(folder: Path, server: Server, wanted: int = 24) -> None:
+def killed_at_random_times(folder: Path, server: SandboxProcess, wanted: int = 24) -> None:
     """Polls are broken off whenever it may be, one after the other."""
     names: list[str] = []
     kills, longest = 0, 0.0
@@ -244,7 +244,7 @@ def killed_at_random_times(folder: Path, server: Server, wanted: int = 24) -> No
     finish(folder, server, names)
 
 
-def finish(folder: Path, server: Server, names: list[str]) -> None:
+def finish(folder: Path, server: SandboxProcess, names: list[str]) -> None:
     assert status(fork(run(poll, folder))) == 0
     assert status(fork(run(check, folder, server.listing(), names, ended=True))) == 0
 
@@ -258,8 +258,8 @@ def main(name: str, folder: str, _backend: str) -> NoReturn:
     print(f"seed {seed}", flush=True)
     random.seed(seed)
     poll_plan._BATCH_MAILS = 2
-    poller.MOST_MAIL_OCTETS = 400_000
-    server = Server(Path(folder))
+    poller.MAX_MAIL_OCTETS = 400_000
+    server = SandboxProcess(Path(folder))
     try:
         proof(Path(folder), server)
     finally:

@@ -36,7 +36,7 @@ async def mailslot(home: Path, *arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-class Served:
+class ServiceProcess:
     """A service that runs.
 
     Attributes:
@@ -93,7 +93,7 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(home: Path, *arguments: str, **environment: str) -> AsyncIterator[Served]:
+async def serving(home: Path, *arguments: str, **environment: str) -> AsyncIterator[ServiceProcess]:
     """Run a service until the block ends; it is ready when the block begins."""
     address = f"@mailslot-{os.getpid()}-{id(home)}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as manager:
@@ -107,7 +107,7 @@ async def serving(home: Path, *arguments: str, **environment: str) -> AsyncItera
         )
         failure: BaseException | None = None
         async with process, anyio.create_task_group() as group:
-            served = Served(process, manager)
+            served = ServiceProcess(process, manager)
             group.start_soon(served.read)
             try:
                 await served.said("The service is ready")

@@ -1,4 +1,4 @@
-"""One job through one session: what each answer makes of it."""
+"""One job in one session: what follows from each reply."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailslot_plugins.sandbox.personality import Personality
-    from service.outbox import Outbox
+    from service.outbox import SendingDevice
 
-    Office = Callable[..., AbstractAsyncContextManager[tuple[Outbox, Sandbox]]]
+    Office = Callable[..., AbstractAsyncContextManager[tuple[SendingDevice, Sandbox]]]
 
 pytestmark = pytest.mark.virtual_time
 
@@ -49,7 +49,7 @@ def offering(*more: str) -> Personality:
     return replace(OPEN, smtp=replace(OPEN.smtp, offers=(*OPEN.smtp.offers, *more)))
 
 
-class Counting(dict[str, str]):
+class CountingRules(dict[str, str]):
     """Rules that know who was asked about."""
 
     def __init__(self, rules: dict[str, str]) -> None:
@@ -133,7 +133,7 @@ async def test_one_is_taken_one_is_refused_one_is_asked_again(office: Office, tm
 async def test_300_recipients_in_further_transactions(office: Office, tmp_path: Path, offers: list[str]) -> None:
     people = [f"user{number}@example.com" for number in range(300)]
     async with office(tmp_path, personality=offering(*offers)) as (box, sandbox):
-        rules = Counting({people[5]: "450 4.2.0 Greylisted", people[250]: "550 5.1.1 No such user"})
+        rules = CountingRules({people[5]: "450 4.2.0 Greylisted", people[250]: "550 5.1.1 No such user"})
         sandbox.rules.recipients = rules
         job = await box.accept(*people)
         await box.deliver_due()
@@ -292,7 +292,7 @@ async def test_when_a_job_in_doubt_is_sent_again_is_shown(office: Office, tmp_pa
         sandbox.faults.append(Fault("message", connection=1, keep=0, ending="close"))
         job = await box.accept(pipeline=pipeline)
         await box.deliver_due()
-        await box.worker._take_up_doubts()
+        await box.worker._resubmit_doubtful_jobs()
         job = await box.job(job)
         assert job.next_attempt == (None if pipeline == "somebody-elses" else job.changed_at + 600)
 
@@ -362,7 +362,7 @@ async def _nothing() -> Recovery:
     return Recovery()
 
 
-async def test_how_far_it_is(office: Office, tmp_path: Path) -> None:
+async def test_progress(office: Office, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     async with office(tmp_path) as (box, _sandbox):
         job = await box.accept(text="x" * 1_000_000)

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from lab.postfix import Postfix
     from lab.provider import Provider
     from mailslot.spool.job import Job
-    from service.outbox import Outbox
+    from service.outbox import SendingDevice
 
 ALICE, BOB = "alice@example.test", "bob@example.test"
 
 
-class Office:
+class LabDevice:
     """A device in the lab; its settings and its token come by the commands that people type."""
 
     def __init__(self, shell: Shell, provider: Provider, postfix: Postfix, ca: Path) -> None:
@@ -60,20 +60,20 @@ class Office:
         await run_sync(self.shell.run, "token", "delete", "network.smtp", "--yes")
 
     @asynccontextmanager
-    async def open(self, **options: Any) -> AsyncIterator[Outbox]:
+    async def open(self, **options: Any) -> AsyncIterator[SendingDevice]:
         async with opened(await run_sync(Records, self.shell.home), FastClocks(), **options) as box:
             yield box
 
 
 @pytest.fixture
-def office(tmp_path: Path, provider: Provider, postfix: Postfix, dovecot: Dovecot, ca: trustme.CA) -> Office:
+def office(tmp_path: Path, provider: Provider, postfix: Postfix, dovecot: Dovecot, ca: trustme.CA) -> LabDevice:
     for user in (ALICE, BOB):
         dovecot.empty(user)
     (tmp_path / "ca.pem").write_bytes(ca.cert_pem.bytes())
-    return Office(Shell(tmp_path / "home"), provider, postfix, tmp_path / "ca.pem")
+    return LabDevice(Shell(tmp_path / "home"), provider, postfix, tmp_path / "ca.pem")
 
 
-async def scan(box: Outbox, *to: str, subject: str = "A page", sender: str = ALICE, size: int = 100) -> Job:
+async def scan(box: SendingDevice, *to: str, subject: str = "A page", sender: str = ALICE, size: int = 100) -> Job:
     message = Message(sender=sender, to=list(to), subject=subject, text="x" * size)
     return await box.spool.accept(NewJob("scan", "smtp", sender, to, subject), message)
 
@@ -85,7 +85,7 @@ async def arrived(dovecot: Dovecot, user: str, number: int = 1) -> list[bytes]:
     return found
 
 
-async def test_a_scan_waits_for_its_token_and_arrives(office: Office, dovecot: Dovecot) -> None:
+async def test_a_scan_waits_for_its_token_and_arrives(office: LabDevice, dovecot: Dovecot) -> None:
     async with office.open() as box, box.delivering():
         job = await box.until(await scan(box, ALICE, BOB, size=300_000), "held")
         assert job.cause == "token_not_retrieved"
@@ -104,7 +104,7 @@ async def test_a_scan_waits_for_its_token_and_arrives(office: Office, dovecot: D
         await arrived(dovecot, ALICE, 2)
 
 
-async def test_postfix_refuses_one_and_puts_one_off(office: Office, dovecot: Dovecot) -> None:
+async def test_postfix_refuses_one_and_puts_one_off(office: LabDevice, dovecot: Dovecot) -> None:
     await office.get_token()
     async with office.open() as box:
         job = await scan(box, ALICE, "nobody@example.test", "later@example.test")
@@ -124,7 +124,7 @@ async def test_postfix_refuses_one_and_puts_one_off(office: Office, dovecot: Dov
         assert len(dovecot.messages(ALICE)) == 1
 
 
-async def test_postfix_refuses_the_sender_and_the_size(office: Office, postfix: Postfix) -> None:
+async def test_postfix_refuses_the_sender_and_the_size(office: LabDevice, postfix: Postfix) -> None:
     await office.get_token()
     async with office.open() as box:
         foreign = await scan(box, ALICE, sender=BOB)
@@ -138,7 +138,7 @@ async def test_postfix_refuses_the_sender_and_the_size(office: Office, postfix: 
         assert job.cause in {"sender_refused", "recipient_refused"}
 
 
-async def test_many_jobs_take_one_session(office: Office, postfix: Postfix, dovecot: Dovecot) -> None:
+async def test_many_jobs_take_one_session(office: LabDevice, postfix: Postfix, dovecot: Dovecot) -> None:
     await office.get_token()
     async with office.open() as box:
         before = postfix.log_text().count("sasl_username=alice")

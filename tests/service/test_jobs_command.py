@@ -37,7 +37,7 @@ async def accept(spool: Spool, subject: str, pipeline: str = "scan") -> int:
     return (await spool.accept(NewJob(pipeline, "smtp", SCANNER, [ALICE, BOB], subject, notes=notes), message)).id
 
 
-async def test_the_queue_and_the_story_of_a_job(tmp_path: Path) -> None:
+async def test_the_queue_and_a_jobs_details(tmp_path: Path) -> None:
     async with Spool(tmp_path) as spool, spool.delivery_lock():
         for subject, pipeline in (("waits", "scan"), ("deferred", "fax"), ("partly", "scan")):
             await accept(spool, subject, pipeline)
@@ -133,7 +133,7 @@ async def test_a_poll_that_cannot_be(tmp_path: Path) -> None:
     assert (await mailslot(tmp_path, "poll", "nowhere"))[0] == 2
 
 
-async def test_numbers_for_a_monitoring_system(tmp_path: Path) -> None:
+async def test_metrics(tmp_path: Path) -> None:
     assert await mailslot(tmp_path, "metrics") == (0, "", "")
     Records(tmp_path).change("smtp", {"authentication": "oauth2", "server": "localhost", "security": "starttls"}, {})
     async with Spool(tmp_path) as spool:

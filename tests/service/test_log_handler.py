@@ -1,4 +1,4 @@
-"""A log that nobody reads, or that cannot be written, holds nobody up."""
+"""A log that nobody reads, or that cannot be written, blocks nobody."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailslot.service.log import JsonLines
-from mailslot.service.log_handler import MOST_WAITING, LogHandler
+from mailslot.service.log_handler import MAX_WAITING, LogHandler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LINES = MOST_WAITING + 500
+LINES = MAX_WAITING + 500
 FULL_DISK = "/dev/full"
 
 
@@ -70,7 +70,7 @@ def test_nobody_waits_for_whoever_reads(pipe: tuple[int, int], blocking: bool) -
     # Which ones are left out depends on when the writer gave a line up; none comes twice, or out of turn.
     numbers = [int(message.split()[1]) for message in messages]
     assert numbers == sorted(set(numbers))
-    assert len(messages) >= MOST_WAITING
+    assert len(messages) >= MAX_WAITING
     log(handler, "done")
     handler.flush()
     assert b'"done"' in os.read(reading, 10_000)

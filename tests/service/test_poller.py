@@ -1,4 +1,4 @@
-"""A poll: what is fetched, deleted, kept, passed over and handed on."""
+"""A poll: what is fetched, deleted, kept, passed over and handled."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ async def test_the_words_are_those_of_the_connection_test(tmp_path: Path) -> Non
     async with postbox(tmp_path) as box:
         (tmp_path / "token").write_text("an-old-token-that-is-none")
         report = await box.poll()
-        tested = await connection_test(box.device.accesses, find_slot("status.pop"))
+        tested = await connection_test(box.device.connector, find_slot("status.pop"))
         assert report.cause == tested.diagnosis.cause == "token_refused"
         assert report.sentence == explain(tested.diagnosis).message
 
@@ -264,7 +264,7 @@ async def test_the_server_does_not_give_one_mail(tmp_path: Path) -> None:
 
 
 async def test_a_mail_over_the_bound_is_looked_at_and_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poller, "MOST_MAIL_OCTETS", 50_000)
+    monkeypatch.setattr(poller, "MAX_MAIL_OCTETS", 50_000)
     async with postbox(tmp_path) as box:
         box.add("small")
         box.add("enormous", size=200_000)
@@ -279,7 +279,7 @@ async def test_a_mail_over_the_bound_is_looked_at_and_left(tmp_path: Path, monke
 
 
 async def test_a_mail_longer_than_the_server_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poller, "MOST_MAIL_OCTETS", 50_000)
+    monkeypatch.setattr(poller, "MAX_MAIL_OCTETS", 50_000)
     async with postbox(tmp_path, GMAIL) as box:
         box.add("endless", size=2_000_000)
         box.add("small")
@@ -305,7 +305,7 @@ async def test_a_mail_longer_than_the_server_said(tmp_path: Path, monkeypatch: p
 async def test_a_server_that_gives_too_long_mails_ever_new_unique_ids(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(poller, "MOST_MAIL_OCTETS", 50_000)
+    monkeypatch.setattr(poller, "MAX_MAIL_OCTETS", 50_000)
     async with postbox(tmp_path) as box:
         box.add("endless", size=200_000)
         box.sandbox.faults.append(Fault("LIST", replace=b"+OK\r\n1 10\r\n.\r\n"))
@@ -314,7 +314,7 @@ async def test_a_server_that_gives_too_long_mails_ever_new_unique_ids(
             box.sandbox.faults.append(Fault("UIDL", replace=listing, connection=number))
         with anyio.fail_after(60):
             report = await box.poll()
-        assert report.refused == len(box.verbs) == poller._MOST_BROKEN_OFF
+        assert report.refused == len(box.verbs) == poller._MAX_OVERSIZED
 
 
 async def test_a_maildrop_that_fails_in_a_way_of_its_own_keeps_no_mail_waiting(

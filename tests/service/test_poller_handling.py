@@ -9,7 +9,7 @@ import pytest
 
 from mailslot.service.handling import handle_waiting, next_due
 from mailslot.service.header_summary import summarize_header
-from mailslot.service.log import described
+from mailslot.service.log import describe_error
 from mailslot.service.pipeline import Done, Later, SetAside
 from mailslot.spool.errors import full
 from service.maildrop import RECORD, postbox
@@ -165,7 +165,7 @@ async def _stop(mail: Incoming, subject: str) -> Handled:
         ),
     ],
 )
-def test_a_glance_at_any_header(octets: bytes, sender: str, subject: str) -> None:
+def test_a_summary_of_any_header(octets: bytes, sender: str, subject: str) -> None:
     found = summarize_header(octets)
     assert (found.sender, found.subject) == (sender, subject)
 
@@ -174,13 +174,13 @@ def test_a_glance_at_any_header(octets: bytes, sender: str, subject: str) -> Non
     "date", ["", "yesterday", "Tue, 99 Nov 2026 10:00:00 +0000", "Tue, 24 Nov 99999 10:00:00 +0000", "\x00", "1" * 5000]
 )
 def test_a_date_that_is_none(date: str) -> None:
-    assert summarize_header(f"Date: {date}\r\n\r\n".encode()).came_at is None
+    assert summarize_header(f"Date: {date}\r\n\r\n".encode()).received_at is None
 
 
 def test_what_a_log_says_of_an_error_that_is_not_ours() -> None:
     with pytest.raises(KeyError) as caught:
         raise KeyError("secret-token")
-    said = described(caught.value)
+    said = describe_error(caught.value)
     assert said.startswith("KeyError, raised at test_poller_handling.py:")
     assert "secret-token" not in said
-    assert described(FileNotFoundError(2, "No such file", "/secret")) == "FileNotFoundError: No such file"
+    assert describe_error(FileNotFoundError(2, "No such file", "/secret")) == "FileNotFoundError: No such file"

@@ -14,7 +14,7 @@ from mailslot.service.poller import poll_once
 from mailslot.slots.connector import Connector
 from mailslot.slots.records import Records
 from mailslot.spool.spool import Spool
-from service.maildrop import RECORD, Keeper, mail
+from service.maildrop import RECORD, RecordingPipeline, mail
 
 if TYPE_CHECKING:
     import ssl
@@ -53,8 +53,8 @@ def set_up(
 
 @asynccontextmanager
 async def opened(records: Records) -> AsyncIterator[Device]:
-    async with Spool(records.home) as spool, Connector(records) as accesses:
-        yield Device(records, accesses, spool)
+    async with Spool(records.home) as spool, Connector(records) as connector:
+        yield Device(records, connector, spool)
 
 
 @pytest.mark.parametrize("security", ["tls", "starttls"])
@@ -76,7 +76,7 @@ async def test_the_journey_of_a_mail(
         while len(dovecot.messages(ALICE)) < 2:  # noqa: ASYNC110 - it is another process
             await anyio.sleep(0.02)
     there = dovecot.messages(ALICE)
-    keeper = Keeper()
+    keeper = RecordingPipeline()
     async with opened(set_up(tmp_path, dovecot, provider, ca, security)) as device:
         report = await poll_once(device, RECORD, keeper)
         assert (report.ok, report.fetched, report.deleted) == (True, 2, 2), report.sentence
@@ -91,7 +91,7 @@ async def test_many_mails_in_batches(tmp_path: Path, dovecot: Dovecot, provider:
     dovecot.empty(ALICE)
     for number in range(50):
         dovecot.deliver(ALICE, mail(f"mail {number}"))
-    keeper = Keeper()
+    keeper = RecordingPipeline()
     async with opened(set_up(tmp_path, dovecot, provider, ca, "tls")) as device:
         report = await poll_once(device, RECORD, keeper)
         assert (report.fetched, report.deleted, report.left) == (50, 50, 0)
@@ -104,7 +104,7 @@ async def test_new_mail_alone_and_mail_that_is_kept(
 ) -> None:
     dovecot.empty(ALICE)
     dovecot.deliver(ALICE, mail("old"))
-    keeper = Keeper()
+    keeper = RecordingPipeline()
     async with opened(set_up(tmp_path, dovecot, provider, ca, "tls", first_poll="new", after_fetch="keep")) as device:
         assert (await poll_once(device, RECORD, keeper)).passed_over == 1
         dovecot.deliver(ALICE, mail("new"))

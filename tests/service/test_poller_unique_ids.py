@@ -1,4 +1,4 @@
-"""Unique-ids that are missing, borne by several or given anew; and servers that do not want to be asked often."""
+"""Unique-ids that are missing, repeated or renumbered; and servers with a login delay."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ async def test_no_unique_ids_at_all(tmp_path: Path) -> None:
 
 async def test_too_large_and_without_a_unique_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ledger cannot note it, and the listing does not tell its size: it is fetched once a poll, not for ever."""
-    monkeypatch.setattr(poller, "MOST_MAIL_OCTETS", 50_000)
+    monkeypatch.setattr(poller, "MAX_MAIL_OCTETS", 50_000)
     async with postbox(tmp_path) as box:
         box.add("one")
         box.add("endless", size=200_000)
@@ -228,7 +228,7 @@ known = st.dictionaries(
 def test_a_plan_deletes_only_what_is_safe(
     listed: list[Entry], ledger: dict[str, Known], deletes: bool, again: bool
 ) -> None:
-    plan = plan_poll(listed, ledger, deletes=deletes, most=2000, again=again)
+    plan = plan_poll(listed, ledger, deletes=deletes, max_octets=2000, retry_set_aside=again)
     wanted = [entry.number for group in plan.wanted for entry in group]
     parts = [*wanted, *(entry.number for part in (plan.safe, plan.refused, plan.passed_over) for entry in part)]
     assert len(parts) == len(set(parts))

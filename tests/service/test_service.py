@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from mailslot.service.log import JsonLines, PlainLines, set_up
+from mailslot.service.log import JsonLines, PlainLines, set_up_logging
 from mailslot.service.service import Service
 from mailslot.service.systemd import ServiceManager
 from mailslot.spool.errors import SpoolError
-from service.maildrop import Keeper
+from service.maildrop import RecordingPipeline
 from service.outbox import FastClocks, opened, outbox
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ async def test_a_task_that_fails_takes_no_other_down(tmp_path: Path, caplog: pyt
         device = box.device
         job = await box.accept()
         stop = anyio.Event()
-        service = Service(device, [], ServiceManager(), more=[("failing", failing)], worker=box.worker)
+        service = Service(device, [], ServiceManager(), extra_tasks=[("failing", failing)], worker=box.worker)
         await run(service, stop)
         pauses = [later - sooner for sooner, later in pairwise(began)]
         assert all(pause > least - 0.01 for pause, least in zip(pauses, (1, 2, 4, 8), strict=True))
@@ -58,7 +58,7 @@ async def test_a_task_that_fails_takes_no_other_down(tmp_path: Path, caplog: pyt
         assert "hunter2" not in caplog.text
 
 
-class Working(Keeper):
+class WorkingPipeline(RecordingPipeline):
     """A pipeline with work beside its mail, which fails once."""
 
     def __init__(self, stop: anyio.Event) -> None:
@@ -79,7 +79,7 @@ async def test_a_pipeline_works_and_one_that_polls_what_is_no_pop_record_is_told
 ) -> None:
     async with outbox(tmp_path, FastClocks(100)) as (box, _):
         stop = anyio.Event()
-        pipeline = Working(stop)
+        pipeline = WorkingPipeline(stop)
         await run(Service(box.device, [pipeline], ServiceManager(), worker=box.worker), stop)
         assert pipeline.runs == 2
         assert "wants to poll smtp, which is no POP record" in caplog.text
@@ -113,7 +113,7 @@ def heard(manager: socket.socket) -> list[str]:
 
 
 def test_what_the_service_manager_is_told(manager: socket.socket) -> None:
-    told = ServiceManager.of({"NOTIFY_SOCKET": f"@mailslot-test-manager-{os.getpid()}"}, 7)
+    told = ServiceManager.from_environment({"NOTIFY_SOCKET": f"@mailslot-test-manager-{os.getpid()}"}, 7)
     told.ready()
     told.status("1 job waits")
     told.status("1 job waits")
@@ -133,7 +133,7 @@ async def test_the_watchdog_is_told_twice_in_its_period(
     if process is not None:
         environment["WATCHDOG_PID"] = process
     with anyio.move_on_after(0.2) as scope:
-        await ServiceManager.of(environment, 7).keep_watchdog()
+        await ServiceManager.from_environment(environment, 7).keep_watchdog()
     assert scope.cancelled_caught is kept
     assert (len(heard(manager)) > 3) is kept
 
@@ -198,7 +198,7 @@ def test_set_up_writes_ours_and_of_others_what_is_amiss(tmp_path: Path) -> None:
     log = tmp_path / "log"
     try:
         with log.open("w") as stream:
-            handler = set_up(stream, plain=False)
+            handler = set_up_logging(stream, plain=False)
             logging.getLogger("mailslot.x").info("ours")
             logging.getLogger("httpx2").info("POST https://example.com/?code=secret")
             logging.getLogger("httpx2").warning("amiss")

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from service.outbox import Outbox
+    from service.outbox import SendingDevice
 
-    Office = Callable[..., AbstractAsyncContextManager[tuple[Outbox, Sandbox]]]
+    Office = Callable[..., AbstractAsyncContextManager[tuple[SendingDevice, Sandbox]]]
 
 pytestmark = pytest.mark.virtual_time
 

@@ -1,4 +1,4 @@
-"""What the keys of the settings say of themselves in JSON Schema, for those who send JSON."""
+"""The JSON Schemas of settings keys."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEXT = {"type": "string", "minLength": 1, "maxLength": 1000}
         (KEYS["scopes"], {"type": "array", "items": TEXT, "minItems": 1}),
         (Key("", keys.flag), {"type": "boolean"}),
         (
-            Key("", keys.list_of(keys.one_of("a", "b"), most=3)),
+            Key("", keys.list_of(keys.one_of("a", "b"), max_items=3)),
             {"type": "array", "items": {"enum": ["a", "b"]}, "minItems": 1, "maxItems": 3},
         ),
         # Of a plugin's own way to read, its default tells something.
@@ -38,7 +38,7 @@ def test_schemas(key: Key, expected: dict[str, Any]) -> None:
 
 
 def test_what_a_schema_bounds_is_bound() -> None:
-    known = {"list": Key("at most two", keys.list_of(keys.text, most=2))}
+    known = {"list": Key("at most two", keys.list_of(keys.text, max_items=2))}
     assert parse_value(known, "list", ["a", "b", "a"]) == ("a", "b")
     with pytest.raises(InputError, match="at most two"):
         parse_value(known, "list", "a b c")

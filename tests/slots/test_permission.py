@@ -1,4 +1,4 @@
-"""Who may set what: every key of every table has decided, and a new one has to be put here."""
+"""Who may set which key: each key of each table has a decision, and a new one has to be added here."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import pytest
 
 from mailslot.errors import InputError
 from mailslot.slots import keys
-from mailslot.slots.keys import Key, SetBy, parse_value
-from mailslot.slots.permission import NotPermittedError, check_permission, least, needed
+from mailslot.slots.keys import Key, SetterRole, parse_value
+from mailslot.slots.permission import NotPermittedError, check_permission, least_role, required_role
 from mailslot.slots.section import find_section, section_names
 from mailslot.slots.settings import KEYS
 
 ANYBODY = {
     # Where mail and tokens come from and go to: the business of whoever looks after devices. What is kept for one
-    # place never goes to another (`mailslot.slots.destinations`).
+    # place never goes to another (`mailslot.slots.secret_destinations`).
     "record": "server secondary_server port security timeout sender_name sender_address authentication account "
     "provider client_id tenant flow check_interval after_fetch first_poll submitter maildrop maildrop_options pop_slot "
     "issuer authorization_endpoint token_endpoint device_authorization_endpoint revocation_endpoint scopes "
@@ -60,7 +60,7 @@ def test_every_key_has_decided() -> None:
         groups = {"api_key": ANYBODY, "administrator": ADMINISTRATOR, "local": LOCAL, "value": BY_VALUE}
         decided = {key: group for group, names in groups.items() for key in names.get(table, "").split()}
         recipients = {key: "api_key" for key in known if key.startswith("recipients")}
-        found = {key: "value" if callable(each.set_by) else least(each) for key, each in known.items()}
+        found = {key: "value" if callable(each.set_by) else least_role(each) for key, each in known.items()}
         assert found == decided | recipients, table
 
 
@@ -90,7 +90,7 @@ def test_every_key_has_decided() -> None:
         ("device", "name", "command lp", "api_key"),
     ],
 )
-def test_who_may_set_a_value(section: str, key: str, value: object, expected: SetBy) -> None:
+def test_who_may_set_a_value(section: str, key: str, value: object, expected: SetterRole) -> None:
     found = find_section(section)
     assert found is not None
     before: dict[str, Any] = {
@@ -100,7 +100,7 @@ def test_who_may_set_a_value(section: str, key: str, value: object, expected: Se
         "certificate": "/a.pem",
         "folder": "/srv/scans",
     }
-    assert needed(found.keys[key], parse_value(found.keys, key, value), before.get(key)) == expected
+    assert required_role(found.keys[key], parse_value(found.keys, key, value), before.get(key)) == expected
 
 
 def test_the_path_of_a_plugin_is_local_by_itself() -> None:

@@ -11,7 +11,7 @@ from mailslot import registry
 from mailslot.slots.keys import Key, flag, list_of, number, text
 from mailslot.slots.section import DEVICE, Section, find_section, section_names
 from mailslot.slots.settings_document import SettingsFileError
-from mailslot.slots.toml_file import SettingsFile
+from mailslot.slots.settings_file import SettingsFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,8 +12,8 @@ import pytest
 from mailslot import InputError, Security
 from mailslot.slots.records import Records
 from mailslot.slots.settings import KEYS, Settings
+from mailslot.slots.settings_file import SettingsFile
 from mailslot.slots.slot import PROTOCOLS, SLOTS, find_slot, slots_of
-from mailslot.slots.toml_file import SettingsFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,4 +144,4 @@ def test_every_setting_says_what_is_allowed() -> None:
 async def test_tokens_from_elsewhere_are_not_missed(tmp_path: Path) -> None:
     records = Records(tmp_path)
     settings = replace(Settings(), authentication="oauth2", token_source="file /run/token")
-    assert await records.tokens.state("smtp", settings, 0.0) == ("Not Retrieved", None)
+    assert await records.tokens.status("smtp", settings, 0.0) == ("Not Retrieved", None)

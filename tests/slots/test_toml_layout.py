@@ -1,4 +1,4 @@
-"""Where the keys of a TOML document stand, however it is written."""
+"""The lines of the keys of a TOML document, however it is written."""
 
 from __future__ import annotations
 

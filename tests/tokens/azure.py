@@ -1,4 +1,4 @@
-"""What MSAL asks for tokens: what Azure offers on a machine, played, and the sandbox as Entra, with TLS."""
+"""What MSAL asks for tokens: a simulated Azure machine, and the sandbox as Entra, with TLS."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ARC_KEY = "arc-challenge-key-0123456789"
 
 
 @dataclass
-class Machine:
+class AzureMachine:
     """What Azure offers on a machine, in the words of Microsoft's documents.
 
     The virtual machine: "How to use managed identities for Azure resources on an Azure VM to acquire an access token".
@@ -138,8 +138,8 @@ class Machine:
 
 
 @asynccontextmanager
-async def run_machine() -> AsyncIterator[Machine]:
-    machine = Machine()
+async def run_machine() -> AsyncIterator[AzureMachine]:
+    machine = AzureMachine()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         machine.address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with answering(machine.app, SocketConfig(listener, 0.1)):
@@ -150,7 +150,7 @@ async def run_machine() -> AsyncIterator[Machine]:
 
 
 @dataclass
-class Entra:
+class EntraServer:
     """The sandbox's token service under addresses as Entra's, with TLS.
 
     Attributes:
@@ -184,7 +184,7 @@ class Entra:
         )
 
 
-class _AsEntra(TokenService):
+class _EntraTokenService(TokenService):
     """Says nothing of scopes, as Entra to an application (entra-docs v2-oauth2-client-creds-grant-flow.md)."""
 
     def _answer(self, issued: Issued) -> JSONResponse:
@@ -201,11 +201,11 @@ class _WithTls(SocketConfig):
 
 
 @asynccontextmanager
-async def run_entra(folder: Path, ca: trustme.CA, certificate: trustme.LeafCert) -> AsyncIterator[Entra]:
+async def run_entra(folder: Path, ca: trustme.CA, certificate: trustme.LeafCert) -> AsyncIterator[EntraServer]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         issuer = f"https://localhost:{listener.getsockname()[1]}/contoso/oauth2/v2.0"
         provider = Provider(issuer, {"mail"})
-        entra = Entra(f"{issuer}/token", provider, _AsEntra(provider), folder / "ca.pem")
+        entra = EntraServer(f"{issuer}/token", provider, _EntraTokenService(provider), folder / "ca.pem")
         ca.cert_pem.write_to_path(str(entra.ca_file))
         certificate.private_key_and_cert_chain_pem.write_to_path(str(folder / "server.pem"))
         settings = _WithTls(listener, 0.1)

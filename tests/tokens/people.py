@@ -1,4 +1,4 @@
-"""Who signs in: nobody, somebody who does as a test says, and Chromium."""
+"""People who sign in: nobody, somebody who does what a test says, and Chromium."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
     from lab.browser import Browser
-    from mailslot.oauth.flow import DeviceCode
+    from mailslot.oauth.flow import UserCode
 
 USER = "scanner@example.com"
 
@@ -28,13 +28,13 @@ class Nobody:
     async def show_address(self, address: str) -> None:
         raise AssertionError(address)
 
-    async def show_code(self, code: DeviceCode) -> None:
+    async def show_code(self, code: UserCode) -> None:
         raise AssertionError(code)
 
     async def ask_pasted_address(self, address: str) -> str:
         raise AssertionError(address)
 
-    async def progress(self, text: str) -> None:
+    async def show_message(self, text: str) -> None:
         self.told.append(text)
 
 
@@ -71,7 +71,7 @@ class InChromium(Nobody):
     user: str = "alice"
     agrees: bool = True
     pages: list[str] = field(default_factory=list)
-    shown: list[DeviceCode] = field(default_factory=list)
+    shown: list[UserCode] = field(default_factory=list)
 
     async def show_address(self, address: str) -> None:
         def act(page: Page) -> str:
@@ -92,7 +92,7 @@ class InChromium(Nobody):
 
         return await self.browser.visit(act)
 
-    async def show_code(self, code: DeviceCode) -> None:
+    async def show_code(self, code: UserCode) -> None:
         def act(page: Page) -> str:
             page.goto(code.verification_uri)
             page.fill("input[name=user_code]", code.user_code)
@@ -138,7 +138,7 @@ async def sign_in(address: str, user: str = USER, decision: str = "allow", **for
     return response.headers["location"]
 
 
-async def enter_code(code: DeviceCode, user: str = USER, decision: str = "allow") -> None:
+async def enter_code(code: UserCode, user: str = USER, decision: str = "allow") -> None:
     """Enter a device's code at the sandbox's page."""
     async with httpx2.AsyncClient(trust_env=False) as browser:
         page = await browser.get(code.verification_uri, params={"user_code": code.user_code.lower()})

@@ -1,4 +1,4 @@
-"""Applications that sign in by themselves: with a secret, a certificate, or a service account's key."""
+"""Applications that sign in themselves: with a secret, a certificate, or a service account's key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lab.key_pair import KeyPair, make_key_pair
 from mailslot import InputError
-from mailslot.oauth.client import Certificate
+from mailslot.oauth.client import ClientCertificate
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_errors import Remedy, TokenServiceError
@@ -56,7 +56,7 @@ def app(sandbox: Sandbox, panel: OAuthClient) -> OAuthClient:
 @pytest.fixture
 def certified(sandbox: Sandbox, panel: OAuthClient, key_pair: KeyPair) -> OAuthClient:
     sandbox.provider.register("certified", mailboxes=[USER], key=public(key_pair))
-    certificate = Certificate(Secret(key_pair.key), key_pair.certificate)
+    certificate = ClientCertificate(Secret(key_pair.key), key_pair.certificate)
     return replace(panel, client_id="certified", certificate=certificate, scopes=("mail.send",))
 
 
@@ -135,10 +135,10 @@ async def test_with_a_certificate(
 
 async def test_with_somebody_elses_certificate(sandbox: Sandbox, certified: OAuthClient, http: TokenHttp) -> None:
     other = make_key_pair("other")
-    client = replace(certified, certificate=Certificate(Secret(other.key), other.certificate))
+    client = replace(certified, certificate=ClientCertificate(Secret(other.key), other.certificate))
     with pytest.raises(TokenServiceError) as refused:
         await AppFlow().obtain(client, http, Nobody())
-    assert (refused.value.cause, refused.value.kind) == ("app_secret_invalid", Remedy.CONFIGURATION)
+    assert (refused.value.cause, refused.value.remedy) == ("app_secret_invalid", Remedy.CONFIGURATION)
     assert not sandbox.token_service.assertions.claims
 
 
@@ -200,7 +200,7 @@ async def test_the_key_file_never_leaves(robot: OAuthClient) -> None:
 async def test_a_service_account_for_a_mailbox_that_is_not_delegated(robot: OAuthClient, http: TokenHttp) -> None:
     with pytest.raises(TokenServiceError) as refused:
         await ServiceAccountFlow().obtain(replace(robot, account="boss@example.com"), http, Nobody())
-    assert (refused.value.cause, refused.value.kind) == ("consent_missing", Remedy.CONFIGURATION)
+    assert (refused.value.cause, refused.value.remedy) == ("consent_missing", Remedy.CONFIGURATION)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ async def test_refusals(
     sandbox.token_service.faults.append(WebFault("token", act=False, answer=said))
     with pytest.raises(TokenServiceError) as refused:
         await AppFlow().obtain(app, http, Nobody())
-    assert (refused.value.cause, refused.value.kind) == (cause, kind)
+    assert (refused.value.cause, refused.value.remedy) == (cause, kind)
 
 
 async def test_where_it_is_not_allowed(app: OAuthClient, http: TokenHttp) -> None:

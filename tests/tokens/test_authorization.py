@@ -1,4 +1,4 @@
-"""One attempt at the authorization code grant: what is asked, and which answers are believed."""
+"""One attempt at the authorization code grant: its request, and which responses are believed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from mailslot import InputError, TokenError
-from mailslot.oauth.claims import members_of
+from mailslot.oauth.claims import decode_claims
 from mailslot.oauth.client import OAuthClient
 from mailslot.oauth.presets import preset
 from mailslot.oauth.providers import Endpoints, Provider
 from mailslot.oauth.token_errors import TokenServiceError
 from mailslot_plugins.sandbox import WebFault
-from mailslot_plugins.tokens.authorization import Attempt, parse_parameters
+from mailslot_plugins.tokens.authorization import AuthorizationAttempt, parse_parameters
 from tokens.people import USER, sign_in
 
 if TYPE_CHECKING:
@@ -37,13 +37,13 @@ CLIENT = OAuthClient(Provider("custom", "Example", ENDPOINTS), "panel", USER, ("
 HERE = "http://127.0.0.1:50000"
 
 
-def asked(attempt: Attempt) -> dict[str, str]:
-    return {name: value for name, [value] in parse_qs(urlsplit(attempt.address).query, strict_parsing=True).items()}
+def asked(attempt: AuthorizationAttempt) -> dict[str, str]:
+    return {name: value for name, [value] in parse_qs(urlsplit(attempt.url).query, strict_parsing=True).items()}
 
 
 def test_the_address() -> None:
-    attempt = Attempt(CLIENT, HERE)
-    assert attempt.address.startswith(f"{ISSUER}/authorize?keep=this&")
+    attempt = AuthorizationAttempt(CLIENT, HERE)
+    assert attempt.url.startswith(f"{ISSUER}/authorize?keep=this&")
     parameters = asked(attempt)
     assert len(parameters.pop("state")) >= 43
     assert len(parameters.pop("nonce")) >= 43
@@ -59,44 +59,51 @@ def test_the_address() -> None:
         "login_hint": USER,
         "prompt": "consent",
     }
-    assert attempt.address == attempt.address
+    assert attempt.url == attempt.url
 
 
 def test_everything_is_fresh_in_each_attempt() -> None:
-    first, second = asked(Attempt(CLIENT, HERE)), asked(Attempt(CLIENT, HERE))
+    first, second = asked(AuthorizationAttempt(CLIENT, HERE)), asked(AuthorizationAttempt(CLIENT, HERE))
     assert not any(first[name] == second[name] for name in ("state", "nonce", "code_challenge"))
 
 
 def test_no_nonce_without_openid_and_no_consent_without_need() -> None:
-    parameters = asked(Attempt(replace(CLIENT, scopes=("mail.send",)), HERE))
+    parameters = asked(AuthorizationAttempt(replace(CLIENT, scopes=("mail.send",)), HERE))
     assert "nonce" not in parameters
     assert "prompt" not in parameters
 
 
 def test_google_gets_what_it_wants_and_microsoft_no_prompt_of_ours() -> None:
     google = preset("google")
-    parameters = asked(Attempt(replace(CLIENT, provider=google, scopes=google.scopes("pop")), HERE))
+    parameters = asked(AuthorizationAttempt(replace(CLIENT, provider=google, scopes=google.scopes("pop")), HERE))
     assert parameters["access_type"] == "offline"
     assert parameters["prompt"] == "consent"
     microsoft = preset("microsoft365").at_tenant(None)
-    attempt = Attempt(replace(CLIENT, provider=microsoft, scopes=microsoft.scopes("smtp")), HERE)
-    assert attempt.address.startswith("https://login.microsoftonline.com/organizations/")
+    attempt = AuthorizationAttempt(replace(CLIENT, provider=microsoft, scopes=microsoft.scopes("smtp")), HERE)
+    assert attempt.url.startswith("https://login.microsoftonline.com/organizations/")
     assert asked(attempt).get("prompt") != "consent"  # it would ask users for what an administrator has allowed
 
 
 def test_no_authorization_endpoint() -> None:
     provider = replace(CLIENT.provider, endpoints=Endpoints(token=f"{ISSUER}/token"))
     with pytest.raises(InputError, match="no authorization endpoint"):
-        Attempt(replace(CLIENT, provider=provider), HERE)
+        AuthorizationAttempt(replace(CLIENT, provider=provider), HERE)
 
 
 def test_state() -> None:
-    attempt = Attempt(CLIENT, HERE)
+    attempt = AuthorizationAttempt(CLIENT, HERE)
     state = asked(attempt)["state"]
-    assert attempt.is_answered_by({"state": state})
-    for other in ("", state[:-1], state.swapcase(), f"{state} ", "ü", asked(Attempt(CLIENT, HERE))["state"]):
-        assert not attempt.is_answered_by({"state": other})
-    assert not attempt.is_answered_by({})
+    assert attempt.matches({"state": state})
+    for other in (
+        "",
+        state[:-1],
+        state.swapcase(),
+        f"{state} ",
+        "ü",
+        asked(AuthorizationAttempt(CLIENT, HERE))["state"],
+    ):
+        assert not attempt.matches({"state": other})
+    assert not attempt.matches({})
 
 
 @pytest.mark.parametrize(
@@ -117,7 +124,7 @@ def test_the_issuer_is_compared_exactly(
     known: str | None, always: bool, iss: str | None, believed: bool, answer: dict[str, str]
 ) -> None:
     endpoints = replace(ENDPOINTS, issuer=known, names_issuer=always)
-    attempt = Attempt(replace(CLIENT, provider=replace(CLIENT.provider, endpoints=endpoints)), HERE)
+    attempt = AuthorizationAttempt(replace(CLIENT, provider=replace(CLIENT.provider, endpoints=endpoints)), HERE)
     parameters = answer | ({} if iss is None else {"iss": iss})
     if believed and "code" in answer:
         assert attempt.code(parameters) == "c"
@@ -146,7 +153,7 @@ def test_the_issuer_is_compared_exactly(
 )
 def test_answers_without_a_code(parameters: dict[str, str], cause: str) -> None:
     with pytest.raises(TokenError) as refused:
-        Attempt(CLIENT, HERE).code({**parameters, "iss": ISSUER})
+        AuthorizationAttempt(CLIENT, HERE).code({**parameters, "iss": ISSUER})
     assert refused.value.cause == cause
     assert "\x1b" not in f"{refused.value} {refused.value.detail}"
 
@@ -157,10 +164,10 @@ def test_no_parameter_comes_twice() -> None:
 
 
 async def test_the_verifier_belongs_to_the_attempt(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
-    first, second = Attempt(panel, HERE), Attempt(panel, HERE)
-    parameters = parse_parameters(urlsplit(await sign_in(first.address)).query)
+    first, second = AuthorizationAttempt(panel, HERE), AuthorizationAttempt(panel, HERE)
+    parameters = parse_parameters(urlsplit(await sign_in(first.url)).query)
     assert parameters
-    assert first.is_answered_by(parameters)
+    assert first.matches(parameters)
     code = first.code(parameters)
     with pytest.raises(TokenServiceError) as refused:
         await second.redeem(code, http)
@@ -177,8 +184,8 @@ async def test_an_id_token_without_our_nonce(
     sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, id_token: str
 ) -> None:
     sandbox.token_service.faults.append(WebFault("token", alter=lambda answer: {**answer, "id_token": id_token}))
-    attempt = Attempt(panel, HERE)
-    parameters = parse_parameters(urlsplit(await sign_in(attempt.address)).query)
+    attempt = AuthorizationAttempt(panel, HERE)
+    parameters = parse_parameters(urlsplit(await sign_in(attempt.url)).query)
     assert parameters
     if not id_token:
         assert (await attempt.redeem(attempt.code(parameters), http)).id_token is None
@@ -209,14 +216,14 @@ async def test_an_id_token_of_another_sign_in_or_client(
 ) -> None:
     def alter(answer: dict[str, object]) -> dict[str, object]:
         head, _, signature = str(answer["id_token"]).split(".")
-        members = {**(members_of(str(answer["id_token"])) or {}), **changed}
+        members = {**(decode_claims(str(answer["id_token"])) or {}), **changed}
         kept = {name: value for name, value in members.items() if value is not None}
         payload = base64.urlsafe_b64encode(json.dumps(kept).encode()).decode().rstrip("=")
         return {**answer, "id_token": f"{head}.{payload}.{signature}"}
 
     sandbox.token_service.faults.append(WebFault("token", alter=alter))
-    attempt = Attempt(panel, HERE)
-    parameters = parse_parameters(urlsplit(await sign_in(attempt.address)).query)
+    attempt = AuthorizationAttempt(panel, HERE)
+    parameters = parse_parameters(urlsplit(await sign_in(attempt.url)).query)
     assert parameters
     with contextlib.nullcontext() if is_ours else pytest.raises(TokenError, match="another sign-in"):
         await attempt.redeem(attempt.code(parameters), http)

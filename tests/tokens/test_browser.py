@@ -1,4 +1,4 @@
-"""The browser flow at the sandbox: one answer is let in, and nothing else disturbs or outlives the wait."""
+"""The browser flow at the sandbox: one redirect is accepted, and nothing else disturbs or outlives the wait."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def test_a_port_that_is_set(panel: OAuthClient, http: TokenHttp) -> None:
         assert (await FLOW.obtain(replace(panel, redirect_port=port), http, Somebody(act=act))).access_token
 
 
-async def test_what_else_knocks_changes_nothing(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_other_requests_change_nothing(panel: OAuthClient, http: TokenHttp) -> None:
     answers: list[bytes] = []
 
     async def act(address: str) -> None:
@@ -185,7 +185,7 @@ async def test_nobody_comes(panel: OAuthClient, http: TokenHttp) -> None:
 
     person = Somebody(act=act)
     with pytest.raises(TokenError, match="Nobody finished the sign-in") as refused:
-        await BrowserFlow(within=0.1).obtain(panel, http, person)
+        await BrowserFlow(timeout=0.1).obtain(panel, http, person)
     assert refused.value.cause == "token_not_retrieved"
     assert await refuses_connections(query(person.addresses[0])["redirect_uri"])
 
@@ -208,7 +208,7 @@ async def test_connections_that_nobody_uses(
     panel: OAuthClient, http: TokenHttp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many are open, each has its time, and then it is another's turn."""
-    monkeypatch.setattr(loopback, "_PATIENCE", 0.1)
+    monkeypatch.setattr(loopback, "_CONNECTION_TIMEOUT", 0.1)
 
     async def act(address: str) -> None:
         there = await sign_in(address)
@@ -223,7 +223,7 @@ async def test_connections_that_nobody_uses(
         assert (await FLOW.obtain(panel, http, Somebody(act=act))).access_token
 
 
-async def test_cancellation_closes_the_door(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_cancellation_closes_the_listener(panel: OAuthClient, http: TokenHttp) -> None:
     shown = anyio.Event()
 
     async def act(address: str) -> None:

@@ -18,7 +18,7 @@ from mailslot.oauth.discovery import complete_provider
 from mailslot.oauth.grant_source import GrantSource
 from mailslot.oauth.providers import custom_provider
 from mailslot.sasl.credentials import AccessToken, StaticToken
-from mailslot.slots.direct_token_source import direct_source
+from mailslot.slots.direct_token_source import direct_token_source
 from mailslot.slots.records import Records
 from mailslot.slots.token_sources import UnavailableTokenSource
 from mailslot.wire.secret import Secret
@@ -27,15 +27,15 @@ from mailslot_plugins.conformance.token_source import TokenSourceSuite
 from mailslot_plugins.tokens.app import AppFlow
 from mailslot_plugins.tokens.device import DeviceFlow
 from mailslot_plugins.tokens.msal import MsalToken
-from mailslot_plugins.tokens.msal_credentials import ManagedIdentity
-from tokens.azure import RESOURCE, Machine, run_machine
+from mailslot_plugins.tokens.msal_credentials import ManagedIdentityCredential
+from tokens.azure import RESOURCE, AzureMachine, run_machine
 from tokens.people import USER, Nobody, enter_code
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
-    from mailslot.oauth.flow import DeviceCode, Flow
+    from mailslot.oauth.flow import Flow, UserCode
     from mailslot.oauth.http import TokenHttp
     from mailslot.sasl.credentials import TokenSource
     from mailslot_plugins.sandbox import Sandbox
@@ -49,7 +49,7 @@ def in_settings(home: Path, token_source: str, **secrets: str) -> TokenSource:
     records = Records(home)
     values = {"authentication": "oauth2", "account": USER, "token_source": token_source}
     records.change("smtp", values, {name: Secret(value) for name, value in secrets.items()})
-    source = direct_source(records.vault, "smtp", records.settings.load()["smtp"])
+    source = direct_token_source(records.vault, "smtp", records.settings.load()["smtp"])
     assert source is not None
     return source
 
@@ -120,30 +120,30 @@ class TestCommand(TokenSourceSuite):
 
 class TestMsal(TokenSourceSuite):
     @pytest.fixture
-    async def machine(self, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Machine]:
+    async def machine(self, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AzureMachine]:
         async with run_machine() as running:
             monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", running.address)
             yield running
 
     @pytest.fixture
-    def source(self, machine: Machine) -> TokenSource:
+    def source(self, machine: AzureMachine) -> TokenSource:
         client = OAuthClient(
             custom_provider(token_endpoint="https://a.example/token"), "", USER, (f"{RESOURCE}/.default",)
         )
-        return MsalToken(partial(ManagedIdentity, client, ""))
+        return MsalToken(partial(ManagedIdentityCredential, client, ""))
 
     @pytest.fixture
-    def broken(self, source: TokenSource, machine: Machine) -> TokenSource:
+    def broken(self, source: TokenSource, machine: AzureMachine) -> TokenSource:
         machine.answers = [(400, {"error": "invalid_request", "error_description": "Identity not found"})]
         return source
 
     @pytest.fixture
-    def slow(self, source: TokenSource, machine: Machine) -> TokenSource:
+    def slow(self, source: TokenSource, machine: AzureMachine) -> TokenSource:
         machine.silent = True
         return source
 
 
-class Memory:
+class MemoryStore:
     """A grant's place in memory."""
 
     def __init__(self) -> None:
@@ -174,13 +174,13 @@ async def app(sandbox: Sandbox, http: TokenHttp) -> OAuthClient:
 class TestGrantSource(TokenSourceSuite):
     @pytest.fixture
     async def source(self, app: OAuthClient, http: TokenHttp) -> TokenSource:
-        source = GrantSource("smtp", Memory(), AppFlow(), app, http)
+        source = GrantSource("smtp", MemoryStore(), AppFlow(), app, http)
         await source.obtain(Nobody())
         return source
 
     @pytest.fixture
     def broken(self, app: OAuthClient, http: TokenHttp) -> TokenSource:
-        return GrantSource("smtp", Memory(), AppFlow(), app, http)
+        return GrantSource("smtp", MemoryStore(), AppFlow(), app, http)
 
     @pytest.fixture
     def secrets(self) -> Sequence[str]:
@@ -205,8 +205,8 @@ class TestAppFlow(FlowSuite):
         return (SECRET,)
 
 
-class WithACode(Nobody):
-    async def show_code(self, code: DeviceCode) -> None:
+class EntersCode(Nobody):
+    async def show_code(self, code: UserCode) -> None:
         await enter_code(code)
 
 
@@ -225,11 +225,11 @@ class TestDeviceFlow(FlowSuite):
         return replace(panel, client_id="stranger")
 
     @pytest.fixture
-    def person(self) -> WithACode:
-        return WithACode()
+    def person(self) -> EntersCode:
+        return EntersCode()
 
 
-class Bad:
+class FaultySource:
     """What a stranger may have made of a token source."""
 
     def __init__(self, fault: str) -> None:
@@ -268,27 +268,27 @@ class Bad:
 suite = TokenSourceSuite()
 
 
-async def gives(bad: Bad, _: object) -> None:
+async def gives(bad: FaultySource, _: object) -> None:
     await suite.test_it_gives_a_token_that_is_valid_now(bad)
 
 
-async def renews(bad: Bad, _: object) -> None:
+async def renews(bad: FaultySource, _: object) -> None:
     await suite.test_a_token_that_was_refused(bad)
 
 
-async def waits(bad: Bad, _: object) -> None:
+async def waits(bad: FaultySource, _: object) -> None:
     await suite.test_waiting_holds_up_nobody_and_can_be_cancelled(bad)
 
 
-async def hides(bad: Bad, caplog: pytest.LogCaptureFixture) -> None:
+async def hides(bad: FaultySource, caplog: pytest.LogCaptureFixture) -> None:
     await suite.test_no_secret_is_shown(bad, (), caplog)
 
 
-async def fails(bad: Bad, caplog: pytest.LogCaptureFixture) -> None:
+async def fails(bad: FaultySource, caplog: pytest.LogCaptureFixture) -> None:
     await suite.test_there_is_no_token(bad, ("ya29.number-0001",), caplog)
 
 
-async def forgets(bad: Bad, _: object) -> None:
+async def forgets(bad: FaultySource, _: object) -> None:
     await suite.test_forgetting(bad)
 
 
@@ -313,4 +313,4 @@ async def test_a_bad_source_is_found_out(
     fault: str, test: Callable[..., Awaitable[None]], found: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(found):
-        await test(Bad(fault), caplog)
+        await test(FaultySource(fault), caplog)

@@ -19,7 +19,7 @@ from tokens.people import USER, Nobody, enter_code, until
 
 if TYPE_CHECKING:
     from mailslot.oauth.client import OAuthClient
-    from mailslot.oauth.flow import DeviceCode
+    from mailslot.oauth.flow import UserCode
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
     from mailslot_plugins.sandbox import Sandbox
@@ -30,17 +30,17 @@ TOKEN = "token urn:ietf:params:oauth:grant-type:device_code"
 
 
 @dataclass
-class AtTheDoor(Nobody):
+class KeepsCode(Nobody):
     """Keeps the code that is shown, and does nothing with it."""
 
-    shown: list[DeviceCode] = field(default_factory=list)
+    shown: list[UserCode] = field(default_factory=list)
 
-    async def show_code(self, code: DeviceCode) -> None:
+    async def show_code(self, code: UserCode) -> None:
         self.shown.append(code)
 
 
 @dataclass
-class Played:
+class VirtualDeviceFlow:
     """A device flow whose waits take no time; before each question something may happen.
 
     Attributes:
@@ -48,7 +48,7 @@ class Played:
         events: by the number of the wait, from 1.
     """
 
-    person: AtTheDoor = field(default_factory=AtTheDoor)
+    person: KeepsCode = field(default_factory=KeepsCode)
     events: dict[int, Any] = field(default_factory=dict)
     waits: list[float] = field(default_factory=list)
 
@@ -80,7 +80,7 @@ def patient(sandbox: Sandbox) -> Sandbox:
 
 async def test_a_sign_in_in_real_time(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
     sandbox.token_service.sign_ins.interval = 0.05
-    person = AtTheDoor()
+    person = KeepsCode()
     grants: list[Grant] = []
 
     async def obtain() -> None:
@@ -114,7 +114,7 @@ async def test_the_intervals(patient: Sandbox, panel: OAuthClient, http: TokenHt
         WebFault("token", nth=7, act=False, answer=PORTAL),
         WebFault("token", nth=8, act=False, answer=ScriptedResponse(429, {}, {"Retry-After": "77"})),
     ]
-    played = Played()
+    played = VirtualDeviceFlow()
     played.events[9] = played.approve
     assert (await played.obtain(panel, http)).access_token
     assert played.waits == [5, 5, 10, 10, 15, 30, 60, 60, 77]
@@ -124,7 +124,7 @@ async def test_silence_counts_as_no_answer(patient: Sandbox, panel: OAuthClient)
     from mailslot.oauth.http import TokenHttp  # noqa: PLC0415 - one with even less patience
 
     patient.token_service.faults.append(WebFault("token", nth=1, act=False, delay=math.inf))
-    played = Played()
+    played = VirtualDeviceFlow()
     played.events[2] = played.approve
     async with TokenHttp(timeout=0.2, trust_env=False) as http:
         assert (await played.obtain(panel, http)).access_token
@@ -142,7 +142,7 @@ async def test_intervals_as_servers_write_them(
     sandbox.token_service.faults.append(
         WebFault("device_authorization", alter=lambda answer: {**answer, "interval": interval})
     )
-    played = Played()
+    played = VirtualDeviceFlow()
     played.events[1] = played.approve
     await played.obtain(panel, http)
     assert played.waits == [first]
@@ -156,7 +156,7 @@ async def test_lifetimes_as_servers_write_them(
     sandbox.token_service.faults.append(
         WebFault("device_authorization", alter=lambda answer: {**answer, "expires_in": expires_in})
     )
-    played = Played()
+    played = VirtualDeviceFlow()
     played.events[1] = played.approve
     await played.obtain(panel, http)
     assert abs(played.person.shown[0].expires_at - anyio.current_time() - seconds) < 5
@@ -169,7 +169,7 @@ async def test_google_calls_it_verification_url(patient: Sandbox, panel: OAuthCl
         return {**kept, "verification_url": answer["verification_uri"]}
 
     patient.token_service.faults.insert(0, WebFault("device_authorization", alter=as_google))
-    played = Played()
+    played = VirtualDeviceFlow()
     played.events[1] = played.approve
     await played.obtain(panel, http)
     assert played.person.shown[0].verification_uri == f"{patient.issuer}/device"
@@ -181,7 +181,7 @@ async def test_a_complete_address_that_cannot_be_trusted(patient: Sandbox, panel
     patient.token_service.faults.insert(
         0, WebFault("device_authorization", alter=lambda answer: {**answer, "verification_uri_complete": there})
     )
-    played = Played()
+    played = VirtualDeviceFlow()
     played.events[1] = played.approve
     await played.obtain(panel, http)
     assert played.person.shown[0].verification_uri_complete is None
@@ -204,7 +204,7 @@ async def test_answers_without_what_is_needed(
 ) -> None:
     sandbox.token_service.faults.append(WebFault("device_authorization", alter=lambda answer: {**answer, **changed}))
     with pytest.raises(TokenServiceError, match="without a code, or without an address") as refused:
-        await Played().obtain(panel, http)
+        await VirtualDeviceFlow().obtain(panel, http)
     [device] = sandbox.token_service.sign_ins.devices
     assert device.code not in refused.value.detail
 
@@ -225,12 +225,12 @@ async def test_no_code_is_given(
 ) -> None:
     sandbox.token_service.faults.append(WebFault("device_authorization", act=False, answer=answer))
     with pytest.raises(TokenServiceError) as refused:
-        await Played().obtain(panel, http)
+        await VirtualDeviceFlow().obtain(panel, http)
     assert refused.value.cause == cause
 
 
 async def test_declined(patient: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
-    played = Played()
+    played = VirtualDeviceFlow()
     played.events[3] = played.decline
     with pytest.raises(TokenServiceError, match="declined") as refused:
         await played.obtain(panel, http)
@@ -258,7 +258,7 @@ async def test_any_other_error_stops_at_once(
     patient: Sandbox, panel: OAuthClient, http: TokenHttp, error: str, cause: str
 ) -> None:
     patient.token_service.faults.append(WebFault("token", act=False, answer=ScriptedResponse(400, {"error": error})))
-    played = Played()
+    played = VirtualDeviceFlow()
     with pytest.raises(TokenServiceError) as refused:
         await played.obtain(panel, http)
     assert refused.value.cause == cause
@@ -274,7 +274,7 @@ async def test_the_code_expires(sandbox: Sandbox, panel: OAuthClient, http: Toke
         pending = ScriptedResponse(400, {"error": "authorization_pending"})
         sandbox.token_service.faults.append(WebFault("token", act=False, answer=pending))
     with pytest.raises(TokenError) as refused, anyio.fail_after(20):
-        await DeviceFlow().obtain(panel, http, AtTheDoor())
+        await DeviceFlow().obtain(panel, http, KeepsCode())
     assert refused.value.cause == "token_not_retrieved"
     assert "code" in str(refused.value)
 
@@ -287,7 +287,7 @@ async def test_who_is_done_in_the_last_moment_is_not_lost(
         WebFault("device_authorization", alter=lambda answer: {**answer, "expires_in": 7, "interval": 5})
     )
     sandbox.token_service.sign_ins.interval = 0
-    played = Played()
+    played = VirtualDeviceFlow()
     played.events[1] = played.approve
     sandbox.token_service.sign_ins.device_lifetime = 60
     await played.obtain(panel, http)
@@ -295,7 +295,7 @@ async def test_who_is_done_in_the_last_moment_is_not_lost(
 
 
 async def test_cancellation_ends_it(patient: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
-    person = AtTheDoor()
+    person = KeepsCode()
     with anyio.move_on_after(32) as scope:
         await DeviceFlow(interval=10).obtain(panel, http, person)
     assert scope.cancelled_caught
@@ -307,12 +307,12 @@ async def test_cancellation_ends_it(patient: Sandbox, panel: OAuthClient, http: 
 
 async def test_a_confidential_client_proves_itself(patient: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
     patient.provider.register("kiosk", "s3cret")
-    played = Played()
+    played = VirtualDeviceFlow()
     played.events[1] = played.approve
     kiosk = replace(panel, client_id="kiosk", client_secret=Secret("s3cret"))
     assert (await played.obtain(kiosk, http)).access_token
     with pytest.raises(TokenServiceError) as refused:
-        await Played().obtain(replace(kiosk, client_secret=Secret("wrong")), http)
+        await VirtualDeviceFlow().obtain(replace(kiosk, client_secret=Secret("wrong")), http)
     assert refused.value.cause == "app_secret_invalid"
 
 
@@ -322,5 +322,5 @@ async def test_where_it_is_not_allowed(panel: OAuthClient, http: TokenHttp) -> N
     unknown = replace(panel.provider, endpoints=Endpoints(issuer="https://login.example"))  # before discovery
     for provider in (without, refusing, unknown):
         with pytest.raises(InputError) as refused:
-            await Played().obtain(replace(panel, provider=provider), http)
+            await VirtualDeviceFlow().obtain(replace(panel, provider=provider), http)
         assert isinstance(refused.value, MailError)

@@ -1,4 +1,4 @@
-"""A token in a file, and one that is always the same."""
+"""A token in a file, and a constant token."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailslot import OAuth, StaticToken, TokenError, connect_pop3, connect_smtp
-from mailslot.oauth.client import Certificate
+from mailslot.oauth.client import ClientCertificate
 from mailslot.oauth.token_errors import Remedy, TokenServiceError
 from mailslot.wire.secret import Secret
 from mailslot_plugins.tokens.app import AppFlow
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lab.provider import Provider
     from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.http import TokenHttp
-    from mailslot.oauth.refresh import RefreshTokenFlow
+    from mailslot.oauth.refresh_token_flow import RefreshTokenFlow
 
 BY_PERSON = {
     "browser": BrowserFlow(),
@@ -111,7 +111,7 @@ async def test_somebody_else_signs_in(browser: Browser, lab_panel: OAuthClient, 
     assert lab_panel.account == "alice@example.test"
 
 
-async def test_without_offline_access_there_is_no_renewal_token(
+async def test_without_offline_access_there_is_no_refresh_token(
     browser: Browser, lab_panel: OAuthClient, http: TokenHttp
 ) -> None:
     scopes = tuple(scope for scope in lab_panel.scopes if scope != "offline_access")
@@ -124,7 +124,7 @@ async def test_without_offline_access_there_is_no_renewal_token(
     assert refused.value.cause == "token_not_renewable"
 
 
-async def test_renewal_rotates_and_reuse_ends_it_all(
+async def test_refresh_rotates_and_reuse_ends_it_all(
     provider: Provider, browser: Browser, lab_panel: OAuthClient, http: TokenHttp
 ) -> None:
     flow = PasteFlow()
@@ -140,7 +140,7 @@ async def test_renewal_rotates_and_reuse_ends_it_all(
     for grant in (second, third):  # the used one takes the newest with it
         with pytest.raises(TokenServiceError) as refused:
             await flow.refresh(lab_panel, http, grant)
-        assert (refused.value.cause, refused.value.kind) == ("token_update_failed", Remedy.NEW_GRANT)
+        assert (refused.value.cause, refused.value.remedy) == ("token_update_failed", Remedy.NEW_GRANT)
     assert not provider.introspect(third.access_token.reveal())["active"]
 
 
@@ -169,7 +169,7 @@ async def test_an_application_signs_in_by_itself(provider: Provider, lab_panel: 
         bob,
         client_id="certified",
         client_secret=None,
-        certificate=Certificate(Secret(key_pair.key), key_pair.certificate),
+        certificate=ClientCertificate(Secret(key_pair.key), key_pair.certificate),
     )
     for client, user in ((bob, "bob"), (certified, "carol")):
         grant = await flow.obtain(client, http, Nobody())
@@ -181,7 +181,7 @@ async def test_an_application_signs_in_by_itself(provider: Provider, lab_panel: 
         assert provider.introspect(renewed.access_token.reveal())["email"] == f"{user}@example.test"
     with pytest.raises(TokenServiceError) as refused:
         await flow.obtain(replace(bob, client_secret=Secret("alice-secret")), http, Nobody())
-    assert (refused.value.cause, refused.value.kind) == ("app_secret_invalid", Remedy.CONFIGURATION)
+    assert (refused.value.cause, refused.value.remedy) == ("app_secret_invalid", Remedy.CONFIGURATION)
     assert "alice-secret" not in f"{refused.value} {refused.value.detail}"
 
 

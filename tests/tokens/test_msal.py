@@ -17,12 +17,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lab.key_pair import KeyPair, make_key_pair
 from mailslot import InputError, MailError
-from mailslot.slots.direct_token_source import direct_source
+from mailslot.slots.direct_token_source import direct_token_source
 from mailslot.slots.records import Records
 from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import ScriptedResponse, WebFault
 from mailslot_plugins.tokens.msal import MsalToken
-from tokens.azure import ARC_KEY, IDENTITY_HEADER, RESOURCE, Machine, run_entra, run_machine
+from tokens.azure import ARC_KEY, IDENTITY_HEADER, RESOURCE, AzureMachine, run_entra, run_machine
 from tokens.people import USER
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     import trustme
 
-    from tokens.azure import Entra
+    from tokens.azure import EntraServer
 
 MICROSOFT = {"provider": "microsoft365", "tenant": "contoso.onmicrosoft.com", "account": USER}
 GOOGLE = {"provider": "google", "account": USER}
@@ -40,7 +40,7 @@ AZURES = ("IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT", 
 
 
 @pytest.fixture
-async def machine(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Machine]:
+async def machine(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AzureMachine]:
     """A virtual machine in Azure, as MSAL sees one."""
     async with run_machine() as running:
         for name in AZURES:
@@ -50,14 +50,14 @@ async def machine(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Machine]:
 
 
 @pytest.fixture
-def app_service(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
+def app_service(machine: AzureMachine, monkeypatch: pytest.MonkeyPatch) -> AzureMachine:
     monkeypatch.setenv("IDENTITY_ENDPOINT", f"{machine.address}/msi/token")
     monkeypatch.setenv("IDENTITY_HEADER", IDENTITY_HEADER)
     return machine
 
 
 @pytest.fixture
-def arc(machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+def arc(machine: AzureMachine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AzureMachine:
     monkeypatch.setenv("IDENTITY_ENDPOINT", f"{machine.address}/arc")
     monkeypatch.setenv("IMDS_ENDPOINT", machine.address)
     # Its agent's folder is the system's own.
@@ -71,7 +71,7 @@ def source_of(home: Path, token_source: str, record: str = "smtp", **settings: o
     records = Records(home)
     secrets = {name: Secret(str(settings.pop(name))) for name in ("client_secret",) if name in settings}
     records.change(record, {**settings, "authentication": "oauth2", "token_source": token_source}, secrets)
-    made = direct_source(records.vault, record, records.settings.load()[record])
+    made = direct_token_source(records.vault, record, records.settings.load()[record])
     assert isinstance(made, MsalToken)
     return made
 
@@ -84,7 +84,7 @@ async def refusal(source: MsalToken, *, force: bool = False) -> MailError:
 
 
 @pytest.mark.parametrize("record", ["smtp", "fax-pop"])
-async def test_a_virtual_machine(machine: Machine, tmp_path: Path, record: str) -> None:
+async def test_a_virtual_machine(machine: AzureMachine, tmp_path: Path, record: str) -> None:
     source = source_of(tmp_path, "msal managed_identity", record, **MICROSOFT)
     token = await source.token()
     assert token.value == machine.tokens[0]
@@ -98,25 +98,25 @@ async def test_a_virtual_machine(machine: Machine, tmp_path: Path, record: str) 
     assert (await source.token()).value == machine.tokens[2]
 
 
-async def test_a_cloud_of_its_own(machine: Machine, tmp_path: Path) -> None:
+async def test_a_cloud_of_its_own(machine: AzureMachine, tmp_path: Path) -> None:
     await source_of(tmp_path, "msal managed_identity", **{**MICROSOFT, "provider": "microsoft365-us"}).token()
     assert machine.asked[0]["resource"] == "https://outlook.office365.us"
 
 
-async def test_one_of_several_identities(machine: Machine, tmp_path: Path) -> None:
+async def test_one_of_several_identities(machine: AzureMachine, tmp_path: Path) -> None:
     [known] = machine.identities
     await source_of(tmp_path, f"msal managed_identity {known}", **MICROSOFT).token()
     assert machine.asked[0]["client_id"] == known
 
 
-async def test_app_service(app_service: Machine, tmp_path: Path) -> None:
+async def test_app_service(app_service: AzureMachine, tmp_path: Path) -> None:
     token = await source_of(tmp_path, "msal managed_identity", **MICROSOFT).token()
     assert token.value == app_service.tokens[0]
     assert token.expires_at == pytest.approx(time.time() + 3599, abs=300)
     assert app_service.asked == [{"api-version": "2019-08-01", "resource": RESOURCE}]
 
 
-async def test_a_server_that_arc_looks_after(arc: Machine, tmp_path: Path) -> None:
+async def test_a_server_that_arc_looks_after(arc: AzureMachine, tmp_path: Path) -> None:
     source = source_of(tmp_path, "msal managed_identity", **MICROSOFT)
     assert (await source.token()).value == arc.tokens[0]
     arc.answers = [(403, {"echo": ARC_KEY})]
@@ -124,7 +124,9 @@ async def test_a_server_that_arc_looks_after(arc: Machine, tmp_path: Path) -> No
     assert ARC_KEY not in f"{error} {error.detail}"
 
 
-async def test_a_key_of_arcs_that_cannot_be_read(arc: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_key_of_arcs_that_cannot_be_read(
+    arc: AzureMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(msal.managed_identity._supported_arc_platforms_and_their_prefixes, "linux", "/nowhere")
     error = await refusal(source_of(tmp_path, "msal managed_identity", **MICROSOFT))
     assert (error.cause, "No such file" in str(error)) == ("token_source_failed", True)
@@ -133,7 +135,7 @@ async def test_a_key_of_arcs_that_cannot_be_read(arc: Machine, tmp_path: Path, m
 
 @pytest.mark.parametrize("kind", ["machine", "app_service"])
 async def test_an_identity_that_the_machine_does_not_have(
-    kind: str, request: pytest.FixtureRequest, machine: Machine, tmp_path: Path
+    kind: str, request: pytest.FixtureRequest, machine: AzureMachine, tmp_path: Path
 ) -> None:
     request.getfixturevalue(kind)
     source = source_of(tmp_path, "msal managed_identity 00000000-0000-0000-0000-000000000000", **MICROSOFT)
@@ -163,7 +165,7 @@ async def test_an_identity_that_the_machine_does_not_have(
     ],
 )
 async def test_what_a_machine_may_answer_instead(
-    machine: Machine, tmp_path: Path, status: int, said: object, cause: str, caplog: pytest.LogCaptureFixture
+    machine: AzureMachine, tmp_path: Path, status: int, said: object, cause: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     machine.answers = [(status, said)]
@@ -174,7 +176,7 @@ async def test_what_a_machine_may_answer_instead(
     assert not any(part in shown for part in ("cut-off", "under-another", "xxxxxx"))
 
 
-async def test_what_is_sent_and_comes_back_is_masked(app_service: Machine, tmp_path: Path) -> None:
+async def test_what_is_sent_and_comes_back_is_masked(app_service: AzureMachine, tmp_path: Path) -> None:
     app_service.answers = [(400, {"statusCode": 400, "message": f"bad header {IDENTITY_HEADER}"})]
     error = await refusal(source_of(tmp_path, "msal managed_identity", **MICROSOFT))
     assert IDENTITY_HEADER not in f"{error} {error.detail}"
@@ -189,7 +191,7 @@ async def test_no_machine_of_azures(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert str(error).startswith("No managed identity is offered on this machine.")
 
 
-async def test_a_token_that_cannot_be_renewed_is_given_while_it_lasts(machine: Machine, tmp_path: Path) -> None:
+async def test_a_token_that_cannot_be_refreshed_is_given_while_it_lasts(machine: AzureMachine, tmp_path: Path) -> None:
     machine.lifetime = 250  # MSAL wants another one for the last five minutes
     source = source_of(tmp_path, "msal managed_identity", **MICROSOFT)
     token = await source.token()
@@ -204,7 +206,7 @@ async def test_a_token_that_cannot_be_renewed_is_given_while_it_lasts(machine: M
     assert (await refusal(source)).cause == "token_service_busy"
 
 
-async def test_several_who_were_refused_get_one_new_token(machine: Machine, tmp_path: Path) -> None:
+async def test_several_who_were_refused_get_one_new_token(machine: AzureMachine, tmp_path: Path) -> None:
     source = source_of(tmp_path, "msal managed_identity", **MICROSOFT)
     await source.token()
     async with anyio.create_task_group() as tasks:
@@ -213,7 +215,7 @@ async def test_several_who_were_refused_get_one_new_token(machine: Machine, tmp_
     assert len(machine.tokens) == 2
 
 
-async def test_cancelled_while_it_waits(machine: Machine, tmp_path: Path) -> None:
+async def test_cancelled_while_it_waits(machine: AzureMachine, tmp_path: Path) -> None:
     source = source_of(tmp_path, "msal managed_identity", **MICROSOFT)
     machine.silent = True
     with anyio.move_on_after(0.3) as scope:
@@ -231,7 +233,7 @@ def key_pair() -> KeyPair:
 @pytest.fixture
 async def entra(
     tmp_path: Path, ca: trustme.CA, certificate: trustme.LeafCert, key_pair: KeyPair
-) -> AsyncIterator[Entra]:
+) -> AsyncIterator[EntraServer]:
     public = x509.load_pem_x509_certificate(key_pair.certificate.encode()).public_key()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     async with run_entra(tmp_path, ca, certificate) as running:
@@ -239,7 +241,7 @@ async def entra(
         yield running
 
 
-def at(entra: Entra, **more: object) -> dict[str, object]:
+def at(entra: EntraServer, **more: object) -> dict[str, object]:
     """Settings for an application there."""
     own = {"provider": "custom", "token_endpoint": entra.address, "scopes": "https://outlook.office365.com/.default"}
     return {**own, "account": USER, "client_id": "device", "ca_file": str(entra.ca_file), **more}
@@ -249,7 +251,7 @@ def pem(key_pair: KeyPair) -> str:
     return f"{key_pair.key}\n{key_pair.certificate}"
 
 
-async def test_a_certificate(entra: Entra, tmp_path: Path, key_pair: KeyPair) -> None:
+async def test_a_certificate(entra: EntraServer, tmp_path: Path, key_pair: KeyPair) -> None:
     source = source_of(tmp_path, "msal certificate", **at(entra, client_secret=pem(key_pair)))
     token = await source.token()
     issued = entra.provider.find(token.value.reveal())
@@ -264,7 +266,7 @@ async def test_a_certificate(entra: Entra, tmp_path: Path, key_pair: KeyPair) ->
     assert entra.service.assertions.claims[0]["aud"] == entra.address
 
 
-async def test_a_workload(entra: Entra, tmp_path: Path) -> None:
+async def test_a_workload(entra: EntraServer, tmp_path: Path) -> None:
     file = tmp_path / "assertion"
     source = source_of(tmp_path, f"msal workload_identity {file}", **at(entra))
     error = await refusal(source)
@@ -294,7 +296,7 @@ async def test_a_workload(entra: Entra, tmp_path: Path) -> None:
     ],
 )
 async def test_what_entra_may_answer_instead(
-    entra: Entra, tmp_path: Path, key_pair: KeyPair, fault: ScriptedResponse, cause: str, retryable: bool
+    entra: EntraServer, tmp_path: Path, key_pair: KeyPair, fault: ScriptedResponse, cause: str, retryable: bool
 ) -> None:
     source = source_of(tmp_path, "msal certificate", **at(entra, client_secret=pem(key_pair)))
     entra.service.faults.append(WebFault("token", answer=fault))
@@ -305,7 +307,7 @@ async def test_what_entra_may_answer_instead(
         assert await source.token()
 
 
-async def test_a_tenant_that_entra_does_not_know(entra: Entra, tmp_path: Path, key_pair: KeyPair) -> None:
+async def test_a_tenant_that_entra_does_not_know(entra: EntraServer, tmp_path: Path, key_pair: KeyPair) -> None:
     said = ScriptedResponse(
         400, {"error": "invalid_tenant", "error_description": "AADSTS90002: Tenant 'contoso' not found."}
     )
@@ -314,7 +316,7 @@ async def test_a_tenant_that_entra_does_not_know(entra: Entra, tmp_path: Path, k
     assert (await refusal(source)).cause == "app_or_tenant_unknown"
 
 
-async def test_a_certificate_that_is_none(entra: Entra, tmp_path: Path, key_pair: KeyPair) -> None:
+async def test_a_certificate_that_is_none(entra: EntraServer, tmp_path: Path, key_pair: KeyPair) -> None:
     other = replace(key_pair, key=make_key_pair("other").key)
     for secret, sentence in ((pem(other), "does not belong"), ("s3cret", "needs a private key and its certificate")):
         source = source_of(tmp_path, "msal certificate", **at(entra, client_secret=secret))

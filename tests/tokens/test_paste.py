@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from mailslot import InputError, TokenError
-from mailslot_plugins.tokens.authorization import Attempt
-from mailslot_plugins.tokens.paste import PasteFlow, UnusableError, read_pasted
+from mailslot_plugins.tokens.authorization import AuthorizationAttempt
+from mailslot_plugins.tokens.paste import PasteFlow, UnusablePasteError, parse_pasted
 from tokens.people import USER, Nobody, Somebody, sign_in
 from tokens.test_authorization import CLIENT, HERE, ISSUER
 
@@ -25,8 +25,8 @@ pytestmark = pytest.mark.virtual_time
 FLOW = PasteFlow()
 
 
-def state_of(attempt: Attempt) -> str:
-    return parse_qs(urlsplit(attempt.address).query)["state"][0]
+def state_of(attempt: AuthorizationAttempt) -> str:
+    return parse_qs(urlsplit(attempt.url).query)["state"][0]
 
 
 @pytest.mark.parametrize(
@@ -52,13 +52,13 @@ def state_of(attempt: Attempt) -> str:
     ],
 )
 def test_it_is_understood_however_it_was_copied(shape: str) -> None:
-    attempt = Attempt(CLIENT, HERE)
+    attempt = AuthorizationAttempt(CLIENT, HERE)
     answer = {"code": "4/0A%b+c=d ü", "state": state_of(attempt), "iss": ISSUER}
     whole = f"{HERE}/?{urlencode(answer)}"
     wrapped = "\n".join(whole[at : at + 40] for at in range(0, len(whole), 40))
     pasted = shape.format(here=HERE, query=urlencode(answer), wrapped=wrapped)
-    assert read_pasted(pasted, attempt) == answer
-    assert attempt.code(read_pasted(pasted, attempt)) == answer["code"]
+    assert parse_pasted(pasted, attempt) == answer
+    assert attempt.code(parse_pasted(pasted, attempt)) == answer["code"]
 
 
 @pytest.mark.parametrize(
@@ -85,15 +85,15 @@ def test_it_is_understood_however_it_was_copied(shape: str) -> None:
     ],
 )
 def test_what_cannot_be_used_is_told_apart(shape: str, sentence: str) -> None:
-    attempt = Attempt(CLIENT, HERE)
-    with pytest.raises(UnusableError, match=sentence):
-        read_pasted(shape.format(here=HERE, state=state_of(attempt), address=attempt.address), attempt)
+    attempt = AuthorizationAttempt(CLIENT, HERE)
+    with pytest.raises(UnusablePasteError, match=sentence):
+        parse_pasted(shape.format(here=HERE, state=state_of(attempt), address=attempt.url), attempt)
 
 
 def test_an_endless_paste() -> None:
-    attempt = Attempt(CLIENT, HERE)
-    with pytest.raises(UnusableError):
-        read_pasted(f"{HERE}/?{'a' * 32_768}&code=c&state={state_of(attempt)}", attempt)
+    attempt = AuthorizationAttempt(CLIENT, HERE)
+    with pytest.raises(UnusablePasteError):
+        parse_pasted(f"{HERE}/?{'a' * 32_768}&code=c&state={state_of(attempt)}", attempt)
 
 
 async def test_a_sign_in(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
@@ -166,7 +166,7 @@ async def test_nobody_pastes(panel: OAuthClient, http: TokenHttp) -> None:
         return address
 
     with pytest.raises(TokenError, match="Nobody finished the sign-in"), anyio.fail_after(60):
-        await PasteFlow(within=0.05).obtain(panel, http, Somebody(act=act))
+        await PasteFlow(timeout=0.05).obtain(panel, http, Somebody(act=act))
 
 
 async def test_fewer_scopes_are_kept_and_told(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
@@ -201,10 +201,10 @@ EXACT = "https://Printer.example:443/Signed/In?from=printer"
     ],
 )
 def test_a_redirect_address_that_is_set(shape: str) -> None:
-    attempt = Attempt(CLIENT, EXACT)
-    assert parse_qs(urlsplit(attempt.address).query)["redirect_uri"] == [EXACT]
+    attempt = AuthorizationAttempt(CLIENT, EXACT)
+    assert parse_qs(urlsplit(attempt.url).query)["redirect_uri"] == [EXACT]
     answer = {"code": "c", "state": state_of(attempt), "iss": ISSUER}
-    found = read_pasted(shape.format(query=urlencode(answer)), attempt)
+    found = parse_pasted(shape.format(query=urlencode(answer)), attempt)
     assert attempt.code(found) == "c"
 
 
@@ -221,9 +221,9 @@ def test_a_redirect_address_that_is_set(shape: str) -> None:
     ],
 )
 def test_another_one_than_is_set(address: str) -> None:
-    attempt = Attempt(CLIENT, EXACT)
-    with pytest.raises(UnusableError, match="another address"):
-        read_pasted(f"{address}?code=c&state={state_of(attempt)}", attempt)
+    attempt = AuthorizationAttempt(CLIENT, EXACT)
+    with pytest.raises(UnusablePasteError, match="another address"):
+        parse_pasted(f"{address}?code=c&state={state_of(attempt)}", attempt)
 
 
 async def test_a_sign_in_with_a_redirect_address_that_is_set(

@@ -1,4 +1,4 @@
-"""Renewal by refresh token at the sandbox: rotation of every kind, and what is kept whatever goes wrong."""
+"""Refreshing with a refresh token at the sandbox: every kind of rotation, and what is kept whatever goes wrong."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_a_new_one_comes_and_reuse_ends_it_all(
     assert is_good(sandbox, await FLOW.refresh(panel, http, renewed))
     with pytest.raises(TokenServiceError) as refused:
         await FLOW.refresh(panel, http, grant)
-    assert (refused.value.cause, refused.value.kind) == ("token_update_failed", Remedy.NEW_GRANT)
+    assert (refused.value.cause, refused.value.remedy) == ("token_update_failed", Remedy.NEW_GRANT)
     assert not is_good(sandbox, renewed)
 
 
@@ -108,14 +108,14 @@ async def test_the_service_has_acted_and_its_answer_is_lost(
     async with TokenHttp(timeout=0.3, trust_env=False) as http:
         with pytest.raises(TokenServiceError) as refused:
             await FLOW.refresh(panel, http, grant)
-        assert (refused.value.cause, refused.value.kind) == ("token_service_unreachable", Remedy.WAIT)
+        assert (refused.value.cause, refused.value.remedy) == ("token_service_unreachable", Remedy.WAIT)
         assert refused.value.answer_lost
         if rotation == "lax":
             assert is_good(sandbox, await FLOW.refresh(panel, http, grant))
         else:
             with pytest.raises(TokenServiceError) as refused:
                 await FLOW.refresh(panel, http, grant)
-            assert refused.value.kind is Remedy.NEW_GRANT
+            assert refused.value.remedy is Remedy.NEW_GRANT
 
 
 async def test_a_slow_answer_is_waited_for(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant) -> None:
@@ -162,7 +162,7 @@ async def test_refusals(
     sandbox.token_service.faults.append(WebFault("token", REFRESH, act=False, answer=said))
     with pytest.raises(TokenServiceError) as refused:
         await FLOW.refresh(panel, http, grant)
-    assert (refused.value.cause, refused.value.kind) == (cause, kind)
+    assert (refused.value.cause, refused.value.remedy) == (cause, kind)
     sandbox.token_service.faults.clear()
     assert is_good(sandbox, await FLOW.refresh(panel, http, grant))
 

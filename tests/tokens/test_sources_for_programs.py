@@ -30,7 +30,7 @@ SCOPES = ("mail.send", "offline_access")
 REFRESHED = "token refresh_token 200"
 
 
-class Owner:
+class RecordingOwner:
     """Keeps what is rotated, as a program would on its disk.
 
     Attributes:
@@ -63,7 +63,9 @@ def refresh_token(sandbox: Sandbox) -> str:
     return issued.renewal.reveal()
 
 
-def authlib_client(sandbox: Sandbox, held: dict[str, Any] | None, owner: Owner, **metadata: str) -> AsyncOAuth2Client:
+def authlib_client(
+    sandbox: Sandbox, held: dict[str, Any] | None, owner: RecordingOwner, **metadata: str
+) -> AsyncOAuth2Client:
     return AsyncOAuth2Client(
         "panel",
         token_endpoint_auth_method="none",
@@ -81,18 +83,20 @@ def expired(refresh_token: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def owner() -> Owner:
-    return Owner()
+def owner() -> RecordingOwner:
+    return RecordingOwner()
 
 
 @pytest.fixture
-async def by_refresh_token(sandbox: Sandbox, panel: OAuthClient, owner: Owner) -> AsyncIterator[RefreshTokenSource]:
+async def by_refresh_token(
+    sandbox: Sandbox, panel: OAuthClient, owner: RecordingOwner
+) -> AsyncIterator[RefreshTokenSource]:
     async with RefreshTokenSource(panel.provider, "panel", refresh_token(sandbox), on_rotation=owner.keep) as source:
         yield source
 
 
 @pytest.fixture
-async def by_authlib(sandbox: Sandbox, owner: Owner) -> AsyncIterator[AuthlibSource]:
+async def by_authlib(sandbox: Sandbox, owner: RecordingOwner) -> AsyncIterator[AuthlibSource]:
     async with authlib_client(sandbox, expired(refresh_token(sandbox)), owner) as client:
         yield AuthlibSource(client)
 
@@ -123,7 +127,7 @@ class TestAuthlib(TokenSourceSuite):
         return by_authlib
 
     @pytest.fixture
-    async def broken(self, sandbox: Sandbox, owner: Owner) -> AsyncIterator[TokenSource]:
+    async def broken(self, sandbox: Sandbox, owner: RecordingOwner) -> AsyncIterator[TokenSource]:
         async with authlib_client(sandbox, expired("of-nobody"), owner) as client:
             yield AuthlibSource(client)
 
@@ -136,7 +140,7 @@ def refreshes(sandbox: Sandbox) -> int:
     return sandbox.token_service.requests.count(REFRESHED)
 
 
-async def test_one_refresh_for_many_tasks(sandbox: Sandbox, source: TokenSource, owner: Owner) -> None:
+async def test_one_refresh_for_many_tasks(sandbox: Sandbox, source: TokenSource, owner: RecordingOwner) -> None:
     given: list[AccessToken] = []
 
     async def ask() -> None:
@@ -151,7 +155,7 @@ async def test_one_refresh_for_many_tasks(sandbox: Sandbox, source: TokenSource,
     assert refreshes(sandbox) == 1
 
 
-async def test_a_refused_token_is_refreshed_once(sandbox: Sandbox, source: TokenSource, owner: Owner) -> None:
+async def test_a_refused_token_is_refreshed_once(sandbox: Sandbox, source: TokenSource, owner: RecordingOwner) -> None:
     first = await source.token()
     second = await source.token(force=True)
     assert second.value != first.value
@@ -160,7 +164,7 @@ async def test_a_refused_token_is_refreshed_once(sandbox: Sandbox, source: Token
     assert sandbox.provider.check(second.value.reveal(), USER, "mail.send") is None
 
 
-async def test_a_cancelled_refresh_loses_nothing(sandbox: Sandbox, source: TokenSource, owner: Owner) -> None:
+async def test_a_cancelled_refresh_loses_nothing(sandbox: Sandbox, source: TokenSource, owner: RecordingOwner) -> None:
     """The request is on its way when the caller goes: it ends, and what came of it is kept and used."""
     asked = anyio.Event()
     original = owner.keep, owner.update_token
@@ -194,7 +198,7 @@ def hold_rotation(source: TokenSource, keep: Any) -> None:
         source._source._store._on_rotation = keep  # type: ignore[attr-defined]
 
 
-async def test_an_owner_that_cannot_keep_it(sandbox: Sandbox, source: TokenSource, owner: Owner) -> None:
+async def test_an_owner_that_cannot_keep_it(sandbox: Sandbox, source: TokenSource, owner: RecordingOwner) -> None:
     """The new refresh token is used from memory, and offered again."""
     owner.failure = OSError("disk full")
     token = await source.token()
@@ -232,14 +236,14 @@ async def test_a_provider_with_tenants(sandbox: Sandbox, panel: OAuthClient, ten
     assert refreshes(sandbox) == 1
 
 
-async def test_authlib_without_a_token(sandbox: Sandbox, owner: Owner) -> None:
+async def test_authlib_without_a_token(sandbox: Sandbox, owner: RecordingOwner) -> None:
     async with authlib_client(sandbox, None, owner) as client:
         with pytest.raises(TokenError) as caught:
             await AuthlibSource(client).token()
     assert caught.value.cause == "token_not_retrieved"
 
 
-async def test_authlib_without_a_refresh_token(sandbox: Sandbox, owner: Owner) -> None:
+async def test_authlib_without_a_refresh_token(sandbox: Sandbox, owner: RecordingOwner) -> None:
     async with authlib_client(sandbox, {"access_token": "expired", "expires_at": 1}, owner) as client:
         with pytest.raises(TokenError) as caught:
             await AuthlibSource(client).token()
@@ -278,7 +282,7 @@ async def test_authlib_with_an_answer_that_holds_no_token(
     await by_authlib.token()
 
 
-async def test_authlib_tells_of_a_revocation_that_was_refused(sandbox: Sandbox, owner: Owner) -> None:
+async def test_authlib_tells_of_a_revocation_that_was_refused(sandbox: Sandbox, owner: RecordingOwner) -> None:
     held = expired(refresh_token(sandbox))
     sandbox.token_service.faults.append(WebFault("revoke", act=False, answer=ScriptedResponse(503, {})))
     async with authlib_client(sandbox, held, owner, revocation_endpoint=f"{sandbox.issuer}/revoke") as client:
@@ -288,7 +292,7 @@ async def test_authlib_tells_of_a_revocation_that_was_refused(sandbox: Sandbox, 
     assert caught.value.cause == "token_service_busy"
 
 
-async def test_authlib_and_a_port_where_nobody_listens(free_tcp_port: int, owner: Owner) -> None:
+async def test_authlib_and_a_port_where_nobody_listens(free_tcp_port: int, owner: RecordingOwner) -> None:
     endpoint = f"http://127.0.0.1:{free_tcp_port}/token"
     async with AsyncOAuth2Client("panel", token=expired("x"), token_endpoint=endpoint, trust_env=False) as client:
         with pytest.raises(TokenError) as caught:

@@ -39,7 +39,7 @@ from mailslot import (
     connect_smtp,
 )
 from mailslot.message import Attachment, Mailbox, Message
-from mailslot.oauth.address import check_address
+from mailslot.oauth.endpoint_url import check_endpoint_url
 from mailslot.service.pipeline import Done, Handled, Later, PanelPackage, Pipeline, SetAside
 from mailslot.service.retry_policy import ATTENDED, RESUBMIT_AFTER, UNATTENDED, RetryPolicy
 from mailslot.slots import keys
@@ -50,10 +50,13 @@ from mailslot.spool.job import Job, NewJob
 from mailslot.timestamps import iso
 
 if TYPE_CHECKING:
+    from mailslot.oauth.authlib_source import AuthlibSource
     from mailslot.oauth.client import OAuthClient
-    from mailslot.oauth.flow import AddressDisplay, AddressPrompt, CodeDisplay, Flow, Person
+    from mailslot.oauth.flow import AddressDisplay, AddressPrompt, CodeDisplay, Flow, Person, UserCode
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
+    from mailslot.oauth.refresh_token_flow import RefreshTokenFlow
+    from mailslot.oauth.refresh_token_source import RefreshTokenSource
     from mailslot.oauth.token_response import (
         TokenResponse,
         new_grant,
@@ -77,6 +80,7 @@ if TYPE_CHECKING:
 _LATER: Final = {
     "AddressDisplay": "oauth.flow",
     "AddressPrompt": "oauth.flow",
+    "AuthlibSource": "oauth.authlib_source",
     "Capabilities": "smtp.capabilities",
     "CodeDisplay": "oauth.flow",
     "ConnectionProfile": "slots.connection_profile",
@@ -92,12 +96,15 @@ _LATER: Final = {
     "Person": "oauth.flow",
     "PushingMaildrop": "slots.maildrop",
     "Records": "slots.records",
+    "RefreshTokenFlow": "oauth.refresh_token_flow",
+    "RefreshTokenSource": "oauth.refresh_token_source",
     "Spool": "spool.spool",
     "Store": "spool.store",
     "SubmissionSession": "slots.submitter",
     "Submitter": "slots.submitter",
     "TokenHttp": "oauth.http",
     "TokenResponse": "oauth.token_response",
+    "UserCode": "oauth.flow",
     "authenticate": "sasl.authentication",
     "maildrop_of": "slots.maildrop",
     "new_grant": "oauth.token_response",
@@ -119,6 +126,7 @@ __all__ = [
     "AddressDisplay",
     "AddressPrompt",
     "Attachment",
+    "AuthlibSource",
     "Capabilities",
     "ClosedError",
     "CodeDisplay",
@@ -158,6 +166,8 @@ __all__ = [
     "Receipt",
     "RecipientsRefusedError",
     "Records",
+    "RefreshTokenFlow",
+    "RefreshTokenSource",
     "RefusedError",
     "Reply",
     "RetryPolicy",
@@ -179,8 +189,9 @@ __all__ = [
     "TokenResponse",
     "TokenSource",
     "Transcript",
+    "UserCode",
     "authenticate",
-    "check_address",
+    "check_endpoint_url",
     "connect_pop3",
     "connect_smtp",
     "iso",

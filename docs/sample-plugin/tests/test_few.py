@@ -52,7 +52,7 @@ class TestConformance(MaildropSuite):
             async def renumber() -> None:
                 server.messages = [replace(each, uid=f"new-{each.uid}") for each in server.messages]
 
-            async with Connector(records) as accesses:
-                access = await accesses.profile("print-pop")
-                maildrop, options = await maildrop_of(access.settings)
-                yield Mailbox(maildrop, access, options, deliver, count, clear, renumber, [token])
+            async with Connector(records) as connector:
+                profile = await connector.profile("print-pop")
+                maildrop, options = await maildrop_of(profile.settings)
+                yield Mailbox(maildrop, profile, options, deliver, count, clear, renumber, [token])

@@ -35,7 +35,7 @@ class Imap:
 
     options: Mapping[str, Key] = OPTIONS
 
-    def place(self, options: Mapping[str, Any]) -> str:
+    def mailbox_id(self, options: Mapping[str, Any]) -> str:
         """Return the folder's name: UIDs are its own."""
         return Options.of(options).folder
 
@@ -102,7 +102,7 @@ async def _open(
     auth, timeout = access.auth, access.timeout
     check_credentials(auth)
     check_timeout(timeout)
-    context = context_for(access.endpoint, access.context, credentials=auth is not None)
+    context = context_for(access.endpoint, access.ssl_context, credentials=auth is not None)
     redactor = Redactor()
 
     async def greet(channel: Channel) -> ImapDialogue:

@@ -16,7 +16,7 @@ from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError, MailError
 from mailslot.message import Mailbox
-from mailslot.slots.presets import effective
+from mailslot.slots.effective_settings import effective_settings
 from mailslot.slots.section import DEVICE
 from mailslot.spool.job import UNFINISHED, NewJob
 from mailslot.spool.locks import exclusive
@@ -183,7 +183,7 @@ async def sender_of(device: Device) -> Mailbox:
     Raises:
         InputError: ``alert.smtp`` has no sender address; `not_configured`.
     """
-    settings = effective((await run_sync(device.records.settings.load))[RECORD], "SMTP")
+    settings = effective_settings((await run_sync(device.records.settings.load))[RECORD], "SMTP")
     if settings.sender_address is None:
         raise InputError(
             "alert.smtp has no sender address: mailslot set alert.smtp sender_address=…",

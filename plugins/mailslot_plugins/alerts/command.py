@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mailslot.cli.home import open_records
-from mailslot.cli.service_hint import tell_if_no_service
+from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
 from mailslot_plugins.alerts.incident_rows import incident_rows
 from mailslot_plugins.alerts.kinds import KINDS, find_kind
@@ -46,7 +46,7 @@ def raise_(
         return await alarms.raise_(found.name, part=part, detail=detail)
 
     _say(f"Recorded: {found.title}.", anyio.run(_with_alarms, home, work))
-    tell_if_no_service(home)
+    warn_if_no_service(home)
 
 
 @app.command("clear")

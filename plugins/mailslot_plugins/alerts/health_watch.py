@@ -31,7 +31,7 @@ async def watch(records: Records, now: float) -> Observed:
     for record, settings in (await run_sync(records.settings.load)).items():
         if settings.authentication != "oauth2" or settings.token_source is not None:
             continue
-        _, health = await records.tokens.state(record, settings, now)
+        _, health = await records.tokens.status(record, settings, now)
         name = None if health is None else _KINDS.get(health.state)
         if health is None or name is None:
             continue

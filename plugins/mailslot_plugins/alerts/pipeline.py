@@ -9,7 +9,7 @@ import anyio
 
 from mailslot.containment import Contained
 from mailslot.plugin import RESUBMIT_AFTER, UNATTENDED, MailError, PanelPackage, RetryPolicy, SetAside
-from mailslot.service.log import described
+from mailslot.service.log import describe_error
 from mailslot_plugins.alerts import health_watch, ipp_watch
 from mailslot_plugins.alerts.alarms import Alarms
 from mailslot_plugins.alerts.board import Observed
@@ -86,7 +86,7 @@ async def _repeat(device: Device, work: Callable[[], Awaitable[str | None]], pau
         except MailError as error:
             sentence = str(error)
         except Exception as error:  # noqa: BLE001 - one watch that fails stops no other
-            sentence = f"One of the watches failed: {described(error)}"
+            sentence = f"One of the watches failed: {describe_error(error)}"
         if sentence and sentence != said:
             logger.warning("Alerts: %s", sentence)
         said = sentence

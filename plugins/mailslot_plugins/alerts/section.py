@@ -43,7 +43,7 @@ SECTION: Final = Section(
     "alerts",
     {
         "recipients": Key(f"{_ADDRESSES}; without them, the device's administrator", keys.list_of(keys.address)),
-        **{f"recipients_{kind}": Key(_ADDRESSES, keys.list_of(keys.address), rare=True) for kind in KINDS},
+        **{f"recipients_{kind}": Key(_ADDRESSES, keys.list_of(keys.address), advanced=True) for kind in KINDS},
         "minimum_severity": Key(
             f"{', '.join(SEVERITIES)}: from which on mails are sent", keys.one_of(*SEVERITIES), default="warning"
         ),

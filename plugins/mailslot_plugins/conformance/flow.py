@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from mailslot.oauth.client import OAuthClient
-    from mailslot.oauth.flow import DeviceCode
+    from mailslot.oauth.flow import UserCode
 
 
 class Nobody:
@@ -31,7 +31,7 @@ class Nobody:
         """Fail."""
         pytest.fail(f"somebody should have opened {address}")
 
-    async def show_code(self, code: DeviceCode) -> None:
+    async def show_code(self, code: UserCode) -> None:
         """Fail."""
         pytest.fail(f"somebody should have entered {code.user_code}")
 
@@ -39,7 +39,7 @@ class Nobody:
         """Fail."""
         pytest.fail(f"somebody should have opened {address}")
 
-    async def progress(self, text: str) -> None:
+    async def show_message(self, text: str) -> None:
         """Check that it is one sentence."""
         assert text
         assert "\n" not in text
@@ -51,7 +51,7 @@ class FlowSuite:
     pytestmark = pytest.mark.anyio
 
     @pytest.fixture
-    def flow(self) -> Flow:
+    def flow(self) -> Flow[Nobody]:
         """To be overridden: the flow."""
         raise NotImplementedError
 
@@ -81,7 +81,7 @@ class FlowSuite:
         """To be overridden, where there are some: the application's secrets."""
         return ()
 
-    async def test_it_has_the_shape_of_one(self, flow: Flow) -> None:
+    async def test_it_has_the_shape_of_one(self, flow: Flow[Nobody]) -> None:
         """It has a name, and ``obtain`` and ``renew`` are coroutine functions."""
         assert isinstance(flow, Flow)
         assert flow.name
@@ -90,7 +90,7 @@ class FlowSuite:
 
     async def test_a_grant(
         self,
-        flow: Flow,
+        flow: Flow[Nobody],
         client: OAuthClient,
         http: TokenHttp,
         person: Nobody,
@@ -112,7 +112,7 @@ class FlowSuite:
         check_hidden("\n".join([caplog.text, repr(flow), repr(grant), repr(renewed)]), hidden)
 
     async def test_it_is_refused(
-        self, flow: Flow, refused: OAuthClient, http: TokenHttp, person: Nobody, secrets: Sequence[str]
+        self, flow: Flow[Nobody], refused: OAuthClient, http: TokenHttp, person: Nobody, secrets: Sequence[str]
     ) -> None:
         """It is a `MailError` of the stage ``token``, with a cause that is known and one sentence."""
         with anyio.fail_after(60), pytest.raises(MailError) as raised:

@@ -108,7 +108,7 @@ class MaildropSuite:
         """Its options have defaults that are allowed, and its place is one line."""
         assert isinstance(mailbox.maildrop, Maildrop)
         assert set(mailbox.options) == set(mailbox.maildrop.options)
-        assert mailbox.maildrop.place(mailbox.options).isprintable()
+        assert mailbox.maildrop.mailbox_id(mailbox.options).isprintable()
 
     # What is there
 
@@ -293,7 +293,7 @@ class MaildropSuite:
     async def test_without_a_sign_in(self, mailbox: Mailbox) -> None:
         """The connection can be opened and left, which shows what is spoken there."""
         with anyio.fail_after(60):
-            async with mailbox.open(replace(mailbox.access, auth=None, source=None)):
+            async with mailbox.open(replace(mailbox.access, auth=None, token_source=None)):
                 pass
 
     async def test_a_refused_sign_in(self, mailbox: Mailbox) -> None:
@@ -302,7 +302,7 @@ class MaildropSuite:
         tokens = ("no-such-token-at-all", "nor-this-one-either")
         source = Tokens(*tokens)
         with anyio.fail_after(60), pytest.raises(SignInError) as raised:
-            async with mailbox.open(replace(mailbox.access, auth=OAuth(user, source), source=source)):
+            async with mailbox.open(replace(mailbox.access, auth=OAuth(user, source), token_source=source)):
                 pass
         error = raised.value
         assert (error.stage, error.cause, error.retryable) == ("sign_in", "token_refused", False)
@@ -314,7 +314,7 @@ class MaildropSuite:
         """One that the server refuses is asked for once more."""
         user = mailbox.access.auth.user if mailbox.access.auth else ""
         source = Tokens("no-such-token-at-all", mailbox.secrets[0])
-        async with mailbox.open(replace(mailbox.access, auth=OAuth(user, source), source=source)) as session:
+        async with mailbox.open(replace(mailbox.access, auth=OAuth(user, source), token_source=source)) as session:
             assert list(await session.listing()) == []
         assert source.asked == [False, True]
 

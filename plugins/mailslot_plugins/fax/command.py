@@ -12,7 +12,7 @@ import anyio
 import typer
 
 from mailslot.cli.home import open_records
-from mailslot.cli.service_hint import tell_if_no_service
+from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
 from mailslot.service.json_documents import job_document
 from mailslot_plugins.sending.outcome import LATER, tell
@@ -76,7 +76,7 @@ def send(
         sys.stdout.write(json.dumps(job_document(job), indent=2) + "\n")
     code = tell([job], wait=wait, quiet=as_json)
     if code == LATER:
-        tell_if_no_service(home)
+        warn_if_no_service(home)
     raise typer.Exit(code)
 
 

@@ -12,7 +12,7 @@ from mailslot_plugins.printers.printer import is_address, sets_printer, used_pri
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mailslot.slots.keys import SetBy
+    from mailslot.slots.keys import SetterRole
 
 
 def _destination(value: object) -> str:
@@ -34,7 +34,7 @@ def _used_printers(destinations: Iterable[str]) -> list[tuple[str, str]]:
     return [each for way, _, where in ways if way == "printer" for each in used_printers(where)]
 
 
-def _set_by(destination: str) -> SetBy:
+def _set_by(destination: str) -> SetterRole:
     """Return who may set a place for received faxes: files are written into a folder, whichever it is."""
     way, _, where = destination.partition(" ")
     if way == "printer":

@@ -36,7 +36,7 @@ def sender_list(most: int = MAX_LISTED) -> keys.Parser:
     Args:
         most: how many entries it may have.
     """
-    return keys.list_of(parse_sender, most=most)
+    return keys.list_of(parse_sender, max_items=most)
 
 
 def is_allowed(address: str, allowed: Collection[str]) -> bool:

@@ -21,7 +21,7 @@ from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import ConnectionState
 
 from mailslot.containment import Contained
-from mailslot.service.log import described
+from mailslot.service.log import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -273,7 +273,7 @@ async def _answer(
         with Contained():
             await app(scope, inbox.get, send, _unused, _unused)
     except Exception as error:  # noqa: BLE001 - the answer is then an error, or cut short
-        logger.debug("An answer has failed: %s", described(error))
+        logger.debug("An answer has failed: %s", describe_error(error))
     await send(None)
 
 

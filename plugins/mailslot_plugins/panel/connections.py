@@ -15,7 +15,7 @@ from anyio.abc import SocketStream
 from anyio.streams.tls import TLSStream
 from hypercorn.config import Config
 
-from mailslot.service.log import described
+from mailslot.service.log import describe_error
 from mailslot_plugins.panel.admission import Admission, Admitted
 from mailslot_plugins.panel.connection import Connection
 from mailslot_plugins.panel.security import limits
@@ -112,7 +112,7 @@ class Connections:
             with anyio.CancelScope(shield=True):
                 await self._serve(admitted)
         except Exception as error:  # noqa: BLE001 - a stranger's doing
-            logger.debug("A connection has failed: %s", described(error))
+            logger.debug("A connection has failed: %s", describe_error(error))
         finally:
             admitted.connection.close()
             self._admission.leave(admitted)

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from mailslot.slots.keys import SetBy
+    from mailslot.slots.keys import SetterRole
     from mailslot.slots.section import Section
-    from mailslot.slots.toml_file import SettingsFile
+    from mailslot.slots.settings_file import SettingsFile
 
 
-def setter(request: Request) -> SetBy:
+def setter(request: Request) -> SetterRole:
     """Return who wants something set: the administrator's session, or a key, also where both are shown."""
     return "api_key" if request.state.by_key else "administrator"
 
@@ -26,7 +26,7 @@ def change_section(
     section: Section,
     values: Mapping[str, object | None],
     *,
-    by: SetBy,
+    by: SetterRole,
     first: Callable[[], None] | None = None,
 ) -> None:
     """Change settings of a section as `SettingsFile.change_section` does, where somebody may. Blocks.
@@ -36,4 +36,4 @@ def change_section(
         InputError: as there.
     """
     check_permission(section.keys, values, file.current().sections.get(section.name, {}), by, section.name)
-    file.change_section(section, values, first=first)
+    file.change_section(section, values, before_write=first)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mailslot.slots.keys import SetBy
+    from mailslot.slots.keys import SetterRole
     from mailslot_plugins.intake.kinds import Kind
     from mailslot_plugins.intake.limits import Limits
     from mailslot_plugins.printers.journal import Attempt
@@ -188,7 +188,7 @@ def used_printers(address: str) -> list[tuple[str, str]]:
     return [(PRINTERS.name, kind_of(address))]
 
 
-def sets_printer(address: str) -> SetBy:
+def sets_printer(address: str) -> SetterRole:
     """Return who may set a printer's address, as `mailslot.slots.keys.Key.set_by` wants it.
 
     A printer on the network is anybody's to name. Any other may be a folder that is written to, a program that is run,

@@ -96,7 +96,7 @@ async def live(device: Device, sandbox: Sandbox, page: Path) -> None:
     sandbox.maildrops["fax@example.com"].add(await _fax(device, page))
     sandbox.maildrops["print@example.com"].add(_mail_to_print(page))
     for slot in ("alert.smtp", "fax.pop"):
-        await check_connection(device.accesses, find_slot(slot))
+        await check_connection(device.connector, find_slot(slot))
 
 
 async def _sign_in(records: Records, record: str, user: str) -> None:

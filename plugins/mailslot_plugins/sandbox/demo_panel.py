@@ -16,7 +16,7 @@ from rich.console import Console
 from mailslot.service.device import open_device
 from mailslot.service.panel import find_panel
 from mailslot.service.pipeline import find_pipelines
-from mailslot.service.service import Service, signalled
+from mailslot.service.service import Service, wait_for_signal
 from mailslot.service.systemd import ServiceManager
 from mailslot_plugins.sandbox.demo_device import PASSWORD, live, set_up_demo_device
 from mailslot_plugins.sandbox.sandbox import run_sandbox
@@ -44,11 +44,13 @@ async def stay(page: Path) -> None:
                 with console.status("Somebody signs in, a scan is accepted, a fax comes in …"):
                     await live(device, sandbox, page)
                 panel = ("panel", partial(panel_of(device).serve, listener))
-                service = Service(device, pipelines, ServiceManager.of({}, os.getpid()), more=[panel])
+                service = Service(
+                    device, pipelines, ServiceManager.from_environment({}, os.getpid()), extra_tasks=[panel]
+                )
                 address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
                 # Whichever way it ends, the folder with its keys goes too.
                 with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-                    stopped = partial(signalled, device, signals)
+                    stopped = partial(wait_for_signal, device, signals)
                     await service.run(stopped, partial(_tell, console, address, sandbox, Path(folder)))
 
 

@@ -9,7 +9,7 @@ import httpx2
 from mailslot.errors import InputError
 
 if TYPE_CHECKING:
-    from mailslot.oauth.flow import DeviceCode
+    from mailslot.oauth.flow import UserCode
 
 
 class ConsentingPerson:
@@ -27,7 +27,7 @@ class ConsentingPerson:
         async with httpx2.AsyncClient(follow_redirects=True, trust_env=False) as browser:
             await browser.post(address, data={"user": self._user, "decision": "allow"})
 
-    async def show_code(self, code: DeviceCode) -> None:
+    async def show_code(self, code: UserCode) -> None:
         """Refuse: nobody is there with another device."""
         raise InputError("This visitor has no other device.", stage="token", detail=code.verification_uri)
 
@@ -35,5 +35,5 @@ class ConsentingPerson:
         """Refuse: nobody is there to paste anything."""
         raise InputError("This visitor has no keyboard.", stage="token", detail=address)
 
-    async def progress(self, text: str) -> None:
+    async def show_message(self, text: str) -> None:
         """Take note of nothing."""

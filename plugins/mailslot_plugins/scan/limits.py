@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mailslot.slots.presets import preset_of
+from mailslot.slots.effective_settings import preset_provider
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ def size_limit(announced: int | None, settings: Settings, section: Mapping[str, 
         settings: those of the record.
         section: those of ``[scan]``; their ``max_size`` holds in any case.
     """
-    provider = preset_of(settings)
+    provider = preset_provider(settings)
     known = announced or (provider.limits.message_octets if provider is not None else None)
     own: int | None = section["max_size"]
     given = [limit for limit in (known, own) if limit]

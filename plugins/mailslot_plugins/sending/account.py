@@ -8,7 +8,7 @@ from anyio import to_thread
 
 from mailslot.errors import InputError
 from mailslot.message import Mailbox
-from mailslot.slots.presets import effective
+from mailslot.slots.effective_settings import effective_settings
 
 if TYPE_CHECKING:
     from mailslot.service.device import Device
@@ -28,7 +28,7 @@ async def record_settings(device: Device) -> Settings:
         InputError: cause `not_configured`: the server or the sender is missing.
     """
     in_use = await to_thread.run_sync(device.records.settings.current)
-    settings = effective(in_use.records[RECORD], "SMTP")
+    settings = effective_settings(in_use.records[RECORD], "SMTP")
     missing = [name for name in ("server", "sender_address") if getattr(settings, name) is None]
     if missing:
         verb = "is" if len(missing) == 1 else "are"

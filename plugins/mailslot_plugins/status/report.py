@@ -86,7 +86,7 @@ async def _device_lines(device: Device) -> list[str]:
     settings = await run_sync(device.records.settings.load)
     for slot in SLOTS:
         mine = settings[slot.record]
-        token, health = await device.records.tokens.state(slot.record, mine, device.now())
+        token, health = await device.records.tokens.status(slot.record, mine, device.now())
         if mine.token_source is not None:
             said = "set up"
         elif mine.authentication == "oauth2" or health is not None:

@@ -1,6 +1,6 @@
-"""Where tokens come from: the flows that obtain a grant, and sources that have a token already.
+"""Token sources: flows that obtain a grant, and sources that already have a token.
 
-Each is found by its entry point in the group `mailslot.token_sources`: a flow is an object that satisfies
-`mailslot.oauth.flow.Flow`; any other source is a function that takes the settings of its own and returns a
+Each is found by its entry point in the group `mailslot.token_sources`: a flow is an object with the methods of
+`mailslot.oauth.flow.Flow`; any other source is a function that takes its settings and returns a
 `mailslot.TokenSource`.
 """

@@ -1,23 +1,19 @@
-"""Client credentials: the application signs in by itself, with a secret or a certificate (RFC 6749 section 4.4)."""
+"""Client credentials: the application signs in itself, with a secret or a certificate (RFC 6749 section 4.4)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mailslot.errors import InputError
-from mailslot.oauth.token_response import new_grant, refreshed_grant, request_token
+from mailslot.plugin import InputError, new_grant, refreshed_grant, request_token
 
 if TYPE_CHECKING:
-    from mailslot.oauth.client import OAuthClient
-    from mailslot.oauth.grant import Grant
-    from mailslot.oauth.http import TokenHttp
-    from mailslot.oauth.token_response import TokenResponse
+    from mailslot.plugin import Grant, OAuthClient, TokenHttp, TokenResponse
 
 
 @dataclass(frozen=True)
 class AppFlow:
-    """The flow ``app``. The client proves itself as `mailslot.oauth.http.TokenHttp.post` says."""
+    """The flow ``app``. The client authenticates as `mailslot.oauth.http.TokenHttp.post` says."""
 
     name: str = "app"
 
@@ -42,7 +38,7 @@ class AppFlow:
 
 
 async def _ask(client: OAuthClient, http: TokenHttp) -> TokenResponse:
-    if not client.confidential:
+    if not client.is_confidential:
         raise InputError(
             "An application that signs in by itself needs a client secret or a certificate.",
             stage="token",

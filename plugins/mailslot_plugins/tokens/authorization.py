@@ -1,6 +1,6 @@
-"""One attempt at the authorization code grant: what is asked, and what an answer must bear to be believed.
+"""One attempt at the authorization code grant: its request, and the checks of its response.
 
-RFC 6749 section 4.1, with PKCE (RFC 7636), the issuer's name (RFC 9207) and, for OpenID Connect, a nonce.
+RFC 6749 section 4.1, with PKCE (RFC 7636), the issuer identification (RFC 9207) and, for OpenID Connect, a nonce.
 """
 
 from __future__ import annotations
@@ -9,28 +9,25 @@ import secrets
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from mailslot.errors import InputError, TokenError
-from mailslot.oauth.authlib_protocol import authorization_address
+from mailslot.oauth.authlib_protocol import authorization_url
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_errors import classify_error, shorten
-from mailslot.oauth.token_response import request_token
-from mailslot.wire.secret import Secret
+from mailslot.plugin import InputError, Secret, TokenError, request_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mailslot.oauth.client import OAuthClient
-    from mailslot.oauth.http import TokenHttp
-    from mailslot.oauth.token_response import TokenResponse
+    from mailslot.plugin import OAuthClient, TokenHttp, TokenResponse
 
-WITHIN: Final = 600.0
+
+SIGN_IN_TIMEOUT: Final = 600.0
 """Seconds that a sign-in may take; its state is good for no longer."""
 
-_OCTETS: Final = 32  # of chance in state, verifier and nonce; RFC 7636 section 4.1 recommends so many
+_RANDOM_OCTETS: Final = 32  # of chance in state, verifier and nonce; RFC 7636 section 4.1 recommends so many
 
 
-class Attempt:
-    """An attempt at a sign-in. Its state, verifier and nonce are fresh, and good for nothing else.
+class AuthorizationAttempt:
+    """An attempt at a sign-in. Its state, verifier and nonce are fresh, and used for nothing else.
 
     Args:
         client: who asks; its provider's endpoints are known.
@@ -53,13 +50,13 @@ class Attempt:
         self.redirect_uri = redirect_uri
         self._client = client
         self._endpoint = client.provider.endpoints.authorization
-        self._state = Secret(secrets.token_urlsafe(_OCTETS))
-        self._verifier = Secret(secrets.token_urlsafe(_OCTETS))
-        self._nonce = Secret(secrets.token_urlsafe(_OCTETS)) if "openid" in client.scopes else None
+        self._state = Secret(secrets.token_urlsafe(_RANDOM_OCTETS))
+        self._verifier = Secret(secrets.token_urlsafe(_RANDOM_OCTETS))
+        self._nonce = Secret(secrets.token_urlsafe(_RANDOM_OCTETS)) if "openid" in client.scopes else None
 
     @property
-    def address(self) -> str:
-        """What is to be opened in a browser (RFC 6749 section 4.1.1)."""
+    def url(self) -> str:
+        """The URL to open in a browser (RFC 6749 section 4.1.1)."""
         parameters = {"login_hint": self._client.account}
         if self._nonce is not None:
             parameters["nonce"] = self._nonce.reveal()
@@ -68,7 +65,7 @@ class Attempt:
                 "consent"  # OpenID Connect Core section 11; providers that are known say what they want
             )
         parameters |= self._client.provider.quirks.authorization_parameters
-        return authorization_address(
+        return authorization_url(
             self._endpoint,
             self._client.client_id,
             self.redirect_uri,
@@ -78,12 +75,12 @@ class Attempt:
             parameters,
         )
 
-    def is_answered_by(self, parameters: Mapping[str, str]) -> bool:
-        """Whether the parameters of a redirection answer this attempt, by their state, compared in constant time."""
+    def matches(self, parameters: Mapping[str, str]) -> bool:
+        """Whether redirect parameters belong to this attempt, by their state, compared in constant time."""
         return self._state == parameters.get("state", "")
 
     def code(self, parameters: Mapping[str, str]) -> Secret:
-        """Return the authorization code of an answer to this attempt (RFC 6749 section 4.1.2).
+        """Return the authorization code in redirect parameters (RFC 6749 section 4.1.2).
 
         Raises:
             TokenError: the sign-in was refused, or the answer is not the provider's, or holds no code.
@@ -93,7 +90,7 @@ class Attempt:
             host = urlsplit(self._endpoint).netloc
             raise classify_error(TokenServiceResponse(400, dict(parameters), host=host), "authorization_code")
         if not parameters.get("code"):
-            raise unfinished("The answer to the sign-in holds no code.")
+            raise sign_in_unfinished("The answer to the sign-in holds no code.")
         return Secret(parameters["code"])
 
     async def redeem(self, code: Secret, http: TokenHttp) -> TokenResponse:
@@ -111,19 +108,19 @@ class Attempt:
         response = await request_token(self._client, http, form)
         if self._nonce is not None and response.id_token is not None:
             # Only here: it takes 50 ms to import, and most providers are asked for no id token.
-            from mailslot_plugins.tokens.id_token import belongs  # noqa: PLC0415 - see above
+            from mailslot_plugins.tokens.id_token import is_for_request  # noqa: PLC0415 - see above
 
-            if not belongs(response.id_token, client_id=self._client.client_id, nonce=self._nonce):
-                raise unfinished("The tokens that came belong to another sign-in, so they are not used.")
+            if not is_for_request(response.id_token, client_id=self._client.client_id, nonce=self._nonce):
+                raise sign_in_unfinished("The tokens that came belong to another sign-in, so they are not used.")
         return response
 
     def _check_issuer(self, named: str | None) -> None:
-        """Refuse the answer of another provider (RFC 9207 section 2.4)."""
+        """Refuse the response of another provider (RFC 9207 section 2.4)."""
         endpoints = self._client.provider.endpoints
         missing = named is None and endpoints.names_issuer
         other = named is not None and endpoints.issuer is not None and named != endpoints.issuer
         if missing or other:
-            raise unfinished(
+            raise sign_in_unfinished(
                 "The answer to the sign-in is not from the provider that was asked, so it is not used.",
                 f"iss is {shorten(named) or 'missing'}, expected {endpoints.issuer}",
             )
@@ -136,11 +133,11 @@ def parse_parameters(query: str) -> dict[str, str] | None:
     return found if len(found) == len(pairs) else None
 
 
-def not_in_time(within: float) -> TokenError:
+def sign_in_timed_out(seconds: float) -> TokenError:
     """Return the error for a sign-in that nobody finished within so many seconds."""
-    return unfinished(f"Nobody finished the sign-in within {within / 60:.0f} minutes.")
+    return sign_in_unfinished(f"Nobody finished the sign-in within {seconds / 60:.0f} minutes.")
 
 
-def unfinished(sentence: str, detail: str = "") -> TokenError:
-    """Return the error for a sign-in that came to nothing and can be done again."""
+def sign_in_unfinished(sentence: str, detail: str = "") -> TokenError:
+    """Return the error for a sign-in that was not completed and can be repeated."""
     return TokenError(sentence, cause="token_not_retrieved", detail=detail)

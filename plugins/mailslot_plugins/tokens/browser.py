@@ -1,20 +1,16 @@
-"""Authorization code by the browser of this machine, which comes back to a listener on loopback (RFC 8252)."""
+"""The browser flow: authorization code with this machine's browser and a loopback redirect (RFC 8252)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mailslot.oauth.refresh import RefreshTokenFlow
-from mailslot.oauth.token_response import new_grant
-from mailslot_plugins.tokens.authorization import WITHIN, Attempt
+from mailslot.plugin import RefreshTokenFlow, new_grant
+from mailslot_plugins.tokens.authorization import SIGN_IN_TIMEOUT, AuthorizationAttempt
 from mailslot_plugins.tokens.loopback import open_loopback
 
 if TYPE_CHECKING:
-    from mailslot.oauth.client import OAuthClient
-    from mailslot.oauth.flow import AddressDisplay
-    from mailslot.oauth.grant import Grant
-    from mailslot.oauth.http import TokenHttp
+    from mailslot.plugin import AddressDisplay, Grant, OAuthClient, TokenHttp
 
 
 @dataclass(frozen=True)
@@ -22,14 +18,14 @@ class BrowserFlow(RefreshTokenFlow):
     """The flow ``browser``.
 
     Attributes:
-        within: seconds that the sign-in may take.
+        timeout: seconds that the sign-in may take.
     """
 
-    within: float = WITHIN
+    timeout: float = SIGN_IN_TIMEOUT
     name: str = "browser"
 
     async def obtain(self, client: OAuthClient, http: TokenHttp, person: AddressDisplay) -> Grant:
-        """Show the person an address, and wait until the browser comes back from it.
+        """Show the person an address, and wait until the browser is redirected back.
 
         Raises:
             InputError: the provider does not allow this flow.
@@ -37,8 +33,8 @@ class BrowserFlow(RefreshTokenFlow):
         """
         client.provider.check_flow(self.name)
         async with open_loopback(client.provider.quirks.loopback_host, client.redirect_port or 0) as loopback:
-            attempt = Attempt(client, loopback.redirect_uri)
-            code = await loopback.code(attempt, person.show_address, self.within)
+            attempt = AuthorizationAttempt(client, loopback.redirect_uri)
+            code = await loopback.wait_for_code(attempt, person.show_address, self.timeout)
         return new_grant(self.name, client, http, await attempt.redeem(code, http))
 
 

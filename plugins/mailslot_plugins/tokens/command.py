@@ -1,4 +1,4 @@
-"""A token from another program, which is run each time that one is wanted."""
+"""Tokens from a program that is run whenever one is needed."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 
-from mailslot.errors import InputError, TokenError
+from mailslot.plugin import InputError, Secret, TokenError
 from mailslot.wire.redact import Redactor
-from mailslot.wire.secret import MASK, Secret
+from mailslot.wire.secret import MASK
 from mailslot_plugins.programs.start import start_program
-from mailslot_plugins.tokens.token_text import MAX_TEXT, read_token
+from mailslot_plugins.tokens.token_text import MAX_TEXT, parse_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from anyio.abc import ByteReceiveStream, Process
 
-    from mailslot.sasl.credentials import AccessToken
+    from mailslot.plugin import AccessToken
+
 
 _TIMEOUT: Final = 60.0
-_MOST_SAID: Final = 1000  # characters of standard error that are shown
+_MAX_DETAIL: Final = 1000  # characters of standard error that are shown
 _MARGIN: Final = 60.0  # seconds that a token must still live to be given again
 
 # What may be a token or a secret: long, with letters and digits mixed.
-_TELLING: Final = re.compile(r"(?=[\w.~+/=-]*\d)(?=[\w.~+/=-]*[A-Za-z])[\w.~+/=-]{16,}")
+_TOKEN_LIKE: Final = re.compile(r"(?=[\w.~+/=-]*\d)(?=[\w.~+/=-]*[A-Za-z])[\w.~+/=-]{16,}")
 
 
 class CommandToken:
-    """Runs the program, and reads the token from its standard output.
+    """Runs a program, and reads the token from its standard output.
 
-    A token whose end the program told is given again until a minute before that.
+    A token with an expiry time is used again until a minute before it.
 
     Args:
         command: the program and its arguments; or one text for the shell.
@@ -56,7 +57,7 @@ class CommandToken:
         return f"The command {words[0]}"
 
     async def token(self, *, force: bool = False) -> AccessToken:
-        """Give what the program gives; it is run at most once at a time.
+        """Return the program's token; it is run at most once at a time.
 
         Raises:
             TokenError: it cannot be run, failed, took too long, or gave no token that is valid now.
@@ -66,11 +67,11 @@ class CommandToken:
             if force or last is None or last.expires_at is None or last.expires_at - _MARGIN <= time.time():
                 started = time.time()
                 text = await self._run()
-                self._last = last = read_token(text, self._name, written_at=started, now=time.time())
+                self._last = last = parse_token(text, self._name, written_at=started, now=time.time())
             return last
 
     async def forget(self) -> None:
-        """Drop the last token; what the program keeps is its own."""
+        """Drop the cached token; what the program stores belongs to it."""
         self._last = None
 
     async def _run(self) -> bytes:
@@ -98,17 +99,17 @@ class CommandToken:
             _kill(process)
             with anyio.CancelScope(shield=True):
                 await process.aclose()
-        said = _said(bytes(errors), bytes(output))
+        detail = _error_text(bytes(errors), bytes(output))
         if len(output) > MAX_TEXT or len(errors) > MAX_TEXT:
-            raise self._failed("wrote more than 64 KiB, which is no token", said)
+            raise self._failed("wrote more than 64 KiB, which is no token", detail)
         if not ended:
-            raise self._failed(f"did not end within {self._timeout:g} seconds", said)
+            raise self._failed(f"did not end within {self._timeout:g} seconds", detail)
         if process.returncode:
-            raise self._failed(f"failed with exit code {process.returncode}", said)
+            raise self._failed(f"failed with exit code {process.returncode}", detail)
         return bytes(output)
 
-    def _failed(self, what: str, said: str = "") -> TokenError:
-        return TokenError(f"{self._name} {what}.", cause="token_source_failed", detail=said)
+    def _failed(self, what: str, detail: str = "") -> TokenError:
+        return TokenError(f"{self._name} {what}.", cause="token_source_failed", detail=detail)
 
 
 def source(settings: Mapping[str, object]) -> CommandToken:
@@ -131,7 +132,7 @@ def source(settings: Mapping[str, object]) -> CommandToken:
 
 
 def _command(given: object, *, shell: bool) -> list[str] | str | None:
-    """Return what is to be run; None where that is nothing."""
+    """Return the program and its arguments; None where there is nothing to run."""
     if isinstance(given, str):
         try:
             return given if shell else shlex.split(given)
@@ -143,7 +144,7 @@ def _command(given: object, *, shell: bool) -> list[str] | str | None:
 
 
 async def _collect(process: Process, stream: ByteReceiveStream | None, into: bytearray) -> None:
-    """Read to the end, or until there is too much: then the program is ended."""
+    """Read to the end, or to the limit: then kill the program."""
     if stream is not None:
         async for octets in stream:
             into += octets
@@ -153,18 +154,18 @@ async def _collect(process: Process, stream: ByteReceiveStream | None, into: byt
 
 
 def _kill(process: Process) -> None:
-    """End the program and whatever it has started in its session."""
+    """Kill the program and everything it has started in its session."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _said(errors: bytes, output: bytes) -> str:
-    """Return the end of what was written to standard error, without anything that may be a secret."""
+def _error_text(errors: bytes, output: bytes) -> str:
+    """Return the end of standard error, without anything that may be a secret."""
     redactor = Redactor()
     for word in output.decode("utf-8", "replace").split():
         redactor.add(Secret(word))
-    end = errors[-2 * _MOST_SAID :]
+    end = errors[-2 * _MAX_DETAIL :]
     words = end.decode("utf-8", "replace").split()[len(end) < len(errors) :]  # the first may be cut, and not be known
     text = " ".join(words)
-    masked = _TELLING.sub(MASK, redactor.mask(text))
-    return "".join(c for c in masked if c.isprintable())[-_MOST_SAID:]
+    masked = _TOKEN_LIKE.sub(MASK, redactor.mask(text))
+    return "".join(c for c in masked if c.isprintable())[-_MAX_DETAIL:]

@@ -1,4 +1,4 @@
-"""Device code: the person enters a code in a browser on any other machine, and we ask until it is done (RFC 8628)."""
+"""The device flow: the person enters a code in another browser, and we poll until that is done (RFC 8628)."""
 
 from __future__ import annotations
 
@@ -8,28 +8,20 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from mailslot.errors import InputError
-from mailslot.oauth.address import check_address
-from mailslot.oauth.flow import DeviceCode
-from mailslot.oauth.refresh import RefreshTokenFlow
-from mailslot.oauth.token_errors import DEVICE_CODE, Remedy, TokenServiceError, classify_error, shorten
-from mailslot.oauth.token_response import new_grant, request_token
-from mailslot.wire.secret import Secret
-from mailslot_plugins.tokens.authorization import unfinished
+from mailslot.oauth.token_errors import DEVICE_CODE_GRANT, Remedy, TokenServiceError, classify_error, shorten
+from mailslot.plugin import InputError, RefreshTokenFlow, Secret, UserCode, check_endpoint_url, new_grant, request_token
+from mailslot_plugins.tokens.authorization import sign_in_unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from mailslot.oauth.client import OAuthClient
-    from mailslot.oauth.flow import CodeDisplay
-    from mailslot.oauth.grant import Grant
-    from mailslot.oauth.http import TokenHttp
-    from mailslot.oauth.token_response import TokenResponse
+    from mailslot.plugin import CodeDisplay, Grant, OAuthClient, TokenHttp, TokenResponse
+
 
 _EXPIRES_IN: Final = 600.0  # seconds, where the service forgot to say
-_SLOWER: Final = 5.0  # seconds added by each slow_down (RFC 8628 section 3.5)
-_SLOWEST: Final = 60.0  # seconds between tries at a service that does not answer
-_WAITING: Final = frozenset({"token_service_unreachable", "not_a_token_service", "token_service_busy"})
+_SLOW_DOWN: Final = 5.0  # seconds added by each slow_down (RFC 8628 section 3.5)
+_MAX_INTERVAL: Final = 60.0  # seconds between tries at a service that does not answer
+_TEMPORARY: Final = frozenset({"token_service_unreachable", "not_a_token_service", "token_service_busy"})
 
 
 @dataclass(frozen=True)
@@ -46,20 +38,20 @@ class DeviceFlow(RefreshTokenFlow):
     name: str = "device"
 
     async def obtain(self, client: OAuthClient, http: TokenHttp, person: CodeDisplay) -> Grant:
-        """Show the person a code, and ask the token service until it was entered.
+        """Show the person a code, and poll the token service until it was entered.
 
         Raises:
             InputError: the provider does not allow this flow.
             TokenError: there is no token; with its cause.
         """
         client.provider.check_flow(self.name)
-        device_code, prompt, interval = await self._begin(client, http)
+        device_code, prompt, interval = await self._request_codes(client, http)
         await person.show_code(prompt)
         response = await self._poll(client, http, device_code, interval, prompt.expires_at)
         return new_grant(self.name, client, http, response)
 
-    async def _begin(self, client: OAuthClient, http: TokenHttp) -> tuple[Secret, DeviceCode, float]:
-        """Ask for a code (RFC 8628 section 3.1)."""
+    async def _request_codes(self, client: OAuthClient, http: TokenHttp) -> tuple[Secret, UserCode, float]:
+        """Request the device code and the user code (RFC 8628 section 3.1)."""
         endpoint = client.provider.endpoints.device_authorization
         if endpoint is None:
             raise InputError(
@@ -68,25 +60,25 @@ class DeviceFlow(RefreshTokenFlow):
                 cause="not_configured",
             )
         asked_at = anyio.current_time()
-        answer = await http.post(endpoint, {"scope": " ".join(client.scopes)}, client=client)
-        members = answer.json or {}
-        if not answer.ok or members.get("error"):
-            raise classify_error(answer, DEVICE_CODE)
+        response = await http.post(endpoint, {"scope": " ".join(client.scopes)}, client=client)
+        members = response.json or {}
+        if not response.ok or members.get("error"):
+            raise classify_error(response, DEVICE_CODE_GRANT)
         device_code, user_code = members.get("device_code"), shorten(members.get("user_code"), 60)
         # Google says verification_url.
-        address = _address(members, "verification_uri") or _address(members, "verification_url")
+        address = _url(members, "verification_uri") or _url(members, "verification_url")
         if not isinstance(device_code, str) or not device_code or not user_code or address is None:
             raise TokenServiceError(
-                f"The token service {answer.host} answered without a code, or without an address to enter it at.",
+                f"The token service {response.host} answered without a code, or without an address to enter it at.",
                 cause="unknown",
-                kind=Remedy.UNKNOWN,
-                status=answer.status,
+                remedy=Remedy.UNKNOWN,
+                status=response.status,
                 detail=f"the answer holds {shorten(', '.join(members)) or 'nothing'}",
             )
-        prompt = DeviceCode(
+        prompt = UserCode(
             user_code,
             address,
-            _address(members, "verification_uri_complete"),
+            _url(members, "verification_uri_complete"),
             asked_at + (_seconds(members.get("expires_in")) or _EXPIRES_IN),
         )
         return Secret(device_code), prompt, _seconds(members.get("interval")) or self.interval
@@ -94,8 +86,8 @@ class DeviceFlow(RefreshTokenFlow):
     async def _poll(
         self, client: OAuthClient, http: TokenHttp, device_code: Secret, interval: float, expires_at: float
     ) -> TokenResponse:
-        """Ask until the person is done or the code has expired (RFC 8628 sections 3.4 and 3.5)."""
-        form: dict[str, str | Secret] = {"grant_type": DEVICE_CODE, "device_code": device_code}
+        """Poll until the person is done or the code has expired (RFC 8628 sections 3.4 and 3.5)."""
+        form: dict[str, str | Secret] = {"grant_type": DEVICE_CODE_GRANT, "device_code": device_code}
         while True:
             left = expires_at - anyio.current_time()
             await self.sleep(max(min(interval, left), 0))
@@ -103,29 +95,31 @@ class DeviceFlow(RefreshTokenFlow):
                 return await request_token(client, http, form)
             except TokenServiceError as error:
                 if error.error == "slow_down":
-                    interval += _SLOWER
+                    interval += _SLOW_DOWN
                 elif error.error != "authorization_pending":
-                    if error.cause not in _WAITING:
+                    if error.cause not in _TEMPORARY:
                         raise
-                    interval = max(interval, min(2 * interval, _SLOWEST), error.retry_after or 0)
+                    interval = max(interval, min(2 * interval, _MAX_INTERVAL), error.retry_after or 0)
                 if left <= interval:
-                    raise unfinished("The code has expired before the sign-in was finished.", error.detail) from error
+                    raise sign_in_unfinished(
+                        "The code has expired before the sign-in was finished.", error.detail
+                    ) from error
 
 
-def _address(members: Mapping[str, object], name: str) -> str | None:
-    """Return an address to be opened by a person; None where there is none that can be trusted."""
+def _url(members: Mapping[str, object], name: str) -> str | None:
+    """Return a URL for a person to open; None where there is no trustworthy one."""
     value = members.get(name)
     if not isinstance(value, str):
         return None
     try:
-        check_address(value, name)
+        check_endpoint_url(value, name)
     except InputError:
         return None
     return value
 
 
 def _seconds(value: object) -> float | None:
-    """Return a number of seconds, also one that came as text; None for anything else and for less than one's due."""
+    """Return a number of seconds, also from text; None for anything else, and for what is not above 0."""
     if not isinstance(value, int | float | str) or isinstance(value, bool):
         return None
     try:

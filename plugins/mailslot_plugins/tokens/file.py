@@ -1,4 +1,4 @@
-"""A token in a file that another program keeps fresh."""
+"""A token from a file that another program keeps up to date."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from mailslot.errors import InputError, TokenError
-from mailslot_plugins.tokens.token_text import MAX_TEXT, read_token
+from mailslot.plugin import InputError, TokenError
+from mailslot_plugins.tokens.token_text import MAX_TEXT, parse_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mailslot.sasl.credentials import AccessToken
+    from mailslot.plugin import AccessToken
 
 
 class FileToken:
-    """Reads the file each time that a token is wanted, so that it always has the newest.
+    """Reads the file whenever a token is needed, so that it always has the newest.
 
     Args:
         path: the file.
@@ -30,7 +30,7 @@ class FileToken:
         self._path = path
 
     async def token(self, *, force: bool = False) -> AccessToken:  # noqa: ARG002 - the file has no other to give
-        """Give what is in the file now.
+        """Return the token that is in the file now.
 
         Raises:
             TokenError: it cannot be read, or there is no token in it that is valid now.
@@ -43,7 +43,7 @@ class FileToken:
                 cause="token_source_failed",
                 detail=str(error),
             ) from error
-        return read_token(text, f"The file {self._path}", written_at=written_at, now=time.time())
+        return parse_token(text, f"The file {self._path}", written_at=written_at, now=time.time())
 
     async def forget(self) -> None:
         """Do nothing: the file belongs to the other program."""

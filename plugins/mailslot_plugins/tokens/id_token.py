@@ -1,7 +1,7 @@
-"""Whether an id token is of one sign-in, and for us (OpenID Connect Core section 3.1.3.7).
+"""ID token checks: whether it belongs to one authentication request (OpenID Connect Core section 3.1.3.7).
 
-It came straight from the token endpoint over TLS, which stands for its signature (no. 6). Its times are not looked at:
-nothing is done with it later, and this device's clock may be wrong.
+It came directly from the token endpoint over TLS, which replaces the check of its signature (no. 6). Its times are not
+checked: it is not used later, and this device's clock may be wrong.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from joserfc.errors import JoseError
 
-from mailslot.oauth.claims import members_of
+from mailslot.oauth.claims import decode_claims
 
 with warnings.catch_warnings():  # authlib.deprecate adds a filter for the whole process as it is imported
     from authlib.oidc.core import claims
 
 if TYPE_CHECKING:
-    from mailslot.wire.secret import Secret
+    from mailslot.plugin import Secret
 
 _CodeIDToken: Final[Any] = claims.CodeIDToken  # its types are known in part only
 
 
-def belongs(id_token: Secret, *, client_id: str, nonce: Secret) -> bool:
-    """Whether an id token is the answer to a request of this client with this nonce (no. 3 to 5, and 11)."""
-    members = members_of(id_token) or {}
+def is_for_request(id_token: Secret, *, client_id: str, nonce: Secret) -> bool:
+    """Whether an ID token answers a request of this client with this nonce (no. 3 to 5, and 11)."""
+    members = decode_claims(id_token) or {}
     audience = members.get("aud")
     found = _CodeIDToken(members, {}, params={"client_id": client_id, "nonce": nonce.reveal()})
     try:

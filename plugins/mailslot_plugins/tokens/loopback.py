@@ -1,4 +1,4 @@
-"""A listener on loopback that waits for the end of one sign-in (RFC 8252 sections 7.3 and 8.3)."""
+"""The loopback listener that receives the redirect of one sign-in (RFC 8252 sections 7.3 and 8.3)."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from anyio.abc import SocketAttribute
 
-from mailslot.errors import TokenError
+from mailslot.plugin import TokenError
 from mailslot_plugins.tokens import page
-from mailslot_plugins.tokens.authorization import not_in_time, parse_parameters, unfinished
+from mailslot_plugins.tokens.authorization import parse_parameters, sign_in_timed_out, sign_in_unfinished
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from anyio.abc import Listener, SocketStream
 
-    from mailslot.wire.secret import Secret
-    from mailslot_plugins.tokens.authorization import Attempt
+    from mailslot.plugin import Secret
+    from mailslot_plugins.tokens.authorization import AuthorizationAttempt
 
-_HEAD_LIMIT: Final = 32_768  # octets of a request
-_PATIENCE: Final = 10.0  # seconds for one connection; browsers open some that they never use
-_CONNECTIONS: Final = 16
+_MAX_HEAD: Final = 32_768  # octets of a request
+_CONNECTION_TIMEOUT: Final = 10.0  # seconds for one connection; browsers open some that they never use
+_MAX_CONNECTIONS: Final = 16
 
-_GONE = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+_DISCONNECTED = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 
 
 class Loopback:
-    """A listener that is open.
+    """An open loopback listener.
 
     Attributes:
         redirect_uri: the address that leads to it.
@@ -38,38 +38,39 @@ class Loopback:
         self.redirect_uri = f"http://{host}:{listener.extra(SocketAttribute.local_port)}"
         self._listener = listener
 
-    async def code(self, attempt: Attempt, show: Callable[[str], Awaitable[None]], within: float) -> Secret:
-        """Show where to sign in, and wait for the code that the browser brings back.
+    async def wait_for_code(
+        self, attempt: AuthorizationAttempt, show: Callable[[str], Awaitable[None]], timeout: float
+    ) -> Secret:
+        """Show where to sign in, and wait for the authorization code in the redirect.
 
-        Exactly one request is taken: the one that bears the attempt's state. Any other gets a page that says
-        so, and changes nothing.
+        Only the request with the attempt's state is accepted. Any other gets a page that says so, and changes nothing.
 
         Args:
             attempt: the attempt; its redirect_uri is ours.
             show: shows an address to the person.
-            within: seconds to wait.
+            timeout: seconds to wait.
 
         Raises:
             TokenError: the sign-in was refused, or nobody finished it in time.
         """
-        door = _RedirectHandler(attempt)
+        handler = _RedirectHandler(attempt)
         failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._listener.serve, door.serve)
+            tasks.start_soon(self._listener.serve, handler.serve)
             try:
-                await show(attempt.address)
-                with anyio.move_on_after(within):
-                    await door.answered.wait()
+                await show(attempt.url)
+                with anyio.move_on_after(timeout):
+                    await handler.answered.wait()
             except Exception as error:  # noqa: BLE001 - raised below, so that the task group does not wrap it
                 failure = error
             tasks.cancel_scope.cancel()
         if failure is not None:
             raise failure
-        if door.outcome is None:
-            raise not_in_time(within)
-        if isinstance(door.outcome, TokenError):
-            raise door.outcome
-        return door.outcome
+        if handler.outcome is None:
+            raise sign_in_timed_out(timeout)
+        if isinstance(handler.outcome, TokenError):
+            raise handler.outcome
+        return handler.outcome
 
 
 @asynccontextmanager
@@ -88,53 +89,53 @@ async def open_loopback(host: str, port: int = 0) -> AsyncGenerator[Loopback]:
         listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
     except OSError as error:
         which = f"The port {port} that is set (redirect_port) cannot" if port else "No port can"
-        raise unfinished(f"{which} be opened for the end of the sign-in.", str(error)) from error
+        raise sign_in_unfinished(f"{which} be opened for the end of the sign-in.", str(error)) from error
     async with listener:
         yield Loopback(listener, host)
 
 
 class _RedirectHandler:
-    """Answers every request, and lets one in.
+    """Answers every request, and accepts the redirect.
 
     Attributes:
         outcome: what the one brought; None as long as it has not come.
         answered: set once the one has its page.
     """
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: AuthorizationAttempt) -> None:
         self.outcome: Secret | TokenError | None = None
         self.answered = anyio.Event()
         self._attempt = attempt
         self._host = attempt.redirect_uri.removeprefix("http://")
-        self._limiter = anyio.CapacityLimiter(_CONNECTIONS)
+        self._limiter = anyio.CapacityLimiter(_MAX_CONNECTIONS)
 
     async def serve(self, stream: SocketStream) -> None:
         """Answer one request."""
-        is_the_one = False
+        is_redirect = False
         async with stream, self._limiter:
             try:
-                with anyio.move_on_after(_PATIENCE):
-                    answer, is_the_one = self._judge(await _head(stream))
+                with anyio.move_on_after(_CONNECTION_TIMEOUT):
+                    answer, is_redirect = self._handle(await _read_head(stream))
                     await stream.send(answer)
                     await stream.send_eof()
-            except _GONE:
+            except _DISCONNECTED:
                 pass  # the browser has left; what it brought counts all the same
-        if is_the_one:
+        if is_redirect:
             self.answered.set()
 
-    def _judge(self, request: bytes) -> tuple[bytes, bool]:
-        """Return the page to answer with, and whether this is the one."""
+    def _handle(self, request: bytes) -> tuple[bytes, bool]:
+        """Return the page to send, and whether the request is the redirect."""
         query = self._query(request)
         if query is None:
-            return page.NOT_HERE, False
+            return page.NOT_FOUND, False
         parameters = parse_parameters(query)
-        if self.outcome is not None or parameters is None or not self._attempt.is_answered_by(parameters):
+        if self.outcome is not None or parameters is None or not self._attempt.matches(parameters):
             return page.OTHER_ATTEMPT, False
         try:
             self.outcome = self._attempt.code(parameters)
         except TokenError as error:
             self.outcome = error
-            return page.failed(str(error)), True
+            return page.sign_in_failed(str(error)), True
         return page.SIGNED_IN, True
 
     def _query(self, request: bytes) -> str | None:
@@ -147,10 +148,10 @@ class _RedirectHandler:
         return query if method == "GET" and path == "/" and hosts == [self._host] else None
 
 
-async def _head(stream: SocketStream) -> bytes:
-    """Return what a request begins with, up to its empty line, or as much of it as is ever looked at."""
+async def _read_head(stream: SocketStream) -> bytes:
+    """Return the head of a request, up to its empty line or the limit."""
     received = b""
-    while b"\r\n\r\n" not in received and len(received) < _HEAD_LIMIT:
+    while b"\r\n\r\n" not in received and len(received) < _MAX_HEAD:
         received += await stream.receive()
     return received
 

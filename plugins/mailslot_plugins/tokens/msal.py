@@ -24,19 +24,17 @@ import anyio
 import anyio.lowlevel
 from anyio.to_thread import run_sync
 
-from mailslot.errors import InputError, MailError, TokenError
-from mailslot.oauth.certificate import certificate_ends
+from mailslot.oauth.certificate import certificate_expiry
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_errors import shorten
-from mailslot.oauth.token_response import parse_token_response
-from mailslot.sasl.credentials import AccessToken
-from mailslot_plugins.tokens.msal_credentials import Application, ManagedIdentity
+from mailslot.plugin import AccessToken, InputError, MailError, TokenError, parse_token_response
+from mailslot_plugins.tokens.msal_credentials import ApplicationCredential, ManagedIdentityCredential
 from mailslot_plugins.tokens.msal_http import EntraHttp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mailslot.oauth.client import OAuthClient
+    from mailslot.plugin import OAuthClient
     from mailslot_plugins.tokens.msal_credentials import MsalCredential
     from mailslot_plugins.tokens.msal_http import MsalHttp
 
@@ -47,7 +45,7 @@ logging.getLogger("msal").setLevel(logging.CRITICAL + 1)
 
 
 class RecordClient(Protocol):
-    """Says who asks for a record's tokens (`mailslot.slots.clients.client_of`)."""
+    """Returns a record's OAuth client (`mailslot.slots.oauth_client.client_for_record`)."""
 
     def __call__(self, *, app: bool = False, registered: bool = True) -> OAuthClient:
         """Return it."""
@@ -63,12 +61,12 @@ class MsalToken:
 
     def __init__(self, make: Callable[[], MsalCredential]) -> None:
         self._make = make
-        self._way: MsalCredential | None = None
+        self._credential: MsalCredential | None = None
         self._last: AccessToken | None = None
         self._lock = anyio.Lock()
 
     async def token(self, *, force: bool = False) -> AccessToken:
-        """Give the token that MSAL has, or gets; also one that could not be renewed in time, while it lasts.
+        """Return MSAL's token; one that could not be refreshed in time is used while it lasts.
 
         Args:
             force: the last one was refused, so MSAL's memory is dropped, unless another task has done so since.
@@ -78,9 +76,9 @@ class MsalToken:
             InputError: a setting is missing, or cannot be used.
             TokenError: there is none, with its cause.
         """
-        given = self._last
+        last = self._last
         async with self._lock:
-            if force and given is self._last:
+            if force and last is self._last:
                 await self.forget()
             try:
                 self._last = await run_sync(self._acquire)
@@ -89,21 +87,21 @@ class MsalToken:
                 await anyio.lowlevel.checkpoint_if_cancelled()
                 passing = isinstance(error, MailError) and error.retryable
                 if not passing:
-                    self._way = None  # it would repeat the refusal for a minute, even if its reason was mended
+                    self._credential = None  # it would repeat the refusal for a minute, even if its reason was mended
                 if not passing or self._last is None or (self._last.expires_at or 0.0) - _MARGIN <= time.time():
                     raise
             return self._last
 
     async def forget(self) -> None:
-        """Drop what MSAL remembers. Nobody need be told: it never had more than access tokens."""
-        self._way = self._last = None
+        """Drop MSAL's cache. Nobody need be told: it never had more than access tokens."""
+        self._credential = self._last = None
 
     def _acquire(self) -> AccessToken:
-        if self._way is None:
-            self._way = self._make()
-        http, asked = self._way.http, time.time()
+        if self._credential is None:
+            self._credential = self._make()
+        http, requested_at = self._credential.http, time.time()
         try:
-            answer = _answer(http, self._way.acquire())
+            response = _token_response(http, self._credential.acquire())
         except (MailError, CancelledError):
             raise
         except OSError as error:  # what Azure Arc puts there for those who may read it
@@ -113,15 +111,15 @@ class MsalToken:
                 detail=shorten(str(error)),
             ) from None
         except Exception as error:  # noqa: BLE001 - MSAL lets through whatever it meets, of many kinds
-            if http.last is None or http.last.ok:
+            if http.last_response is None or http.last_response.ok:
                 raise TokenError(
                     f"MSAL, Microsoft's library, could not get a token: {type(error).__name__}.",
                     cause="token_source_failed",
-                    detail=http.masked(shorten(str(error))),
+                    detail=http.redact(shorten(str(error))),
                 ) from None
-            answer = http.last
-        response = parse_token_response(answer, (), "client_credentials")
-        return AccessToken(response.access_token, None if response.lifetime is None else asked + response.lifetime)
+            response = http.last_response
+        parsed = parse_token_response(response, (), "client_credentials")
+        return AccessToken(parsed.access_token, None if parsed.lifetime is None else requested_at + parsed.lifetime)
 
 
 def source(settings: Mapping[str, object]) -> MsalToken:
@@ -133,18 +131,18 @@ def source(settings: Mapping[str, object]) -> MsalToken:
     Raises:
         InputError: there is no such way.
     """
-    way, _, argument = str(settings.get("msal", "")).partition(" ")
+    kind, _, argument = str(settings.get("msal", "")).partition(" ")
     argument = argument.strip()
     client = cast("RecordClient", settings["client"])
     ca_file, timeout = cast("Path | None", settings.get("ca_file")), cast("float", settings.get("timeout", 30.0))
-    match way:
+    match kind:
         case "certificate" if not argument:
-            return MsalToken(lambda: _by_certificate(client(app=True), EntraHttp(ca_file, timeout)))
+            return MsalToken(lambda: _certificate_credential(client(app=True), EntraHttp(ca_file, timeout)))
         case "managed_identity":
-            return MsalToken(lambda: ManagedIdentity(client(app=True, registered=False), argument))
+            return MsalToken(lambda: ManagedIdentityCredential(client(app=True, registered=False), argument))
         case "workload_identity" if Path(argument).is_absolute():
-            credential = {"client_assertion": partial(_assertion, Path(argument))}
-            return MsalToken(lambda: Application(client(app=True), EntraHttp(ca_file, timeout), credential))
+            credential = {"client_assertion": partial(_read_assertion, Path(argument))}
+            return MsalToken(lambda: ApplicationCredential(client(app=True), EntraHttp(ca_file, timeout), credential))
         case _:
             pass
     raise InputError(
@@ -154,7 +152,7 @@ def source(settings: Mapping[str, object]) -> MsalToken:
     )
 
 
-def _by_certificate(client: OAuthClient, http: MsalHttp) -> Application:
+def _certificate_credential(client: OAuthClient, http: MsalHttp) -> ApplicationCredential:
     certificate = client.certificate
     if certificate is None:
         raise InputError(
@@ -163,12 +161,12 @@ def _by_certificate(client: OAuthClient, http: MsalHttp) -> Application:
             stage="token",
             cause="not_configured",
         )
-    certificate_ends(certificate)  # says what is wrong with it, if anything is, in our words
+    certificate_expiry(certificate)  # says what is wrong with it, if anything is, in our words
     key = {"private_key": certificate.key.reveal(), "public_certificate": certificate.certificate}
-    return Application(client, http, key)
+    return ApplicationCredential(client, http, key)
 
 
-def _assertion(file: Path) -> str:
+def _read_assertion(file: Path) -> str:
     try:
         return file.read_text(encoding="ascii").strip()
     except (OSError, ValueError) as error:
@@ -179,10 +177,10 @@ def _assertion(file: Path) -> str:
         ) from None
 
 
-def _answer(http: MsalHttp, members: Mapping[str, Any]) -> TokenServiceResponse:
-    """Return what MSAL made of an answer as if it were the answer itself."""
-    last = http.last or TokenServiceResponse(200, None)
+def _token_response(http: MsalHttp, members: Mapping[str, Any]) -> TokenServiceResponse:
+    """Return MSAL's result as if it were the response of the token service."""
+    last = http.last_response or TokenServiceResponse(200, None)
     if "access_token" in members:
         return replace(last, status=200, json=members)
-    said = {name: http.masked(value) if isinstance(value, str) else value for name, value in members.items()}
-    return replace(last, json=said)
+    masked = {name: http.redact(value) if isinstance(value, str) else value for name, value in members.items()}
+    return replace(last, json=masked)

@@ -1,4 +1,4 @@
-"""The ways to tokens that MSAL knows and mailslot wants: an application's, and a machine's."""
+"""The kinds of credentials that MSAL supports and mailslot uses: an application's, and a machine's."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import msal
 
-from mailslot.errors import InputError
+from mailslot.plugin import InputError
 from mailslot_plugins.tokens.msal_http import ManagedIdentityHttp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mailslot.oauth.client import OAuthClient
+    from mailslot.plugin import OAuthClient
     from mailslot_plugins.tokens.msal_http import MsalHttp
 
-PATIENCE: Final = 10.0
+LOCAL_TIMEOUT: Final = 10.0
 """Seconds for what is on the machine itself, or is not."""
 
 _ENDPOINT: Final = "/oauth2/v2.0/token"  # behind the authority, as MSAL calls a tenant's address
 
 
 class MsalCredential(Protocol):
-    """A way to tokens: MSAL's client, and what it asks over. All of it blocks."""
+    """A credential: MSAL's client, and the HTTP client that it uses. All methods block."""
 
     @property
     def http(self) -> MsalHttp:
@@ -34,8 +34,8 @@ class MsalCredential(Protocol):
         ...
 
 
-class Application:
-    """The way of an application that is registered with Entra.
+class ApplicationCredential:
+    """The credential of an application that is registered with Entra.
 
     Args:
         client: the application.
@@ -65,8 +65,8 @@ class Application:
         return cast("Mapping[str, Any]", self._client.acquire_token_for_client(scopes=self._scopes))
 
 
-class ManagedIdentity:
-    """The way of a machine in Azure, or one that Azure Arc looks after.
+class ManagedIdentityCredential:
+    """The managed identity of a machine in Azure, or of one that Azure Arc manages.
 
     Args:
         client: for its scopes.
@@ -74,7 +74,7 @@ class ManagedIdentity:
     """
 
     def __init__(self, client: OAuthClient, identity: str) -> None:
-        self.http = ManagedIdentityHttp(PATIENCE)
+        self.http = ManagedIdentityHttp(LOCAL_TIMEOUT)
         # There is no scope in this protocol, only the resource that a token is for.
         self._resource = client.scopes[0].removesuffix("/.default")
         chosen: Any = (

@@ -1,6 +1,7 @@
-"""How MSAL reaches a token service: from the thread it runs in, over our own HTTP, so that cancellation reaches it.
+"""The HTTP clients for MSAL: from its thread, over our own HTTP client, so that cancellation works.
 
-MSAL takes any client with ``get`` and ``post`` and the answers that they give (its ``oauth2cli/http.py``).
+MSAL takes any client with ``get`` and ``post`` that return responses like those of requests (its
+``oauth2cli/http.py``).
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import anyio.from_thread
 import httpx2
 
 from mailslot.oauth import response_body, transport_errors
-from mailslot.oauth.http import MAX_BODY, TokenHttp
+from mailslot.oauth.http import MAX_BODY
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_errors import Remedy, TokenServiceError
+from mailslot.plugin import Secret, TokenHttp
 from mailslot.wire.redact import Redactor
-from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +32,7 @@ _IN_HEADERS: Final = frozenset({"x-identity-header", "secret", "authorization"})
 
 @dataclass(frozen=True, slots=True)
 class MsalResponse:
-    """An answer as MSAL reads it."""
+    """A response as MSAL reads it."""
 
     status_code: int
     text: str = field(repr=False)
@@ -39,13 +40,13 @@ class MsalResponse:
 
 
 class MsalHttp(Protocol):
-    """What both kinds below are.
+    """The interface of both clients below.
 
     Attributes:
-        last: the last answer; None before the first.
+        last_response: the last response; None before the first.
     """
 
-    last: TokenServiceResponse | None
+    last_response: TokenServiceResponse | None
 
     def get(
         self, url: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
@@ -53,13 +54,13 @@ class MsalHttp(Protocol):
         """Get a document."""
         ...
 
-    def masked(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """Return a text without the secrets that were sent, and the tokens that came."""
         ...
 
 
 class EntraHttp:
-    """Entra's token service, by the rules of `TokenHttp`.
+    """The client for Entra's token service, with the bounds of `TokenHttp`.
 
     Args:
         ca_file: as for `TokenHttp`.
@@ -68,7 +69,7 @@ class EntraHttp:
 
     def __init__(self, ca_file: Path | None, timeout: float) -> None:
         self._http = TokenHttp(ca_file=ca_file, timeout=timeout)
-        self.last: TokenServiceResponse | None = None
+        self.last_response: TokenServiceResponse | None = None
 
     def get(
         self,
@@ -82,7 +83,7 @@ class EntraHttp:
             MailError: as `TokenHttp.get` does.
         """
         assert not params  # noqa: S101 - only instance discovery has some, and that is switched off
-        return self._understood(anyio.from_thread.run(self._http.get, url))
+        return self._msal_response(anyio.from_thread.run(self._http.get, url))
 
     def post(self, url: str, data: Mapping[str, str | bytes | int], **_how: object) -> MsalResponse:
         """Post a form.
@@ -92,22 +93,22 @@ class EntraHttp:
         """
         texts = {name: value.decode() if isinstance(value, bytes) else str(value) for name, value in data.items()}
         form = {name: Secret(text) if name in _IN_FORMS else text for name, text in texts.items()}
-        return self._understood(anyio.from_thread.run(self._http.post, url, form))
+        return self._msal_response(anyio.from_thread.run(self._http.post, url, form))
 
-    def masked(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """Return the text: `TokenHttp` has masked it."""
         return text
 
-    def _understood(self, answer: TokenServiceResponse) -> MsalResponse:
-        self.last = answer
-        wait = {} if answer.retry_after is None else {"Retry-After": str(round(answer.retry_after))}
-        return MsalResponse(answer.status, "" if answer.json is None else json.dumps(answer.json), wait)
+    def _msal_response(self, response: TokenServiceResponse) -> MsalResponse:
+        self.last_response = response
+        wait = {} if response.retry_after is None else {"Retry-After": str(round(response.retry_after))}
+        return MsalResponse(response.status, "" if response.json is None else json.dumps(response.json), wait)
 
 
 class ManagedIdentityHttp:
-    """What Azure offers on a machine for its managed identity: http, on an address that only the machine reaches.
+    """The client for a machine's managed identity endpoint: http, on an address that only the machine reaches.
 
-    So no proxy is asked, whatever the environment names, and no redirect followed.
+    So no proxy is used, whatever the environment names, and no redirect is followed.
 
     Args:
         timeout: seconds that an exchange may take.
@@ -116,7 +117,7 @@ class ManagedIdentityHttp:
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self._redactor = Redactor()
-        self.last: TokenServiceResponse | None = None
+        self.last_response: TokenServiceResponse | None = None
 
     def get(
         self, url: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
@@ -131,7 +132,7 @@ class ManagedIdentityHttp:
                 self._redactor.add(Secret(value))
         return anyio.from_thread.run(self._get, httpx2.URL(url, params=params), headers)
 
-    def masked(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """Return a text without the secrets that were sent, and the tokens that came."""
         return self._redactor.mask(text)
 
@@ -151,23 +152,23 @@ class ManagedIdentityHttp:
                             if len(body) > MAX_BODY:
                                 scope.cancel()  # from inside, for the reason that `mailslot.oauth.http` gives
         except (httpx2.HTTPError, OSError) as error:
-            said = transport_errors.transport_error(error, host)
+            unreachable = transport_errors.transport_error(error, host)
             raise TokenServiceError(
-                f"No managed identity is offered on this machine. {said}",
-                cause=said.cause,
-                kind=said.kind,
-                detail=said.detail,
+                f"No managed identity is offered on this machine. {unreachable}",
+                cause=unreachable.cause,
+                remedy=unreachable.remedy,
+                detail=unreachable.detail,
             ) from None
         if len(body) > MAX_BODY:
             raise TokenServiceError(
                 f"What answers at {host} sent more than 64 KiB, which no token service does.",
                 cause="token_service_unreachable",
-                kind=Remedy.WAIT,
+                remedy=Remedy.WAIT,
             )
         response_body.reject_foreign_page(response.status_code, response.headers, bytes(body), host)
-        members = response_body.parse(bytes(body))
+        members = response_body.parse_json_object(bytes(body))
         token = (members or {}).get("access_token")
         if isinstance(token, str):
             self._redactor.add(Secret(token))
-        self.last = TokenServiceResponse(response.status_code, members, host=host)
+        self.last_response = TokenServiceResponse(response.status_code, members, host=host)
         return MsalResponse(response.status_code, body.decode("utf-8", "replace"), dict(response.headers))

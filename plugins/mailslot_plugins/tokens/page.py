@@ -1,4 +1,4 @@
-"""The few web pages that the listener on loopback shows; no secret stands in any of them."""
+"""The web pages of the loopback listener; they contain no secret."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _BODY: Final = """<!doctype html>
 """
 
 
-def page(status: str, title: str, text: str) -> bytes:
-    """Return a complete HTTP answer with a page.
+def http_page(status: str, title: str, text: str) -> bytes:
+    """Return a complete HTTP response with a page.
 
     Args:
         status: code and words, such as ``"200 OK"``.
@@ -45,19 +45,19 @@ def page(status: str, title: str, text: str) -> bytes:
     return _HEAD.format(status=status, length=len(body)).encode() + body
 
 
-SIGNED_IN: Final = page(
+SIGNED_IN: Final = http_page(
     "200 OK",
     "You have signed in",
     "The token is being fetched now. You can close this page and go back to where you started.",
 )
-OTHER_ATTEMPT: Final = page(
+OTHER_ATTEMPT: Final = http_page(
     "400 Bad Request",
     "This belongs to another sign-in",
     "The answer that brought you here is not to the sign-in that is going on now. Use the newest address.",
 )
-NOT_HERE: Final = page("404 Not Found", "Nothing here", "This address only waits for the end of a sign-in.")
+NOT_FOUND: Final = http_page("404 Not Found", "Nothing here", "This address only waits for the end of a sign-in.")
 
 
-def failed(sentence: str) -> bytes:
-    """Return the answer to a sign-in that failed."""
-    return page("200 OK", "The sign-in did not work", f"{sentence} You can close this page.")
+def sign_in_failed(sentence: str) -> bytes:
+    """Return the response for a failed sign-in."""
+    return http_page("200 OK", "The sign-in did not work", f"{sentence} You can close this page.")

@@ -1,7 +1,7 @@
-"""Authorization code by a browser elsewhere: the person pastes the address that failed to open there.
+"""The paste flow: authorization code with another browser, whose final address the person pastes here.
 
-That browser is sent to its own machine's loopback address, where nobody listens, or to the address that is set; its
-address bar then holds the answer.
+That browser is redirected to its own machine's loopback address, where nothing listens, or to the configured redirect
+URI; its address bar then contains the response.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from urllib.parse import SplitResult, urlsplit
 
 import anyio
 
-from mailslot.oauth.refresh import RefreshTokenFlow
-from mailslot.oauth.token_response import new_grant
-from mailslot_plugins.tokens.authorization import WITHIN, Attempt, not_in_time, parse_parameters, unfinished
+from mailslot.plugin import RefreshTokenFlow, new_grant
+from mailslot_plugins.tokens.authorization import (
+    SIGN_IN_TIMEOUT,
+    AuthorizationAttempt,
+    parse_parameters,
+    sign_in_timed_out,
+    sign_in_unfinished,
+)
 
 if TYPE_CHECKING:
-    from mailslot.oauth.client import OAuthClient
-    from mailslot.oauth.flow import AddressPrompt
-    from mailslot.oauth.grant import Grant
-    from mailslot.oauth.http import TokenHttp
-    from mailslot.wire.secret import Secret
+    from mailslot.plugin import AddressPrompt, Grant, OAuthClient, Secret, TokenHttp
 
 _TRIES: Final = 5
-_LONGEST: Final = 32_768  # characters; the longest address that a browser keeps is far shorter
+_MAX_CHARACTERS: Final = 32_768  # characters; the longest address that a browser keeps is far shorter
 _DYNAMIC_PORTS: Final = range(49_152, 65_536)  # RFC 6335 section 6
 _WRAPPING: Final = "\"'`<>()[]“”„‚‘’«»"
 
@@ -33,8 +34,8 @@ _WRAPPING: Final = "\"'`<>()[]“”„‚‘’«»"
 Fault = Literal["incomplete", "no_end", "other_attempt", "other_address"]
 
 
-class UnusableError(ValueError):
-    """What was pasted is not what is needed; the text says so to the person.
+class UnusablePasteError(ValueError):
+    """The pasted text cannot be used; the message tells the person why.
 
     Attributes:
         fault: what is wrong with it, for those who say it in other words.
@@ -50,14 +51,14 @@ class PasteFlow(RefreshTokenFlow):
     """The flow ``paste``.
 
     Attributes:
-        within: seconds that the sign-in may take.
+        timeout: seconds that the sign-in may take.
     """
 
-    within: float = WITHIN
+    timeout: float = SIGN_IN_TIMEOUT
     name: str = "paste"
 
     async def obtain(self, client: OAuthClient, http: TokenHttp, person: AddressPrompt) -> Grant:
-        """Show the person an address, and take the one that comes of it.
+        """Show the person an address, and take the one at which the sign-in ended.
 
         What cannot be used is explained and asked for again; an empty paste gives up.
 
@@ -66,17 +67,19 @@ class PasteFlow(RefreshTokenFlow):
             TokenError: there is no token; with its cause.
         """
         client.provider.check_flow(self.name)
-        attempt = Attempt(client, client.redirect_uri or nowhere(client.provider.quirks.loopback_host))
+        attempt = AuthorizationAttempt(
+            client, client.redirect_uri or unused_loopback_uri(client.provider.quirks.loopback_host)
+        )
         code: Secret | None = None
-        with anyio.move_on_after(self.within):
+        with anyio.move_on_after(self.timeout):
             code = await _ask(attempt, person)
         if code is None:
-            raise not_in_time(self.within)
+            raise sign_in_timed_out(self.timeout)
         return new_grant(self.name, client, http, await attempt.redeem(code, http))
 
 
-def nowhere(host: str) -> str:
-    """Return an address to be sent back to where, as good as certainly, nobody listens.
+def unused_loopback_uri(host: str) -> str:
+    """Return a redirect URI at which, in all likelihood, nothing listens.
 
     Args:
         host: what the provider calls loopback.
@@ -84,42 +87,43 @@ def nowhere(host: str) -> str:
     return f"http://{host}:{secrets.choice(_DYNAMIC_PORTS)}"
 
 
-async def _ask(attempt: Attempt, person: AddressPrompt) -> Secret:
-    trouble = "No address was pasted, so there is no token."
+async def _ask(attempt: AuthorizationAttempt, person: AddressPrompt) -> Secret:
+    reason = "No address was pasted, so there is no token."
     for _ in range(_TRIES):
-        pasted = await person.ask_pasted_address(attempt.address)
+        pasted = await person.ask_pasted_address(attempt.url)
         if not pasted.strip():
             break
         try:
-            parameters = read_pasted(pasted, attempt)
-        except UnusableError as error:
-            trouble = str(error)
-            await person.progress(trouble)
+            parameters = parse_pasted(pasted, attempt)
+        except UnusablePasteError as error:
+            reason = str(error)
+            await person.show_message(reason)
         else:
             return attempt.code(parameters)
-    raise unfinished(trouble)
+    raise sign_in_unfinished(reason)
 
 
-def read_pasted(pasted: str, attempt: Attempt) -> dict[str, str]:
-    """Return the parameters of a pasted address that answers an attempt.
+def parse_pasted(pasted: str, attempt: AuthorizationAttempt) -> dict[str, str]:
+    """Return the parameters of a pasted address that belongs to an attempt.
 
-    Blanks and line ends anywhere in it, quotes and brackets around it, a missing scheme and a missing host do no harm.
+    Blanks and line breaks anywhere in it, quotes and brackets around it, a missing scheme and a missing host are
+    ignored.
 
     Raises:
-        UnusableError: it is another address, or not the whole one, or belongs to another attempt.
+        UnusablePasteError: it is another address, or not the whole one, or belongs to another attempt.
     """
-    text = "".join(pasted[:_LONGEST].split()).strip(_WRAPPING)
+    text = "".join(pasted[:_MAX_CHARACTERS].split()).strip(_WRAPPING)
     query, fragment = _query_and_fragment(text, attempt.redirect_uri)
     for part in (query, fragment):
         parameters = parse_parameters(part)
         if parameters and ("code" in parameters or "error" in parameters):
             break
     else:
-        raise UnusableError("incomplete", f"That is not the whole address. {_wanted(attempt)}")
+        raise UnusablePasteError("incomplete", f"That is not the whole address. {_what_to_paste(attempt)}")
     if not parameters.get("state"):
-        raise UnusableError("no_end", f"The end of that address is missing. {_wanted(attempt)}")
-    if not attempt.is_answered_by(parameters):
-        raise UnusableError(
+        raise UnusablePasteError("no_end", f"The end of that address is missing. {_what_to_paste(attempt)}")
+    if not attempt.matches(parameters):
+        raise UnusablePasteError(
             "other_attempt",
             "That address belongs to another attempt. Open the address shown last, sign in there, and paste what "
             "comes of it.",
@@ -128,21 +132,21 @@ def read_pasted(pasted: str, attempt: Attempt) -> dict[str, str]:
 
 
 def _query_and_fragment(text: str, redirect_uri: str) -> tuple[str, str]:
-    ours = urlsplit(redirect_uri)
+    expected = urlsplit(redirect_uri)
     before = text.partition("?")[0].partition("#")[0]
-    if before.lower().startswith(ours.netloc.lower()):
-        before, text = f"{ours.scheme}://{before}", f"{ours.scheme}://{text}"
+    if before.lower().startswith(expected.netloc.lower()):
+        before, text = f"{expected.scheme}://{before}", f"{expected.scheme}://{text}"
     if "://" not in before:
         query, _, fragment = text.lstrip("/?").partition("#")
         return query, fragment
     parts = urlsplit("")
     try:
         parts = urlsplit(text)
-        is_ours = _place(parts) == _place(ours)
+        is_ours = _location(parts) == _location(expected)
     except ValueError:
         is_ours = False
     if not is_ours:
-        raise UnusableError(
+        raise UnusablePasteError(
             "other_address",
             f"That is another address. The one that is needed begins with {redirect_uri}; it is where "
             "the browser goes after the sign-in, and where it finds nothing.",
@@ -150,13 +154,13 @@ def _query_and_fragment(text: str, redirect_uri: str) -> tuple[str, str]:
     return parts.query, parts.fragment
 
 
-def _place(parts: SplitResult) -> tuple[str, str | None, int | None, str]:
-    """Return what an address leads to; browsers leave out the port that goes without saying."""
+def _location(parts: SplitResult) -> tuple[str, str | None, int | None, str]:
+    """Return where an address leads; browsers leave out the default port."""
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     return parts.scheme, parts.hostname, port, parts.path.strip("/")
 
 
-def _wanted(attempt: Attempt) -> str:
+def _what_to_paste(attempt: AuthorizationAttempt) -> str:
     return f"Copy all of it, from {attempt.redirect_uri} to its end."
 
 

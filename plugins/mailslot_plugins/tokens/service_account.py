@@ -10,24 +10,19 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
-from mailslot.errors import InputError
-from mailslot.oauth.assertion import sign
-from mailslot.oauth.token_errors import JWT_BEARER, TokenServiceError
-from mailslot.oauth.token_response import new_grant, refreshed_grant, request_token
-from mailslot.wire.secret import Secret
+from mailslot.oauth.assertion import sign_assertion
+from mailslot.oauth.token_errors import JWT_BEARER_GRANT, TokenServiceError
+from mailslot.plugin import InputError, Secret, new_grant, refreshed_grant, request_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mailslot.oauth.client import OAuthClient
-    from mailslot.oauth.grant import Grant
-    from mailslot.oauth.http import TokenHttp
-    from mailslot.oauth.token_response import TokenResponse
+    from mailslot.plugin import Grant, OAuthClient, TokenHttp, TokenResponse
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccount:
-    """What the key file of a service account holds.
+    """The key file of a service account.
 
     Attributes:
         email: the service account's own address.
@@ -40,8 +35,8 @@ class ServiceAccount:
     key_id: str
 
     @classmethod
-    def read(cls, secret: Secret | None) -> ServiceAccount:
-        """Read a key file, the JSON that Google Cloud gave.
+    def parse(cls, secret: Secret | None) -> ServiceAccount:
+        """Parse a key file, the JSON from Google Cloud.
 
         Raises:
             InputError: it is none.
@@ -73,7 +68,7 @@ class ServiceAccountFlow:
     name: str = "service_account"
 
     async def obtain(self, client: OAuthClient, http: TokenHttp, person: object) -> Grant:  # noqa: ARG002 - needs nobody
-        """Ask for a token.
+        """Request a token.
 
         Raises:
             InputError: the provider does not allow this flow, or the secret is no key file.
@@ -83,7 +78,7 @@ class ServiceAccountFlow:
         return new_grant(self.name, client, http, await self._ask(client, http))
 
     async def refresh(self, client: OAuthClient, http: TokenHttp, grant: Grant) -> Grant:
-        """Ask again; there is no refresh token.
+        """Request another token; there is no refresh token.
 
         Raises:
             InputError: the secret is no key file.
@@ -92,7 +87,7 @@ class ServiceAccountFlow:
         return refreshed_grant(grant, client, http, await self._ask(client, http))
 
     async def _ask(self, client: OAuthClient, http: TokenHttp) -> TokenResponse:
-        account = ServiceAccount.read(client.client_secret)
+        account = ServiceAccount.parse(client.client_secret)
         assumed = http.skew
         try:
             return await self._send(account, client, http)
@@ -102,7 +97,7 @@ class ServiceAccountFlow:
         return await self._send(account, client, http)  # the refusal has told the time, by its Date
 
     async def _send(self, account: ServiceAccount, client: OAuthClient, http: TokenHttp) -> TokenResponse:
-        assertion = sign(
+        assertion = sign_assertion(
             account.key,
             issuer=account.email,
             subject=client.account,
@@ -113,7 +108,7 @@ class ServiceAccountFlow:
         )
         # The assertion is all of the proof: the key file is never sent.
         nobody = replace(client, client_id="", client_secret=None, certificate=None)
-        return await request_token(nobody, http, {"grant_type": JWT_BEARER, "assertion": assertion})
+        return await request_token(nobody, http, {"grant_type": JWT_BEARER_GRANT, "assertion": assertion})
 
 
 flow = ServiceAccountFlow()

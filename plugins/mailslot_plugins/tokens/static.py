@@ -1,4 +1,4 @@
-"""A token that is always the same, for tests and one-off scripts."""
+"""A constant token, for tests and one-off scripts."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ from typing import TYPE_CHECKING, cast
 
 from anyio.to_thread import run_sync
 
-from mailslot.errors import InputError, TokenError
-from mailslot.sasl.credentials import AccessToken, StaticToken
-from mailslot.wire.secret import Secret
+from mailslot.plugin import AccessToken, InputError, Secret, StaticToken, TokenError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mailslot.sasl.credentials import TokenSource
+    from mailslot.plugin import TokenSource
 
 
-class KeptToken:
-    """Gives the token that was set as a slot's ``client_secret``, and is kept among its secrets.
+class StoredToken:
+    """Returns the token that was set as a slot's ``client_secret``, and is stored in the vault.
 
     Args:
         read: returns it, None where none is set; it blocks.
@@ -27,7 +25,7 @@ class KeptToken:
         self._read = read
 
     async def token(self, *, force: bool = False) -> AccessToken:  # noqa: ARG002 - there is no other
-        """Give the token that is set now.
+        """Return the token that is set now.
 
         Raises:
             TokenError: none is set.
@@ -65,4 +63,4 @@ def source(settings: Mapping[str, object]) -> TokenSource:
         return StaticToken(token)
     if not callable(read):
         raise InputError("The token source static needs token, the token itself.", stage="token")
-    return KeptToken(cast("Callable[[], Secret | None]", read))
+    return StoredToken(cast("Callable[[], Secret | None]", read))

@@ -1,4 +1,4 @@
-"""The text in which another program hands over a token: the token alone, or JSON around it."""
+"""The text in which another program provides a token: the token alone, or JSON around it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ import json
 import math
 from typing import Final, cast
 
-from mailslot.errors import InputError, TokenError
-from mailslot.sasl.credentials import AccessToken
+from mailslot.plugin import AccessToken, InputError, TokenError
 
 MAX_TEXT: Final = 64 * 1024
 """Octets of such a text; more are an error."""
 
 
-def read_token(text: bytes, whose: str, *, written_at: float, now: float) -> AccessToken:
+def parse_token(text: bytes, origin: str, *, written_at: float, now: float) -> AccessToken:
     """Return the token in a text.
 
     Args:
         text: a token, or a JSON object with ``access_token`` and, where known, ``expires_at`` (seconds since the
             epoch) or ``expires_in`` (seconds from `written_at` on).
-        whose: whose text it is, for the sentence, such as ``"The file /run/token"``.
+        origin: whose text it is, for the sentence, such as ``"The file /run/token"``.
         written_at: when the text was written, in seconds since the epoch.
         now: the time, likewise.
 
@@ -27,33 +26,33 @@ def read_token(text: bytes, whose: str, *, written_at: float, now: float) -> Acc
         TokenError: there is no token in it, or one that has expired.
     """
     if len(text) > MAX_TEXT:
-        raise _refused(f"{whose} holds more than 64 KiB, which is no token.")
+        raise _token_error(f"{origin} holds more than 64 KiB, which is no token.")
     stripped = text.decode("utf-8", "replace").strip()
     members: dict[str, object] = {"access_token": stripped}
     if stripped.startswith("{"):
         try:
             members = cast("dict[str, object]", json.loads(stripped))
         except (ValueError, RecursionError):
-            raise _refused(f"{whose} gives JSON that is damaged or cut off.") from None
+            raise _token_error(f"{origin} gives JSON that is damaged or cut off.") from None
     token, expires_at = members.get("access_token"), _number(members.get("expires_at"))
     if expires_at is None and (lifetime := _number(members.get("expires_in"))) is not None:
         expires_at = written_at + lifetime
     if not isinstance(token, str):
-        raise _refused(f'{whose} gives JSON without "access_token".')
+        raise _token_error(f'{origin} gives JSON without "access_token".')
     if not token:
-        raise _refused(f"{whose} gives no token.")
+        raise _token_error(f"{origin} gives no token.")
     if expires_at is not None and expires_at <= now:
         raise TokenError(
-            f"{whose} gives a token that has expired; the program that renews it has not done so.",
+            f"{origin} gives a token that has expired; the program that renews it has not done so.",
             cause="token_source_failed",
         )
     try:
         return AccessToken(token, expires_at)
     except InputError:
-        raise _refused(f"{whose} gives something other than a token.") from None
+        raise _token_error(f"{origin} gives something other than a token.") from None
 
 
-def _refused(sentence: str) -> TokenError:
+def _token_error(sentence: str) -> TokenError:
     return TokenError(sentence, cause="token_source_failed")
 
 

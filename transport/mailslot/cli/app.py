@@ -12,7 +12,7 @@ import typer
 import mailslot
 from mailslot.cli import jobs, token
 from mailslot.cli.commands import Commands
-from mailslot.cli.console import OF_OUTPUT, prepare_streams, print_error, unwritten
+from mailslot.cli.console import OUTPUT_ERRNOS, flush_output, prepare_streams, print_error
 from mailslot.cli.home import home_folder
 from mailslot.cli.plugins import plugins
 from mailslot.cli.poll import poll
@@ -84,12 +84,12 @@ def run() -> None:
     try:
         code = _run()
     except OSError as error:
-        if error.filename is not None or error.errno not in OF_OUTPUT:
+        if error.filename is not None or error.errno not in OUTPUT_ERRNOS:
             print_error(_fault(error))
             code = 1
         else:
             fault = error
-    fault = unwritten() or fault
+    fault = flush_output() or fault
     if fault is not None:
         code = 1
         # A reader that has left, such as `head`, has what it wanted.
@@ -121,6 +121,6 @@ def _fault(error: Exception) -> str:
     """Return what a person is told of a fault that only whoever made the program can mend, or of a missing package."""
     if isinstance(error, ModuleNotFoundError) and (extra := own_extra_for(error.name or "")):
         return f"This needs {error.name}: pip install '{extra}'."
-    from mailslot.service.log import described  # noqa: PLC0415 - it is hardly ever needed
+    from mailslot.service.log import describe_error  # noqa: PLC0415 - it is hardly ever needed
 
-    return f"It did not work because of a fault of mailslot, or of a plugin: {described(error)}."
+    return f"It did not work because of a fault of mailslot, or of a plugin: {describe_error(error)}."

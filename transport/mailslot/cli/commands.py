@@ -1,4 +1,4 @@
-"""The commands that plugins bring: each is loaded once it is called, or everybody's help is asked for."""
+"""The commands of plugins: each is loaded when it is called, or when the help of all is asked for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Command = typer.Typer | Callable[..., object]
 def _is_command(found: object) -> bool:
     """Whether typer can make a command of it; where that fails, it says why."""
     return (isinstance(found, typer.Typer) or (callable(found) and not isinstance(found, type))) and bool(
-        _made("command", found)
+        _make_command("command", found)
     )
 
 
@@ -30,31 +30,31 @@ COMMANDS: Final = Group[Command]("mailslot.commands", noun="command", check=_is_
 
 
 class Commands(TyperGroup):
-    """All commands: those of `mailslot` itself, and those that are installed besides.
+    """All commands: the built-in ones, and those of plugins.
 
     Attributes:
-        own: the names of the former, which no plugin takes.
+        built_in: the names of the built-in commands, which no plugin may take.
     """
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - whatever typer hands over
         super().__init__(**settings)
-        self.own = frozenset(self.commands)
-        self._waiting = {name for name in COMMANDS.names() if plain_name(name) == name} - self.own
-        for name in sorted(self._waiting):
+        self.built_in = frozenset(self.commands)
+        self._unloaded = {name for name in COMMANDS.names() if plain_name(name) == name} - self.built_in
+        for name in sorted(self._unloaded):
             # So that they are listed, and suggested.
-            self.commands[name] = _made(name, _nothing)
+            self.commands[name] = _make_command(name, _placeholder)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - typer keeps the types of these to itself
         """Return a command by its name; None where there is none."""
-        if cmd_name in self._waiting:
-            self._waiting.remove(cmd_name)
-            self.commands[cmd_name] = _loaded(cmd_name)
+        if cmd_name in self._unloaded:
+            self._unloaded.remove(cmd_name)
+            self.commands[cmd_name] = _load_command(cmd_name)
         return super().get_command(ctx, cmd_name)
 
 
-def _loaded(name: str) -> Any:  # noqa: ANN401 - as above
+def _load_command(name: str) -> Any:  # noqa: ANN401 - as above
     try:
-        return _made(name, COMMANDS.find(name))
+        return _make_command(name, COMMANDS.find(name))
     except MailError as error:
         # Its name is bound to the block.
         reason = error
@@ -63,10 +63,10 @@ def _loaded(name: str) -> Any:  # noqa: ANN401 - as above
             raise reason
 
         refuse.__doc__ = escape(str(reason))
-        return _made(name, refuse, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+        return _make_command(name, refuse, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 
 
-def _made(name: str, command: Command, context_settings: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - as above
+def _make_command(name: str, command: Command, context_settings: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - as above
     holder = typer.Typer()
     if isinstance(command, typer.Typer):
         holder.add_typer(command, name=name)
@@ -75,5 +75,5 @@ def _made(name: str, command: Command, context_settings: dict[str, Any] | None =
     return get_group(holder).commands[name]
 
 
-def _nothing() -> None:
+def _placeholder() -> None:
     """Stand for a command that is not loaded."""

@@ -1,4 +1,4 @@
-"""The terminal that a command writes to: one that can be written to in some way, whatever it is."""
+"""The standard streams: they can be written to, whatever they are."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from typing import TYPE_CHECKING, Final, TextIO, cast
 if TYPE_CHECKING:
     from rich.console import Console
 
-_PLAINLY: Final = "mailslot.plainly"
-_PLAIN: Final = str.maketrans({"✓": "ok", "✗": "x", "–": "-", "…": "...", "•": "*", "→": "->", "’": "'"})
+_ERROR_HANDLER: Final = "mailslot.plainly"
+_ASCII: Final = str.maketrans({"✓": "ok", "✗": "x", "–": "-", "…": "...", "•": "*", "→": "->", "’": "'"})
 
 
-OF_OUTPUT: Final = frozenset({errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT})
+OUTPUT_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT})
 """Why standard output cannot be written; what the library itself writes or sends fails as a `MailError`."""
 
 
 def make_console(*, soft_wrap: bool = False) -> Console:
-    """Return a console on standard output that shows words as they are: ``:a:`` is part of an address, no picture."""
+    """Return a console on standard output that prints text as it is: ``:a:`` is part of an address, no emoji."""
     from rich.console import Console  # noqa: PLC0415 - `--json` does without it
 
     return Console(emoji=False, soft_wrap=soft_wrap)
 
 
 def prepare_streams() -> None:
-    """Let every stream be there, and take letters that the terminal does not know by something like them."""
-    codecs.register_error(_PLAINLY, _plainly)
+    """Make sure that every stream exists, and replace characters that the terminal cannot encode."""
+    codecs.register_error(_ERROR_HANDLER, _replace_unencodable)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         # Python knows no stream where whoever started the program closed its descriptor.
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - it stays open
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError):  # what stands in for a stream in a test may be none
-            stream.reconfigure(errors=_PLAINLY)  # type: ignore[union-attr] # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] - as above
+            stream.reconfigure(errors=_ERROR_HANDLER)  # type: ignore[union-attr] # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] - as above
 
 
-def unwritten() -> OSError | None:
-    """Return why not all that was printed could be written, and forget it; None where all of it was."""
+def flush_output() -> OSError | None:
+    """Flush standard output; return the error where it could not be written, and discard the rest."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -52,13 +52,13 @@ def unwritten() -> OSError | None:
 
 
 def print_error(sentence: str) -> None:
-    """Put a sentence on standard error, if there is anybody to read it."""
+    """Print a sentence on standard error, if there is anybody to read it."""
     with suppress(OSError):
         cast("TextIO", sys.stderr).write(f"{sentence}\n")
 
 
-def _plainly(error: UnicodeError) -> tuple[str, int]:
+def _replace_unencodable(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    said = error.object[error.start : error.end].translate(_PLAIN)
-    return "".join(letter if letter.isascii() else "?" for letter in said), error.end
+    text = error.object[error.start : error.end].translate(_ASCII)
+    return "".join(letter if letter.isascii() else "?" for letter in text), error.end

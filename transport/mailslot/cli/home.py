@@ -1,4 +1,4 @@
-"""Where the device's files are, and how values come in; the environment is read here alone."""
+"""The home folder, and values from the command line; only here is the environment read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``mailslot jobs``: the queue, the story of a job, and what a person can do about it."""
+"""``mailslot jobs``: the queue, the details of a job, and what a person can do about it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mailslot.cli.console import make_console
-from mailslot.cli.service_hint import tell_if_no_service
+from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson
 from mailslot.service.json_documents import job_document
 from mailslot.timestamps import local, short
@@ -69,7 +69,7 @@ def jobs(
         sys.stdout.write(json.dumps([job_document(job) for job in found], indent=2) + "\n")
     else:
         _list(found)
-    tell_if_no_service(context.obj)
+    warn_if_no_service(context.obj)
 
 
 def _list(found: list[Job]) -> None:
@@ -113,11 +113,11 @@ def show(context: typer.Context, number: Number, *, as_json: AsJson = False) -> 
         return
     console = make_console()
     console.print(f"[bold]Job {job.id}[/bold]: {escape(job.subject or 'without a subject')}", highlight=False)
-    story = Table.grid(padding=(0, 2))
-    for name, value in _story(job):
+    details = Table.grid(padding=(0, 2))
+    for name, value in _details(job):
         if value:
-            story.add_row(name, value)
-    console.print(story)
+            details.add_row(name, value)
+    console.print(details)
     table = Table()
     for heading in ("Recipient", "State", "What the server said"):
         table.add_column(heading, overflow="fold")
@@ -131,7 +131,7 @@ def retry(context: typer.Context, number: Number) -> None:
     """Have a job sent again that has failed, is held, waits for its next try or is in doubt."""
     job = _with_spool(context, lambda spool: spool.retry(number))
     make_console().print(f"Job {job.id} is sent again, to {escape(_addresses(job))}.", highlight=False)
-    tell_if_no_service(context.obj)
+    warn_if_no_service(context.obj)
 
 
 @app.command("cancel")
@@ -153,7 +153,7 @@ def _with_spool(context: typer.Context, work: Callable[[Spool], Awaitable[T]]) -
     return anyio.run(main)
 
 
-def _story(job: Job) -> list[tuple[str, str]]:
+def _details(job: Job) -> list[tuple[str, str]]:
     return [
         ("State", _state(job)),
         ("Why", escape(job.sentence)),

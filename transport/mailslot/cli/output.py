@@ -1,4 +1,4 @@
-"""Files that a person asked for: written whole or not at all, and never over another by accident."""
+"""Output files that a person asked for: written whole or not at all, and never over another by accident."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mailslot.errors import MailError
 
-_THERE = "it is there already; --force writes over it"
+_EXISTS = "it is there already; --force writes over it"
 
 
 class OutputError(MailError):
@@ -19,7 +19,7 @@ class OutputError(MailError):
 
 
 def check_output(path: Path, *, force: bool) -> None:
-    """Refuse early what `write_output` would refuse in the end.
+    """Refuse early what `write_output` would refuse.
 
     Raises:
         OutputError: there is a folder, or a file that may not be written over.
@@ -27,7 +27,7 @@ def check_output(path: Path, *, force: bool) -> None:
     if path.is_dir():
         raise OutputError(path, "it is a folder")
     if path.exists() and not force:
-        raise OutputError(path, _THERE)
+        raise OutputError(path, _EXISTS)
 
 
 def write_output(path: Path, octets: bytes, *, force: bool) -> None:
@@ -54,7 +54,7 @@ def write_output(path: Path, octets: bytes, *, force: bool) -> None:
             os.fsync(file.fileno())
         _put(temporary, path, force=force)
     except FileExistsError as error:
-        raise OutputError(path, _THERE) from error
+        raise OutputError(path, _EXISTS) from error
     except OSError as error:
         raise OutputError(path, error.strerror or type(error).__name__) from error
     finally:

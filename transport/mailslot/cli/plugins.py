@@ -17,7 +17,7 @@ from mailslot.cli.console import make_console, print_error
 from mailslot.cli.home import open_records
 from mailslot.cli.settings import AsJson
 from mailslot.entry_points import plain_name
-from mailslot.slots.toml_file import SettingsFile
+from mailslot.slots.settings_file import SettingsFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,15 +32,15 @@ def plugins(context: typer.Context, *, as_json: AsJson = False) -> None:
 
     home: Path = context.obj
     root = context.find_root().command
-    own = root.own if isinstance(root, Commands) else frozenset[str]()
+    own = root.built_in if isinstance(root, Commands) else frozenset[str]()
     uses = anyio.run(find_plugin_usage, SettingsFile(home), partial(open_records, home))
-    rows = plugin_rows(uses, commands=COMMANDS, own=own)
+    rows = plugin_rows(uses, commands=COMMANDS, reserved=own)
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
     else:
         _show(rows)
-    if uses.fault:
-        print_error(f"What uses them is not known, since the settings cannot be read. {uses.fault}")
+    if uses.error:
+        print_error(f"What uses them is not known, since the settings cannot be read. {uses.error}")
 
 
 def _show(rows: list[dict[str, Any]]) -> None:

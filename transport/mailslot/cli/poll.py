@@ -73,7 +73,7 @@ async def _poll(
 
     sections = () if pipeline.section is None else (pipeline.section,)
     async with open_device(records, sections) as device:
-        return await poll_once(device, record, pipeline, again=again, wait=_WAIT)
+        return await poll_once(device, record, pipeline, retry_set_aside=again, wait=_WAIT)
 
 
 def _show(report: PollReport) -> None:
@@ -84,8 +84,8 @@ def _show(report: PollReport) -> None:
             table.add_column(heading, overflow="fold", justify="right" if heading in {"Mail", "Octets"} else "left")
         for each in report.handled:
             colour = _COLOURS[each.outcome]
-            said = f"[{colour}]{each.outcome}[/{colour}]" + (f": {escape(each.note)}" if each.note else "")
-            table.add_row(str(each.mail.id), escape(each.sender), escape(each.subject), f"{each.mail.size:,}", said)
+            parts = f"[{colour}]{each.outcome}[/{colour}]" + (f": {escape(each.note)}" if each.note else "")
+            table.add_row(str(each.mail.id), escape(each.sender), escape(each.subject), f"{each.mail.size:,}", parts)
         console.print(table)
     if report.ok:
         console.print(escape(_summary(report)), highlight=False)
@@ -94,7 +94,7 @@ def _show(report: PollReport) -> None:
 
 
 def _summary(report: PollReport) -> str:
-    said = [f"The server lists {report.listed}", f"{report.fetched} fetched", f"{report.deleted} deleted there"]
+    parts = [f"The server lists {report.listed}", f"{report.fetched} fetched", f"{report.deleted} deleted there"]
     for number, words in (
         (report.copies, "known already"),
         (report.passed_over, "from before the first poll"),
@@ -102,5 +102,5 @@ def _summary(report: PollReport) -> str:
         (report.left, "left for the next poll"),
     ):
         if number:
-            said.append(f"{number} {words}")
-    return ", ".join(said) + "."
+            parts.append(f"{number} {words}")
+    return ", ".join(parts) + "."

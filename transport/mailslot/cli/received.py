@@ -19,7 +19,7 @@ from mailslot.service.json_documents import mail_document
 from mailslot.timestamps import short
 
 if TYPE_CHECKING:
-    from mailslot.service.received import Received
+    from mailslot.service.received import ReceivedMail
 
 
 class StateName(StrEnum):
@@ -76,8 +76,8 @@ def received(
     console.print(table)
 
 
-async def _found(home: Path, record: str | None, states: list[Any], most: int) -> list[Received]:
-    from mailslot.service.received import received as found  # noqa: PLC0415 - the parsers of mail take a moment
+async def _found(home: Path, record: str | None, states: list[Any], most: int) -> list[ReceivedMail]:
+    from mailslot.service.received import received_mails as found  # noqa: PLC0415 - the parsers of mail take a moment
     from mailslot.spool.spool import Spool  # noqa: PLC0415 - sqlite takes a moment to import
 
     async with Spool(home) as spool:

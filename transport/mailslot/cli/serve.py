@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LATEST = 9.5
+_EXIT_TIMEOUT = 9.5
 """Seconds after which the process ends whatever still goes on; every state on the disk stands a crash."""
 
 
@@ -48,14 +48,14 @@ def serve(
     ] = None,
 ) -> None:
     """Deliver, poll, watch and renew until stopped; one service for each home folder."""
-    from mailslot.service.log import set_up  # noqa: PLC0415 - the service takes a while to import
+    from mailslot.service.log import set_up_logging  # noqa: PLC0415 - the service takes a while to import
     from mailslot.service.panel import find_panel  # noqa: PLC0415
     from mailslot.service.pipeline import find_pipelines  # noqa: PLC0415
     from mailslot.service.systemd import ServiceManager  # noqa: PLC0415
 
     home: Path = context.obj
-    written = set_up(sys.stderr, plain=sys.stderr.isatty() if log is None else log == "plain")
-    manager = ServiceManager.of(os.environ, os.getpid())
+    written = set_up_logging(sys.stderr, plain=sys.stderr.isatty() if log is None else log == "plain")
+    manager = ServiceManager.from_environment(os.environ, os.getpid())
     panel_of = find_panel() if listen is not None else None
     pipelines = find_pipelines()
     listener = _listener(listen) if listen is not None else None
@@ -78,23 +78,23 @@ async def _serve(
     listener: socket.socket | None,
 ) -> None:
     from mailslot.service.device import open_device  # noqa: PLC0415
-    from mailslot.service.service import Service, signalled  # noqa: PLC0415
+    from mailslot.service.service import Service, wait_for_signal  # noqa: PLC0415
 
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with open_device(records, [each.section for each in pipelines if each.section is not None]) as device:
             more: list[tuple[str, Callable[[], Awaitable[None]]]] = []
-            said: list[str] = []
+            sentences: list[str] = []
             if panel_of is not None and listener is not None:
                 panel = panel_of(device)
-                said = await panel.announce(listener, terminal=sys.stderr.isatty())
+                sentences = await panel.announce(listener, terminal=sys.stderr.isatty())
                 more.append(("panel", partial(panel.serve, listener)))
-            service = Service(device, pipelines, manager, more=more)
-            stopped = partial(signalled, device, signals, _end_in_any_case)
-            await service.run(stopped, partial(_tell, said), _end_in_any_case)
+            service = Service(device, pipelines, manager, extra_tasks=more)
+            stopped = partial(wait_for_signal, device, signals, _exit_after_timeout)
+            await service.run(stopped, partial(_announce, sentences), _exit_after_timeout)
 
 
-def _tell(sentences: list[str]) -> None:
-    """Say something to whoever started the service: on a terminal not by the log, which others may read."""
+def _announce(sentences: list[str]) -> None:
+    """Print sentences to whoever started the service: on a terminal not by the log, which others may read."""
     for sentence in sentences:
         if sys.stderr.isatty():
             sys.stderr.write(f"{sentence}\n")
@@ -102,15 +102,15 @@ def _tell(sentences: list[str]) -> None:
             logger.info(sentence)
 
 
-def _end_in_any_case() -> None:
-    """See that the process ends in time, even if something in a thread hangs."""
-    timer = threading.Timer(_LATEST, os._exit, (1,))
+def _exit_after_timeout() -> None:
+    """Make sure that the process ends in time, even if a thread hangs."""
+    timer = threading.Timer(_EXIT_TIMEOUT, os._exit, (1,))
     timer.daemon = True
     timer.start()
 
 
 def _listener(address: str) -> socket.socket:
-    """Return a socket that listens where the person said.
+    """Return a listening socket.
 
     Raises:
         InputError: that is no address, or it cannot be listened to.

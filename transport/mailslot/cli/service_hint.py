@@ -1,4 +1,4 @@
-"""What a command says where nobody but commands delivers: that no service runs, and how one is started."""
+"""The hint that no service runs, for commands that leave work to it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from mailslot.cli.console import print_error
 from mailslot.cli.home import home_folder
-from mailslot.service.running import is_service_running
+from mailslot.service.service_lock import is_service_running
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def tell_if_no_service(home: Path) -> None:
-    """Say on standard error, in one line, that no service runs and how it is started; nothing where one does.
+def warn_if_no_service(home: Path) -> None:
+    """Print on standard error that no service runs and how to start it; nothing where one runs.
 
     Args:
         home: the home folder.

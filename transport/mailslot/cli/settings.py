@@ -71,12 +71,12 @@ def set_values(
     home: Path = context.obj
     found = _find(slot)
     keys = KEYS if isinstance(found, Slot) else found.keys
-    texts = {key: _from_here(text, keys.get(key)) for key, text in _texts(assignments).items()}
+    texts = {key: _absolute_path(text, keys.get(key)) for key, text in _texts(assignments).items()}
     done = make_console()
     if not isinstance(found, Slot):
         open_records(home).settings.change_section(found, {key: text or None for key, text in texts.items()})
         done.print(f"Set {', '.join(texts)} of {found.name}.")
-        _warn_of_secrets(assignments, keys)
+        _warn_about_secrets(assignments, keys)
         return
     secrets = {key: Secret(text) if text else None for key, text in texts.items() if key in SECRETS}
     values = {key: text or None for key, text in texts.items() if key not in SECRETS}
@@ -87,7 +87,7 @@ def set_values(
     others = [other.id for other in slots_of(found.record) if other != found]
     if others:
         done.print(f"This holds for {' and '.join(others)} too.")
-    _warn_of_secrets(assignments, keys)
+    _warn_about_secrets(assignments, keys)
 
 
 def _find(name: str) -> Slot | Section:
@@ -108,23 +108,23 @@ def _find(name: str) -> Slot | Section:
     return find_slot(name)
 
 
-def _from_here(text: str, key: Key | None) -> str:
-    """Return the text of a setting; a path as one that holds in any folder, since the service stands in another."""
+def _absolute_path(text: str, key: Key | None) -> str:
+    """Return a setting's text; a path as an absolute one, since the service runs in another folder."""
     return str(Path(text).expanduser().absolute()) if text and key is not None and key.parse is path else text
 
 
-def _warn_of_secrets(assignments: list[str], keys: Mapping[str, Key]) -> None:
-    """Say that a secret was typed where others can see it: in the list of processes, and in the shell's history."""
+def _warn_about_secrets(assignments: list[str], keys: Mapping[str, Key]) -> None:
+    """Warn about a secret that was typed where others can see it: the process list and the shell's history."""
     given = {key: text for key, _, text in (each.partition("=") for each in assignments) if text not in {"", "-"}}
-    if seen := [key for key in given if key in SECRETS or (key in keys and keys[key].private)]:
+    if exposed := [key for key in given if key in SECRETS or (key in keys and keys[key].private)]:
         print_error(
-            f"{' and '.join(seen)}: the shell remembers what was typed, and other users can see it in the list of "
-            f"processes. Better: {' '.join(f'{key}=-' for key in seen)}, which asks for it or reads standard input."
+            f"{' and '.join(exposed)}: the shell remembers what was typed, and other users can see it in the list of "
+            f"processes. Better: {' '.join(f'{key}=-' for key in exposed)}, which asks for it or reads standard input."
         )
 
 
 def _texts(assignments: list[str]) -> dict[str, str]:
-    """Return what is to be set, by key, with what standard input holds."""
+    """Return the values by key, with what standard input contains."""
     pairs = [assignment.partition("=") for assignment in assignments]
     for key, equals, _ in pairs:
         if not equals:
@@ -163,7 +163,7 @@ def _print(document: Mapping[str, Any], keys: Mapping[str, Key], title: str, *, 
     for key, value in document["settings"].items():
         where = document["from"].get(key, "")
         add(key, escape(as_text(value)), escape(where), keys[key].allowed)
-    for name, there in document.get("secrets", {}).items():
-        kept = {True: "set, in the vault", False: "", None: "cannot be read"}[there]
+    for name, is_set in document.get("secrets", {}).items():
+        kept = {True: "set, in the vault", False: "", None: "cannot be read"}[is_set]
         add(name, kept, "", "a text; KEY=- reads it from standard input")
     console.print(table)

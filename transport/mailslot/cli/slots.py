@@ -14,7 +14,7 @@ from rich.table import Table
 
 from mailslot.cli.console import make_console
 from mailslot.cli.home import open_records
-from mailslot.cli.service_hint import tell_if_no_service
+from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson
 from mailslot.service.json_documents import slot_rows
 from mailslot.slots.slot import SLOTS
@@ -29,7 +29,7 @@ def slots(context: typer.Context, *, as_json: AsJson = False) -> None:
     rows = anyio.run(slot_rows, open_records(home), SLOTS)
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
-        tell_if_no_service(home)
+        warn_if_no_service(home)
         return
     table = Table(show_lines=True)
     for heading in ("Slot, and where it is on the panel", "Sign-in", "Token", "Health", "Last test"):
@@ -37,19 +37,19 @@ def slots(context: typer.Context, *, as_json: AsJson = False) -> None:
     for row in rows:
         health = row["health"]["state"] if row["health"] else "–"
         place = f"[bold]{row['slot']}[/bold]  (record {row['record']})\n[dim]{row['path']}[/dim]"
-        table.add_row(place, row["authentication"], row["token"], health, _told(row["last_test"]))
+        table.add_row(place, row["authentication"], row["token"], health, _last_test(row["last_test"]))
     make_console().print(table)
-    tell_if_no_service(home)
+    warn_if_no_service(home)
 
 
-def _told(test: dict[str, Any] | None) -> str:
+def _last_test(test: dict[str, Any] | None) -> str:
     if test is None:
         return "–"
     if test["ok"]:
-        return f"[green]✓[/green] {_when(test['at'])}"
-    worked = f"; worked until {_when(test['worked_at'])}" if test["worked_at"] else ""
-    return f"[red]✗[/red] {_when(test['at'])} {escape(test['cause'])}{worked}"
+        return f"[green]✓[/green] {_local_time(test['at'])}"
+    worked = f"; worked until {_local_time(test['worked_at'])}" if test["worked_at"] else ""
+    return f"[red]✗[/red] {_local_time(test['at'])} {escape(test['cause'])}{worked}"
 
 
-def _when(moment: str) -> str:
-    return datetime.fromisoformat(moment).astimezone().strftime("%a %Y-%m-%d %H:%M")
+def _local_time(timestamp: str) -> str:
+    return datetime.fromisoformat(timestamp).astimezone().strftime("%a %Y-%m-%d %H:%M")

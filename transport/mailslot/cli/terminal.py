@@ -1,4 +1,4 @@
-"""The person at the terminal, to whom a flow speaks."""
+"""The terminal as the `mailslot.oauth.flow.Person` of a sign-in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.markup import escape
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mailslot.oauth.flow import DeviceCode
+    from mailslot.oauth.flow import UserCode
 
 
 class Terminal:
@@ -21,15 +21,15 @@ class Terminal:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._ends: float | None = None
+        self._expires_at: float | None = None
 
     async def count_down(self) -> None:
-        """Show how long a code is still good for, until cancelled; only where a person looks."""
+        """Show how long a code is still valid, until cancelled; only on a terminal."""
         if not self._console.is_terminal:
             return
         with self._console.status("") as status:
             while True:
-                left = None if self._ends is None else max(0, math.ceil(self._ends - anyio.current_time()))
+                left = None if self._expires_at is None else max(0, math.ceil(self._expires_at - anyio.current_time()))
                 status.update(
                     "Working …" if left is None else f"Waiting for the sign-in, {left // 60}:{left % 60:02} left"
                 )
@@ -40,9 +40,9 @@ class Terminal:
         self._console.print("Open this address in a browser on this machine, and sign in:\n")
         self._console.print(f"  {escape(address)}\n", soft_wrap=True, highlight=False)
 
-    async def show_code(self, code: DeviceCode) -> None:
+    async def show_code(self, code: UserCode) -> None:
         """Show the code, the address, and a picture of it for a phone."""
-        self._ends = code.expires_at
+        self._expires_at = code.expires_at
         minutes = max(1, math.ceil((code.expires_at - anyio.current_time()) / 60))
         self._console.print(f"On a phone or computer, open  [bold]{escape(code.verification_uri)}[/bold]")
         self._console.print(f"and enter the code            [bold]{escape(code.user_code)}[/bold]\n")
@@ -63,6 +63,6 @@ class Terminal:
         )
         return await anyio.to_thread.run_sync(self._console.input, "> ", abandon_on_cancel=True)
 
-    async def progress(self, text: str) -> None:
+    async def show_message(self, text: str) -> None:
         """Say what is going on."""
         self._console.print(escape(text))

@@ -1,4 +1,4 @@
-"""``mailslot test``: connection tests side by side, and what is to be done where one fails."""
+"""``mailslot test``: parallel connection tests, and advice where one fails."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def run_test(
     found = list({slot.id: slot for slot in map(find_slot, slots)}.values())
     records = open_records(home)
     language = _language(records, language)
-    progress = _Progress([slot for slot in found if slot == _first(slot, found)])
+    progress = _Progress([slot for slot in found if slot == _first_slot(slot, found)])
     console = make_console(soft_wrap=True)
     quiet = as_json or not console.is_terminal
     with (
@@ -66,13 +66,13 @@ def run_test(
         if quiet
         else Live(console=console, get_renderable=progress.render, transient=True, refresh_per_second=10)
     ):
-        results = anyio.run(_test_all, records, found, send, progress.hear)
+        results = anyio.run(_test_all, records, found, send, progress.update)
     if as_json:
         sys.stdout.write(json.dumps([result.as_json(language) for result in results], indent=2) + "\n")
     else:
         for result in results:
             console.print(_report(result, language), highlight=False)
-        _complain(results, language)
+        _print_errors(results, language)
     if not all(result.ok for result in results):
         raise typer.Exit(1)
 
@@ -81,9 +81,9 @@ async def _test_all(
     records: Records,
     slots: Sequence[Slot],
     send: bool,  # noqa: FBT001 - anyio.run passes by position
-    hear: Callable[[str, StageResult], None],
+    on_stage: Callable[[str, StageResult], None],
 ) -> list[TestResult]:
-    """Test all records side by side, each once; its slots share the result."""
+    """Test all records in parallel, each once; its slots share the result."""
     from mailslot.diagnosis.connection_test import check_connection  # noqa: PLC0415 - httpx2 takes a while to import
     from mailslot.slots.connector import Connector  # noqa: PLC0415 - likewise
 
@@ -91,18 +91,18 @@ async def _test_all(
 
     async def run(slot: Slot) -> None:
         by_record[slot.record] = await check_connection(
-            accesses, slot, send=send, on_stage=lambda stage: hear(slot.record, stage)
+            connector, slot, send=send, on_stage=lambda stage: on_stage(slot.record, stage)
         )
 
-    async with Connector(records) as accesses, anyio.create_task_group() as group:
+    async with Connector(records) as connector, anyio.create_task_group() as group:
         for slot in slots:
-            if slot == _first(slot, slots):
+            if slot == _first_slot(slot, slots):
                 group.start_soon(run, slot)
     return [replace(by_record[slot.record], slot=slot.id) for slot in slots]
 
 
-def _first(slot: Slot, slots: Sequence[Slot]) -> Slot:
-    """Return the first of `slots` that is a door to the same record."""
+def _first_slot(slot: Slot, slots: Sequence[Slot]) -> Slot:
+    """Return the first of `slots` that has the same record."""
     return next(other for other in slots if other.record == slot.record)
 
 
@@ -123,15 +123,15 @@ def _language(records: Records, asked: str | None) -> str:
 
 
 class _Progress:
-    """What is shown while tests go on: a row for each stage, a column for each record."""
+    """The table shown while tests run: a row for each stage, a column for each record."""
 
     def __init__(self, slots: Sequence[Slot]) -> None:
         self._slots = slots
         self._spinner = Spinner("dots")
         self._stages: dict[tuple[str, str], StageResult] = {}
 
-    def hear(self, record: str, stage: StageResult) -> None:
-        """Hear of a stage of a test."""
+    def update(self, record: str, stage: StageResult) -> None:
+        """Note the state of a stage."""
         self._stages[record, stage.name] = stage
 
     def render(self) -> RenderableType:
@@ -153,29 +153,32 @@ class _Progress:
 
 
 def _report(result: TestResult, language: str) -> str:
-    """Return what an administrator reads of a test: what to do first, what was said last."""
+    """Return the report of a test for an administrator."""
     from mailslot.diagnosis.catalogue import actor_name, explain, label  # noqa: PLC0415 - only where something is said
 
-    said = explain(result.diagnosis, language)
+    explanation = explain(result.diagnosis, language)
     slot = next(slot for slot in SLOTS if slot.id == result.slot)
     others = [other.id for other in slots_of(slot.record) if other != slot]
     labels = {name: label(name, language) for name in _LABELS}
     same = f" [dim]({labels['and']} {', '.join(others)})[/dim]" if others else ""
     parts = [f"\n{_MARKS[result.ok]} [bold]{slot.id}[/bold]{same}", *map(_line, result.stages)]
-    parts.append(f"[bold]{escape(said.message)}[/bold]")
+    parts.append(f"[bold]{escape(explanation.message)}[/bold]")
     if result.ok:
-        parts.append(labels[_proof(slot, result)])
+        parts.append(labels[_proof_label(slot, result)])
     else:
-        parts.append(escape(said.advice))
-        rows = {"who_must_act": "" if said.actor is None else actor_name(said.actor, language)}
-        rows |= {"get_token": labels["helps" if said.token_helps else "helps_not"], "detail": result.diagnosis.detail}
-        room = max(cell_len(labels[name]) for name in rows) + 1
+        parts.append(escape(explanation.advice))
+        rows = {"who_must_act": "" if explanation.actor is None else actor_name(explanation.actor, language)}
+        rows |= {
+            "get_token": labels["helps" if explanation.token_helps else "helps_not"],
+            "detail": result.diagnosis.detail,
+        }
+        width = max(cell_len(labels[name]) for name in rows) + 1
         for name, text in rows.items():
             if text:
-                parts.append(f"{set_cell_size(f'{labels[name]}:', room)}  {escape(text)}")
+                parts.append(f"{set_cell_size(f'{labels[name]}:', width)}  {escape(text)}")
     for warning in result.warnings:
-        also = explain(warning, language)
-        parts.append(f"[yellow]{labels['note']}:[/yellow] {escape(also.message)} {escape(also.advice)}")
+        warned = explain(warning, language)
+        parts.append(f"[yellow]{labels['note']}:[/yellow] {escape(warned.message)} {escape(warned.advice)}")
     if result.transcript and not result.ok:
         parts.append(f"[dim]{labels['said']}[/dim]")
         parts += [f"[dim]  {escape(line)}[/dim]" for line in result.transcript]
@@ -186,15 +189,15 @@ def _line(stage: StageResult) -> str:
     return f"  {stage.name:<12}  {_MARKS[bool(stage.ok)]}  {_time(stage.seconds):>8}  {escape(stage.note)}".rstrip()
 
 
-def _proof(slot: Slot, result: TestResult) -> str:
-    """Return which label says what a test that passed proves."""
+def _proof_label(slot: Slot, result: TestResult) -> str:
+    """Return the label that says what a passed test proves."""
     if any(stage.name == "send" for stage in result.stages):
         return "proof_send"
     return "proof_smtp" if slot.protocol == "SMTP" else "proof_pop"
 
 
-def _complain(results: Sequence[TestResult], language: str) -> None:
-    """Put the sentence of each failed test on standard error."""
+def _print_errors(results: Sequence[TestResult], language: str) -> None:
+    """Print the sentence of each failed test on standard error."""
     from mailslot.diagnosis.catalogue import explain  # noqa: PLC0415 - only where something is said
 
     for result in results:

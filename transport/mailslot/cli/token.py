@@ -1,4 +1,4 @@
-"""``mailslot token get``, ``delete`` and ``status``."""
+"""``mailslot token``: get, delete, moved, rotate-key and status."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.table import Table
 
 from mailslot.cli.console import make_console
 from mailslot.cli.home import open_records
-from mailslot.cli.service_hint import tell_if_no_service
+from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson, SlotName
 from mailslot.cli.terminal import Terminal
 from mailslot.service.json_documents import token_rows
@@ -25,6 +25,7 @@ from mailslot.slots.slot import SLOTS, find_slot, slots_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mailslot.oauth.flow import Person
     from mailslot.oauth.grant_source import GrantSource
     from mailslot.slots.records import Records
     from mailslot.slots.slot import Slot
@@ -46,18 +47,18 @@ def get(
     home: Path = context.obj
     found = find_slot(slot)
     anyio.run(_get, open_records(home), found, flow)
-    tell_if_no_service(home)
+    warn_if_no_service(home)
 
 
 async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:
     from mailslot.oauth.http import TokenHttp  # noqa: PLC0415 - httpx2 takes a while to import
-    from mailslot.slots.clients import ApplicationMissingError  # noqa: PLC0415
-    from mailslot.slots.direct_token_source import direct_source  # noqa: PLC0415
+    from mailslot.slots.direct_token_source import direct_token_source  # noqa: PLC0415
     from mailslot.slots.flows import choose_flow  # noqa: PLC0415
+    from mailslot.slots.oauth_client import ApplicationMissingError  # noqa: PLC0415
 
     console = make_console()
     settings = (await run_sync(records.settings.load))[slot.record]
-    direct = await run_sync(direct_source, records.vault, slot.record, settings)
+    direct = await run_sync(direct_token_source, records.vault, slot.record, settings)
     if direct is not None:
         await direct.token()
         console.print(f"{slot.id} takes its tokens from: {escape(settings.token_source or '')}. It gave one just now.")
@@ -75,12 +76,12 @@ async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:
     others = [other.id for other in slots_of(slot.record) if other != slot]
     if others:
         console.print(f"It is the token of {' and '.join(others)} too.")
-    _, health = await records.tokens.state(slot.record, settings, time.time())
+    _, health = await records.tokens.status(slot.record, settings, time.time())
     for note in health.notes if health is not None else ():
         console.print(f"[yellow]Note:[/yellow] {escape(note)}")
 
 
-async def _obtain(source: GrantSource, terminal: Terminal, *, asks: bool) -> None:
+async def _obtain(source: GrantSource[Person], terminal: Terminal, *, asks: bool) -> None:
     """Obtain a grant, with a countdown unless the keyboard is needed."""
     if asks:
         await source.obtain(terminal)
@@ -109,7 +110,7 @@ def delete(
     home: Path = context.obj
     found = find_slot(slot)
     records = open_records(home)
-    names = " and ".join(door.id for door in slots_of(found.record))
+    names = " and ".join(each.id for each in slots_of(found.record))
     if not yes:
         if not sys.stdin.isatty():
             raise typer.BadParameter("nobody is there to be asked; add --yes", param_hint="--yes")
@@ -148,9 +149,25 @@ def moved(
 
 async def _moved(records: Records, slots: tuple[Slot, ...]) -> None:
     console = make_console()
-    found = [name for name in dict.fromkeys(slot.record for slot in slots) if await records.tokens.store(name).stay()]
+    found = [
+        name for name in dict.fromkeys(slot.record for slot in slots) if await records.tokens.store(name).move_here()
+    ]
     names = " and ".join(slot.id for slot in SLOTS if slot.record in found)
     console.print(f"The token of {names} is renewed here from now on." if found else "There is no token.")
+
+
+@app.command("rotate-key")
+def rotate_key(context: typer.Context) -> None:
+    """Encrypt all tokens, passwords and secrets with a new key, and delete the old key.
+
+    For when somebody may have got hold of the old key, such as with a backup. A service that runs can go on.
+    """
+    count = open_records(context.obj).rotate_key()
+    make_console().print(
+        f"Secrets encrypted with the new key: {count}. The old key is deleted."
+        if count
+        else "Everything is encrypted with the newest key already."
+    )
 
 
 @app.command("status")
@@ -182,9 +199,11 @@ def status(
 
 def _cells(health: dict[str, Any]) -> tuple[str, str, str, str]:
     colour = {"ok": "green", "expiring": "yellow"}.get(health["state"], "red")
-    said = f"[{colour}]{health['state']}[/{colour}]" + (f": {escape(health['sentence'])}" if health["sentence"] else "")
-    return said, escape(health["account"] or ""), _local(health["expires_at"]), _local(health["renewed_at"])
+    state_text = f"[{colour}]{health['state']}[/{colour}]" + (
+        f": {escape(health['sentence'])}" if health["sentence"] else ""
+    )
+    return state_text, escape(health["account"] or ""), _local(health["expires_at"]), _local(health["renewed_at"])
 
 
-def _local(moment: str | None) -> str:
-    return "" if moment is None else datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
+def _local(timestamp: str | None) -> str:
+    return "" if timestamp is None else datetime.fromisoformat(timestamp).astimezone().strftime("%Y-%m-%d %H:%M")

@@ -18,9 +18,9 @@ from mailslot.cli.settings import AsJson
 from mailslot.errors import MailError
 
 if TYPE_CHECKING:
-    from mailslot.slots.takeover import Takeover
+    from mailslot.slots.settings_import import ImportPlan
 
-_LARGEST = 1024 * 1024
+_MAX_OCTETS = 1024 * 1024
 
 Force = Annotated[bool, typer.Option("--force", help="Write over a file that is there.")]
 
@@ -35,7 +35,7 @@ def export(
     force: Force = False,
 ) -> None:
     """Write the settings down, without passwords, secrets and tokens, for other devices to import."""
-    from mailslot.slots.transfer import export_settings  # noqa: PLC0415 - cryptography takes a while to import
+    from mailslot.slots.settings_export import export_settings  # noqa: PLC0415 - cryptography takes a while to import
 
     home: Path = context.obj
     names = [name for name in without.replace(",", " ").split() if name]
@@ -69,13 +69,13 @@ def import_(
     What changes is shown first. A table in the file replaces the device's; one that is not there stays as it is, as do
     tokens and passwords, save for those that would go to another server.
     """
-    from mailslot.slots.takeover import plan_takeover, take_over  # noqa: PLC0415 - as above
+    from mailslot.slots.settings_import import apply_import, plan_import  # noqa: PLC0415 - as above
 
     if as_json and not (yes or dry_run):
         raise typer.BadParameter("what is read by a program asks nobody; add --yes or --dry-run", param_hint="--json")
     home: Path = context.obj
     records = open_records(home)
-    plan = plan_takeover(records, _read(file), str(file))
+    plan = plan_import(records, _read(file), str(file))
     if not allow_local:
         plan.check_local()
     asks = bool(plan.changes) and not (yes or dry_run)
@@ -88,23 +88,23 @@ def import_(
     if asks:
         typer.confirm("Take this over?", abort=True)
     if not dry_run:
-        take_over(records, plan)
+        apply_import(records, plan)
     if as_json:
         sys.stdout.write(json.dumps(_document(plan, taken_over=bool(plan.changes) and not dry_run), indent=2) + "\n")
         return
-    said = "Nothing to change: all of it is set so already."
+    summary = "Nothing to change: all of it is set so already."
     if plan.changes:
-        said = "Nothing was changed." if dry_run else f"{len(plan.changes)} settings changed."
-    make_console().print(said)
+        summary = "Nothing was changed." if dry_run else f"{len(plan.changes)} settings changed."
+    make_console().print(summary)
 
 
-def _show(plan: Takeover) -> None:
+def _show(plan: ImportPlan) -> None:
     console = make_console()
-    for line in (*map(str, plan.changes), *plan.drops, *plan.notes):
+    for line in (*map(str, plan.changes), *plan.dropped_notes, *plan.notes):
         console.print(escape(line), highlight=False, soft_wrap=True)
 
 
-def _document(plan: Takeover, *, taken_over: bool) -> dict[str, Any]:
+def _document(plan: ImportPlan, *, taken_over: bool) -> dict[str, Any]:
     return {
         "taken_over": taken_over,
         "changes": [asdict(change) for change in plan.changes],
@@ -116,14 +116,14 @@ def _document(plan: Takeover, *, taken_over: bool) -> dict[str, Any]:
 def _read(file: Path) -> str:
     try:
         if str(file) == "-":
-            octets = sys.stdin.buffer.read(_LARGEST + 1)
+            octets = sys.stdin.buffer.read(_MAX_OCTETS + 1)
         else:
             with file.open("rb") as source:
-                octets = source.read(_LARGEST + 1)
+                octets = source.read(_MAX_OCTETS + 1)
     except OSError as error:
         raise _unusable(file, error.strerror or type(error).__name__) from error
-    if len(octets) > _LARGEST:
-        raise _unusable(file, f"it is larger than {_LARGEST} octets")
+    if len(octets) > _MAX_OCTETS:
+        raise _unusable(file, f"it is larger than {_MAX_OCTETS} octets")
     try:
         return octets.decode()
     except UnicodeDecodeError as error:

@@ -33,9 +33,9 @@ async def detect_alternate_tls(access: ConnectionProfile, timeout: float) -> Sec
     endpoint = Endpoint(access.endpoint.host, access.endpoint.port, Security.STARTTLS if first else Security.TLS)
     connected: AbstractAsyncContextManager[object]
     if access.protocol == "SMTP":
-        connected = connect_smtp(endpoint, None, ssl_context=access.context, timeout=timeout)
+        connected = connect_smtp(endpoint, None, ssl_context=access.ssl_context, timeout=timeout)
     else:
-        connected = open_maildrop(replace(access, endpoint=endpoint, auth=None, source=None, timeout=timeout))
+        connected = open_maildrop(replace(access, endpoint=endpoint, auth=None, token_source=None, timeout=timeout))
     with anyio.move_on_after(3 * timeout):
         try:
             async with connected:

@@ -46,14 +46,14 @@ async def measure_clock_skew(
     shows = ""
     with anyio.move_on_after(timeout):
         try:
-            http = await accesses.sources.http(access.settings)
+            http = await accesses.token_sources.http(access.settings)
             if endpoints.token:
                 # A form that asks for nothing is refused, in the service's own words and at its own time.
                 return (await http.post(endpoints.token, {})).date_skew, ""
             return (await http.get(f"{endpoints.issuer}/.well-known/openid-configuration")).date_skew, ""
         except MailError as error:
             shows = "early" if error.cause == "clock_wrong" else "late" if _EXPIRED in error.detail else ""
-    return accesses.sources.skew(access.settings) or None, shows
+    return accesses.token_sources.skew(access.settings) or None, shows
 
 
 def skew_by_certificate(certificate: PeerCertificate, shows: str, now: float | None = None) -> float:

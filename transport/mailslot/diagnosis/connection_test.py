@@ -25,8 +25,8 @@ from mailslot.errors import MailError, NetworkError, TokenError
 from mailslot.message.mailbox import Mailbox
 from mailslot.message.message import Message
 from mailslot.net.endpoint import Security, in_seconds
-from mailslot.oauth.failures import CONFIRM_AFTER
 from mailslot.oauth.grant_source import GrantSource
+from mailslot.oauth.refresh_backoff import CONFIRM_AFTER
 from mailslot.sasl.credentials import OAuth, Password
 from mailslot.slots.connection_profile import NotConfiguredError
 from mailslot.slots.connector import authenticate_by_pop, open_smtp
@@ -173,18 +173,18 @@ class _Test:
         except MailError as error:
             return await self._unusable(error)
         access = self._watched(access)
-        witness = access.source if isinstance(access.source, _RecordingTokenSource) else None
+        witness = access.token_source if isinstance(access.token_source, _RecordingTokenSource) else None
         self._timeout, tried = access.timeout, access
         self._latest = anyio.current_time() + 4 * access.timeout + 20
         failure: MailError | None = None
         with self._scope:
             try:
-                if access.pop_before is not None:
+                if access.pop_profile is not None:
                     self._begin("sign_in")
-                    tried = access.pop_before
+                    tried = access.pop_profile
                     await authenticate_by_pop(access, transcript=self.transcript)
-                    access = tried = replace(access, pop_before=None)
-                await self._talk(replace(access, secondary=None), send=send)
+                    access = tried = replace(access, pop_profile=None)
+                await self._talk(replace(access, secondary_endpoint=None), send=send)
             except MailError as caught:
                 failure = caught
         if self._scope.cancelled_caught:
@@ -198,13 +198,13 @@ class _Test:
 
     def _watched(self, access: ConnectionProfile) -> ConnectionProfile:
         """Return an access whose token, password, and those of the sign-in before it, are remembered as used."""
-        if access.pop_before is not None:
-            access = replace(access, pop_before=self._watched(access.pop_before))
+        if access.pop_profile is not None:
+            access = replace(access, pop_profile=self._watched(access.pop_profile))
         if isinstance(access.auth, Password):
             self._used.append(access.auth.password)
-        if isinstance(access.auth, OAuth) and access.source is not None:
-            witness = _RecordingTokenSource(access.source, self._used)
-            access = replace(access, auth=replace(access.auth, source=witness), source=witness)
+        if isinstance(access.auth, OAuth) and access.token_source is not None:
+            witness = _RecordingTokenSource(access.token_source, self._used)
+            access = replace(access, auth=replace(access.auth, source=witness), token_source=witness)
             self._with_tokens.append(access.record)
         return access
 
@@ -326,11 +326,13 @@ class _Test:
             DiagnosisContext.of(access, grant, time.time()),
             token=None if witness is None else witness.newest,
             fresh=renewed or (witness is not None and witness.renewed),
-            skew=self.accesses.sources.skew(access.settings),
+            skew=self.accesses.token_sources.skew(access.settings),
         )
 
     async def _grant(self, access: ConnectionProfile) -> Grant | None:
-        if not isinstance(access.source, _RecordingTokenSource) or not isinstance(access.source.source, GrantSource):
+        if not isinstance(access.token_source, _RecordingTokenSource) or not isinstance(
+            access.token_source.source, GrantSource
+        ):
             return None
         try:
             return await self.accesses.records.tokens.store(access.record).load()
@@ -338,7 +340,7 @@ class _Test:
             return None
 
     async def _warnings(self, access: ConnectionProfile) -> list[Diagnosis]:
-        skew, grant = self.accesses.sources.skew(access.settings), await self._grant(access)
+        skew, grant = self.accesses.token_sources.skew(access.settings), await self._grant(access)
         if not skew and grant is not None and is_wrong(grant.skew):
             # It was so when the token was renewed; the clock may have been set since.
             skew = (await measure_clock_skew(self.accesses, access, min(access.timeout, 5.0)))[0] or 0.0
@@ -349,10 +351,10 @@ class _Test:
 
     async def _secondary(self, error: MailError, access: ConnectionProfile) -> str:
         """Return what there is to say of the secondary server where the first cannot be reached."""
-        if access.secondary is None or error.stage not in {"resolve", "connect"}:
+        if access.secondary_endpoint is None or error.stage not in {"resolve", "connect"}:
             return ""
-        other = replace(access, endpoint=access.secondary, secondary=None)
-        name = f"the secondary server {access.secondary.host}"
+        other = replace(access, endpoint=access.secondary_endpoint, secondary_endpoint=None)
+        name = f"the secondary server {access.secondary_endpoint.host}"
         try:
             with anyio.fail_after(4 * access.timeout):
                 async with open_smtp(other):

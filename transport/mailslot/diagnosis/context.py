@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from mailslot.slots.presets import service_of
+from mailslot.slots.effective_settings import mail_service
 
 if TYPE_CHECKING:
     from mailslot.net.endpoint import Security
@@ -87,5 +87,5 @@ class DiagnosisContext:
             fresh=grant is not None and grant.forced > 0,
             skew=0.0 if grant is None else grant.skew,
             now=now,
-            spoken=service_of(access.settings, access.protocol),
+            spoken=mail_service(access.settings, access.protocol),
         )

@@ -127,7 +127,7 @@ class Evidence:
         all_settings = await run_sync(self._records.settings.load)
         rows: list[dict[str, Any]] = []
         for slot in SLOTS:
-            token, health = await self._records.tokens.state(slot.record, all_settings[slot.record], self._now)
+            token, health = await self._records.tokens.status(slot.record, all_settings[slot.record], self._now)
             row = {"slot": slot.id, "path": slot.path, "record": slot.record, "protocol": slot.protocol}
             rows.append({**row, "token": token, "health": None if health is None else _dated(asdict(health))})
         return rows

@@ -1,4 +1,4 @@
-"""A signed assertion: the JWT by which an application proves who it is, or for whom it acts (RFC 7523 section 3)."""
+"""Signed assertions: the JWT that proves who an application is, or for whom it acts (RFC 7523 section 3)."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 with warnings.catch_warnings():  # authlib.deprecate adds a filter for the whole process as it is imported
     from authlib.oauth2.rfc7523 import assertion
 
-_KINDS: Final[dict[str, Any]] = {"ES": ECKey, "HS": OctKey}  # RSA else (RFC 7518 section 3.1)
+_KEY_TYPES: Final[dict[str, Any]] = {"ES": ECKey, "HS": OctKey}  # RSA else (RFC 7518 section 3.1)
 _assertion: Final[Any] = assertion  # its types are known in part only
 
 LIFETIME: Final = 300
 """Seconds that an assertion is valid, which Entra wants to be ten minutes at most (certificate-credentials.md)."""
 
-BACKDATED: Final = 30
+LEEWAY: Final = 30
 """Seconds that it is dated back: what a clock set by a ``Date`` of whole seconds, and a round trip, may be off by."""
 
 
-def sign(
+def sign_assertion(
     key: Secret,
     *,
     issuer: str,
@@ -38,7 +38,7 @@ def sign(
     header: Mapping[str, str] | None = None,
     claims: Mapping[str, str] | None = None,
 ) -> Secret:
-    """Return an assertion, which is good for one request: its ``jti`` is a new one each time.
+    """Return an assertion for one request; each has a new ``jti``.
 
     Args:
         key: the private key in PEM, unencrypted; for ``HS`` algorithms the secret itself.
@@ -53,8 +53,8 @@ def sign(
     Raises:
         InputError: the key cannot be used with this algorithm.
     """
-    issued = int(now) - BACKDATED
-    kind = _KINDS.get(algorithm[:2], RSAKey)
+    issued = int(now) - LEEWAY
+    kind = _KEY_TYPES.get(algorithm[:2], RSAKey)
     try:
         signed = _assertion.sign_jwt_bearer_assertion(
             kind.import_key(key.reveal()),

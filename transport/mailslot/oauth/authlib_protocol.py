@@ -9,8 +9,8 @@ What is not used, and why:
   addresses where an environment variable says so. See `mailslot.oauth.discovery`.
 - `OAuth2Token` fails at an ``expires_in`` that is no number. See `mailslot.oauth.token_response`.
 - `OAuth2Client` keeps no status, no ``error_codes`` and no ``Retry-After``. See `mailslot.oauth.token_errors`.
-- `prepare_token_request` and `prepare_revoke_token_request` write the same forms as `encode`, and authlib has none that
-  asks for a device code. The first takes members that are called ``body`` for its own.
+- `prepare_token_request` and `prepare_revoke_token_request` write the same forms as `encode_form`, and authlib has none
+  that asks for a device code. The first takes members that are called ``body`` for its own.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ _parameters: Final[Any] = parameters
 _pkce: Final[Any] = rfc7636
 
 
-def authorization_address(
+def authorization_url(
     endpoint: str,
     client_id: str,
     redirect_uri: str,
     scopes: Sequence[str],
     state: str,
     code_verifier: str,
-    more: Mapping[str, str],
+    parameters: Mapping[str, str],
 ) -> str:
-    """Return where a person signs in (RFC 6749 section 4.1.1), with the S256 challenge of PKCE (RFC 7636 section 4.2).
+    """Return the URL at which a person signs in (RFC 6749 section 4.1.1), with a PKCE S256 challenge (RFC 7636, 4.2).
 
     Args:
         endpoint: the authorization endpoint; a query of its own is kept.
@@ -53,7 +53,7 @@ def authorization_address(
         scopes: what is asked for.
         state: what the answer must bear.
         code_verifier: what the challenge is made of; it is not in the address.
-        more: other parameters.
+        parameters: other parameters.
     """
     address = _parameters.prepare_grant_uri(
         endpoint,
@@ -64,39 +64,39 @@ def authorization_address(
         state,
         code_challenge=_pkce.create_s256_code_challenge(code_verifier),
         code_challenge_method="S256",
-        **more,
+        **parameters,
     )
     return str(address)
 
 
-def encode(form: Mapping[str, str]) -> str:
-    """Return a form as a body; members that are empty are left out."""
+def encode_form(form: Mapping[str, str]) -> str:
+    """Return a form as a request body; empty members are left out."""
     return add_params_to_qs("", {name: value for name, value in form.items() if value})
 
 
-def authenticate(method: str, client_id: str, proof: str | None, body: str) -> tuple[str, dict[str, str]]:
-    """Return a form with what proves who asks, and its header (RFC 6749 sections 2.3.1 and 3.2.1; RFC 7523, 2.2).
+def authenticate_client(method: str, client_id: str, credential: str | None, body: str) -> tuple[str, dict[str, str]]:
+    """Return a form with the client authentication, and its header (RFC 6749, 2.3.1 and 3.2.1; RFC 7523, 2.2).
 
     Args:
         method: as in ``token_endpoint_auth_method`` (RFC 7591 section 2).
         client_id: the client's id.
-        proof: its secret, or the assertion for the two methods in ``_jwt``; None for ``"none"``.
+        credential: its secret, or the assertion for the two methods in ``_jwt``; None for ``"none"``.
         body: the form.
     """
     if method.endswith("_jwt"):
         # authlib's own class for it leaves out client_id, which Entra wants.
-        body = add_params_to_qs(body, {"client_assertion_type": _ASSERTION_TYPE, "client_assertion": proof or ""})
+        body = add_params_to_qs(body, {"client_assertion_type": _ASSERTION_TYPE, "client_assertion": credential or ""})
         method = "none"
-    if method == "client_secret_basic" and proof is not None:
+    if method == "client_secret_basic" and credential is not None:
         # Each half is form-encoded, which authlib does not: a colon or a percent sign would break it.
-        client_id, proof = quote_plus(client_id), quote_plus(proof)
+        client_id, credential = quote_plus(client_id), quote_plus(credential)
     headers: dict[str, str] = {}
-    _, headers, body = _ClientAuth(client_id, proof, method).prepare("POST", "", headers, body)
+    _, headers, body = _ClientAuth(client_id, credential, method).prepare("POST", "", headers, body)
     return body, headers
 
 
-def metadata_addresses(issuer: str) -> list[str]:
-    """Return where an issuer's metadata may be, in the order to try (RFC 8414 sections 3.1 and 5).
+def metadata_urls(issuer: str) -> list[str]:
+    """Return the URLs at which an issuer's metadata may be, in the order to try (RFC 8414 sections 3.1 and 5).
 
     The path goes behind the well-known one; only OpenID Connect's own documents may have it in front.
     """
@@ -109,7 +109,7 @@ def metadata_addresses(issuer: str) -> list[str]:
     return list(dict.fromkeys(addresses))
 
 
-def token_endpoint_methods(metadata: Mapping[str, object]) -> object:
-    """Return ``token_endpoint_auth_methods_supported``, or what counts where it is left out (RFC 8414 section 2)."""
+def token_endpoint_auth_methods(metadata: Mapping[str, object]) -> object:
+    """Return ``token_endpoint_auth_methods_supported``, or its default (RFC 8414 section 2)."""
     members: Any = rfc8414.AuthorizationServerMetadata(metadata)
     return members.token_endpoint_auth_methods_supported

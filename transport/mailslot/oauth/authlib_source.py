@@ -1,4 +1,4 @@
-"""A token source made of an authlib client, for programs that have one already."""
+"""A token source made from an authlib client, for programs that already have one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from authlib.integrations.base_client.errors import InvalidTokenError
 
 from mailslot.errors import InputError, TokenError
 from mailslot.oauth.response import TokenServiceResponse
-from mailslot.oauth.response_body import parse
+from mailslot.oauth.response_body import parse_json_object
 from mailslot.oauth.shielding import shielded
 from mailslot.oauth.token_errors import Remedy, TokenServiceError, classify_error
 from mailslot.oauth.transport_errors import transport_error
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class AuthlibClient(Protocol):
-    """What is needed of `authlib.integrations.httpx_client.AsyncOAuth2Client`."""
+    """The part of `authlib.integrations.httpx_client.AsyncOAuth2Client` that is used here."""
 
     token: Any
     metadata: dict[str, Any]
@@ -49,12 +49,12 @@ class AuthlibClient(Protocol):
 
 
 class AuthlibSource:
-    """The `mailslot.TokenSource` of an authlib client; on asyncio and trio.
+    """A `mailslot.TokenSource` on an authlib client, on asyncio and trio.
 
-    The client stays its owner's: its `token` is used until it is about to expire, refreshed under the client's own
-    lock, so that there is one refresh at a time whoever asks for it, and handed to its `update_token`. A refresh that
-    has begun is finished even where the caller is cancelled, so that no rotated refresh token is lost. Where
-    `update_token` raises, the new token is used from memory, and is offered to it again at the next `token`.
+    The client still belongs to the caller. Its `token` is used until it is about to expire, then refreshed under the
+    client's own lock, so that there is one refresh at a time, and passed to its `update_token`. A started refresh
+    is finished even if the caller is cancelled, so that no rotated refresh token is lost. Where `update_token` raises,
+    the new token is used from memory, and offered to `update_token` again at the next `token`.
 
     Args:
         client: an `AsyncOAuth2Client` with a `token_endpoint`, and either a `token` that has a refresh token or
@@ -64,11 +64,11 @@ class AuthlibSource:
     def __init__(self, client: AuthlibClient) -> None:
         self._client = client
         self._lock = anyio.Lock()
-        self._given: Secret | None = None
+        self._last_given: Secret | None = None
         self._unsaved: dict[str, Any] | None = None  # by which names `update_token` is told what was before
 
     async def token(self, *, force: bool = False) -> AccessToken:
-        """Return an access token; a new one where the last one is about to expire.
+        """Return an access token; a new one where the current one is about to expire.
 
         Args:
             force: the mail server refused the last one. One that the client has got since then is returned as it is.
@@ -78,56 +78,56 @@ class AuthlibSource:
                 refresh token, else why the provider refused or was not reached.
         """
         async with self._lock:
-            await shielded(partial(self._renew, force=force))
+            await shielded(partial(self._ensure_token, force=force))
             token = _access_token(self._client.token)
             if token is None:
-                raise self._unreadable("there is no usable access token in it")
-            self._given = token.value
+                raise self._unreadable_response("there is no usable access token in it")
+            self._last_given = token.value
             return token
 
     async def forget(self) -> None:
         """Drop the client's token, and revoke it where the client knows a `revocation_endpoint`."""
         async with self._lock:
-            held, self._client.token, self._unsaved = self._client.token, None, None
+            current, self._client.token, self._unsaved = self._client.token, None, None
             endpoint = self._client.metadata.get("revocation_endpoint")
-            if held and endpoint:
-                token = held.get("refresh_token") or held["access_token"]
+            if current and endpoint:
+                token = current.get("refresh_token") or current["access_token"]
                 try:
                     response = await self._client.revoke_token(endpoint, token=token)
                 except _FAILURES as error:
-                    raise self._failure(error) from error
+                    raise self._token_error(error) from error
                 if not response.is_success:
                     raise classify_error(
-                        TokenServiceResponse(response.status_code, parse(response.content), host=self._host)
+                        TokenServiceResponse(response.status_code, parse_json_object(response.content), host=self._host)
                     )
 
-    async def _renew(self, *, force: bool) -> None:
-        client, held = self._client, self._client.token
+    async def _ensure_token(self, *, force: bool) -> None:
+        client, current = self._client, self._client.token
         if self._unsaved is not None:
             await self._save(**self._unsaved)
         try:
-            if not held:
+            if not current:
                 await self._fetch_first()
             else:
-                await self._refresh(held, expired=force and self._given == held.get("access_token"))
+                await self._refresh(current, expired=force and self._last_given == current.get("access_token"))
         except Exception as error:
             # With a new token in its place, it is `update_token` that failed; authlib awaits it last.
-            if client.token is held:
+            if client.token is current:
                 if isinstance(error, _FAILURES):
-                    raise self._failure(error) from error
+                    raise self._token_error(error) from error
                 raise
-            before = "refresh_token" if (held or {}).get("refresh_token") else "access_token"
-            self._note_unsaved(error, {before: held[before]} if held else {})
+            previous = "refresh_token" if (current or {}).get("refresh_token") else "access_token"
+            self._note_unsaved(error, {previous: current[previous]} if current else {})
 
-    async def _refresh(self, held: Any, *, expired: bool) -> None:  # noqa: ANN401 - authlib is untyped
-        expires_at = held.get("expires_at")
-        if expired or _access_token(held) is None:
-            held["expires_at"] = _EXPIRED
+    async def _refresh(self, current: Any, *, expired: bool) -> None:  # noqa: ANN401 - authlib is untyped
+        expires_at = current.get("expires_at")
+        if expired or _access_token(current) is None:
+            current["expires_at"] = _EXPIRED
         try:
-            await self._client.ensure_active_token(held)
+            await self._client.ensure_active_token(current)
         finally:
-            if held.get("expires_at") == _EXPIRED:
-                held["expires_at"] = expires_at
+            if current.get("expires_at") == _EXPIRED:
+                current["expires_at"] = expires_at
 
     async def _fetch_first(self) -> None:
         if self._client.metadata.get("grant_type") != "client_credentials":
@@ -136,24 +136,24 @@ class AuthlibSource:
         if self._client.update_token is not None:
             await self._client.update_token(token)
 
-    async def _save(self, **before: Any) -> None:  # noqa: ANN401 - authlib is untyped
+    async def _save(self, **previous: Any) -> None:  # noqa: ANN401 - authlib is untyped
         try:
             if self._client.token and self._client.update_token is not None:
-                await self._client.update_token(self._client.token, **before)
+                await self._client.update_token(self._client.token, **previous)
         except Exception as error:  # noqa: BLE001 - whatever the owner's function raises
-            self._note_unsaved(error, before)
+            self._note_unsaved(error, previous)
         else:
             self._unsaved = None
 
-    def _note_unsaved(self, error: Exception, before: dict[str, Any]) -> None:
+    def _note_unsaved(self, error: Exception, previous: dict[str, Any]) -> None:
         logger.error("The new token is in memory only: update_token raised %s", type(error).__name__)
-        self._unsaved = before
+        self._unsaved = previous
 
     @property
     def _host(self) -> str:
         return urlsplit(str(self._client.metadata.get("token_endpoint", ""))).hostname or ""
 
-    def _failure(self, error: Exception) -> TokenError:
+    def _token_error(self, error: Exception) -> TokenError:
         host = self._host
         if isinstance(error, InvalidTokenError):
             return TokenError(
@@ -168,21 +168,21 @@ class AuthlibSource:
             return classify_error(TokenServiceResponse(error.response.status_code, None, host=host), "refresh_token")
         if isinstance(error, httpx2.HTTPError):
             return transport_error(error, host)
-        return self._unreadable(type(error).__name__)
+        return self._unreadable_response(type(error).__name__)
 
-    def _unreadable(self, detail: str) -> TokenServiceError:
+    def _unreadable_response(self, detail: str) -> TokenServiceError:
         return TokenServiceError(
             f"What the token service {self._host} answered could not be read.",
             cause="token_service_unreachable",
-            kind=Remedy.WAIT,
+            remedy=Remedy.WAIT,
             detail=detail,
             answer_lost=True,
         )
 
 
-def _access_token(held: Any) -> AccessToken | None:  # noqa: ANN401 - authlib is untyped
-    """Return the access token of authlib's dict; None where it is none that a mail server could be given."""
-    value, expires_at = held.get("access_token"), held.get("expires_at")
+def _access_token(token: Any) -> AccessToken | None:  # noqa: ANN401 - authlib is untyped
+    """Return the access token in authlib's dict; None where a mail server could not be given it."""
+    value, expires_at = token.get("access_token"), token.get("expires_at")
     try:
         return AccessToken(value, expires_at) if isinstance(value, str) else None
     except InputError:

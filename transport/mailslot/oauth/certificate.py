@@ -1,4 +1,4 @@
-"""The certificate by which an application proves who it is: whether it can be used, and what is signed with it."""
+"""Client certificates: whether one can be used, and the assertions signed with its key."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from mailslot.errors import InputError
-from mailslot.oauth.assertion import sign
+from mailslot.oauth.assertion import sign_assertion
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-    from mailslot.oauth.client import Certificate, OAuthClient
+    from mailslot.oauth.client import ClientCertificate, OAuthClient
     from mailslot.wire.secret import Secret
 
 _CURVES: Final = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 
 
-def certificate_ends(certificate: Certificate) -> float:
-    """Check that a certificate and its key belong together, and return when the certificate ends.
+def certificate_expiry(certificate: ClientCertificate) -> float:
+    """Check that a certificate and its key belong together, and return when the certificate expires.
 
     Returns:
         seconds since the epoch.
@@ -45,12 +45,12 @@ def certificate_ends(certificate: Certificate) -> float:
         raise InputError(
             "The private key does not belong to the certificate.", stage="token", cause="app_secret_invalid"
         )
-    _algorithm(loaded.public_key(), "RS256")
+    _jws_algorithm(loaded.public_key(), "RS256")
     return loaded.not_valid_after_utc.timestamp()
 
 
-def client_assertion(client: OAuthClient, certificate: Certificate, url: str, *, now: float) -> Secret:
-    """Return what proves to an endpoint that the client has the key of its certificate (RFC 7523 section 2.2).
+def client_assertion(client: OAuthClient, certificate: ClientCertificate, url: str, *, now: float) -> Secret:
+    """Return an assertion that proves to an endpoint that the client has its certificate's key (RFC 7523 section 2.2).
 
     Args:
         client: who asks.
@@ -64,18 +64,18 @@ def client_assertion(client: OAuthClient, certificate: Certificate, url: str, *,
     loaded = _load(certificate)
     # Entra finds the key by this thumbprint (RFC 7515 section 4.1.8).
     thumbprint = hashlib.sha256(loaded.public_bytes(Encoding.DER)).digest()
-    return sign(
+    return sign_assertion(
         certificate.key,
         issuer=client.client_id,
         subject=client.client_id,
         audience=url,
         now=now,
-        algorithm=_algorithm(loaded.public_key(), client.provider.quirks.assertion_algorithm),
+        algorithm=_jws_algorithm(loaded.public_key(), client.provider.quirks.assertion_algorithm),
         header={"x5t#S256": base64.urlsafe_b64encode(thumbprint).rstrip(b"=").decode()},
     )
 
 
-def _load(certificate: Certificate) -> x509.Certificate:
+def _load(certificate: ClientCertificate) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(certificate.certificate.encode())
     except ValueError as error:
@@ -87,8 +87,8 @@ def _load(certificate: Certificate) -> x509.Certificate:
         ) from None
 
 
-def _algorithm(key: PublicKeyTypes, for_rsa: str) -> str:
-    """Return the JWS algorithm of a key (RFC 7518 section 3.1)."""
+def _jws_algorithm(key: PublicKeyTypes, for_rsa: str) -> str:
+    """Return the JWS algorithm for a key (RFC 7518 section 3.1)."""
     if isinstance(key, rsa.RSAPublicKey):
         return for_rsa
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _CURVES:

@@ -1,7 +1,7 @@
-"""A look into a token that is a JWT, without trusting it.
+"""The claims of a token that is a JWT, read without trusting them.
 
-Nothing here is verified: a token is the mail server's to judge. What it says about itself only tells which of the
-causes behind one refusal is the likely one, and who signed in.
+Nothing is verified here: the mail server judges the token. Its claims only help to tell which of several possible
+causes a refusal had, and who signed in.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ OPENID_SCOPES: Final = frozenset({"openid", "profile", "email", "address", "phon
 """Scopes that are no mail service's (OpenID Connect Core sections 5.4 and 11)."""
 
 # Who the token is about, most telling first: RFC 9068 has `sub` alone, which names nobody.
-_USERS: Final = ("upn", "preferred_username", "email", "unique_name", "username")
+_USER_CLAIMS: Final = ("upn", "preferred_username", "email", "unique_name", "username")
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says about itself. Whatever it does not say is empty or None.
+    """The claims of a token. A claim that it does not have is empty or None.
 
     Attributes:
         issuer: ``iss``.
@@ -63,8 +63,8 @@ class Claims:
         return by_rank[0] if by_rank else None
 
 
-class Mismatch(NamedTuple):
-    """What does not fit.
+class TokenMismatch(NamedTuple):
+    """What does not fit between a token and its use.
 
     Attributes:
         cause: an id of the catalogue.
@@ -75,8 +75,8 @@ class Mismatch(NamedTuple):
     sentence: str
 
 
-def members_of(token: Secret | str | None) -> dict[str, object] | None:
-    """Return all claims of a token as they stand there, or None where it is no JWT that anybody can read."""
+def decode_claims(token: Secret | str | None) -> dict[str, object] | None:
+    """Return all claims of a token, or None where it is no readable JWT."""
     text = token if isinstance(token, str) else "" if token is None else token.reveal()
     parts = text.split(".") if len(text) <= MAX_TOKEN else []
     if len(parts) != 3:
@@ -85,12 +85,12 @@ def members_of(token: Secret | str | None) -> dict[str, object] | None:
         octets = base64.b64decode(parts[1] + "=" * (-len(parts[1]) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         return None
-    return response_body.parse(octets)
+    return response_body.parse_json_object(octets)
 
 
 def parse_claims(token: Secret | str | None) -> Claims | None:
-    """Return what a token says about itself, or None where it is no JWT that anybody but its audience can read."""
-    members = members_of(token)
+    """Return the claims that matter here, or None where the token is no readable JWT."""
+    members = decode_claims(token)
     if members is None:
         return None
     return Claims(
@@ -98,7 +98,7 @@ def parse_claims(token: Secret | str | None) -> Claims | None:
         audience=_texts(members.get("aud")),
         scopes=tuple(scope for text in _texts(members.get("scp", members.get("scope"))) for scope in text.split()),
         roles=_texts(members.get("roles")),
-        users=tuple(dict.fromkeys(name for key in _USERS if (name := _text(members.get(key))))),
+        users=tuple(dict.fromkeys(name for key in _USER_CLAIMS if (name := _text(members.get(key))))),
         tenant=_text(members.get("tid")),
         application=next(filter(None, map(_text, map(members.get, ("client_id", "azp", "appid")))), None),
         expires_at=_time(members.get("exp")),
@@ -107,25 +107,27 @@ def parse_claims(token: Secret | str | None) -> Claims | None:
 
 
 def missing_scopes(needed: Iterable[str], granted: Iterable[str]) -> tuple[str, ...]:
-    """Return what of `needed` is not in `granted`.
+    """Return the scopes of `needed` that are not in `granted`.
 
-    A scope counts as granted by its last part too, since Entra names a permission with and without its resource;
-    OpenID's own scopes and ``.default`` are never missed.
+    A scope also counts as granted by its last segment, since Entra names a permission with and without its resource.
+    OpenID's own scopes and ``.default`` never count as missing.
     """
-    have = {part.casefold() for scope in granted for part in (scope, _last(scope))}
+    have = {part.casefold() for scope in granted for part in (scope, _last_segment(scope))}
     return tuple(
         scope
         for scope in needed
         if scope not in OPENID_SCOPES
-        and _last(scope) != ".default"
-        and not have & {scope.casefold(), _last(scope).casefold()}
+        and _last_segment(scope) != ".default"
+        and not have & {scope.casefold(), _last_segment(scope).casefold()}
     )
 
 
-def find_mismatch(token: Secret | str, *, account: str, service: Service, scopes: Iterable[str]) -> Mismatch | None:
-    """Say why a mail server may refuse a token, as far as the token itself tells.
+def find_mismatch(
+    token: Secret | str, *, account: str, service: Service, scopes: Iterable[str]
+) -> TokenMismatch | None:
+    """Return why a mail server may have refused a token, as far as its claims show.
 
-    Ask only after a refusal: an alias, or a shared mailbox, differs from whoever signed in and is accepted.
+    Call it only after a refusal: with an alias or a shared mailbox the account differs from the user, and is accepted.
 
     Args:
         token: the access token.
@@ -140,9 +142,9 @@ def find_mismatch(token: Secret | str, *, account: str, service: Service, scopes
     if claims is None:
         return None
     known = {audience.rstrip("/").casefold() for audience in service.audiences}
-    given = {audience.rstrip("/").casefold() for audience in claims.audience}
-    if known and given and not known & given:
-        return Mismatch(
+    audiences = {audience.rstrip("/").casefold() for audience in claims.audience}
+    if known and audiences and not known & audiences:
+        return TokenMismatch(
             "token_for_other_service",
             f"The token is for another service ({shorten(claims.audience[0], 80)}), not for mail.",
         )
@@ -150,21 +152,23 @@ def find_mismatch(token: Secret | str, *, account: str, service: Service, scopes
         return _app_mismatch(claims, service)
     missing = missing_scopes(scopes, claims.scopes) if claims.scopes else ()
     if missing:
-        return Mismatch("token_for_other_service", f"The token does not bear the permission {missing[0]}.")
+        return TokenMismatch("token_for_other_service", f"The token does not bear the permission {missing[0]}.")
     names = [name for name in claims.users if "@" in name]
     if "@" in account and names and account.casefold() not in map(str.casefold, names):
-        return Mismatch("account_mismatch", f"The token belongs to {shorten(names[0], 80)}, not to {account}.")
+        return TokenMismatch("account_mismatch", f"The token belongs to {shorten(names[0], 80)}, not to {account}.")
     return None
 
 
-def _app_mismatch(claims: Claims, service: Service) -> Mismatch | None:
-    """An application's own token: its permissions are roles, and an administrator gives them."""
+def _app_mismatch(claims: Claims, service: Service) -> TokenMismatch | None:
+    """Check an application's own token: its permissions are roles, which an administrator grants."""
     if not service.app_roles or set(service.app_roles) & set(claims.roles):
         return None
-    return Mismatch("consent_missing", f"The application has not been given the permission {service.app_roles[0]}.")
+    return TokenMismatch(
+        "consent_missing", f"The application has not been given the permission {service.app_roles[0]}."
+    )
 
 
-def _last(scope: str) -> str:
+def _last_segment(scope: str) -> str:
     return scope.rstrip("/").rpartition("/")[2] if scope.startswith("https://") else scope
 
 

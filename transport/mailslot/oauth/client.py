@@ -1,4 +1,4 @@
-"""Who asks for tokens, of whom, for what, and for which mailbox."""
+"""The OAuth client: which application asks which provider for tokens, for which scopes and mailbox."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Certificate:
-    """The key pair that an application proves itself with instead of a secret (RFC 7523).
+class ClientCertificate:
+    """The key pair with which an application authenticates instead of a secret (RFC 7523).
 
     Attributes:
         key: the private key in PEM, unencrypted.
@@ -45,18 +45,18 @@ class OAuthClient:
     account: str
     scopes: tuple[str, ...]
     client_secret: Secret | None = field(default=None, repr=False)
-    certificate: Certificate | None = field(default=None, repr=False)
+    certificate: ClientCertificate | None = field(default=None, repr=False)
     tenant: str | None = None
     redirect_uri: str | None = None
     redirect_port: int | None = None
 
     @property
-    def signs(self) -> bool:
-        """Whether it proves who it is by an assertion, which bears the time (RFC 7523 section 2.2)."""
+    def signs_assertions(self) -> bool:
+        """Whether it authenticates with an assertion, which contains the time (RFC 7523 section 2.2)."""
         by_secret = self.provider.quirks.client_authentication == "client_secret_jwt"
         return self.certificate is not None or (by_secret and bool(self.client_secret))
 
     @property
-    def confidential(self) -> bool:
-        """Whether it can prove who it is (RFC 6749 section 2.1)."""
+    def is_confidential(self) -> bool:
+        """Whether it can authenticate (RFC 6749 section 2.1)."""
         return self.certificate is not None or bool(self.client_secret)

@@ -1,4 +1,4 @@
-"""Where a provider's endpoints are, asked of the provider itself (RFC 8414; OpenID Connect Discovery 1.0)."""
+"""Discovery: a provider's endpoints from its metadata (RFC 8414; OpenID Connect Discovery 1.0)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast, get_args
 
 from mailslot.errors import InputError
-from mailslot.oauth.address import check_address
-from mailslot.oauth.authlib_protocol import metadata_addresses, token_endpoint_methods
+from mailslot.oauth.authlib_protocol import metadata_urls, token_endpoint_auth_methods
+from mailslot.oauth.endpoint_url import check_endpoint_url
 from mailslot.oauth.providers import ClientAuthentication, Endpoints
 from mailslot.oauth.token_errors import Remedy, TokenServiceError, shorten
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 async def discover(issuer: str, http: TokenHttp) -> Mapping[str, object]:
-    """Ask an issuer for its metadata.
+    """Fetch an issuer's metadata.
 
     Args:
         issuer: its identifier.
@@ -32,25 +32,25 @@ async def discover(issuer: str, http: TokenHttp) -> Mapping[str, object]:
         InputError: the issuer is no address.
         TokenServiceError: it was not reached, has no metadata, or calls itself otherwise.
     """
-    check_address(issuer, "issuer", issuer=True)
+    check_endpoint_url(issuer, "issuer", issuer=True)
     last: TokenServiceError | None = None
-    for address in metadata_addresses(issuer):
+    for address in metadata_urls(issuer):
         try:
-            answer = await http.get(address)
+            response = await http.get(address)
         except TokenServiceError as error:
             if error.status is None:
                 raise
             last = error  # a site that answers every address with a page may have the document at the next one
             continue
-        if answer.status >= 500 or answer.status == 429:
-            raise _unusable(issuer, f"answers HTTP {answer.status}", "token_service_busy", Remedy.WAIT)
-        if answer.ok and answer.json is not None:
-            return _checked(answer.json, issuer)
-    raise last or _unusable(issuer, "has no metadata to be found; set its endpoints one by one")
+        if response.status >= 500 or response.status == 429:
+            raise _metadata_error(issuer, f"answers HTTP {response.status}", "token_service_busy", Remedy.WAIT)
+        if response.ok and response.json is not None:
+            return _check_issuer(response.json, issuer)
+    raise last or _metadata_error(issuer, "has no metadata to be found; set its endpoints one by one")
 
 
 async def complete_provider(provider: Provider, http: TokenHttp) -> Provider:
-    """Return the provider with its endpoints known, by discovery where they are not.
+    """Return the provider with its endpoints, found by discovery where they are not known.
 
     Raises:
         InputError: the issuer is no address.
@@ -69,16 +69,16 @@ async def complete_provider(provider: Provider, http: TokenHttp) -> Provider:
         names_issuer=metadata.get("authorization_response_iss_parameter_supported") is True,
     )
     if not endpoints.token:
-        raise _unusable(issuer, "names no token endpoint")
-    quirks = replace(provider.quirks, client_authentication=_authentication(metadata))
+        raise _metadata_error(issuer, "names no token endpoint")
+    quirks = replace(provider.quirks, client_authentication=_client_authentication(metadata))
     return replace(provider, endpoints=endpoints, quirks=quirks)
 
 
-def _checked(metadata: Mapping[str, object], issuer: str) -> Mapping[str, object]:
+def _check_issuer(metadata: Mapping[str, object], issuer: str) -> Mapping[str, object]:
     named = metadata.get("issuer")
     if named != issuer:
-        said = f"calls itself {shorten(named)!r}" if isinstance(named, str) else "does not say who it is"
-        raise _unusable(issuer, f"{said}, and must not be used (RFC 8414 section 3.3); set issuer exactly so")
+        reason = f"calls itself {shorten(named)!r}" if isinstance(named, str) else "does not say who it is"
+        raise _metadata_error(issuer, f"{reason}, and must not be used (RFC 8414 section 3.3); set issuer exactly so")
     return metadata
 
 
@@ -87,20 +87,22 @@ def _endpoint(metadata: Mapping[str, object], name: str, issuer: str) -> str | N
     if address is None:
         return None
     if not isinstance(address, str):
-        raise _unusable(issuer, f"names a {name} that is no text")
+        raise _metadata_error(issuer, f"names a {name} that is no text")
     try:
-        check_address(address, name)
+        check_endpoint_url(address, name)
     except InputError as error:
-        raise _unusable(issuer, f"names a {name} that cannot be used: {error}") from None
+        raise _metadata_error(issuer, f"names a {name} that cannot be used: {error}") from None
     return address
 
 
-def _authentication(metadata: Mapping[str, object]) -> ClientAuthentication:
-    """Return how a client with a secret proves itself: the first of ours that the server takes."""
-    offered = token_endpoint_methods(metadata)
+def _client_authentication(metadata: Mapping[str, object]) -> ClientAuthentication:
+    """Return how a client with a secret authenticates: the first of our methods that the server supports."""
+    offered = token_endpoint_auth_methods(metadata)
     known = cast("list[object]", offered) if isinstance(offered, list) else []
     return next((method for method in get_args(ClientAuthentication) if method in known), "client_secret_basic")
 
 
-def _unusable(issuer: str, why: str, cause: str = "unknown", kind: Remedy = Remedy.CONFIGURATION) -> TokenServiceError:
-    return TokenServiceError(f"The issuer {issuer} {why}.", cause=cause, kind=kind)
+def _metadata_error(
+    issuer: str, why: str, cause: str = "unknown", remedy: Remedy = Remedy.CONFIGURATION
+) -> TokenServiceError:
+    return TokenServiceError(f"The issuer {issuer} {why}.", cause=cause, remedy=remedy)

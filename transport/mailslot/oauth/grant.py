@@ -1,4 +1,4 @@
-"""What a provider gave: the tokens, for whom, for what, until when, and how the last renewal went."""
+"""A grant: the tokens that a provider gave, for whom, for what and until when, and how the last refresh went."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """Why the last renewal failed; remembered so that nobody hammers a provider with what it has refused.
+class RefreshFailure:
+    """Why the last refresh failed; stored so that a provider is not asked again and again for what it has refused.
 
     Attributes:
         cause: an id of the catalogue, design section 7.
@@ -40,13 +40,13 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A grant as it is kept in the vault. Times are seconds since the epoch, by the device's clock.
+    """A grant as it is stored in the vault. Times are seconds since the epoch, by the device's clock.
 
     Attributes:
         flow: the name of the flow that obtained it, which is the one that can renew it.
         access_token: the newest access token; None before the first one.
         expires_at: when it ends; None where the provider did not say.
-        refresh_token: the newest renewal token; None where the provider gave none.
+        refresh_token: the newest refresh token; None where the provider gave none.
         previous_refresh_token: the one before, kept until the newest has worked once.
         scopes: what was granted, as the provider said; what was asked for where it did not.
         account: who signed in, as far as the answer told; None where it did not.
@@ -75,14 +75,14 @@ class Grant:
     tenant: str | None = None
     skew: float = 0.0
     settings: str = ""
-    failure: Failure | None = None
+    failure: RefreshFailure | None = None
     forced: int = 0
     token_origin: str | None = None
     revocation_origin: str | None = None
     location: Location | None = None
 
     def to_secret(self) -> Secret:
-        """Return the grant as JSON, to be kept in the vault only."""
+        """Return the grant as JSON, to be stored in the vault only."""
         values: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -93,7 +93,7 @@ class Grant:
 
     @classmethod
     def from_secret(cls, secret: Secret) -> Grant:
-        """Return the grant that `to_secret` gave.
+        """Return the grant that `to_secret` serialized.
 
         Raises:
             ValueError: it is none.
@@ -103,29 +103,29 @@ class Grant:
             for name in ("access_token", "refresh_token", "previous_refresh_token"):
                 values[name] = None if values[name] is None else Secret(values[name])
             values["scopes"] = tuple(values["scopes"])
-            values["failure"] = None if values["failure"] is None else Failure(**values["failure"])
+            values["failure"] = None if values["failure"] is None else RefreshFailure(**values["failure"])
             location = values.get("location")
             values["location"] = None if location is None else Location.from_json(location)
             return cls(**values)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("not a grant") from error
 
-    def rotated(self, refresh_token: Secret | None) -> Grant:
-        """Return the same grant with a new refresh token, if one came; the old one is kept as the previous one."""
+    def with_refresh_token(self, refresh_token: Secret | None) -> Grant:
+        """Return the grant with a new refresh token, if there is one; the old one becomes the previous one."""
         if refresh_token in {None, self.refresh_token}:
             return self
         return replace(self, refresh_token=refresh_token, previous_refresh_token=self.refresh_token)
 
-    def failed(self, failure: Failure) -> Grant:
-        """Return the same grant with a failed renewal noted; no token is dropped."""
+    def with_failure(self, failure: RefreshFailure) -> Grant:
+        """Return the grant with a failed refresh noted; no token is dropped."""
         return replace(self, failure=failure)
 
 
 class GrantStore(Protocol):
-    """Where one record's grant is kept."""
+    """The store of one record's grant."""
 
     async def load(self) -> Grant | None:
-        """Return the grant as it is on disk now; None where there is none.
+        """Return the grant that is stored now; None where there is none.
 
         Raises:
             MailError: cause `token_store_unreadable`; nothing is changed.
@@ -133,7 +133,7 @@ class GrantStore(Protocol):
         ...
 
     async def save(self, grant: Grant) -> None:
-        """Keep the grant; it is on disk once this returns.
+        """Store the grant; it is on disk once this returns.
 
         Raises:
             MailError: it could not be written; what was there before is unharmed.
@@ -145,15 +145,15 @@ class GrantStore(Protocol):
         ...
 
     def lock(self) -> AbstractAsyncContextManager[None]:
-        """Return the right to renew, over all tasks and processes; entered with ``async with``."""
+        """Return the lock for refreshing, over all tasks and processes; entered with ``async with``."""
         ...
 
 
-def why_not_here(grant: Grant, here: Location | None) -> TokenError | None:
-    """Return why a grant is not renewed here; None where it may be.
+def copied_home_error(grant: Grant, here: Location | None) -> TokenError | None:
+    """Return the error for a grant that must not be refreshed in a copied home folder; None where it may be.
 
-    A grant without a refresh token is renewed by the application's own proof, which any number of devices may share;
-    one from before locations were kept becomes this place's with its next renewal.
+    A grant without a refresh token is refreshed with the application's own credentials, which any number of devices may
+    share. One that was stored without a location belongs to this place from its next refresh on.
     """
     if here is None or grant.location is None or grant.refresh_token is None or not here.is_copy_of(grant.location):
         return None

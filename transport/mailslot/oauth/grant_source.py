@@ -1,8 +1,8 @@
-"""The token source of a record: its access token, renewed in time, once, and never lost.
+"""The token source of a record: its access token, refreshed in time, by one task at a time, and never lost.
 
-Renewal is a transaction: lock over all tasks and processes, read again, adopt what another has written, else renew,
-write, and only then use. Where the provider gives a new renewal token for each old one, an answer that is lost loses
-the grant; so a request, once sent, is finished and written down even if the caller is cancelled.
+A refresh is a transaction: lock over all tasks and processes, load again, adopt what another process has stored, else
+refresh, save, and only then use. Where the provider rotates refresh tokens, a lost response loses the grant. So a
+request, once sent, is finished and its result saved even if the caller is cancelled.
 """
 
 from __future__ import annotations
@@ -13,47 +13,48 @@ import logging
 import random
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic
 
 import anyio
 from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError, TokenError
-from mailslot.oauth.failures import CONFIRM_AFTER, FailureMemory
-from mailslot.oauth.grant import why_not_here
-from mailslot.oauth.origin import bind_origin, resolve_origin, why_not_renewed
-from mailslot.oauth.refresh_attempts import Refresh, is_refused
+from mailslot.oauth.flow import P
+from mailslot.oauth.grant import copied_home_error
+from mailslot.oauth.origin import bind_origin, origin_mismatch, resolve_origin
+from mailslot.oauth.refresh_attempts import RefreshAttempts, is_invalid_grant
+from mailslot.oauth.refresh_backoff import CONFIRM_AFTER, RefreshBackoff
 from mailslot.oauth.revocation import Revocation, revoke
 from mailslot.oauth.shielding import shielded
 from mailslot.oauth.timing import (
-    WEEK,
+    MAX_IDLE,
     Clocks,
-    Timing,
-    forced_pause,
+    TokenTiming,
+    forced_refresh_age,
     lifetime,
     timing_of_stored,
 )
 from mailslot.oauth.token_errors import Remedy, TokenServiceError
-from mailslot.oauth.unsaved import Unsaved
+from mailslot.oauth.unsaved import UnsavedGrant
 from mailslot.sasl.credentials import AccessToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mailslot.oauth.client import OAuthClient
-    from mailslot.oauth.flow import Flow, Person
-    from mailslot.oauth.grant import Failure, Grant, GrantStore
+    from mailslot.oauth.flow import Flow
+    from mailslot.oauth.grant import Grant, GrantStore, RefreshFailure
     from mailslot.oauth.http import TokenHttp
     from mailslot.oauth.location import Location
     from mailslot.wire.secret import Secret
 
-_LONGEST_ATTEMPT: Final = 90.0
+_ATTEMPT_TIMEOUT: Final = 90.0
 """Seconds after which a request is given up that nobody can cancel."""
 
 logger = logging.getLogger(__name__)
 
 
-class GrantSource:
+class GrantSource(Generic[P]):
     """The `mailslot.sasl.credentials.TokenSource` of a record; one for each record in a process.
 
     Args:
@@ -71,7 +72,7 @@ class GrantSource:
         self,
         record: str,
         store: GrantStore,
-        flow: Flow,
+        flow: Flow[P],
         client: OAuthClient,
         http: TokenHttp,
         *,
@@ -87,29 +88,34 @@ class GrantSource:
         self._clocks = clocks or Clocks()
         self._locate = locate
         self._random = random
-        self._settings = settings_digest(client, flow.name)
-        self._given: Secret | None = None
-        self._timings: dict[Secret, Timing] = {}
-        self._failures = FailureMemory(self._clocks, random)
-        self._on_disk: Grant | None = None
-        self._unsaved: Unsaved | None = None
+        self._settings_digest = settings_digest(client, flow.name)
+        self._last_given: Secret | None = None
+        self._timings: dict[Secret, TokenTiming] = {}
+        self._backoff = RefreshBackoff(self._clocks, random)
+        self._stored: Grant | None = None
+        self._unsaved: UnsavedGrant | None = None
 
     @property
-    def fault(self) -> MailError | None:
-        """Why the newest grant is in memory only; None where it is on the disk."""
+    def save_error(self) -> MailError | None:
+        """Why the newest grant could not be saved, and is in memory only; None where it is on the disk."""
         return None if self._unsaved is None else self._unsaved.error
 
-    def take_over(self, former: GrantSource) -> None:
-        """Take the place of another source of the same record, whose settings were others.
+    @property
+    def unsaved(self) -> UnsavedGrant | None:
+        """The newest grant where it is in memory only, because it could not be saved; None where it is on the disk."""
+        return self._unsaved
 
-        What that one has renewed and could not write is in its memory alone; it is written by this one.
+    def adopt_unsaved(self, unsaved: UnsavedGrant | None) -> None:
+        """Take over what another source of the same record, made for earlier settings, could not save.
+
+        It is in that source's memory alone. This source saves it.
         """
-        self._unsaved = former._unsaved
+        self._unsaved = unsaved
 
     async def token(self, *, force: bool = False, ignore_backoff: bool = False) -> AccessToken:
-        """Give the access token; renewed first where it ends soon, or where it was refused.
+        """Return the access token; refreshed first where it expires soon, or where a server refused it.
 
-        A token that has not ended is given even if it could not be renewed.
+        A token that has not expired is returned even if it could not be refreshed.
 
         Args:
             force: a mail server refused the token given last. One that another task or process has obtained since
@@ -122,23 +128,23 @@ class GrantSource:
                 store cannot be used, with its own. A failure that only a new grant or other settings can help is
                 remembered, and raised again without asking the provider.
         """
-        given = self._given
+        last_given = self._last_given
         grant = self._newest(await self._load())
-        refused = (given or grant.access_token) if force else None
+        refused = (last_given or grant.access_token) if force else None
         if self._unsaved is None and not self._is_due(grant, refused):
-            return self._give(grant)
+            return self._access_token(grant)
         try:
             async with self._store.lock():
-                return self._give(await self._refresh_if_due(refused, ignore_backoff=ignore_backoff))
+                return self._access_token(await self._refresh_if_due(refused, ignore_backoff=ignore_backoff))
         except MailError as error:
             grant = self._newest(await self._load())
             if not self._is_usable(grant, refused):
                 raise
             logger.info("%s: the token was not renewed, and is used while it lasts: %s", self._record, error)
-            return self._give(grant)
+            return self._access_token(grant)
 
     async def refresh_if_idle(self) -> bool:
-        """Renew a grant that was not used for a week, lest it die of disuse; for a service to call now and then.
+        """Refresh a grant that was not used for a week, lest it expire of disuse; call it from time to time.
 
         Returns:
             whether that was due.
@@ -152,8 +158,8 @@ class GrantSource:
         await self.token()
         return True
 
-    async def obtain(self, person: Person) -> Grant:
-        """Obtain a new grant, and keep it in the place of the old one.
+    async def obtain(self, person: P) -> Grant:
+        """Obtain a new grant and store it in place of the old one.
 
         Args:
             person: whoever signs in.
@@ -161,18 +167,18 @@ class GrantSource:
         Raises:
             MailError: there is none, or it could not be kept; the old one is as it was.
         """
-        client = await self._known_client()
+        client = await self._discovered_client()
         grant = await self._flow.obtain(client, self._http, person)
         return await shielded(
-            partial(self._begin, replace(bind_origin(grant, client.provider), settings=self._settings))
+            partial(self._save_new, replace(bind_origin(grant, client.provider), settings=self._settings_digest))
         )
 
     async def forget(self) -> None:
-        """Delete the grant here, and tell the provider; see `delete`."""
+        """Delete the grant, and revoke it at the provider; see `delete`."""
         await self.delete()
 
     async def delete(self) -> Revocation:
-        """Revoke the grant at the provider where it can be, and delete it here in any case.
+        """Revoke the grant at the provider if possible, and delete it here in any case.
 
         Returns:
             whether the provider was told.
@@ -185,24 +191,24 @@ class GrantSource:
                 stored = await self._load()
                 if stored is None:
                     return Revocation(notified=False, sentence="There was no token.")
-                grant = resolve_origin(self._newest(stored), self._settings)
-                if why_not_here(grant, await self._here()) is not None:
+                grant = resolve_origin(self._newest(stored), self._settings_digest)
+                if copied_home_error(grant, await self._location()) is not None:
                     sentence = "The provider was not told: the token is in use where this home folder was copied from."
                     return Revocation(notified=False, sentence=sentence)
-                return await revoke(grant, await self._known_client(), self._http)
+                return await revoke(grant, await self._discovered_client(), self._http)
             except MailError as error:
                 return Revocation(notified=False, sentence=f"The provider was not told: {error}")
             finally:
-                await shielded(self._end)
+                await shielded(self._delete_stored)
 
     async def _load(self) -> Grant | None:
-        """Return what is on disk; where that cannot be read, what should be there, if that is known."""
+        """Return the stored grant; where it cannot be read, the one that should be stored, if it is known."""
         try:
             return await self._store.load()
         except MailError:
             if self._unsaved is None:
                 raise
-            return self._unsaved.over
+            return self._unsaved.stored
 
     def _newest(self, stored: Grant | None) -> Grant:
         if stored is None:
@@ -210,132 +216,135 @@ class GrantSource:
         unsaved = self._unsaved
         return unsaved.grant if unsaved is not None and unsaved.is_newer_than(stored) else stored
 
-    def _give(self, grant: Grant) -> AccessToken:
+    def _access_token(self, grant: Grant) -> AccessToken:
         if grant.access_token is None:
             raise TokenError("The token has not been fetched yet.", cause="token_not_retrieved")
-        self._given = grant.access_token
+        self._last_given = grant.access_token
         return AccessToken(grant.access_token, grant.expires_at)
 
-    def _timing(self, grant: Grant) -> Timing:
+    def _timing(self, grant: Grant) -> TokenTiming:
         if grant.access_token is None:
-            return Timing.unknown()
+            return TokenTiming.unknown()
         if grant.access_token not in self._timings:
-            self._note(grant, timing_of_stored(grant, self._clocks, self._http.skew, self._random()))
+            self._cache_timing(grant, timing_of_stored(grant, self._clocks, self._http.skew, self._random()))
         return self._timings[grant.access_token]
 
     def _is_usable(self, grant: Grant, refused: Secret | None) -> bool:
         if grant.access_token is None or grant.access_token == refused:
             return False
-        return self._clocks.monotonic() < self._timing(grant).ends
+        return self._clocks.monotonic() < self._timing(grant).expires_at
 
     def _is_due(self, grant: Grant, refused: Secret | None) -> bool:
         timing, now = self._timing(grant), self._clocks.monotonic()
-        if now >= timing.renew_at:
+        if now >= timing.refresh_at:
             return True
         if refused is not None and grant.access_token == refused:
-            return now - timing.issued >= forced_pause(grant.forced)
+            return now - timing.issued_at >= forced_refresh_age(grant.forced)
         return self._is_idle(grant)
 
     def _is_idle(self, grant: Grant) -> bool:
-        age = self._clocks.monotonic() - self._timing(grant).issued
-        return grant.refresh_token is not None and age >= WEEK
+        age = self._clocks.monotonic() - self._timing(grant).issued_at
+        return grant.refresh_token is not None and age >= MAX_IDLE
 
     async def _refresh_if_due(self, refused: Secret | None, *, ignore_backoff: bool) -> Grant:
-        """Under the lock: write what is still to be written, adopt what another wrote, or renew."""
-        self._on_disk = await self._load()
-        grant = self._newest(self._on_disk)
+        """Under the lock: save what is unsaved, adopt what another process stored, or refresh."""
+        self._stored = await self._load()
+        grant = self._newest(self._stored)
         if self._unsaved is not None:
-            if self._unsaved.is_newer_than(self._on_disk):
-                await shielded(partial(self._keep, grant))
+            if self._unsaved.is_newer_than(self._stored):
+                await shielded(partial(self._save, grant))
             else:
                 self._unsaved = None
         if not self._is_due(grant, refused):
             return grant
-        if (elsewhere := why_not_here(grant, await self._here())) is not None:
-            raise elsewhere
-        grant = resolve_origin(grant, self._settings)
+        if (copied := copied_home_error(grant, await self._location())) is not None:
+            raise copied
+        grant = resolve_origin(grant, self._settings_digest)
         forced = refused is not None and grant.access_token == refused
-        if not ignore_backoff and (remembered := self._failures.recall(grant, self._settings)) is not None:
+        if (
+            not ignore_backoff
+            and (remembered := self._backoff.remembered_error(grant, self._settings_digest)) is not None
+        ):
             raise remembered
         return await self._refresh(grant, replace(grant, forced=grant.forced + 1 if forced else 0))
 
-    async def _refresh(self, grant: Grant, asked: Grant) -> Grant:
-        """Under the lock: ask the provider.
+    async def _refresh(self, grant: Grant, requested: Grant) -> Grant:
+        """Under the lock: ask the provider for a new access token.
 
         Where it says for the first time that it does not know the refresh token, it is asked once more.
         """
-        refresh, failure = Refresh(self._ask, asked, self._clocks), self._failure(grant)
+        refresh, failure = RefreshAttempts(self._request, requested, self._clocks), self._relevant_failure(grant)
         try:
             if failure is not None and failure.unconfirmed:
-                await self._clocks.sleep(self._failures.wait(failure))
+                await self._clocks.sleep(self._backoff.remaining(failure))
             try:
                 return await refresh.with_newest()
             except TokenServiceError as error:
-                if not is_refused(error):
+                if not is_invalid_grant(error):
                     raise
                 refusal = error
             if failure is None or not (failure.unconfirmed or failure.cause == refusal.cause):
-                await shielded(partial(self._keep_failure, self._failures.note_unconfirmed(refusal)))
+                await shielded(partial(self._save_failure, self._backoff.unconfirmed_failure(refusal)))
                 await self._clocks.sleep(CONFIRM_AFTER)
                 try:
                     return await refresh.with_newest()
                 except TokenServiceError as error:
-                    if not is_refused(error):
+                    if not is_invalid_grant(error):
                         raise
             return await refresh.with_previous(refusal)
         except TokenError as error:
-            await shielded(partial(self._remember, error))
+            await shielded(partial(self._note_failure, error))
             raise
 
-    async def _ask(self, grant: Grant) -> Grant:
-        return await shielded(partial(self._ask_and_keep, grant))
+    async def _request(self, grant: Grant) -> Grant:
+        return await shielded(partial(self._request_and_save, grant))
 
-    async def _ask_and_keep(self, asked: Grant) -> Grant:
-        here = await self._here()
+    async def _request_and_save(self, requested: Grant) -> Grant:
+        here = await self._location()
         # The lifetime begins when the token is issued: before the answer has come, but not before the request.
         issued, issued_at = self._clocks.monotonic(), self._clocks.wall()
         renewed: Grant | None = None
         try:
-            with anyio.move_on_after(_LONGEST_ATTEMPT):
-                client = await self._known_client()
-                if (refusal := why_not_renewed(asked, client.provider)) is not None:
+            with anyio.move_on_after(_ATTEMPT_TIMEOUT):
+                client = await self._discovered_client()
+                if (refusal := origin_mismatch(requested, client.provider)) is not None:
                     raise refusal
-                renewed = bind_origin(await self._flow.refresh(client, self._http, asked), client.provider)
+                renewed = bind_origin(await self._flow.refresh(client, self._http, requested), client.provider)
         except TokenServiceError as error:
-            if (rotated := asked.rotated(error.refresh_token)) is not asked:
-                await self._keep(replace(rotated, settings=self._settings))
+            if (rotated := requested.with_refresh_token(error.refresh_token)) is not requested:
+                await self._save(replace(rotated, settings=self._settings_digest))
             raise
         if renewed is None:
             raise TokenServiceError(
-                f"The token service did not finish its answer within {_LONGEST_ATTEMPT:.0f} seconds.",
+                f"The token service did not finish its answer within {_ATTEMPT_TIMEOUT:.0f} seconds.",
                 cause="token_service_unreachable",
-                kind=Remedy.WAIT,
+                remedy=Remedy.WAIT,
                 answer_lost=True,
             )
         seconds = lifetime(renewed)
-        rotated = replace(asked, previous_refresh_token=None).rotated(renewed.refresh_token)
+        rotated = replace(requested, previous_refresh_token=None).with_refresh_token(renewed.refresh_token)
         renewed = replace(
             renewed,
             expires_at=None if seconds is None else issued_at + seconds,
             renewed_at=issued_at,
             refresh_token=rotated.refresh_token,
             previous_refresh_token=rotated.previous_refresh_token,
-            settings=self._settings,
+            settings=self._settings_digest,
             failure=None,
             location=here,
-            forced=asked.forced,
+            forced=requested.forced,
             # What the settings name by now for giving it up was not known when it was given.
-            revocation_origin=asked.revocation_origin,
+            revocation_origin=requested.revocation_origin,
         )
-        self._note(renewed, Timing.since(issued, seconds, self._random()))
-        await self._keep(renewed)
+        self._cache_timing(renewed, TokenTiming.from_lifetime(issued, seconds, self._random()))
+        await self._save(renewed)
         logger.info("%s: the token was renewed", self._record)
         return renewed
 
-    async def _here(self) -> Location | None:
+    async def _location(self) -> Location | None:
         return None if self._locate is None else await run_sync(self._locate)
 
-    async def _known_client(self) -> OAuthClient:
+    async def _discovered_client(self) -> OAuthClient:
         if self._client.provider.needs_discovery:
             from mailslot.oauth.discovery import complete_provider  # noqa: PLC0415 - loads authlib, and few need it
 
@@ -343,54 +352,56 @@ class GrantSource:
             self._client = replace(self._client, provider=provider)
         return self._client
 
-    def _note(self, grant: Grant, timing: Timing) -> None:
+    def _cache_timing(self, grant: Grant, timing: TokenTiming) -> None:
         if grant.access_token is not None:
             # A task that is late may still ask for the one before.
             latest = list(self._timings.items())[-1:]
             self._timings = dict([*latest, (grant.access_token, timing)])
 
-    async def _keep(self, grant: Grant) -> None:
-        """Under the lock: write; what the disk does not take stays in memory, and is written when it can be."""
+    async def _save(self, grant: Grant) -> None:
+        """Under the lock: save the grant; where that fails, keep it in memory and save it as soon as possible."""
         try:
             await self._store.save(grant)
         except MailError as error:
             logger.error(  # noqa: TRY400 - a full disk is no bug: no traceback
                 "%s: what has changed of the token is in memory only, until it can be written: %s", self._record, error
             )
-            self._unsaved = Unsaved(self._on_disk, grant, error)
+            self._unsaved = UnsavedGrant(self._stored, grant, error)
         else:
-            self._on_disk, self._unsaved = grant, None
+            self._stored, self._unsaved = grant, None
 
-    async def _begin(self, grant: Grant) -> Grant:
+    async def _save_new(self, grant: Grant) -> Grant:
         async with self._store.lock():
-            grant = replace(grant, location=await self._here())
+            grant = replace(grant, location=await self._location())
             await self._store.save(grant)
-            self._on_disk, self._unsaved = grant, None
-            self._note(grant, Timing.since(self._clocks.monotonic(), lifetime(grant), self._random()))
+            self._stored, self._unsaved = grant, None
+            self._cache_timing(
+                grant, TokenTiming.from_lifetime(self._clocks.monotonic(), lifetime(grant), self._random())
+            )
         return grant
 
-    async def _end(self) -> None:
-        self._unsaved = self._given = None
+    async def _delete_stored(self) -> None:
+        self._unsaved = self._last_given = None
         await self._store.delete()
 
-    def _failure(self, grant: Grant) -> Failure | None:
-        """Return why the last refresh failed, where that was under the settings of now."""
-        return grant.failure if grant.settings == self._settings else None
+    def _relevant_failure(self, grant: Grant) -> RefreshFailure | None:
+        """Return why the last refresh failed, if that was under the current settings."""
+        return grant.failure if grant.settings == self._settings_digest else None
 
-    async def _remember(self, error: TokenError) -> None:
-        """Under the lock: note why a renewal failed. No token is dropped."""
+    async def _note_failure(self, error: TokenError) -> None:
+        """Under the lock: store why a refresh failed. No token is dropped."""
         logger.warning("%s: the token could not be renewed (%s): %s", self._record, error.cause, error)
-        await self._keep_failure(self._failures.note(self._failure(self._newest(self._on_disk)), error))
+        await self._save_failure(self._backoff.next_failure(self._relevant_failure(self._newest(self._stored)), error))
 
-    async def _keep_failure(self, failure: Failure) -> None:
-        grant = resolve_origin(self._newest(self._on_disk), self._settings)
-        await self._keep(replace(grant.failed(failure), settings=self._settings))
+    async def _save_failure(self, failure: RefreshFailure) -> None:
+        grant = resolve_origin(self._newest(self._stored), self._settings_digest)
+        await self._save(replace(grant.with_failure(failure), settings=self._settings_digest))
 
 
 def settings_digest(client: OAuthClient, flow: str) -> str:
-    """Return a digest of what a renewal depends on, secrets included, so it is kept in the vault only.
+    """Return a digest of the settings that a refresh depends on, secrets included; it is stored in the vault only.
 
-    A failure that was remembered counts until this changes.
+    A stored failure counts until the digest changes.
     """
     secrets = [client.client_secret, client.certificate.key if client.certificate is not None else None]
     endpoints = client.provider.endpoints

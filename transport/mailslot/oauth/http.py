@@ -1,4 +1,4 @@
-"""HTTP with a token service, under rules that nothing it answers can break.
+"""The HTTP client for token services, with bounds that no response can break.
 
 Addresses are https, or http on a loopback address and then past any proxy. No redirect is followed, no cookie kept,
 no body read beyond 64 KiB, and nothing but JSON is understood.
@@ -18,7 +18,7 @@ import httpx2
 from mailslot.errors import InputError
 from mailslot.net.tls import context_trusting
 from mailslot.oauth import response_body, transport_errors
-from mailslot.oauth.address import check_address, host_of, is_loopback
+from mailslot.oauth.endpoint_url import check_endpoint_url, host_of, is_loopback
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_errors import Remedy, TokenServiceError
 from mailslot.wire.redact import Redactor
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from mailslot.oauth.client import OAuthClient
-    from mailslot.oauth.request import Request
+    from mailslot.oauth.request import TokenRequest
     from mailslot.wire.secret import Secret
 
 MAX_BODY: Final = 64 * 1024
 """Octets of an answer's body; more are an error."""
 
-MAX_WAIT: Final = 86_400.0
+MAX_RETRY_AFTER: Final = 86_400.0
 """Seconds; a longer ``Retry-After`` is taken for this much."""
 
 _NOTABLE_SKEW: Final = 60.0  # below it, no token service refuses an assertion for its times
 
 
 class TokenHttp:
-    """An HTTP client for token services; entered with ``async with``.
+    """An HTTP client for token services; use it with ``async with``.
 
     Args:
         ca_file: certificate authorities in PEM that are trusted besides the system's.
@@ -69,9 +69,9 @@ class TokenHttp:
         self.skew = 0.0
         self._clock = clock
         self._timeout = timeout
-        context = _context(ca_file)
-        self._outside = _client(context, timeout, trust_env=trust_env)
-        self._inside = _client(context, timeout, trust_env=False)
+        context = _ssl_context(ca_file)
+        self._via_proxy = _http_client(context, timeout, trust_env=trust_env)
+        self._direct = _http_client(context, timeout, trust_env=False)
 
     async def __aenter__(self) -> Self:
         return self
@@ -80,8 +80,8 @@ class TokenHttp:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with anyio.move_on_after(1, shield=True):
-            await self._outside.aclose()
-            await self._inside.aclose()
+            await self._via_proxy.aclose()
+            await self._direct.aclose()
 
     async def post(
         self, url: str, form: Mapping[str, str | Secret], *, client: OAuthClient | None = None
@@ -91,7 +91,7 @@ class TokenHttp:
         Args:
             url: an endpoint.
             form: what to send; a member that is empty is left out.
-            client: who asks; see `mailslot.oauth.request.prepare`.
+            client: who asks; see `mailslot.oauth.request.prepare_request`.
 
         Returns:
             any answer but a redirect or a web page, successful or not.
@@ -100,35 +100,35 @@ class TokenHttp:
             InputError: the address, or the client's certificate, cannot be used.
             TokenServiceError: nobody answered, somebody else did, or too much came.
         """
-        check_address(url, "token service's address")
+        check_endpoint_url(url, "token service's address")
         # authlib is loaded once something is asked for: a service without tokens does without.
-        from mailslot.oauth.request import prepare  # noqa: PLC0415 - see above
+        from mailslot.oauth.request import prepare_request  # noqa: PLC0415 - see above
 
         assumed = self.skew
-        answer = await self._exchange(url, prepare(url, form, client, now=self._clock() + assumed))
-        refused = answer.json is not None and answer.json.get("error") == "invalid_client"
-        if refused and client is not None and client.signs and abs(self.skew - assumed) > _NOTABLE_SKEW:
+        response = await self._exchange(url, prepare_request(url, form, client, now=self._clock() + assumed))
+        refused = response.json is not None and response.json.get("error") == "invalid_client"
+        if refused and client is not None and client.signs_assertions and abs(self.skew - assumed) > _NOTABLE_SKEW:
             # The assertion's times were wrong by our clock's error, which the refusal has told (by its Date).
-            answer = await self._exchange(url, prepare(url, form, client, now=self._clock() + self.skew))
-        return answer
+            response = await self._exchange(url, prepare_request(url, form, client, now=self._clock() + self.skew))
+        return response
 
     async def get(self, url: str) -> TokenServiceResponse:
         """Get a JSON document, under the rules of `post`."""
-        check_address(url, "token service's address")
+        check_endpoint_url(url, "token service's address")
         return await self._exchange(url, None)
 
-    async def _exchange(self, url: str, request: Request | None) -> TokenServiceResponse:
-        """Post a request, or get a document where there is none."""
+    async def _exchange(self, url: str, request: TokenRequest | None) -> TokenServiceResponse:
+        """Send a POST request, or a GET request where `request` is None."""
         method, content = ("GET", None) if request is None else ("POST", request.body)
         headers = {"Accept": "application/json", "Accept-Encoding": "identity", **(request.headers if request else {})}
         host = host_of(url)
-        http = self._inside if is_loopback(url) else self._outside
+        http = self._direct if is_loopback(url) else self._via_proxy
         body, status = bytearray(), 0
         try:
             with anyio.fail_after(2 * self._timeout):
                 async with http.stream(method, url, content=content, headers=headers) as response:
-                    heard, status = self._clock(), response.status_code
-                    await _read(response, host, body)
+                    received_at, status = self._clock(), response.status_code
+                    await _read_body(response, host, body)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError, TokenServiceError) as error:
             failure = error if isinstance(error, TokenServiceError) else transport_errors.transport_error(error, host)
             if 200 <= status < 300:
@@ -137,30 +137,32 @@ class TokenHttp:
         redactor = Redactor()
         for secret in request.secrets if request else ():
             redactor.add(secret)
-        return self._understand(response, bytes(body), heard, host, redactor)
+        return self._parse_response(response, bytes(body), received_at, host, redactor)
 
-    def _understand(
-        self, response: httpx2.Response, body: bytes, heard: float, host: str, redactor: Redactor
+    def _parse_response(
+        self, response: httpx2.Response, body: bytes, received_at: float, host: str, redactor: Redactor
     ) -> TokenServiceResponse:
         status, headers = response.status_code, response.headers
         date = _http_date(headers.get("date"))
         if date is not None:
-            self.skew = date - heard
+            self.skew = date - received_at
         response_body.reject_foreign_page(status, headers, body, host)
-        found = None if headers.get("content-encoding", "identity") != "identity" else response_body.parse(body)
+        found = (
+            None if headers.get("content-encoding", "identity") != "identity" else response_body.parse_json_object(body)
+        )
         if found is not None and not 200 <= status < 300:
             found = {name: redactor.mask(v) if isinstance(v, str) else v for name, v in found.items()}
         return TokenServiceResponse(
             status,
             found,
-            _wait(headers.get("retry-after"), heard if date is None else date),
-            None if date is None else date - heard,
+            _retry_after(headers.get("retry-after"), received_at if date is None else date),
+            None if date is None else date - received_at,
             host,
             response_body.find_refresh_token(body) if found is None and 200 <= status < 300 else None,
         )
 
 
-def _context(ca_file: Path | None) -> ssl.SSLContext:
+def _ssl_context(ca_file: Path | None) -> ssl.SSLContext:
     if ca_file is None:
         context = ssl.create_default_context()
         context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -168,7 +170,7 @@ def _context(ca_file: Path | None) -> ssl.SSLContext:
     return context_trusting(ca_file, stage="token")
 
 
-def _client(context: ssl.SSLContext, timeout: float, *, trust_env: bool) -> httpx2.AsyncClient:
+def _http_client(context: ssl.SSLContext, timeout: float, *, trust_env: bool) -> httpx2.AsyncClient:
     try:
         return httpx2.AsyncClient(
             verify=context,
@@ -184,8 +186,8 @@ def _client(context: ssl.SSLContext, timeout: float, *, trust_env: bool) -> http
         raise InputError("A proxy named in the environment cannot be used.", stage="token", detail=str(error)) from None
 
 
-async def _read(response: httpx2.Response, host: str, body: bytearray) -> None:
-    """Append to `body` what comes, as long as it comes."""
+async def _read_body(response: httpx2.Response, host: str, body: bytearray) -> None:
+    """Append the response's body to `body` as it arrives."""
     with anyio.CancelScope() as scope:
         async for octets in response.aiter_raw():
             body += octets
@@ -196,7 +198,7 @@ async def _read(response: httpx2.Response, host: str, body: bytearray) -> None:
         raise TokenServiceError(
             f"The token service {host} answered with more than 64 KiB, which no token service does.",
             cause="token_service_unreachable",
-            kind=Remedy.WAIT,
+            remedy=Remedy.WAIT,
             status=response.status_code,
             answer_lost=True,
         )
@@ -210,8 +212,8 @@ def _http_date(value: str | None) -> float | None:
         return None
 
 
-def _wait(value: str | None, now: float) -> float | None:
-    """Return the seconds to wait by ``Retry-After``: a number or a date (RFC 9110 section 10.2.3)."""
+def _retry_after(value: str | None, now: float) -> float | None:
+    """Return the seconds in ``Retry-After``: a number or a date (RFC 9110 section 10.2.3)."""
     if value is None:
         return None
     if value.isascii() and value.isdigit():
@@ -221,4 +223,4 @@ def _wait(value: str | None, now: float) -> float | None:
         if date is None:
             return None
         seconds = date - now
-    return min(max(seconds, 0.0), MAX_WAIT)
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER)

@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 _PERMANENT: Final = "0"  # NET_ADDR_PERM: neither made up nor set by anybody (linux/netdevice.h)
 _MACHINE_ID: Final = re.compile(r"[0-9a-f]{32}")
-_LONGEST: Final = 256
+_MAX_OCTETS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a home folder is. What names a device is hashed.
+    """Where a home folder is. Identifiers of the device are hashed.
 
     Attributes:
         hardware: what the device's parts are called; empty where it does not tell.
@@ -50,7 +50,7 @@ class Location:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Return the location that `dataclasses.asdict` gave, after JSON.
+        """Return the location from what `dataclasses.asdict` gave, after JSON.
 
         Raises:
             KeyError: it is none.
@@ -58,7 +58,7 @@ class Location:
         return cls(tuple(values["hardware"]), values["system"], values["path"], values["changed"])
 
     def is_copy_of(self, other: Location) -> bool:
-        """Whether what is here is a copy of what was there, as far as can be told."""
+        """Whether this home folder is a copy of the other one, as far as can be told."""
         if self.hardware and other.hardware:
             same_device = not set(self.hardware).isdisjoint(other.hardware)
             if not same_device:
@@ -71,7 +71,7 @@ class Location:
 
 
 def locate(lock_file: Path, root: Path = Path("/")) -> Location:
-    """Return where a lock file is. It blocks: call it in a thread.
+    """Return the location of a lock file. It blocks: call it in a thread.
 
     Args:
         lock_file: the file.
@@ -84,14 +84,14 @@ def locate(lock_file: Path, root: Path = Path("/")) -> Location:
     system = _read(root / "etc/machine-id") if sys.platform == "linux" else platform.node()
     known = bool(_MACHINE_ID.fullmatch(system)) if sys.platform == "linux" else bool(system)
     return Location(
-        tuple(sorted(map(_hashed, _parts(root)))),
+        tuple(sorted(map(_hashed, _hardware_ids(root)))),
         _hashed(f"system {system}") if known else None,
         os.path.realpath(lock_file),
         changed,
     )
 
 
-def _parts(root: Path) -> Iterator[str]:
+def _hardware_ids(root: Path) -> Iterator[str]:
     try:
         interfaces = sorted((root / "sys/class/net").iterdir())
     except OSError:
@@ -110,7 +110,7 @@ def _parts(root: Path) -> Iterator[str]:
 def _read(file: Path) -> str:
     try:
         with file.open("rb") as opened:
-            return opened.read(_LONGEST).decode("ascii", "replace").strip(" \0\r\n\t")
+            return opened.read(_MAX_OCTETS).decode("ascii", "replace").strip(" \0\r\n\t")
     except OSError:
         return ""
 

@@ -1,6 +1,6 @@
-"""Where a grant came from: no token of it goes to another service, whatever the settings name later.
+"""The origin of a grant: its tokens go to no other service, whatever the settings name later.
 
-Whoever may change settings could else name a token endpoint of their own, and be sent what is kept.
+Otherwise anybody who may change settings could name a token endpoint of their own and receive the stored tokens.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import TokenError
-from mailslot.oauth.address import origin_of
+from mailslot.oauth.endpoint_url import origin_of
 
 if TYPE_CHECKING:
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.providers import Provider
 
-UNKNOWN: Final = ""
+UNKNOWN_ORIGIN: Final = ""
 """The origin of a grant from before origins were kept, whose settings have changed since; it equals no other."""
 
 
 def bind_origin(grant: Grant, provider: Provider) -> Grant:
-    """Return a new grant with the origins of the provider that gave it, whose endpoints are known."""
+    """Return a new grant with the origins of the provider that gave it."""
     token, revocation = provider.endpoints.token, provider.endpoints.revocation
     return replace(
         grant,
@@ -29,38 +29,42 @@ def bind_origin(grant: Grant, provider: Provider) -> Grant:
     )
 
 
-def resolve_origin(grant: Grant, settings: str) -> Grant:
+def resolve_origin(grant: Grant, settings_digest: str) -> Grant:
     """Return a grant as it may be used under settings with this digest.
 
-    One from before origins were kept is the provider's under the settings that it was last used with, and nobody's
-    under others.
+    A grant that was stored without an origin belongs to the provider of the settings that it was last used with; under
+    other settings its origin is unknown.
     """
-    return replace(grant, token_origin=UNKNOWN) if grant.token_origin is None and grant.settings != settings else grant
+    return (
+        replace(grant, token_origin=UNKNOWN_ORIGIN)
+        if grant.token_origin is None and grant.settings != settings_digest
+        else grant
+    )
 
 
-def why_not_renewed(grant: Grant, provider: Provider) -> TokenError | None:
-    """Return why a provider is not asked to renew a grant; None where it may be, or is still to be discovered."""
+def origin_mismatch(grant: Grant, provider: Provider) -> TokenError | None:
+    """Return the error for refreshing a grant at another service than its origin; None where it may be refreshed."""
     if grant.token_origin is None or not provider.endpoints.token:
         return None
     named = origin_of(provider.endpoints.token)
     if grant.token_origin == named:
         return None
-    came = grant.token_origin or "a service that is not known any more"
+    origin = grant.token_origin or "a service that is not known any more"
     return TokenError(
-        f"The token came from {came}, and the settings name {named} now: obtain it again.",
+        f"The token came from {origin}, and the settings name {named} now: obtain it again.",
         cause="token_for_other_service",
     )
 
 
-def why_not_revoked(grant: Grant, provider: Provider) -> str:
-    """Return why a grant is not given up at a provider's revocation endpoint, in one sentence; empty where it is.
+def revocation_mismatch(grant: Grant, provider: Provider) -> str:
+    """Return in one sentence why a grant must not be revoked at a provider's endpoint; empty where it may be.
 
     The service that gave it may always be told, and the revocation endpoint that was known then.
     """
     token, revocation = provider.endpoints.token, provider.endpoints.revocation or ""
-    came = origin_of(token) if grant.token_origin is None else grant.token_origin
+    origin = origin_of(token) if grant.token_origin is None else grant.token_origin
     named = origin_of(revocation)
-    if named in {came, grant.revocation_origin}:
+    if named in {origin, grant.revocation_origin}:
         return ""
-    came = came or "a service that is not known any more"
-    return f"The provider was not told: the token came from {came}, and the settings name {named} for giving it up."
+    origin = origin or "a service that is not known any more"
+    return f"The provider was not told: the token came from {origin}, and the settings name {named} for giving it up."

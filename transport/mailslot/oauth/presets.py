@@ -1,4 +1,4 @@
-"""``providers.toml``, read and checked: whatever is wrong in it is a fault of ours, and a `ValueError`."""
+"""``providers.toml``, parsed and checked. An error in it is a fault of ours, and a `ValueError`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from mailslot.errors import InputError
 from mailslot.net.endpoint import Endpoint, Security
-from mailslot.oauth.address import check_address
+from mailslot.oauth.endpoint_url import check_endpoint_url
 from mailslot.oauth.providers import ClientAuthentication, Endpoints, Limits, Provider, Quirks, Service
 
 if TYPE_CHECKING:
@@ -20,19 +20,19 @@ _AUTHENTICATIONS: Final[Mapping[str, ClientAuthentication]] = {name: name for na
 
 @cache
 def presets() -> Mapping[str, Provider]:
-    """Return the providers that are known, by id. They are read and checked once."""
+    """Return the known providers by id. They are parsed and checked once."""
     return parse_presets(files("mailslot.oauth").joinpath("providers.toml").read_text("utf-8"))
 
 
 def preset(name: str) -> Provider:
-    """Return a provider that is known, by its id, its name or another name of it, in any case.
+    """Return a known provider by its id, its name or an alias, in any case.
 
     Raises:
         InputError: it is not.
     """
-    wanted = _plain(name)
+    wanted = _normalized(name)
     for provider in presets().values():
-        if wanted in map(_plain, (provider.id, provider.name, *provider.aliases)):
+        if wanted in map(_normalized, (provider.id, provider.name, *provider.aliases)):
             return provider
     raise InputError(
         f"The provider {name!a} is not known. Known are {', '.join(presets())}, and custom for one of your own.",
@@ -41,7 +41,7 @@ def preset(name: str) -> Provider:
 
 
 def parse_presets(text: str) -> Mapping[str, Provider]:
-    """Return the providers in a file's text, by id.
+    """Return the providers in the text of a file, by id.
 
     Raises:
         ValueError: a key is not known or missing, a value is of the wrong type, an address cannot be used, a fact
@@ -116,7 +116,7 @@ class _Table:
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `base` with what `over` says again; tables are merged, all else is replaced."""
+    """Return `base` updated by `over`; tables are merged, all other values replaced."""
     merged = dict(base)
     for key, value in over.items():
         both_tables = isinstance(value, dict) and isinstance(merged.get(key), dict)
@@ -127,7 +127,7 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def _provider(name: str, values: Mapping[str, Any]) -> Provider:
     table = _Table(values, name)
     portal = table.text("portal")
-    facts = _facts(values)
+    facts = _fact_names(values)
     provider = Provider(
         id=name,
         name=table.text("name"),
@@ -215,8 +215,8 @@ def _quirks(table: _Table) -> Quirks:
     return found
 
 
-def _facts(values: Mapping[str, Any]) -> set[str]:
-    """Return the names of all facts that want a source."""
+def _fact_names(values: Mapping[str, Any]) -> set[str]:
+    """Return the names of all facts that need a source."""
     groups = {"endpoints", "smtp", "pop", "imap", "limits", "quirks"}
     inner = {f"{group}.{key}" for group in groups & set(values) for key in values[group]}
     return inner | (set(values) & {"flows", "refused_flows", "registration", "tenant"})
@@ -224,28 +224,28 @@ def _facts(values: Mapping[str, Any]) -> set[str]:
 
 def _check(provider: Provider, facts: set[str]) -> None:
     unsourced = {fact for fact in facts if not {fact, fact.partition(".")[0]} & set(provider.sources)}
-    idle = {
+    unused = {
         source
         for source in provider.sources
         if not any(fact == source or fact.startswith(f"{source}.") for fact in facts)
     }
-    if unsourced or idle:
+    if unsourced or unused:
         raise ValueError(
-            f"{provider.id}: facts without a source {sorted(unsourced)}, sources without one {sorted(idle)}"
+            f"{provider.id}: facts without a source {sorted(unsourced)}, sources without one {sorted(unused)}"
         )
     if set(provider.flows) & set(provider.refused_flows) or not provider.flows:
         raise ValueError(f"{provider.id}: each flow is allowed or refused")
     at_home = provider.at_tenant(None)
-    ends = at_home.endpoints
-    for address in (ends.token, ends.authorization, ends.device_authorization, ends.revocation):
+    endpoints = at_home.endpoints
+    for address in (endpoints.token, endpoints.authorization, endpoints.device_authorization, endpoints.revocation):
         if address is not None:
-            check_address(address, "endpoint")
-    if ends.issuer is not None:
-        check_address(ends.issuer, "issuer", issuer=True)
+            check_endpoint_url(address, "endpoint")
+    if endpoints.issuer is not None:
+        check_endpoint_url(endpoints.issuer, "issuer", issuer=True)
     for flow in provider.flows:
         if flow != "app":
             at_home.check_flow(flow)
 
 
-def _plain(name: str) -> str:
+def _normalized(name: str) -> str:
     return "".join(c for c in name.casefold() if c.isalnum())

@@ -1,4 +1,4 @@
-"""The providers, as data: where they are, what they want, what they allow, and where each fact is from."""
+"""Providers as data: their endpoints, scopes, limits and quirks, and the source of each fact."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from mailslot.errors import InputError
-from mailslot.oauth.address import check_address
+from mailslot.oauth.endpoint_url import check_endpoint_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ _TENANT: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where a provider answers. All are https, or http on a loopback address.
+    """A provider's endpoints. All are https, or http on a loopback address.
 
     Attributes:
         issuer: the issuer identifier; None where it is not known.
@@ -67,7 +67,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much an account may send; None where not known.
+    """How much an account may send; None where it is not known.
 
     Attributes:
         messages_per_minute: more are slowed down or refused.
@@ -86,7 +86,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Quirks:
-    """What a provider does otherwise than others.
+    """Where a provider differs from others.
 
     Attributes:
         authorization_parameters: what its authorization endpoint wants besides the standard ones.
@@ -98,7 +98,7 @@ class Quirks:
         secret_required: whether even an installed application has a secret that the token endpoint wants.
         closed: whether new applications are no longer registered for mail.
         shared_tenants: tenants where an application cannot sign in by itself.
-        disuse_days: days without use after which a renewal token dies; None where it does not, or not known.
+        disuse_days: days without use after which a refresh token expires; None where it does not, or not known.
         testing_days: days after which the grants of an application in testing die; None where that is no matter.
     """
 
@@ -160,7 +160,7 @@ class Provider:
         return {"smtp": self.smtp, "pop": self.pop, "imap": self.imap}[protocol]
 
     def scopes(self, protocol: Protocol, *, app: bool = False) -> tuple[str, ...]:
-        """Return what to ask for: for a person who signs in, or for the application by itself.
+        """Return the scopes to ask for: for a person who signs in, or for the application itself.
 
         Raises:
             InputError: it does not offer that protocol.
@@ -171,7 +171,7 @@ class Provider:
         return service.app_scopes if app else tuple(dict.fromkeys(service.scopes + self.quirks.account_scopes))
 
     def at_tenant(self, tenant: str | None) -> Provider:
-        """Return it with the tenant put into its endpoints: the one given, else its own default.
+        """Return the provider with the tenant put into its endpoints: the given one, or its default.
 
         Raises:
             InputError: that cannot be a tenant's name, or the provider knows no tenants.
@@ -200,10 +200,10 @@ class Provider:
         )
 
     def check_flow(self, flow: str) -> None:
-        """Refuse a flow that the provider does not allow; one that nothing is known about passes.
+        """Refuse a flow that the provider does not allow; a flow about which nothing is known passes.
 
-        Whether an application may sign in by itself depends on the tenant: ask after `at_tenant`, and whether there
-        is an endpoint for it, after discovery.
+        Whether an application may sign in itself depends on the tenant: call this after `at_tenant`, and after
+        discovery, which shows whether there is an endpoint for the flow.
 
         Raises:
             InputError: with the reason why not.
@@ -230,7 +230,7 @@ def custom_provider(
     revocation_endpoint: str | None = None,
     scopes: str = "",
 ) -> Provider:
-    """Return a provider of one's own: its issuer, for discovery, or its endpoints one by one.
+    """Return a provider from the settings: from its issuer, for discovery, or from its endpoints.
 
     Args:
         issuer: the issuer identifier. Alone, it is asked for the rest; with endpoints, it is what authorization
@@ -264,10 +264,10 @@ def custom_provider(
             stage="token",
         )
     if issuer is not None:
-        check_address(issuer, "issuer", issuer=True)
+        check_endpoint_url(issuer, "issuer", issuer=True)
     for name, address in given.items():
         if address is not None:
-            check_address(address, name)
+            check_endpoint_url(address, name)
     service = Service(scopes=tuple(scopes.split()), app_scopes=tuple(scopes.split()))
     return Provider(
         id="custom",

@@ -1,4 +1,4 @@
-"""How often a refresh is tried at once, and with which refresh token."""
+"""The attempts of one refresh: how often it is tried at once, and with which refresh token."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.timing import Clocks
 
-_AGAIN: Final = (0.5, 3.0)
+_RETRY_DELAYS: Final = (0.5, 3.0)
 """Seconds before a request whose answer was lost is made again."""
 
-_WITHIN: Final = 60.0
+_RETRY_WINDOW: Final = 60.0
 """Seconds from the first request; providers that forgive a refresh token's second use do so for about as long."""
 
 
-class Refresh:
-    """One refresh, in as many requests as it takes.
+class RefreshAttempts:
+    """One refresh, with as many requests as it takes.
 
     Args:
-        attempt: makes one request, with the refresh token of the grant that it is given.
+        request: makes one request, with the refresh token of the grant that it is given.
         grant: the grant.
         clocks: the device's clocks.
     """
 
-    def __init__(self, attempt: Callable[[Grant], Awaitable[Grant]], grant: Grant, clocks: Clocks) -> None:
-        self._attempt = attempt
+    def __init__(self, request: Callable[[Grant], Awaitable[Grant]], grant: Grant, clocks: Clocks) -> None:
+        self._request = request
         self._grant = grant
         self._clocks = clocks
 
@@ -43,14 +43,14 @@ class Refresh:
         Raises:
             TokenError: it could not be refreshed.
         """
-        begun, pauses = self._clocks.monotonic(), iter(_AGAIN)
+        begun, pauses = self._clocks.monotonic(), iter(_RETRY_DELAYS)
         while True:
             try:
-                return await self._attempt(self._grant)
+                return await self._request(self._grant)
             except TokenServiceError as error:
-                self._grant = self._grant.rotated(error.refresh_token)
-                pause = max(next(pauses, _WITHIN), error.retry_after or 0.0)
-                if not error.answer_lost or self._clocks.monotonic() - begun + pause >= _WITHIN:
+                self._grant = self._grant.with_refresh_token(error.refresh_token)
+                pause = max(next(pauses, _RETRY_WINDOW), error.retry_after or 0.0)
+                if not error.answer_lost or self._clocks.monotonic() - begun + pause >= _RETRY_WINDOW:
                     raise
             await self._clocks.sleep(pause)
 
@@ -71,9 +71,9 @@ class Refresh:
         try:
             return await self.with_newest()
         except TokenServiceError as second:
-            raise second if second.kind is Remedy.WAIT else refusal from None
+            raise second if second.remedy is Remedy.WAIT else refusal from None
 
 
-def is_refused(error: TokenServiceError) -> bool:
-    """Whether the provider says that it does not know the refresh token, or knows it no longer."""
-    return error.kind is Remedy.NEW_GRANT and error.error in {"invalid_grant", None}
+def is_invalid_grant(error: TokenServiceError) -> bool:
+    """Whether the provider says that it does not know the refresh token, or no longer."""
+    return error.remedy is Remedy.NEW_GRANT and error.error in {"invalid_grant", None}

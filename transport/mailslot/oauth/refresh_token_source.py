@@ -1,4 +1,4 @@
-"""A token source made of a refresh token, for programs that keep their tokens themselves."""
+"""A token source made from a refresh token, for programs that store their tokens themselves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mailslot.oauth.grant import Grant
 from mailslot.oauth.grant_source import GrantSource, settings_digest
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.presets import preset
-from mailslot.oauth.refresh import RefreshTokenFlow
+from mailslot.oauth.refresh_token_flow import RefreshTokenFlow
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
@@ -73,17 +73,17 @@ class RefreshTokenSource:
         )
         self._http = TokenHttp(ca_file=ca_file, timeout=timeout)
         grant = Grant(
-            flow=_RefreshTokenFlow.name,
+            flow=_RefreshOnlyFlow.name,
             access_token=None,
             expires_at=None,
             refresh_token=Secret(refresh_token),
             scopes=(),
             obtained_at=time.time(),
             renewed_at=0.0,
-            settings=settings_digest(client, _RefreshTokenFlow.name),
+            settings=settings_digest(client, _RefreshOnlyFlow.name),
         )
         store = _MemoryStore(grant, on_rotation)
-        self._source = GrantSource(client_id, store, _RefreshTokenFlow(), client, self._http)
+        self._source = GrantSource(client_id, store, _RefreshOnlyFlow(), client, self._http)
 
     async def token(self, *, force: bool = False) -> AccessToken:
         """Return an access token; a new one where the last one is about to expire.
@@ -113,8 +113,8 @@ class RefreshTokenSource:
         await self.aclose()
 
 
-class _RefreshTokenFlow(RefreshTokenFlow):
-    """Only refreshes: whoever has the refresh token has signed in elsewhere."""
+class _RefreshOnlyFlow(RefreshTokenFlow):
+    """A flow that only refreshes: the refresh token was obtained elsewhere."""
 
     name = "refresh_token"
 
@@ -124,7 +124,7 @@ class _RefreshTokenFlow(RefreshTokenFlow):
 
 
 class _MemoryStore:
-    """A `mailslot.oauth.grant.GrantStore` in memory, which hands each new refresh token to its owner first."""
+    """A `mailslot.oauth.grant.GrantStore` in memory that passes each new refresh token to its owner first."""
 
     def __init__(self, grant: Grant, on_rotation: Callable[[Secret], Awaitable[None]] | None) -> None:
         self._grant: Grant | None = grant

@@ -1,4 +1,4 @@
-"""A request to a token service: its form, and how the application proves who it is.
+"""A request to a token service: its form, and the client authentication.
 
 RFC 6749 sections 2.3 and 4 to 6, RFC 7009 section 2.1, RFC 7523 section 2.2, RFC 8628 sections 3.1 and 3.4.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mailslot.errors import InputError
-from mailslot.oauth.authlib_protocol import authenticate, encode
+from mailslot.oauth.authlib_protocol import authenticate_client, encode_form
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What is sent.
+class TokenRequest:
+    """A request that is ready to be sent.
 
     Attributes:
         body: the form, encoded.
@@ -33,8 +33,10 @@ class Request:
     secrets: tuple[Secret, ...]
 
 
-def prepare(url: str, form: Mapping[str, str | Secret], client: OAuthClient | None, *, now: float) -> Request:
-    """Return a request, with the client's proof: by certificate, else by secret, else just its name (RFC 6749, 3.2.1).
+def prepare_request(
+    url: str, form: Mapping[str, str | Secret], client: OAuthClient | None, *, now: float
+) -> TokenRequest:
+    """Return a request with the client authentication: certificate, secret, or client id alone (RFC 6749, 3.2.1).
 
     Args:
         url: the endpoint, which an assertion is for.
@@ -45,19 +47,23 @@ def prepare(url: str, form: Mapping[str, str | Secret], client: OAuthClient | No
     Raises:
         InputError: the certificate or its key cannot be used, or there is no secret where the provider wants one.
     """
-    body = encode({name: value.reveal() if isinstance(value, Secret) else value for name, value in form.items()})
+    body = encode_form({name: value.reveal() if isinstance(value, Secret) else value for name, value in form.items()})
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     secrets = [value for value in form.values() if isinstance(value, Secret)]
     if client is not None and client.client_id:
-        method, proof = _proof(client, url, now=now)
-        body, more = authenticate(method, client.client_id, proof.reveal() if proof else None, body)
-        headers |= more
-        secrets += [secret for secret in (client.client_secret, proof, *map(Secret, more.values())) if secret]
-    return Request(body, headers, tuple(secrets))
+        method, credential = _client_credential(client, url, now=now)
+        body, auth_headers = authenticate_client(
+            method, client.client_id, credential.reveal() if credential else None, body
+        )
+        headers |= auth_headers
+        secrets += [
+            secret for secret in (client.client_secret, credential, *map(Secret, auth_headers.values())) if secret
+        ]
+    return TokenRequest(body, headers, tuple(secrets))
 
 
-def _proof(client: OAuthClient, url: str, *, now: float) -> tuple[str, Secret | None]:
-    """Return by which method a client proves who it is, and the secret or the assertion by which it does."""
+def _client_credential(client: OAuthClient, url: str, *, now: float) -> tuple[str, Secret | None]:
+    """Return the authentication method of a client, and its secret or assertion."""
     method, secret = client.provider.quirks.client_authentication, client.client_secret
     if client.certificate is not None:
         from mailslot.oauth.certificate import client_assertion  # noqa: PLC0415 - 40 ms, and few have a certificate
@@ -72,8 +78,8 @@ def _proof(client: OAuthClient, url: str, *, now: float) -> tuple[str, Secret | 
             )
         return "none", None
     if method == "client_secret_jwt":
-        from mailslot.oauth.assertion import sign  # noqa: PLC0415 - as above
+        from mailslot.oauth.assertion import sign_assertion  # noqa: PLC0415 - as above
 
         own = client.client_id
-        return method, sign(secret, issuer=own, subject=own, audience=url, now=now, algorithm="HS256")
+        return method, sign_assertion(secret, issuer=own, subject=own, audience=url, now=now, algorithm="HS256")
     return method, secret

@@ -1,4 +1,4 @@
-"""What a token service answered, after HTTP and before OAuth."""
+"""The response of a token service, after HTTP and before OAuth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TokenServiceResponse:
-    """What a token service answered.
+    """The response of a token service.
 
     Attributes:
         status: the HTTP status, 200 to 299 or 400 to 599.
@@ -35,5 +35,5 @@ class TokenServiceResponse:
 
     @property
     def ok(self) -> bool:
-        """Whether the service did what was asked for (2xx)."""
+        """Whether the request succeeded (2xx)."""
         return 200 <= self.status < 300

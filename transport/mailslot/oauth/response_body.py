@@ -1,4 +1,4 @@
-"""What is in a body: a JSON object, or a page that no token service writes."""
+"""The body of a response: a JSON object, or a page that no token service sends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 
-from mailslot.oauth.address import host_of
+from mailslot.oauth.endpoint_url import host_of
 from mailslot.oauth.token_errors import Remedy, TokenServiceError, shorten
 from mailslot.wire.secret import Secret
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 _REFRESH_TOKEN: Final = re.compile(rb'"refresh_token"\s{0,8}:\s{0,8}("(?:[^"\\]|\\.){1,65536}")')
 
 
-def parse(body: bytes) -> dict[str, object] | None:
-    """Return the members of the JSON object in a body; None where it holds none, whatever it holds."""
+def parse_json_object(body: bytes) -> dict[str, object] | None:
+    """Return the members of the JSON object in a body; None where it contains none."""
     try:
-        found: object = json.loads(body, parse_constant=_refuse)
+        found: object = json.loads(body, parse_constant=_reject_constant)
     except (ValueError, RecursionError):
         return None
     return cast("dict[str, object]", found) if isinstance(found, dict) else None
 
 
 def find_refresh_token(body: bytes) -> Secret | None:
-    """Return the refresh token in a body that is cut off, or holds no JSON for another reason; None where none is seen.
+    """Return the refresh token in a body that is cut off or is no JSON for another reason; None where none is found.
 
-    A provider that gives a new one each time has taken the old one back by then.
+    A provider that rotates refresh tokens has revoked the old one by then.
     """
     try:
         found: object = json.loads(match[1]) if (match := _REFRESH_TOKEN.search(body)) else None
@@ -39,22 +39,22 @@ def find_refresh_token(body: bytes) -> Secret | None:
 
 
 def reject_foreign_page(status: int, headers: Mapping[str, str], body: bytes, host: str) -> None:
-    """Refuse what somebody answered who is not the token service: a captive portal, a proxy, a web server.
+    """Refuse a response that is not the token service's: from a captive portal, a proxy or another web server.
 
     Raises:
         TokenServiceError: cause `token_service_unreachable` for a redirect, `not_a_token_service` for a page.
     """
     if 300 <= status < 400:
-        there = _target(headers.get("location", ""))
-        raise _stranger(
-            f"The token service {host} did not answer; the request was redirected{there}. The network may "
+        target = _redirect_target(headers.get("location", ""))
+        raise _foreign_response(
+            f"The token service {host} did not answer; the request was redirected{target}. The network may "
             "want somebody to sign in first, or the address is wrong.",
             status,
             f"HTTP {status}, Location: {shorten(headers.get('location', ''))}",
         )
     # A gateway's error page is an answer of the service's own side: busy, and nothing else.
     if status == 511 or (_is_page(status, headers, body) and status != 429 and status < 500):
-        raise _stranger(
+        raise _foreign_response(
             f"What answers for {host} is no token service: a web page came, such as a sign-in page. The network may "
             "want somebody to sign in first, or the address is wrong.",
             status,
@@ -69,14 +69,14 @@ def _is_page(status: int, headers: Mapping[str, str], body: bytes) -> bool:
     if not body.strip():
         return False
     # Some services call their JSON HTML, as PHP does by itself. What they give is believed; what they refuse is not.
-    return "html" in headers.get("content-type", "").lower() and not (200 <= status < 300 and parse(body))
+    return "html" in headers.get("content-type", "").lower() and not (200 <= status < 300 and parse_json_object(body))
 
 
-def _refuse(constant: str) -> NoReturn:
+def _reject_constant(constant: str) -> NoReturn:
     raise ValueError(constant)
 
 
-def _target(location: str) -> str:
+def _redirect_target(location: str) -> str:
     try:
         host = host_of(location)
     except ValueError:
@@ -84,5 +84,7 @@ def _target(location: str) -> str:
     return f" to {shorten(host.rpartition('@')[2])}" if host else ""
 
 
-def _stranger(sentence: str, status: int, detail: str, cause: str = "token_service_unreachable") -> TokenServiceError:
-    return TokenServiceError(sentence, cause=cause, kind=Remedy.WAIT, status=status, detail=detail)
+def _foreign_response(
+    sentence: str, status: int, detail: str, cause: str = "token_service_unreachable"
+) -> TokenServiceError:
+    return TokenServiceError(sentence, cause=cause, remedy=Remedy.WAIT, status=status, detail=detail)

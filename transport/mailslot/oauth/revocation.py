@@ -1,4 +1,4 @@
-"""Giving tokens up at the provider (RFC 7009)."""
+"""Token revocation at the provider (RFC 7009)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from mailslot.errors import MailError
-from mailslot.oauth.origin import why_not_revoked
+from mailslot.oauth.origin import revocation_mismatch
 from mailslot.oauth.token_errors import classify_error
 
 if TYPE_CHECKING:
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from mailslot.oauth.http import TokenHttp
     from mailslot.wire.secret import Secret
 
-_LONGEST: Final = 20.0
+_TIMEOUT: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """How giving up a grant went.
+    """The result of revoking a grant.
 
     Attributes:
-        told: whether the provider was told, and took note.
-        sentence: for the person; why not, where it was not.
+        notified: whether the provider was told, and confirmed it.
+        sentence: for the person; where the provider was not told, why not.
     """
 
     notified: bool
@@ -34,11 +34,10 @@ class Revocation:
 
 
 async def revoke(grant: Grant, client: OAuthClient, http: TokenHttp) -> Revocation:
-    """Tell the provider that a grant is given up: its renewal tokens first, then its access token.
+    """Revoke a grant at the provider: its refresh tokens first, then its access token.
 
-    Another service than the one that gave it, or was known for giving it up then, is not told.
-
-    Providers end what came of a renewal token with it (RFC 7009 section 2.1), so the first answer counts.
+    Only the service that gave the grant is told, or the one that was known for revoking it then. Providers revoke all
+    tokens of a grant with its refresh token (RFC 7009 section 2.1), so the first response counts.
     """
     name = client.provider.name
     endpoint = client.provider.endpoints.revocation
@@ -47,28 +46,28 @@ async def revoke(grant: Grant, client: OAuthClient, http: TokenHttp) -> Revocati
             notified=False,
             sentence=f"{name} has no way to be told. Remove the application's access in the account there.",
         )
-    if why_not := why_not_revoked(grant, client.provider):
+    if why_not := revocation_mismatch(grant, client.provider):
         return Revocation(notified=False, sentence=why_not)
     tokens = [
         ("refresh_token", grant.refresh_token),
         ("refresh_token", grant.previous_refresh_token),
         ("access_token", grant.access_token),
     ]
-    told: Revocation | None = None
-    with anyio.move_on_after(_LONGEST):
+    revocation: Revocation | None = None
+    with anyio.move_on_after(_TIMEOUT):
         for hint, token in tokens:
             if token is not None:
-                answer = await _revoke(endpoint, hint, token, client, http)
-                told = told or answer
-    return told or Revocation(notified=False, sentence=f"{name} was not told: it did not answer in time.")
+                response = await _revoke_token(endpoint, hint, token, client, http)
+                revocation = revocation or response
+    return revocation or Revocation(notified=False, sentence=f"{name} was not told: it did not answer in time.")
 
 
-async def _revoke(endpoint: str, hint: str, token: Secret, client: OAuthClient, http: TokenHttp) -> Revocation:
+async def _revoke_token(endpoint: str, hint: str, token: Secret, client: OAuthClient, http: TokenHttp) -> Revocation:
     name = client.provider.name
     try:
-        answer = await http.post(endpoint, {"token": token, "token_type_hint": hint}, client=client)
+        response = await http.post(endpoint, {"token": token, "token_type_hint": hint}, client=client)
     except MailError as error:
         return Revocation(notified=False, sentence=f"{name} was not told: {error}")
-    if answer.ok:
+    if response.ok:
         return Revocation(notified=True, sentence=f"The token was revoked at {name}.")
-    return Revocation(notified=False, sentence=f"{name} was not told: {classify_error(answer)}")
+    return Revocation(notified=False, sentence=f"{name} was not told: {classify_error(response)}")

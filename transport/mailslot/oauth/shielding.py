@@ -1,4 +1,4 @@
-"""Work that is not to be interrupted once it has begun."""
+"""Work that must not be interrupted once it has begun."""
 
 from __future__ import annotations
 

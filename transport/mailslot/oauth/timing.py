@@ -1,7 +1,7 @@
-"""How old a token is and how long it lasts, on a clock that nobody can set.
+"""The age and lifetime of tokens, and backoff delays, on a clock that nobody can set.
 
-A device's wall clock may be wrong, and may jump; many devices start in 1970. A running process therefore counts on
-the steady clock from the moment it asked for a token. The wall clock is only for what another process wrote down.
+A device's wall clock may be wrong, and may jump; many devices start in 1970. So a running process counts on the
+monotonic clock from the time of its request. The wall clock is used only for what another process has stored.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from mailslot.oauth.grant import Failure, Grant
+    from mailslot.oauth.grant import Grant, RefreshFailure
 
-WEEK: Final = 7 * 86400.0
+MAX_IDLE: Final = 7 * 86400.0
 """Seconds after which a grant that nobody used is renewed all the same."""
 
 _MARGIN: Final = 600.0
@@ -65,25 +65,25 @@ class Clocks:
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
-    """What is known of an access token's age, in seconds on the steady clock.
+class TokenTiming:
+    """What is known of an access token's age, in seconds on the monotonic clock.
 
     Attributes:
-        issued: when it was asked for; minus infinity where its age is not known.
-        renew_at: from when on a new one is wanted; infinity for never.
-        ends: when it ends; infinity where that is not known: it is used until it is refused.
+        issued_at: when it was requested; minus infinity where its age is not known.
+        refresh_at: from when on it should be refreshed; infinity for never.
+        expires_at: when it expires; infinity where that is not known: it is used until a server refuses it.
     """
 
-    issued: float
-    renew_at: float
-    ends: float
+    issued_at: float
+    refresh_at: float
+    expires_at: float
 
     @classmethod
-    def since(cls, issued: float, lifetime: float | None, random: float) -> Timing:
-        """Return the timing of a token.
+    def from_lifetime(cls, issued: float, lifetime: float | None, random: float) -> TokenTiming:
+        """Return the timing of a token from its lifetime.
 
         Args:
-            issued: when it was asked for, on the steady clock.
+            issued: when it was requested, on the monotonic clock.
             lifetime: seconds; None where the service did not say.
             random: from 0 to 1; how much of the jitter to add to the margin.
         """
@@ -93,35 +93,35 @@ class Timing:
         return cls(issued, issued + lifetime - margin, issued + lifetime)
 
     @classmethod
-    def unknown(cls) -> Timing:
-        """Return the timing of a token that may be of any age: it is renewed, and used where that fails."""
+    def unknown(cls) -> TokenTiming:
+        """Return the timing of a token of unknown age: it is refreshed, and used where that fails."""
         return cls(-math.inf, -math.inf, math.inf)
 
 
 def lifetime(grant: Grant) -> float | None:
-    """Return how long the grant's access token lasts from its beginning, in seconds; None where not known."""
+    """Return the lifetime of the grant's access token in seconds; None where it is not known."""
     return None if grant.expires_at is None else grant.expires_at - grant.renewed_at
 
 
-def timing_of_stored(grant: Grant, clocks: Clocks, skew: float, random: float) -> Timing:
-    """Return the timing of a token that another process wrote down, by the wall clock.
+def timing_of_stored(grant: Grant, clocks: Clocks, skew: float, random: float) -> TokenTiming:
+    """Return the timing of a token that another process has stored, by the wall clock.
 
     Args:
         grant: the grant.
         clocks: the device's clocks.
         skew: seconds that the token service's clock is ahead of ours, where this process has learnt it, else 0.0.
             With what the grant says of the skew at its time, it tells whether ours was set in between.
-        random: as for `Timing.since`.
+        random: as for `TokenTiming.from_lifetime`.
     """
     was_set = skew - grant.skew if skew else 0.0
     age = clocks.wall() - grant.renewed_at + (was_set if abs(was_set) > _STEP else 0.0)
     if age < -_STEP:
-        return Timing.unknown()
-    return Timing.since(clocks.monotonic() - max(age, 0.0), lifetime(grant), random)
+        return TokenTiming.unknown()
+    return TokenTiming.from_lifetime(clocks.monotonic() - max(age, 0.0), lifetime(grant), random)
 
 
-def pause_after(failure: Failure, clocks: Clocks, random: float) -> float:
-    """Return for how many seconds a failure that another process wrote down still forbids to ask again.
+def remaining_backoff(failure: RefreshFailure, clocks: Clocks, random: float) -> float:
+    """Return the seconds for which a failure that another process has stored still forbids a request.
 
     Args:
         failure: the failure.
@@ -137,21 +137,21 @@ def pause_after(failure: Failure, clocks: Clocks, random: float) -> float:
     return min(max(failure.retry_at - now, 0.0), failure.retry_at - failure.at)
 
 
-def next_pause(earlier: Failure | None, wish: float | None, random: float) -> float:
-    """Return how many seconds to wait after a passing failure: twice as long each time, give or take a quarter.
+def next_backoff(earlier: RefreshFailure | None, retry_after: float | None, random: float) -> float:
+    """Return the delay in seconds after a temporary failure: doubled each time, give or take a quarter.
 
     Args:
         earlier: the failure before, if that was a passing one too.
-        wish: what the service asked for (``Retry-After``, RFC 9110 section 10.2.3); never undercut, up to a day.
+        retry_after: what the service asked for (``Retry-After``, RFC 9110 section 10.2.3); never undercut, up to a day.
         random: from 0 to 1.
     """
     doubled = 2 * (earlier.retry_at - earlier.at) if earlier is not None and earlier.retry_at is not None else 0.0
     pause = min(max(doubled, _FIRST_PAUSE), _LONGEST_PAUSE) * (0.75 + random / 2)
-    return max(pause, min(wish or 0.0, _LONGEST_WISH))
+    return max(pause, min(retry_after or 0.0, _LONGEST_WISH))
 
 
-def forced_pause(forced: int) -> float:
-    """Return how old a refused token must be to be renewed, in seconds.
+def forced_refresh_age(forced: int) -> float:
+    """Return how old a token that a mail server refused must be before it is refreshed, in seconds.
 
     Args:
         forced: how many renewals in a row there were because a token was refused. After the first, a new token has

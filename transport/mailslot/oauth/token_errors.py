@@ -1,8 +1,8 @@
-"""What a token service's refusal means: whose matter it is, and whether another try makes sense.
+"""What an error response of a token service means: its cause, and what helps.
 
-``error`` decides (RFC 6749 section 5.2; entra-docs reference-error-codes.md: "should be used to react to errors");
-Entra's number, and a few texts of Google's, only say which of the matters behind one ``error`` it is. What stands in
-no table is an administrator's.
+``error`` decides (RFC 6749 section 5.2; entra-docs reference-error-codes.md: "should be used to react to errors").
+Entra's AADSTS codes, and a few descriptions of Google's, only tell apart the causes behind one ``error``. Whatever
+stands in no table is for the administrator.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 MAX_SKEW: Final = 300.0
 """Seconds; a clock that is wrong by more explains a refusal."""
 
-DEVICE_CODE: Final = "urn:ietf:params:oauth:grant-type:device_code"
+DEVICE_CODE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 """The grant type of RFC 8628 section 3.4."""
 
-JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+JWT_BEARER_GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 """The grant type of RFC 7523 section 2.1."""
 
 
@@ -43,10 +43,10 @@ class Remedy(Enum):
 
 
 class TokenServiceError(TokenError):
-    """The token service refused, could not be reached, or answered with what is no answer.
+    """The token service refused, could not be reached, or sent a response that cannot be used.
 
     Attributes:
-        kind: what helps.
+        remedy: what helps.
         error: its ``error`` (RFC 6749 section 5.2), such as ``"invalid_grant"``; None where there was none.
         error_description: its words for developers, shortened; empty where there were none.
         error_codes: Entra's AADSTS numbers, those of ``error_codes`` first.
@@ -61,7 +61,7 @@ class TokenServiceError(TokenError):
         message: str,
         *,
         cause: str,
-        kind: Remedy,
+        remedy: Remedy,
         detail: str = "",
         error: str | None = None,
         error_description: str = "",
@@ -71,8 +71,8 @@ class TokenServiceError(TokenError):
         answer_lost: bool = False,
         refresh_token: Secret | None = None,
     ) -> None:
-        super().__init__(message, cause=cause, retryable=kind is Remedy.WAIT, detail=detail)
-        self.kind = kind
+        super().__init__(message, cause=cause, retryable=remedy is Remedy.WAIT, detail=detail)
+        self.remedy = remedy
         self.error = error
         self.error_description = error_description
         self.error_codes = error_codes
@@ -82,53 +82,53 @@ class TokenServiceError(TokenError):
         self.refresh_token = refresh_token
 
 
-class Meaning(NamedTuple):
+class ErrorMeaning(NamedTuple):
     """A row of the tables below."""
 
     cause: str
-    kind: Remedy
+    remedy: Remedy
     source: str
 
 
-def _rows(cause: str, kind: Remedy, source: str, *keys: int) -> dict[int, Meaning]:
-    return dict.fromkeys(keys, Meaning(cause, kind, source))
+def _rows(cause: str, remedy: Remedy, source: str, *keys: int) -> dict[int, ErrorMeaning]:
+    return dict.fromkeys(keys, ErrorMeaning(cause, remedy, source))
 
 
 _G, _C, _P, _U = Remedy.NEW_GRANT, Remedy.CONFIGURATION, Remedy.WAIT, Remedy.UNKNOWN
 _ENTRA: Final = "entra-docs reference-error-codes.md"
 
-ERRORS: Final[Mapping[str, Meaning]] = {
-    "invalid_grant": Meaning("token_update_failed", _G, "RFC 6749 section 5.2"),
-    "invalid_client": Meaning("app_secret_invalid", _C, "RFC 6749 section 5.2"),
-    "unauthorized_client": Meaning("app_type_wrong", _C, "RFC 6749 section 5.2"),
-    "unsupported_grant_type": Meaning("app_type_wrong", _C, "RFC 6749 section 5.2"),
-    "invalid_scope": Meaning("scope_wrong", _C, "RFC 6749 section 5.2"),
-    "invalid_request": Meaning("unknown", _U, "RFC 6749 section 5.2"),
-    "access_denied": Meaning("token_not_retrieved", _G, "RFC 6749 section 4.1.2.1, RFC 8628 section 3.5"),
-    "unsupported_response_type": Meaning("app_type_wrong", _C, "RFC 6749 section 4.1.2.1"),
-    "server_error": Meaning("token_service_busy", _P, "RFC 6749 section 4.1.2.1"),
-    "temporarily_unavailable": Meaning("token_service_busy", _P, "RFC 6749 section 4.1.2.1"),
-    "authorization_pending": Meaning("token_not_retrieved", _P, "RFC 8628 section 3.5"),
-    "slow_down": Meaning("token_service_busy", _P, "RFC 8628 section 3.5"),
-    "expired_token": Meaning("token_not_retrieved", _G, "RFC 8628 section 3.5"),
-    "unsupported_token_type": Meaning("unknown", _C, "RFC 7009 section 2.2.1"),
-    "invalid_target": Meaning("scope_wrong", _C, "RFC 8707 section 2"),
-    "interaction_required": Meaning("token_update_failed", _G, "OpenID Connect Core section 3.1.2.6"),
-    "login_required": Meaning("token_update_failed", _G, "OpenID Connect Core section 3.1.2.6"),
-    "account_selection_required": Meaning("token_update_failed", _G, "OpenID Connect Core section 3.1.2.6"),
-    "consent_required": Meaning("consent_missing", _C, "OpenID Connect Core section 3.1.2.6"),
-    "invalid_resource": Meaning("scope_wrong", _C, _ENTRA),
-    "authorization_declined": Meaning("token_not_retrieved", _G, "entra-docs v2-oauth2-device-code.md"),
-    "bad_verification_code": Meaning("token_not_retrieved", _G, "entra-docs v2-oauth2-device-code.md"),
-    "internal_failure": Meaning("token_service_busy", _P, "google-auth, its list of errors worth another try"),
-    "admin_policy_enforced": Meaning("sign_in_blocked_by_policy", _C, "Google, OAuth 2.0 authorization errors"),
-    "org_internal": Meaning("sign_in_blocked_by_policy", _C, "Google, OAuth 2.0 authorization errors"),
-    "deleted_client": Meaning("app_or_tenant_unknown", _C, "Google, OAuth 2.0 authorization errors"),
-    "redirect_uri_mismatch": Meaning("app_type_wrong", _C, "Google, OAuth 2.0 authorization errors"),
+OAUTH_ERRORS: Final[Mapping[str, ErrorMeaning]] = {
+    "invalid_grant": ErrorMeaning("token_update_failed", _G, "RFC 6749 section 5.2"),
+    "invalid_client": ErrorMeaning("app_secret_invalid", _C, "RFC 6749 section 5.2"),
+    "unauthorized_client": ErrorMeaning("app_type_wrong", _C, "RFC 6749 section 5.2"),
+    "unsupported_grant_type": ErrorMeaning("app_type_wrong", _C, "RFC 6749 section 5.2"),
+    "invalid_scope": ErrorMeaning("scope_wrong", _C, "RFC 6749 section 5.2"),
+    "invalid_request": ErrorMeaning("unknown", _U, "RFC 6749 section 5.2"),
+    "access_denied": ErrorMeaning("token_not_retrieved", _G, "RFC 6749 section 4.1.2.1, RFC 8628 section 3.5"),
+    "unsupported_response_type": ErrorMeaning("app_type_wrong", _C, "RFC 6749 section 4.1.2.1"),
+    "server_error": ErrorMeaning("token_service_busy", _P, "RFC 6749 section 4.1.2.1"),
+    "temporarily_unavailable": ErrorMeaning("token_service_busy", _P, "RFC 6749 section 4.1.2.1"),
+    "authorization_pending": ErrorMeaning("token_not_retrieved", _P, "RFC 8628 section 3.5"),
+    "slow_down": ErrorMeaning("token_service_busy", _P, "RFC 8628 section 3.5"),
+    "expired_token": ErrorMeaning("token_not_retrieved", _G, "RFC 8628 section 3.5"),
+    "unsupported_token_type": ErrorMeaning("unknown", _C, "RFC 7009 section 2.2.1"),
+    "invalid_target": ErrorMeaning("scope_wrong", _C, "RFC 8707 section 2"),
+    "interaction_required": ErrorMeaning("token_update_failed", _G, "OpenID Connect Core section 3.1.2.6"),
+    "login_required": ErrorMeaning("token_update_failed", _G, "OpenID Connect Core section 3.1.2.6"),
+    "account_selection_required": ErrorMeaning("token_update_failed", _G, "OpenID Connect Core section 3.1.2.6"),
+    "consent_required": ErrorMeaning("consent_missing", _C, "OpenID Connect Core section 3.1.2.6"),
+    "invalid_resource": ErrorMeaning("scope_wrong", _C, _ENTRA),
+    "authorization_declined": ErrorMeaning("token_not_retrieved", _G, "entra-docs v2-oauth2-device-code.md"),
+    "bad_verification_code": ErrorMeaning("token_not_retrieved", _G, "entra-docs v2-oauth2-device-code.md"),
+    "internal_failure": ErrorMeaning("token_service_busy", _P, "google-auth, its list of errors worth another try"),
+    "admin_policy_enforced": ErrorMeaning("sign_in_blocked_by_policy", _C, "Google, OAuth 2.0 authorization errors"),
+    "org_internal": ErrorMeaning("sign_in_blocked_by_policy", _C, "Google, OAuth 2.0 authorization errors"),
+    "deleted_client": ErrorMeaning("app_or_tenant_unknown", _C, "Google, OAuth 2.0 authorization errors"),
+    "redirect_uri_mismatch": ErrorMeaning("app_type_wrong", _C, "Google, OAuth 2.0 authorization errors"),
 }
 """What ``error`` means."""
 
-NUMBERS: Final[Mapping[int, Meaning]] = (
+AADSTS_CODES: Final[Mapping[int, ErrorMeaning]] = (
     _rows("token_update_failed", _G, _ENTRA, 70000, 70008, 700082, 700084, 50173, 70043, 50089, 50085, 50139)
     | _rows("token_update_failed", _G, f"{_ENTRA} (password)", 50132, 50133, 50055, 50144)
     | _rows("token_update_failed", _G, f"{_ENTRA} (second factor)", 50072, 50074, 50076, 50078, 50079, 50158, 700020)
@@ -149,32 +149,34 @@ NUMBERS: Final[Mapping[int, Meaning]] = (
 )
 """What an AADSTS number adds."""
 
-TEXTS: Final[tuple[tuple[str, str, Meaning], ...]] = (
+DESCRIPTIONS: Final[tuple[tuple[str, str, ErrorMeaning], ...]] = (
     # error, a fragment of its description in small letters, what it adds
     (
         "unauthorized_client",
         "client is unauthorized to retrieve access tokens using this method",
-        Meaning("consent_missing", _C, "googleapis/google-api-php-client issue 1379"),
+        ErrorMeaning("consent_missing", _C, "googleapis/google-api-php-client issue 1379"),
     ),
     (
         "invalid_client",
         "the oauth client was not found",
-        Meaning("app_or_tenant_unknown", _C, "tarickb/sasl-xoauth2 issue 95"),
+        ErrorMeaning("app_or_tenant_unknown", _C, "tarickb/sasl-xoauth2 issue 95"),
     ),
     (
         "unauthorized_client",
         "invalid client or invalid client credentials",
-        Meaning("app_secret_invalid", _C, "Keycloak, AuthenticationProcessor of its clients"),
+        ErrorMeaning("app_secret_invalid", _C, "Keycloak, AuthenticationProcessor of its clients"),
     ),
     (
         "invalid_request",
         "identity not found",
-        Meaning("app_or_tenant_unknown", _C, "a virtual machine of Azure's: Azure/azure-sdk-for-net issue 37278"),
+        ErrorMeaning("app_or_tenant_unknown", _C, "a virtual machine of Azure's: Azure/azure-sdk-for-net issue 37278"),
     ),
     (
         "invalid_scope",  # MSAL's word for whatever App Service refuses
         "managed identity found for specified",
-        Meaning("app_or_tenant_unknown", _C, "Azure App Service: Azure-Samples/azure-search-openai-demo issue 2148"),
+        ErrorMeaning(
+            "app_or_tenant_unknown", _C, "Azure App Service: Azure-Samples/azure-search-openai-demo issue 2148"
+        ),
     ),
 )
 """What a text of Google's, or of Azure's on its own machines, adds."""
@@ -185,9 +187,9 @@ _NO_CLIENT: Final = re.compile(
 )
 """What services say of a client id that they do not know; ``error`` is their ``unauthorized_client`` then, too."""
 
-_NUMBER: Final = re.compile(r"\bAADSTS(\d{5,8})\b")
+_AADSTS: Final = re.compile(r"\bAADSTS(\d{5,8})\b")
 # What Google says of an assertion's times (google-api-php-client issues 1429 and 1501), and Entra (AADSTS500133).
-_TIMES: Final = re.compile(r"reasonable timeframe|within its valid time range|issued at time", re.IGNORECASE)
+_ASSERTION_TIME: Final = re.compile(r"reasonable timeframe|within its valid time range|issued at time", re.IGNORECASE)
 _DECISIVE: Final = frozenset({"authorization_pending", "slow_down", "expired_token", "temporarily_unavailable"})
 
 _SENTENCES: Final = {
@@ -216,72 +218,74 @@ _BY_ERROR: Final[Mapping[tuple[str, str | None], str]] = {
 }
 
 
-def classify_error(answer: TokenServiceResponse, grant_type: str = "") -> TokenServiceError:
-    """Return the error that an answer which is no success stands for.
+def classify_error(response: TokenServiceResponse, grant_type: str = "") -> TokenServiceError:
+    """Return the error for a response that is no success.
 
     Args:
-        answer: what came; with a status of 2xx, one whose body is a refusal all the same.
+        response: what came; with a status of 2xx, one whose body is a refusal all the same.
         grant_type: what was asked with; ``invalid_grant`` speaks of that.
     """
-    error, description = _error(answer.json)
-    numbers = _numbers(answer.json, description)
-    cause, kind = _meaning(answer, error, description, numbers, grant_type)
-    who = f"token service {answer.host}".rstrip()
-    said = ": ".join(filter(None, (error, description))) or f"HTTP {answer.status}"
+    error, description = _error(response.json)
+    numbers = _aadsts_codes(response.json, description)
+    cause, kind = _meaning(response, error, description, numbers, grant_type)
+    service = f"token service {response.host}".rstrip()
+    text = ": ".join(filter(None, (error, description))) or f"HTTP {response.status}"
     if cause == "clock_wrong":
-        sentence = f"This device's clock is wrong{_by(answer.date_skew)}, and the {who} refuses what it dates."
+        sentence = (
+            f"This device's clock is wrong{_skew_text(response.date_skew)}, and the {service} refuses what it dates."
+        )
     elif (cause, error) in _BY_ERROR:
-        sentence = _BY_ERROR[cause, error].format(who=who)
+        sentence = _BY_ERROR[cause, error].format(who=service)
     elif cause in _SENTENCES:
-        sentence = _SENTENCES[cause].format(who=who)
+        sentence = _SENTENCES[cause].format(who=service)
     else:
-        sentence = f"The {who} said: {said}"
+        sentence = f"The {service} said: {text}"
     return TokenServiceError(
         sentence,
         cause=cause,
-        kind=kind,
-        detail=f"HTTP {answer.status}: {said}",
+        remedy=kind,
+        detail=f"HTTP {response.status}: {text}",
         error=error,
         error_description=description,
         error_codes=numbers,
-        status=answer.status,
-        retry_after=answer.retry_after,
-        answer_lost=answer.status >= 500,
+        status=response.status,
+        retry_after=response.retry_after,
+        answer_lost=response.status >= 500,
     )
 
 
-def shorten(value: object, most: int = 300) -> str:
-    """Return somebody else's words on one line, without what could act on a terminal, cut to `most` characters."""
-    text = "".join(c if c.isprintable() else " " for c in value[: 4 * most]) if isinstance(value, str) else ""
+def shorten(value: object, max_length: int = 300) -> str:
+    """Return foreign text on one line, without control characters, cut to `max_length` characters."""
+    text = "".join(c if c.isprintable() else " " for c in value[: 4 * max_length]) if isinstance(value, str) else ""
     text = " ".join(text.split())
-    return text if len(text) <= most else text[: most - 1] + "…"
+    return text if len(text) <= max_length else text[: max_length - 1] + "…"
 
 
 def _meaning(
-    answer: TokenServiceResponse, error: str | None, description: str, numbers: tuple[int, ...], grant_type: str
+    response: TokenServiceResponse, error: str | None, description: str, codes: tuple[int, ...], grant_type: str
 ) -> tuple[str, Remedy]:
-    if answer.status >= 500 or answer.status in {408, 429}:
+    if response.status >= 500 or response.status in {408, 429}:
         return "token_service_busy", Remedy.WAIT
-    if _clock_explains(answer.date_skew, error, description):
+    if _clock_explains(response.date_skew, error, description):
         return "clock_wrong", Remedy.WAIT
-    meaning = ERRORS.get(error or "", Meaning("unknown", Remedy.UNKNOWN, ""))
-    added = None if error in _DECISIVE else _added(error, description, numbers)
+    meaning = OAUTH_ERRORS.get(error or "", ErrorMeaning("unknown", Remedy.UNKNOWN, ""))
+    added = None if error in _DECISIVE else _refined_meaning(error, description, codes)
     if added is None and error == "invalid_grant":
         return _invalid_grant(grant_type, description)
-    if added is None and error is None and _is_bare(answer) and grant_type == "refresh_token":
+    if added is None and error is None and _is_empty_refusal(response) and grant_type == "refresh_token":
         # glewlwyd, protocol_oidc.c: a refresh token that it does not know, or that is another client's.
         return "token_update_failed", Remedy.NEW_GRANT
-    if added is None and error == "unauthorized_client" and _is_of_no_client(answer.status, description):
+    if added is None and error == "unauthorized_client" and _is_unknown_client(response.status, description):
         return "app_or_tenant_unknown", Remedy.CONFIGURATION
     return (added or meaning)[:2]
 
 
-def _is_bare(answer: TokenServiceResponse) -> bool:
-    """Whether an answer says that the request is refused, and nothing else."""
-    return answer.status == 400 and answer.json is None
+def _is_empty_refusal(response: TokenServiceResponse) -> bool:
+    """Whether a response says nothing but that the request is refused."""
+    return response.status == 400 and response.json is None
 
 
-def _is_of_no_client(status: int, description: str) -> bool:
+def _is_unknown_client(status: int, description: str) -> bool:
     """Whether ``unauthorized_client`` is about a client id that nobody knows.
 
     RFC 6749 section 5.2 has it with status 400 for a client that may not use the grant type; glewlwyd (protocol_oidc.c)
@@ -292,22 +296,22 @@ def _is_of_no_client(status: int, description: str) -> bool:
 
 def _clock_explains(skew: float | None, error: str | None, description: str) -> bool:
     if skew is None:
-        return bool(_TIMES.search(description))
-    return abs(skew) > MAX_SKEW and (error == "invalid_grant" or bool(_TIMES.search(description)))
+        return bool(_ASSERTION_TIME.search(description))
+    return abs(skew) > MAX_SKEW and (error == "invalid_grant" or bool(_ASSERTION_TIME.search(description)))
 
 
-def _added(error: str | None, description: str, numbers: tuple[int, ...]) -> Meaning | None:
-    """Return what a number or a text adds to ``error``."""
-    by_number = [NUMBERS[number] for number in numbers if number in NUMBERS]
-    by_text = [added for of, fragment, added in TEXTS if error == of and fragment in description.lower()]
+def _refined_meaning(error: str | None, description: str, codes: tuple[int, ...]) -> ErrorMeaning | None:
+    """Return what an AADSTS code or a description adds to ``error``."""
+    by_number = [AADSTS_CODES[number] for number in codes if number in AADSTS_CODES]
+    by_text = [added for of, fragment, added in DESCRIPTIONS if error == of and fragment in description.lower()]
     return next(iter(by_number + by_text), None)
 
 
 def _invalid_grant(grant_type: str, description: str) -> tuple[str, Remedy]:
-    """Return what is wrong with the grant: a code, an assertion, or a renewal token (RFC 6749 section 5.2)."""
-    if grant_type in {"authorization_code", DEVICE_CODE}:
+    """Return what is wrong with the grant: a code, an assertion, or a refresh token (RFC 6749 section 5.2)."""
+    if grant_type in {"authorization_code", DEVICE_CODE_GRANT}:
         return "token_not_retrieved", Remedy.NEW_GRANT
-    if grant_type == JWT_BEARER:
+    if grant_type == JWT_BEARER_GRANT:
         signature = "signature" in description.lower()
         return "app_secret_invalid" if signature else "mailbox_not_allowed", Remedy.CONFIGURATION
     return "token_update_failed", Remedy.NEW_GRANT
@@ -323,14 +327,14 @@ def _error(json: Mapping[str, object] | None) -> tuple[str | None, str]:
     return shorten(error, 80) or None, shorten(description)
 
 
-def _numbers(json: Mapping[str, object] | None, description: str) -> tuple[int, ...]:
+def _aadsts_codes(json: Mapping[str, object] | None, description: str) -> tuple[int, ...]:
     listed = (json or {}).get("error_codes")
     codes = cast("list[object]", listed)[:8] if isinstance(listed, list) else []
     found = [code for code in codes if isinstance(code, int) and not isinstance(code, bool)]
-    return tuple(dict.fromkeys([*found, *map(int, _NUMBER.findall(description))]))
+    return tuple(dict.fromkeys([*found, *map(int, _AADSTS.findall(description))]))
 
 
-def _by(skew: float | None) -> str:
+def _skew_text(skew: float | None) -> str:
     if skew is None:
         return ""
     size = abs(skew)

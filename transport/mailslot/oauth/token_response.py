@@ -1,4 +1,4 @@
-"""The token endpoint's answer (RFC 6749 section 5), and the grant made of it."""
+"""The response of a token endpoint (RFC 6749 section 5), and the grant made from it."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ MAX_LIFETIME: Final = 366 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class TokenResponse:
-    """A successful answer, checked.
+    """A successful response, checked.
 
     Attributes:
         access_token: the access token; a bearer token that a header may hold.
         lifetime: seconds until it ends; None where the service did not say, or said nonsense: then it is used until
             it is refused.
-        refresh_token: the renewal token; None where none came.
+        refresh_token: the refresh token; None where there is none.
         scopes: what was granted; what was asked for where the service did not say (RFC 6749 section 5.1).
         id_token: the id token, unverified, for display; None where none came.
     """
@@ -52,7 +52,7 @@ async def request_token(
     *,
     scopes: Sequence[str] | None = None,
 ) -> TokenResponse:
-    """Ask the provider's token endpoint.
+    """Request a token from the provider's token endpoint.
 
     Args:
         client: who asks.
@@ -65,57 +65,58 @@ async def request_token(
         InputError: the endpoint or the certificate cannot be used.
         TokenServiceError: the service refused, was not reached, or answered with what is no token.
     """
-    answer = await http.post(client.provider.endpoints.token, form, client=client)
+    response = await http.post(client.provider.endpoints.token, form, client=client)
     grant_type = form.get("grant_type", "")
     return parse_token_response(
-        answer, client.scopes if scopes is None else scopes, grant_type if isinstance(grant_type, str) else ""
+        response, client.scopes if scopes is None else scopes, grant_type if isinstance(grant_type, str) else ""
     )
 
 
-def parse_token_response(answer: TokenServiceResponse, asked: Sequence[str], grant_type: str = "") -> TokenResponse:
-    """Return what an answer of a token endpoint gives.
+def parse_token_response(
+    response: TokenServiceResponse, requested_scopes: Sequence[str], grant_type: str = ""
+) -> TokenResponse:
+    """Return the tokens in a response of a token endpoint.
 
     Args:
-        answer: what came.
-        asked: the scopes that were asked for.
+        response: what came.
+        requested_scopes: the scopes that were asked for.
         grant_type: what was asked with.
 
     Raises:
         TokenServiceError: it is a refusal, or gives no token that could be used.
     """
-    members = answer.json
-    if not answer.ok:
-        raise classify_error(answer, grant_type)
+    members = response.json
+    if not response.ok:
+        raise classify_error(response, grant_type)
     if members is None:
-        raise _useless(answer, "what it sent is cut off or is no JSON", answer.refresh_token)
+        raise _unusable(response, "what it sent is cut off or is no JSON", response.refresh_token)
     refresh_token = _secret(members.get("refresh_token"))
     if members.get("error"):
-        error = classify_error(answer, grant_type)
+        error = classify_error(response, grant_type)
         error.refresh_token = refresh_token
         raise error
     if (why := _why_unusable(members)) is not None:
-        raise _useless(answer, why, refresh_token)
+        raise _unusable(response, why, refresh_token)
     return TokenResponse(
         Secret(cast("str", members["access_token"])),
         _lifetime(members.get("expires_in")),
         refresh_token,
-        _scopes(members.get("scope")) or tuple(asked),
+        _scopes(members.get("scope")) or tuple(requested_scopes),
         _secret(members.get("id_token")),
     )
 
 
 def new_grant(flow: str, client: OAuthClient, http: TokenHttp, response: TokenResponse) -> Grant:
-    """Return the grant that a first answer makes.
+    """Return the grant from the first response.
 
-    Fewer scopes than were asked for, somebody else's account, a missing renewal token: the grant bears them, and its
-    health tells of them.
+    It may have fewer scopes than requested, another account, or no refresh token: the grant's health says so.
     """
     now = time.time()
-    account, tenant = _who(client, response)
+    account, tenant = _signed_in_user(client, response)
     return Grant(
         flow=flow,
         access_token=response.access_token,
-        expires_at=_ends(response, now),
+        expires_at=_expires_at(response, now),
         refresh_token=response.refresh_token,
         scopes=response.scopes,
         obtained_at=now,
@@ -127,17 +128,17 @@ def new_grant(flow: str, client: OAuthClient, http: TokenHttp, response: TokenRe
 
 
 def refreshed_grant(grant: Grant, client: OAuthClient, http: TokenHttp, response: TokenResponse) -> Grant:
-    """Return the grant that an answer to a renewal makes; whatever came is kept, so that no renewal token is lost.
+    """Return the grant from the response to a refresh.
 
-    A new renewal token replaces the old one, which is kept as the previous one until the new one has worked;
-    without a new one the old one stays (RFC 6749 section 6).
+    A new refresh token replaces the old one, which is kept as the previous one until the new one has worked. Without a
+    new one the old one stays (RFC 6749 section 6).
     """
     now = time.time()
-    account, tenant = _who(client, response)
+    account, tenant = _signed_in_user(client, response)
     return replace(
-        replace(grant, previous_refresh_token=None).rotated(response.refresh_token),
+        replace(grant, previous_refresh_token=None).with_refresh_token(response.refresh_token),
         access_token=response.access_token,
-        expires_at=_ends(response, now),
+        expires_at=_expires_at(response, now),
         scopes=response.scopes,
         renewed_at=now,
         account=account or grant.account,
@@ -147,7 +148,7 @@ def refreshed_grant(grant: Grant, client: OAuthClient, http: TokenHttp, response
     )
 
 
-def _who(client: OAuthClient, response: TokenResponse) -> tuple[str | None, str | None]:
+def _signed_in_user(client: OAuthClient, response: TokenResponse) -> tuple[str | None, str | None]:
     """Return who signed in, and of which tenant, by the id token, else by the access token."""
     account = tenant = None
     for token in (response.id_token, response.access_token):
@@ -157,7 +158,7 @@ def _who(client: OAuthClient, response: TokenResponse) -> tuple[str | None, str 
     return account, tenant
 
 
-def _ends(response: TokenResponse, now: float) -> float | None:
+def _expires_at(response: TokenResponse, now: float) -> float | None:
     return None if response.lifetime is None else now + response.lifetime
 
 
@@ -201,14 +202,14 @@ def _why_unusable(members: Mapping[str, object]) -> str | None:
     return None
 
 
-def _useless(answer: TokenServiceResponse, why: str, refresh_token: Secret | None = None) -> TokenServiceError:
-    """An answer that gives nothing; whether the service has given something up for it, nobody knows."""
+def _unusable(response: TokenServiceResponse, why: str, refresh_token: Secret | None = None) -> TokenServiceError:
+    """Return the error for a response without a usable token; the service may have revoked something for it."""
     return TokenServiceError(
-        f"The token service {answer.host} answered without a token that could be used: {why}.",
+        f"The token service {response.host} answered without a token that could be used: {why}.",
         cause="unknown",
-        kind=Remedy.WAIT,
-        status=answer.status,
-        retry_after=answer.retry_after,
+        remedy=Remedy.WAIT,
+        status=response.status,
+        retry_after=response.retry_after,
         answer_lost=True,
         refresh_token=refresh_token,
     )

@@ -1,4 +1,4 @@
-"""Why no answer came from a token service, told apart."""
+"""Errors of the HTTP exchange with a token service: why no response came."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ _NOT_YET_VALID, _EXPIRED = 9, 10  # OpenSSL's verification results
 
 
 def transport_error(error: Exception, host: str) -> TokenServiceError:
-    """Return the error for what ended an exchange."""
-    cause, sentence, detail = _why(error, host)
+    """Return the error for an exception of the HTTP client."""
+    cause, sentence, detail = _explain(error, host)
     return TokenServiceError(
         sentence,
         cause=cause,
-        kind=Remedy.WAIT,
+        remedy=Remedy.WAIT,
         detail=detail,
         answer_lost=not isinstance(error, _UNSENT),
     )
 
 
-def _why(error: Exception, host: str) -> tuple[str, str, str]:
-    roots = list(_roots(error))
+def _explain(error: Exception, host: str) -> tuple[str, str, str]:
+    roots = list(_error_chain(error))
     for root in roots:
         if isinstance(root, ssl.SSLCertVerificationError):
-            return _certificate(root, host)
+            return _certificate_error(root, host)
     for kind, sentence in _SENTENCES:
         for root in roots:
             if isinstance(root, kind):
@@ -70,7 +70,7 @@ def _why(error: Exception, host: str) -> tuple[str, str, str]:
     return "token_service_unreachable", f"The connection to the token service {host} was lost.", shorten(repr(error))
 
 
-def _certificate(error: ssl.SSLCertVerificationError, host: str) -> tuple[str, str, str]:
+def _certificate_error(error: ssl.SSLCertVerificationError, host: str) -> tuple[str, str, str]:
     detail = f"{shorten(error.verify_message)} (verification result {error.verify_code})"
     if error.verify_code == _NOT_YET_VALID:
         return (
@@ -82,15 +82,15 @@ def _certificate(error: ssl.SSLCertVerificationError, host: str) -> tuple[str, s
     return "token_service_unreachable", f"The certificate of the token service {host} {why}.", detail
 
 
-def _roots(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield what an error came of, outermost first; several connections may have failed at once."""
-    seen = 0
+def _error_chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what caused it, outermost first; several connections may have failed at once."""
+    count = 0
     waiting = [error]
-    while waiting and seen < 64:
+    while waiting and count < 64:
         error = waiting.pop(0)
         if error is None:
             continue
-        seen += 1
+        count += 1
         yield error
         waiting.append(error.__cause__ or error.__context__)
         if isinstance(error, BaseExceptionGroup):

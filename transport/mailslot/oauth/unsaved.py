@@ -1,4 +1,4 @@
-"""A grant that the disk did not take, kept in memory until it does."""
+"""A grant that could not be saved, kept in memory until it can be."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Unsaved:
-    """What the disk did not take.
+class UnsavedGrant:
+    """A grant that could not be saved.
 
     Attributes:
-        over: what it holds instead.
-        grant: what it should hold.
-        error: why it does not.
+        stored: the grant that is stored instead.
+        grant: the grant that should be stored.
+        error: why it could not be saved.
     """
 
-    over: Grant | None
+    stored: Grant | None
     grant: Grant
     error: MailError
 
     def is_newer_than(self, stored: Grant | None) -> bool:
-        """Whether the disk still holds what this came of, though another may have noted a failure there.
+        """Whether the stored grant is still the one that this one came from, apart from a failure noted in it.
 
-        Otherwise another has renewed, obtained or deleted the token since.
+        Otherwise another process has refreshed, obtained or deleted the token since.
         """
-        if stored is None or self.over is None:
+        if stored is None or self.stored is None:
             return False
-        return (stored.access_token, stored.refresh_token) == (self.over.access_token, self.over.refresh_token)
+        return (stored.access_token, stored.refresh_token) == (self.stored.access_token, self.stored.refresh_token)

@@ -1,4 +1,4 @@
-"""Whether a record's way to its server is open: one probe for all its jobs, and none while only a person can help."""
+"""A circuit breaker for each record: one attempt for all its jobs, and none while only a person can help."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
-from mailslot.oauth.grant import Grant, why_not_here
-from mailslot.slots.grant_store import FIELD
+from mailslot.oauth.grant import Grant, copied_home_error
+from mailslot.slots.grant_store import GRANT_FIELD
 from mailslot.slots.slot import find_slot
 from mailslot.vault.durable import stamp
 
@@ -19,32 +19,32 @@ if TYPE_CHECKING:
     from mailslot.service.disposition import DeliveryFailure
     from mailslot.slots.records import Records
 
-RESTS: Final = (15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0)
+BACKOFF: Final = (15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0)
 """Seconds before a server that is in trouble is tried again, the first time, the second and so on."""
 
-LONGER_RESTS: Final = {"too_many_connections": 60.0, "login_delay": 300.0, "sending_limit_reached": 3600.0}
+LEAST_BACKOFF: Final = {"too_many_connections": 60.0, "login_delay": 300.0, "sending_limit_reached": 3600.0}
 """What is the least for a cause."""
 
-ASKED_AGAIN: Final = 3600.0
+PROBE_AFTER: Final = 3600.0
 """Seconds after which it is tried whether an administrator has acted, or a token service has recovered."""
 
-SOURCE_ASKED_AGAIN: Final = 120.0
+PROBE_TOKENS_AFTER: Final = 120.0
 """Seconds after which tokens from outside of the device are asked for again, since nothing here tells of them."""
 
 
 class CircuitBreaker:
-    """One record's.
+    """The circuit breaker of one record.
 
     Args:
         monotonic: seconds that nobody sets.
         random: gives a number from 0 to 1.
 
     Attributes:
-        trouble: why it is not open; None where it is.
+        failure: why attempts are stopped; None where they are not.
     """
 
     def __init__(self, monotonic: Callable[[], float], random: Callable[[], float] = random.random) -> None:
-        self.trouble: DeliveryFailure | None = None
+        self.failure: DeliveryFailure | None = None
         self._monotonic = monotonic
         self._random = random
         self._failures = 0
@@ -53,52 +53,52 @@ class CircuitBreaker:
     @property
     def may_try(self) -> bool:
         """Whether a job may be tried now."""
-        return self.trouble is None or (self._until is not None and self._monotonic() >= self._until)
+        return self.failure is None or (self._until is not None and self._monotonic() >= self._until)
 
     @property
     def needs_operator(self) -> bool:
-        """Whether somebody must act first."""
-        return self.trouble is not None and self.trouble.disposition == "hold"
+        """Whether a person must act first."""
+        return self.failure is not None and self.failure.disposition == "hold"
 
-    def wait(self) -> float | None:
-        """Return for how many seconds it is not open; None until somebody acts."""
+    def remaining(self) -> float | None:
+        """Return the seconds until a job may be tried; None until a person acts."""
         if self.may_try:
             return 0.0
         return None if self._until is None else self._until - self._monotonic()
 
-    def trip(self, trouble: DeliveryFailure, *, foreign_tokens: bool = False) -> float | None:
-        """Close it; return for how many seconds, None until somebody acts.
+    def trip(self, failure: DeliveryFailure, *, external_tokens: bool = False) -> float | None:
+        """Stop attempts; return for how many seconds, None until a person acts.
 
         Args:
-            trouble: why.
-            foreign_tokens: whether the record's tokens come from outside of the device.
+            failure: why.
+            external_tokens: whether the record's tokens come from outside of the device.
         """
-        self.trouble = trouble
-        if trouble.disposition == "hold":
+        self.failure = failure
+        if failure.disposition == "hold":
             self._failures = 0
-            elsewhere = trouble.by_administrator or trouble.cause == "token_update_failed"
-            pause = SOURCE_ASKED_AGAIN if foreign_tokens else ASKED_AGAIN if elsewhere else None
+            elsewhere = failure.by_administrator or failure.cause == "token_update_failed"
+            pause = PROBE_TOKENS_AFTER if external_tokens else PROBE_AFTER if elsewhere else None
             self._until = None if pause is None else self._monotonic() + pause
             return None
-        rest = RESTS[min(self._failures, len(RESTS) - 1)]
+        backoff = BACKOFF[min(self._failures, len(BACKOFF) - 1)]
         self._failures += 1
-        rest = max(rest, LONGER_RESTS.get(trouble.cause, 0.0)) * (1 + 0.2 * (2 * self._random() - 1))
-        self._until = self._monotonic() + rest
-        return rest
+        backoff = max(backoff, LEAST_BACKOFF.get(failure.cause, 0.0)) * (1 + 0.2 * (2 * self._random() - 1))
+        self._until = self._monotonic() + backoff
+        return backoff
 
     def reset(self) -> bool:
-        """Open it; return whether it was not."""
-        was_closed = self.trouble is not None
-        self.trouble = self._until = None
+        """Allow attempts again; return whether they were stopped."""
+        was_closed = self.failure is not None
+        self.failure = self._until = None
         self._failures = 0
         return was_closed
 
 
 class SettingsWatch:
-    """Tells when a record's settings or secrets are others than before, whoever changed them.
+    """Detects changes of a record's settings or secrets, whoever made them.
 
-    Nobody is asked but the disk: the times of three files and, where one of them is another, what is in them. A token
-    that was only renewed is the same; one that can be renewed again is another.
+    It reads the dates of three files and, where one has changed, their contents. A token that was only refreshed counts
+    as unchanged; one that can be refreshed again counts as changed.
 
     Args:
         records: the home folder.
@@ -113,7 +113,7 @@ class SettingsWatch:
         self._works = True
 
     async def changed(self) -> bool:
-        """Return whether something is other than when this was called last; True the first time."""
+        """Return whether something has changed since the last call; True the first time."""
         return await run_sync(self._changed)
 
     def _changed(self) -> bool:
@@ -140,12 +140,12 @@ class SettingsWatch:
     def _secrets(self, record: str) -> tuple[object, bool]:
         read = self._records.vault.read
         try:
-            kept = read(record, FIELD)
+            kept = read(record, GRANT_FIELD)
             grant = None if kept is None else Grant.from_secret(kept)
             passwords = read(record, "password"), read(record, "client_secret")
         except (MailError, ValueError):
             return "unreadable", False
         if grant is None:
             return (None, *passwords), True
-        elsewhere = why_not_here(grant, self._records.tokens.store(record).locate())
+        elsewhere = copied_home_error(grant, self._records.tokens.store(record).locate())
         return (grant.obtained_at, *passwords), grant.failure is None and elsewhere is None

@@ -1,8 +1,8 @@
-"""One job through one session: in as many transactions as the server's limits ask for, each settled on the disk.
+"""The delivery of one job in one session: in as many transactions as the server's limits need, each saved to disk.
 
-Nothing is settled but by what the server said. `Spool.hand_over` is on the disk before the octets leave that end a
-message, so that a crash at any instruction leaves behind what is true: `sending` where nothing can have been
-delivered, `in_doubt` where it can.
+A job's state follows only from what the server said. `Spool.hand_over` is on the disk before the octets leave that end
+a message, so that after a crash at any instruction the state is true: `sending` where nothing can have been delivered,
+`in_doubt` where it can.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from mailslot.errors import InputError, MailError, RecipientsRefusedError, RefusedError
-from mailslot.service.disposition import DeliveryFailure, judge
+from mailslot.service.disposition import DeliveryFailure, classify_failure
 from mailslot.service.notification_request import requested_notifications
 from mailslot.smtp.address import parse_address
 from mailslot.smtp.refusals import judge_reply
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from mailslot.diagnosis.catalogue import Explanation
-    from mailslot.service.limits import Allowance
     from mailslot.service.pipeline import RetryPolicies
+    from mailslot.service.sending_quota import SendingQuota
     from mailslot.slots.submitter import SubmissionSession
     from mailslot.smtp.content import Content
     from mailslot.spool.job import Job
     from mailslot.spool.spool import Spool
     from mailslot.wire.reply import Reply
 
-MOST_RECIPIENTS: Final = 100
+MAX_RECIPIENTS: Final = 100
 """Recipients of a transaction, whatever the server takes; every server takes as many (RFC 5321 section 4.5.3.1.8)."""
 
-MOST_MAILS: Final = 100
+MAX_TRANSACTIONS: Final = 100
 """Transactions in a session."""
 
-TWICE: Final = (
+MAY_ARRIVE_TWICE: Final = (
     "It was sent again after the answer to an earlier attempt was lost, and may arrive twice. Both have the same "
     "Message-ID."
 )
@@ -53,42 +53,42 @@ class SessionUsage:
 
     Attributes:
         session: the session.
-        mails: how many transactions were begun in it.
+        transactions: how many transactions were begun in it.
         domains: the domains of all recipients that were named in it.
-        most_recipients: how many a transaction may have, as far as the server has shown.
+        max_recipients: how many recipients a transaction may have, as far as the server has shown.
     """
 
     session: SubmissionSession
-    mails: int = 0
+    transactions: int = 0
     domains: set[str] = field(default_factory=set[str])
-    most_recipients: int = MOST_RECIPIENTS
+    max_recipients: int = MAX_RECIPIENTS
 
     def __post_init__(self) -> None:
-        self.most_recipients = min(MOST_RECIPIENTS, self.session.capabilities.limit("RCPTMAX") or MOST_RECIPIENTS)
+        self.max_recipients = min(MAX_RECIPIENTS, self.session.capabilities.limit("RCPTMAX") or MAX_RECIPIENTS)
 
     @property
-    def spent(self) -> bool:
+    def is_exhausted(self) -> bool:
         """Whether another message needs another session."""
-        most = self.session.capabilities.limit("MAILMAX") or MOST_MAILS
-        return not self.session.usable or self.mails >= min(most, MOST_MAILS)
+        most = self.session.capabilities.limit("MAILMAX") or MAX_TRANSACTIONS
+        return not self.session.usable or self.transactions >= min(most, MAX_TRANSACTIONS)
 
-    def some(self, addresses: Sequence[str], room: int | None) -> list[str]:
-        """Return those of `addresses` that the next transaction can have; none where this session takes no more."""
-        most = self.most_recipients if room is None else min(self.most_recipients, room)
+    def next_recipients(self, addresses: Sequence[str], limit: int | None) -> list[str]:
+        """Return the addresses for the next transaction; none where this session takes no more."""
+        most = self.max_recipients if limit is None else min(self.max_recipients, limit)
         most_domains = self.session.capabilities.limit("RCPTDOMAINMAX")
-        domains, some = set(self.domains), list[str]()
+        domains, chosen = set(self.domains), list[str]()
         for address in addresses:
             domain = address.rpartition("@")[2].lower()
-            if len(some) == most:
+            if len(chosen) == most:
                 break
             if most_domains is None or domain in domains or len(domains) < most_domains:
                 domains.add(domain)
-                some.append(address)
-        return some
+                chosen.append(address)
+        return chosen
 
-    def begin(self, addresses: Sequence[str]) -> None:
+    def count_transaction(self, addresses: Sequence[str]) -> None:
         """Count a transaction."""
-        self.mails += 1
+        self.transactions += 1
         self.domains.update(address.rpartition("@")[2].lower() for address in addresses)
 
 
@@ -99,11 +99,11 @@ class DeliveryOutcome:
     Attributes:
         kind: `answered`: the server has said something of each recipient that it was asked about. `later`: the rest
             needs another session, or a limit to pass. `stale`: the session had died unused. `trouble`: see there.
-        trouble: what went wrong with the session or the record; None where nothing did.
+        failure: what went wrong with the session or the record; None where nothing did.
     """
 
     kind: Literal["answered", "later", "stale", "trouble"]
-    trouble: DeliveryFailure | None = None
+    failure: DeliveryFailure | None = None
 
 
 class Delivery:
@@ -113,7 +113,7 @@ class Delivery:
         spool: where they are.
         now: the wall clock.
         random: gives a number from 0 to 1.
-        words: says what an error means.
+        explain: says what an error means.
         persist: does what has to be written in the end, however often the disk refuses.
         policies: when jobs are tried again.
     """
@@ -123,26 +123,26 @@ class Delivery:
         spool: Spool,
         now: Callable[[], float],
         random: Callable[[], float],
-        words: Callable[[MailError], Awaitable[Explanation]],
+        explain: Callable[[MailError], Awaitable[Explanation]],
         persist: Callable[[Callable[[], Awaitable[Job]]], Awaitable[Job]],
         policies: RetryPolicies,
     ) -> None:
         self._spool = spool
         self._now = now
         self._random = random
-        self._words = words
+        self._explain = explain
         self._persist = persist
         self._policies = policies
 
     async def run(
-        self, job: Job, use: SessionUsage, allowance: Allowance, progress: Callable[[int, int], None]
+        self, job: Job, usage: SessionUsage, quota: SendingQuota, progress: Callable[[int, int], None]
     ) -> DeliveryOutcome:
-        """Deliver a job as far as it goes.
+        """Deliver a job as far as possible.
 
         Args:
             job: the job, `sending`.
-            use: the session, not spent.
-            allowance: what the account may send.
+            usage: the session, not spent.
+            quota: what the account may send.
             progress: told how many octets of how many are out.
         """
         if not job.waiting:
@@ -150,21 +150,21 @@ class Delivery:
             return DeliveryOutcome("answered")
         # Loaded ahead, so that nothing has to be waited for between the server's answer and its note on the disk.
         await self._policies.of(job.pipeline)
-        put_off: dict[str, DeliveryFailure] = {}
+        deferred: dict[str, DeliveryFailure] = {}
         content = ProgressContent(self._spool.content(job), progress)
         while True:
-            waiting = [address for address in job.waiting if address not in put_off]
-            some = use.some(waiting, allowance.room(self._now()))
-            if use.spent or not some or allowance.wait(self._now()) > 0:
+            waiting = [address for address in job.waiting if address not in deferred]
+            addresses = usage.next_recipients(waiting, quota.remaining_recipients(self._now()))
+            if usage.is_exhausted or not addresses or quota.wait(self._now()) > 0:
                 await self._persist(partial(self._spool.requeue, job.id))
                 return DeliveryOutcome("later")
-            fresh = use.mails == 0
-            use.begin(some)
-            answer = await self._submit(job, use.session, some, content)
-            if isinstance(answer, _Answers):
-                if answer.accepted:
-                    await self._count(allowance, len(answer.accepted))
-                job = await self._settle(job, use, some, answer, put_off)
+            fresh = usage.transactions == 0
+            usage.count_transaction(addresses)
+            result = await self._submit(job, usage.session, addresses, content)
+            if isinstance(result, _RecipientReplies):
+                if result.accepted:
+                    await self._count(quota, len(result.accepted))
+                job = await self._settle(job, usage, addresses, result, deferred)
                 if job.state != "queued":
                     return DeliveryOutcome("answered")
                 # Some could not be named in this transaction: a further one, at once.
@@ -173,16 +173,16 @@ class Delivery:
                     return DeliveryOutcome("later")
                 job = again
                 continue
-            if _is_stale(answer) and not fresh:
+            if _is_stale(result) and not fresh:
                 await self._persist(partial(self._spool.requeue, job.id))
                 return DeliveryOutcome("stale")
-            if answer.in_doubt:
-                await self._count(allowance, len(some))
-            return DeliveryOutcome("trouble", await self._trouble(job, answer))
+            if result.in_doubt:
+                await self._count(quota, len(addresses))
+            return DeliveryOutcome("trouble", await self._fail(job, result))
 
     async def _submit(
         self, job: Job, session: SubmissionSession, recipients: Sequence[str], content: Content
-    ) -> _Answers | MailError:
+    ) -> _RecipientReplies | MailError:
         async def before_end() -> None:
             await self._spool.hand_over(job.id)
 
@@ -191,43 +191,48 @@ class Delivery:
                 job.sender, recipients, content, delivery=requested_notifications(job), before_end=before_end
             )
         except RecipientsRefusedError as error:
-            return _Answers((), error.refused, "")
+            return _RecipientReplies((), error.refused, "")
         except MailError as error:
             return error
-        return _Answers(receipt.accepted, receipt.refused, str(receipt.reply))
+        return _RecipientReplies(receipt.accepted, receipt.refused, str(receipt.reply))
 
     async def _settle(
-        self, job: Job, use: SessionUsage, asked: Sequence[str], answers: _Answers, put_off: dict[str, DeliveryFailure]
+        self,
+        job: Job,
+        usage: SessionUsage,
+        requested: Sequence[str],
+        result: _RecipientReplies,
+        deferred: dict[str, DeliveryFailure],
     ) -> Job:
-        """Note what the server said of each recipient; return the job, `queued` where some are to be asked at once."""
-        accepted, replies = answers.matched(asked)
+        """Save what the server said of each recipient; return the job, `queued` where some are to be tried at once."""
+        accepted, replies = result.matched(requested)
         refused: dict[str, Refusal] = {}
-        for address in asked:
+        for address in requested:
             if address in accepted:
                 continue
             reply = replies.get(address)
-            if reply is not None and accepted and _is_one_too_many(reply):
-                use.most_recipients = min(use.most_recipients, len(accepted))
+            if reply is not None and accepted and _is_recipient_limit(reply):
+                usage.max_recipients = min(usage.max_recipients, len(accepted))
                 continue
-            trouble = await self._refusal(address, reply)
-            if trouble.disposition == "fail":
-                refused[address] = Refusal(trouble.reply, trouble.cause)
+            failure = await self._recipient_failure(address, reply)
+            if failure.disposition == "fail":
+                refused[address] = Refusal(failure.reply, failure.cause)
             else:
-                put_off[address] = trouble
+                deferred[address] = failure
         answered = {*accepted, *refused}
         left = [address for address in job.waiting if address not in answered]
         until, cause, sentence = None, None, ""
-        if left and all(address in put_off for address in left):
+        if left and all(address in deferred for address in left):
             until = await self._next_attempt(job)
-            cause, sentence = put_off[left[0]].cause, put_off[left[0]].sentence
+            cause, sentence = deferred[left[0]].cause, deferred[left[0]].sentence
         elif not left and job.doubts and (accepted or any(each.state == "accepted" for each in job.recipients)):
-            cause, sentence = "in_doubt", TWICE
+            cause, sentence = "in_doubt", MAY_ARRIVE_TWICE
         settle = partial(
             self._spool.settle,
             job.id,
             accepted=accepted,
             refused=refused,
-            reply=answers.reply or (put_off[left[0]].reply if until is not None else ""),
+            reply=result.reply or (deferred[left[0]].reply if until is not None else ""),
             until=until,
             cause=cause,
             sentence=sentence,
@@ -242,43 +247,43 @@ class Delivery:
         )
         return job
 
-    async def _refusal(self, address: str, reply: Reply | None) -> DeliveryFailure:
-        """Return what comes of a recipient that was not accepted."""
+    async def _recipient_failure(self, address: str, reply: Reply | None) -> DeliveryFailure:
+        """Return the failure of a recipient that was not accepted."""
         if reply is None:
             return DeliveryFailure("defer", "try_again_later", f"The mail server said nothing about {address}.")
         cause, retryable = judge_reply("envelope", reply, Verb.RCPT)
         error = RecipientsRefusedError(str(reply), cause=cause, refused={address: reply}, retryable=retryable)
-        trouble = judge(error, await self._words(error))
+        failure = classify_failure(error, await self._explain(error))
         # It is this recipient's, whatever it is, since others may have been accepted.
         disposition = (
-            trouble.disposition if trouble.disposition in {"fail", "defer"} else "defer" if retryable else "fail"
+            failure.disposition if failure.disposition in {"fail", "defer"} else "defer" if retryable else "fail"
         )
-        return DeliveryFailure(disposition, trouble.cause, trouble.sentence, trouble.reply)
+        return DeliveryFailure(disposition, failure.cause, failure.sentence, failure.reply)
 
-    async def _trouble(self, job: Job, error: MailError) -> DeliveryFailure:
-        """Note why a transaction failed; the record's part of it is the caller's."""
-        trouble = judge(error, await self._words(error))
+    async def _fail(self, job: Job, error: MailError) -> DeliveryFailure:
+        """Save why a transaction failed; the caller handles the record."""
+        failure = classify_failure(error, await self._explain(error))
         if isinstance(error, SpoolError):
-            trouble = DeliveryFailure("back_off", error.cause, str(error))
+            failure = DeliveryFailure("back_off", error.cause, str(error))
         logger.warning(
             "%s",
-            trouble.sentence,
-            extra={"job": job.id, "record": job.via, "cause": trouble.cause, "detail": error.detail},
+            failure.sentence,
+            extra={"job": job.id, "record": job.via, "cause": failure.cause, "detail": error.detail},
         )
-        await self.apply(job, trouble)
-        return trouble
+        await self.apply(job, failure)
+        return failure
 
-    async def apply(self, job: Job, trouble: DeliveryFailure) -> None:
-        """Move a job that is `sending`, or handed over and refused, to where a trouble leads it."""
+    async def apply(self, job: Job, failure: DeliveryFailure) -> None:
+        """Move a job that is `sending`, or handed over and refused, to the state that a failure leads to."""
         spool = self._spool
-        said = (trouble.cause, trouble.sentence, trouble.reply)
-        if trouble.disposition == "hold":
-            await self._persist(partial(spool.hold, job.id, *said))
-        elif trouble.disposition == "fail":
-            await self._persist(partial(spool.fail, job.id, *said))
-        elif trouble.disposition in {"back_off", "defer"}:
+        details = (failure.cause, failure.sentence, failure.reply)
+        if failure.disposition == "hold":
+            await self._persist(partial(spool.hold, job.id, *details))
+        elif failure.disposition == "fail":
+            await self._persist(partial(spool.fail, job.id, *details))
+        elif failure.disposition in {"back_off", "defer"}:
             until = await self._next_attempt(job)
-            await self._persist(partial(spool.defer, job.id, until, *said))
+            await self._persist(partial(spool.defer, job.id, until, *details))
         elif (await spool.job(job.id)).state == "in_doubt":
             # That is on the disk already, unless a submitter said nothing before the end of the message.
             await self._persist(partial(spool.abandon, job.id))
@@ -287,33 +292,33 @@ class Delivery:
         policy = await self._policies.of(job.pipeline)
         return self._now() + policy.delay(job.attempts, self._random)
 
-    async def _count(self, allowance: Allowance, recipients: int) -> None:
+    async def _count(self, quota: SendingQuota, recipients: int) -> None:
         try:
-            await allowance.count(self._now(), recipients)
+            await quota.count(self._now(), recipients)
         except SpoolError as error:
             logger.warning("What was sent is counted in memory only: %s", error)
 
 
 @dataclass(frozen=True, slots=True)
-class _Answers:
-    """What a server said of the recipients of a transaction, by address as it was given."""
+class _RecipientReplies:
+    """The server's replies for the recipients of a transaction, by address as it was given."""
 
     accepted: Sequence[str]
     refused: Mapping[str, Reply]
     reply: str
 
-    def matched(self, asked: Sequence[str]) -> tuple[list[str], dict[str, Reply]]:
-        """Return the same for each that was asked; two that differ only in the case of the domain were asked as one."""
-        accepted = {_wire(address) for address in self.accepted}
-        refused = {_wire(address): reply for address, reply in self.refused.items()}
+    def matched(self, requested: Sequence[str]) -> tuple[list[str], dict[str, Reply]]:
+        """Return the replies by requested address; two that differ only in the domain's case were sent as one."""
+        accepted = {_canonical(address) for address in self.accepted}
+        refused = {_canonical(address): reply for address, reply in self.refused.items()}
         return (
-            [address for address in asked if _wire(address) in accepted],
-            {address: refused[_wire(address)] for address in asked if _wire(address) in refused},
+            [address for address in requested if _canonical(address) in accepted],
+            {address: refused[_canonical(address)] for address in requested if _canonical(address) in refused},
         )
 
 
 class ProgressContent:
-    """A message that tells how much of it was read.
+    """A message that reports how much of it was read.
 
     Args:
         content: the message.
@@ -328,7 +333,7 @@ class ProgressContent:
         self.smtputf8 = content.smtputf8
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Give the octets."""
+        """Yield the octets."""
         out = 0
         pieces = self._content.chunks()
         try:
@@ -341,21 +346,21 @@ class ProgressContent:
                 await close()
 
 
-def _wire(address: str) -> str:
+def _canonical(address: str) -> str:
     try:
         return parse_address(address, "recipient").wire
     except InputError:
         return address
 
 
-def _is_one_too_many(reply: Reply) -> bool:
-    """Tell whether a recipient, behind one that was accepted, was refused for that (RFC 5321 section 4.5.3.1.10)."""
+def _is_recipient_limit(reply: Reply) -> bool:
+    """Whether a recipient was refused because there are too many (RFC 5321 section 4.5.3.1.10)."""
     return (reply.code, reply.enhanced) in {(452, "4.5.3"), (452, None), (552, "5.5.3"), (552, None)}
 
 
 def _is_stale(error: MailError) -> bool:
-    """Tell whether a session had ended before this message's turn, as servers end idle ones."""
+    """Whether a session had ended before this message, as servers end idle ones."""
     if error.in_doubt or error.stage != "envelope":
         return False
-    farewell = isinstance(error, RefusedError) and error.reply is not None and error.reply.code == 421
-    return farewell or error.cause == "connection_lost"
+    server_closing = isinstance(error, RefusedError) and error.reply is not None and error.reply.code == 421
+    return server_closing or error.cause == "connection_lost"

@@ -1,4 +1,4 @@
-"""The device as a pipeline sees it: its settings, its ways to the mail servers, its spool, its clocks."""
+"""The device as a pipeline sees it: its settings, connections, spool and clocks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What the device says of itself; empty where nobody has set it.
+    """The device's own description; fields are empty where nobody has set them.
 
     Attributes:
         name: what people call it.
@@ -48,29 +48,29 @@ class Identity:
 
 
 class Device:
-    """What all tasks of one process share; made by `open_device`.
+    """What all tasks of a process share; made by `open_device`.
 
     Attributes:
         records: settings and secrets.
-        accesses: the ways to the mail servers.
+        connector: the ways to the mail servers.
         spool: the queue, the ledger and the pipelines' memory.
-        clocks: wall and steady clock.
+        clocks: wall clock and monotonic clock.
     """
 
     def __init__(
-        self, records: Records, accesses: Connector, spool: Spool, *, clocks: Clocks | None = None, speed: float = 1.0
+        self, records: Records, connector: Connector, spool: Spool, *, clocks: Clocks | None = None, speed: float = 1.0
     ) -> None:
         """Put a device together.
 
         Args:
             records: settings and secrets.
-            accesses: open.
+            connector: open.
             spool: open.
             clocks: its clocks; None for the machine's.
             speed: how much faster than the machine's they run, which only tests want.
         """
         self.records = records
-        self.accesses = accesses
+        self.connector = connector
         self.spool = spool
         self.clocks = clocks or Clocks()
         self._speed = speed
@@ -96,12 +96,12 @@ class Device:
         await anyio.sleep(max(0.0, seconds) / self._speed)
 
     async def pause(self, seconds: float) -> None:
-        """Sleep for so many seconds of the device's clocks, or until the settings are others."""
+        """Sleep for so many seconds of the device's clocks, or until the settings change."""
         with anyio.move_on_after(max(0.0, seconds) / self._speed):
             await self._changed.wait()
 
     def settings(self, section: Section) -> Mapping[str, Any]:
-        """Return what is set in a section, with defaults; as the file was when it was last looked at.
+        """Return the values of a section, with defaults, as the file was read last.
 
         Raises:
             InputError: nothing was read of it yet, and the file cannot be used.
@@ -112,18 +112,18 @@ class Device:
 
     @property
     def identity(self) -> Identity:
-        """What the device says of itself."""
-        said = cast("Mapping[str, str | None]", self.settings(DEVICE))
+        """The device's own description."""
+        values = cast("Mapping[str, str | None]", self.settings(DEVICE))
         return Identity(
-            name=said["name"] or "",
-            model=said["model"] or "",
-            serial_number=said["serial_number"] or "",
-            location=said["location"] or "",
-            language=said["language"] or "en",
+            name=values["name"] or "",
+            model=values["model"] or "",
+            serial_number=values["serial_number"] or "",
+            location=values["location"] or "",
+            language=values["language"] or "en",
         )
 
     def store(self, name: str) -> Store:
-        """Return the memory of a pipeline.
+        """Return a pipeline's key-value store.
 
         Args:
             name: whose; a pipeline uses its own name.
@@ -131,7 +131,7 @@ class Device:
         return self.spool.store(name)
 
     async def refresh(self, sections: Iterable[Section] = ()) -> bool:
-        """Read the sections anew if the file has changed; a broken one leaves all as it was, and the log says so.
+        """Read the sections again if the file has changed; a broken file changes nothing, and the log says so.
 
         Args:
             sections: what to read besides those that were asked for before.
@@ -146,11 +146,11 @@ class Device:
         return changed
 
     def _refresh(self, more: tuple[Section, ...]) -> bool:
-        seen = durable.stamp(self.records.settings.path)
+        stamp = durable.stamp(self.records.settings.path)
         wanted = {section.name: section for section, _ in self._sections.values()} | {each.name: each for each in more}
-        if seen == self._seen and wanted.keys() == self._sections.keys():
+        if stamp == self._seen and wanted.keys() == self._sections.keys():
             return False
-        changed, self._seen = seen != self._seen, seen
+        changed, self._seen = stamp != self._seen, stamp
         try:
             self._sections = {
                 name: (section, self.records.settings.section(section)) for name, section in wanted.items()
@@ -165,7 +165,7 @@ class Device:
 async def open_device(
     records: Records, sections: Iterable[Section] = (), *, clocks: Clocks | None = None, speed: float = 1.0
 ) -> AsyncGenerator[Device]:
-    """Open a device's spool and its ways to the servers, and close them at the end.
+    """Open a device's spool and connector, and close them at the end.
 
     Args:
         records: its settings and secrets.
@@ -180,7 +180,7 @@ async def open_device(
     wanted = {section.name: section for section in (DEVICE, *sections)}
     await run_sync(records.settings.load)
     clocks = clocks or Clocks()
-    async with Spool(records.home, clock=clocks.wall) as spool, Connector(records, clocks=clocks) as accesses:
-        device = Device(records, accesses, spool, clocks=clocks, speed=speed)
+    async with Spool(records.home, clock=clocks.wall) as spool, Connector(records, clocks=clocks) as connector:
+        device = Device(records, connector, spool, clocks=clocks, speed=speed)
         await device.refresh(wanted.values())
         yield device

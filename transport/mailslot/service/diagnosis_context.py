@@ -1,4 +1,4 @@
-"""What is known besides the error that a session ended with, so that its cause is that of the connection test."""
+"""The context for a diagnosis of an error in the service, so that it finds the same cause as the connection test."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from mailslot.slots.connection_profile import ConnectionProfile
 
 
-async def context_of(device: Device, access: ConnectionProfile) -> DiagnosisContext:
-    """Return what is known of a record.
+async def context_of(device: Device, profile: ConnectionProfile) -> DiagnosisContext:
+    """Return the context of a record.
 
     Args:
         device: the device.
-        access: how the session was opened.
+        profile: how the session was opened.
     """
     grant = None
-    if access.settings.authentication == "oauth2":
+    if profile.settings.authentication == "oauth2":
         # Where the grant cannot be read, the error that is to be explained says so.
         with suppress(MailError):
-            grant = await device.records.tokens.store(access.record).load()
-    return DiagnosisContext.of(access, grant, device.now())
+            grant = await device.records.tokens.store(profile.record).load()
+    return DiagnosisContext.of(profile, grant, device.now())

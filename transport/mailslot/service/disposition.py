@@ -1,4 +1,4 @@
-"""What becomes of a job, and of its record, when something goes wrong: by its cause, else by where it went wrong."""
+"""The disposition of a failure: what becomes of the job and its record, by the cause or the stage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mailslot.diagnosis.catalogue import Explanation
     from mailslot.errors import MailError, Stage
 
-OPENING: Final[frozenset[Stage]] = frozenset(
+SESSION_OPENING: Final[frozenset[Stage]] = frozenset(
     {"resolve", "connect", "tls", "greeting", "capabilities", "token", "sign_in"}
 )
 """The stages before anything is said of a message."""
@@ -21,7 +21,7 @@ OPENING: Final[frozenset[Stage]] = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFailure:
-    """What went wrong, and what comes of it.
+    """A failure and its consequence.
 
     Attributes:
         disposition: what becomes of the job, and of the others of its record.
@@ -38,30 +38,34 @@ class DeliveryFailure:
     by_administrator: bool = False
 
 
-def judge(error: MailError, said: Explanation) -> DeliveryFailure:
-    """Return what comes of an error.
+def classify_failure(error: MailError, explanation: Explanation) -> DeliveryFailure:
+    """Return the failure for an error.
 
     Args:
         error: what went wrong on the way of a job.
-        said: its diagnosis, in words.
+        explanation: its diagnosis, in words.
     """
     reply = "" if error.reply is None else str(error.reply)
     return DeliveryFailure(
-        _disposition(error, said.cause), said.cause, said.message, reply, said.actor == "administrator"
+        _disposition(error, explanation.cause),
+        explanation.cause,
+        explanation.message,
+        reply,
+        explanation.actor == "administrator",
     )
 
 
 def _disposition(error: MailError, cause: str) -> Disposition:
     if error.in_doubt:
         return "in_doubt"
-    told = causes()[cause].disposition
-    if told in {"hold", "back_off"}:
-        return told
-    if error.stage in OPENING:
+    disposition = causes()[cause].disposition
+    if disposition in {"hold", "back_off"}:
+        return disposition
+    if error.stage in SESSION_OPENING:
         signing_in = error.stage in {"token", "sign_in"}
         return "hold" if signing_in and not error.retryable else "back_off"
     if error.retryable:
         # A sender that is put off is put off for every job; a recipient or a message is not.
-        of_all = error.stage == "envelope" and not isinstance(error, RecipientsRefusedError)
-        return "back_off" if of_all else "defer"
-    return told or "fail"
+        affects_all_jobs = error.stage == "envelope" and not isinstance(error, RecipientsRefusedError)
+        return "back_off" if affects_all_jobs else "defer"
+    return disposition or "fail"

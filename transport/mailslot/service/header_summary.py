@@ -1,6 +1,6 @@
-"""A glance at a mail's header: who wrote it, what it is called, and when it came. For people and logs, never for trust.
+"""A summary of a mail's header: sender, subject and date, for people and logs, never to be trusted.
 
-The header is anybody's: only its first octets are looked at, and each field is cut before it is decoded.
+Anybody can write a header: only its first octets are read, and each field is cut before it is decoded.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-MOST_OCTETS: Final = 65_536
+MAX_OCTETS: Final = 65_536
 _LONGEST_FIELD: Final = 2_000
 _LONGEST: Final = 120
 _END: Final = re.compile(rb"\r?\n\r?\n")
@@ -27,44 +27,44 @@ _FOLD: Final = re.compile(rb"\r?\n(?=[ \t])")
 
 @dataclass(frozen=True, slots=True)
 class HeaderSummary:
-    """What a header says.
+    """The summary of a header.
 
     Attributes:
         sender: its From, decoded, on one line; empty without one.
         subject: its Subject, likewise.
-        came_at: when the last server took it, else when it says it was written; seconds since 1970, None where
+        received_at: when the last server received it, else its Date; seconds since 1970, None where
             neither can be read.
     """
 
     sender: str
     subject: str
-    came_at: float | None
+    received_at: float | None
 
     def __str__(self) -> str:
         return f"from {self.sender or 'nobody'}, subject {self.subject or 'none'}"
 
 
 def summarize_header(octets: bytes) -> HeaderSummary:
-    """Return what a mail's first octets say."""
-    header = _END.split(octets[:MOST_OCTETS], maxsplit=1)[0]
+    """Summarize the first octets of a mail."""
+    header = _END.split(octets[:MAX_OCTETS], maxsplit=1)[0]
     fields: dict[str, str] = {}
     for line in _FOLD.sub(b"", header).splitlines():
         name, colon, value = line.partition(b":")
         if colon:
             fields.setdefault(name.decode("latin-1").strip().lower(), _text(value.strip()[:_LONGEST_FIELD]))
-    came_at = _moment(fields.get("received", "").rpartition(";")[2])
+    came_at = _timestamp(fields.get("received", "").rpartition(";")[2])
     return HeaderSummary(
         sender=_decoded(fields.get("from", "")),
         subject=_decoded(fields.get("subject", "")),
-        came_at=_moment(fields.get("date", "")) if came_at is None else came_at,
+        received_at=_timestamp(fields.get("date", "")) if came_at is None else came_at,
     )
 
 
 def summarize_header_of(path: Path) -> HeaderSummary:
-    """Return what a mail in a file says; of one that cannot be read, nothing. Blocks."""
+    """Summarize a mail in a file; of one that cannot be read, the summary is empty. It blocks."""
     try:
         with path.open("rb") as file:
-            return summarize_header(file.read(MOST_OCTETS))
+            return summarize_header(file.read(MAX_OCTETS))
     except OSError:
         return summarize_header(b"")
 
@@ -84,16 +84,16 @@ def _decoded(value: str) -> str:
 
 
 def _word_text(words: re.Match[str]) -> str:
-    """Return the text of encoded words, one after the other; the words as they are where they cannot be read."""
+    """Return the decoded text of adjacent encoded words; the words unchanged where they cannot be decoded."""
     try:
         return str(make_header(decode_header(words[0])))
     except (HeaderParseError, LookupError, ValueError):
         return words[0]
 
 
-def _moment(text: str) -> float | None:
+def _timestamp(text: str) -> float | None:
     try:
-        moment = parsedate_to_datetime(text.strip())
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        date = parsedate_to_datetime(text.strip())
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     except (TypeError, ValueError, IndexError, OverflowError):
         return None

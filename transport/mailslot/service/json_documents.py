@@ -1,6 +1,6 @@
-"""What is told to programs, as JSON holds it: what the commands print with ``--json``, and the panel's API answers.
+"""JSON documents: what commands print with ``--json``, and what the panel's API returns.
 
-Times are in ISO 8601, save for a poll's, which is in seconds since 1970.
+Times are in ISO 8601, except for a poll's, which are in seconds since 1970.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from mailslot.diagnosis.history import PastTest
     from mailslot.oauth.health import Health
     from mailslot.service.poll_report import PollReport
-    from mailslot.service.received import Received
+    from mailslot.service.received import ReceivedMail
     from mailslot.slots.records import Records
     from mailslot.slots.slot import Slot
     from mailslot.spool.job import Job
 
 
 async def slot_rows(records: Records, slots: Collection[Slot]) -> list[dict[str, Any]]:
-    """Return what is to be told of each slot: as `token_rows`, with its last connection test.
+    """Return the document of each slot: as `token_rows`, with its last connection test.
 
     Raises:
         MailError: the settings cannot be used.
@@ -39,7 +39,7 @@ async def slot_rows(records: Records, slots: Collection[Slot]) -> list[dict[str,
 
 
 async def token_rows(records: Records, slots: Collection[Slot]) -> list[dict[str, Any]]:
-    """Return what is to be told of each slot's token.
+    """Return the document of each slot's token.
 
     Raises:
         MailError: the settings cannot be used.
@@ -47,7 +47,7 @@ async def token_rows(records: Records, slots: Collection[Slot]) -> list[dict[str
     settings = await run_sync(records.settings.load)
     now = time.time()
     states = {
-        record: await records.tokens.state(record, settings[record], now) for record in {slot.record for slot in slots}
+        record: await records.tokens.status(record, settings[record], now) for record in {slot.record for slot in slots}
     }
     rows: list[dict[str, Any]] = []
     for slot in slots:
@@ -67,7 +67,7 @@ async def token_rows(records: Records, slots: Collection[Slot]) -> list[dict[str
 
 
 def job_document(job: Job) -> dict[str, Any]:
-    """Return what is told of a job."""
+    """Return the document of a job."""
     return {
         "id": job.id,
         "pipeline": job.pipeline,
@@ -94,8 +94,8 @@ def job_document(job: Job) -> dict[str, Any]:
     }
 
 
-def mail_document(received: Received) -> dict[str, Any]:
-    """Return what is told of a mail that was fetched."""
+def mail_document(received: ReceivedMail) -> dict[str, Any]:
+    """Return the document of a fetched mail."""
     mail = received.mail
     return {
         "id": mail.id,
@@ -114,7 +114,7 @@ def mail_document(received: Received) -> dict[str, Any]:
 
 
 def poll_document(slot: Slot, report: PollReport) -> dict[str, Any]:
-    """Return what is told of a poll.
+    """Return the document of a poll.
 
     Args:
         slot: through which slot it was asked for.
@@ -152,7 +152,7 @@ def _health(health: Health) -> dict[str, Any]:
 
 
 def _last_test(tests: Sequence[PastTest]) -> dict[str, Any] | None:
-    """Return the newest of a record's tests, and when one passed last; None where there was none."""
+    """Return a record's newest test, and when one passed last; None where there was none."""
     if not tests:
         return None
     newest = tests[0]

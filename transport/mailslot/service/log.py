@@ -1,8 +1,8 @@
-"""Lines for a log: JSON for machines, or a line as people read it; what they speak of stands beside the words.
+"""Log formats: JSON for programs, or plain lines for people, both with the fields in ``extra``.
 
-``logger.info("Delivered", extra={"job": 7})`` becomes ``{"time": …, "level": "info", "message": "Delivered",
-"job": 7}``. No traceback is written: of an error that is not ours only its kind and place are told, since its words
-may quote what nobody may see.
+``logger.info("Delivered", extra={"job": 7})`` becomes ``{"time": …, "level": "info", "message": "Delivered", "job":
+7}``. No traceback is written: of a foreign exception only its type and place are logged, since its text may quote
+secrets.
 """
 
 from __future__ import annotations
@@ -27,45 +27,45 @@ if TYPE_CHECKING:
 
 _MINUTE: Final = 60.0
 
-MEANING: Final = (
+CONTEXT_FIELDS: Final = (
     "slot", "record", "pipeline", "task", "job", "mail", "cause", "state", "attempts", "seconds", "messages"
 )  # fmt: skip
 """What a line may speak of, by the names that it has in a record's ``extra``."""
 
-# Three parts of base64url (RFC 7519), Google's access and renewal tokens, and a bearer header.
+# Three parts of base64url (RFC 7519), Google's access and refresh tokens, and a bearer header.
 _TOKEN_LIKE: Final = re.compile(
     r"eyJ[\w-]{10,}\.[\w-]{10,}(?:\.[\w-]*)*|\bya29\.[\w.-]{10,}|\b1//[\w-]{20,}|(?<=[Bb]earer )[\w.~+/-]{8,}=*"
 )
 
 
 class JsonLines(logging.Formatter):
-    """A JSON object a line."""
+    """Formats a record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return a record as one line."""
+        """Return the line for a record."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": _words(record),
+            "message": _message(record),
         }
-        line |= _meaning(record)
+        line |= _context(record)
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
 class PlainLines(logging.Formatter):
-    """A line as people read it."""
+    """Formats a record as one plain line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return a record as one line."""
+        """Return the line for a record."""
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         level = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-        meaning = " ".join(f"{name}={value}" for name, value in _meaning(record).items() if value is not None)
-        return f"{time} {level}{_words(record)}" + (f"  ({meaning})" if meaning else "")
+        context = " ".join(f"{name}={value}" for name, value in _context(record).items() if value is not None)
+        return f"{time} {level}{_message(record)}" + (f"  ({context})" if context else "")
 
 
-def set_up(stream: TextIO, *, plain: bool) -> LogHandler:
-    """Write what the library and the plugins log to a stream, and of others only what is amiss.
+def set_up_logging(stream: TextIO, *, plain: bool) -> LogHandler:
+    """Log the library and the plugins at INFO, and everything else at WARNING, to a stream.
 
     Args:
         stream: where the lines go; it has a file.
@@ -84,8 +84,8 @@ def set_up(stream: TextIO, *, plain: bool) -> LogHandler:
     return handler
 
 
-class Repeated:
-    """Tells what need not be logged again: the same words within a minute.
+class RepeatFilter:
+    """Suppresses the same message within a minute.
 
     Args:
         monotonic: seconds that nobody sets.
@@ -96,17 +96,17 @@ class Repeated:
         self._words = ""
         self._at = 0.0
 
-    def is_news(self, words: str) -> bool:
-        """Return whether to log these words now."""
+    def is_new(self, message: str) -> bool:
+        """Return whether a message should be logged now."""
         now = self._monotonic()
-        if words == self._words and now - self._at < _MINUTE:
+        if message == self._words and now - self._at < _MINUTE:
             return False
-        self._words, self._at = words, now
+        self._words, self._at = message, now
         return True
 
 
-def described(error: BaseException) -> str:
-    """Return what a log may say of an error: the sentence of one of ours, else its kind and where it was raised."""
+def describe_error(error: BaseException) -> str:
+    """Return what a log may say of an error: the sentence of a `MailError`, else its type and where it was raised."""
     error = raised(error)
     if isinstance(error, MailError):
         return str(error)
@@ -119,14 +119,14 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}, raised at {places}" if places else type(error).__name__
 
 
-def _words(record: logging.LogRecord) -> str:
-    words = record.getMessage()
+def _message(record: logging.LogRecord) -> str:
+    message = record.getMessage()
     error = record.exc_info[1] if record.exc_info else None
     if error is not None:
-        words = f"{words} ({described(error)})"
+        message = f"{message} ({describe_error(error)})"
     # One record is one line, whatever was put into it.
-    return _TOKEN_LIKE.sub(MASK, " ".join(words.split()))
+    return _TOKEN_LIKE.sub(MASK, " ".join(message.split()))
 
 
-def _meaning(record: logging.LogRecord) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in MEANING if hasattr(record, name)}
+def _context(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in CONTEXT_FIELDS if hasattr(record, name)}

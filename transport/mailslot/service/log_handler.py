@@ -1,7 +1,7 @@
-"""Writes a log from a thread of its own, so that the service goes on while nobody takes what it writes.
+"""A log handler that writes from its own thread, so that a blocked output does not block the service.
 
-A pipe whose reader has stopped, a terminal after Ctrl-S and a full disk would else hold up whatever logs, and so
-delivery, the panel and the end of the service itself.
+A pipe whose reader has stopped, a terminal after Ctrl-S or a full disk would otherwise block everything that logs:
+delivery, the panel, and the end of the service itself.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import threading
 import time
 from typing import Final
 
-MOST_WAITING: Final = 1_000
+MAX_WAITING: Final = 1_000
 """Lines that wait to be written; further ones are left out, and counted."""
 
-_LONGEST_FLUSH: Final = 1.0
+_FLUSH_TIMEOUT: Final = 1.0
 """Seconds for which `LogHandler.flush` waits."""
 
 
 class LogHandler(logging.Handler):
-    """Writes to an open file, which may take its time.
+    """Writes to an open file, which may block.
 
     Args:
         descriptor: of the file. It is written to directly, since Python's own buffer cannot be given up at the end of
@@ -32,20 +32,20 @@ class LogHandler(logging.Handler):
     def __init__(self, descriptor: int) -> None:
         super().__init__()
         self._descriptor = descriptor
-        self._lines: queue.Queue[str] = queue.Queue(MOST_WAITING)
+        self._lines: queue.Queue[str] = queue.Queue(MAX_WAITING)
         self._left_out = 0
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Have a record written; never waits."""
+        """Queue a record; it never blocks."""
         try:
             self._lines.put_nowait(self.format(record))
         except queue.Full:
             self._left_out += 1
 
     def flush(self) -> None:
-        """Wait until all is written, but not for long."""
-        end = time.monotonic() + _LONGEST_FLUSH
+        """Wait until everything is written, but not for long."""
+        end = time.monotonic() + _FLUSH_TIMEOUT
         with self._lines.all_tasks_done:
             while self._lines.unfinished_tasks and (left := end - time.monotonic()) > 0:
                 self._lines.all_tasks_done.wait(left)
@@ -55,16 +55,16 @@ class LogHandler(logging.Handler):
             line = self._lines.get()
             if not self._write(line):
                 self._left_out += 1
-            elif self._left_out and self._write(self._loss(self._left_out)):
+            elif self._left_out and self._write(self._loss_line(self._left_out)):
                 self._left_out = 0
             self._lines.task_done()
 
-    def _loss(self, lines: int) -> str:
+    def _loss_line(self, lines: int) -> str:
         words = "%d lines of the log were left out, since they could not be written"
         return self.format(logging.LogRecord(__name__, logging.WARNING, __file__, 0, words, (lines,), None))
 
     def _write(self, line: str) -> bool:
-        """Write a line, however long that takes; return whether it could be."""
+        """Write a line, however long that takes; return whether it was written."""
         octets = f"{line}\n".encode(errors="backslashreplace")
         while octets:
             try:

@@ -1,6 +1,6 @@
-"""The state of a device as numbers, in Prometheus' text format (version 0.0.4).
+"""The metrics of a device, in Prometheus' text format (version 0.0.4).
 
-All of it is read from the disk, so that any process can tell it, whether or not the service runs.
+All of them are read from the disk, so that any process can report them, whether or not the service runs.
 """
 
 from __future__ import annotations
@@ -39,15 +39,17 @@ class _Family:
     def lines(self) -> list[str]:
         found = [f"# HELP mailslot_{self.name} {self.help}", f"# TYPE mailslot_{self.name} {self.kind}"]
         for labels, value in self.samples:
-            said = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
+            label_text = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
             found.append(
-                f"mailslot_{self.name}{{{said}}} {_number(value)}" if said else f"mailslot_{self.name} {_number(value)}"
+                f"mailslot_{self.name}{{{label_text}}} {_number(value)}"
+                if label_text
+                else f"mailslot_{self.name} {_number(value)}"
             )
         return found
 
 
 async def metrics(device: Device) -> str:
-    """Return the state of a device.
+    """Return the metrics of a device.
 
     Raises:
         MailError: the spool cannot be read.
@@ -117,7 +119,7 @@ async def _records(device: Device) -> list[_Family]:
     history = History(device.home)
     for record, settings in (await _settings(device)).items():
         if settings.authentication == "oauth2" and settings.token_source is None:
-            line, state = await device.records.tokens.state(record, settings, device.now())
+            line, state = await device.records.tokens.status(record, settings, device.now())
             token.add(line == "Retrieved", record=record)
             if state is not None:
                 health.add(1, record=record, state=state.state, cause=state.cause or "")
@@ -131,7 +133,7 @@ async def _records(device: Device) -> list[_Family]:
 
 
 async def _settings(device: Device) -> dict[str, Settings]:
-    """Return all settings; none where the file cannot be used, so that the rest can be told."""
+    """Return all settings; none where the file cannot be used, so that the other metrics are still reported."""
     try:
         return dict(await run_sync(device.records.settings.load))
     except MailError:
@@ -140,10 +142,10 @@ async def _settings(device: Device) -> dict[str, Settings]:
 
 async def _is_unsaved(device: Device, record: str) -> bool:
     try:
-        source = (await device.accesses.profile(record)).source
+        source = (await device.connector.profile(record)).token_source
     except MailError:
         return False
-    return isinstance(source, GrantSource) and source.fault is not None
+    return isinstance(source, GrantSource) and source.save_error is not None
 
 
 def _escaped(text: str) -> str:

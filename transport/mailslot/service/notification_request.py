@@ -1,4 +1,4 @@
-"""What a job's mail server is asked to report of its delivery (RFC 3461)."""
+"""Delivery status notifications that a job requests from the mail server (RFC 3461)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def requested_notifications(job: Job) -> DeliveryStatus | None:
-    """Return what the server is asked to report of a job's delivery; None where its notes say nothing of it."""
+    """Return the notifications that a job's notes request; None where they request none."""
     notify = job.notes.get(NOTIFY)
     if notify is None:
         return None

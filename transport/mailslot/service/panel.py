@@ -1,4 +1,4 @@
-"""What answers on the network while the service runs: a plugin's, so that the library needs no web server."""
+"""The panel that the service serves: a plugin, so that the library needs no web server."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Panel(Protocol):
-    """What answers."""
+    """The panel of a device."""
 
     async def announce(self, listener: socket.socket, *, terminal: bool) -> list[str]:
-        """Return what whoever starts the service should know, a sentence each: where it is, and how to claim it.
+        """Return sentences for whoever starts the service: where the panel is, and how to claim it.
 
         Args:
             listener: the socket of `serve`.
@@ -30,7 +30,7 @@ class Panel(Protocol):
         ...
 
     async def serve(self, listener: socket.socket) -> None:
-        """Answer until cancelled.
+        """Serve until cancelled.
 
         Args:
             listener: a TCP socket that listens; it stays open for another call.
@@ -46,7 +46,7 @@ PANELS: Final[Group[Callable[[Device], Panel]]] = Group("mailslot.panels", noun=
 
 
 def find_panel() -> Callable[[Device], Panel]:
-    """Return what makes the panel of a device.
+    """Return the factory of a device's panel.
 
     Raises:
         InputError: none is installed, or it cannot be loaded, such as where its packages are missing.

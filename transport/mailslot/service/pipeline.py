@@ -1,7 +1,7 @@
-"""What a pipeline is: it handles the mail of one record, and works beside that while the service runs.
+"""Pipelines: each handles the mail of one record, or works beside that while the service runs.
 
-Pipelines are found under the entry points ``mailslot.pipelines``, each an object without state of its own. Whatever a
-pipeline has to remember goes into `Device.store`, and whatever it sends into `Device.spool`.
+Pipelines are found by entry point in the group ``mailslot.pipelines``, each an object without state. What a pipeline
+has to remember goes into `Device.store`, and what it sends into `Device.spool`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """The mail is to be handled later; through no fault of its own, so that it does not count as a try.
+    """The mail is to be handled later, for a reason outside of it, so that this does not count as a try.
 
     Attributes:
         seconds: not before so many have passed.
@@ -67,7 +67,7 @@ Handled = Done | SetAside | Later
 
 @dataclass(frozen=True, slots=True)
 class PanelPackage:
-    """Where a panel finds what a pipeline brings for it. The library itself reads nothing of it.
+    """Where the panel finds a pipeline's page and texts. The library itself reads nothing of it.
 
     Attributes:
         name: a package with the file ``words.toml``: what the pipeline and its settings are called in the panel's
@@ -85,7 +85,7 @@ class PanelPackage:
 
 @runtime_checkable
 class Pipeline(Protocol):
-    """What a plugin brings to handle mail, or to send some.
+    """A plugin that handles mail, or sends some.
 
     It may have two attributes besides: ``retry_policy``, a `RetryPolicy` for its jobs, and ``panel``, a `PanelPackage`.
     """
@@ -142,7 +142,7 @@ def _retry_policy(pipeline: Pipeline) -> RetryPolicy:
 
 
 def panel_package(pipeline: Pipeline) -> PanelPackage | None:
-    """Return what a pipeline brings for the panel; None where it brings nothing."""
+    """Return a pipeline's `PanelPackage`; None where it has none."""
     return getattr(pipeline, "panel", None)
 
 
@@ -163,9 +163,9 @@ def find_pipelines() -> list[Pipeline]:
 
 
 def pollers(pipelines: Iterable[Pipeline]) -> dict[str, Pipeline]:
-    """Return for each record that is polled the pipeline that handles its mail: of several, the last.
+    """Return for each polled record the pipeline that handles its mail: of several, the last.
 
-    So somebody else's takes the place of ours, which is why they install it.
+    So a third party's pipeline takes the place of ours, which is why they install it.
     """
     found: dict[str, Pipeline] = {}
     for pipeline in pipelines:

@@ -1,4 +1,4 @@
-"""What puts each plugin to use: the settings of records and sections, the tokens that are there, and the service."""
+"""Plugin usage: the records, sections and stored tokens that use each plugin."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ if TYPE_CHECKING:
 
     from mailslot.slots.keys import Key
     from mailslot.slots.records import Records
-    from mailslot.slots.toml_file import SettingsFile
+    from mailslot.slots.settings_file import SettingsFile
 
 Plugin = tuple[str, str]
 """The group and the name of an entry point."""
 
 
 class PluginUsage:
-    """What puts plugins to use.
+    """Which records and sections use which plugins.
 
     Attributes:
-        fault: why what the settings say is not known; empty where it is.
+        error: why the settings could not be read; empty where they could.
     """
 
     def __init__(self) -> None:
         self._by: dict[Plugin, list[str]] = {}
-        self.fault = ""
+        self.error = ""
 
-    def of(self, group: str, name: str) -> list[str]:
-        """Return what uses a plugin: records, sections, and ``serve``; in this order."""
+    def users(self, group: str, name: str) -> list[str]:
+        """Return what uses a plugin: records, sections, and ``serve``, in this order."""
         always = {PIPELINES: ["serve"], PANELS.name: ["serve --listen"]}
         return [*self._by.get((group, name), ()), *always.get(group, ())]
 
-    def add(self, plugin: Plugin, who: str) -> None:
-        """Note that something uses a plugin."""
+    def add(self, plugin: Plugin, user: str) -> None:
+        """Note a user of a plugin."""
         users = self._by.setdefault(plugin, [])
-        if who not in users:
-            users.append(who)
+        if user not in users:
+            users.append(user)
 
 
 async def find_plugin_usage(file: SettingsFile, records: Callable[[], Records]) -> PluginUsage:
-    """Return what the settings of a device put to use; where they cannot be read, `PluginUsage.fault` says why.
+    """Return what a device's settings use; where they cannot be read, `PluginUsage.error` says why.
 
     Args:
         file: the settings.
@@ -59,7 +59,7 @@ async def find_plugin_usage(file: SettingsFile, records: Callable[[], Records]) 
     try:
         settings = await run_sync(file.current)
     except MailError as error:
-        found.fault = str(error)
+        found.error = str(error)
         return found
     for record, values in settings.records.items():
         if values == Settings():
@@ -85,7 +85,7 @@ def _named(keys: Mapping[str, Key], values: Mapping[str, Any]) -> Iterator[Plugi
 
 
 async def _flow(records: Callable[[], Records], record: str, settings: Settings) -> str | None:
-    """Return the flow that the record's token is renewed by, else the one that would get it."""
+    """Return the flow that refreshes the record's token, else the one that would obtain it."""
     try:
         grant = await records().tokens.store(record).load()
         return flow_name(settings) if grant is None else grant.flow

@@ -1,4 +1,4 @@
-"""What is told of the plugins that are installed: from which package, whether they can be used, and what uses them."""
+"""The installed plugins: their packages, whether they can be used, and what uses them."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ _COMMANDS: Final = Group[Any]("mailslot.commands", noun="command", check=callabl
 
 
 def plugin_rows(
-    uses: PluginUsage, *, commands: Group[Any] = _COMMANDS, own: Collection[str] = ()
+    usage: PluginUsage, *, commands: Group[Any] = _COMMANDS, reserved: Collection[str] = ()
 ) -> list[dict[str, Any]]:
-    """Return what is to be told of each plugin, as JSON holds it. All are loaded: call it in a thread.
+    """Return a row for each plugin, as JSON values. All are loaded: call it in a thread.
 
     Args:
-        uses: what puts them to use.
+        usage: what puts them to use.
         commands: the commands of plugins.
-        own: the names of commands that no plugin takes.
+        reserved: the names of commands that no plugin takes.
     """
     every = (TOKEN_SOURCES, SUBMITTERS, MAILDROPS, PLUGINS, _PRINTERS, PANELS, commands)
     groups: Mapping[str, Group[Any]] = {group.name: group for group in every}
-    return [_row(entry, groups, own if entry.group == commands.name else (), uses) for entry in installed()]
+    return [_row(entry, groups, reserved if entry.group == commands.name else (), usage) for entry in installed()]
 
 
 def _row(
-    entry: EntryPoint, groups: Mapping[str, Group[Any]], taken: Collection[str], uses: PluginUsage
+    entry: EntryPoint, groups: Mapping[str, Group[Any]], reserved: Collection[str], usage: PluginUsage
 ) -> dict[str, Any]:
     package, group = origin(entry), groups.get(entry.group)
-    used_by = uses.of(entry.group, entry.name)
+    used_by = usage.users(entry.group, entry.name)
     state, fault = "active" if used_by else "available", None
     try:
         if group is None:
@@ -53,7 +53,7 @@ def _row(
             raise InputError(
                 f"Nothing looks for plugins in the group {plain_name(entry.group)}.{hint}", stage="resolve"
             )
-        if entry.name in taken:
+        if entry.name in reserved:
             raise InputError(f"mailslot has a command {entry.name} of its own.", stage="resolve")
         group.load(entry)
     except InputError as error:

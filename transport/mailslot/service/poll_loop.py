@@ -1,4 +1,4 @@
-"""Polls a record for as long as the service runs: at its interval, on a clock that nobody sets, and when mail comes."""
+"""The poll loop of a record: at its interval, on the monotonic clock, and when the maildrop reports mail."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _FIRST_PAUSE: Final = 60.0
 """Seconds after a failure that may pass by itself; twice as many after each further one, up to the interval."""
 
 _BUSY_PAUSE: Final = 15.0
-_LEAST_PAUSE: Final = 2.0
+_MIN_PAUSE: Final = 2.0
 """Seconds between two polls that the server calls for; what comes in between is fetched by the next one."""
 
 _FIRST_WATCH_PAUSE: Final = 5.0
 """Seconds after which a watch that broke off is resumed; twice as many after each further one, up to 15 minutes, and a
 minute at least where it does not pass by itself: a new token is no change of the settings."""
-_LONGEST_WATCH_PAUSE: Final = 900.0
+_MAX_WATCH_PAUSE: Final = 900.0
 
-_STEADY_WATCH: Final = 600.0
+_WATCH_STABLE_AFTER: Final = 600.0
 """Seconds after which a watch has worked well."""
 
-_LONGEST_WAIT: Final = 3600.0
+_MAX_WAIT: Final = 3600.0
 
 logger = logging.getLogger(__name__)
 
@@ -58,17 +58,17 @@ class PollLoop:
         self._polled: float | None = None
         self._due: float | None = None
         self._failures = 0
-        self._called = False
+        self._poll_requested = False
         self._sleep = anyio.CancelScope()
 
     async def run(self) -> None:
-        """Poll, and have handled what waits, until cancelled.
+        """Poll, and have waiting mail handled, until cancelled.
 
         Raises:
             MailError: the spool cannot be used.
         """
         while True:
-            await self._look_up_interval()
+            await self._update_interval()
             try:
                 if self._wait_for_poll() == 0:
                     await self._poll()
@@ -84,7 +84,7 @@ class PollLoop:
                 await self._device.pause(await self._wait())
 
     async def watch(self) -> None:
-        """Have the maildrop tell of new mail, where it can and may, and poll then, until cancelled."""
+        """Watch the maildrop for new mail, where it supports that, and poll then, until cancelled."""
         pause = _FIRST_WATCH_PAUSE
         while True:
             began = self._device.monotonic()
@@ -92,20 +92,20 @@ class PollLoop:
                 await self._watch_once()
             except InputError:
                 # Polls say what is not set; a token that is missing is no setting.
-                await self._device.pause(_LONGEST_WATCH_PAUSE)
+                await self._device.pause(_MAX_WATCH_PAUSE)
             except MailError as error:
                 logger.warning(
                     "New mail is not told of: %s", error, extra={"record": self._record, "cause": error.cause}
                 )
-                if self._device.monotonic() - began >= _STEADY_WATCH:
+                if self._device.monotonic() - began >= _WATCH_STABLE_AFTER:
                     pause = _FIRST_WATCH_PAUSE
                 await self._device.pause(pause if error.retryable else max(pause, _FIRST_PAUSE))
-                pause = min(2 * pause, _LONGEST_WATCH_PAUSE)
+                pause = min(2 * pause, _MAX_WATCH_PAUSE)
 
     async def _watch_once(self) -> None:
-        """Watch until the settings are others; one that does not tell of mail is left alone until then."""
-        access = await self._device.accesses.profile(self._record)
-        maildrop, options = await maildrop_of(access.settings)
+        """Watch until the settings change; a maildrop that does not push is left alone until then."""
+        profile = await self._device.connector.profile(self._record)
+        maildrop, options = await maildrop_of(profile.settings)
         failure: Exception | None = None
         async with anyio.create_task_group() as group:
 
@@ -115,25 +115,25 @@ class PollLoop:
 
             group.start_soon(end_with_the_settings)
             try:
-                if access.auth is not None and isinstance(maildrop, PushingMaildrop):
+                if profile.auth is not None and isinstance(maildrop, PushingMaildrop):
                     with Contained():
-                        await maildrop.watch(access, options, self._call)
+                        await maildrop.watch(profile, options, self._request_poll)
             except Exception as error:  # noqa: BLE001 - raised below, so that no group is made of it
                 failure = error
                 group.cancel_scope.cancel()
         if failure is not None:
             raise failure
 
-    def _call(self) -> None:
+    def _request_poll(self) -> None:
         """Have a poll begin soon."""
-        self._called = True
+        self._poll_requested = True
         self._sleep.cancel()
 
-    async def _look_up_interval(self) -> None:
-        """See how often to poll; what is not set up is not polled, until its settings change."""
+    async def _update_interval(self) -> None:
+        """Read how often to poll; a record that is not set up is not polled until its settings change."""
         try:
-            access = await self._device.accesses.profile(self._record)
-            interval = access.settings.check_interval * _MINUTE
+            profile = await self._device.connector.profile(self._record)
+            interval = profile.settings.check_interval * _MINUTE
         except InputError:
             interval = 0.0
         except MailError as error:
@@ -152,11 +152,11 @@ class PollLoop:
 
     async def _poll(self) -> None:
         began = self._device.monotonic()
-        called, self._called = self._called, False
+        requested, self._poll_requested = self._poll_requested, False
         try:
             report = await poll_once(self._device, self._record, self._pipeline)
         except SpoolError:
-            self._called = self._called or called
+            self._poll_requested = self._poll_requested or requested
             raise
         self._polled = began
         self._failures = 0 if report.ok else self._failures + 1
@@ -177,13 +177,13 @@ class PollLoop:
                 await handle_waiting(self._device, self._record, self._pipeline)
 
     async def _wait(self) -> float:
-        """Return how long nothing is to be done."""
+        """Return the seconds until something is due."""
         due = await next_due(self._device, self._record)
-        return min(each for each in (due, self._wait_for_poll(), _LONGEST_WAIT) if each is not None)
+        return min(each for each in (due, self._wait_for_poll(), _MAX_WAIT) if each is not None)
 
     def _wait_for_poll(self) -> float | None:
-        """Return in how many seconds to poll; None where nothing is due."""
-        moments = [] if self._due is None else [self._due]
-        if self._called:
-            moments.append(0.0 if self._polled is None else self._polled + _LEAST_PAUSE)
-        return max(min(moments) - self._device.monotonic(), 0.0) if moments else None
+        """Return the seconds until the next poll; None where none is due."""
+        due_times = [] if self._due is None else [self._due]
+        if self._poll_requested:
+            due_times.append(0.0 if self._polled is None else self._polled + _MIN_PAUSE)
+        return max(min(due_times) - self._device.monotonic(), 0.0) if due_times else None

@@ -1,4 +1,4 @@
-"""What to do with each mail that a server lists, by what the ledger knows of it. No I/O."""
+"""The plan of a poll: what to do with each listed mail, by what the ledger knows of it. No I/O."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mailslot.pop3.listing import Entry
     from mailslot.spool.incoming import Known
 
-TRIES: Final = 3
+MAX_TRIES: Final = 3
 """How often fetching, or handling, a mail is tried before it is set aside."""
 
 _BATCH_MAILS: Final = 20
@@ -42,13 +42,13 @@ class PollPlan:
     reused: list[str] = field(default_factory=list[str])
     renumbered: bool = False
 
-    def leave(self, is_left: Callable[[Entry], bool]) -> None:
-        """Take out what is not to be fetched after all."""
+    def exclude(self, is_left: Callable[[Entry], bool]) -> None:
+        """Exclude mails from being fetched."""
         groups = [[entry for entry in group if not is_left(entry)] for group in self.wanted]
         self.wanted = [group for group in groups if group]
 
     def next_batch(self, *, long: bool) -> list[Entry]:
-        """Take out what one session fetches before its deletions are committed by QUIT.
+        """Take out the mails that one session fetches before QUIT commits its deletions.
 
         Args:
             long: whether another session cannot follow soon.
@@ -65,7 +65,12 @@ class PollPlan:
 
 
 def plan_poll(
-    entries: Sequence[Entry], known: Mapping[str, Known], *, deletes: bool, most: int, again: bool = False
+    entries: Sequence[Entry],
+    known: Mapping[str, Known],
+    *,
+    deletes: bool,
+    max_octets: int,
+    retry_set_aside: bool = False,
 ) -> PollPlan:
     """Return what to do with a listing.
 
@@ -78,8 +83,8 @@ def plan_poll(
         entries: what the server lists.
         known: what the ledger knows, by unique-id.
         deletes: whether mail that is safe here is deleted there.
-        most: octets of the largest mail to be fetched.
-        again: whether what was set aside is tried again.
+        max_octets: octets of the largest mail to be fetched.
+        retry_set_aside: whether what was set aside is tried again.
     """
     plan = PollPlan(renumbered=_renumbered(entries, known))
     counts = Counter(entry.uid for entry in entries if entry.uid)
@@ -96,15 +101,15 @@ def plan_poll(
             plan.passed_over.append(entry)
         elif state in {"fetched", "done"} and not repeated:
             plan.safe += [entry] if deletes else []
-        elif (state in {"fetched", "done"} and not deletes) or (state == "set_aside" and not again):
+        elif (state in {"fetched", "done"} and not deletes) or (state == "set_aside" and not retry_set_aside):
             continue
-        elif entry.size > most or (state is None and tries >= TRIES and not again):
+        elif entry.size > max_octets or (state is None and tries >= MAX_TRIES and not retry_set_aside):
             plan.refused.append(entry)
         elif repeated and entry.uid in groups:
             groups[entry.uid].append(replace(entry, uid=""))
         else:
             group = [replace(entry, uid="") if repeated and state is not None else entry]
-            wanted.append((0 if again else tries, entry.number, group))
+            wanted.append((0 if retry_set_aside else tries, entry.number, group))
             if repeated:
                 groups[entry.uid] = group
     # What failed before goes last, so that it cannot keep the others from being fetched.

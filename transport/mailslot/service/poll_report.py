@@ -1,4 +1,4 @@
-"""What a poll has come to."""
+"""The report of a poll."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Handling:
+class HandlingResult:
     """What a pipeline made of a mail.
 
     Attributes:
@@ -55,7 +55,7 @@ class Handling:
 
 @dataclass(slots=True)
 class PollReport:
-    """A poll of one record.
+    """The report of a poll of one record.
 
     Attributes:
         record: the record.
@@ -86,7 +86,7 @@ class PollReport:
     passed_over: int = 0
     refused: int = 0
     left: int = 0
-    handled: list[Handling] = field(default_factory=list["Handling"])
+    handled: list[HandlingResult] = field(default_factory=list["HandlingResult"])
     cause: str | None = None
     sentence: str = ""
     diagnosis: Diagnosis | None = None
@@ -100,7 +100,7 @@ class PollReport:
         return self.cause is None
 
     def summary(self) -> dict[str, Any]:
-        """Return what is remembered of it, as JSON holds it; times are in seconds since 1970."""
+        """Return what is stored of it, as JSON values; times are in seconds since 1970."""
         return {
             "at": self.at,
             "ok": self.ok,

@@ -1,9 +1,9 @@
-"""A poll: mail is fetched into the spool, safely, before the server may forget it, and then handled from there.
+"""A poll: mail is fetched into the spool before the server may delete it, and then handled from there.
 
-The order is what makes it safe. A mail's octets and its row in the ledger are on the disk before it is marked to be
-deleted, and a session in which a mail was retrieved that is not on the disk is not left normally, over POP3 without
-QUIT: some servers, such as Gmail's, take a mail out of the maildrop once it was retrieved and QUIT was said. Killed at
-any moment, each mail is on the server or in the spool, and the ledger knows which have been handled.
+The order makes it safe. A mail's octets and its row in the ledger are on the disk before it is marked for deletion. A
+session in which a mail was retrieved that is not on the disk is not left normally, over POP3 without QUIT: some
+servers, such as Gmail's, remove a mail from the maildrop after RETR and QUIT. Killed at any moment, each mail is on the
+server or in the spool, and the ledger knows which have been handled.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.errors import DeletionsRefusedError, MailError, RefusedError
 from mailslot.service.diagnosis_context import context_of
 from mailslot.service.handling import handle_waiting
-from mailslot.service.header_summary import MOST_OCTETS, summarize_header
-from mailslot.service.log import described
-from mailslot.service.poll_plan import TRIES, plan_poll
+from mailslot.service.header_summary import MAX_OCTETS, summarize_header
+from mailslot.service.log import describe_error
+from mailslot.service.poll_plan import MAX_TRIES, plan_poll
 from mailslot.service.poll_report import PollReport
 from mailslot.slots.connection_profile import NotConfiguredError
 from mailslot.slots.maildrop import maildrop_of, open_maildrop
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from mailslot.slots.connection_profile import ConnectionProfile
     from mailslot.slots.maildrop import MaildropSession
 
-MOST_MAIL_OCTETS: Final = 100_000_000
+MAX_MAIL_OCTETS: Final = 100_000_000
 """Octets of the largest mail that is fetched."""
 
-_MOST_BROKEN_OFF: Final = 10
+_MAX_OVERSIZED: Final = 10
 """Sessions of a poll that end because a mail is larger than any that is fetched."""
 
 STORE: Final = "polling"
@@ -50,22 +50,22 @@ STORE: Final = "polling"
 _MARGIN: Final = 5.0
 """Seconds that are added to what a server wants to have between two sign-ins, since its clock is not ours."""
 
-_UNTOLD_DELAY: Final = 60.0
+_DEFAULT_LOGIN_DELAY: Final = 60.0
 """Seconds after which a server is asked again that refused with LOGIN-DELAY and never said how long it is."""
 
 logger = logging.getLogger(__name__)
 
 
 async def poll_once(
-    device: Device, record: str, pipeline: Pipeline, *, again: bool = False, wait: float = 0.0
+    device: Device, record: str, pipeline: Pipeline, *, retry_set_aside: bool = False, wait: float = 0.0
 ) -> PollReport:
-    """Fetch what is new in a record's maildrop, and have it handled.
+    """Fetch the new mail in a record's maildrop, and have it handled.
 
     Args:
         device: the device.
         record: a POP record.
         pipeline: what handles its mail.
-        again: whether mail that was set aside, or that could not be fetched, is tried again.
+        retry_set_aside: whether mail that was set aside, or that could not be fetched, is tried again.
         wait: how long to wait for another process that polls the same record, in seconds.
 
     Returns:
@@ -75,72 +75,72 @@ async def poll_once(
         SpoolError: `spool_busy`, another process polls this record; or the spool cannot be used at all.
     """
     async with device.spool.ledger.polling(record, timeout=wait):
-        poll = _Poll(device, record, pipeline, again=again)
+        poll = _Poll(device, record, pipeline, retry_set_aside=retry_set_aside)
         await poll.run()
-        if poll.asked:
+        if poll.contacted:
             await device.store(STORE).put(record, poll.report.summary())
     return poll.report
 
 
 class _Poll:
-    """One poll on its way."""
+    """One poll in progress."""
 
-    def __init__(self, device: Device, record: str, pipeline: Pipeline, *, again: bool) -> None:
+    def __init__(self, device: Device, record: str, pipeline: Pipeline, *, retry_set_aside: bool) -> None:
         self.report = PollReport(record, device.now())
         self._device = device
         self._record = record
         self._pipeline = pipeline
-        self._again = again
+        self._retrying_set_aside = retry_set_aside
         self._ledger = device.spool.ledger
-        self._access: ConnectionProfile | None = None
+        self._profile: ConnectionProfile | None = None
         self._given_up: set[str | Entry] = set()
         """What could not be fetched in this poll, by unique-id, or by its place in the listing where it has none."""
-        self._broken_off = 0
-        self.asked = False
+        self._oversized = 0
+        self.contacted = False
         """Whether the server was asked, or could not be for want of settings."""
 
     async def run(self) -> None:
-        """Do it; what goes wrong is in the report."""
+        """Run the poll; failures are in the report."""
         try:
             with Contained():
                 await self._poll()
         except Exception as error:  # noqa: BLE001 - a maildrop may be a plugin's, and what is safe is handled all the same
-            await self._fail(error if isinstance(error, MailError) else _fault(error))
+            await self._fail(error if isinstance(error, MailError) else _unknown_error(error))
             await self._handle()
 
     async def _poll(self) -> None:
-        if self._again:
-            await self._take_up()
-        await self._keep_distance()
-        self.asked = True
-        self._access = await self._device.accesses.profile(self._record)
-        if self._access.auth is None:
+        if self._retrying_set_aside:
+            await self._retry_set_aside()
+        await self._check_login_delay()
+        self.contacted = True
+        self._profile = await self._device.connector.profile(self._record)
+        if self._profile.auth is None:
             raise NotConfiguredError(
                 "authentication",
                 "How to sign in is not set: set authentication to oauth2 or password.",
                 stage="sign_in",
             )
-        await self._note_mailbox(self._access)
+        await self._check_mailbox(self._profile)
         more = True
         while more:
             try:
-                more = await self._session(self._access)
-            except _LongerThanListedError:
+                more = await self._session(self._profile)
+            except _OversizedMailError:
                 # A server that gives the same mail another unique-id each time must not keep a poll going.
-                self._broken_off += 1
-                more = self._broken_off < _MOST_BROKEN_OFF
+                self._oversized += 1
+                more = self._oversized < _MAX_OVERSIZED
             await self._handle()
 
     async def _handle(self) -> None:
         self.report.handled += await handle_waiting(self._device, self._record, self._pipeline)
 
-    async def _take_up(self) -> None:
+    async def _retry_set_aside(self) -> None:
         for mail in await self._ledger.mails(self._record, states={"set_aside"}, most=1000):
             if mail.path is not None:
                 await self._ledger.retry(mail.id)
 
-    async def _keep_distance(self) -> None:
-        """See that the server does not mind being asked; other processes may have asked it, too.
+    async def _check_login_delay(self) -> None:
+        """Check that the server's login delay has passed; other processes may have polled as well.
 
         Raises:
             RefusedError: `login_delay`, too little time has passed.
@@ -157,12 +157,12 @@ class _Poll:
                 retryable=True,
             )
 
-    async def _note_mailbox(self, access: ConnectionProfile) -> None:
+    async def _check_mailbox(self, profile: ConnectionProfile) -> None:
         """Begin anew where the record's mailbox is another one than before: its unique-ids mean other mails."""
-        maildrop, options = await maildrop_of(access.settings)
-        mailbox = f"{access.settings.account or ''} at {access.endpoint.host}"
-        if access.settings.maildrop != "pop3":
-            mailbox = f"{mailbox}, {access.settings.maildrop} {maildrop.place(options)}".rstrip()
+        maildrop, options = await maildrop_of(profile.settings)
+        mailbox = f"{profile.settings.account or ''} at {profile.endpoint.host}"
+        if profile.settings.maildrop != "pop3":
+            mailbox = f"{mailbox}, {profile.settings.maildrop} {maildrop.mailbox_id(options)}".rstrip()
         known = await self._device.store(STORE).get(f"{self._record} mailbox")
         if known == mailbox:
             return
@@ -170,21 +170,23 @@ class _Poll:
             await self._ledger.leave(self._record)
         await self._device.store(STORE).put(f"{self._record} mailbox", mailbox)
 
-    async def _session(self, access: ConnectionProfile) -> bool:
+    async def _session(self, profile: ConnectionProfile) -> bool:
         """Fetch one batch; return whether there is more for another session."""
-        deletes = access.settings.after_fetch == "delete"
+        deletes = profile.settings.after_fetch == "delete"
         deleted = 0
-        async with open_maildrop(access) as maildrop:
+        async with open_maildrop(profile) as maildrop:
             entries = await maildrop.listing()
             delay = maildrop.login_delay
             self.report.listed = len(entries)
             self.report.pause = delay + _MARGIN if delay else 0.0
             self._check_unique_ids(entries, deletes=deletes)
             if not await self._ledger.begun(self._record):
-                await self._begin(access, entries)
+                await self._note_first_poll(profile, entries)
             known = await self._ledger.known(self._record)
-            plan = plan_poll(entries, known, deletes=deletes, most=MOST_MAIL_OCTETS, again=self._again)
-            plan.leave(lambda entry: _place(entry) in self._given_up)
+            plan = plan_poll(
+                entries, known, deletes=deletes, max_octets=MAX_MAIL_OCTETS, retry_set_aside=self._retrying_set_aside
+            )
+            plan.exclude(lambda entry: _entry_key(entry) in self._given_up)
             self.report.passed_over = len(plan.passed_over)
             if plan.reused:
                 await self._ledger.disown(self._record, plan.reused)
@@ -200,7 +202,7 @@ class _Poll:
             self.report.left = sum(map(len, plan.wanted))
         # Only a session that was left normally deletes, such as by a QUIT that was answered (RFC 1939 section 6).
         self.report.deleted += deleted
-        self._again = False
+        self._retrying_set_aside = False
         return self.report.left > 0 and not delay
 
     def _check_unique_ids(self, entries: Sequence[Entry], *, deletes: bool) -> None:
@@ -212,10 +214,10 @@ class _Poll:
                 stage="transaction",
             )
 
-    async def _begin(self, access: ConnectionProfile, entries: Sequence[Entry]) -> None:
-        """Note the first poll, which fetches everything or only notes what is there."""
+    async def _note_first_poll(self, profile: ConnectionProfile, entries: Sequence[Entry]) -> None:
+        """Record the first poll, which fetches everything or only records what is there."""
         lost = await self._ledger.lost()
-        if access.settings.first_poll == "all" and not lost:
+        if profile.settings.first_poll == "all" and not lost:
             await self._ledger.begin(self._record)
             return
         if not all(entry.uid for entry in entries):
@@ -240,23 +242,23 @@ class _Poll:
         self._note("The server seems to have given all mails new unique-ids; old mails are told by their dates.")
         old: set[Entry] = set()
         for entry in [entry for group in plan.wanted for entry in group]:
-            came_at = (await self._glance(maildrop, entry)).came_at
+            came_at = (await self._summarize_header(maildrop, entry)).received_at
             if came_at is not None and came_at < begun:
                 old.add(entry)
         await self._ledger.begin(self._record, [entry.uid for entry in old])
         self.report.passed_over += len(old)
-        plan.leave(lambda entry: entry in old)
+        plan.exclude(lambda entry: entry in old)
 
     async def _refuse(self, maildrop: MaildropSession, entry: Entry) -> None:
-        """Note that a mail is not fetched, and say so; a look at its header tells people which one."""
-        if entry.size > MOST_MAIL_OCTETS:
-            why = f"It has {megabytes(entry.size)}, and no more than {megabytes(MOST_MAIL_OCTETS)} are fetched"
-            why = f"{why} ({await self._glance(maildrop, entry)})"
+        """Record that a mail is not fetched, with a summary of its header for people."""
+        if entry.size > MAX_MAIL_OCTETS:
+            why = f"It has {megabytes(entry.size)}, and no more than {megabytes(MAX_MAIL_OCTETS)} are fetched"
+            why = f"{why} ({await self._summarize_header(maildrop, entry)})"
         else:
-            why = f"It could not be fetched in {TRIES} tries"
-        await self._set_aside_there(entry, why)
+            why = f"It could not be fetched in {MAX_TRIES} tries"
+        await self._leave_on_server(entry, why)
 
-    async def _set_aside_there(self, entry: Entry, why: str) -> None:
+    async def _leave_on_server(self, entry: Entry, why: str) -> None:
         sentence = f"{why}; it stays on the server."
         # Without a unique-id it would be noted anew at each poll.
         if entry.uid:
@@ -264,43 +266,43 @@ class _Poll:
         self.report.refused += 1
         self._note(f"A mail is not fetched: {sentence}")
 
-    async def _glance(self, maildrop: MaildropSession, entry: Entry) -> HeaderSummary:
+    async def _summarize_header(self, maildrop: MaildropSession, entry: Entry) -> HeaderSummary:
         header = bytearray()
         try:
             async for piece in maildrop.top(entry):
-                if len(header) < MOST_OCTETS:
+                if len(header) < MAX_OCTETS:
                     header += piece
         except RefusedError as error:
             logger.info("The server shows no header: %s", error, extra=self._extra)
         return summarize_header(bytes(header))
 
     async def _fetch(self, maildrop: MaildropSession, entry: Entry) -> bool:
-        """Fetch a mail; return whether it is safe. What goes wrong after its first octet ends the session."""
+        """Fetch a mail; return whether it is stored. A failure after its first octet ends the session."""
         octets = 0
         try:
             async with self._ledger.receive(self._record, entry.uid, entry.size) as file:
                 await self._ledger.fetching(self._record, entry.uid)
                 async for piece in maildrop.retrieve(entry):
                     octets += len(piece)
-                    if octets > MOST_MAIL_OCTETS:
-                        raise _LongerThanListedError
+                    if octets > MAX_MAIL_OCTETS:
+                        raise _OversizedMailError
                     await file.write(piece)
         except RefusedError as error:
             self._note(f"The server does not give mail {entry.number}: {error}")
-            self._given_up.add(_place(entry))
+            self._given_up.add(_entry_key(entry))
             return False
-        except _LongerThanListedError:
-            self._given_up.add(_place(entry))
-            await self._set_aside_there(entry, f"It has more than {megabytes(MOST_MAIL_OCTETS)}")
+        except _OversizedMailError:
+            self._given_up.add(_entry_key(entry))
+            await self._leave_on_server(entry, f"It has more than {megabytes(MAX_MAIL_OCTETS)}")
             raise
-        if file.mail is not None and file.mail.state == "set_aside" and self._again:
+        if file.mail is not None and file.mail.state == "set_aside" and self._retrying_set_aside:
             await self._ledger.retry(file.mail.id)
         self.report.fetched += not file.duplicate
         self.report.copies += file.duplicate
         return True
 
     async def _delete(self, maildrop: MaildropSession, entries: Sequence[Entry]) -> int:
-        """Have mails deleted at the end of the session; return how many the server has marked."""
+        """Mark mails for deletion at the end of the session; return how many the server has marked."""
         if not entries:
             return 0
         marked = list(entries)
@@ -317,11 +319,11 @@ class _Poll:
         report.cause, report.retryable, report.sentence = error.cause, error.retryable, str(error)
         if isinstance(error, NotConfiguredError):
             report.diagnosis = Diagnosis(error.cause, {"missing": error.missing, "reason": str(error)})
-        elif self._access is not None and not isinstance(error, SpoolError):
-            report.diagnosis = diagnose(error, await context_of(self._device, self._access))
+        elif self._profile is not None and not isinstance(error, SpoolError):
+            report.diagnosis = diagnose(error, await context_of(self._device, self._profile))
             report.cause, report.sentence = report.diagnosis.cause, explain(report.diagnosis).message
-        if error.cause == "login_delay" and self.asked:
-            report.pause = max(report.pause, _UNTOLD_DELAY)
+        if error.cause == "login_delay" and self.contacted:
+            report.pause = max(report.pause, _DEFAULT_LOGIN_DELAY)
         logger.warning("Poll failed: %s", report.sentence, extra={**self._extra, "cause": report.cause})
 
     def _note(self, sentence: str) -> None:
@@ -333,14 +335,14 @@ class _Poll:
         return {"record": self._record, "pipeline": self._pipeline.name}
 
 
-def _place(entry: Entry) -> str | Entry:
+def _entry_key(entry: Entry) -> str | Entry:
     return entry.uid or entry
 
 
-def _fault(error: Exception) -> MailError:
-    sentence = f"a fault of mailslot, or of a plugin: {described(error)}"
+def _unknown_error(error: Exception) -> MailError:
+    sentence = f"a fault of mailslot, or of a plugin: {describe_error(error)}"
     return MailError(sentence, stage="transaction", cause="unknown", retryable=True)
 
 
-class _LongerThanListedError(Exception):
-    """A mail turned out to be larger than any that is fetched; the session must end without QUIT."""
+class _OversizedMailError(Exception):
+    """A mail turned out to be larger than the limit; the session must end without QUIT."""

@@ -1,4 +1,4 @@
-"""The mail that was fetched, as people know it: from whom, what it is called, and what became of it."""
+"""The fetched mail as people know it: sender, subject, and what became of it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
-    """A mail that was fetched.
+class ReceivedMail:
+    """A fetched mail.
 
     Attributes:
         mail: what the ledger knows of it.
@@ -33,10 +33,10 @@ class Received:
     pages: int | None
 
 
-async def received(
+async def received_mails(
     spool: Spool, record: str | None = None, *, states: Collection[MailState] | None = None, most: int = 100
-) -> list[Received]:
-    """Return mails that were fetched, the newest first.
+) -> list[ReceivedMail]:
+    """Return fetched mails, the newest first.
 
     Args:
         spool: the spool.
@@ -47,19 +47,19 @@ async def received(
     Raises:
         SpoolError: it cannot be read.
     """
-    return [await described(spool, mail) for mail in await spool.ledger.mails(record, states=states, most=most)]
+    return [await describe_mail(spool, mail) for mail in await spool.ledger.mails(record, states=states, most=most)]
 
 
-async def described(spool: Spool, mail: Incoming) -> Received:
-    """Return a mail with what people know it by.
+async def describe_mail(spool: Spool, mail: Incoming) -> ReceivedMail:
+    """Return a mail with its sender and subject.
 
     Raises:
         SpoolError: the spool cannot be read.
     """
-    noted: dict[str, Any] = await spool.store(mail.record.partition("-")[0]).get(f"mail:{mail.id}", {})
+    notes: dict[str, Any] = await spool.store(mail.record.partition("-")[0]).get(f"mail:{mail.id}", {})
     if mail.path is None:
-        sender, subject = str(noted.get("from", "")), str(noted.get("subject", ""))
+        sender, subject = str(notes.get("from", "")), str(notes.get("subject", ""))
     else:
-        glance = await run_sync(summarize_header_of, mail.path)
-        sender, subject = glance.sender, glance.subject
-    return Received(mail, sender, subject, noted.get("pages"))
+        summary = await run_sync(summarize_header_of, mail.path)
+        sender, subject = summary.sender, summary.subject
+    return ReceivedMail(mail, sender, subject, notes.get("pages"))

@@ -1,4 +1,4 @@
-"""A record's line to its mail server: its jobs one after the other, over a session for as long as there is work."""
+"""The deliverer of a record: its jobs one after the other, in one session for as long as there is work."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from mailslot.net.endpoint import Security
 from mailslot.service.circuit_breaker import CircuitBreaker, SettingsWatch
 from mailslot.service.delivery import Delivery, SessionUsage
 from mailslot.service.diagnosis_context import context_of
-from mailslot.service.disposition import DeliveryFailure, judge
-from mailslot.service.log import Repeated, described
+from mailslot.service.disposition import DeliveryFailure, classify_failure
+from mailslot.service.log import RepeatFilter, describe_error
 from mailslot.service.server_limits import remember_size
 from mailslot.slots.connector import open_smtp
 from mailslot.spool.errors import SpoolError
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from mailslot.slots.connection_profile import ConnectionProfile
     from mailslot.spool.job import Job
 
-IDLE: Final = 5.0
+IDLE_TIMEOUT: Final = 5.0
 """Seconds for which a session is kept though nothing is to be sent."""
 
-_SHORT: Final = 60.0
+_SHORT_WAIT: Final = 60.0
 _PAUSE_AFTER_FAULT: Final = 10.0
-_LONGEST_FAREWELL: Final = 3.0
+_RETURN_TIMEOUT: Final = 3.0
 """Seconds that a line may take to put its job in order when it is cancelled."""
 
 _OUR_FAULT: Final = "It could not be sent because of a fault of mailslot, or of a plugin; the log says more."
@@ -49,12 +49,12 @@ _OUR_FAULT: Final = "It could not be sent because of a fault of mailslot, or of 
 logger = logging.getLogger(__name__)
 
 
-def _tell_nobody(sent: int, size: int) -> None:
-    """Ignore how far a message is."""
+def _ignore_progress(sent: int, size: int) -> None:
+    """Ignore the progress of a message."""
 
 
 class RecordDeliverer:
-    """Delivers the jobs of one record; whoever uses it holds the delivery lock.
+    """Delivers the jobs of one record; the caller holds the delivery lock.
 
     Args:
         device: the device.
@@ -66,7 +66,7 @@ class RecordDeliverer:
 
     Attributes:
         via: the record.
-        gate: whether it is open.
+        breaker: the circuit breaker of the record.
         due_at: when the next job is due, as far as is known; None for never.
         job: the job that is on its way.
     """
@@ -82,7 +82,7 @@ class RecordDeliverer:
         random: Callable[[], float] = random.random,
     ) -> None:
         self.via = via
-        self.gate = CircuitBreaker(device.monotonic, random)
+        self.breaker = CircuitBreaker(device.monotonic, random)
         self.due_at: float | None = 0.0
         self.job: Job | None = None
         self._device = device
@@ -90,53 +90,53 @@ class RecordDeliverer:
         self._accounts = accounts
         self._account: SendingAccount | None = None
         self._final_timeout = final_timeout
-        self._watch = SettingsWatch(device.records, via)
-        self._newest = 0
-        self._repeated = Repeated(device.monotonic)
-        self._access: ConnectionProfile | None = None
-        self._nudge = anyio.Event()
+        self._settings_watch = SettingsWatch(device.records, via)
+        self._newest_job_id = 0
+        self._repeat_filter = RepeatFilter(device.monotonic)
+        self._profile: ConnectionProfile | None = None
+        self._wakeup = anyio.Event()
         self._stopping = False
-        self._delivery = Delivery(device.spool, device.now, random, self._words, self._persist, policies)
+        self._delivery = Delivery(device.spool, device.now, random, self._explain, self._persist, policies)
 
     def wake(self) -> None:
-        """Have it look whether there is something to do."""
-        self._nudge.set()
+        """Have it check whether a job is due."""
+        self._wakeup.set()
 
     def stop(self) -> None:
-        """Have `work` return once the transaction that goes on has ended."""
+        """Have `work` return once the current transaction has ended."""
         self._stopping = True
         self.wake()
 
     async def work(self) -> None:
-        """Deliver whatever is due, until `stop`."""
+        """Deliver due jobs until `stop`."""
         while not self._stopping:
             try:
                 with Contained():
                     await self._step()
             except Exception as error:  # noqa: BLE001 - the jobs of today and tomorrow are worth more than this one's
                 known = isinstance(error, MailError)
-                if self._repeated.is_news(described(error)):
+                if self._repeat_filter.is_new(describe_error(error)):
                     logger.log(
                         logging.WARNING if known else logging.ERROR,
                         "Delivery has failed, and goes on in a moment: %s",
-                        described(error),
+                        describe_error(error),
                         extra={"record": self.via},
                     )
                 await self._device.sleep(_PAUSE_AFTER_FAULT)
 
     async def _step(self) -> None:
-        job = await self._next()
+        job = await self._next_job()
         if job is None:
-            await self._nudged()
+            await self._wait_for_wakeup()
         else:
-            await self._run(job, self._following)
+            await self._run_session(job, self._next_job_for_session)
 
     async def drain(self) -> None:
         """Deliver what is due now, and return."""
-        while not self._stopping and (job := await self._next()) is not None:
-            await self._run(job, self._next)
+        while not self._stopping and (job := await self._next_job()) is not None:
+            await self._run_session(job, self._next_job)
 
-    async def deliver(self, job_id: int, progress: Callable[[int, int], None] = _tell_nobody) -> None:
+    async def deliver(self, job_id: int, progress: Callable[[int, int], None] = _ignore_progress) -> None:
         """Try one job, due or not.
 
         Args:
@@ -148,177 +148,177 @@ class RecordDeliverer:
             return None
 
         while (job := await self._spool.claim(self.via, self._device.now(), job_id=job_id)) is not None:
-            await self._run(job, nothing, progress)
+            await self._run_session(job, nothing, progress)
             if (await self._spool.job(job_id)).state != "queued":
                 return
-            wait = self._account.allowance.wait(self._device.now()) if self._account else 0.0
-            if wait > _SHORT:
+            wait = self._account.quota.wait(self._device.now()) if self._account else 0.0
+            if wait > _SHORT_WAIT:
                 return
             await self._device.sleep(wait)
 
     # What is next.
 
-    async def _next(self) -> Job | None:
+    async def _next_job(self) -> Job | None:
         """Return a job that can be tried now, `sending`; None where there is none."""
         now = self._device.now()
-        if self.gate.trouble is not None and await self._watch.changed():
+        if self.breaker.failure is not None and await self._settings_watch.changed():
             logger.info("The settings or the token are others now", extra={"record": self.via})
-            await self._open()
+            await self._reset_breaker()
         if self.due_at is None or self.due_at > now:
-            if not (self.gate.may_try and self.gate.needs_operator):
+            if not (self.breaker.may_try and self.breaker.needs_operator):
                 return None
             # It is time to see whether an administrator, or a source of tokens, has acted.
             await self._spool.release(self.via)
-        if self.gate.needs_operator and not self.gate.may_try:
-            return await self._sent_again()
-        if not self.gate.may_try or await self._must_wait(now):
+        if self.breaker.needs_operator and not self.breaker.may_try:
+            return await self._next_retried_job()
+        if not self.breaker.may_try or await self._is_over_quota(now):
             return None
         job = await self._spool.claim(self.via, now)
         if job is None:
             self.due_at = None
         return job
 
-    async def _following(self) -> Job | None:
-        """Return the next job for the session that is open, or None after a while without one."""
-        end = self._device.monotonic() + IDLE
-        while not self._stopping and self.gate.trouble is None:
-            if (job := await self._next()) is not None:
+    async def _next_job_for_session(self) -> Job | None:
+        """Return the next job for the open session, or None after a while without one."""
+        end = self._device.monotonic() + IDLE_TIMEOUT
+        while not self._stopping and self.breaker.failure is None:
+            if (job := await self._next_job()) is not None:
                 return job
             if self._device.monotonic() >= end:
                 return None
-            await self._nudged()
+            await self._wait_for_wakeup()
         return None
 
-    async def _nudged(self) -> None:
+    async def _wait_for_wakeup(self) -> None:
         if not self._stopping:
-            await self._nudge.wait()
-        self._nudge = anyio.Event()
+            await self._wakeup.wait()
+        self._wakeup = anyio.Event()
 
-    async def _must_wait(self, now: float) -> bool:
-        """Tell whether the account has sent what it may for now."""
+    async def _is_over_quota(self, now: float) -> bool:
+        """Whether the account has sent all that it may send now."""
         if self._account is None:
             return False
-        wait = self._account.allowance.wait(now)
-        if wait > _SHORT:
+        wait = self._account.quota.wait(now)
+        if wait > _SHORT_WAIT:
             sentence = "As many messages were sent as the provider allows; the rest waits until more are allowed."
             await self._spool.suspend(self.via, "sending_limit_reached", sentence, until=now + wait)
         return wait > 0
 
-    async def _sent_again(self) -> Job | None:
-        """While somebody must act first, hold what has come since; return what a person wants tried all the same."""
-        trouble = self.gate.trouble
-        assert trouble is not None  # noqa: S101 - the gate is shut
+    async def _next_retried_job(self) -> Job | None:
+        """While a person must act first, hold newer jobs; return one that a person wants tried all the same."""
+        failure = self.breaker.failure
+        assert failure is not None  # noqa: S101 - the breaker is tripped
         while (job := await self._spool.claim(self.via, self._device.now())) is not None:
-            if job.id <= self._newest:
+            if job.id <= self._newest_job_id:
                 return job
-            await self._persist(partial(self._spool.hold, job.id, trouble.cause, trouble.sentence))
+            await self._persist(partial(self._spool.hold, job.id, failure.cause, failure.sentence))
         self.due_at = None
         return None
 
     # A session.
 
-    async def _run(
+    async def _run_session(
         self,
         job: Job,
-        following: Callable[[], Awaitable[Job | None]],
-        progress: Callable[[int, int], None] = _tell_nobody,
+        next_job: Callable[[], Awaitable[Job | None]],
+        progress: Callable[[int, int], None] = _ignore_progress,
     ) -> None:
         """Deliver a job, and those that follow while the session lasts."""
         self.job = job
         try:
             # What is there now is known; what comes while this goes on is not.
-            await self._watch.changed()
-            self._access = None
+            await self._settings_watch.changed()
+            self._profile = None
             async with AsyncExitStack() as stack:
                 stack.enter_context(Contained())
                 try:
-                    self._access = access = await self._device.accesses.profile(self.via)
-                    self._account = await self._accounts.of(access)
+                    self._profile = profile = await self._device.connector.profile(self.via)
+                    self._account = await self._accounts.account(profile)
                     await stack.enter_async_context(self._account.connections)
-                    opened = open_smtp(access, final_timeout=self._final_timeout)
+                    opened = open_smtp(profile, final_timeout=self._final_timeout)
                     session = await stack.enter_async_context(opened)
                 except MailError as error:
-                    await self._not_opened(job, error)
+                    await self._handle_open_failure(job, error)
                     return
-                use = SessionUsage(session)
-                await remember_size(self._spool, self.via, access.settings.server, session.capabilities.size)
-                while not use.spent:
-                    if not await self._deliver(self.job, use, self._account, progress):
+                usage = SessionUsage(session)
+                await remember_size(self._spool, self.via, profile.settings.server, session.capabilities.size)
+                while not usage.is_exhausted:
+                    if not await self._deliver(self.job, usage, self._account, progress):
                         return
                     self.job = None
-                    if use.spent or (next_job := await following()) is None:
+                    if usage.is_exhausted or (following := await next_job()) is None:
                         return
-                    self.job = next_job
-                    if await self._watch.changed():
-                        await self._persist(partial(self._spool.requeue, next_job.id))
+                    self.job = following
+                    if await self._settings_watch.changed():
+                        await self._persist(partial(self._spool.requeue, following.id))
                         return
         except Exception as error:
-            if self.job is not None and not isinstance(error, MailError) and not await self._is_out(self.job):
+            if self.job is not None and not isinstance(error, MailError) and not await self._may_have_left(self.job):
                 # A fault of ours that one job meets must not keep the others waiting.
                 await self._delivery.apply(self.job, DeliveryFailure("defer", "unknown", _OUR_FAULT))
             raise
         finally:
-            await self._put_in_order()
+            await self._return_job()
 
     async def _deliver(
-        self, job: Job, use: SessionUsage, account: SendingAccount, progress: Callable[[int, int], None]
+        self, job: Job, usage: SessionUsage, account: SendingAccount, progress: Callable[[int, int], None]
     ) -> bool:
         """Deliver a job; return whether the session can go on with others."""
-        outcome = await self._delivery.run(job, use, account.allowance, progress)
-        if outcome.trouble is not None and outcome.trouble.disposition == "in_doubt":
-            await self._close(await self._lost())
-        elif outcome.trouble is not None and outcome.trouble.disposition in {"hold", "back_off"}:
-            await self._close(outcome.trouble)
+        outcome = await self._delivery.run(job, usage, account.quota, progress)
+        if outcome.failure is not None and outcome.failure.disposition == "in_doubt":
+            await self._trip_breaker(await self._connection_lost())
+        elif outcome.failure is not None and outcome.failure.disposition in {"hold", "back_off"}:
+            await self._trip_breaker(outcome.failure)
         elif outcome.kind in {"answered", "trouble"}:
             # A refusal of this message shows that the record works, too.
-            await self._open()
-        return outcome.kind in {"answered", "trouble"} and self.gate.trouble is None
+            await self._reset_breaker()
+        return outcome.kind in {"answered", "trouble"} and self.breaker.failure is None
 
-    async def _lost(self) -> DeliveryFailure:
-        """Return what a doubt about one job is to the others."""
+    async def _connection_lost(self) -> DeliveryFailure:
+        """Return the failure for the record's other jobs after one job in doubt."""
         error = NetworkError("The connection was lost.", stage="data", cause="connection_lost", retryable=True)
-        return judge(error, await self._words(error))
+        return classify_failure(error, await self._explain(error))
 
-    async def _not_opened(self, job: Job, error: MailError) -> None:
-        trouble = judge(error, await self._words(error))
+    async def _handle_open_failure(self, job: Job, error: MailError) -> None:
+        failure = classify_failure(error, await self._explain(error))
         logger.warning(
             "%s",
-            trouble.sentence,
-            extra={"job": job.id, "record": self.via, "cause": trouble.cause, "detail": error.detail},
+            failure.sentence,
+            extra={"job": job.id, "record": self.via, "cause": failure.cause, "detail": error.detail},
         )
-        if trouble.disposition not in {"hold", "back_off"}:
-            trouble = DeliveryFailure("back_off", trouble.cause, trouble.sentence, trouble.reply)
-        await self._delivery.apply(job, trouble)
-        await self._close(trouble)
+        if failure.disposition not in {"hold", "back_off"}:
+            failure = DeliveryFailure("back_off", failure.cause, failure.sentence, failure.reply)
+        await self._delivery.apply(job, failure)
+        await self._trip_breaker(failure)
 
-    async def _close(self, trouble: DeliveryFailure) -> None:
-        """Spare the record's other jobs an attempt that would fail as this one did."""
-        if trouble.disposition == "hold" and await self._watch.changed():
+    async def _trip_breaker(self, failure: DeliveryFailure) -> None:
+        """Spare the record's other jobs an attempt that would fail as well."""
+        if failure.disposition == "hold" and await self._settings_watch.changed():
             # Somebody acted while it was tried.
-            await self._open(always=True)
+            await self._reset_breaker(always=True)
             return
         in_use = await run_sync(self._device.records.settings.current)
-        foreign = in_use.records[self.via].token_source is not None
-        rest = self.gate.trip(trouble, foreign_tokens=foreign)
-        until = None if rest is None else self._device.now() + rest
-        self._newest = max((each.id for each in await self._spool.jobs(most=1)), default=0)
-        await self._spool.suspend(self.via, trouble.cause, trouble.sentence, until=until)
+        external = in_use.records[self.via].token_source is not None
+        backoff = self.breaker.trip(failure, external_tokens=external)
+        until = None if backoff is None else self._device.now() + backoff
+        self._newest_job_id = max((each.id for each in await self._spool.jobs(most=1)), default=0)
+        await self._spool.suspend(self.via, failure.cause, failure.sentence, until=until)
 
-    async def _open(self, *, always: bool = False) -> None:
-        if self.gate.reset() or always:
+    async def _reset_breaker(self, *, always: bool = False) -> None:
+        if self.breaker.reset() or always:
             await self._spool.release(self.via)
             self.due_at = 0.0
 
-    async def _is_out(self, job: Job) -> bool:
-        """Whether the end of a job's message may have left: then it is in doubt, and not sent again by itself."""
+    async def _may_have_left(self, job: Job) -> bool:
+        """Whether the end of a job's message may have left: then it is in doubt, and is not resent automatically."""
         return (await self._spool.job(job.id)).state == "in_doubt"
 
-    async def _put_in_order(self) -> None:
-        """Give back a job of which nothing left; one that may have left is in doubt, and nobody waits any more."""
+    async def _return_job(self) -> None:
+        """Requeue a job of which nothing has left; one that may have left stays in doubt."""
         job, self.job = self.job, None
         if job is None:
             return
-        with anyio.move_on_after(_LONGEST_FAREWELL, shield=True):
+        with anyio.move_on_after(_RETURN_TIMEOUT, shield=True):
             try:
                 job = await self._spool.job(job.id)
                 if job.state == "sending":
@@ -330,22 +330,22 @@ class RecordDeliverer:
                 logger.warning("A job could not be given back: %s", error, extra={"job": job.id})
 
     async def _persist(self, write: Callable[[], Awaitable[Job]]) -> Job:
-        """Write what the server said, however long the disk refuses; until then the disk says what is true as well."""
+        """Save a result, however long the disk refuses; until then the state on the disk is true as well."""
         while True:
             try:
                 return await write()
             except SpoolError as error:
-                if self._repeated.is_news(str(error)):
+                if self._repeat_filter.is_new(str(error)):
                     logger.error(  # noqa: TRY400 - a full disk is no bug: no traceback
                         "What became of a job cannot be written yet: %s", error, extra={"record": self.via}
                     )
             await self._device.sleep(_PAUSE_AFTER_FAULT)
 
-    async def _words(self, error: MailError) -> Explanation:
-        """Return what an error means, in words."""
-        return explain(diagnose(error, await self._circumstances()))
+    async def _explain(self, error: MailError) -> Explanation:
+        """Return the explanation of an error."""
+        return explain(diagnose(error, await self._diagnosis_context()))
 
-    async def _circumstances(self) -> DiagnosisContext:
-        if self._access is None:
+    async def _diagnosis_context(self) -> DiagnosisContext:
+        if self._profile is None:
             return DiagnosisContext("SMTP", "", 0, Security.NONE, "none")
-        return await context_of(self._device, self._access)
+        return await context_of(self._device, self._profile)

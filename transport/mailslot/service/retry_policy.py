@@ -1,4 +1,4 @@
-"""When a job that waits is tried again: a value that a pipeline brings for its jobs (RFC 5321 section 4.5.4.1)."""
+"""Retry policies: when a waiting job is tried again; each pipeline brings one (RFC 5321 section 4.5.4.1)."""
 
 from __future__ import annotations
 

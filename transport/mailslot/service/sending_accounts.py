@@ -1,4 +1,4 @@
-"""The accounts that a device sends from: two records may share one, and then they share what it may send."""
+"""Sending accounts: records that share an account also share its quota."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from mailslot.oauth.providers import Limits
-from mailslot.service.limits import Allowance
+from mailslot.service.sending_quota import SendingQuota
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mailslot.slots.connection_profile import ConnectionProfile
     from mailslot.spool.store import Store
 
-_CONNECTIONS: Final = 2
+_MAX_CONNECTIONS: Final = 2
 """At once to an account of which nothing is known; a device has no more records that send."""
 
 
@@ -26,17 +26,17 @@ class SendingAccount:
 
     Attributes:
         limits: what its provider allows.
-        allowance: what it may still send.
+        quota: what it may still send.
         connections: held while a session is open.
     """
 
     limits: Limits
-    allowance: Allowance
+    quota: SendingQuota
     connections: anyio.CapacityLimiter
 
 
 class SendingAccounts:
-    """All of them.
+    """All sending accounts of a device.
 
     Args:
         store: where their counts are kept.
@@ -48,32 +48,32 @@ class SendingAccounts:
         self._now = now
         self._accounts: dict[str, SendingAccount] = {}
 
-    async def of(self, access: ConnectionProfile) -> SendingAccount:
-        """Return the account behind an access.
+    async def account(self, profile: ConnectionProfile) -> SendingAccount:
+        """Return the account of a connection profile.
 
         Raises:
             SpoolError: what it has sent cannot be read.
         """
-        limits = Limits() if access.provider is None else access.provider.limits
-        name = f"{(access.settings.account or 'nobody').lower()} at {access.endpoint.host.lower()}"
+        limits = Limits() if profile.provider is None else profile.provider.limits
+        name = f"{(profile.settings.account or 'nobody').lower()} at {profile.endpoint.host.lower()}"
         known = self._accounts.get(name)
         if known is None or known.limits != limits:
-            allowance = Allowance(limits, self._store, name)
-            await allowance.load(self._now())
-            known = SendingAccount(limits, allowance, anyio.CapacityLimiter(limits.connections or _CONNECTIONS))
+            quota = SendingQuota(limits, self._store, name)
+            await quota.load(self._now())
+            known = SendingAccount(limits, quota, anyio.CapacityLimiter(limits.connections or _MAX_CONNECTIONS))
             self._accounts[name] = known
         return known
 
-    def clock_set(self, seconds: float) -> None:
-        """Go along with a wall clock that was set."""
+    def shift_clock(self, seconds: float) -> None:
+        """Follow a wall clock that was set."""
         for account in self._accounts.values():
-            account.allowance.clock_set(seconds)
+            account.quota.shift_clock(seconds)
 
     async def save(self) -> None:
-        """Keep all counts.
+        """Save all counts.
 
         Raises:
             SpoolError: they cannot be kept.
         """
         for account in self._accounts.values():
-            await account.allowance.save(self._now())
+            await account.quota.save(self._now())

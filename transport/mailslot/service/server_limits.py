@@ -1,4 +1,4 @@
-"""What a mail server said last of the largest message that it takes, kept for those who compose the next one."""
+"""The message size limit that a server announced last, stored for pipelines that compose the next message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STORE: Final = "servers"
 
 
 async def remember_size(spool: Spool, record: str, server: str | None, size: int | None) -> None:
-    """Keep it, as far as the disk lets us: nothing depends on it but a better sentence.
+    """Store the limit if the disk allows: only a better sentence depends on it.
 
     Args:
         spool: where it is kept.
@@ -30,7 +30,7 @@ async def remember_size(spool: Spool, record: str, server: str | None, size: int
 
 
 async def announced_size(spool: Spool, record: str, server: str | None) -> int | None:
-    """Return the octets that the server takes, 0 where it told no limit; None where it has not been heard.
+    """Return the limit in octets, 0 where the server announced none; None where it is not known.
 
     Raises:
         SpoolError: it cannot be read.

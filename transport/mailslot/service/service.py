@@ -1,4 +1,4 @@
-"""The service: delivery, polling, the pipelines' own work and the renewal of tokens, until it is told to stop."""
+"""The service: delivery, polling, the pipelines' own tasks and token refresh, until it is stopped."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import anyio
 
 from mailslot.containment import Contained, contained_tasks
 from mailslot.errors import MailError
-from mailslot.service.log import described
+from mailslot.service.log import describe_error
 from mailslot.service.pipeline import pollers
 from mailslot.service.poll_loop import PollLoop
-from mailslot.service.running import LOCK_WAIT, service_lock
+from mailslot.service.service_lock import LOCK_TIMEOUT, service_lock
 from mailslot.service.token_refresh import refresh_tokens
 from mailslot.service.worker import GRACE, Worker
 from mailslot.slots.slot import PROTOCOLS
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
     Work = Callable[[], Awaitable[None]]
 
-_LOOK: Final = 2.0
+_SETTINGS_CHECK_INTERVAL: Final = 2.0
 """Seconds between two looks at the file of settings, by the machine's clock."""
 
-_LOOK_AT_SPOOL: Final = 2.0
+_SPOOL_CHECK_INTERVAL: Final = 2.0
 """Seconds between two looks whether the spool can still be used."""
 
 _FIRST_PAUSE: Final = 1.0
-_LONGEST_PAUSE: Final = 300.0
-_STEADY: Final = 600.0
+_MAX_PAUSE: Final = 300.0
+_STABLE_AFTER: Final = 600.0
 """Seconds after which a task that fails has worked well, so that it is started again soon."""
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Service:
         device: the device.
         pipelines: what works on it.
         manager: the service manager that is told.
-        more: further tasks by their names, such as the panel.
+        extra_tasks: further tasks by their names, such as the panel.
         worker: what delivers; None for one of its own.
     """
 
@@ -61,13 +61,13 @@ class Service:
         pipelines: Sequence[Pipeline],
         manager: ServiceManager,
         *,
-        more: Iterable[tuple[str, Work]] = (),
+        extra_tasks: Iterable[tuple[str, Work]] = (),
         worker: Worker | None = None,
     ) -> None:
         self._device = device
         self._pipelines = pipelines
         self._manager = manager
-        self._more = tuple(more)
+        self._extra_tasks = tuple(extra_tasks)
         self._worker = worker or Worker(device)
         self._delivered = anyio.Event()
         self._fault: MailError | None = None
@@ -81,7 +81,7 @@ class Service:
         """Run until `stopped` returns, and then stop within ten seconds.
 
         Args:
-            stopped: returns once the service is to stop; `signalled` is one.
+            stopped: returns once the service is to stop; `wait_for_signal` is one.
             ready: called once everything has been started.
             ending: called when it ends by itself, since it cannot go on.
 
@@ -93,12 +93,12 @@ class Service:
         sentence = f"Another process of mailslot serves {home} already."
         with contained_tasks():
             async with (
-                exclusive(service_lock(home), sentence, timeout=LOCK_WAIT),
+                exclusive(service_lock(home), sentence, timeout=LOCK_TIMEOUT),
                 anyio.create_task_group() as group,
             ):
                 group.start_soon(self._watch_spool, group.cancel_scope, ending)
                 for name, work in self._tasks():
-                    group.start_soon(self._keep, name, work)
+                    group.start_soon(self._supervise, name, work)
                 self._manager.ready()
                 logger.info("The service is ready")
                 ready()
@@ -119,7 +119,7 @@ class Service:
             ("settings", self._watch_settings),
             ("delivery", self._deliver),
             ("tokens", partial(refresh_tokens, self._device)),
-            ("status", self._tell_status),
+            ("status", self._report_status),
         ]
         for record, pipeline in pollers(self._pipelines).items():
             if PROTOCOLS.get(record) != "POP":
@@ -128,10 +128,10 @@ class Service:
             polling = PollLoop(self._device, record, pipeline)
             tasks += [(f"polling {record}", polling.run), (f"watching {record}", polling.watch)]
         tasks += [(f"pipeline {each.name}", partial(each.run, self._device)) for each in self._pipelines]
-        return [*tasks, *self._more]
+        return [*tasks, *self._extra_tasks]
 
-    async def _keep(self, name: str, work: Work) -> None:
-        """Run a task until it returns; one that fails takes no other down, and is started again after a pause."""
+    async def _supervise(self, name: str, work: Work) -> None:
+        """Run a task until it returns; where it fails, the others go on, and it is restarted after a pause."""
         pause = _FIRST_PAUSE
         while True:
             began = self._device.monotonic()
@@ -139,27 +139,27 @@ class Service:
                 with Contained():
                     await work()
             except Exception as error:  # noqa: BLE001 - whatever it is, the others must go on
-                if self._device.monotonic() - began > _STEADY:
+                if self._device.monotonic() - began > _STABLE_AFTER:
                     pause = _FIRST_PAUSE
                 logger.error(  # noqa: TRY400 - a traceback is for nobody who reads this
                     "The task failed, and is started again in %d seconds: %s",
                     pause,
-                    described(error),
+                    describe_error(error),
                     extra={"task": name, "cause": error.cause if isinstance(error, MailError) else None},
                 )
             else:
                 return
             await self._device.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            pause = min(2 * pause, _MAX_PAUSE)
 
     async def _watch_spool(self, all_tasks: anyio.CancelScope, ending: Callable[[], None]) -> None:
-        """End everything once nothing can be kept any more: a new start makes a new list from the messages."""
+        """End everything once the spool is lost: the next start builds a new list from the messages."""
         while self._fault is None:
             with suppress(MailError):
                 await self._device.spool.check()
             self._fault = self._device.spool.lost
             if self._fault is None:
-                await anyio.sleep(_LOOK_AT_SPOOL)
+                await anyio.sleep(_SPOOL_CHECK_INTERVAL)
         logger.error("The service ends, to be started again: %s", self._fault)
         ending()
         all_tasks.cancel()
@@ -172,24 +172,24 @@ class Service:
         sections = [pipeline.section for pipeline in self._pipelines if pipeline.section is not None]
         await self._device.refresh(sections)
         while True:
-            await anyio.sleep(_LOOK)
+            await anyio.sleep(_SETTINGS_CHECK_INTERVAL)
             if await self._device.refresh():
                 logger.info("The settings were read anew")
 
-    async def _tell_status(self) -> None:
+    async def _report_status(self) -> None:
         if not self._manager.present:
             return
         while True:
             counts = await self._device.spool.counts()
             waiting = sum(counts[state] for state in ("queued", "sending", "deferred", "in_doubt"))
             self._manager.status(f"{waiting} jobs wait, {counts['held']} need somebody, {counts['failed']} have failed")
-            await anyio.sleep(10 * _LOOK)
+            await anyio.sleep(10 * _SETTINGS_CHECK_INTERVAL)
 
 
-async def signalled(
+async def wait_for_signal(
     device: Device, signals: AsyncIterator[signal.Signals], stopping: Callable[[], None] = lambda: None
 ) -> None:
-    """Return at the first signal that ends a service; SIGHUP has the settings read anew.
+    """Return at the first signal that ends a service; at SIGHUP the settings are read again.
 
     Args:
         device: the device.

@@ -1,4 +1,4 @@
-"""What the service manager is told: sd_notify(3), by datagrams to the socket that it named in ``NOTIFY_SOCKET``."""
+"""Notifications to the service manager: sd_notify(3), as datagrams to the socket in ``NOTIFY_SOCKET``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class ServiceManager:
-    """The service manager, if there is one; without one everything here does nothing.
+    """The service manager, if there is one; without one all methods do nothing.
 
     Args:
         address: the path of its socket, or ``@NAME`` for an abstract one; empty without a service manager.
@@ -28,16 +28,16 @@ class ServiceManager:
         self._status = ""
 
     @classmethod
-    def of(cls, environment: Mapping[str, str], process: int) -> ServiceManager:
-        """Return the service manager that the environment names (sd_notify(3), sd_watchdog_enabled(3)).
+    def from_environment(cls, environment: Mapping[str, str], process: int) -> ServiceManager:
+        """Return the service manager from the environment (sd_notify(3), sd_watchdog_enabled(3)).
 
         Args:
             environment: the process's environment.
             process: its number; a watchdog may be meant for another one.
         """
         address, pause = environment.get("NOTIFY_SOCKET", ""), environment.get("WATCHDOG_USEC", "")
-        meant = environment.get("WATCHDOG_PID") in {None, "", str(process)}
-        watched = meant and pause.isascii() and pause.isdigit() and int(pause) > 0
+        is_for_us = environment.get("WATCHDOG_PID") in {None, "", str(process)}
+        watched = is_for_us and pause.isascii() and pause.isdigit() and int(pause) > 0
         return cls(address, int(pause) / 1_000_000 if watched else None)
 
     @property
@@ -46,21 +46,21 @@ class ServiceManager:
         return bool(self._address)
 
     def ready(self) -> None:
-        """Say that everything runs."""
+        """Report that everything runs."""
         self._notify("READY=1")
 
     def stopping(self) -> None:
-        """Say that the service is about to end."""
+        """Report that the service is about to end."""
         self._notify("STOPPING=1")
 
     def status(self, text: str) -> None:
-        """Say in one line what the service is doing; only where that has changed."""
+        """Report in one line what the service is doing, if that has changed."""
         if text != self._status:
             self._status = text
             self._notify(f"STATUS={text}")
 
     async def keep_watchdog(self) -> None:
-        """Say twice in each period that the event loop turns, until cancelled; return at once where nobody watches."""
+        """Report twice in each period that the event loop runs, until cancelled; return at once without a watchdog."""
         while self._watchdog is not None:
             self._notify("WATCHDOG=1")
             await anyio.sleep(self._watchdog / 2)

@@ -1,4 +1,4 @@
-"""Keeps the tokens of all records alive, also of those that nobody uses for a while."""
+"""Token refresh for all records, also for those that are not used for a while."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from mailslot.containment import Contained
 from mailslot.errors import InputError, MailError
 from mailslot.oauth.grant_source import GrantSource
-from mailslot.service.log import described
+from mailslot.service.log import describe_error
 from mailslot.slots.slot import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 async def refresh_tokens(device: Device) -> None:
-    """Look after all tokens once an hour, and whenever the settings have changed, until cancelled."""
+    """Check all tokens once an hour, and whenever the settings have changed, until cancelled."""
     while True:
         for record in PROTOCOLS:
             await refresh_when_due(device, record)
@@ -28,14 +28,14 @@ async def refresh_tokens(device: Device) -> None:
 
 
 async def refresh_when_due(device: Device, record: str) -> None:
-    """Renew a record's token where that is due, and say so where its newest one cannot be kept.
+    """Refresh a record's token where that is due, and log where its newest one cannot be saved.
 
-    What goes wrong is logged, and tried again at the next hour.
+    A failure is logged, and the refresh is tried again an hour later.
     """
     extra = {"record": record}
     try:
         with Contained():
-            source = (await device.accesses.profile(record)).source
+            source = (await device.connector.profile(record)).token_source
             if not isinstance(source, GrantSource):
                 return
             if await source.refresh_if_idle():
@@ -47,7 +47,7 @@ async def refresh_when_due(device: Device, record: str) -> None:
         logger.warning("The token could not be looked after: %s", error, extra={**extra, "cause": error.cause})
         return
     except Exception as error:  # noqa: BLE001 - a source may be a plugin's, and the other records' tokens are to be kept
-        logger.error("The token could not be looked after: %s", described(error), extra=extra)  # noqa: TRY400 - no traceback
+        logger.error("The token could not be looked after: %s", describe_error(error), extra=extra)  # noqa: TRY400 - no traceback
         return
-    if source.fault is not None:
-        logger.error("The newest token is in memory only: %s", source.fault, extra=extra)
+    if source.save_error is not None:
+        logger.error("The newest token is in memory only: %s", source.save_error, extra=extra)

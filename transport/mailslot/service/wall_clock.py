@@ -1,4 +1,4 @@
-"""Noticing that the wall clock was set, so that no job waits for ever for it, or is given up too early."""
+"""Detection of changes of the wall clock, so that no job waits for ever or is given up too early."""
 
 from __future__ import annotations
 
@@ -7,48 +7,48 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from mailslot.oauth.timing import Clocks
 
-STEP: Final = 60.0
+MIN_STEP: Final = 60.0
 """Seconds by which a clock may be off before anything is made of it: what a time server corrects is less."""
 
 
 class WallClock:
-    """The wall clock, watched beside one that nobody sets.
+    """The wall clock, compared with the monotonic clock.
 
     Args:
         clocks: both.
-        seen: what the wall clock said when the device was last up; None where that is not known.
+        last_seen: what the wall clock said when the device was last up; None where that is not known.
     """
 
-    def __init__(self, clocks: Clocks, seen: float | None = None) -> None:
+    def __init__(self, clocks: Clocks, last_seen: float | None = None) -> None:
         self._clocks = clocks
-        self._seen = seen
+        self._last_seen = last_seen
         self._started = clocks.monotonic()
         self._offset: float | None = None
 
-    def was_set(self) -> float:
-        """Return by how many seconds it was set forth, or back (less than 0), since this was called last; else 0.0.
+    def step(self) -> float:
+        """Return by how many seconds the clock was set forward (or back, below 0) since the last call; else 0.0.
 
-        Time that a device was off looks as if the clock had been set forth, and cannot be told from that. Being set
-        back while it was off can.
+        Time that a device was off looks like a clock that was set forward, and cannot be told from it. A clock that was
+        set back meanwhile can.
         """
         wall, monotonic = self._clocks.wall(), self._clocks.monotonic()
         if self._offset is None:
             self._offset = wall - monotonic
-            back = 0.0 if self._seen is None else wall - self._seen
-            return back if back < -STEP else 0.0
+            back = 0.0 if self._last_seen is None else wall - self._last_seen
+            return back if back < -MIN_STEP else 0.0
         moved = wall - monotonic - self._offset
-        if abs(moved) < STEP:
+        if abs(moved) < MIN_STEP:
             return 0.0
         self._offset += moved
-        if self._seen is not None:
-            self._seen += moved
+        if self._last_seen is not None:
+            self._last_seen += moved
         return moved
 
-    def for_expiry(self, grace: float) -> float:
-        """Return the time by which jobs are given up.
+    def expiry_time(self, grace: float) -> float:
+        """Return the time by which jobs expire.
 
-        For a while after the start, the time that the device was off does not count: it may be that the clock was
-        set forth meanwhile, and each job shall have its attempt in any case.
+        For a while after the start, the time that the device was off does not count: the clock may have been set
+        forward meanwhile, and each job shall be tried at least once.
 
         Args:
             grace: the seconds of that while.
@@ -57,4 +57,4 @@ class WallClock:
         # As `was_set` last found it: what was set since then has not been told to the jobs yet.
         wall = monotonic + self._offset if self._offset is not None else self._clocks.wall()
         up = monotonic - self._started
-        return wall if self._seen is None or up >= grace else min(wall, self._seen + up)
+        return wall if self._last_seen is None or up >= grace else min(wall, self._last_seen + up)

@@ -1,4 +1,4 @@
-"""Delivers what is in the spool: one line for each record that sends, one process at a time."""
+"""The worker delivers the spool: one deliverer for each record that sends, in one process at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import anyio
 
 from mailslot.containment import Contained
 from mailslot.errors import InputError, MailError
-from mailslot.service.log import Repeated
+from mailslot.service.log import RepeatFilter
 from mailslot.service.pipeline import RetryPolicies
 from mailslot.service.record_deliverer import RecordDeliverer
 from mailslot.service.sending_accounts import SendingAccounts
@@ -34,9 +34,9 @@ STORE: Final = "delivery"
 
 _TICK: Final = 1.0
 _MINUTE: Final = 60.0
-_SETTLED: Final = 3600.0
+_CLOCK_TRUSTED_AFTER: Final = 3600.0
 """Seconds after the start from which on the wall clock is believed to have been right while the device was off."""
-_BREATH: Final = 0.05
+_COALESCE: Final = 0.05
 """Seconds between two looks at what is due, so that a burst of changes is looked at once."""
 
 logger = logging.getLogger(__name__)
@@ -74,35 +74,35 @@ class Worker:
             final_timeout=final_timeout,
             random=random,
         )
-        self._lines = {record: make(record) for record, protocol in PROTOCOLS.items() if protocol == "SMTP"}
+        self._deliverers = {record: make(record) for record, protocol in PROTOCOLS.items() if protocol == "SMTP"}
         self._clock: WallClock | None = None
-        self._moved = 0.0
-        self._setting_clock = anyio.Lock()
+        self._clock_step = 0.0
+        self._clock_lock = anyio.Lock()
         self._stopping = anyio.Event()
-        self._look = anyio.Event()
+        self._check_due = anyio.Event()
 
     async def run(self) -> None:
-        """Deliver until `stop`, or until cancelled; waits until no other process delivers.
+        """Deliver until `stop`, or until cancelled; first wait until no other process delivers.
 
         Raises:
             SpoolError: the spool cannot be put in order at the start.
         """
         async with self._spool.delivery_lock(timeout=math.inf):
             await self._begin()
-            for record in self._lines:
+            for record in self._deliverers:
                 # What was held may have been seen to while nobody looked; the first one shows it.
                 await self._spool.release(record)
             try:
                 async with anyio.create_task_group() as group:
-                    for task in (self._listen, self._tick, self._scout, self._keep_house):
-                        group.start_soon(self._unfailing, task)
+                    for task in (self._listen, self._tick, self._schedule, self._housekeep):
+                        group.start_soon(self._restart_on_error, task)
                     await self._work_until_stopped()
                     group.cancel_scope.cancel()
             finally:
                 await self._end()
 
     async def stop(self) -> None:
-        """Have `run` return within ten seconds; a transaction that goes on is finished if it can be."""
+        """Have `run` return within ten seconds; a running transaction is finished if possible."""
         self._stopping.set()
 
     async def deliver_due(self) -> None:
@@ -114,9 +114,9 @@ class Worker:
         async with self._spool.delivery_lock():
             await self._begin()
             try:
-                for line in self._lines.values():
-                    line.due_at = 0.0
-                    await line.drain()
+                for deliverer in self._deliverers.values():
+                    deliverer.due_at = 0.0
+                    await deliverer.drain()
             finally:
                 await self._end()
 
@@ -139,9 +139,9 @@ class Worker:
             await self._begin()
             try:
                 job = await self._spool.job(job_id)
-                line = self._lines.get(job.via)
-                if line is not None:
-                    await line.deliver(job_id, *() if progress is None else (progress,))
+                deliverer = self._deliverers.get(job.via)
+                if deliverer is not None:
+                    await deliverer.deliver(job_id, *() if progress is None else (progress,))
             finally:
                 await self._end()
             return await self._spool.job(job_id)
@@ -160,23 +160,23 @@ class Worker:
                 "their files",
                 found.found,
             )
-        await self._tell_losses()
+        await self._log_losses()
         if self._clock is None:
             self._clock = WallClock(self._device.clocks, await self._store.get("seen"))
         await self._check_clock()
 
-    async def _tell_losses(self) -> None:
-        """Tell once of each list of jobs that was lost, whichever process made the new one."""
-        told = await self._store.get("losses told", 0)
+    async def _log_losses(self) -> None:
+        """Log once each list of jobs that was lost, whichever process made the new one."""
+        logged = await self._store.get("losses told", 0)
         losses = await self._spool.losses()
-        for loss in losses[told:]:
+        for loss in losses[logged:]:
             logger.error(
                 "The list of jobs was lost, and made anew from the messages: %d jobs and mails were found again; %d "
                 "jobs are damaged and have failed",
                 loss.found,
                 loss.damaged,
             )
-        if len(losses) > told:
+        if len(losses) > logged:
             await self._store.put("losses told", len(losses))
 
     async def _end(self) -> None:
@@ -185,27 +185,27 @@ class Worker:
             await self._store.put("seen", self._device.now())
 
     async def _work_until_stopped(self) -> None:
-        """Run the lines; after `stop`, give each time to finish what it is at."""
+        """Run the deliverers; after `stop`, give each time to finish its transaction."""
         async with anyio.create_task_group() as group:
-            for line in self._lines.values():
-                group.start_soon(line.work)
+            for deliverer in self._deliverers.values():
+                group.start_soon(deliverer.work)
             await self._stopping.wait()
-            for line in self._lines.values():
-                line.stop()
+            for deliverer in self._deliverers.values():
+                deliverer.stop()
             # Ends at once where no line has anything to finish.
             group.cancel_scope.deadline = anyio.current_time() + self._grace
 
     # Beside the lines.
 
-    async def _unfailing(self, task: Callable[[], Awaitable[None]]) -> None:
+    async def _restart_on_error(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run a task that must not end before the worker does."""
-        repeated = Repeated(self._device.monotonic)
+        repeat_filter = RepeatFilter(self._device.monotonic)
         while True:
             try:
                 with Contained():
                     await task()
             except MailError as error:
-                if repeated.is_news(str(error)):
+                if repeat_filter.is_new(str(error)):
                     logger.warning(
                         "The spool cannot be used, and is tried again: %s", error, extra={"cause": error.cause}
                     )
@@ -217,63 +217,63 @@ class Worker:
     async def _listen(self) -> None:
         async with aclosing(self._spool.changes()) as changes:
             async for _ in changes:
-                self._look.set()
+                self._check_due.set()
 
     async def _tick(self) -> None:
         while True:
             await self._device.sleep(_TICK)
             await self._check_clock()
-            self._look.set()
+            self._check_due.set()
 
-    async def _scout(self) -> None:
-        """Tell each line what is due."""
+    async def _schedule(self) -> None:
+        """Give each deliverer the time of its next due job."""
         while True:
-            await self._look.wait()
-            self._look = anyio.Event()
+            await self._check_due.wait()
+            self._check_due = anyio.Event()
             due = await self._spool.due()
-            for via, line in self._lines.items():
-                line.due_at = due.get(via)
-                line.wake()
-            await anyio.sleep(_BREATH)
+            for via, deliverer in self._deliverers.items():
+                deliverer.due_at = due.get(via)
+                deliverer.wake()
+            await anyio.sleep(_COALESCE)
 
-    async def _keep_house(self) -> None:
-        """Once a minute: give up what is too old, take up what was in doubt, remember that the device is up."""
+    async def _housekeep(self) -> None:
+        """Once a minute: expire old jobs, resubmit jobs in doubt, save that the device is up."""
         while True:
             await self._check_clock()
             assert self._clock is not None  # noqa: S101 - since `_begin`
-            await self._spool.prune(self._clock.for_expiry(_SETTLED))
-            await self._take_up_doubts()
+            await self._spool.prune(self._clock.expiry_time(_CLOCK_TRUSTED_AFTER))
+            await self._resubmit_doubtful_jobs()
             await self._store.put("seen", self._device.now())
             await self._device.sleep(_MINUTE)
 
     async def _check_clock(self) -> None:
         assert self._clock is not None  # noqa: S101 - since `_begin`
         # Nobody may look at what is too old before all jobs know of it.
-        async with self._setting_clock:
-            moved = self._clock.was_set()
-            if moved:
-                logger.warning("The clock was set by %d seconds; jobs keep their time", moved, extra={"seconds": moved})
-                self._accounts.clock_set(moved)
-                self._moved += moved
-            if self._moved:
-                await self._spool.clock_set(self._moved)
-                self._moved = 0.0
+        async with self._clock_lock:
+            step = self._clock.step()
+            if step:
+                logger.warning("The clock was set by %d seconds; jobs keep their time", step, extra={"seconds": step})
+                self._accounts.shift_clock(step)
+                self._clock_step += step
+            if self._clock_step:
+                await self._spool.clock_set(self._clock_step)
+                self._clock_step = 0.0
 
-    async def _take_up_doubts(self) -> None:
-        """Submit once more what has been in doubt for a while, where its pipeline wants that.
+    async def _resubmit_doubtful_jobs(self) -> None:
+        """Submit once more the jobs that have been in doubt for a while, where their pipeline wants that.
 
-        RFC 5321 section 3.8 has a connection that is lost treated like a temporary refusal, so that a message may
-        arrive twice rather than not at all. A second doubt is left to a person.
+        RFC 5321 section 3.8 treats a lost connection like a temporary refusal, so that a message may arrive twice
+        rather than not at all. A second doubt is left to a person.
         """
         jobs = await self._spool.jobs(states={"in_doubt"}, most=1000)
         # Asked after the list was read: whatever a line takes up from now on is not in it.
-        under_way = {line.job.id for line in self._lines.values() if line.job is not None}
+        under_way = {deliverer.job.id for deliverer in self._deliverers.values() if deliverer.job is not None}
         for job in jobs:
             with suppress(InputError):  # its message is gone, or a person was quicker
                 if job.id not in under_way:
-                    await self._take_up(job)
+                    await self._resubmit(job)
 
-    async def _take_up(self, job: Job) -> None:
+    async def _resubmit(self, job: Job) -> None:
         if job.delivering:
             # The line that waited for its answer could not note that it gave up.
             job = await self._spool.abandon(job.id)

@@ -1,4 +1,4 @@
-"""What is refused when it is set, since it could only fail later: a secret that is none, authorities that are none."""
+"""Checks of secrets and certificate files when they are set, since wrong ones would only fail later."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def check_secret(name: str, secret: Secret | None) -> None:
-    """Refuse what can be no such secret, before it is kept.
+    """Refuse a value that cannot be the secret of this name.
 
     Raises:
         InputError: there is no secret of this name, or it is empty, no text, or has characters that no server takes.
@@ -32,8 +32,8 @@ def check_secret(name: str, secret: Secret | None) -> None:
         raise InputError(f"The {name} holds a line break or a NUL, which no server takes.", stage="resolve", key=name)
 
 
-def check_authorities(ca_file: Path | None) -> None:
-    """Refuse a file of certificate authorities that nothing could be verified with.
+def check_ca_file(ca_file: Path | None) -> None:
+    """Refuse a file of certificate authorities with which nothing could be verified.
 
     Raises:
         InputError: it is no regular file, cannot be read, or holds no certificate.

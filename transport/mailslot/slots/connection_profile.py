@@ -1,4 +1,4 @@
-"""What a session with a record's server needs."""
+"""The connection profile of a record: all that a session with its server needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class NotConfiguredError(InputError):
-    """A setting without which nothing can be done is not set.
+    """A setting is missing without which nothing can be done.
 
     Attributes:
         missing: its key.
@@ -37,25 +37,25 @@ class ConnectionProfile:
     Attributes:
         record: the record.
         protocol: what it is for.
-        settings: its settings, with those that are not set filled in.
+        settings: its effective settings.
         endpoint: the server.
-        secondary: the server for when the first cannot be reached; None without one.
-        auth: who signs in, and with what; None where nobody does.
-        source: where the access token comes from; None where none is needed.
-        context: TLS settings; None for the system's authorities.
+        secondary_endpoint: the server for when the primary cannot be reached; None without one.
+        auth: the credentials; None where nobody signs in.
+        token_source: the source of the access token; None where none is needed.
+        ssl_context: TLS settings; None for the system's authorities.
         provider: the account's provider; None where it is not set.
         timeout: seconds for each step.
-        pop_before: where somebody has to sign in by POP first; None where nobody has to.
+        pop_profile: the profile for signing in by POP before SMTP; None where that is not needed.
     """
 
     record: str
     protocol: Protocol
     settings: Settings
     endpoint: Endpoint
-    secondary: Endpoint | None
+    secondary_endpoint: Endpoint | None
     auth: Credentials | None
-    source: TokenSource | None
-    context: ssl.SSLContext | None
+    token_source: TokenSource | None
+    ssl_context: ssl.SSLContext | None
     provider: Provider | None
     timeout: float
-    pop_before: ConnectionProfile | None
+    pop_profile: ConnectionProfile | None

@@ -15,10 +15,10 @@ from mailslot.net.endpoint import Endpoint
 from mailslot.net.tls import context_trusting
 from mailslot.sasl.credentials import OAuth, Password
 from mailslot.slots.connection_profile import ConnectionProfile, NotConfiguredError
+from mailslot.slots.effective_settings import effective_settings
 from mailslot.slots.flows import provider_of
 from mailslot.slots.maildrop import open_maildrop
 from mailslot.slots.plugin_sessions import open_plugin_session
-from mailslot.slots.presets import effective
 from mailslot.slots.slot import PROTOCOLS, find_slot
 from mailslot.slots.submitter import SUBMITTERS, submitter_of
 from mailslot.slots.token_sources import TokenSources
@@ -46,24 +46,24 @@ logger = logging.getLogger(__name__)
 
 
 class Connector:
-    """What a process needs to open sessions: one for each event loop, entered with ``async with``.
+    """Opens sessions for the records of a home folder; one for each event loop, used with ``async with``.
 
     Attributes:
         records: the home folder.
-        sources: where tokens come from, one source for each record.
-        fault: why the settings in use are not those of the file; empty where they are.
+        token_sources: the token sources, one for each record.
+        settings_error: why the settings in use are not those in the file; empty where they are.
     """
 
     def __init__(self, records: Records, *, clocks: Clocks | None = None) -> None:
-        """Put them together.
+        """Make a connector; nothing is opened yet.
 
         Args:
             records: the home folder.
             clocks: the device's clocks; None for the machine's.
         """
         self.records = records
-        self.fault = ""
-        self.sources = TokenSources(records, clocks)
+        self.settings_error = ""
+        self.token_sources = TokenSources(records, clocks)
         self._lock = anyio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -72,31 +72,31 @@ class Connector:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.sources.aclose()
+        await self.token_sources.aclose()
 
     async def profile(self, record: str) -> ConnectionProfile:
-        """Return the access of a record, by its settings as they stand in the file now.
+        """Return the connection profile of a record, from its settings as they stand in the file now.
 
-        Where the file has become unusable, the settings that were in use stay so, and the log says it.
+        Where the file has become unusable, the last good settings stay in use, and the log says so.
 
         Raises:
             InputError: cause `not_configured`: a setting is missing, or the file was unusable from the start.
             MailError: a secret cannot be read.
         """
         async with self._lock:
-            settings = await run_sync(self._current)
-            return await self._access(record, settings)
+            settings = await run_sync(self._current_settings)
+            return await self._profile(record, settings)
 
-    def _current(self) -> Mapping[str, Settings]:
+    def _current_settings(self) -> Mapping[str, Settings]:
         in_use = self.records.settings.current()
-        if in_use.fault and in_use.fault != self.fault:
+        if in_use.fault and in_use.fault != self.settings_error:
             logger.warning("The settings that were in use stay so: %s", in_use.fault)
-        self.fault = in_use.fault
+        self.settings_error = in_use.fault
         return in_use.records
 
-    async def _access(self, record: str, all_settings: Mapping[str, Settings]) -> ConnectionProfile:
+    async def _profile(self, record: str, all_settings: Mapping[str, Settings]) -> ConnectionProfile:
         protocol = PROTOCOLS[record]
-        settings = effective(all_settings[record], protocol)
+        settings = effective_settings(all_settings[record], protocol)
         if settings.server is None or settings.security is None:
             raise NotConfiguredError("server", "The mail server is not set.")
         if settings.port is None:
@@ -111,13 +111,13 @@ class Connector:
             protocol=protocol,
             settings=settings,
             endpoint=endpoint,
-            secondary=Endpoint(other, endpoint.port, endpoint.security) if other else None,
+            secondary_endpoint=Endpoint(other, endpoint.port, endpoint.security) if other else None,
             auth=auth,
-            source=source,
-            context=None if settings.ca_file is None else await run_sync(_trusting, settings.ca_file),
+            token_source=source,
+            ssl_context=None if settings.ca_file is None else await run_sync(_ssl_context_for, settings.ca_file),
             provider=_provider(settings),
             timeout=float(settings.timeout),
-            pop_before=await self._pop_before(settings, all_settings),
+            pop_profile=await self._pop_profile(settings, all_settings),
         )
 
     async def _credentials(self, record: str, settings: Settings) -> tuple[Credentials | None, TokenSource | None]:
@@ -126,45 +126,45 @@ class Connector:
         if settings.account is None:
             raise NotConfiguredError("account", "The account is not set.")
         if settings.authentication == "oauth2":
-            source = await self.sources.of(record, settings)
+            source = await self.token_sources.source(record, settings)
             return OAuth(settings.account, source), source
         password = await run_sync(self.records.vault.read, record, "password")
         if password is None:
             raise NotConfiguredError("password", "The password is not set.")
         return Password(settings.account, password), None
 
-    async def _pop_before(self, settings: Settings, all_settings: Mapping[str, Settings]) -> ConnectionProfile | None:
+    async def _pop_profile(self, settings: Settings, all_settings: Mapping[str, Settings]) -> ConnectionProfile | None:
         if settings.authentication != "pop_before_smtp":
             return None
         if settings.pop_slot is None:
             raise NotConfiguredError("pop_slot", "The POP slot for POP before SMTP is not set.")
-        return await self._access(find_slot(settings.pop_slot).record, all_settings)
+        return await self._profile(find_slot(settings.pop_slot).record, all_settings)
 
 
-async def authenticate_by_pop(access: ConnectionProfile, *, transcript: Transcript | None = None) -> None:
-    """Sign in by POP, and leave, where that has to come before SMTP.
+async def authenticate_by_pop(profile: ConnectionProfile, *, transcript: Transcript | None = None) -> None:
+    """Sign in by POP and leave, where the settings want POP before SMTP.
 
     Raises:
         MailError: as `mailslot.slots.maildrop.open_maildrop` does.
     """
-    if access.pop_before is not None:
-        async with open_maildrop(access.pop_before, transcript=transcript):
+    if profile.pop_profile is not None:
+        async with open_maildrop(profile.pop_profile, transcript=transcript):
             pass
 
 
 @asynccontextmanager
 async def open_smtp(
-    access: ConnectionProfile,
+    profile: ConnectionProfile,
     *,
     secondary: bool = False,
     final_timeout: float = 600.0,
     transcript: Transcript | None = None,
     on_stage: Callable[[Stage], None] | None = None,
 ) -> AsyncGenerator[SubmissionSession]:
-    """Open a session to submit mail with, by the record's submitter, after POP where that has to come first.
+    """Open a session to submit mail, by the record's submitter, after POP where that has to come first.
 
     Args:
-        access: of an SMTP record.
+        profile: of an SMTP record.
         secondary: whether to go to the secondary server at once; else only where the first cannot be reached.
         final_timeout: as for `mailslot.connect_smtp`, as are the others.
         transcript: likewise.
@@ -174,17 +174,17 @@ async def open_smtp(
         InputError: the submitter is not installed, or cannot be used.
         MailError: as `mailslot.connect_smtp` does; of two servers that cannot be reached, the first one's.
     """
-    submitter = await submitter_of(access.settings)
-    await authenticate_by_pop(access, transcript=transcript)
+    submitter = await submitter_of(profile.settings)
+    await authenticate_by_pop(profile, transcript=transcript)
 
     def opened(endpoint: Endpoint) -> AbstractAsyncContextManager[SubmissionSession]:
         return open_plugin_session(
-            f"{SUBMITTERS.noun} {access.settings.submitter}",
+            f"{SUBMITTERS.noun} {profile.settings.submitter}",
             lambda entered: submitter(
                 endpoint,
-                access.auth,
-                ssl_context=access.context,
-                timeout=access.timeout,
+                profile.auth,
+                ssl_context=profile.ssl_context,
+                timeout=profile.timeout,
                 final_timeout=final_timeout,
                 transcript=transcript,
                 on_stage=entered,
@@ -193,28 +193,28 @@ async def open_smtp(
         )
 
     async with AsyncExitStack() as stack:
-        if secondary and access.secondary is not None:
-            yield await stack.enter_async_context(opened(access.secondary))
+        if secondary and profile.secondary_endpoint is not None:
+            yield await stack.enter_async_context(opened(profile.secondary_endpoint))
             return
         try:
-            session = await stack.enter_async_context(opened(access.endpoint))
+            session = await stack.enter_async_context(opened(profile.endpoint))
         except NetworkError as error:
-            if access.secondary is None or error.stage not in _UNREACHED:
+            if profile.secondary_endpoint is None or error.stage not in _UNREACHED:
                 raise
             try:
-                session = await stack.enter_async_context(opened(access.secondary))
+                session = await stack.enter_async_context(opened(profile.secondary_endpoint))
             except NetworkError as second:
                 raise error if second.stage in _UNREACHED else second from None
         yield session
 
 
-def _trusting(ca_file: Path) -> ssl.SSLContext:
-    """Return TLS settings that trust the authorities of a file besides the system's."""
-    return _context(ca_file, durable.stamp(ca_file))
+def _ssl_context_for(ca_file: Path) -> ssl.SSLContext:
+    """Return TLS settings that trust the authorities in a file besides the system's."""
+    return _cached_ssl_context(ca_file, durable.stamp(ca_file))
 
 
 @lru_cache(maxsize=len(PROTOCOLS))
-def _context(ca_file: Path, _file: object) -> ssl.SSLContext:
+def _cached_ssl_context(ca_file: Path, _file: object) -> ssl.SSLContext:
     # Reading the system's authorities takes 20 ms, so it is done again only where the file has changed.
     return context_trusting(ca_file)
 

@@ -1,4 +1,4 @@
-"""A token source that stands in the settings itself, such as a program or a file, and what it is told of its record."""
+"""Token sources that the settings name, such as a program or a file."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from mailslot.entry_points import kind_and_place
 from mailslot.errors import InputError, MailError
 from mailslot.oauth.flow import Flow
 from mailslot.sasl.credentials import TokenSource
-from mailslot.slots.clients import client_of
 from mailslot.slots.flows import TOKEN_SOURCES
+from mailslot.slots.oauth_client import client_for_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from mailslot.vault.vault import Vault
 
 
-def direct_source(vault: Vault, record: str, settings: Settings) -> TokenSource | None:
-    """Return the token source that stands in the settings itself; None without one. It blocks: call it in a thread.
+def direct_token_source(vault: Vault, record: str, settings: Settings) -> TokenSource | None:
+    """Return the token source that the settings name; None where they name none. It blocks: call it in a thread.
 
-    ``token_source`` is ``command PROGRAM ARGUMENT…`` or ``file PATH``, or a plugin's name and what it wants. The
-    plugin's function gets what stands behind its name, under that name, and besides:
+    ``token_source`` is ``command PROGRAM ARGUMENT…`` or ``file PATH``, or a plugin's name and its argument. The
+    plugin's function gets a mapping with the argument under the plugin's name, and besides:
 
-    - ``client``: `mailslot.slots.clients.client_of` for this record, which takes ``app`` and ``registered``;
+    - ``client``: a function with the arguments ``app`` and ``registered`` that returns the record's `OAuthClient`
+      (`mailslot.slots.oauth_client.client_for_record`);
     - ``secret``: a function that returns the record's ``client_secret`` as a `Secret`, None where none is set;
     - ``ca_file`` and ``timeout``, as they are set.
 
@@ -40,8 +41,8 @@ def direct_source(vault: Vault, record: str, settings: Settings) -> TokenSource 
     if isinstance(found, Flow):
         raise InputError(f"{name} is a way to sign in: set flow, not token_source.", stage="token")
     make = cast("Callable[[Mapping[str, object]], object]", found)
-    told = {
-        "client": partial(client_of, vault, record, settings),
+    options = {
+        "client": partial(client_for_record, vault, record, settings),
         "secret": partial(vault.read, record, "client_secret"),
         "ca_file": settings.ca_file,
         "timeout": float(settings.timeout),
@@ -49,7 +50,7 @@ def direct_source(vault: Vault, record: str, settings: Settings) -> TokenSource 
     }
     try:
         with Contained():
-            made = make(told)
+            made = make(options)
     except MailError:
         raise
     except Exception as error:  # noqa: BLE001 - a plugin is somebody else's, and may fail in any way

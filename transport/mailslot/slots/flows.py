@@ -1,11 +1,11 @@
-"""The ways to a token that settings choose: the provider, and the flow by which somebody signs in."""
+"""The provider and the flow that the settings choose."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from mailslot.errors import InputError
-from mailslot.oauth.flow import Flow
+from mailslot.oauth.flow import Flow, Person
 from mailslot.oauth.presets import preset, presets
 from mailslot.oauth.providers import custom_provider
 from mailslot.registry import Group
@@ -52,8 +52,8 @@ def provider_of(settings: Settings) -> Provider:
     return preset(settings.provider)
 
 
-def find_flow(name: str) -> Flow:
-    """Return the flow with this name. Its module is imported: a coroutine has it done in a thread.
+def find_flow(name: str) -> Flow[Person]:
+    """Return the flow with this name. Its module is imported: in a coroutine, call this in a thread.
 
     Raises:
         InputError: there is none, or it cannot be loaded.
@@ -61,24 +61,24 @@ def find_flow(name: str) -> Flow:
     found = TOKEN_SOURCES.find(name)
     if not isinstance(found, Flow):
         raise InputError(f"{name} is a source of tokens, and nobody signs in there.", stage="token")
-    return found
+    return cast("Flow[Person]", found)
 
 
-def flow_name(settings: Settings, asked: str | None = None) -> str:
-    """Return the name of the flow that was asked for, else of the one that is set, else of the provider's best.
+def flow_name(settings: Settings, requested: str | None = None) -> str:
+    """Return the name of the requested flow, else of the one in the settings, else of the provider's preferred one.
 
-    Where an application signs in by itself with Google, it does so as a service account.
+    With Google, an application that signs in itself does so as a service account.
 
     Raises:
         InputError: as for `provider_of`.
     """
     provider = provider_of(settings)
-    name = asked or settings.flow or provider.flows[0]
+    name = requested or settings.flow or provider.flows[0]
     if name == "app" and "app" not in provider.flows and "service_account" in provider.flows:
         name = "service_account"
     return name
 
 
-def choose_flow(settings: Settings, asked: str | None) -> Flow:
+def choose_flow(settings: Settings, requested: str | None) -> Flow[Person]:
     """Return the flow of `flow_name`, as `find_flow` does."""
-    return find_flow(flow_name(settings, asked))
+    return find_flow(flow_name(settings, requested))

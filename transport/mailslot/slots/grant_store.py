@@ -1,4 +1,4 @@
-"""Where the grant of one record is kept: a field of the vault, behind a lock of its own."""
+"""The grant store of a record: a field of the vault, with a lock of its own."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from mailslot.oauth.location import Location
     from mailslot.vault.vault import Vault
 
-FIELD: Final = "grant"
+GRANT_FIELD: Final = "grant"
 """The field of the vault that holds the grant."""
 
-WAIT: Final = 180.0
+LOCK_TIMEOUT: Final = 180.0
 """How long to wait for a renewal that another process is busy with, in seconds; longer than any renewal lasts."""
 
 
@@ -41,15 +41,15 @@ class RecordGrantStore:
         self._vault = vault
         self._record = record
         self._lock_file = lock_file
-        self._turn = anyio.Lock()
+        self._task_lock = anyio.Lock()
 
     async def load(self) -> Grant | None:
-        """Return the grant as it is on disk now; None where there is none.
+        """Return the grant that is on disk now; None where there is none.
 
         Raises:
             VaultError: cause `token_store_unreadable`; nothing is changed.
         """
-        secret = await run_sync(self._vault.read, self._record, FIELD)
+        secret = await run_sync(self._vault.read, self._record, GRANT_FIELD)
         if secret is None:
             return None
         try:
@@ -62,32 +62,32 @@ class RecordGrantStore:
             ) from None
 
     async def save(self, grant: Grant) -> None:
-        """Keep the grant; it is on disk once this returns.
+        """Store the grant; it is on disk once this returns.
 
         Raises:
             VaultError: it could not be written; what was there before is unharmed.
         """
-        await run_sync(self._vault.write, self._record, {FIELD: grant.to_secret()})
+        await run_sync(self._vault.write, self._record, {GRANT_FIELD: grant.to_secret()})
 
     async def delete(self) -> None:
-        """Delete the grant, and with a record that is damaged whatever else was in it.
+        """Delete the grant; where the record is damaged, with everything else in it.
 
         Raises:
             VaultError: it could not be deleted.
         """
         try:
-            await run_sync(self._vault.write, self._record, {FIELD: None})
+            await run_sync(self._vault.write, self._record, {GRANT_FIELD: None})
         except VaultError as error:
             if error.cause != "token_store_unreadable":
                 raise
             await run_sync(self._vault.delete, self._record)
 
     def locate(self) -> Location:
-        """Return where this is. It blocks: call it in a thread."""
+        """Return where this home folder is. It blocks: call it in a thread."""
         return locate(self._lock_file)
 
-    async def stay(self) -> bool:
-        """Have the grant renewed here from now on, wherever it was before: a person says that the device has moved.
+    async def move_here(self) -> bool:
+        """Bind the grant to this place, wherever it was before: a person says that the device has moved.
 
         Returns:
             whether there is one.
@@ -104,11 +104,11 @@ class RecordGrantStore:
 
     @asynccontextmanager
     async def lock(self) -> AsyncGenerator[None]:
-        """Hold the right to renew, over all tasks and processes; whoever holds it dies without harm.
+        """Hold the lock for refreshing, over all tasks and processes; it is released where its process dies.
 
         Raises:
             VaultError: `token_store_busy`, `token_store_unwritable`.
         """
         # The file alone would do; with a turn of their own, tasks need not poll it.
-        async with self._turn, process_lock(self._lock_file, timeout=WAIT):
+        async with self._task_lock, process_lock(self._lock_file, timeout=LOCK_TIMEOUT):
             yield

@@ -1,4 +1,4 @@
-"""How one key of ``mailslot.toml`` is read, and the kinds of values that there are."""
+"""The keys of ``mailslot.toml``: how one is parsed, and the kinds of values."""
 
 from __future__ import annotations
 
@@ -20,33 +20,32 @@ if TYPE_CHECKING:
 
 BOTH: Final[tuple[Protocol, ...]] = ("SMTP", "POP")
 
-SetBy = Literal["api_key", "administrator", "local"]
+SetterRole = Literal["api_key", "administrator", "local"]
 """Who may set something: whoever has a key to the API; the administrator who has signed in to the panel, and no key; or
 only somebody with a login on the device. Each may set what those before may."""
 
-LONGEST: Final = 1000
+MAX_TEXT: Final = 1000
 """Characters of a text; no setting needs as many."""
 
-_TEXT: Final = {"type": "string", "minLength": 1, "maxLength": LONGEST}
+_TEXT: Final = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT}
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@]*(?=@)")
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """How one key is read.
+    """A key of a settings table.
 
     Attributes:
-        allowed: what is allowed, for people.
-        parse: returns the value, from text or from what TOML gave; raises `ValueError` where it is not allowed.
-        protocols: in which records it can stand.
-        default: its value where it is not set.
-        plugins: what plugins a value puts to use, as pairs of their group and name; None where no value does.
-        private: whether who knows the value could use it, such as a webhook's address: it is neither exported nor
+        allowed: what is allowed, for people. parse: returns the value, from text or from what TOML gave; raises
+        `ValueError` where it is not allowed. protocols: in which records it can stand. default: its value where it is
+        not set. plugins: returns the plugins that a value uses, as pairs of group and name; None where no value uses
+        any. private: whether somebody who knows the value could misuse it, such as a webhook's URL: it is neither
+        exported nor
             put into a report.
         set_by: who may set it at least, or a function that says so of a value, or of each value of a list
             (`mailslot.slots.permission`); None for whoever may set anything, and of a path, which could give away or
             overwrite files of this device, for somebody with a login on it.
-        rare: whether few ever set it, so that forms show it folded away.
+        advanced: whether few ever set it, so that forms show it folded away.
     """
 
     allowed: str
@@ -55,13 +54,13 @@ class Key:
     default: Any = None
     private: bool = False
     plugins: Callable[[Any], Iterable[tuple[str, str]]] | None = None
-    set_by: SetBy | Callable[[Any], SetBy] | None = None
-    rare: bool = False
+    set_by: SetterRole | Callable[[Any], SetterRole] | None = None
+    advanced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Parser:
-    """What reads a value, as `Key.parse`, and can say in JSON Schema what it reads.
+    """A parser of values that also knows their JSON Schema.
 
     Attributes:
         parse: reads it.
@@ -77,8 +76,8 @@ class Parser:
 
 
 def text(value: object) -> str:
-    """Return a text on one line."""
-    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > LONGEST:
+    """Parse a text on one line."""
+    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > MAX_TEXT:
         raise ValueError
     return value.strip()
 
@@ -96,31 +95,31 @@ flag: Final = Parser(_flag, {"type": "boolean"})
 """Reads yes or no, from ``true`` and ``false`` or what people say for them."""
 
 
-def number(least: int, most: int) -> Parser:
-    """Return what reads a whole number within bounds."""
+def number(minimum: int, maximum: int) -> Parser:
+    """Return a parser for a whole number within bounds."""
 
     def parse(value: object) -> int:
         found = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value.strip()) else value
-        if not isinstance(found, int) or isinstance(found, bool) or not least <= found <= most:
+        if not isinstance(found, int) or isinstance(found, bool) or not minimum <= found <= maximum:
             raise ValueError
         return found
 
-    return Parser(parse, {"type": "integer", "minimum": least, "maximum": most})
+    return Parser(parse, {"type": "integer", "minimum": minimum, "maximum": maximum})
 
 
-def one_of(*choices: str, into: Callable[[str], Any] = str) -> Parser:
-    """Return what reads one of several words, in any case, and makes `into` of it."""
+def one_of(*choices: str, convert: Callable[[str], Any] = str) -> Parser:
+    """Return a parser for one of several words, in any case, which `convert` converts."""
 
     def parse(value: object) -> Any:  # noqa: ANN401 - whatever `into` makes
         if not isinstance(value, str) or value.strip().lower() not in choices:
             raise ValueError
-        return into(value.strip().lower())
+        return convert(value.strip().lower())
 
     return Parser(parse, {"enum": list(choices)})
 
 
 def host(value: object) -> str:
-    """Return a host name or an IP address."""
+    """Parse a host name or an IP address."""
     name = text(value)
     try:
         return Endpoint(name, 1, Security.NONE).host
@@ -129,23 +128,23 @@ def host(value: object) -> str:
 
 
 def address(value: object) -> str:
-    """Return an e-mail address."""
+    """Parse an e-mail address."""
     try:
         return parse_address(text(value), "sender").given
     except InputError:
         raise ValueError from None
 
 
-def list_of(parse: Callable[[object], str], separators: str = r"[\s,;]+", most: int | None = None) -> Parser:
-    """Return what reads a list, or a text with separators; nothing twice, at least one, and at most so many."""
-    bound = {} if most is None else {"maxItems": most}
+def list_of(parse: Callable[[object], str], separators: str = r"[\s,;]+", max_items: int | None = None) -> Parser:
+    """Return a parser for a list, or for a text with separators: without duplicates, with 1 to `max_items` items."""
+    bound = {} if max_items is None else {"maxItems": max_items}
 
     def parse_list(value: object) -> tuple[str, ...]:
         parts = [part for part in re.split(separators, value) if part] if isinstance(value, str) else value
         if not isinstance(parts, list) or not parts:
             raise ValueError
         found = tuple(dict.fromkeys(parse(part) for part in cast("list[object]", parts)))
-        if most is not None and len(found) > most:
+        if max_items is not None and len(found) > max_items:
             raise ValueError
         return found
 
@@ -156,7 +155,7 @@ def list_of(parse: Callable[[object], str], separators: str = r"[\s,;]+", most: 
 
 
 def url(value: object) -> str:
-    """Return an https address, or an http one on a loopback address."""
+    """Parse an https URL, or an http one on a loopback address."""
     found = text(value)
     parts = urlsplit(found)
     loopback = parts.hostname in {"localhost", "127.0.0.1", "::1"}
@@ -166,17 +165,17 @@ def url(value: object) -> str:
 
 
 def path(value: object) -> Path:
-    """Return the path of a file or folder."""
+    """Parse the path of a file or folder."""
     return Path(text(value))
 
 
 def schema(key: Key) -> dict[str, Any]:
-    """Return the JSON Schema of a key's values; what a schema cannot say, its description does."""
-    known = key.parse.schema if isinstance(key.parse, Parser) else _like(key.default)
+    """Return the JSON Schema of a key's values; the description says what a schema cannot."""
+    known = key.parse.schema if isinstance(key.parse, Parser) else _schema_like(key.default)
     return {**known, "description": key.allowed}
 
 
-def _like(value: object) -> Mapping[str, Any]:
+def _schema_like(value: object) -> Mapping[str, Any]:
     if isinstance(value, bool):
         return {"type": "boolean"}
     if isinstance(value, int):
@@ -185,12 +184,12 @@ def _like(value: object) -> Mapping[str, Any]:
 
 
 def names_plugin(group: str) -> Callable[[str], list[tuple[str, str]]]:
-    """Return `Key.plugins` for a text whose first word is the name of an entry point in a group."""
+    """Return `Key.plugins` for a text whose first word names an entry point of a group."""
     return lambda value: [(group, value.partition(" ")[0])]
 
 
 def parse_value(known: Mapping[str, Key], key: str, value: object) -> Any:  # noqa: ANN401 - whatever the key holds
-    """Return a value as it is used.
+    """Parse a value.
 
     Args:
         known: the keys that there are.
@@ -201,34 +200,34 @@ def parse_value(known: Mapping[str, Key], key: str, value: object) -> Any:  # no
         InputError: there is no such key, or the value is not allowed.
     """
     if key not in known:
-        hint = nearest(key, known) or f" The settings are: {', '.join(known)}."
-        raise InputError(f"There is no setting {shown(key)}.{hint}", stage="resolve", key=key)
+        hint = suggestion(key, known) or f" The settings are: {', '.join(known)}."
+        raise InputError(f"There is no setting {quoted_value(key)}.{hint}", stage="resolve", key=key)
     try:
         return None if value is None else known[key].parse(value)
     except ValueError:
         raise InputError(
-            f"The setting {key} is {shown(value)}; it must be {known[key].allowed}.", stage="resolve", key=key
+            f"The setting {key} is {quoted_value(value)}; it must be {known[key].allowed}.", stage="resolve", key=key
         ) from None
 
 
-def plain(value: object) -> Any:  # noqa: ANN401 - whatever JSON and TOML hold
-    """Return a setting's value as JSON and TOML hold it; None, which TOML does not know, stays None."""
+def json_value(value: object) -> Any:  # noqa: ANN401 - whatever JSON and TOML hold
+    """Return a setting's value as JSON and TOML represent it; None, which TOML does not have, stays None."""
     if isinstance(value, tuple | list):
-        return [plain(one) for one in cast("tuple[object, ...]", value)]
+        return [json_value(one) for one in cast("tuple[object, ...]", value)]
     if value is None or isinstance(value, int | float | str):
         return value
     return str(getattr(value, "value", value))
 
 
-def shown(value: object) -> str:
-    """Return a value as it is quoted in a sentence: on one line, short, and without a password in an address."""
+def quoted_value(value: object) -> str:
+    """Return a value as a sentence quotes it: on one line, short, and without a password in a URL."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    said = _CREDENTIALS.sub("…", repr(value))
-    return said if len(said) <= 80 else f"{said[:79]}…"
+    shown_text = _CREDENTIALS.sub("…", repr(value))
+    return shown_text if len(shown_text) <= 80 else f"{shown_text[:79]}…"
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a hint at the name that was probably meant, ``" Did you mean port?"``; empty where none is near."""
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return a suggestion for a misspelt name, such as ``" Did you mean port?"``; empty where no name is close."""
     near = get_close_matches(word.lower().replace("-", "_"), list(known), n=1, cutoff=0.6)
     return f" Did you mean {near[0]}?" if near else ""

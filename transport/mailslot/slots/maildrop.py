@@ -1,4 +1,4 @@
-"""Ways to fetch mail: what a plugin of `mailslot.maildrops` is, and what a record chooses by ``maildrop``."""
+"""Maildrops: what a plugin of `mailslot.maildrops` is, and what a record's ``maildrop`` chooses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mailslot.errors import InputError
 from mailslot.pop3.connect import connect_pop3
 from mailslot.registry import Group
 from mailslot.slots.keys import parse_value
-from mailslot.slots.permission import NotPermittedError, exceeds, needed
+from mailslot.slots.permission import NotPermittedError, exceeds_role, required_role
 from mailslot.slots.plugin_sessions import open_plugin_session
 
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from mailslot.errors import Stage
     from mailslot.pop3.listing import Entry
     from mailslot.slots.connection_profile import ConnectionProfile
-    from mailslot.slots.keys import Key, SetBy
+    from mailslot.slots.keys import Key, SetterRole
     from mailslot.slots.settings import Settings
     from mailslot.wire.transcript import Transcript
 
-PACKAGES: Final[Mapping[str, str]] = {"imap": "mailslot-imap"}
+EXTRA_PACKAGES: Final[Mapping[str, str]] = {"imap": "mailslot-imap"}
 """The packages that bring what does not come with this one."""
 
 
@@ -43,31 +43,31 @@ class MaildropSession(Protocol):
         ...
 
     async def stat(self) -> tuple[int, int | None]:
-        """Return how many mails there are, and how many octets where that is cheap to know."""
+        """Return how many mails there are, and how many octets where that is cheap to find out."""
         ...
 
     async def listing(self) -> Sequence[Entry]:
-        """Return what is there. An entry's ``number`` is its own in this session.
+        """Return the entries of the maildrop. An entry's ``number`` is valid in this session only.
 
         Its ``uid`` is the same in every session, and never another mail's as long as the maildrop is the same: a server
-        that numbers anew, as IMAP tells by UIDVALIDITY, gives other ones. Empty where there is none to rely on.
+        that renumbers, as IMAP shows by UIDVALIDITY, gives other ones. Empty where there is no reliable one.
         """
         ...
 
     def retrieve(self, entry: Entry) -> AsyncIterator[bytes]:
-        """Return a mail's octets, piece by piece, in memory that does not grow with the mail.
+        """Return a mail's octets in chunks, in memory that does not grow with the mail.
 
-        A mail that is not there any more is a refusal. One that is left early ends the session or is read over; it
-        never passes for complete.
+        A mail that is no longer there is a refusal. Where the iteration is left early, the session ends or the rest is
+        drained; it never passes for complete.
         """
         ...
 
     def top(self, entry: Entry) -> AsyncIterator[bytes]:
-        """Return a mail's header, likewise; its end may be missing where it is long."""
+        """Return a mail's header in chunks; its end may be missing where it is long."""
         ...
 
     async def delete(self, *entries: Entry) -> None:
-        """Mark mails to be taken out of the maildrop when the session is left normally.
+        """Mark mails for deletion when the session is left normally.
 
         Raises:
             DeletionsRefusedError: the server refuses some; the others are marked.
@@ -77,20 +77,20 @@ class MaildropSession(Protocol):
 
 @runtime_checkable
 class Maildrop(Protocol):
-    """A way to fetch mail, as an entry point of `mailslot.maildrops` names it."""
+    """A kind of maildrop, as an entry point of `mailslot.maildrops` names it."""
 
     @property
     def options(self) -> Mapping[str, Key]:
-        """What can be set for it in ``maildrop_options``."""
+        """The keys that ``maildrop_options`` may have."""
         ...
 
-    def place(self, options: Mapping[str, Any]) -> str:
-        """Return what tells this maildrop from others of the same account, such as a folder; empty for its only one."""
+    def mailbox_id(self, options: Mapping[str, Any]) -> str:
+        """Return what tells this mailbox from others of the same account, such as a folder; empty for its only one."""
         ...
 
     def open(
         self,
-        access: ConnectionProfile,
+        profile: ConnectionProfile,
         options: Mapping[str, Any],
         *,
         transcript: Transcript | None = None,
@@ -98,12 +98,12 @@ class Maildrop(Protocol):
     ) -> AbstractAsyncContextManager[MaildropSession]:
         """Open a session, for ``async with``.
 
-        Each wait takes ``access.timeout`` at most. Without ``access.auth`` nobody signs in, and the session is good for
-        nothing but being left. A token that the server refuses is asked for once more with ``force=True``
+        Each wait takes ``profile.timeout`` at most. Without ``profile.auth`` nobody signs in, and the session is good
+        for nothing but being left. A token that the server refuses is asked for once more with ``force=True``
         (`mailslot.sasl.authentication.authenticate` does all of that).
 
         Args:
-            access: the server, who signs in, TLS settings, ``after_fetch``.
+            profile: the server, who signs in, TLS settings, ``after_fetch``.
             options: what is set for it, with defaults.
             transcript: where the dialogue is noted, without secrets and without mail.
             on_stage: called as each step begins, in the order of the wire.
@@ -116,15 +116,15 @@ class Maildrop(Protocol):
 
 @runtime_checkable
 class PushingMaildrop(Maildrop, Protocol):
-    """A way to fetch mail that tells when there is some."""
+    """A maildrop that reports new mail."""
 
-    async def watch(self, access: ConnectionProfile, options: Mapping[str, Any], arrived: Callable[[], None]) -> None:
-        """Watch a maildrop until cancelled.
+    async def watch(self, profile: ConnectionProfile, options: Mapping[str, Any], on_mail: Callable[[], None]) -> None:
+        """Watch for new mail until cancelled.
 
         Args:
-            access: as for `open`.
+            profile: as for `open`.
             options: likewise.
-            arrived: called once nothing can be missed any more, and whenever mail may have come from then on.
+            on_mail: called once nothing can be missed any more, and whenever mail may have come from then on.
 
         Returns:
             at once where the server, or a setting, does not allow it.
@@ -136,26 +136,26 @@ class PushingMaildrop(Maildrop, Protocol):
 
 
 class _Pop3:
-    """POP3, as this package speaks it."""
+    """This package's own POP3."""
 
     options: Mapping[str, Key] = {}
 
-    def place(self, options: Mapping[str, Any]) -> str:  # noqa: ARG002 - there is nothing to set
+    def mailbox_id(self, options: Mapping[str, Any]) -> str:  # noqa: ARG002 - there is nothing to set
         return ""
 
     def open(
         self,
-        access: ConnectionProfile,
+        profile: ConnectionProfile,
         options: Mapping[str, Any],  # noqa: ARG002 - likewise
         *,
         transcript: Transcript | None = None,
         on_stage: Callable[[Stage], None] | None = None,
     ) -> AbstractAsyncContextManager[MaildropSession]:
         return connect_pop3(
-            access.endpoint,
-            access.auth,
-            ssl_context=access.context,
-            timeout=access.timeout,
+            profile.endpoint,
+            profile.auth,
+            ssl_context=profile.ssl_context,
+            timeout=profile.timeout,
             transcript=transcript,
             on_stage=on_stage,
         )
@@ -170,16 +170,16 @@ MAILDROPS: Final[Group[Maildrop]] = Group(
 
 
 def find_maildrop(name: str) -> Maildrop:
-    """Return the way to fetch mail with this name; blocks where it has to be imported.
+    """Return the maildrop with this name; it blocks where that has to be imported.
 
     Raises:
         InputError: there is none, or it cannot be used.
     """
     if name == "pop3":
         return pop3
-    if name in PACKAGES and name not in MAILDROPS.names():
+    if name in EXTRA_PACKAGES and name not in MAILDROPS.names():
         raise InputError(
-            f"The maildrop {name} comes in a package of its own: pip install {PACKAGES[name]}.",
+            f"The maildrop {name} comes in a package of its own: pip install {EXTRA_PACKAGES[name]}.",
             stage="resolve",
             cause="not_configured",
         )
@@ -187,7 +187,7 @@ def find_maildrop(name: str) -> Maildrop:
 
 
 def options_of(maildrop: Maildrop, settings: Settings) -> dict[str, Any]:
-    """Return what is set for a maildrop in ``maildrop_options``, with defaults.
+    """Return the values of ``maildrop_options``, with defaults.
 
     Raises:
         InputError: one of them is not known, or has a value that is not allowed.
@@ -202,7 +202,7 @@ def options_of(maildrop: Maildrop, settings: Settings) -> dict[str, Any]:
 
 
 def check_maildrop(settings: Settings) -> None:
-    """Refuse a maildrop that is not installed, and options that it does not know; blocks as `find_maildrop` does.
+    """Refuse a maildrop that is not installed, and options that it does not know; it blocks as `find_maildrop` does.
 
     Raises:
         InputError: with what there is.
@@ -214,13 +214,13 @@ def check_maildrop(settings: Settings) -> None:
         raise InputError(str(error), stage=error.stage, detail=error.detail) from error
 
 
-def check_options(settings: Settings, before: Settings, by: SetBy) -> None:
-    """Refuse options of a maildrop that somebody may not set; blocks as `find_maildrop` does.
+def check_option_permission(settings: Settings, before: Settings, role: SetterRole) -> None:
+    """Refuse options of a maildrop that somebody may not set; it blocks as `find_maildrop` does.
 
     Args:
         settings: as they would be.
         before: as they are.
-        by: who wants them to be so.
+        role: who wants them to be so.
 
     Raises:
         NotPermittedError: he may not.
@@ -232,12 +232,12 @@ def check_options(settings: Settings, before: Settings, by: SetBy) -> None:
     with suppress(InputError):
         former = options_of(maildrop, before) if before.maildrop == settings.maildrop else {}
     for name, key in maildrop.options.items():
-        if exceeds(needs := needed(key, values[name], former.get(name)), by):
+        if exceeds_role(needs := required_role(key, values[name], former.get(name)), role):
             raise NotPermittedError("SLOT", "maildrop_options", needs)
 
 
 async def maildrop_of(settings: Settings) -> tuple[Maildrop, dict[str, Any]]:
-    """Return the way to fetch mail that settings choose, and its options.
+    """Return the maildrop that settings choose, and its options.
 
     Raises:
         InputError: it is not installed, or cannot be used so.
@@ -248,12 +248,12 @@ async def maildrop_of(settings: Settings) -> tuple[Maildrop, dict[str, Any]]:
 
 @asynccontextmanager
 async def open_maildrop(
-    access: ConnectionProfile, *, transcript: Transcript | None = None, on_stage: Callable[[Stage], None] | None = None
+    profile: ConnectionProfile, *, transcript: Transcript | None = None, on_stage: Callable[[Stage], None] | None = None
 ) -> AsyncGenerator[MaildropSession]:
-    """Open a session with a record's maildrop, by whatever it chooses.
+    """Open a session with a record's maildrop.
 
     Args:
-        access: of a POP record.
+        profile: of a POP record.
         transcript: as for `Maildrop.open`.
         on_stage: likewise.
 
@@ -261,10 +261,10 @@ async def open_maildrop(
         InputError: the maildrop is not installed, or cannot be used so.
         MailError: on entering, as `Maildrop.open` does.
     """
-    found, options = await maildrop_of(access.settings)
+    found, options = await maildrop_of(profile.settings)
     opened = open_plugin_session(
-        f"{MAILDROPS.noun} {access.settings.maildrop}",
-        lambda entered: found.open(access, options, transcript=transcript, on_stage=entered),
+        f"{MAILDROPS.noun} {profile.settings.maildrop}",
+        lambda entered: found.open(profile, options, transcript=transcript, on_stage=entered),
         on_stage,
     )
     async with opened as session:

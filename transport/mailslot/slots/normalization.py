@@ -1,4 +1,4 @@
-"""What a person meant by what was entered: an address where a name belongs, a port that a provider does not have."""
+"""Normalization of entered settings: a URL where a host name belongs, a port that a provider does not have."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mailslot.errors import InputError
 from mailslot.net.endpoint import Security
-from mailslot.slots.presets import effective, implied_port, service_of
+from mailslot.slots.effective_settings import effective_settings, implied_port, mail_service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from mailslot.slots.slot import Protocol
 
 Values = dict[str, object | None]
-Spoken = Literal["SMTP", "POP", "IMAP"]
+MailProtocol = Literal["SMTP", "POP", "IMAP"]
 
 # "pops" and "smtps" are what people write for RFC 8314's implicit TLS; the plain schemes say nothing about it.
-_SCHEMES: Final[Mapping[str, tuple[Spoken | None, Security | None]]] = {
+_SCHEMES: Final[Mapping[str, tuple[MailProtocol | None, Security | None]]] = {
     "smtp": ("SMTP", None),
     "submission": ("SMTP", None),
     "smtps": ("SMTP", Security.TLS),
@@ -35,7 +35,7 @@ _SCHEMES: Final[Mapping[str, tuple[Spoken | None, Security | None]]] = {
     "ssl": (None, Security.TLS),
     "tls": (None, Security.TLS),
 }
-_SPEAKS: Final[Mapping[int, Security]] = {
+_SECURITY_OF_PORT: Final[Mapping[int, Security]] = {
     465: Security.TLS,
     587: Security.STARTTLS,
     995: Security.TLS,
@@ -43,7 +43,7 @@ _SPEAKS: Final[Mapping[int, Security]] = {
 }
 _ADDRESS: Final = re.compile(r"(?:([a-z][a-z0-9+.-]*)://)?([^/?#]*)(?:[/?#].*)?", re.IGNORECASE)
 _HOST: Final = re.compile(r"(\[[^\]]*\]|[^:]*)(?::([0-9]{0,5}))?")
-_AROUND: Final = " \t,;<>\"'"
+_SURROUNDING: Final = " \t,;<>\"'"
 
 # OfficeDocs-Exchange, how-to-set-up-a-multifunction-device-or-application-to-send-email: 587 or 25 with STARTTLS.
 _MICROSOFT: Final = re.compile(
@@ -53,7 +53,7 @@ _MICROSOFT: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class NormalizedChange:
-    """What was meant.
+    """A change as it was understood.
 
     Attributes:
         values: the values to set.
@@ -65,9 +65,9 @@ class NormalizedChange:
 
 
 def normalize_change(values: Mapping[str, object | None], settings: Settings, protocol: Protocol) -> NormalizedChange:
-    """Return what a person meant by the values entered for a record.
+    """Return a change as a person meant it.
 
-    A server may be entered with a scheme, a port, or what was copied along with it.
+    A server may be entered with a scheme, with a port, or with characters copied along with it.
 
     Args:
         values: as they were entered, by key; None unsets.
@@ -84,24 +84,26 @@ def normalize_change(values: Mapping[str, object | None], settings: Settings, pr
     if isinstance(entered := values.get("server"), str):
         found |= _server(entered, values, settings, protocol)
         if found["server"] != entered.strip():
-            notes.append(_understood(entered, {key: found[key] for key in found if found[key] != values.get(key)}))
+            notes.append(
+                _normalization_note(entered, {key: found[key] for key in found if found[key] != values.get(key)})
+            )
     if isinstance(entered := values.get("secondary_server"), str):
-        found["secondary_server"] = _taken_apart(entered, settings, protocol, "secondary_server")[0]
+        found["secondary_server"] = _split_address(entered, settings, protocol, "secondary_server")[0]
         if found["secondary_server"] != entered.strip():
-            what = _understood(entered, {"secondary_server": found["secondary_server"]})
+            what = _normalization_note(entered, {"secondary_server": found["secondary_server"]})
             notes.append(f"{what} The secondary server has the same port and encryption as the primary one.")
     return NormalizedChange(found, tuple(notes))
 
 
-def without_port_465(settings: Settings, protocol: Protocol) -> bool:
-    """Whether SSL/TLS from the first octet is set for a server of Microsoft's, none of which speaks it for SMTP."""
-    holds = effective(settings, protocol)
+def needs_starttls(settings: Settings, protocol: Protocol) -> bool:
+    """Whether implicit TLS is set for a server of Microsoft's: for SMTP, none of them supports it."""
+    holds = effective_settings(settings, protocol)
     if protocol != "SMTP" or holds.server is None or not _MICROSOFT.fullmatch(holds.server.lower()):
         return False
     return holds.port == 465 or holds.security is Security.TLS
 
 
-STARTTLS_ON_587: Final[Mapping[str, object]] = {"port": 587, "security": "starttls"}
+MICROSOFT_SETTINGS: Final[Mapping[str, object]] = {"port": 587, "security": "starttls"}
 """What holds for Microsoft's servers instead."""
 
 MICROSOFT_NOTE: Final = (
@@ -111,15 +113,15 @@ MICROSOFT_NOTE: Final = (
 
 
 def _server(entered: str, values: Mapping[str, object | None], settings: Settings, protocol: Protocol) -> Values:
-    host, port, security = _taken_apart(entered, settings, protocol, "server")
+    host, port, security = _split_address(entered, settings, protocol, "server")
     found: Values = {"server": host}
     if port is None and security is None:
         return found
-    security = security or (_SPEAKS.get(port) if port is not None else None)
+    security = security or (_SECURITY_OF_PORT.get(port) if port is not None else None)
     unset: dict[str, Any] = {key: None for key in ("port", "security") if key in values and values[key] is None}
     settings = replace(settings, **unset)
     if values.get("security") is None:
-        if security is not None and security is not effective(settings, protocol).security:
+        if security is not None and security is not effective_settings(settings, protocol).security:
             found["security"] = security.value
     elif security is not None and str(values["security"]).strip().lower() != security.value:
         raise _contradiction(entered, "security", values["security"])
@@ -132,17 +134,17 @@ def _server(entered: str, values: Mapping[str, object | None], settings: Setting
     return found
 
 
-def _taken_apart(
+def _split_address(
     entered: str, settings: Settings, protocol: Protocol, key: str
 ) -> tuple[str, int | None, Security | None]:
-    """Return the host, and the port and the encryption as far as they are told."""
-    text = entered.strip(_AROUND)
+    """Return the host, and the port and security as far as they are given."""
+    text = entered.strip(_SURROUNDING)
     if _is_literal(text):
         return text, None, None
     match = _ADDRESS.fullmatch(text)
     if match is None:
         return entered, None, None
-    scheme, rest = (match[1] or "").lower(), match[2].strip(_AROUND)
+    scheme, rest = (match[1] or "").lower(), match[2].strip(_SURROUNDING)
     if scheme and scheme not in _SCHEMES:
         raise InputError(
             f"{scheme}:// is the address of no mail server; enter its name alone.", stage="resolve", key=key
@@ -150,7 +152,7 @@ def _taken_apart(
     if "@" in rest:
         raise InputError("A server's name has no @ in it; a user name belongs into account.", stage="resolve", key=key)
     speaks, security = _SCHEMES.get(scheme, (None, None))
-    wanted = (service_of(settings, protocol) or settings.maildrop).upper()
+    wanted = (mail_service(settings, protocol) or settings.maildrop).upper()
     if speaks not in {None, wanted}:
         hint = " Set maildrop to imap, too." if (speaks, protocol) == ("IMAP", "POP") else ""
         raise InputError(
@@ -171,9 +173,9 @@ def _is_literal(text: str) -> bool:
     return True
 
 
-def _understood(entered: str, found: Mapping[str, object | None]) -> str:
-    said = ", ".join(f"{key}={value}" for key, value in found.items())
-    return f"{entered.strip()} was understood as {said}."
+def _normalization_note(entered: str, found: Mapping[str, object | None]) -> str:
+    assignments = ", ".join(f"{key}={value}" for key, value in found.items())
+    return f"{entered.strip()} was understood as {assignments}."
 
 
 def _contradiction(entered: str, key: str, value: object) -> InputError:

@@ -1,13 +1,13 @@
-"""The settings as they are shown: what holds, where it is from, and of secrets only whether they are there."""
+"""Settings as they are shown: effective values and where they come from; of secrets only whether they are set."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
 from mailslot.errors import InputError, MailError
+from mailslot.slots.effective_settings import effective_settings, mail_service, value_sources
 from mailslot.slots.flows import APP_FLOWS, provider_of
-from mailslot.slots.keys import plain
-from mailslot.slots.presets import effective, origins, service_of
+from mailslot.slots.keys import json_value
 from mailslot.slots.settings import SECRETS, keys_for
 from mailslot.slots.slot import PROTOCOLS
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def record_overview(records: Records, record: str) -> dict[str, Any]:
-    """Return a record's settings as JSON holds them.
+    """Return a record's settings as JSON values.
 
     Returns:
         ``settings``: what holds, by key; ``from``: where a value is from that is not in the file, by key, such as
@@ -34,8 +34,8 @@ def record_overview(records: Records, record: str) -> dict[str, Any]:
 
 def settings_overview(settings: Settings, protocol: Protocol) -> tuple[dict[str, Any], dict[str, str]]:
     """Return settings, of a file or not, as ``settings`` and ``from`` of `record_overview`."""
-    holds, where = effective(settings, protocol), origins(settings, protocol)
-    values = {key: plain(getattr(holds, key)) for key in keys_for(protocol)}
+    settings_in_use, where = effective_settings(settings, protocol), value_sources(settings, protocol)
+    values = {key: json_value(getattr(settings_in_use, key)) for key in keys_for(protocol)}
     scopes = _preset_scopes(settings, protocol)
     if scopes:
         values["scopes"], where["scopes"] = scopes
@@ -43,7 +43,7 @@ def settings_overview(settings: Settings, protocol: Protocol) -> tuple[dict[str,
 
 
 def secrets_overview(records: Records, record: str) -> dict[str, bool | None]:
-    """Return of each secret of a record whether it is set; None where that cannot be read."""
+    """Return for each secret of a record whether it is set; None where that cannot be read."""
     try:
         kept = records.vault.fields(record)
     except MailError:
@@ -60,11 +60,11 @@ def section_overview(records: Records, section: Section) -> dict[str, Any]:
     values = records.settings.section(section)
     given = records.settings.current().sections.get(section.name, {})
     where = {key: "default" for key, value in values.items() if key not in given and value not in {None, ()}}
-    return {"settings": {key: plain(value) for key, value in values.items()}, "from": where}
+    return {"settings": {key: json_value(value) for key, value in values.items()}, "from": where}
 
 
 def as_text(value: object) -> str:
-    """Return what `mailslot.slots.keys.plain` gave as people read it."""
+    """Return a value of `mailslot.slots.keys.json_value` as people read it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
@@ -73,13 +73,13 @@ def as_text(value: object) -> str:
 
 
 def _preset_scopes(settings: Settings, protocol: Protocol) -> tuple[list[str], str] | None:
-    """Return what is asked for where the settings do not say, and who says so."""
+    """Return the scopes that are requested where the settings name none, and who names them."""
     if settings.scopes or settings.authentication != "oauth2":
         return None
     try:
         provider = provider_of(settings)
         flow = settings.flow or provider.flows[0]
-        service = service_of(settings, protocol)
+        service = mail_service(settings, protocol)
         scopes = provider.scopes(service, app=flow in APP_FLOWS) if service else ()
     except InputError:
         return None

@@ -1,8 +1,8 @@
-"""Who may set what: not every setting is for everybody who may change settings.
+"""Permissions: not everybody who may change settings may change every setting.
 
-Some would have the device run a program, or read, write or send files of its own; some decide who gets into the panel,
-or who is told of what happens on the device. `mailslot.slots.keys.Key.set_by` says so at each key, and whatever takes
-settings from somewhere asks here.
+Some settings have the device run a program, or read, write or send its files; some decide who gets into the panel, or
+who is told what happens on the device. `mailslot.slots.keys.Key.set_by` names the role that a key needs, and whatever
+accepts settings checks it here.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from mailslot.errors import InputError
 from mailslot.slots import keys
-from mailslot.slots.keys import Key, SetBy
+from mailslot.slots.keys import Key, SetterRole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_ORDER: Final[tuple[SetBy, ...]] = get_args(SetBy)
+_ORDER: Final[tuple[SetterRole, ...]] = get_args(SetterRole)
 
 
 class NotPermittedError(InputError):
-    """Whoever wants to set something may not.
+    """Somebody wants to set something that needs another role.
 
     Attributes:
         needs: who might.
     """
 
-    def __init__(self, place: str, key: str, needs: SetBy) -> None:
+    def __init__(self, target: str, key: str, needs: SetterRole) -> None:
         sentence = (
             "The device lets only somebody with a login on it set this"
             if needs == "local"
             else "The device lets no key to the API set this, only its administrator, in the panel"
         )
-        at = f"mailslot set {place} {key}=…"
+        at = f"mailslot set {target} {key}=…"
         super().__init__(
             f"{sentence}: {at}" if needs == "local" else f"{sentence} or with {at}",
             stage="resolve",
@@ -42,15 +42,15 @@ class NotPermittedError(InputError):
         self.needs = needs
 
 
-def least(key: Key) -> SetBy:
-    """Return who may set a key at least to some value."""
+def least_role(key: Key) -> SetterRole:
+    """Return the least role that may set a key to at least some value."""
     if callable(key.set_by):
         return "api_key"
     return key.set_by or ("local" if key.parse is keys.path else "api_key")
 
 
-def needed(key: Key, value: object, before: object) -> SetBy:
-    """Return who may make a change.
+def required_role(key: Key, value: object, before: object) -> SetterRole:
+    """Return the role that a change needs.
 
     Args:
         key: which key it is of.
@@ -61,39 +61,39 @@ def needed(key: Key, value: object, before: object) -> SetBy:
         return "api_key"
     if value is None:
         # What is given up harms nobody, unless it is in the way of whoever has come by a key.
-        return "administrator" if least(key) == "local" else least(key)
+        return "administrator" if least_role(key) == "local" else least_role(key)
     if not callable(key.set_by):
-        return least(key)
-    there = {*_each(before), *_each(key.default)}
-    ranks = [_ORDER.index(key.set_by(one)) for one in _each(value) if one not in there]
+        return least_role(key)
+    current = {*_each(before), *_each(key.default)}
+    ranks = [_ORDER.index(key.set_by(one)) for one in _each(value) if one not in current]
     return _ORDER[max(ranks, default=0)]
 
 
-def exceeds(needs: SetBy, by: SetBy) -> bool:
-    """Whether somebody else is needed.
+def exceeds_role(needs: SetterRole, role: SetterRole) -> bool:
+    """Whether a change needs a higher role than somebody has.
 
     Args:
         needs: who may make a change at least.
-        by: who wants to.
+        role: who wants to.
     """
-    return _ORDER.index(needs) > _ORDER.index(by)
+    return _ORDER.index(needs) > _ORDER.index(role)
 
 
 def check_permission(
     known: Mapping[str, Key],
     values: Mapping[str, object | None],
     before: Mapping[str, Any],
-    by: SetBy,
-    place: str,
+    role: SetterRole,
+    target: str,
 ) -> None:
-    """Refuse changes that somebody may not make.
+    """Refuse changes that need a higher role.
 
     Args:
         known: the keys that there are.
         values: what is to be set, as it was entered; None removes.
         before: what is set now, by key.
-        by: who wants to.
-        place: the slot or section, for the command that would set it.
+        role: who wants to.
+        target: the slot or section, for the command that would set it.
 
     Raises:
         NotPermittedError: he may not.
@@ -101,9 +101,9 @@ def check_permission(
     """
     for key, value in values.items():
         parsed = keys.parse_value(known, key, value)
-        needs = needed(known[key], parsed, before.get(key))
-        if exceeds(needs, by):
-            raise NotPermittedError(place, key, needs)
+        needs = required_role(known[key], parsed, before.get(key))
+        if exceeds_role(needs, role):
+            raise NotPermittedError(target, key, needs)
 
 
 def _each(value: object) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""Sessions that plugins open: one that fails in a way of its own is named in a sentence, whoever wanted the session."""
+"""Sessions that plugins open: an unexpected exception of a plugin becomes a `MailError` that names it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def open_plugin_session(
     make: Callable[[Callable[[Stage], None]], AbstractAsyncContextManager[S]],
     on_stage: Callable[[Stage], None] | None,
 ) -> AsyncGenerator[S]:
-    """Enter what a plugin makes.
+    """Enter the session that a plugin opens.
 
     Args:
         plugin: what people call it, such as ``"submitter told"``.

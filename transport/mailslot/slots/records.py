@@ -6,24 +6,24 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from mailslot.slots.checks import check_authorities, check_secret
-from mailslot.slots.destinations import DROPPED, misdirected_secrets
+from mailslot.slots.checks import check_ca_file, check_secret
+from mailslot.slots.effective_settings import effective_settings
 from mailslot.slots.flows import TOKEN_SOURCES
-from mailslot.slots.maildrop import check_maildrop, check_options
+from mailslot.slots.maildrop import check_maildrop, check_option_permission
 from mailslot.slots.normalization import (
     MICROSOFT_NOTE,
-    STARTTLS_ON_587,
+    MICROSOFT_SETTINGS,
     NormalizedChange,
+    needs_starttls,
     normalize_change,
-    without_port_465,
 )
 from mailslot.slots.permission import check_permission
-from mailslot.slots.presets import effective
+from mailslot.slots.secret_destinations import DROPPED_NOTES, misdirected_secrets
 from mailslot.slots.settings import keys_for
+from mailslot.slots.settings_file import SettingsFile
 from mailslot.slots.slot import PROTOCOLS, slots_of
 from mailslot.slots.submitter import find_submitter
 from mailslot.slots.tokens import RecordTokens
-from mailslot.slots.toml_file import SettingsFile
 from mailslot.vault.keys import KeyRing
 from mailslot.vault.vault import Vault
 
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from mailslot.slots.keys import SetBy
+    from mailslot.slots.keys import SetterRole
     from mailslot.slots.settings import Settings
     from mailslot.wire.secret import Secret
 
 
-class Changed(NamedTuple):
-    """What a change came to.
+class ChangeResult(NamedTuple):
+    """The result of a change.
 
     Attributes:
         settings: the record's settings from now on.
@@ -52,7 +52,7 @@ class Changed(NamedTuple):
 
 
 class Records:
-    """The home folder of a device. Everything here blocks for a moment: call it in a thread.
+    """The records of a home folder. All methods block for a moment: call them in a thread.
 
     Attributes:
         home: the folder.
@@ -62,7 +62,7 @@ class Records:
     """
 
     def __init__(self, home: Path, credentials: Path | None = None) -> None:
-        """Open a home folder; nothing is made before something is kept.
+        """Open a home folder; nothing is created before something is stored.
 
         Args:
             home: the folder.
@@ -75,20 +75,36 @@ class Records:
         self.tokens = RecordTokens(home, self.vault)
 
     def check_key(self) -> None:
-        """Raise where the key to the secrets cannot be used; the settings can be all the same.
+        """Raise where the key to the secrets cannot be used; the settings can be used all the same.
 
         Raises:
             MailError: cause `token_store_unreadable`.
         """
         self._keys.check()
 
+    def rotate_key(self) -> int:
+        """Encrypt all secrets with a new key and delete the old one; with the newest where the service manager has it.
+
+        What cannot be read is left as it is, and no key is deleted. After a crash some secrets are encrypted with the
+        old key and some with the new one, and both keys are there.
+
+        Returns:
+            how many secrets were encrypted anew.
+
+        Raises:
+            MailError: a secret or a key cannot be read or written.
+        """
+        if not self._keys.is_provided:
+            self._keys.renew()
+        return self.vault.rotate()
+
     def effective(self, record: str) -> Settings:
-        """Return a record's settings with what holds where nothing is set (`mailslot.slots.presets.effective`).
+        """Return a record's effective settings (`mailslot.slots.effective_settings`).
 
         Raises:
             InputError: the file cannot be used.
         """
-        return effective(self.settings.load()[record], PROTOCOLS[record])
+        return effective_settings(self.settings.load()[record], PROTOCOLS[record])
 
     def change(
         self,
@@ -96,68 +112,67 @@ class Records:
         values: Mapping[str, object | None],
         secrets: Mapping[str, Secret | None],
         *,
-        first: Callable[[], None] | None = None,
-        by: SetBy = "local",
-    ) -> Changed:
+        before_write: Callable[[], None] | None = None,
+        role: SetterRole = "local",
+    ) -> ChangeResult:
         """Change settings and secrets of a record; nothing changes where anything is not allowed.
 
-        A secret that would go somewhere else afterwards is dropped, unless it is entered anew, or somebody with a login
-        on the device makes the change, who could read it.
+        A secret that would go to another destination afterwards is removed, unless it is entered again, or somebody
+        with a login on the device makes the change, who could read it anyway.
 
         Args:
             record: which one.
             values: as they were entered, by key; None unsets.
             secrets: by name; None removes.
-            first: done once nobody else can change settings, before anything is written; where it raises, nothing
-                changes.
-            by: who wants it.
+            before_write: called under the lock, before anything is written; where it raises, nothing changes.
+            role: who wants it.
 
         Raises:
             NotPermittedError: he may not set one of these.
             InputError: a key, a value or the combination is not allowed.
             MailError: the vault cannot be read or written.
         """
-        understood = self.intend(record, values, secrets, by=by)
+        planned = self.plan_change(record, values, secrets, role=role)
         dropped: tuple[str, ...] = ()
 
         def beside() -> AbstractContextManager[dict[Path, bytes | None]]:
             nonlocal dropped
-            if by != "local":
-                dropped = self._dropped(record, understood.values, secrets)
+            if role != "local":
+                dropped = self._dropped_secrets(record, planned.values, secrets)
             if secrets or dropped:
                 return self.vault.changed(record, {**dict.fromkeys(dropped), **secrets})
             return nullcontext({})
 
         # Together, so that at no moment a secret stands beside another server than its own.
-        settings = self.settings.change(record, understood.values, first=first, beside=beside)
-        return Changed(settings, (*understood.notes, *(DROPPED[name] for name in dropped)), dropped)
+        settings = self.settings.change(record, planned.values, before_write=before_write, other_files=beside)
+        return ChangeResult(settings, (*planned.notes, *(DROPPED_NOTES[name] for name in dropped)), dropped)
 
-    def drops(
+    def dropped_secrets(
         self, record: str, values: Mapping[str, object | None], secrets: Mapping[str, Secret | None]
     ) -> tuple[str, ...]:
-        """Return the names of the secrets that `change` would drop, and change nothing.
+        """Return the names of the secrets that `change` would remove, and change nothing.
 
         Raises:
             InputError: as for `change`.
             MailError: the vault cannot be read.
         """
-        return self._dropped(record, self.intend(record, values, secrets).values, secrets)
+        return self._dropped_secrets(record, self.plan_change(record, values, secrets).values, secrets)
 
-    def _dropped(
+    def _dropped_secrets(
         self, record: str, values: Mapping[str, object | None], secrets: Mapping[str, Secret | None]
     ) -> tuple[str, ...]:
-        before, after = self.settings.to_change()[record], self.settings.check(record, values)
-        found = [name for name in misdirected_secrets(before, after, PROTOCOLS[record]) if name not in secrets]
-        kept = self.vault.fields(record) if found else frozenset[str]()
-        return tuple(name for name in found if name in kept)
+        before, after = self.settings.load_for_change()[record], self.settings.check(record, values)
+        names = [name for name in misdirected_secrets(before, after, PROTOCOLS[record]) if name not in secrets]
+        kept = self.vault.fields(record) if names else frozenset[str]()
+        return tuple(name for name in names if name in kept)
 
-    def intend(
+    def plan_change(
         self,
         record: str,
         values: Mapping[str, object | None],
         secrets: Mapping[str, Secret | None],
         *,
-        by: SetBy = "local",
+        role: SetterRole = "local",
     ) -> NormalizedChange:
         """Return what `change` would set, and change nothing.
 
@@ -168,18 +183,18 @@ class Records:
         for name, secret in secrets.items():
             check_secret(name, secret)
         protocol = PROTOCOLS[record]
-        before = self.settings.to_change()[record]
-        understood = normalize_change(values, before, protocol)
-        values, notes = understood.values, understood.notes
+        before = self.settings.load_for_change()[record]
+        planned = normalize_change(values, before, protocol)
+        values, notes = planned.values, planned.notes
         after = self.settings.check(record, values)
-        check_permission(keys_for(protocol), values, asdict(before), by, slots_of(record)[0].id)
-        if without_port_465(after, protocol):
-            values, notes = {**values, **STARTTLS_ON_587}, (*notes, MICROSOFT_NOTE)
+        check_permission(keys_for(protocol), values, asdict(before), role, slots_of(record)[0].id)
+        if needs_starttls(after, protocol):
+            values, notes = {**values, **MICROSOFT_SETTINGS}, (*notes, MICROSOFT_NOTE)
         if values.get("ca_file"):
-            check_authorities(after.ca_file)
+            check_ca_file(after.ca_file)
         if {"maildrop", "maildrop_options"} & values.keys():
             check_maildrop(after)
-            check_options(after, before, by)
+            check_option_permission(after, before, role)
         if source := values.get("token_source"):
             TOKEN_SOURCES.find(str(source).partition(" ")[0])
         if values.get("submitter"):

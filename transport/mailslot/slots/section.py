@@ -1,4 +1,4 @@
-"""The tables of ``mailslot.toml`` beside the records: the device's own, and those that plugins bring."""
+"""Sections: the tables of ``mailslot.toml`` besides the records, the device's own and those of plugins."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Section:
     name: str
     keys: Mapping[str, Key]
 
-    def filled(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def with_defaults(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return values with the default of every key that is not set."""
         return {name: values.get(name, key.default) for name, key in self.keys.items()}
 
@@ -65,9 +65,9 @@ _PLUGINS: Final = tuple(
 
 
 def find_section(name: str) -> Section | None:
-    """Return the section with this name; None where nobody brings it.
+    """Return the section with this name; None where there is none.
 
-    The plugin of this name is loaded, and every other one where that is not enough.
+    The plugin of this name is loaded, and all others where that is not enough.
     """
     if name in BUILT_IN:
         return BUILT_IN[name]
@@ -86,8 +86,8 @@ def section_names() -> tuple[str, ...]:
     return (*BUILT_IN, *_of_plugins())
 
 
-def is_broken(name: str) -> bool:
-    """Whether a plugin of this name is there and cannot be loaded, so that nobody knows what its table may hold."""
+def is_broken_plugin(name: str) -> bool:
+    """Whether a plugin of this name is installed and cannot be loaded, so that its keys are not known."""
     for group in _PLUGINS:
         try:
             group.find(name)

@@ -1,4 +1,4 @@
-"""What can be set in a record, which values are allowed, and which combinations (design, sections 2 and 5)."""
+"""The settings of a record: their keys, allowed values and allowed combinations (design, sections 2 and 5)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ POP_SLOTS: Final = ", ".join(slot.id for slot in SLOTS if slot.protocol == "POP"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A record's settings; each field stands in ``mailslot.toml`` under its own name, and None means unset."""
+    """A record's settings; each field stands in ``mailslot.toml`` under its own name; None means that it is not set."""
 
     server: str | None = None
     secondary_server: str | None = None
@@ -100,7 +100,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "server": Key("a host name or an IP address", keys.host),
     "secondary_server": Key("a host name or an IP address", keys.host, ("SMTP",)),
     "port": Key("a number from 1 to 65535", keys.number(1, 65535)),
-    "security": Key("none, starttls or tls", keys.one_of(*(each.value for each in Security), into=Security)),
+    "security": Key("none, starttls or tls", keys.one_of(*(each.value for each in Security), convert=Security)),
     "timeout": Key("seconds from 1 to 600", keys.number(1, 600), default=30),
     "sender_name": Key("a text on one line", keys.text, ("SMTP",)),
     "sender_address": Key("an e-mail address", keys.address, ("SMTP",)),
@@ -155,12 +155,12 @@ assert {field.name for field in fields(Settings)} == set(KEYS)  # noqa: S101 - o
 
 
 def keys_for(protocol: Protocol) -> dict[str, Key]:
-    """Return what can be set in a record."""
+    """Return the keys of a record with this protocol."""
     return {name: key for name, key in KEYS.items() if protocol in key.protocols}
 
 
 def parse_setting(key: str, value: object, protocol: Protocol) -> object:
-    """Return a value as `Settings` holds it.
+    """Parse a value of `Settings`.
 
     Args:
         key: the setting's name.
@@ -176,7 +176,7 @@ def parse_setting(key: str, value: object, protocol: Protocol) -> object:
 
 
 def check_combination(settings: Settings, protocol: Protocol) -> None:
-    """Refuse settings that cannot stand together.
+    """Refuse settings that contradict each other.
 
     Raises:
         InputError: a token or password would be sent without TLS, POP signs in by POP before SMTP, or SMTP does so

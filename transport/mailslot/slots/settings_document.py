@@ -1,4 +1,4 @@
-"""What stands in ``mailslot.toml``, checked; all that is wrong with it is found at once, with its line."""
+"""The document in ``mailslot.toml``, checked; all faults are found at once, with their lines."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from mailslot.errors import InputError
-from mailslot.slots.keys import nearest, parse_value, shown
-from mailslot.slots.section import is_broken, section_names
+from mailslot.slots.keys import parse_value, quoted_value, suggestion
+from mailslot.slots.section import is_broken_plugin, section_names
 from mailslot.slots.settings import SECRETS, Settings, check_combination, keys_for
 from mailslot.slots.slot import PROTOCOLS
 from mailslot.slots.toml_layout import layout
@@ -23,16 +23,18 @@ if TYPE_CHECKING:
     from mailslot.slots.toml_layout import Path
 
 _POSITION: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
-_DEEP: Final = re.compile(r"""(?<![A-Za-z0-9_-])(?:(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){128}""")
+_TOO_DEEP: Final = re.compile(
+    r"""(?<![A-Za-z0-9_-])(?:(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){128}"""
+)
 """A name of more parts than any table, key or host has; ``tomllib`` takes time that grows with their square."""
 
-_MOST_LINES: Final = 500
-_MOST_FAULTS: Final = 100
+_MAX_LINES: Final = 500
+_MAX_FAULTS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class SettingsFault:
-    """One thing that is wrong in the file.
+    """One fault in the file.
 
     Attributes:
         line: where, from 1; None where it is no line's fault.
@@ -55,7 +57,7 @@ class SettingsFileError(InputError):
 
     Attributes:
         faults: all that is wrong in it; empty where it cannot be read or written at all.
-        contents: what it holds where nothing is wrong but settings that cannot stand together, else None.
+        document: what it holds where nothing is wrong but settings that cannot stand together, else None.
     """
 
     def __init__(
@@ -64,11 +66,11 @@ class SettingsFileError(InputError):
         *,
         faults: tuple[SettingsFault, ...] = (),
         detail: str = "",
-        contents: SettingsDocument | None = None,
+        document: SettingsDocument | None = None,
     ) -> None:
         super().__init__(sentence, stage="resolve", cause="not_configured", detail=detail)
         self.faults = faults
-        self.contents = contents
+        self.document = document
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class SettingsDocument:
 
 
 def parse_settings_document(text: str, path: str, find: Callable[[str], Section | None]) -> SettingsDocument:
-    """Return what a document holds.
+    """Parse and check a document.
 
     Args:
         text: the document, its lines ended by LF.
@@ -95,36 +97,36 @@ def parse_settings_document(text: str, path: str, find: Callable[[str], Section 
     Raises:
         SettingsFileError: something in it is not allowed; all of it is named, as ``PATH:LINE: [TABLE] WHAT``.
     """
-    legible, faults = _legible(text)
-    contents, mended = SettingsDocument(), None
-    if legible is not None:
-        check = _Check(layout(legible).lines, find)
-        contents = check.document(cast("dict[str, object]", tomllib.loads(legible)))
-        mended = contents if not faults and check.faults == check.combinations else None
+    readable, faults = _without_broken_lines(text)
+    contents, mendable = SettingsDocument(), None
+    if readable is not None:
+        check = _DocumentChecker(layout(readable).lines, find)
+        contents = check.document(cast("dict[str, object]", tomllib.loads(readable)))
+        mendable = contents if not faults and check.faults == check.combinations else None
         faults += check.faults
     if not faults:
         return contents
-    faults = sorted(faults, key=lambda fault: fault.line or 0)[:_MOST_FAULTS]
+    faults = sorted(faults, key=lambda fault: fault.line or 0)[:_MAX_FAULTS]
     lines = [f"{path}:{fault.line}: {fault}" if fault.line else f"{path}: {fault}" for fault in faults]
     sentence = lines[0] if len(lines) == 1 else "\n".join([f"{path} has {len(lines)} faults:", *lines])
-    raise SettingsFileError(sentence, faults=tuple(faults), detail="\n".join(lines), contents=mended)
+    raise SettingsFileError(sentence, faults=tuple(faults), detail="\n".join(lines), document=mendable)
 
 
-def is_deep(text: str) -> bool:
-    """Whether a document has names of so many parts that it is a burden to read."""
-    return _DEEP.search(text) is not None
+def is_too_deep(text: str) -> bool:
+    """Whether a document has names of so many parts that parsing them takes too long."""
+    return _TOO_DEEP.search(text) is not None
 
 
-def _legible(text: str) -> tuple[str | None, list[SettingsFault]]:
-    """Return the document without those lines that are wrong by themselves, and what is wrong with them.
+def _without_broken_lines(text: str) -> tuple[str | None, list[SettingsFault]]:
+    """Return the document without the lines that are wrong by themselves, and their faults.
 
-    None in its place where the rest cannot be told from what is wrong.
+    None in place of the document where the faults cannot be told from the rest.
     """
     lines = text.split("\n")
     faults: list[SettingsFault] = []
-    if is_deep(text):
+    if is_too_deep(text):
         return None, [SettingsFault(None, "", "", "tables or lists are nested too deeply.")]
-    while len(faults) < _MOST_FAULTS:
+    while len(faults) < _MAX_FAULTS:
         try:
             tomllib.loads("\n".join([*lines, ""]))
         except RecursionError:
@@ -133,7 +135,7 @@ def _legible(text: str) -> tuple[str | None, list[SettingsFault]]:
             what = _POSITION.sub("", str(error)).rstrip(".")
             number = _line(str(error), lines)
             faults.append(SettingsFault(number, "", "", f"this is not TOML: {what[:1].lower()}{what[1:]}."))
-            if number is None or not _alone(lines[number - 1], what):
+            if number is None or not _is_fault_of_line(lines[number - 1], what):
                 return None, faults
             lines[number - 1] = ""
         else:
@@ -147,15 +149,15 @@ def _line(error: str, lines: list[str]) -> int | None:
     if found is not None and found[1]:
         return int(found[1])
     # What never ends begins behind the longest part of the document that is TOML.
-    for end in range(len(lines) - 1, -1, -1) if found is not None and len(lines) <= _MOST_LINES else ():
+    for end in range(len(lines) - 1, -1, -1) if found is not None and len(lines) <= _MAX_LINES else ():
         with suppress(ValueError, RecursionError):
             tomllib.loads("\n".join(lines[:end]))
             return end + 1
     return None
 
 
-def _alone(line: str, what: str) -> bool:
-    """Whether a fault is of its line alone, so that the lines around it mean what they meant."""
+def _is_fault_of_line(line: str, what: str) -> bool:
+    """Whether a fault is in its line alone, so that the lines around it still mean the same."""
     if line.lstrip().startswith("[") or "=" not in line:
         return False
     try:
@@ -166,8 +168,8 @@ def _alone(line: str, what: str) -> bool:
     return what.startswith("Cannot overwrite")
 
 
-class _Check:
-    """Reads a document that is TOML, and gathers what is not allowed in it."""
+class _DocumentChecker:
+    """Reads a TOML document, and collects what is not allowed in it."""
 
     def __init__(self, lines: Mapping[Path, int], find: Callable[[str], Section | None]) -> None:
         self._lines = lines
@@ -179,7 +181,7 @@ class _Check:
         records: dict[str, Settings] = {record: Settings() for record in PROTOCOLS}
         sections: dict[str, Mapping[str, Any]] = {}
         for name, table in tables.items():
-            if len(self.faults) >= _MOST_FAULTS:
+            if len(self.faults) >= _MAX_FAULTS:
                 break
             if name == "records":
                 for record, inner in self._table((name,), table).items():
@@ -188,16 +190,16 @@ class _Check:
                 self._fault((name,), "", f"{name!a} stands outside of a table; settings stand under [records.NAME].")
             elif (section := self._find(name)) is not None:
                 sections[name] = dict(self._values((name,), cast("dict[str, object]", table), section.keys))
-            elif not is_broken(name):
+            elif not is_broken_plugin(name):
                 known = [*(f"records.{record}" for record in PROTOCOLS), *section_names()]
-                hint = nearest(name, known) or nearest(f"records.{name}", known)
+                hint = suggestion(name, known) or suggestion(f"records.{name}", known)
                 self._fault((name,), "", f"there is no table [{_quoted(name)}].{hint or _known(known)}")
         return SettingsDocument(records, sections)
 
     def _record(self, records: dict[str, Settings], record: str, inner: object) -> None:
         path = ("records", record)
         if record not in PROTOCOLS:
-            hint = nearest(record.replace("_", "-"), PROTOCOLS) or _known(PROTOCOLS)
+            hint = suggestion(record.replace("_", "-"), PROTOCOLS) or _known(PROTOCOLS)
             self._fault(path, "", f"there is no record [records.{_quoted(record)}].{hint}")
             return
         protocol = PROTOCOLS[record]
@@ -218,7 +220,7 @@ class _Check:
 
     def _values(self, path: Path, table: Mapping[str, object], known: Mapping[str, Key]) -> Iterator[tuple[str, Any]]:
         for key, value in table.items():
-            if len(self.faults) >= _MOST_FAULTS:
+            if len(self.faults) >= _MAX_FAULTS:
                 break
             if key in SECRETS and key not in known:
                 what = f"{key} is a secret, and secrets never stand here: mailslot set SLOT {key}=-."
@@ -235,9 +237,15 @@ class _Check:
 
 
 def _fragment(error: InputError) -> str:
-    said = str(error)
-    plain = said.removeprefix("The setting ")
-    return plain if plain != said else said[:1].lower() + said[1:] if said.startswith("There ") else said
+    sentence = str(error)
+    plain = sentence.removeprefix("The setting ")
+    return (
+        plain
+        if plain != sentence
+        else sentence[:1].lower() + sentence[1:]
+        if sentence.startswith("There ")
+        else sentence
+    )
 
 
 def _known(names: Iterable[str]) -> str:
@@ -245,4 +253,4 @@ def _known(names: Iterable[str]) -> str:
 
 
 def _quoted(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else shown(name)
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else quoted_value(name)

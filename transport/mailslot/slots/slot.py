@@ -1,4 +1,4 @@
-"""The seven slots: places on the panel, three of them doors to one record (design, section 2)."""
+"""The seven slots: places on the panel, three of which share one record (design, section 2)."""
 
 from __future__ import annotations
 
@@ -71,5 +71,5 @@ def find_slot(name: str) -> Slot:
 
 
 def slots_of(record: str) -> tuple[Slot, ...]:
-    """Return the slots through which a record is reached."""
+    """Return the slots that share a record."""
     return tuple(slot for slot in SLOTS if slot.record == record)

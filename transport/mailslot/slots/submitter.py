@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mailslot.smtp.receipt import Receipt
     from mailslot.wire.transcript import Transcript
 
-OWN: Final = "mailslot"
+BUILT_IN: Final = "mailslot"
 """The name of the client that this package is itself."""
 
 
@@ -51,7 +51,7 @@ class SubmissionSession(Protocol):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the server offers, as it said last; empty without EHLO."""
+        """The server's capabilities, as it announced them last; empty without EHLO."""
         ...
 
     @property
@@ -82,7 +82,7 @@ class SubmissionSession(Protocol):
         ...
 
     async def probe(self, sender: str, recipients: Sequence[str]) -> None:
-        """Ask whether a short message would be taken, and send none; raises as `submit` does."""
+        """Ask whether a short message would be accepted, without sending one; raises as `submit` does."""
         ...
 
 
@@ -123,19 +123,19 @@ SUBMITTERS: Final[Group[Submitter]] = Group("mailslot.submitters", noun="submitt
 
 
 def find_submitter(name: str) -> Submitter:
-    """Return the client with this name; blocks where it has to be imported.
+    """Return the submitter with this name; it blocks where that has to be imported.
 
     Raises:
         InputError: there is none, or it cannot be used.
     """
-    return connect_smtp if name == OWN else SUBMITTERS.find(name)
+    return connect_smtp if name == BUILT_IN else SUBMITTERS.find(name)
 
 
 async def submitter_of(settings: Settings) -> Submitter:
-    """Return the client that settings choose.
+    """Return the submitter that settings choose.
 
     Raises:
         InputError: it is not installed, or cannot be used.
     """
     # Our own one is there already, and is not to wait for a thread.
-    return connect_smtp if settings.submitter == OWN else await run_sync(find_submitter, settings.submitter)
+    return connect_smtp if settings.submitter == BUILT_IN else await run_sync(find_submitter, settings.submitter)

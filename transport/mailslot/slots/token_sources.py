@@ -1,4 +1,4 @@
-"""Where the tokens of a process come from: one source for each record, so that its token is renewed once."""
+"""The token sources of a process: one for each record, so that its token is refreshed once."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from anyio.to_thread import run_sync
 from mailslot.errors import MailError, TokenError
 from mailslot.oauth.grant_source import GrantSource, settings_digest
 from mailslot.oauth.http import TokenHttp
-from mailslot.slots.clients import client_for
-from mailslot.slots.direct_token_source import direct_source
+from mailslot.slots.direct_token_source import direct_token_source
 from mailslot.slots.flows import choose_flow, find_flow
+from mailslot.slots.oauth_client import client_for_flow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class TokenSources:
-    """The token sources of all records, and the clients for token services that they share.
+    """The token sources of all records, and the HTTP clients that they share.
 
     Args:
         records: the home folder.
@@ -38,32 +38,34 @@ class TokenSources:
         self._records = records
         self._clocks = clocks
         self._https: dict[tuple[Path | None, int], TokenHttp] = {}
-        self._kept: dict[str, tuple[object, TokenSource]] = {}
+        self._sources: dict[str, tuple[object, TokenSource]] = {}
         self._stack = AsyncExitStack()
-        self._making = anyio.Lock()
+        self._http_lock = anyio.Lock()
 
     async def aclose(self) -> None:
         """Close all connections to token services."""
         await self._stack.aclose()
 
-    async def of(self, record: str, settings: Settings) -> TokenSource:
-        """Return a record's token source; where there can be none, one that says why once it is asked.
+    async def source(self, record: str, settings: Settings) -> TokenSource:
+        """Return a record's token source; where there can be none, one that raises the reason when it is asked.
 
-        Not for two tasks at once.
+        Not to be called by two tasks at once.
         """
         if settings.token_source is not None:
-            return await self._once(record, settings, partial(direct_source, self._records.vault, record, settings))
+            return await self._cached(
+                record, settings, partial(direct_token_source, self._records.vault, record, settings)
+            )
         store = self._records.tokens.store(record)
         grant = None
         try:
             grant = await store.load()
             find = partial(choose_flow, settings, None) if grant is None else partial(find_flow, grant.flow)
             flow = await run_sync(find)
-            client = await run_sync(client_for, self._records.vault, record, settings, flow)
+            client = await run_sync(client_for_flow, self._records.vault, record, settings, flow.name)
             http = await self.http(settings)
             key = (settings_digest(client, flow.name), settings.ca_file, settings.timeout)
             make = partial(GrantSource, record, store, flow, client, http, clocks=self._clocks, locate=store.locate)
-            return await self._once(record, key, make)
+            return await self._cached(record, key, make)
         except MailError as error:
             if grant is not None or error.cause == "token_store_unreadable":
                 return UnavailableTokenSource(error)
@@ -72,38 +74,43 @@ class TokenSources:
             return UnavailableTokenSource(TokenError(sentence, cause="token_not_retrieved", detail=str(error)))
 
     async def http(self, settings: Settings) -> TokenHttp:
-        """Return the client for token services that a record's settings ask for.
+        """Return the HTTP client for token services that a record's settings need.
 
         Raises:
             InputError: the file of certificate authorities, or the proxy, cannot be used.
         """
         key = (settings.ca_file, settings.timeout)
-        async with self._making:
+        async with self._http_lock:
             if key not in self._https:
                 make = partial(TokenHttp, ca_file=settings.ca_file, timeout=float(settings.timeout))
                 self._https[key] = await self._stack.enter_async_context(await run_sync(make))
             return self._https[key]
 
     def skew(self, settings: Settings) -> float:
-        """Return `TokenHttp.skew` of that client; 0.0 where it has asked nobody yet."""
+        """Return `TokenHttp.skew` of that client; 0.0 where it has not been used yet."""
         http = self._https.get((settings.ca_file, settings.timeout))
         return 0.0 if http is None else http.skew
 
-    async def _once(self, record: str, key: object, make: Callable[[], TokenSource | None]) -> TokenSource:
-        """Return the source that was made for the same settings before, or make one."""
-        before, former = self._kept.get(record, (None, None))
+    async def _cached(self, record: str, key: object, make: Callable[[], TokenSource | None]) -> TokenSource:
+        """Return the source that was made for the same settings, or make one."""
+        before, former = self._sources.get(record, (None, None))
         source = former
         if source is None or before != key:
             source = await run_sync(make)
-            assert source is not None  # noqa: S101 - `direct_source` makes one where `token_source` is set
-            if isinstance(source, GrantSource) and isinstance(former, GrantSource):
-                source.take_over(former)
-            self._kept[record] = (key, source)
+            assert source is not None  # noqa: S101 - `direct_token_source` makes one where `token_source` is set
+            _hand_over(former, source)
+            self._sources[record] = (key, source)
         return source
 
 
+def _hand_over(former: TokenSource | None, source: TokenSource) -> None:
+    """Give the grant that could not be saved, if there is one, to the source that takes the former one's place."""
+    if isinstance(source, GrantSource) and isinstance(former, GrantSource):
+        source.adopt_unsaved(former.unsaved)
+
+
 class UnavailableTokenSource:
-    """A token source that has none.
+    """A token source that cannot give a token.
 
     Args:
         error: why, raised once it is asked.

@@ -1,4 +1,4 @@
-"""The tokens behind the records of one device: obtained, judged, deleted."""
+"""The tokens of the records of one device: obtained, deleted, and their health."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
-from mailslot.oauth.certificate import certificate_ends
+from mailslot.oauth.certificate import certificate_expiry
 from mailslot.oauth.grant_source import GrantSource, settings_digest
 from mailslot.oauth.health import TokenSettings, health, token_line
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.providers import custom_provider
 from mailslot.oauth.revocation import Revocation
-from mailslot.slots.clients import client_for
 from mailslot.slots.flows import APP_FLOWS, find_flow
 from mailslot.slots.grant_store import RecordGrantStore
+from mailslot.slots.oauth_client import client_for_flow
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mailslot.oauth.client import OAuthClient
-    from mailslot.oauth.flow import Flow
+    from mailslot.oauth.flow import Flow, P
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.health import Health
     from mailslot.slots.settings import Settings
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class RecordTokens:
-    """The tokens behind the records of a home folder.
+    """The tokens of the records of a home folder.
 
     Args:
         home: the folder.
@@ -41,23 +41,23 @@ class RecordTokens:
         self._vault = vault
 
     def store(self, record: str) -> RecordGrantStore:
-        """Return where a record's grant is kept."""
+        """Return the grant store of a record."""
         return RecordGrantStore(self._vault, record, self._home / "locks" / f"{record}.lock")
 
-    def source(self, record: str, settings: Settings, flow: Flow, http: TokenHttp) -> GrantSource:
+    def source(self, record: str, settings: Settings, flow: Flow[P], http: TokenHttp) -> GrantSource[P]:
         """Return the token source of a record.
 
         Raises:
-            InputError: as for `mailslot.slots.clients.client_for`.
+            InputError: as for `mailslot.slots.oauth_client.client_for_flow`.
         """
-        store, client = self.store(record), client_for(self._vault, record, settings, flow)
+        store, client = self.store(record), client_for_flow(self._vault, record, settings, flow.name)
         return GrantSource(record, store, flow, client, http, locate=store.locate)
 
     def _client_of(self, record: str, settings: Settings, grant: Grant | None) -> OAuthClient:
-        return client_for(self._vault, record, settings, find_flow(grant.flow) if grant else None)
+        return client_for_flow(self._vault, record, settings, find_flow(grant.flow).name if grant else None)
 
-    async def state(self, record: str, settings: Settings, now: float) -> tuple[str, Health | None]:
-        """Return a record's token line, and how its token is doing.
+    async def status(self, record: str, settings: Settings, now: float) -> tuple[str, Health | None]:
+        """Return a record's token line, and its token's health.
 
         Args:
             record: which one.
@@ -85,19 +85,19 @@ class RecordTokens:
             facts = TokenSettings(
                 account=settings.account,
                 scopes=client.scopes,
-                settings=settings_digest(client, flow),
-                renews_alone=flow in APP_FLOWS,
-                secret_expires_at=certificate_ends(client.certificate) if client.certificate else None,
-                here=here,
+                digest=settings_digest(client, flow),
+                app_only=flow in APP_FLOWS,
+                secret_expires_at=certificate_expiry(client.certificate) if client.certificate else None,
+                location=here,
             )
         except MailError:
             # Settings that are not complete say nothing about a token that is there.
             provider = custom_provider(token_endpoint="https://unknown.invalid")  # noqa: S106
-            facts = TokenSettings(account=settings.account, here=here)
-        return token_line(grant), health(grant, facts, provider, now, fault=fault)
+            facts = TokenSettings(account=settings.account, location=here)
+        return token_line(grant), health(grant, facts, provider, now, store_error=fault)
 
     async def delete(self, record: str, settings: Settings) -> Revocation:
-        """Delete a record's token here in any case, and at the provider where it can be told.
+        """Delete a record's token here in any case, and revoke it at the provider if possible.
 
         Returns:
             whether it was told, and what there is to say about it.

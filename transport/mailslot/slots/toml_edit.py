@@ -1,4 +1,4 @@
-"""A TOML document changed where it has to be, and nowhere else."""
+"""Editing of a TOML document that changes nothing but the given values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from mailslot.slots.keys import plain
+from mailslot.slots.keys import json_value
 from mailslot.slots.toml_layout import layout
 
 if TYPE_CHECKING:
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 Table = tuple[str, ...]
 
 
-def edited(text: str, changes: Mapping[Table, Mapping[str, Any]]) -> str | None:
+def edit_toml(text: str, changes: Mapping[Table, Mapping[str, Any]]) -> str | None:
     """Return a document with values set and unset.
 
-    tomlkit changes and removes what is there. What is new is put in by its line, since tomlkit would put it behind
-    the comment that stands above the next table.
+    tomlkit changes and removes existing keys. New keys are inserted as lines, since tomlkit would put them behind the
+    comment above the next table.
 
     Args:
         text: the document, its lines ended by LF.
@@ -38,23 +38,23 @@ def edited(text: str, changes: Mapping[Table, Mapping[str, Any]]) -> str | None:
     return text
 
 
-def statement(key: str, value: object) -> str:
+def format_assignment(key: str, value: object) -> str:
     """Return ``KEY = VALUE``."""
-    return f"{key} = {tomlkit.item(plain(value)).as_string()}"
+    return f"{key} = {tomlkit.item(json_value(value)).as_string()}"
 
 
 def _with_table(text: str, table: Table, values: Mapping[str, Any]) -> str:
     document = tomlkit.parse(text)
-    there = _find(document, table)
+    existing = _find(document, table)
     new: list[str] = []
     for key, value in values.items():
         if value is None:
-            if there is not None:
-                there.pop(key, None)
-        elif there is not None and (key in there or table not in layout(text).ends):
-            there[key] = plain(value)
+            if existing is not None:
+                existing.pop(key, None)
+        elif existing is not None and (key in existing or table not in layout(text).ends):
+            existing[key] = json_value(value)
         else:
-            new.append(statement(key, value))
+            new.append(format_assignment(key, value))
     changed = tomlkit.dumps(document)
     return _with_lines(changed, table, new) if new else changed
 
@@ -69,7 +69,7 @@ def _find(document: object, table: Table) -> MutableMapping[str, Any] | None:
 
 
 def _with_lines(text: str, table: Table, new: list[str]) -> str:
-    """Put lines behind the last one of a table, or with a header at the end."""
+    """Insert lines behind the last one of a table, or with a header at the end."""
     lines = text.split("\n")
     end = layout(text).ends.get(table)
     if end is not None:

@@ -1,4 +1,4 @@
-"""Where the keys and tables of a TOML document stand: what its parsers know and do not tell."""
+"""The layout of a TOML document: the lines of its keys and tables, which parsers do not report."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SCALAR: Final = re.compile(r"[^,\]}#\n]+")
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where things stand in a document; lines count from 1.
+    """The layout of a document; lines count from 1.
 
     Attributes:
         lines: the line of each key and of each table's header, by their whole path, such as
@@ -41,18 +41,18 @@ class Layout:
 
 
 def layout(text: str) -> Layout:
-    """Return where things stand in a document that ``tomllib`` has read without complaint.
+    """Return the layout of a document that ``tomllib`` has parsed without error.
 
     Args:
         text: the document, its lines ended by LF.
     """
-    scan = _Scan(text)
+    scan = _Scanner(text)
     scan.document()
     return Layout(scan.lines, scan.ends)
 
 
 @dataclass(slots=True)
-class _Scan:
+class _Scanner:
     text: str
     at: int = 0
     lines: dict[Path, int] = field(default_factory=dict[Path, int])
@@ -62,10 +62,10 @@ class _Scan:
     def document(self) -> None:
         self.breaks = [match.start() for match in re.finditer("\n", self.text)]
         table: Path = ()
-        while self.more():
+        while self.skip_blank():
             if self.text[self.at] == "[":
                 self.at += 2 if self.text.startswith("[[", self.at) else 1
-                self.more()
+                self.skip_blank()
                 table = self.key(())
                 self.skip("]")
                 self.skip("]")
@@ -76,14 +76,14 @@ class _Scan:
     def statement(self, table: Path) -> None:
         path = self.key(table)
         self.skip("=")
-        self.more()
+        self.skip_blank()
         self.value(path)
 
     def value(self, path: Path) -> None:
         opened = self.text[self.at]
         if opened in "[{":
             self.at += 1
-            while self.more() and self.text[self.at] not in "]}":
+            while self.skip_blank() and self.text[self.at] not in "]}":
                 if opened == "{":
                     self.statement(path)
                 else:
@@ -107,15 +107,15 @@ class _Scan:
         self.at = match.end()
         return path
 
-    def more(self) -> bool:
-        """Skip what says nothing; return whether anything is left."""
+    def skip_blank(self) -> bool:
+        """Skip blanks and comments; return whether anything is left."""
         match = _BLANK.match(self.text, self.at)
         self.at = match.end() if match else self.at
         return self.at < len(self.text)
 
     def skip(self, sign: str) -> None:
         before = self.at
-        self.at = self.at + 1 if self.more() and self.text[self.at] == sign else before
+        self.at = self.at + 1 if self.skip_blank() and self.text[self.at] == sign else before
 
     def line(self, at: int) -> int:
         return bisect(self.breaks, at - 1) + 1

@@ -95,6 +95,15 @@ class KeyRing:
         """
         self._all()
 
+    @property
+    def is_provided(self) -> bool:
+        """Whether the service manager provides the newest key.
+
+        Raises:
+            VaultError: as for `load`.
+        """
+        return bool(self._provided())
+
     def newest(self) -> Key:
         """Return the key to encrypt with; where there is none at all, it is made, and is on the disk.
 

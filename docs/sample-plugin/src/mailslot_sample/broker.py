@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from mailslot.plugin import AccessToken, TokenHttp, check_address, parse_token_response
+from mailslot.plugin import AccessToken, TokenHttp, check_endpoint_url, parse_token_response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,5 +68,5 @@ def source(settings: Mapping[str, Any]) -> BrokerToken:
     Raises:
         InputError: the address cannot be used.
     """
-    check_address(settings["broker"], "broker's address")
+    check_endpoint_url(settings["broker"], "broker's address")
     return BrokerToken(settings["broker"], settings.get("ca_file"), settings.get("timeout", 30.0))

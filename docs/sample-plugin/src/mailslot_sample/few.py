@@ -52,16 +52,16 @@ class FewMails:
 
     options: Mapping[str, Key] = {"at_most": Key("a number from 1 to 1000", keys.number(1, 1000), default=10)}
 
-    def place(self, options: Mapping[str, Any]) -> str:
+    def mailbox_id(self, options: Mapping[str, Any]) -> str:
         """Return nothing: it is the account's only one."""
         return ""
 
     @asynccontextmanager
     async def open(
-        self, access: ConnectionProfile, options: Mapping[str, Any], **watched: Any
+        self, profile: ConnectionProfile, options: Mapping[str, Any], **watched: Any
     ) -> AsyncGenerator[MaildropSession]:
         """Open a session."""
-        async with pop3.open(access, {}, **watched) as session:
+        async with pop3.open(profile, {}, **watched) as session:
             yield FewSession(session, options["at_most"])
 
 

@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
-from mailslot.slots.keys import nearest, shown
+from mailslot.slots.keys import quoted_value, suggestion
 from mailslot_plugins.panel.problem import NotDoneError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def read_query(query: QueryParams, schemas: Mapping[str, Schema]) -> dict[str, A
     found: dict[str, Any] = {}
     for name in query:
         if name not in schemas:
-            _refuse(name, f"There is no parameter {shown(name)}.{nearest(name, schemas)}")
+            _refuse(name, f"There is no parameter {quoted_value(name)}.{suggestion(name, schemas)}")
         texts, schema = query.getlist(name), schemas[name]
         if schema.get("type") == "array":
             found[name] = texts
@@ -95,13 +95,13 @@ def check(schema: Schema, value: object, name: str) -> None:
     if "enum" in schema:
         if value not in schema["enum"] or isinstance(value, bool | int):
             words = ", ".join("null" if each is None else str(each) for each in schema["enum"])
-            _refuse(name, f"{name} is {shown(value)}; it must be one of {words}.")
+            _refuse(name, f"{name} is {quoted_value(value)}; it must be one of {words}.")
         return
     kinds: list[str] = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
     if not any(_is(kind, value) for kind in kinds):
         wanted = " or ".join(_KINDS[kind][1] for kind in kinds)
         # A secret is not told back, whatever it was wrapped in.
-        given = "" if schema.get("writeOnly") else f"is {shown(value)}; it "
+        given = "" if schema.get("writeOnly") else f"is {quoted_value(value)}; it "
         _refuse(name, f"{name or 'What was sent'} {given}must be {wanted}.")
     if isinstance(value, dict):
         _check_members(schema, cast("dict[str, object]", value))
@@ -117,8 +117,8 @@ def _check_members(schema: Schema, value: Mapping[str, object]) -> None:
     for key, one in value.items():
         if key not in known and schema.get("additionalProperties") is False:
             others = f" There are {', '.join(known)}." if known else " Nothing is sent here."
-            hint = nearest(key, known) or others
-            _refuse(key, f"There is no field {shown(key)}.{hint}")
+            hint = suggestion(key, known) or others
+            _refuse(key, f"There is no field {quoted_value(key)}.{hint}")
         if key in known:
             check(known[key], one, key)
     for key in schema["required"]:
@@ -135,7 +135,8 @@ def _check_bounds(schema: Schema, value: object, name: str) -> None:
             f"at {word} {bound}" for word, bound in (("least", least), ("most", most)) if bound is not None
         )
         _refuse(
-            name, f"{name} is {shown(value)}; it must have {bounds}{unit}." if unit else f"{name} must be {bounds}."
+            name,
+            f"{name} is {quoted_value(value)}; it must have {bounds}{unit}." if unit else f"{name} must be {bounds}.",
         )
 
 

@@ -12,7 +12,7 @@ import mailslot
 from mailslot.diagnosis.report import make_report
 from mailslot.service.plugin_usage import find_plugin_usage
 from mailslot.service.plugins import plugin_rows
-from mailslot.slots.transfer import export_settings
+from mailslot.slots.settings_export import export_settings
 from mailslot.timestamps import iso
 from mailslot_plugins.panel.api.operation import Gives, Operation, answer
 from mailslot_plugins.panel.api.schema import TEXTS, list_of, ref

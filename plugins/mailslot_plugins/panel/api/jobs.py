@@ -9,7 +9,7 @@ from anyio.to_thread import run_sync
 from starlette.responses import FileResponse
 
 from mailslot.service.json_documents import job_document, mail_document
-from mailslot.service.received import described, received
+from mailslot.service.received import describe_mail, received_mails
 from mailslot.spool.incoming import MailState
 from mailslot.spool.job import STATES
 from mailslot_plugins.intake.thumbnails import Thumbnails
@@ -60,7 +60,7 @@ async def cancel_job(call: Call) -> Response:
 async def list_received(call: Call) -> Response:
     """Answer with the newest mails."""
     query = call.query
-    mails = await received(
+    mails = await received_mails(
         call.device.spool, query.get("record"), states=query.get("state"), most=query.get("limit", _USUAL)
     )
     return answer([mail_document(each) for each in mails])
@@ -88,7 +88,7 @@ async def retry_received(call: Call) -> Response:
 
 async def _mail(call: Call) -> dict[str, Any]:
     spool = call.device.spool
-    return mail_document(await described(spool, await spool.ledger.mail(number_in(call, "mail"))))
+    return mail_document(await describe_mail(spool, await spool.ledger.mail(number_in(call, "mail"))))
 
 
 def _states(*states: str) -> dict[str, Any]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.slots.keys import schema
-from mailslot.slots.permission import least
+from mailslot.slots.permission import least_role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mailslot.slots.keys import Key, SetBy
+    from mailslot.slots.keys import Key, SetterRole
 
 Schema = dict[str, Any]
 
@@ -68,14 +68,14 @@ def setting(key: Key) -> Schema:
     found = maybe(schema(key))
     if key.private:
         found["writeOnly"] = True
-    if needs := _NOT_BY_KEY.get(least(key)):
+    if needs := _NOT_BY_KEY.get(least_role(key)):
         found |= {"readOnly": True, "description": f"{found['description']}. {needs}"}
     elif key.set_by is not None:
         found["description"] += ". Some values are set on the device itself only."
     return found
 
 
-_NOT_BY_KEY: Final[Mapping[SetBy, str]] = {
+_NOT_BY_KEY: Final[Mapping[SetterRole, str]] = {
     "administrator": "The administrator sets it, in the panel.",
     "local": "It is set on the device itself.",
 }

@@ -62,7 +62,7 @@ async def change_settings(call: Call) -> Response:
     secrets = {name: _secret(call.body[name]) for name in SECRETS if name in call.body}
     values = {name: value for name, value in call.body.items() if name not in secrets}
     first = unchanged(call.request, partial(_document, records, slot))
-    change = partial(records.change, slot.record, values, secrets, first=first, by=setter(call.request))
+    change = partial(records.change, slot.record, values, secrets, before_write=first, role=setter(call.request))
     changed = await run_sync(change)
     document = await run_sync(_document, records, slot)
     said = {"notes": list(changed.notes), "dropped": list(changed.dropped)}

@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from mailslot.errors import InputError
 from mailslot.service.json_documents import token_rows
-from mailslot.slots.clients import client_for
 from mailslot.slots.flows import APP_FLOWS, find_flow, flow_name, provider_of
+from mailslot.slots.oauth_client import client_for_flow
 from mailslot.timestamps import iso
 from mailslot_plugins.panel.api.operation import Gives, Operation, answer
 from mailslot_plugins.panel.api.places import slot_in
@@ -103,7 +103,7 @@ def _way(records: Records, record: str, settings: Settings, asked: str | None) -
     if wanted not in _WITHOUT_BROWSER:
         wanted = "device" if "device" in flows else "app"
     flow = find_flow(flow_name(settings, wanted))
-    client_for(records.vault, record, settings, flow)
+    client_for_flow(records.vault, record, settings, flow.name)
     return SignInMethod("app" if flow.name in APP_FLOWS else "device", flow.name)
 
 

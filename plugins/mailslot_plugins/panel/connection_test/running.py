@@ -85,7 +85,7 @@ def cancel_test(state: State, slot: Slot) -> None:
 
 
 async def _test(device: Device, testing: Testing) -> None:
-    testing.result = await check_connection(device.accesses, testing.slot, send=testing.send, on_stage=testing.hear)
+    testing.result = await check_connection(device.connector, testing.slot, send=testing.send, on_stage=testing.hear)
 
 
 def _key(slot: Slot) -> tuple[str, ...]:

@@ -36,9 +36,9 @@ class ClockCheck:
 async def check_clock(device: Device, record: str, about: ClockCheck) -> None:
     """Ask the provider of a record for the time, and note in `about` what came of it."""
     try:
-        access = await device.accesses.profile(record)
+        access = await device.connector.profile(record)
     except MailError:
         return
-    skew, _ = await measure_clock_skew(device.accesses, access, _LONGEST)
+    skew, _ = await measure_clock_skew(device.connector, access, _LONGEST)
     if skew is not None:
         about.state, about.seconds = "wrong" if is_wrong(skew) else "right", round(skew)

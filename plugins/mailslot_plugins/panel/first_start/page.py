@@ -121,7 +121,7 @@ async def set_slot(request: Request) -> Response:
         return _slot_page(request, values, text(request, "first_start", "account_missing"), 422)
     secrets: dict[str, Secret | None] = {}
     try:
-        changed = await run_sync(partial(device.records.change, RECORD, changes, secrets, by="administrator"))
+        changed = await run_sync(partial(device.records.change, RECORD, changes, secrets, role="administrator"))
     except InputError as error:
         return _slot_page(request, values, sentence(error, request.state.language), 422)
     request.state.session.notices += [Notice("warning", each) for each in drop_texts(request, changed.dropped)]

@@ -9,7 +9,7 @@ from anyio.to_thread import run_sync
 
 from mailslot.diagnosis.history import History
 from mailslot.service.poller import STORE
-from mailslot.slots.presets import effective
+from mailslot.slots.effective_settings import effective_settings
 from mailslot.slots.slot import PROTOCOLS, slots_of
 from mailslot_plugins.panel.token.state import token_state
 
@@ -68,7 +68,7 @@ async def overviews(device: Device) -> list[Overview]:
     polls = await device.store(STORE).items()
     found: list[Overview] = []
     for name, mine in settings.items():
-        holds = effective(mine, PROTOCOLS[name])
+        holds = effective_settings(mine, PROTOCOLS[name])
         tests = await history.last(name, 1)
         last = cast("Mapping[str, object]", polls.get(name, {}))
         at = cast("float | None", last.get("at"))

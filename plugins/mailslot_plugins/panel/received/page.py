@@ -10,7 +10,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from mailslot.errors import InputError
-from mailslot.service.received import described, received
+from mailslot.service.received import describe_mail, received_mails
 from mailslot.slots.slot import PROTOCOLS, slots_of
 from mailslot_plugins.intake.thumbnails import Thumbnails
 from mailslot_plugins.panel.render import device_of, number_in, redirect, render, text
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from mailslot.service.device import Device
-    from mailslot.service.received import Received
+    from mailslot.service.received import ReceivedMail
     from mailslot.spool.incoming import Incoming
 
 _MOST: Final = 100
@@ -43,7 +43,7 @@ async def list_live(request: Request) -> Response:
 async def show(request: Request) -> Response:
     """Answer with one mail."""
     device = device_of(request)
-    found = await described(device.spool, await _mail(request))
+    found = await describe_mail(device.spool, await _mail(request))
     pictures = await run_sync(_pictures, device, [found])
     return render(
         request, "received/mail.html", found=found, has_picture=bool(pictures), slot=slots_of(found.mail.record)[0]
@@ -73,7 +73,7 @@ async def _listed(request: Request) -> dict[str, Any]:
     device = device_of(request)
     asked = request.query_params.get("record", "")
     record = asked if asked in RECORDS else ""
-    mails = await received(device.spool, record or None, most=_MOST)
+    mails = await received_mails(device.spool, record or None, most=_MOST)
     return {
         "mails": mails,
         "pictures": await run_sync(_pictures, device, mails),
@@ -83,7 +83,7 @@ async def _listed(request: Request) -> dict[str, Any]:
     }
 
 
-def _pictures(device: Device, mails: Iterable[Received]) -> set[int]:
+def _pictures(device: Device, mails: Iterable[ReceivedMail]) -> set[int]:
     """Return the numbers of the mails that have a picture."""
     thumbnails = Thumbnails(device.home)
     return {each.mail.id for each in mails if thumbnails.path(each.mail) is not None}

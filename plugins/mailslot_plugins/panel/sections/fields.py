@@ -6,9 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from mailslot.slots.keys import Parser, plain
+from mailslot.slots.keys import Parser, json_value
 from mailslot.slots.overview import as_text
-from mailslot.slots.permission import least
+from mailslot.slots.permission import least_role
 from mailslot_plugins.panel.pipelines import pipeline_of, pipeline_text
 from mailslot_plugins.panel.translations import LANGUAGES, translate, words
 
@@ -138,7 +138,7 @@ def _field(
 
 def _entered(key: Key, value: object) -> str:
     """Return a value as somebody would enter it, so that a form that is sent back as it is changes nothing."""
-    held = plain(value)
+    held = json_value(value)
     if isinstance(value, tuple):
         for separator in _SEPARATORS:
             with suppress(ValueError):
@@ -161,7 +161,7 @@ def allowed(section: Section, key: str, language: str) -> str:
 
 def _hint(section: Section, key: str, language: str) -> str:
     """Return what is said below a field: nothing in English on a page of another language, where labels have to do."""
-    if least(section.keys[key]) == "local":
+    if least_role(section.keys[key]) == "local":
         return translate("slots", "hint_local", language)
     said = allowed(section, key, language)
     return said[:1].upper() + said[1:] if language == "en" or said != section.keys[key].allowed else ""

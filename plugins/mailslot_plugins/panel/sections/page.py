@@ -75,8 +75,8 @@ async def _form(
         422 if errors else 200,
         title=section_name(section.name, language),
         back=address_of(section.name, pages),
-        fields=[field for field in shown if not section.keys[field.key].rare],
-        more=[field for field in shown if section.keys[field.key].rare],
+        fields=[field for field in shown if not section.keys[field.key].advanced],
+        more=[field for field in shown if section.keys[field.key].advanced],
         more_title=said_of(section.name, "more", language) or text(request, "sections", "more"),
         errors=errors or {},
     )

@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from mailslot.containment import Contained
 from mailslot.errors import MailError
-from mailslot.service.log import described
+from mailslot.service.log import describe_error
 from mailslot.wire.secret import Secret
 from mailslot_plugins.panel.cookies import cookie
 from mailslot_plugins.panel.problem import problem, problem_of
@@ -149,7 +149,7 @@ class _GuardedRequest:
             await self._refused(408, "too_slow")(scope, receive, self._sending)
         except Exception as error:
             # Its words may quote what nobody may see, so the log says what kind of error it is and where it was raised.
-            logger.error("A page has failed: %s", described(error))  # noqa: TRY400 - see above
+            logger.error("A page has failed: %s", describe_error(error))  # noqa: TRY400 - see above
             if self._started:
                 raise
             await self._failed(error)(scope, receive, self._sending)

@@ -44,7 +44,7 @@ def faults(records: Records, record: str, entry: Entry, now: Stored) -> dict[str
             found[name] = error
     if not found:
         try:
-            records.intend(record, entry.changes, entry.secrets, by="administrator")
+            records.plan_change(record, entry.changes, entry.secrets, role="administrator")
         except InputError as error:
             found[error.key] = error
     return found

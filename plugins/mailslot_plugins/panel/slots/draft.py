@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from mailslot.slots.destinations import SERVICE
 from mailslot.slots.overview import settings_overview
+from mailslot.slots.secret_destinations import TOKEN_SERVICE_KEYS
 from mailslot.slots.slot import PROTOCOLS
 from mailslot_plugins.panel.slots.labels import FOLDER, label, shown, with_origin
 from mailslot_plugins.panel.translations import translate
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mailslot_plugins.panel.slots.entry import Entry
     from mailslot_plugins.panel.slots.stored import Stored
 
-_IDENTITY: Final = frozenset({"account", "client_id", "tenant", "authentication", *SERVICE})
+_IDENTITY: Final = frozenset({"account", "client_id", "tenant", "authentication", *TOKEN_SERVICE_KEYS})
 """Settings with which a token that is there may no longer fit."""
 
 
@@ -94,7 +94,7 @@ def rows(
         InputError: it is not allowed.
     """
     protocol = PROTOCOLS[record]
-    after = records.settings.check(record, records.intend(record, entry.changes, entry.secrets).values)
+    after = records.settings.check(record, records.plan_change(record, entry.changes, entry.secrets).values)
     found = difference(now.settings, after, protocol, language)
     for name, secret in {**dict.fromkeys(dropped), **entry.secrets}.items():
         kept = {True: "secret_set", False: "secret_unset", None: "secret_unreadable"}[now.secrets[name]]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
-from mailslot.slots.permission import least
+from mailslot.slots.permission import least_role
 from mailslot.slots.settings import KEYS, SECRETS, Settings, keys_for, parse_setting
 from mailslot.wire.secret import Secret
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mailslot.slots.slot import Protocol
     from mailslot_plugins.panel.slots.stored import Stored
 
-NOT_HERE: Final = frozenset(name for name, key in KEYS.items() if least(key) == "local")
+NOT_HERE: Final = frozenset(name for name, key in KEYS.items() if least_role(key) == "local")
 """Settings that a page can only remove: who sets them is somebody with a login on the device."""
 
 _WITH_PROVIDER: Final = ("server", "port", "security", "scopes", "client_id", "tenant")

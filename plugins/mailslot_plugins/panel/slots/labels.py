@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
 from mailslot.oauth.presets import preset
-from mailslot.slots.keys import plain
+from mailslot.slots.keys import json_value
 from mailslot.slots.overview import as_text
 from mailslot.slots.settings import KEYS
 from mailslot.slots.slot import SLOTS
@@ -27,7 +27,7 @@ _ORIGINS: Final = {
     "the encryption": "origin_encryption",
     "the account": "origin_account",
 }
-"""The words for what `mailslot.slots.presets.origins` says; a provider's name is the same in every language."""
+"""The words for `mailslot.slots.effective_settings.value_sources`; a provider's name is the same in every language."""
 
 
 def has(key: str) -> bool:
@@ -57,7 +57,7 @@ def shown(key: str, value: object, language: str) -> str:
         value: as `mailslot.slots.settings.Settings` or a form holds it.
         language: one of the panel's.
     """
-    text = as_text(plain(value))
+    text = as_text(json_value(value))
     if text and has(f"value_{key}_{text}"):
         return translate(FOLDER, f"value_{key}_{text}", language)
     if key == "provider" and text:
@@ -92,7 +92,7 @@ def with_origin(text: str, origin: str, language: str) -> str:
 
     Args:
         text: the value.
-        origin: as `mailslot.slots.presets.origins` says it.
+        origin: as `mailslot.slots.effective_settings.value_sources` says it.
         language: one of the panel's.
     """
     if origin in _ORIGINS:

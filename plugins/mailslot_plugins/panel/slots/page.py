@@ -77,7 +77,7 @@ async def save(request: Request) -> Response:
         return await _page(request, slot, now, entry, errors, status=422 if wrong else 409, elsewhere=elsewhere)
     if not entry.changes and not entry.secrets:
         return redirect(request, f"/slots/{slot.id}", text(request, "slots", "no_change"), "warning")
-    drops = await run_sync(device.records.drops, slot.record, entry.changes, entry.secrets)
+    drops = await run_sync(device.records.dropped_secrets, slot.record, entry.changes, entry.secrets)
     if asks(entry, now, shared=bool(others(slot)), elsewhere=bool(elsewhere), drops=bool(drops)):
         return review.ask(request, slot, Draft(entry, tuple(elsewhere), now.texts))
     return await review.keep(request, slot, entry, now)

@@ -51,7 +51,7 @@ async def show(request: Request) -> Response:
     language: str = request.state.language
     now = await run_sync(stored, device.records, slot.record)
     try:
-        dropped = await run_sync(device.records.drops, slot.record, draft.entry.changes, draft.entry.secrets)
+        dropped = await run_sync(device.records.dropped_secrets, slot.record, draft.entry.changes, draft.entry.secrets)
         changes = await run_sync(rows, device.records, slot.record, draft.entry, now, dropped, language)
     except InputError as error:
         # Allowed a moment ago; somebody has changed something else since.
@@ -91,7 +91,7 @@ async def keep(request: Request, slot: Slot, entry: Entry, now: Stored) -> Respo
     """
     device = device_of(request)
     language: str = request.state.language
-    change = partial(device.records.change, slot.record, entry.changes, entry.secrets, by=setter(request))
+    change = partial(device.records.change, slot.record, entry.changes, entry.secrets, role=setter(request))
     try:
         changed = await run_sync(change)
     except InputError as error:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailslot.errors import MailError
-from mailslot.slots.grant_store import FIELD
-from mailslot.slots.keys import plain
+from mailslot.slots.grant_store import GRANT_FIELD
+from mailslot.slots.keys import json_value
 from mailslot.slots.overview import as_text, secrets_overview
 from mailslot.slots.settings import keys_for
 from mailslot.slots.slot import PROTOCOLS
@@ -43,9 +43,9 @@ def stored(records: Records, record: str) -> Stored:
     Raises:
         SettingsFileError: the file cannot be used.
     """
-    settings = records.settings.to_change()[record]
+    settings = records.settings.load_for_change()[record]
     try:
-        has_token = FIELD in records.vault.fields(record)
+        has_token = GRANT_FIELD in records.vault.fields(record)
     except MailError:
         has_token = False
     return Stored(settings, texts_of(settings, PROTOCOLS[record]), secrets_overview(records, record), has_token)
@@ -58,4 +58,4 @@ def texts_of(settings: Settings, protocol: Protocol) -> dict[str, str]:
         settings: the settings.
         protocol: what the slot is for.
     """
-    return {key: as_text(plain(getattr(settings, key))) for key in keys_for(protocol)}
+    return {key: as_text(json_value(getattr(settings, key))) for key in keys_for(protocol)}

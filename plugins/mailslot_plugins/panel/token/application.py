@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mailslot.oauth.providers import Provider
-    from mailslot.slots.records import Changed, Records
+    from mailslot.slots.records import ChangeResult, Records
 
 _NUMBERED: Final = re.compile(r"\d+\. (.*)")
 _LETTERED: Final = re.compile(r"[a-z]\. (.*)")
@@ -75,7 +75,7 @@ def fields_of(provider: Provider) -> tuple[str, ...]:
     )
 
 
-def save(records: Records, record: str, provider: Provider, form: Mapping[str, str]) -> Changed:
+def save(records: Records, record: str, provider: Provider, form: Mapping[str, str]) -> ChangeResult:
     """Keep what was entered of an application; a secret that was left empty stays as it is. It blocks for a moment.
 
     Args:
@@ -99,4 +99,4 @@ def save(records: Records, record: str, provider: Provider, form: Mapping[str, s
     secrets: dict[str, Secret | None] = {"client_secret": Secret(entered)} if entered else {}
     if "forget_secret" in form:
         secrets = {"client_secret": None}
-    return records.change(record, values, secrets, by="administrator")
+    return records.change(record, values, secrets, role="administrator")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from mailslot.errors import TokenError
-from mailslot.oauth.refresh import RefreshTokenFlow
+from mailslot.oauth.refresh_token_flow import RefreshTokenFlow
 from mailslot.oauth.token_response import new_grant
-from mailslot_plugins.tokens.authorization import WITHIN, Attempt
+from mailslot_plugins.tokens.authorization import SIGN_IN_TIMEOUT, AuthorizationAttempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,14 +31,14 @@ class Question:
         attempt: what an answer must fit to.
     """
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: AuthorizationAttempt) -> None:
         self.attempt = attempt
         self._answer: Mapping[str, str] | None = None
         self._answered = anyio.Event()
 
     def takes(self, parameters: Mapping[str, str]) -> bool:
         """Take the parameters of a redirection if they are the answer, and the first one; return whether they are."""
-        if self._answer is not None or not self.attempt.is_answered_by(parameters):
+        if self._answer is not None or not self.attempt.matches(parameters):
             return False
         self._answer = parameters
         self._answered.set()
@@ -72,7 +72,7 @@ class AnsweredFlow(RefreshTokenFlow):
     name: str
     redirect_uri: str
     ask: Callable[[Question], None]
-    within: float = WITHIN
+    within: float = SIGN_IN_TIMEOUT
 
     async def obtain(self, client: OAuthClient, http: TokenHttp, person: AddressDisplay) -> Grant:
         """Show the person an address, and wait for the answer that somebody brings to the question.
@@ -82,8 +82,8 @@ class AnsweredFlow(RefreshTokenFlow):
             TokenError: there is no token; with its cause.
         """
         client.provider.check_flow(self.name)
-        question = Question(Attempt(client, self.redirect_uri))
+        question = Question(AuthorizationAttempt(client, self.redirect_uri))
         self.ask(question)
-        await person.show_address(question.attempt.address)
+        await person.show_address(question.attempt.url)
         code = question.attempt.code(await question.answer(self.within))
         return new_grant(self.name, client, http, await question.attempt.redeem(code, http))

@@ -55,7 +55,7 @@ async def take(request: Request) -> Response:
     """Take the answer to a sign-in, and go back to where it was begun."""
     parameters = parse_parameters(request.url.query) or {}
     for sign_in, question in _awaited(request):
-        if not question.attempt.is_answered_by(parameters):
+        if not question.attempt.matches(parameters):
             continue
         if sign_in.is_of(request.state.session) and question.takes(parameters):
             sign_in.go_on()

@@ -19,7 +19,7 @@ from mailslot_plugins.panel.token.deletion import start_deletion
 from mailslot_plugins.panel.token.retrieval import start_sign_in
 from mailslot_plugins.panel.token.sign_in import SignIn
 from mailslot_plugins.panel.token.view import deletion_of, progress, settings_of, sign_in_of, sign_in_options, view
-from mailslot_plugins.tokens.paste import UnusableError, read_pasted
+from mailslot_plugins.tokens.paste import UnusablePasteError, parse_pasted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,8 +72,8 @@ async def paste(request: Request) -> Response:
     if sign_in is None or sign_in.question is None:
         return redirect(request, _path(slot), text(request, "token", "gone"), "warning")
     try:
-        parameters = read_pasted(str(request.state.form.get("address", "")), sign_in.question.attempt)
-    except UnusableError as error:
+        parameters = parse_pasted(str(request.state.form.get("address", "")), sign_in.question.attempt)
+    except UnusablePasteError as error:
         fault = text(request, "token", f"pasted_{error.fault}", address=sign_in.question.attempt.redirect_uri)
         # What was pasted may hold a code, and is not shown again.
         return render(request, "token/token.html", 422, **await view(request, slot, faults={"address": fault}))
@@ -128,7 +128,7 @@ async def stay(request: Request) -> Response:
     """Have the token renewed here: somebody says that the device has moved, and was not copied."""
     slot = slot_of(request)
     try:
-        await device_of(request).records.tokens.store(slot.record).stay()
+        await device_of(request).records.tokens.store(slot.record).move_here()
     except MailError as error:
         return redirect(request, _path(slot), str(error), "error")
     return redirect(request, _path(slot), text(request, "token", "is_moved"))

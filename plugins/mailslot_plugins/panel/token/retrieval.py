@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
-from mailslot.slots.direct_token_source import direct_source
+from mailslot.slots.direct_token_source import direct_token_source
 from mailslot.slots.flows import find_flow
 from mailslot_plugins.panel.connection_test.running import start_test
 from mailslot_plugins.panel.token.authorization import AnsweredFlow
@@ -17,7 +17,7 @@ from mailslot_plugins.panel.token.authorization import AnsweredFlow
 if TYPE_CHECKING:
     from starlette.datastructures import State
 
-    from mailslot.oauth.flow import Flow
+    from mailslot.oauth.flow import Flow, Person
     from mailslot.service.device import Device
     from mailslot.slots.settings import Settings
     from mailslot_plugins.panel.background import BackgroundTask, BackgroundTasks
@@ -62,14 +62,14 @@ async def _sign_in(state: State, settings: Settings, sign_in: SignIn) -> None:
 async def _obtain(device: Device, settings: Settings, sign_in: SignIn) -> None:
     record, way = sign_in.slot.record, sign_in.way
     if way.name == "source":
-        direct = await run_sync(direct_source, device.records.vault, record, settings)
+        direct = await run_sync(direct_token_source, device.records.vault, record, settings)
         assert direct is not None  # noqa: S101 - the way is open only where the settings name a source
         await direct.token()
         return
     if way.redirect_uri:
-        flow: Flow = AnsweredFlow(way.flow, way.redirect_uri, sign_in.ask)
+        flow: Flow[Person] = AnsweredFlow(way.flow, way.redirect_uri, sign_in.ask)
     else:
         flow = await run_sync(find_flow, way.flow)
-    http = await device.accesses.sources.http(settings)
+    http = await device.connector.token_sources.http(settings)
     source = await run_sync(device.records.tokens.source, record, settings, flow, http)
     await source.obtain(sign_in)

@@ -9,7 +9,7 @@ import anyio
 
 if TYPE_CHECKING:
     from mailslot.errors import MailError
-    from mailslot.oauth.flow import DeviceCode
+    from mailslot.oauth.flow import UserCode
     from mailslot.slots.slot import Slot
     from mailslot_plugins.panel.security.session import Session
     from mailslot_plugins.panel.token.authorization import Question
@@ -50,7 +50,7 @@ class SignIn:
         self.origin = origin
         self.step: Step = "preparing"
         self.address = ""
-        self.code: DeviceCode | None = None
+        self.code: UserCode | None = None
         self.code_ends_at = 0.0
         self.question: Question | None = None
         self.opened = False
@@ -93,7 +93,7 @@ class SignIn:
         """Show an address to be opened in a browser."""
         self.address, self.step = address, "address"
 
-    async def show_code(self, code: DeviceCode) -> None:
+    async def show_code(self, code: UserCode) -> None:
         """Show a code to be entered on another device."""
         self.code, self.step = code, "code"
         self.code_ends_at = time.time() + code.expires_at - anyio.current_time()
@@ -102,5 +102,5 @@ class SignIn:
         """Be asked by no flow that is gone through here: `AnsweredFlow` takes what is pasted."""
         raise NotImplementedError
 
-    async def progress(self, text: str) -> None:
+    async def show_message(self, text: str) -> None:
         """Be told what every step shows already."""

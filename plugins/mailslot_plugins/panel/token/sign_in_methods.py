@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from mailslot.errors import InputError
-from mailslot_plugins.tokens.paste import nowhere
+from mailslot_plugins.tokens.paste import unused_loopback_uri
 
 if TYPE_CHECKING:
     from starlette.datastructures import URL
@@ -64,7 +64,9 @@ def sign_in_methods(
         if name == "app" and not confidential and settings.flow != "app":
             continue
         if name != "browser":
-            back = (settings.redirect_uri or nowhere(provider.quirks.loopback_host)) if name == "paste" else ""
+            back = (
+                (settings.redirect_uri or unused_loopback_uri(provider.quirks.loopback_host)) if name == "paste" else ""
+            )
             found.append(SignInMethod(name, flow, back))
         elif callback:
             found.append(SignInMethod(name, flow, callback))

@@ -122,4 +122,4 @@ async def token_state(device: Device, record: str) -> TokenState:
         InputError: the settings cannot be used, and never could.
     """
     settings = (await run_sync(device.records.settings.current)).records[record]
-    return TokenState(*await device.records.tokens.state(record, settings, device.now()), settings)
+    return TokenState(*await device.records.tokens.status(record, settings, device.now()), settings)

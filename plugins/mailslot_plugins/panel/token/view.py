@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
+from mailslot.slots.effective_settings import mail_service
 from mailslot.slots.flows import provider_of
-from mailslot.slots.presets import service_of
 from mailslot.slots.slot import PROTOCOLS
 from mailslot_plugins.panel.render import device_of
 from mailslot_plugins.panel.slots.place import others, places
@@ -86,7 +86,7 @@ def sign_in_options(records: Records, record: str, settings: Settings, url: URL)
     with suppress(MailError):
         secret_is_set = "client_secret" in records.vault.fields(record)
     with suppress(MailError):
-        service = service_of(settings, PROTOCOLS[record])
+        service = mail_service(settings, PROTOCOLS[record])
         scopes = scopes or (provider.scopes(service) if service else ())
     ways = sign_in_methods(provider, settings, url, confidential=secret_is_set)
     obstacle: Obstacle = "" if settings.account else "no_account"

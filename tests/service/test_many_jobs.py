@@ -1,0 +1,57 @@
+"""Many jobs at once. Some task always works, so that this is not for virtual time."""
+
+from __future__ import annotations
+
+import gc
+import os
+import tracemalloc
+from typing import TYPE_CHECKING
+
+from mailslot.spool.limits import Limits
+from service.outbox import outbox
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+    from mailslot.spool.job import Job
+    from mailslot.spool.spool import Spool
+
+
+async def test_ten_thousand_jobs_take_no_more_memory_than_ten(tmp_path: Path) -> None:
+    async with outbox(tmp_path) as (box, sandbox):
+        job = await box.accept()
+        await _multiply(box.spool, tmp_path / "spool", job, Limits().jobs)
+        assert (await box.spool.counts())["queued"] == 10_000
+        async with box.delivering():
+            await box.until_true(lambda: len(sandbox.submissions) > 50)
+            tracemalloc.start()
+            try:
+                gc.collect()
+                begun, before = len(sandbox.submissions), tracemalloc.get_traced_memory()[0]
+                await box.until_true(lambda: len(sandbox.submissions) > begun + 150, seconds=60)
+                gc.collect()
+                grown = tracemalloc.get_traced_memory()[0] - before
+                # The sandbox keeps what it took; nobody else keeps anything.
+                kept = sum(len(each.content) + 3_000 for each in sandbox.submissions[begun:])
+            finally:
+                tracemalloc.stop()
+        assert grown - kept < 1_000_000, (grown, kept)
+
+
+async def _multiply(spool: Spool, folder: Path, job: Job, times: int) -> None:
+    """Make one job into many, whose files share their octets: accepting as many takes half a minute."""
+    [name] = [name for name in os.listdir(folder) if name.endswith(".job")]  # noqa: PTH208 - in one directory
+    columns = (
+        "state, via, pipeline, next_attempt, changed_at, created_at, expires_at, lifetime, attempts, doubts, start, "
+        "size, eight_bit, smtputf8, cause, message_id, sender, subject, sentence, reply, notes, recipients"
+    )
+
+    def work(connection: sqlite3.Connection) -> None:
+        for number in range(1, times):
+            copy = f"{number}-{name}"
+            os.link(folder / name, folder / copy)
+            query = f"INSERT INTO jobs (file, {columns}) SELECT ?, {columns} FROM jobs WHERE id = ?"
+            connection.execute(query, (copy, job.id))
+
+    await spool._database.write(work)

@@ -1,0 +1,28 @@
+"""The systemd unit, checked by systemd itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+UNIT = Path(__file__).parents[2] / "docs" / "mailslot.service"
+
+
+def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None or os.geteuid() != 0:
+        pytest.skip("systemd is not on this machine, or asks for root")
+    unit = tmp_path / "mailslot.service"
+    unit.write_text(UNIT.read_text().replace("/usr/bin/mailslot", "/bin/true"))
+    done = subprocess.run(["systemd-analyze", "verify", unit], check=False, capture_output=True, text=True, timeout=900)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_the_unit_runs_is_a_command() -> None:
+    [command] = re.findall(r"^ExecStart=/usr/bin/mailslot (.+)$", UNIT.read_text(), re.MULTILINE)
+    assert command.split() == ["serve", "--listen", "127.0.0.1:8025"]
+    assert "LoadCredentialEncrypted=mailslot.key:" in UNIT.read_text()

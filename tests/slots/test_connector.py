@@ -1,0 +1,199 @@
+"""From settings to sessions: read again when they change, one token source for each record, and both servers."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from diagnosis.device import SCANNER, Device
+from mailslot import InputError, MailError, NetworkError, OAuth, Password, Security
+from mailslot.oauth.grant_source import GrantSource
+from mailslot.slots.connection_profile import NotConfiguredError
+from mailslot.slots.connector import Connector, open_smtp
+from mailslot.slots.maildrop import open_maildrop
+from mailslot.slots.records import Records
+from mailslot_plugins.sandbox import run_sandbox
+from vault.conftest import largest_file
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from mailslot_plugins.sandbox import Sandbox
+
+SMTP, POP = "network.smtp", "fax.pop"
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Device:
+    return Device(tmp_path / "home")
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with run_sandbox() as running:
+        yield running
+
+
+async def test_sessions(device: Device, sandbox: Sandbox) -> None:
+    await device.use(SMTP, sandbox)
+    await device.use(POP, sandbox)
+    async with Connector(device.records) as connector:
+        profile = await connector.profile("smtp")
+        assert (profile.record, profile.protocol, profile.timeout) == ("smtp", "SMTP", 10.0)
+        assert (profile.endpoint, profile.secondary_endpoint, profile.pop_profile) == (sandbox.smtp, None, None)
+        assert isinstance(profile.auth, OAuth)
+        assert profile.settings.sender_address == SCANNER
+        stages: list[str] = []
+        async with open_smtp(profile, on_stage=stages.append) as smtp:
+            await smtp.submit(SCANNER, [SCANNER], b"Subject: a\r\n\r\nb\r\n")
+        assert stages[0] == "resolve"
+        async with open_maildrop(await connector.profile("fax-pop")) as pop:
+            assert (await pop.stat())[0] == 1
+
+
+async def test_one_source_for_all_that_is_the_same(device: Device, sandbox: Sandbox) -> None:
+    await device.use(SMTP, sandbox)
+    async with Connector(device.records) as connector:
+        first = (await connector.profile("smtp")).token_source
+        assert (await connector.profile("smtp")).token_source is first
+        device.set("install.quick", timeout=2)
+        assert (await connector.profile("smtp")).token_source is not first
+        second = (await connector.profile("smtp")).token_source
+        device.set(SMTP, client_id="another")
+        assert (await connector.profile("smtp")).token_source is not second
+
+
+async def test_a_token_that_is_in_memory_only_outlives_a_change_of_settings(device: Device, sandbox: Sandbox) -> None:
+    await device.use(SMTP, sandbox)
+    async with Connector(device.records) as connector:
+        first = (await connector.profile("smtp")).token_source
+        assert isinstance(first, GrantSource)
+        with largest_file(10):
+            renewed = await first.token(force=True)
+        assert first.save_error is not None
+        device.set("install.quick", timeout=2)
+        second = (await connector.profile("smtp")).token_source
+        assert isinstance(second, GrantSource)
+        assert second is not first
+        assert (await second.token()).value == renewed.value
+        assert second.save_error is None
+
+
+async def test_a_token_that_comes_later_is_used(device: Device, sandbox: Sandbox) -> None:
+    await device.use(SMTP, sandbox, keep=False)
+    async with Connector(device.records) as connector:
+        profile = await connector.profile("smtp")
+        with pytest.raises(MailError) as caught:
+            async with open_smtp(profile):
+                pass
+        assert (caught.value.stage, caught.value.cause) == ("token", "token_not_retrieved")
+        await device.keep(SMTP, sandbox.provider.issue(SCANNER).value.reveal())
+        async with open_smtp(await connector.profile("smtp")):
+            pass
+
+
+async def test_a_change_by_hand_is_taken_over_and_a_broken_file_is_not(
+    device: Device, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    await device.use(SMTP, sandbox)
+    path = device.home / "mailslot.toml"
+    good = path.read_text()
+    async with Connector(Records(device.home)) as connector:
+        assert (await connector.profile("smtp")).endpoint == sandbox.smtp
+        path.write_text(good.replace('"localhost"', '"127.0.0.1"'))
+        assert (await connector.profile("smtp")).endpoint.host == "127.0.0.1"
+        path.write_text("nonsense")
+        with caplog.at_level(logging.WARNING):
+            for _ in range(2):
+                assert (await connector.profile("smtp")).endpoint.host == "127.0.0.1"
+        assert len([entry for entry in caplog.records if "stay so" in entry.message]) == 1
+        assert str(path) in connector.settings_error
+        path.write_text(good)
+        assert (await connector.profile("smtp")).endpoint == sandbox.smtp
+        assert connector.settings_error == ""
+    path.write_text("nonsense")
+    async with Connector(Records(device.home)) as connector:
+        with pytest.raises(InputError) as caught:
+            await connector.profile("smtp")
+        assert caught.value.cause == "not_configured"
+
+
+@pytest.mark.parametrize("port", ["closed", "open"])
+async def test_the_secondary_server(device: Device, sandbox: Sandbox, port: str) -> None:
+    # The name is not found; or the port is closed at the first address and open at the second one.
+    first = "mail.invalid" if port == "open" else "127.0.0.3"
+    await device.use(SMTP, sandbox, server=first, secondary_server="localhost")
+    async with Connector(device.records) as connector:
+        profile = await connector.profile("smtp")
+        async with open_smtp(profile) as smtp:
+            await smtp.noop()
+        async with open_smtp(profile, secondary=True) as smtp:
+            await smtp.noop()
+
+
+async def test_the_secondary_server_is_for_reaching_not_for_refusing(device: Device, sandbox: Sandbox) -> None:
+    await device.use(SMTP, sandbox, security="tls", secondary_server="localhost")
+    async with Connector(device.records) as connector:
+        with pytest.raises(NetworkError) as caught:
+            async with open_smtp(await connector.profile("smtp")):
+                pass
+    assert caught.value.cause == "tls_port_mismatch"
+    assert len(sandbox.dialogues) == 1
+
+
+async def test_of_two_that_cannot_be_reached_the_first_is_told(device: Device, sandbox: Sandbox) -> None:
+    await device.use(SMTP, sandbox, server="mail.invalid", secondary_server="127.0.0.1", port=1)
+    async with Connector(device.records) as connector:
+        with pytest.raises(NetworkError) as caught:
+            async with open_smtp(await connector.profile("smtp")):
+                pass
+    assert caught.value.cause == "name_not_found"
+
+
+async def test_a_failure_in_the_session_is_no_reason_for_the_other_server(device: Device, sandbox: Sandbox) -> None:
+    await device.use(SMTP, sandbox, secondary_server="localhost")
+    async with Connector(device.records) as connector:
+        with pytest.raises(ZeroDivisionError):
+            async with open_smtp(await connector.profile("smtp")):
+                raise ZeroDivisionError
+    assert len(sandbox.dialogues) == 1
+
+
+async def test_a_password(device: Device, sandbox: Sandbox) -> None:
+    await device.use(SMTP, sandbox, keep=False)
+    device.set(SMTP, authentication="password")
+    async with Connector(device.records) as connector:
+        with pytest.raises(NotConfiguredError) as caught:
+            await connector.profile("smtp")
+        assert caught.value.missing == "password"
+        device.set(SMTP, password="open sesame")
+        profile = await connector.profile("smtp")
+        assert isinstance(profile.auth, Password)
+        assert "open sesame" not in repr(profile)
+        async with open_smtp(profile):
+            pass
+
+
+async def test_a_file_of_authorities(device: Device, sandbox: Sandbox) -> None:
+    await device.use(SMTP, sandbox)
+    async with Connector(device.records) as connector:
+        first = (await connector.profile("smtp")).ssl_context
+        assert (await connector.profile("smtp")).ssl_context is first
+        (device.home / "ca.pem").write_text("nothing")
+        with pytest.raises(InputError, match="certificate authorities"):
+            await connector.profile("smtp")
+
+
+async def test_a_preset_fills_in_what_is_not_set(device: Device) -> None:
+    device.set(SMTP, provider="microsoft365", authentication="none", account="a@example.com")
+    async with Connector(device.records) as connector:
+        profile = await connector.profile("smtp")
+    assert (profile.endpoint.host, profile.endpoint.port) == ("smtp.office365.com", 587)
+    assert profile.endpoint.security is Security.STARTTLS
+    assert profile.settings.sender_address == "a@example.com"
+    assert profile.provider is not None
+    assert profile.provider.id == "microsoft365"
+    assert profile.ssl_context is None

@@ -1,0 +1,162 @@
+"""Faults in ``mailslot.toml``: all at once, each with its line and what is allowed."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailslot import InputError, Security
+from mailslot.slots.settings_document import SettingsFileError
+from mailslot.slots.settings_file import MAX_OCTETS, SettingsFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def faults(home: Path, text: str | bytes) -> list[str]:
+    file = SettingsFile(home)
+    file.path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(SettingsFileError) as raised:
+        file.load()
+    assert raised.value.cause == "not_configured"
+    assert str(raised.value).isprintable() or "\n" in str(raised.value)
+    return [line.removeprefix(f"{home}/") for line in raised.value.detail.splitlines()]
+
+
+def test_all_at_once(tmp_path: Path) -> None:
+    text = """\
+prot = 1
+[records.smtp]
+port = 99999
+timeout = 'soon'
+serber = "x"
+password = "geheim-geheim"
+[records.alert-smtp]
+authentication = "oauth2"
+security = "none"
+[records.fax]
+[devise]
+[device]
+language = "tlh"
+"""
+    assert faults(tmp_path, text) == [
+        "mailslot.toml:1: 'prot' stands outside of a table; settings stand under [records.NAME].",
+        "mailslot.toml:3: [records.smtp] port is 99999; it must be a number from 1 to 65535.",
+        "mailslot.toml:4: [records.smtp] timeout is 'soon'; it must be seconds from 1 to 600.",
+        "mailslot.toml:5: [records.smtp] there is no setting 'serber'. Did you mean server?",
+        (
+            "mailslot.toml:6: [records.smtp] password is a secret, and secrets never stand here: mailslot set SLOT "
+            "password=-."
+        ),
+        (
+            "mailslot.toml:8: [records.alert-smtp] OAuth 2.0 and passwords need encryption: set security to starttls "
+            "or tls."
+        ),
+        "mailslot.toml:10: there is no record [records.fax]. Did you mean fax-pop?",
+        "mailslot.toml:11: there is no table [devise]. Did you mean device?",
+        "mailslot.toml:13: [device] language is 'tlh'; it must be one of en, de, fr, es, ja.",
+    ]
+
+
+def test_one_is_one_sentence(tmp_path: Path) -> None:
+    file = SettingsFile(tmp_path)
+    file.path.write_text("[records.smtp]\nport = 0\n")
+    with pytest.raises(SettingsFileError) as raised:
+        file.load()
+    said = "[records.smtp] port is 0; it must be a number from 1 to 65535."
+    assert str(raised.value) == f"{file.path}:2: {said}"
+    [fault] = raised.value.faults
+    assert (fault.line, fault.table, fault.key) == (2, "records.smtp", "port")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("records.smtp.port = 0", 1, "port is 0"),
+        ("[records]\n\nsmtp.port = 0", 3, "port is 0"),
+        ("[records]\nsmtp = {timeout = 5, port = 0}", 2, "port is 0"),
+        ("records = {'smtp' = {\"port\" = 0}}", 1, "port is 0"),
+        ("[records.'smtp']\n\"po\\u0072t\" = 0", 2, "port is 0"),
+        ("[records.smtp]\nscopes = [\n  1,\n]", 2, "scopes is [1]"),
+        ("[records.smtp]\nsender_name = '''\nport = 1'''\nport = 0", 4, "port is 0"),
+        ("[records.smtp]\nport = true", 2, "port is true"),
+        ("[records.smtp]\nport = 1979-05-27", 2, "port is datetime"),
+        ("[records.smtp.port]\nx = 1", 1, "port is {'x': 1}"),
+        ("[[records.smtp]]\nport = 1", 1, "records.smtp must be a table"),
+        ("[records.smtp]\nprovider = 'mircosoft'", 2, "such as microsoft365"),
+        ("[records.smtp]\npop_slot = 'network.smtp'", 2, "fax.pop, print.pop, status.pop"),
+        ("[records.smtp]\nissuer = 'https://user:hunter2@idp.example/#x'", 2, "https://…@idp.example"),
+        ("device = 1", 1, "stands outside of a table"),
+        ("[records.smtp]\nport = 1\nport = 2", 3, "cannot overwrite a value"),
+        ("[records.smtp]\nport = 1\n[records.smtp]\n", 3, "twice"),
+        ("[records.smtp]\nport = 1\n\n[records.smtp\n", 4, "this is not TOML"),
+        ("[records.smtp]\nserver = 'x\n", 2, "this is not TOML"),
+        ("[records.smtp]\nsender_name = 'a\0b'", 2, "'\\x00'"),
+        ("[records.smtp]\nport = 0x", 2, "this is not TOML"),
+    ],
+)
+def test_lines(tmp_path: Path, text: str, line: int, says: str) -> None:
+    said = faults(tmp_path, text)
+    assert said[0].startswith(f"mailslot.toml:{line}: ")
+    assert says in said[0]
+    assert "hunter2" not in said[0]
+
+
+def test_what_is_no_toml_hides_nothing_else(tmp_path: Path) -> None:
+    said = faults(tmp_path, "[records.smtp]\nserver = x y\nport = 0\nport = 1\n[records.fax-pop]\nport = 70000\n")
+    assert [line.partition(" ")[0] for line in said] == [
+        f"mailslot.toml:{number}:" for number in (2, 3, 4, 6)
+    ]  # fmt: skip
+
+
+def test_nothing_is_made_up_behind_what_never_closes(tmp_path: Path) -> None:
+    assert len(faults(tmp_path, "[records.smtp]\nscopes = [\nport = 587\n[records.fax-pop]\nport = 995\n")) == 1
+    assert len(faults(tmp_path, '[records.smtp]\nsender_name = """\nport = 587\n')) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"[records.smtp]\nserver = 'm\xfcller'\n", ":2: this is not UTF-8"),
+        (b"x" * (MAX_OCTETS + 1), "larger than"),
+        (b"#" + b"x" * 10_000_000, "larger than"),
+        (b"a = " + b"[" * 100_000, "nested too deeply"),
+        (b"[records.smtp]\nport = " + b"1" * 5000, "not TOML"),
+        (b"a\xff", ":1: this is not UTF-8"),
+    ],
+)
+def test_what_no_parser_takes(tmp_path: Path, text: bytes, says: str) -> None:
+    file = SettingsFile(tmp_path)
+    file.path.write_bytes(text)
+    with pytest.raises(SettingsFileError, match=says):
+        file.load()
+
+
+def test_many_faults_are_bounded(tmp_path: Path) -> None:
+    assert len(faults(tmp_path, "".join(f"k{number} = 1\n" for number in range(5000)))) == 100
+    assert len(faults(tmp_path, "".join(f"k{number} = \n" for number in range(500)))) == 100
+
+
+def test_bom_and_crlf_are_taken_and_kept(tmp_path: Path) -> None:
+    file = SettingsFile(tmp_path)
+    file.path.write_bytes(b"\xef\xbb\xbf# by hand\r\n[records.smtp]\r\nport = 25 # c\r\n")
+    assert file.load()["smtp"].port == 25
+    file.change("smtp", {"port": 587, "security": "starttls"})
+    assert file.path.read_bytes() == (b'# by hand\r\n[records.smtp]\r\nport = 587 # c\r\nsecurity = "starttls"\r\n')
+    assert file.load()["smtp"].security is Security.STARTTLS
+
+
+def test_no_file_at_all(tmp_path: Path) -> None:
+    (tmp_path / "mailslot.toml").mkdir()
+    with pytest.raises(SettingsFileError, match="Is a directory"):
+        SettingsFile(tmp_path).load()
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe" / "mailslot.toml")
+    with pytest.raises(SettingsFileError, match="no file"):
+        SettingsFile(tmp_path / "pipe").load()
+    (tmp_path / "loop").mkdir()
+    (tmp_path / "loop" / "mailslot.toml").symlink_to("mailslot.toml")
+    with pytest.raises(InputError, match="cannot be read"):
+        SettingsFile(tmp_path / "loop").load()

@@ -1,0 +1,133 @@
+"""The sending quota of an account: a provider's limits, kept before the server enforces them.
+
+Exchange Online delays or refuses what exceeds its limits, and the mailbox is then blocked for a day. The counts survive
+restarts, but are saved only every few seconds: a crash loses the last of them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailslot.oauth.providers import Limits
+    from mailslot.spool.store import Store
+
+_MINUTE: Final = 60.0
+_DAY: Final = 86_400.0
+_BUCKET: Final = 600.0
+"""Seconds of a day that are counted as one."""
+_SAVED_EACH: Final = 5.0
+
+
+class SendingQuota:
+    """What an account may still send.
+
+    Args:
+        limits: the provider's.
+        store: where the counts are kept.
+        account: whose they are.
+    """
+
+    def __init__(self, limits: Limits, store: Store, account: str) -> None:
+        self._limits = limits
+        self._store = store
+        self._account = account
+        self._minute: deque[float] = deque()
+        self._day: deque[tuple[float, int, int]] = deque()
+        self._saved: float | None = None
+
+    @property
+    def _is_limited(self) -> bool:
+        limits = self._limits
+        return any((limits.messages_per_minute, limits.messages_per_day, limits.recipients_per_day))
+
+    async def load(self, now: float) -> None:
+        """Load the earlier counts.
+
+        Raises:
+            SpoolError: it cannot be read.
+        """
+        if not self._is_limited:
+            return
+        kept = cast("dict[str, list[list[float]]]", await self._store.get(f"sent {self._account}", {}))
+        self._minute.extend(min(at, now) for at, *_ in kept.get("minute", []))
+        self._day.extend((min(at, now), int(messages), int(to)) for at, messages, to in kept.get("day", []))
+
+    def wait(self, now: float) -> float:
+        """Return the seconds for which nothing may be sent; 0.0 where a message may go now."""
+        limits = self._limits
+        self._forget(now)
+        waits = [0.0]
+        if limits.messages_per_minute and len(self._minute) >= limits.messages_per_minute:
+            waits.append(self._minute[-limits.messages_per_minute] + _MINUTE - now)
+        if limits.messages_per_day:
+            waits.append(
+                self._until_below([(at, messages) for at, messages, _ in self._day], limits.messages_per_day, now)
+            )
+        if limits.recipients_per_day:
+            waits.append(self._until_below([(at, to) for at, _, to in self._day], limits.recipients_per_day, now))
+        return max(waits)
+
+    def remaining_recipients(self, now: float) -> int | None:
+        """Return how many recipients may still be addressed; None for no limit."""
+        most = self._limits.recipients_per_day
+        if not most:
+            return None
+        self._forget(now)
+        return max(most - sum(to for _, _, to in self._day), 0)
+
+    async def count(self, now: float, recipients: int) -> None:
+        """Count a message that was sent, or may have been.
+
+        Raises:
+            SpoolError: the count cannot be kept; it holds in this process.
+        """
+        if not self._is_limited:
+            return
+        self._minute.append(now)
+        if self._day and 0 <= now - self._day[-1][0] < _BUCKET:
+            at, messages, to = self._day.pop()
+            self._day.append((at, messages + 1, to + recipients))
+        else:
+            self._day.append((now, 1, recipients))
+        if self._saved is None or not 0 <= now - self._saved < _SAVED_EACH:
+            await self.save(now)
+
+    async def save(self, now: float) -> None:
+        """Save the counts.
+
+        Raises:
+            SpoolError: they cannot be kept.
+        """
+        if not self._is_limited:
+            return
+        self._forget(now)
+        self._saved = now
+        kept = {"minute": [[at] for at in self._minute], "day": [list(each) for each in self._day]}
+        await self._store.put(f"sent {self._account}", kept)
+
+    def shift_clock(self, seconds: float) -> None:
+        """Follow a wall clock that was set forward by `seconds`, or back."""
+        self._minute = deque(at + seconds for at in self._minute)
+        self._day = deque((at + seconds, messages, to) for at, messages, to in self._day)
+
+    def _forget(self, now: float) -> None:
+        while self._minute and self._minute[0] <= now - _MINUTE:
+            self._minute.popleft()
+        # A bucket counts until the last message in it is a day old.
+        while self._day and self._day[0][0] <= now - _DAY - _BUCKET:
+            self._day.popleft()
+
+    @staticmethod
+    def _until_below(counted: Sequence[tuple[float, int]], most: int, now: float) -> float:
+        left = sum(count for _, count in counted)
+        for at, count in counted:
+            if left < most:
+                break
+            left -= count
+            if left < most:
+                return at + _BUCKET + _DAY - now
+        return 0.0

@@ -1,0 +1,99 @@
+"""The OAuth client of a record: the application and the account that its settings name."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from mailslot.errors import InputError
+from mailslot.oauth.client import ClientCertificate, OAuthClient
+from mailslot.slots.effective_settings import mail_service
+from mailslot.slots.flows import APP_FLOWS, provider_of
+from mailslot.slots.slot import PROTOCOLS
+from mailslot.wire.secret import Secret
+
+if TYPE_CHECKING:
+    from mailslot.oauth.providers import Provider
+    from mailslot.slots.settings import Settings
+    from mailslot.vault.vault import Vault
+
+_PEM: Final = re.compile(r"(-----BEGIN ([A-Z ]+)-----.*?-----END \2-----)", re.DOTALL)
+
+
+class ApplicationMissingError(InputError):
+    """No client_id is set; `provider` says how to register an application."""
+
+    def __init__(self, provider: Provider) -> None:
+        super().__init__(
+            f"No application is set: register one with {provider.name}, and set its client_id.",
+            stage="token",
+            cause="not_configured",
+        )
+        self.provider = provider
+
+
+def client_for_flow(vault: Vault, record: str, settings: Settings, flow: str | None) -> OAuthClient:
+    """Return the OAuth client of a record for one flow, before discovery. It blocks: call it in a thread.
+
+    Args:
+        vault: the secrets.
+        record: the record.
+        settings: its settings.
+        flow: the flow's name; None where none is chosen yet.
+
+    Raises:
+        InputError: the provider, the application's id or the account is missing, or they do not fit.
+        MailError: the secret cannot be read.
+    """
+    if flow is None:
+        return client_for_record(vault, record, settings)
+    provider_of(settings).at_tenant(settings.tenant).check_flow(flow)
+    return client_for_record(vault, record, settings, app=flow in APP_FLOWS, registered=flow != "service_account")
+
+
+def client_for_record(
+    vault: Vault, record: str, settings: Settings, *, app: bool = False, registered: bool = True
+) -> OAuthClient:
+    """Return the OAuth client of a record, whatever the flow. It blocks: call it in a thread.
+
+    Args:
+        vault: the secrets.
+        record: which record.
+        settings: its settings.
+        app: whether the application signs in by itself, and asks for what applications are granted.
+        registered: whether it needs a ``client_id``.
+
+    Raises:
+        InputError: as for `client_for_flow`.
+        MailError: likewise.
+    """
+    provider = provider_of(settings).at_tenant(settings.tenant)
+    if settings.account is None:
+        raise InputError(
+            "The account is not set, so it is not known whose token to get.", stage="token", cause="not_configured"
+        )
+    if settings.client_id is None and registered:
+        raise ApplicationMissingError(provider)
+    service = mail_service(settings, PROTOCOLS[record])
+    secret, certificate = _client_credential(vault.read(record, "client_secret"))
+    return OAuthClient(
+        provider=provider,
+        client_id=settings.client_id or "",
+        account=settings.account,
+        scopes=settings.scopes or (provider.scopes(service, app=app) if service else ()),
+        client_secret=secret,
+        certificate=certificate,
+        tenant=settings.tenant,
+        redirect_uri=settings.redirect_uri,
+        redirect_port=settings.redirect_port,
+    )
+
+
+def _client_credential(stored: Secret | None) -> tuple[Secret | None, ClientCertificate | None]:
+    """Return how the application authenticates: with a secret, or with a key and its certificate, both in PEM."""
+    text = "" if stored is None else stored.reveal()
+    blocks = {name: block for block, name in _PEM.findall(text)}
+    key = next((block for name, block in blocks.items() if name.endswith("PRIVATE KEY")), None)
+    if key is None or "CERTIFICATE" not in blocks:
+        return stored, None
+    return None, ClientCertificate(Secret(key), blocks["CERTIFICATE"])

@@ -1,0 +1,104 @@
+"""Export of settings to other devices: as TOML, without passwords, secrets and tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from mailslot.errors import InputError
+from mailslot.slots.keys import Key, list_of, number, quoted_value, suggestion, text
+from mailslot.slots.section import Section, find_section, section_names
+from mailslot.slots.settings import KEYS, Settings, keys_for
+from mailslot.slots.settings_document import SettingsDocument
+from mailslot.slots.slot import PROTOCOLS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mailslot.slots.settings_file import CurrentSettings
+
+VERSION: Final = 1
+
+HEADER: Final = Section(
+    "mailslot",
+    {
+        "export": Key(f"{VERSION}, the version of the format", number(VERSION, VERSION)),
+        "without": Key("a list of keys and tables that stay as they are", list_of(text)),
+    },
+)
+"""The table that tells an export from other files."""
+
+_ABOUT: Final = (
+    "# Settings of a mailslot device, without passwords, secrets and tokens: mailslot import FILE takes them over.\n"
+    "# A table that stands here replaces the device's; one that does not leaves it as it is.\n"
+)
+
+Table = tuple[str, ...]
+Tables = dict[Table, dict[str, Any]]
+
+
+def export_settings(settings: CurrentSettings, without: Iterable[str] = ()) -> str:
+    """Return settings as an export.
+
+    Args:
+        settings: what is set; nothing that a preset fills.
+        without: keys and tables to leave out, such as ``"account"`` and ``"device"``.
+
+    Raises:
+        InputError: there is no such key or table.
+    """
+    from mailslot.slots.toml_edit import format_assignment  # noqa: PLC0415 - tomlkit takes a while to import
+
+    left_out = tuple(dict.fromkeys(without))
+    tables = tables_of(SettingsDocument(settings.records, settings.sections))
+    if left_out:
+        _check_names(left_out)
+    header: dict[str, Any] = {"export": VERSION} | ({"without": left_out} if left_out else {})
+    lines = [_ABOUT]
+    for table, values in {("mailslot",): header, **exported(tables, left_out)}.items():
+        if values:
+            lines += [f"[{'.'.join(table)}]", *(format_assignment(key, value) for key, value in values.items()), ""]
+    return "\n".join(lines)
+
+
+def tables_of(contents: SettingsDocument) -> Tables:
+    """Return what is set, by table."""
+    unset = Settings()
+    records = {
+        ("records", record): {
+            key: getattr(settings, key)
+            for key in keys_for(PROTOCOLS[record])
+            if getattr(settings, key) != getattr(unset, key)
+        }
+        for record, settings in contents.records.items()
+    }
+    return records | {(name,): dict(values) for name, values in contents.sections.items() if name != "mailslot"}
+
+
+def exported(tables: Tables, without: Iterable[str]) -> Tables:
+    """Return tables without the keys and tables that are left out, and without what is private."""
+    out = frozenset(without)
+    found: Tables = {}
+    for table, values in tables.items():
+        if out & {".".join(table), table[-1]}:
+            continue
+        known = keys_of(table)
+        private = {key for key in values if key in known and known[key].private}
+        found[table] = {key: value for key, value in values.items() if key not in out | private}
+    return found
+
+
+def keys_of(table: Table) -> Mapping[str, Key]:
+    """Return the keys of a table."""
+    section = None if table[0] == "records" else find_section(table[0])
+    return KEYS if section is None else section.keys
+
+
+def _check_names(names: Iterable[str]) -> None:
+    """Refuse names of keys and tables that do not exist, whether they are set or not."""
+    tables = [*(("records", record) for record in PROTOCOLS), *((name,) for name in section_names())]
+    known = {name for table in tables for name in (".".join(table), table[-1])}
+    known |= {key for table in tables for key in keys_of(table)}
+    for name in names:
+        if name not in known:
+            hint = suggestion(name, known)
+            raise InputError(f"There is no key and no table {quoted_value(name)} to leave out.{hint}", stage="resolve")

@@ -1,0 +1,379 @@
+"""``mailslot.toml``: read when it has changed, edited without losing a comment, written atomically."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mailslot.errors import InputError
+from mailslot.slots.keys import parse_value
+from mailslot.slots.section import find_section
+from mailslot.slots.settings import Settings, check_combination, parse_setting
+from mailslot.slots.settings_document import SettingsDocument, SettingsFileError, parse_settings_document
+from mailslot.slots.slot import PROTOCOLS
+from mailslot.vault import durable
+from mailslot.vault.errors import VaultError
+from mailslot.vault.journal import Journal
+from mailslot.vault.lock import blocking_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+
+    from mailslot.slots.section import Section
+
+FILE_NAME: Final = "mailslot.toml"
+
+MAX_OCTETS: Final = 1024 * 1024
+"""Octets that the file may have."""
+
+LOCK_TIMEOUT: Final = 30.0
+"""How long to wait for another process that changes the file, in seconds."""
+
+_MTIME_RESOLUTION: Final = 2e9  # nanoseconds: longer than the coarsest clock of a file system that settings lie on
+_BOM: Final = b"\xef\xbb\xbf"
+
+Table = tuple[str, ...]
+Values = dict[str, Any]
+Changes = Mapping[Table, Mapping[str, object | None]]
+OtherFiles = Callable[[], AbstractContextManager[dict[Path, bytes | None]]]
+"""Gives the contents of other files, None for those that are removed; nobody changes them in the block."""
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentSettings:
+    """The settings in use.
+
+    Attributes:
+        records: by record.
+        sections: what is set in the other tables, without defaults.
+        fault: why the file as it is now cannot be used; empty where it is what holds.
+    """
+
+    records: Mapping[str, Settings]
+    sections: Mapping[str, Mapping[str, Any]]
+    fault: str = ""
+
+
+class SettingsFile:
+    """The settings in one file of the home folder. All methods block for a moment: call them in a thread.
+
+    Attributes:
+        path: the file; it need not exist.
+    """
+
+    def __init__(self, home: Path, sections: Iterable[Section] = ()) -> None:
+        """Take the paths; nothing is read yet.
+
+        Args:
+            home: the folder.
+            sections: tables that are allowed besides those of the device and of the plugins.
+        """
+        self.path = home / FILE_NAME
+        self._lock = home / "locks" / "settings.lock"
+        self._journal = Journal(home)
+        self._sections = {section.name: section for section in sections}
+        self._cached: tuple[object, SettingsDocument | SettingsFileError] | None = None
+        self._last_good: SettingsDocument | None = None
+
+    def load(self) -> dict[str, Settings]:
+        """Return the settings of every record, those that are not in the file with nothing set.
+
+        Raises:
+            SettingsFileError: the file cannot be read, or holds something that is not allowed; all of it is named.
+        """
+        return dict(self._document().records)
+
+    def current(self) -> CurrentSettings:
+        """Return the settings in use: those in the file, or the last good ones where it is broken now.
+
+        Where nothing has changed, only the file's date is read.
+
+        Raises:
+            SettingsFileError: it is broken, and was never read when it was not.
+        """
+        try:
+            contents, fault = self._document(), ""
+        except SettingsFileError as error:
+            if self._last_good is None:
+                raise
+            contents, fault = self._last_good, str(error)
+        return CurrentSettings(contents.records, contents.sections, fault)
+
+    def section(self, section: Section) -> dict[str, Any]:
+        """Return the settings of a section, with defaults where nothing is set.
+
+        Raises:
+            SettingsFileError: as for `load`.
+        """
+        self._add_section(section)
+        return section.with_defaults(self._document().sections.get(section.name, {}))
+
+    def check(self, record: str, values: Mapping[str, object | None]) -> Settings:
+        """Return what a record's settings would be after a change, and change nothing.
+
+        Raises:
+            InputError: as for `change`.
+        """
+        return self.preview({("records", record): values}).records[record]
+
+    def preview(self, changes: Changes) -> SettingsDocument:
+        """Return what the file would contain after a change, and change nothing.
+
+        Raises:
+            InputError: as for `edit`.
+        """
+        return self._changed_document(self._document, self._parsed(changes))
+
+    def load_for_change(self) -> dict[str, Settings]:
+        """Return what `load` does, also where settings contradict each other, which a change may correct.
+
+        Raises:
+            SettingsFileError: as for `load`, for anything else that is wrong.
+        """
+        return dict(_read_mendable(self._document)[0].records)
+
+    def change(
+        self,
+        record: str,
+        values: Mapping[str, object | None],
+        *,
+        before_write: Callable[[], None] | None = None,
+        other_files: OtherFiles | None = None,
+    ) -> Settings:
+        """Change settings of a record and write the file; nothing changes where anything is not allowed.
+
+        Args:
+            record: which one.
+            values: text or numbers by key; None unsets.
+            before_write: called once all is checked, before the file is written; where it raises, nothing changes.
+            other_files: asked after that for other files that change together with this one, or not at all.
+
+        Returns:
+            the record's settings from now on.
+
+        Raises:
+            InputError: a key, a value or the combination is not allowed, or the file cannot be written.
+        """
+        return self.edit({("records", record): values}, before_write=before_write, other_files=other_files).records[
+            record
+        ]
+
+    def change_section(
+        self, section: Section, values: Mapping[str, object | None], *, before_write: Callable[[], None] | None = None
+    ) -> dict[str, Any]:
+        """Change settings of a section as `change` does those of a record, and return them with their defaults."""
+        self._add_section(section)
+        return section.with_defaults(
+            self.edit({(section.name,): values}, before_write=before_write).sections.get(section.name, {})
+        )
+
+    def edit(
+        self, changes: Changes, *, before_write: Callable[[], None] | None = None, other_files: OtherFiles | None = None
+    ) -> SettingsDocument:
+        """Change several tables at once: all of them, or nothing.
+
+        Args:
+            changes: values as for `change`, by table: ``("records", "smtp")`` or ``("device",)``.
+            before_write: as for `change`.
+            other_files: as for `change`.
+
+        Returns:
+            what the file holds from now on.
+
+        Raises:
+            InputError: as for `change`.
+        """
+        # Before the lock is made, and the home folder with it.
+        parsed = self._parsed(changes)
+        self._changed_document(self._document, parsed)
+        with self._exclusive():
+            self._finish_interrupted_change()
+            text, newline = self._text()
+            contents = self._changed_document(partial(self._parse, text), parsed)
+            if before_write is not None:
+                before_write()
+            octets = self._octets(self._edit_text(text, parsed, contents), newline) if any(parsed.values()) else None
+            with nullcontext(dict[Path, bytes | None]()) if other_files is None else other_files() as others:
+                if octets is not None:
+                    # A link stays one.
+                    others[Path(os.path.realpath(self.path))] = octets
+                self._write(others)
+        return contents
+
+    def _parsed(self, changes: Changes) -> dict[Table, Values]:
+        return {table: self._values(table, values) for table, values in changes.items()}
+
+    def _values(self, table: Table, values: Mapping[str, object | None]) -> Values:
+        if table[0] == "records":
+            return {key: parse_setting(key, value, PROTOCOLS[table[1]]) for key, value in values.items()}
+        section = self._find(table[0])
+        return {key: parse_value({} if section is None else section.keys, key, value) for key, value in values.items()}
+
+    def _changed_document(
+        self, read: Callable[[], SettingsDocument], changes: Mapping[Table, Values]
+    ) -> SettingsDocument:
+        """Return the settings after a change, which must leave no earlier fault."""
+        before, fault = _read_mendable(read)
+        contents = self._apply(before, changes)
+        if fault is not None:
+            for record, settings in contents.records.items():
+                try:
+                    check_combination(settings, PROTOCOLS[record])
+                except InputError:
+                    raise fault from None
+        return contents
+
+    def _apply(self, contents: SettingsDocument, changes: Mapping[Table, Values]) -> SettingsDocument:
+        records, sections = dict(contents.records), dict(contents.sections)
+        for table, values in changes.items():
+            if table[0] == "records":
+                records[table[1]] = _changed_record(table[1], records[table[1]], values)
+            else:
+                merged = {**sections.get(table[0], {}), **values}
+                sections[table[0]] = {key: value for key, value in merged.items() if value is not None}
+        return SettingsDocument(records, sections)
+
+    def _edit_text(self, text: str, changes: Mapping[Table, Values], expected: SettingsDocument) -> str:
+        # tomlkit takes a while to import, and whoever only reads does without it.
+        from mailslot.slots.toml_edit import edit_toml  # noqa: PLC0415
+
+        new = edit_toml(text, changes)
+        try:
+            proven = new is not None and _same(self._parse(new), expected)
+        except SettingsFileError:
+            proven = False
+        # It is a person's file: what was done to it is proven before it is written.
+        if new is None or not proven:
+            raise SettingsFileError(
+                f"{self.path} is written in a way that only a person can change: change it by hand."
+            )
+        return new
+
+    def _document(self) -> SettingsDocument:
+        """Return the file's document, parsed again only where it may have changed."""
+        self._finish_interrupted_change()
+        mark = self._file_state()
+        if self._cached is not None and mark is not None and self._cached[0] == mark:
+            found = self._cached[1]
+        else:
+            try:
+                found = self._last_good = self._parse(self._text()[0])
+            except SettingsFileError as error:
+                found = error
+            self._cached = (mark, found)
+        if isinstance(found, SettingsFileError):
+            raise SettingsFileError(str(found), faults=found.faults, detail=found.detail, document=found.document)
+        return found
+
+    def _file_state(self) -> object | None:
+        """Return a value that differs once the file has changed; None where a change may go unnoticed."""
+        try:
+            state = self.path.stat()
+        except OSError as error:
+            return error.errno
+        if abs(time.time_ns() - state.st_mtime_ns) < _MTIME_RESOLUTION:
+            return None
+        return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_mode
+
+    def _text(self) -> tuple[str, str]:
+        """Return the file's text, its lines ended by LF, and how they end in the file."""
+        try:
+            octets = (durable.read(self.path, MAX_OCTETS, _check_regular) or b"").removeprefix(_BOM)
+        except OSError as error:
+            reason = f"it is larger than {MAX_OCTETS} octets" if error.errno == errno.EFBIG else error.strerror
+            raise SettingsFileError(f"{self.path} cannot be read: {reason}.", detail=str(error)) from error
+        try:
+            text = octets.decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = octets.count(b"\n", 0, error.start) + 1
+            raise SettingsFileError(f"{self.path}:{line}: this is not UTF-8.", detail=str(error)) from error
+        return text.replace("\r\n", "\n"), "\r\n" if "\r\n" in text else "\n"
+
+    def _parse(self, text: str) -> SettingsDocument:
+        return parse_settings_document(text, str(self.path), self._find)
+
+    def _add_section(self, section: Section) -> None:
+        if self._find(section.name) is None:
+            self._sections[section.name] = section
+            self._cached = None
+
+    def _find(self, name: str) -> Section | None:
+        return self._sections.get(name) or find_section(name)
+
+    def _finish_interrupted_change(self) -> None:
+        """Finish a change of settings and secrets whose process has died."""
+        try:
+            self._journal.settle()
+        except VaultError as error:
+            raise SettingsFileError(f"{self.path} cannot be read: {error}", detail=error.detail) from error
+
+    def _octets(self, text: str, newline: str) -> bytes:
+        octets = text.replace("\n", newline).encode()
+        if len(octets) > MAX_OCTETS:
+            # Nobody could read it again.
+            raise SettingsFileError(f"{self.path} cannot be written: it would be larger than {MAX_OCTETS} octets.")
+        return octets
+
+    def _write(self, contents: Mapping[Path, bytes | None]) -> None:
+        try:
+            match list(contents.items()):
+                case []:
+                    pass
+                case [(path, bytes() as octets)]:
+                    durable.replace(path, octets)
+                case _:
+                    self._journal.replace(contents)
+        except OSError as error:
+            raise SettingsFileError(f"{self.path} cannot be written: {error.strerror}.", detail=str(error)) from error
+
+    @contextmanager
+    def _exclusive(self) -> Generator[None]:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(blocking_lock(self._lock, timeout=LOCK_TIMEOUT))
+            except VaultError as error:
+                busy = error.cause == "token_store_busy"
+                reason = "another process is changing it" if busy else str(error.__cause__ or error)
+                raise SettingsFileError(f"{self.path} cannot be changed: {reason}.", detail=error.detail) from error
+            yield
+
+
+def _read_mendable(read: Callable[[], SettingsDocument]) -> tuple[SettingsDocument, SettingsFileError | None]:
+    """Return a document, and its fault where a change of settings can correct that."""
+    try:
+        return read(), None
+    except SettingsFileError as error:
+        if error.document is None:
+            raise
+        return error.document, error
+
+
+def _changed_record(record: str, settings: Settings, values: Values) -> Settings:
+    unset = Settings()
+    known = {key: getattr(unset, key) if value is None else value for key, value in values.items()}
+    changed = replace(settings, **known)
+    check_combination(changed, PROTOCOLS[record])
+    return changed
+
+
+def _check_regular(state: os.stat_result) -> None:
+    if stat.S_ISDIR(state.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError(errno.EINVAL, "It is no file")
+
+
+def _same(one: SettingsDocument, other: SettingsDocument) -> bool:
+    return one.records == other.records and _set(one) == _set(other)
+
+
+def _set(contents: SettingsDocument) -> dict[str, Mapping[str, Any]]:
+    return {name: values for name, values in contents.sections.items() if values}

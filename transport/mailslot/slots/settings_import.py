@@ -1,0 +1,234 @@
+"""Import of exported settings: what would change can be shown before anything is changed.
+
+The file may come from anybody, so it is trusted no more than somebody who changes settings over the network: a secret
+that would go to another destination is removed, and settings that need a login on the device are named.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from mailslot.errors import InputError
+from mailslot.net.endpoint import Security
+from mailslot.slots.keys import json_value, quoted_value
+from mailslot.slots.maildrop import check_option_permission
+from mailslot.slots.normalization import MICROSOFT_NOTE, MICROSOFT_SETTINGS, needs_starttls
+from mailslot.slots.overview import as_text
+from mailslot.slots.permission import NotPermittedError, exceeds_role, required_role
+from mailslot.slots.secret_destinations import DROPPED_NOTES, misdirected_secrets
+from mailslot.slots.section import find_section
+from mailslot.slots.settings import Settings
+from mailslot.slots.settings_document import SettingsDocument, SettingsFileError, is_too_deep, parse_settings_document
+from mailslot.slots.settings_export import HEADER, VERSION, exported, keys_of, tables_of
+from mailslot.slots.slot import PROTOCOLS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from mailslot.slots.records import Records
+    from mailslot.slots.settings_export import Table, Tables
+    from mailslot.slots.settings_file import CurrentSettings
+
+
+@dataclass(frozen=True, slots=True)
+class SettingChange:
+    """A setting that would change.
+
+    Attributes:
+        table: such as ``"records.smtp"``.
+        key: the setting.
+        before: its value now, as JSON holds it; None where it is not set.
+        after: the value in the export.
+        local: whether only somebody with a login on the device may set it so.
+    """
+
+    table: str
+    key: str
+    before: Any
+    after: Any
+    local: bool
+
+    def __str__(self) -> str:
+        return f"[{self.table}] {self.key}: {_value_text(self.before)} → {_value_text(self.after)}"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportPlan:
+    """What an import would change.
+
+    Attributes:
+        name: what the export is called in sentences.
+        changes: the settings that would be other.
+        dropped: the names of the secrets that would be dropped, by record.
+        notes: what was understood otherwise than it stands there, a sentence each.
+        values: what is to be set, by table.
+        before: what is set now.
+    """
+
+    name: str
+    changes: tuple[SettingChange, ...]
+    dropped: Mapping[str, tuple[str, ...]]
+    notes: tuple[str, ...]
+    values: Mapping[Table, Mapping[str, Any]]
+    before: Tables
+
+    @property
+    def dropped_notes(self) -> list[str]:
+        """Sentences about the secrets that would be removed, one a line."""
+        return [f"[records.{record}] {DROPPED_NOTES[name]}" for record, names in self.dropped.items() for name in names]
+
+    def check_local(self) -> None:
+        """Refuse an import with settings that only somebody with a login on the device may set.
+
+        Raises:
+            SettingsFileError: there is such a thing; all of it is named.
+        """
+        local = [each for each in self.changes if each.local]
+        if local:
+            found = "; ".join(f"[{each.table}] {each.key} = {quoted_value(_value_text(each.after))}" for each in local)
+            raise SettingsFileError(
+                f"{self.name} would have this device run programs, or use files and folders of its own, which only "
+                f"somebody with a login on it may set: {found}. If that is what you want, add --allow-local."
+            )
+
+
+def plan_import(records: Records, text: str, name: str) -> ImportPlan:
+    """Return what an import would change, and change nothing. It blocks.
+
+    Args:
+        records: the home folder.
+        text: the export.
+        name: what to call it in sentences.
+
+    Raises:
+        InputError: it is no export, or one of another version; or something in it is not allowed, and all of it is
+            named.
+        MailError: the vault cannot be read.
+    """
+    text = text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}").replace("\r\n", "\n")
+    _check_version(text, name)
+    found = parse_settings_document(text, name, lambda table: HEADER if table == HEADER.name else find_section(table))
+    left_out = found.sections[HEADER.name].get("without", ())
+    new = exported(tables_of(found), left_out)
+    now = records.settings.current()
+    before = _tables(now)
+    old = exported(before, left_out)
+    given_tables = cast("dict[str, dict[str, Any]]", tomllib.loads(text))
+    values = {
+        table: dict.fromkeys(old.get(table, {})) | new[table]
+        for table in new
+        if (table[1] in given_tables.get("records", {}) if table[0] == "records" else table[0] in given_tables)
+    }
+    notes = _normalize(values, now.records)
+    after = records.settings.preview(_json_values(values)).records
+    changes = tuple(
+        _change(table, key, old.get(table, {}).get(key), value, now.records, after)
+        for table, inner in values.items()
+        for key, value in inner.items()
+        if value != old.get(table, {}).get(key)
+    )
+    if not changes:
+        return ImportPlan(name, (), {}, (), {}, before)
+    return ImportPlan(name, changes, _dropped(records, now.records, after), notes, values, before)
+
+
+def apply_import(records: Records, plan: ImportPlan) -> None:
+    """Apply a planned import: all of it, or nothing. It blocks.
+
+    Raises:
+        InputError: the settings have been changed since, or cannot be changed.
+        MailError: the vault cannot be written.
+    """
+
+    def first() -> None:
+        now, after = records.settings.current(), records.settings.preview(_json_values(plan.values))
+        # A password may have been entered while somebody was asked.
+        if _tables(now) != plan.before or _dropped(records, now.records, after.records) != plan.dropped:
+            raise SettingsFileError("The settings have been changed meanwhile, and nothing was taken over: try again.")
+
+    def beside() -> AbstractContextManager[dict[Path, bytes | None]]:
+        # Together, so that at no moment a secret stands beside another server than its own.
+        return records.vault.all_changed({record: dict.fromkeys(names) for record, names in plan.dropped.items()})
+
+    if plan.changes:
+        records.settings.edit(
+            _json_values(plan.values), before_write=first, other_files=beside if plan.dropped else None
+        )
+
+
+def _change(
+    table: Table,
+    key: str,
+    current: object,
+    value: object,
+    before: Mapping[str, Settings],
+    after: Mapping[str, Settings],
+) -> SettingChange:
+    local = exceeds_role(required_role(keys_of(table)[key], value, current), "administrator")
+    if key in {"maildrop", "maildrop_options"}:
+        try:
+            check_option_permission(after[table[1]], before[table[1]], "administrator")
+        except NotPermittedError:
+            local = True
+        except InputError:
+            pass  # It is not installed here, or not so.
+    return SettingChange(".".join(table), key, json_value(current), json_value(value), local=local)
+
+
+def _dropped(
+    records: Records, before: Mapping[str, Settings], after: Mapping[str, Settings]
+) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for record, settings in after.items():
+        if names := misdirected_secrets(before[record], settings, PROTOCOLS[record]):
+            given_tables = records.vault.fields(record)
+            found |= {record: stored} if (stored := tuple(name for name in names if name in given_tables)) else {}
+    return found
+
+
+def _tables(settings: CurrentSettings) -> Tables:
+    return tables_of(SettingsDocument(settings.records, settings.sections))
+
+
+def _json_values(values: Mapping[Table, Mapping[str, Any]]) -> Mapping[Table, Mapping[str, object | None]]:
+    return {table: {key: json_value(value) for key, value in inner.items()} for table, inner in values.items()}
+
+
+def _normalize(values: dict[Table, dict[str, Any]], before: Mapping[str, Settings]) -> tuple[str, ...]:
+    """Normalize the values as `Records.change` does, and return its notes."""
+    notes: list[str] = []
+    unset = Settings()
+    for table, inner in values.items():
+        if table[0] != "records":
+            continue
+        known = {key: getattr(unset, key) if value is None else value for key, value in inner.items()}
+        if needs_starttls(replace(before[table[1]], **known), PROTOCOLS[table[1]]):
+            inner.update(port=MICROSOFT_SETTINGS["port"], security=Security(MICROSOFT_SETTINGS["security"]))
+            notes.append(MICROSOFT_NOTE)
+    return tuple(dict.fromkeys(notes))
+
+
+def _check_version(text: str, name: str) -> None:
+    """Refuse an export of another version, before anything in it is called wrong."""
+    if is_too_deep(text):
+        return  # as below
+    try:
+        header: object = tomllib.loads(text).get(HEADER.name)
+    except (ValueError, RecursionError):
+        return  # `parse_settings_document` says where, and what else is wrong.
+    version = cast("dict[str, object]", header).get("export") if isinstance(header, dict) else None
+    if version is None:
+        raise SettingsFileError(f"{name} is no export of mailslot's settings: it has no table [mailslot].")
+    if version != VERSION or isinstance(version, bool):
+        raise SettingsFileError(
+            f"{name} was exported by another version of mailslot: its format is {quoted_value(version)}, and this one "
+            f"knows {VERSION}."
+        )
+
+
+def _value_text(value: object) -> str:
+    return "not set" if value is None else as_text(value)
