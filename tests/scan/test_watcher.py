@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mailslot.service.device import open_device
 from mailslot.slots.records import Records
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.spool import Spool
 from mailslot_plugins.scan import watcher as watcher_
+from mailslot_plugins.scan.section import SCAN
 from mailslot_plugins.scan.watcher import PAUSE, TROUBLE, Watcher
 from scan.papers import attached, mails, pdf, pdf_pages
 
@@ -268,6 +270,55 @@ async def test_a_file_that_vanishes_or_changes_is_no_fault(
     settled(grown)
     await watcher.look()
     assert await watcher.look() == PAUSE
+
+
+async def test_two_services_on_one_folder_mail_each_file_once(
+    watcher: Watcher,
+    device: Device,
+    home: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shutil.copytree(home, f"{home}-copy")
+    async with open_device(Records(home.with_name("home-copy")), [SCAN]) as copy:
+        other = Watcher(copy)
+        compose = watcher_.compose
+
+        async def meanwhile(*arguments: object, **options: object) -> object:
+            monkeypatch.undo()
+            for _ in range(2):
+                assert await other.look() == PAUSE
+            return await compose(*arguments, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(watcher_, "compose", meanwhile)
+        put(folder, "a.pdf")
+        assert await watcher.look() == PAUSE
+        assert [len(await each.spool.jobs()) for each in (device, copy)] == [1, 0]
+        assert caplog.messages == [
+            f"Another service of mailslot takes files from {folder}, too: each is mailed by one of them only."
+        ]
+        put(folder, "b.pdf")
+        assert await other.look() == PAUSE
+        assert [len(await each.spool.jobs()) for each in (device, copy)] == [1, 1]
+    assert names(folder) == []
+
+
+async def test_a_file_that_another_service_took_just_before_is_no_fault(
+    watcher: Watcher, device: Device, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    claim = watcher_.claim
+    path = put(folder, "a.pdf")
+
+    def late(folder: Path) -> int | None:
+        path.unlink()
+        return claim(folder)
+
+    monkeypatch.setattr(watcher_, "claim", late)
+    assert await watcher.look() == PAUSE
+    assert await device.spool.jobs() == []
+    assert names(folder) == []
+    assert caplog.messages == []
 
 
 async def test_nothing_is_watched_where_nothing_is_set(device: Device) -> None:

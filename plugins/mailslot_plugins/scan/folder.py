@@ -6,9 +6,11 @@ Everything here blocks, and may do so for long where the folder is on a share th
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -134,6 +136,34 @@ class Folder:
         if not status.st_size:
             return unchanged >= max(EMPTY_FOR, self._settle)
         return unchanged >= self._settle and not is_written(self.path / name)
+
+
+def claim(path: Path) -> int | None:
+    """Keep other services of this machine from taking files out of a folder until `release`, or until we end.
+
+    Returns:
+        the folder, opened; None where another service has it. Where its file system has no locks, nobody is kept out.
+
+    Raises:
+        OSError: it is missing, or its share went away.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:
+        pass
+    return descriptor
+
+
+def release(descriptor: int) -> None:
+    """Let others take files out of a folder again."""
+    with suppress(OSError):
+        # Closing alone would leave the lock to a child forked in the meantime.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 def is_temporary(name: str) -> bool:

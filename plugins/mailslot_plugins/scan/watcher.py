@@ -23,7 +23,7 @@ from mailslot.spool.errors import writing
 from mailslot.vault import durable
 from mailslot_plugins.scan.compose import compose
 from mailslot_plugins.scan.document import ChangedError, changed, look_at
-from mailslot_plugins.scan.folder import Folder, Found, fingerprint, is_same, put_away, set_aside
+from mailslot_plugins.scan.folder import Folder, Found, claim, fingerprint, is_same, put_away, release, set_aside
 from mailslot_plugins.scan.prepare import check_recipients, limit_of, next_number, scan_message
 from mailslot_plugins.scan.section import SCAN
 from mailslot_plugins.scan.submission import PIPELINE, submit
@@ -58,6 +58,7 @@ class Watcher:
         self._parts = device.home / "scan"
         self._trouble = ""
         self._is_new = True
+        self._is_shared = False
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -78,9 +79,7 @@ class Watcher:
                 self._is_new = False
             if found:
                 settings = await record_settings(self._device)
-                to = _recipients(section)
-                for each in found:
-                    await self._take(folder, each, settings, to)
+                await self._take_all(folder, found, settings, _recipients(section))
         except MailError as error:
             # The settings or the spool are in trouble, and no file is to blame: all of them wait.
             return self._trouble_with(f"The files in {folder.path} wait: {error}")
@@ -97,6 +96,7 @@ class Watcher:
         elif (path, settle) != self._set:
             self._set = path, settle
             self._is_new = True
+            self._is_shared = False
             self._folder = Folder(self._device.home / path, settle, self._device.monotonic, self._device.now)
         return self._folder
 
@@ -106,6 +106,25 @@ class Watcher:
             self._trouble = sentence
             logger.warning("%s", sentence)
         return TROUBLE
+
+    async def _take_all(
+        self, folder: Folder, found: Sequence[Found], settings: Settings, to: Sequence[Mailbox]
+    ) -> None:
+        """Take what was found, unless another service is about to: a copy of this device's would mail it, too."""
+        claimed = await to_thread.run_sync(claim, folder.path, abandon_on_cancel=True)
+        if claimed is None:
+            if not self._is_shared:
+                logger.warning(
+                    "Another service of mailslot takes files from %s, too: each is mailed by one of them only.",
+                    folder.path,
+                )
+            self._is_shared = True
+            return
+        try:
+            for each in found:
+                await self._take(folder, each, settings, to)
+        finally:
+            release(claimed)
 
     async def _take(self, folder: Folder, found: Found, settings: Settings, to: Sequence[Mailbox]) -> None:
         """Mail a file and put it away, or set it aside."""
