@@ -100,3 +100,23 @@ def test_what_is_typed_is_no_text(environment: dict[str, str]) -> None:
     )
     assert ran.returncode == 2
     assert b"Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("module", ["mailslot.cli.app", "typer", "mailslot.cli.jobs", "rich.table"])
+def test_ctrl_c_while_it_starts(environment: dict[str, str], module: str) -> None:
+    interrupting = (
+        "import os, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", interrupting + CODE, "slots"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
