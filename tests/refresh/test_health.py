@@ -66,7 +66,7 @@ def test_without_a_grant() -> None:
 
 
 def test_unreadable() -> None:
-    told = tell(None, fault=unreadable("The record is damaged.", "d"))
+    told = tell(None, store_error=unreadable("The record is damaged.", "d"))
     assert (told.state, told.cause, told.sentence) == (
         "unreadable",
         "token_store_unreadable",
@@ -75,7 +75,7 @@ def test_unreadable() -> None:
 
 
 def test_unwritable() -> None:
-    told = tell(fault=unwritable("The disk is full."))
+    told = tell(store_error=unwritable("The disk is full."))
     assert (told.state, told.cause, told.sentence) == (
         "needs_administrator",
         "token_store_unwritable",
@@ -109,9 +109,9 @@ def test_a_failure_that_passes() -> None:
 
 def test_a_failure_under_other_settings() -> None:
     old = replace(GOOD.with_failure(failed("app_secret_invalid")), settings="old")
-    assert tell(old, replace(FACTS, settings="old")).state == "needs_administrator"
-    assert tell(old, replace(FACTS, settings="new")).state == "ok"
-    assert tell(old, replace(FACTS, settings="new")).failure is not None
+    assert tell(old, replace(FACTS, digest="old")).state == "needs_administrator"
+    assert tell(old, replace(FACTS, digest="new")).state == "ok"
+    assert tell(old, replace(FACTS, digest="new")).failure is not None
 
 
 def test_no_refresh_token() -> None:
@@ -123,7 +123,7 @@ def test_no_refresh_token() -> None:
     forever = tell(replace(bare, expires_at=None))
     assert forever.state == "ok"
     assert len(forever.notes) == 1
-    alone = tell(bare, replace(FACTS, renews_alone=True), now=NOW + 3001)
+    alone = tell(bare, replace(FACTS, app_only=True), now=NOW + 3001)
     assert (alone.state, alone.notes) == ("ok", ())
 
 
@@ -202,7 +202,7 @@ def test_nothing_secret() -> None:
 async def test_of_a_real_failure(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         service.policy = "lax"
-        facts = replace(FACTS, settings=settings_digest(device.client, "browser"))
+        facts = replace(FACTS, digest=settings_digest(device.client, "browser"))
         await device.sign_in(age=7200)
         await device.token()
         assert tell(await device.grant(), facts, device.client.provider, device.clocks.wall).state == "ok"
@@ -214,7 +214,11 @@ async def test_of_a_real_failure(home: Path, service: Service) -> None:
         with largest_file(10):
             await device.token(ignore_backoff=True)
         told = tell(
-            await device.grant(), facts, device.client.provider, device.clocks.wall, fault=device.source.save_error
+            await device.grant(),
+            facts,
+            device.client.provider,
+            device.clocks.wall,
+            store_error=device.source.save_error,
         )
         assert (told.state, told.cause) == ("needs_administrator", "token_store_unwritable")
 

@@ -36,12 +36,13 @@ class Key:
     """A key of a settings table.
 
     Attributes:
-        allowed: what is allowed, for people. parse: returns the value, from text or from what TOML gave; raises
-        `ValueError` where it is not allowed. protocols: in which records it can stand. default: its value where it is
-        not set. plugins: returns the plugins that a value uses, as pairs of group and name; None where no value uses
-        any. private: whether somebody who knows the value could misuse it, such as a webhook's URL: it is neither
-        exported nor
-            put into a report.
+        allowed: what is allowed, for people.
+        parse: returns the value, from text or from what TOML gave; raises `ValueError` where it is not allowed.
+        protocols: in which records it can stand.
+        default: its value where it is not set.
+        plugins: returns the plugins that a value uses, as pairs of group and name; None where no value uses any.
+        private: whether somebody who knows the value could misuse it, such as a webhook's URL: it is neither exported
+            nor put into a report.
         set_by: who may set it at least, or a function that says so of a value, or of each value of a list
             (`mailslot.slots.permission`); None for whoever may set anything, and of a path, which could give away or
             overwrite files of this device, for somebody with a login on it.
