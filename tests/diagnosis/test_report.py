@@ -20,7 +20,7 @@ from mailslot.diagnosis.report import make_report
 from mailslot.oauth.grant import Grant, RefreshFailure
 from mailslot.slots.records import Records
 from mailslot.slots.section import DEVICE
-from mailslot.smtp.content import as_content
+from mailslot.smtp.content import to_content
 from mailslot.spool.job import NewJob
 from mailslot.spool.spool import Spool
 from mailslot.wire.secret import Secret
@@ -156,7 +156,7 @@ async def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Records:
     remember(home, "smtp", PastTest(NOW - 90, "network.smtp", True, None, "ok", {}, "", 0.5), past)
     async with Spool(home) as spool:
         job = NewJob("scan", "smtp", "scan@example.com", ["to@example.com"])
-        await spool.accept(job, as_content(b"Subject: x\r\n\r\nhello\r\n"))
+        await spool.accept(job, to_content(b"Subject: x\r\n\r\nhello\r\n"))
     return records
 
 

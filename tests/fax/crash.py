@@ -78,8 +78,8 @@ def killed_at_each_step(folder: Path, what: str, backend: str) -> int:
 
 
 MOMENTS = (
-    (files.NewFile, "keep"),
-    (files.NewFile, "_end"),
+    (files.NewFile, "commit"),
+    (files.NewFile, "_close"),
     (Store, "put"),
     (Spool, "accept"),
     (Path, "replace"),

@@ -35,7 +35,7 @@ async def faxed(device: Device, *to: str) -> Job:
     async with device.spool.delivery_lock():
         await device.spool.claim("smtp")
         await device.spool.hand_over(job.id)
-        return await device.spool.settle(job.id, accepted=to, reply="250 2.0.0 queued")
+        return await device.spool.record_replies(job.id, accepted=to, reply="250 2.0.0 queued")
 
 
 def dsn(*groups: str, envelope: str = ENVID, returned: str = "") -> bytes:

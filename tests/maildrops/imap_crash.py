@@ -12,8 +12,8 @@ from pathlib import Path
 
 from child import fork, status
 from mailslot.service import poll_plan
+from mailslot.spool.incoming_file import IncomingFile
 from mailslot.spool.ledger import Ledger
-from mailslot.spool.receiving import IncomingFile
 from mailslot_imap.dialogue import ImapDialogue
 from mailslot_imap.session import ImapSession
 from service import poll_crash
@@ -44,12 +44,12 @@ class Mailbox:
 
 
 STEPS = (
-    (ImapDialogue, "ask", "command"),
+    (ImapDialogue, "execute", "command"),
     (ImapSession, "listing", "listing"),
     (ImapSession, "delete", "marking"),
     (Ledger, "mark_deleted", "deletion noted"),
     (IncomingFile, "write", "piece"),
-    (IncomingFile, "keep", "recording"),
+    (IncomingFile, "commit", "recording"),
 )
 MOMENTS = (
     # CAPABILITY twice, SELECT, and what commits: STORE and EXPUNGE.

@@ -10,7 +10,7 @@ from anyio.to_thread import run_sync
 from maildrops.office import ALICE, RECORD, open_office
 from mailslot.slots.connector import Connector
 from mailslot.slots.maildrop import maildrop_of
-from mailslot_plugins.conformance.maildrop import Mailbox, MaildropSuite
+from mailslot_plugins.conformance.maildrop import MailboxHarness, MaildropSuite
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,7 +37,7 @@ class TestImap(MaildropSuite):
     @pytest.fixture
     async def mailbox(
         self, tmp_path: Path, dovecot: Dovecot, provider: Provider, ca: trustme.CA
-    ) -> AsyncIterator[Mailbox]:
+    ) -> AsyncIterator[MailboxHarness]:
         office = open_office(tmp_path, dovecot, provider, ca)
 
         async def deliver(octets: bytes) -> None:
@@ -55,4 +55,4 @@ class TestImap(MaildropSuite):
         async with Connector(office.records) as accesses:
             access = await accesses.profile(RECORD)
             found, options = await maildrop_of(access.settings)
-            yield Mailbox(found, access, options, deliver, count, clear, renumber, [office.token])
+            yield MailboxHarness(found, access, options, deliver, count, clear, renumber, [office.token])

@@ -10,7 +10,7 @@ import pytest
 from mailslot.slots.connector import Connector
 from mailslot.slots.maildrop import maildrop_of
 from mailslot.slots.records import Records
-from mailslot_plugins.conformance.maildrop import Mailbox, MaildropSuite
+from mailslot_plugins.conformance.maildrop import MailboxHarness, MaildropSuite
 from mailslot_plugins.sandbox import run_sandbox
 from service.maildrop import RECORD, USER, pop_settings
 
@@ -25,7 +25,7 @@ class TestPop3(MaildropSuite):
     }
 
     @pytest.fixture
-    async def mailbox(self, tmp_path: Path) -> AsyncIterator[Mailbox]:
+    async def mailbox(self, tmp_path: Path) -> AsyncIterator[MailboxHarness]:
         async with run_sandbox() as sandbox:
             records = Records(tmp_path)
             records.change(RECORD, pop_settings(sandbox, tmp_path), {})
@@ -47,5 +47,5 @@ class TestPop3(MaildropSuite):
                 access = await accesses.profile(RECORD)
                 found, options = await maildrop_of(access.settings)
                 token = (tmp_path / "token").read_text()
-                yield Mailbox(found, access, options, deliver, count, clear, renumber, [token])
+                yield MailboxHarness(found, access, options, deliver, count, clear, renumber, [token])
             assert not sandbox.errors

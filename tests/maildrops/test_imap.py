@@ -156,7 +156,7 @@ async def test_mail_that_another_client_deletes_meanwhile(office: Office, keeper
     """The second one goes while the first is fetched: nothing is made of it, and the others are fetched."""
     deliver(office, "one", "two", "three")
     async with office.device() as device:
-        fetching, begun = device.spool.ledger.fetching, 0
+        fetching, begun = device.spool.ledger.count_fetch, 0
 
         async def note(record: str, uid: str) -> int:
             nonlocal begun
@@ -165,7 +165,7 @@ async def test_mail_that_another_client_deletes_meanwhile(office: Office, keeper
                 await run_sync(office.expunge)
             return await fetching(record, uid)
 
-        device.spool.ledger.fetching = note
+        device.spool.ledger.count_fetch = note
         report = await poll_once(device, RECORD, keeper)
         assert report.ok, report.sentence
         assert keeper.subjects == ["one"], report.notes

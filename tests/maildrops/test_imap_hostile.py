@@ -246,7 +246,7 @@ async def test_nothing_is_left_of_a_session_that_was_cancelled(play: Play) -> No
 
 
 async def test_a_folder_without_end(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session._Listing, "most_lines", 1_000)
+    monkeypatch.setattr(session._ListingCommand, "max_lines", 1_000)
     lines = b"".join(b"* %d FETCH (UID %d RFC822.SIZE 1)\r\n" % (number, number) for number in range(1, 2_000))
     async with play({"listing": lines + b"%t OK\r\n"}) as server:
         with pytest.raises(ServerError):
@@ -303,7 +303,7 @@ async def test_a_server_that_cannot_single_mails_out(play: Play, options: list[s
 
 
 async def test_taking_leave_waits_for_nobody(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "_FAREWELL", 0.2)
+    monkeypatch.setattr(session, "_LOGOUT_TIMEOUT", 0.2)
     async with play({"LOGOUT": b""}) as server:
         with anyio.fail_after(20):
             async with server.open() as maildrop:
@@ -388,7 +388,7 @@ async def test_a_connection_that_breaks_while_nothing_is_said(play: Play) -> Non
 
 
 async def test_idle_is_said_anew_and_a_dead_line_is_noticed(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(idle, "LONGEST", 0.2)
+    monkeypatch.setattr(idle, "RESTART_AFTER", 0.2)
     told: list[float] = []
     async with play() as server:
         with anyio.move_on_after(1):

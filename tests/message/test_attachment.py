@@ -197,5 +197,5 @@ def test_a_file_that_fails_to_be_read_is_reported():
     path = Path("/proc/self/mem")
     attachment = Attachment("memory", "application/octet-stream", 1, path)
     with path.open("rb") as opened, pytest.raises(InputError, match="cannot be read") as caught:
-        list(attachment.encoded(opened))
+        list(attachment.encode(opened))
     assert "Input/output error" in caught.value.detail

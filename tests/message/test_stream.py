@@ -281,8 +281,8 @@ class Watched(Attachment):
             yield opened
         self.threads.append(threading.get_ident())
 
-    def encoded(self, opened):
-        for piece in super().encoded(opened):
+    def encode(self, opened):
+        for piece in super().encode(opened):
             self.threads.append(threading.get_ident())
             yield piece
 

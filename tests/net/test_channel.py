@@ -111,12 +111,12 @@ async def test_closed_while_another_task_waits(pair: tuple[Channel, socket.socke
 @pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="the system does not tell")
 async def test_progress_is_what_the_other_system_acknowledged(pair: tuple[Channel, socket.socket]) -> None:
     channel, other = pair
-    channel.progressed()
-    assert not channel.progressed()
+    channel.made_progress()
+    assert not channel.made_progress()
     await channel.send(b"x", soon())
     await anyio.sleep(0.1)
-    assert channel.progressed()
-    assert not channel.progressed()
+    assert channel.made_progress()
+    assert not channel.made_progress()
     assert other.recv(9) == b"x"
 
 

@@ -225,7 +225,7 @@ async def test_cancelled_while_it_connects() -> None:
 )
 def test_faults_are_told_apart(faults: Sequence[int], cause: str) -> None:
     errors = [OSError(fault, os.strerror(fault)) for fault in faults]
-    error = connect_module._unconnected(endpoint(25), ["192.0.2.1"], errors, None)
+    error = connect_module._connect_error(endpoint(25), ["192.0.2.1"], errors, None)
     assert (error.stage, error.cause) == ("connect", cause)
     assert error.retryable
 

@@ -151,9 +151,9 @@ async def test_a_held_job_says_why_in_every_language_and_leads_to_the_token(hous
 
 async def test_a_received_mail_with_its_picture(house: House, admin: Visitor, tmp_path: Path) -> None:
     ledger = house.device.spool.ledger
-    async with ledger.polling("fax-pop"):
-        await ledger.begin("fax-pop")
-        await ledger.fetching("fax-pop", "1")
+    async with ledger.polling_lock("fax-pop"):
+        await ledger.record_first_poll("fax-pop")
+        await ledger.count_fetch("fax-pop", "1")
         async with ledger.receive("fax-pop", "1") as receiving:
             await receiving.write(f"From: {EVIL}\r\nSubject: {EVIL}\r\n\r\nA fax\r\n".encode())
     [mail] = await ledger.mails()

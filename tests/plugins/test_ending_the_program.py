@@ -10,8 +10,8 @@ import anyio.lowlevel
 import pytest
 from anyio.to_thread import run_sync
 
-from mailslot.containment import Contained, PluginExitError, contained_tasks
 from mailslot.diagnosis.connection_test import check_connection as connection_test
+from mailslot.exit_guard import ExitGuard, PluginExitError, guard_tasks
 from mailslot.oauth.shielding import shielded
 from mailslot.service.handling import handle_waiting
 from mailslot.service.service import Service
@@ -252,19 +252,19 @@ async def test_sheltered_work_and_work_of_the_panel(anyio_backend: str, error: t
 
 
 async def test_a_cancellation_passes(anyio_backend: str) -> None:
-    with anyio.CancelScope() as scope, Contained():
+    with anyio.CancelScope() as scope, ExitGuard():
         scope.cancel()
         await anyio.sleep_forever()
     assert scope.cancelled_caught
-    with pytest.raises(GeneratorExit), Contained():
+    with pytest.raises(GeneratorExit), ExitGuard():
         raise GeneratorExit
-    with pytest.raises(ValueError, match="mine"), Contained():
+    with pytest.raises(ValueError, match="mine"), ExitGuard():
         raise ValueError("mine")
 
 
 async def test_tasks_are_otherwise_what_they_were(anyio_backend: str) -> None:
     """Values, cancellation before the first step and amid one, and what asyncio tells of a task."""
-    with contained_tasks():
+    with guard_tasks():
         got: list[int] = []
 
         async def give(value: int) -> None:
@@ -297,13 +297,13 @@ async def test_a_cancellation_of_something_else_is_no_cancellation(anyio_backend
     assert anyio_backend == "asyncio"
     other = asyncio.create_task(asyncio.sleep(3600))
     other.cancel()
-    with pytest.raises(PluginExitError, match="CancelledError"), Contained():
+    with pytest.raises(PluginExitError, match="CancelledError"), ExitGuard():
         await other
     with anyio.CancelScope() as scope:
         scope.cancel()
-        with Contained():
+        with ExitGuard():
             await anyio.sleep_forever()
     assert scope.cancelled_caught
-    with anyio.move_on_after(0) as inner, Contained():
+    with anyio.move_on_after(0) as inner, ExitGuard():
         await anyio.sleep_forever()
     assert inner.cancelled_caught

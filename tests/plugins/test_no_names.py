@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailslot.entry_points import packages
+from mailslot.entry_points import plugin_packages
 from mailslot.service.log import set_up_logging
 
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ def test_the_library_names_no_module_of_a_plugin() -> None:
 
 def test_what_others_log_is_kept_like_ours(site: Site) -> None:
     site.install("acme", "[mailslot.printers]\nacme = acme_mail.printer:printer\n")
-    assert packages() >= {"mailslot", "mailslot_plugins", "acme_mail"}
+    assert plugin_packages() >= {"mailslot", "mailslot_plugins", "acme_mail"}
     root = logging.getLogger()
-    before, levels = (root.handlers, root.level), {name: logging.getLogger(name).level for name in packages()}
+    before, levels = (root.handlers, root.level), {name: logging.getLogger(name).level for name in plugin_packages()}
     log = site.path / "log"
     with log.open("w") as stream:
         try:

@@ -26,7 +26,7 @@ def test_it_has_what_the_library_shows_and_all_that_it_names() -> None:
     assert {*mailslot.__all__, *mailslot.message.__all__} <= set(names)
     for name in names:
         assert getattr(mailslot.plugin, name) is not None
-    assert set(mailslot.plugin._LATER) <= set(names)
+    assert set(mailslot.plugin._LAZY) <= set(names)
     assert mailslot.plugin.MailError is mailslot.MailError
     with pytest.raises(AttributeError, match="has no attribute 'TokenHtp'"):
         _ = mailslot.plugin.TokenHtp

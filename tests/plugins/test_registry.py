@@ -12,7 +12,7 @@ import pytest
 from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError
-from mailslot.registry import Group, PluginError
+from mailslot.registry import PluginError, PluginGroup
 from mailslot.service.pipeline import PLUGINS, find_pipelines
 from mailslot.slots.flows import TOKEN_SOURCES
 from mailslot.slots.records import Records
@@ -22,7 +22,7 @@ from mailslot_plugins.printers.printer import Options, find_printer
 if TYPE_CHECKING:
     from plugins.conftest import Site
 
-GROUP = Group[object]("mailslot.telex", noun="telex", check=callable)
+GROUP = PluginGroup[object]("mailslot.telex", noun="telex", check=callable)
 GOOD = "def make(): return 'good'\n"
 SLOW = """
 import sys
@@ -39,7 +39,7 @@ def brings(**entries: str) -> str:
     return "\n".join(["[mailslot.telex]", *(f"{name} = {value}" for name, value in entries.items()), ""])
 
 
-def refusal(name: str, group: Group[object] = GROUP) -> PluginError:
+def refusal(name: str, group: PluginGroup[object] = GROUP) -> PluginError:
     with pytest.raises(PluginError) as caught:
         group.find(name)
     assert str(caught.value).count("\n") == caught.value.detail.count("\n") == 0
@@ -83,8 +83,8 @@ def test_a_broken_plugin_is_named_and_the_others_go_on(site: Site, source: str, 
     assert all(part in error.detail for part in detail.split("*"))
     assert (error.cause, error.extra) == ("not_configured", "")
     loaded = GROUP.load_all()
-    assert list(loaded.found) == ["good"]
-    assert {name: str(each) for name, each in loaded.failed.items()} == {"bad": str(error)}
+    assert list(loaded.plugins) == ["good"]
+    assert {name: str(each) for name, each in loaded.errors.items()} == {"bad": str(error)}
 
 
 def test_whoever_stops_the_program_stops_it(site: Site) -> None:
@@ -123,16 +123,16 @@ def test_two_packages_bring_the_same_name(site: Site) -> None:
         "The telex same is brought by acme 1.0 and beta 1.0: uninstall all of them but one."
     )
     assert GROUP.names() == ("alike", "same")
-    assert list(GROUP.load_all().found) == ["alike"]
+    assert list(GROUP.load_all().plugins) == ["alike"]
 
 
 def test_nobody_takes_the_place_of_our_own(site: Site) -> None:
     site.module("telex_good", "def printer(address, options): return 'not ours'\n")
     site.install("aaa", "[mailslot.printers]\nfolder = telex_good:printer\n")
     assert find_printer("folder /tmp", Options()) != "not ours"
-    loaded = Group[object]("mailslot.printers", noun="printer").load_all()
-    assert "folder" in loaded.found
-    assert str(loaded.failed["folder"]) == (
+    loaded = PluginGroup[object]("mailslot.printers", noun="printer").load_all()
+    assert "folder" in loaded.plugins
+    assert str(loaded.errors["folder"]) == (
         "The printer folder of aaa 1.0 is passed over, since mailslot has one of that name itself."
     )
 
@@ -154,7 +154,7 @@ def test_damaged_metadata_hide_nobody_else(site: Site) -> None:
     site.install("binary", "[mailslot.telex]\nx = y\n")
     (site.path / "binary-1.0.dist-info" / "entry_points.txt").write_bytes(b"\xff\xfe[")
     site.install("nameless", brings(orphan="telex_gone:make"), metadata="")
-    assert set(GROUP.load_all().found) == {"good"}
+    assert set(GROUP.load_all().plugins) == {"good"}
     assert "of an unknown package needs the module telex_gone" in str(refusal("orphan"))
 
 
@@ -180,7 +180,7 @@ def test_pipelines_and_token_sources_have_their_shape(site: Site, caplog: pytest
     entries = "\n".join(["[mailslot.pipelines]", *(f"{name} = telex_bad:{name}" for name in names), ""])
     site.install("acme", f"{entries}[mailslot.token_sources]\nflow = telex_bad:flow\njunk = telex_bad:junk\n")
     assert {"status", "scan"} <= {pipeline.name for pipeline in find_pipelines()}
-    assert set(PLUGINS.load_all().failed) == set(names)
+    assert set(PLUGINS.load_all().errors) == set(names)
     for name in names:
         assert f"The pipeline {name} of acme 1.0 cannot be used" in caplog.text
     for name in ("flow", "junk"):

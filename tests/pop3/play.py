@@ -15,7 +15,7 @@ from mailslot.pop3.protocol import (
     ResponseComplete,
     StatusReceived,
 )
-from mailslot_plugins.conformance.doubles import Tokens
+from mailslot_plugins.conformance.doubles import ListedTokenSource
 
 if TYPE_CHECKING:
     import ssl
@@ -83,7 +83,7 @@ def _say(core: Pop3Protocol, step: Step) -> bytes:
     """Ask the core for a line that is written."""
     line = step.octets.decode().removesuffix("\r\n").replace("{any}", "biwsbj11LHI9bg==")
     if core.state.name == "AUTH":
-        return core.cancel() if line == "*" else core.respond(base64.b64decode(line, validate=True))
+        return core.cancel_auth() if line == "*" else core.respond_to_challenge(base64.b64decode(line, validate=True))
     verb, _, argument = line.partition(" ")
     match verb:
         case "AUTH":
@@ -141,7 +141,7 @@ async def play_session(
 def credentials(transcript: Transcript) -> Credentials | None:
     auth = transcript.auth
     if auth["kind"] == "oauth":
-        return OAuth(auth["user"], Tokens(*transcript.tokens), auth.get("mechanism"))
+        return OAuth(auth["user"], ListedTokenSource(*transcript.tokens), auth.get("mechanism"))
     if auth["kind"] == "password":
         return Password(auth["user"], auth["password"])
     return None

@@ -36,8 +36,8 @@ COMMANDS: dict[Verb, tuple[Callable[[Pop3Protocol], bytes], bytes]] = {
     Verb.CAPA: (lambda p: p.capa(), b"CAPA\r\n"),
     Verb.STLS: (lambda p: p.stls(), b"STLS\r\n"),
     Verb.AUTH: (lambda p: p.auth("XOAUTH2"), b"AUTH XOAUTH2\r\n"),
-    Verb.RESPONSE: (lambda p: p.respond(b"r"), b"cg==\r\n"),
-    Verb.CANCEL: (lambda p: p.cancel(), b"*\r\n"),
+    Verb.RESPONSE: (lambda p: p.respond_to_challenge(b"r"), b"cg==\r\n"),
+    Verb.CANCEL: (lambda p: p.cancel_auth(), b"*\r\n"),
     Verb.USER: (lambda p: p.user("u"), b"USER u\r\n"),
     Verb.PASS: (lambda p: p.password(" p  w "), b"PASS  p  w \r\n"),
     Verb.STAT: (lambda p: p.stat(), b"STAT\r\n"),
@@ -158,7 +158,7 @@ class TestStates:
                 (Verb.QUIT, False): State.CLOSED,
             }.get((verb, positive), state)
         assert protocol.state is after
-        assert protocol.inside is (positive and verb.name in ["CAPA", "LIST", "UIDL", "TOP", "RETR"])
+        assert protocol.in_multiline_response is (positive and verb.name in ["CAPA", "LIST", "UIDL", "TOP", "RETR"])
         assert protocol.pending == 0
 
     def test_the_tables_have_no_holes(self) -> None:
@@ -239,19 +239,19 @@ class TestSignIn:
 
     def test_a_response_may_be_long(self) -> None:
         protocol = in_state(State.AUTH)
-        assert protocol.respond(b"x" * 6_000) == base64.b64encode(b"x" * 6_000) + b"\r\n"
+        assert protocol.respond_to_challenge(b"x" * 6_000) == base64.b64encode(b"x" * 6_000) + b"\r\n"
 
     def test_an_empty_response(self) -> None:
-        assert in_state(State.AUTH).respond(b"") == b"\r\n"
+        assert in_state(State.AUTH).respond_to_challenge(b"") == b"\r\n"
 
     def test_a_challenge_may_be_long(self) -> None:
         protocol = in_state(State.AUTH)
-        protocol.respond(b"")
+        protocol.respond_to_challenge(b"")
         assert events(protocol, b"+ " + b"A" * 12_288 + b"\r\n") == [ChallengeReceived("A" * 12_288)]
 
     def test_another_sign_in_after_a_refusal(self) -> None:
         protocol = in_state(State.AUTH)
-        protocol.respond(b"")
+        protocol.respond_to_challenge(b"")
         answer(protocol, b"-ERR [AUTH] no\r\n")
         protocol.auth("PLAIN", b"")
         answer(protocol, b"+OK\r\n")
@@ -296,7 +296,7 @@ class TestListings:
             LineReceived(Verb.UIDL, ".2"),
             ResponseComplete(Verb.UIDL),
         ]
-        assert not protocol.inside
+        assert not protocol.in_multiline_response
 
     def test_capabilities_change_only_with_a_whole_answer(self) -> None:
         protocol = greeted(b"TOP\r\n")

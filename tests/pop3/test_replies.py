@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailslot import Reply
-from mailslot.pop3.replies import check_beginning, parse_challenge, parse_status
+from mailslot.pop3.replies import check_reply_prefix, parse_challenge, parse_status
 from mailslot.wire.protocol_error import RemoteProtocolError
 
 
@@ -117,14 +117,14 @@ def is_line(line: bytes) -> bool:
 @pytest.mark.parametrize("line", [b"+OK", b"+OK x", b"-ERR", b"-ERR [AUTH] x", b"+", b"+ ", b"+ e30="])
 def test_each_beginning_of_a_line_may_be_one(line: bytes) -> None:
     for end in range(len(line) + 1):
-        check_beginning((line + b"\r")[:end])
-    check_beginning(line + b"\r")
+        check_reply_prefix((line + b"\r")[:end])
+    check_reply_prefix(line + b"\r")
 
 
 @given(st.text("+-OKER [x\r", max_size=6).map(str.encode))
 def test_what_is_refused_as_a_beginning_never_becomes_a_line(octets: bytes) -> None:
     try:
-        check_beginning(octets)
+        check_reply_prefix(octets)
     except RemoteProtocolError:
         assert not is_line(octets.removesuffix(b"\r"))
         assert not any(
@@ -152,8 +152,8 @@ def test_what_is_refused_as_a_beginning_never_becomes_a_line(octets: bytes) -> N
 )
 def test_a_stranger_is_told_as_soon_as_it_can_be(octets: bytes, cause: str) -> None:
     with pytest.raises(RemoteProtocolError) as caught:
-        check_beginning(octets)
+        check_reply_prefix(octets)
     assert caught.value.cause == cause
     if cause != "protocol_error" and octets[:1] not in b"+-":
         for end in range(len(octets)):
-            check_beginning(octets[:end])
+            check_reply_prefix(octets[:end])

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from mailslot import ClosedError, Entry, InputError, MailError, NetworkError, RefusedError, Transcript
-from mailslot.pop3.retrieval import MAX_AHEAD, MAX_OVERREAD, WINDOW
+from mailslot.pop3.retrieval import MAX_AHEAD, MAX_DISCARDED, WINDOW
 from mailslot_plugins.sandbox import DOVECOT, EXCHANGE
 from pop3.conftest import USER
 
@@ -90,7 +90,7 @@ class TestOne:
         assert sandbox.flaws == []
 
     async def test_a_long_one_left_early_ends_the_session(self, sandbox: Sandbox, open_session) -> None:
-        fill(sandbox, MAX_OVERREAD + 1_000_000, 100)
+        fill(sandbox, MAX_DISCARDED + 1_000_000, 100)
         async with open_session() as session:
             first, second = await session.listing()
             left = session.retrieve(first)
@@ -119,7 +119,7 @@ class TestOne:
         assert len(asked(sandbox, "QUIT")) == 1
 
     async def test_deletions_are_lost_with_a_session_that_was_ended(self, sandbox: Sandbox, open_session) -> None:
-        fill(sandbox, 10, MAX_OVERREAD + 1_000_000)
+        fill(sandbox, 10, MAX_DISCARDED + 1_000_000)
         with pytest.raises(NetworkError, match="too long") as caught:  # noqa: PT012 - any of it may be where it fails
             async with open_session() as session:
                 first, second = await session.listing()
@@ -287,7 +287,7 @@ class TestMany:
                     await session.noop()
                 elif message.entry.number in {4, 6}:
                     await anext(message)
-            assert fetch._ahead == 0
+            assert fetch._octets_ahead == 0
 
 
 class TestDelete:
@@ -351,7 +351,7 @@ class TestWindow:
             assert len([await read(message) async for message in fetch]) == MAX_AHEAD + 19
 
     async def test_long_messages_behind_a_small_one_end_the_session(self, sandbox: Sandbox, open_session) -> None:
-        fill(sandbox, 100, MAX_OVERREAD + 500_000)
+        fill(sandbox, 100, MAX_DISCARDED + 500_000)
         async with open_session() as session:
             async for message in session.retrieve_many(await session.listing()):
                 await read(message)
@@ -409,7 +409,7 @@ class TestTasks:
             async with anyio.create_task_group() as group, session._dialogue.exclusive_use("transaction"):
                 group.start_soon(go_on)
                 await anyio.wait_all_tasks_blocked()
-                await session._dialogue.read_by(None)
+                await session._dialogue.set_reader(None)
             assert [type(error) for error in outcome] == [ClosedError]
             assert session.usable
             await session.noop()

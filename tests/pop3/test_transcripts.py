@@ -12,7 +12,7 @@ from mailslot import OAuth, Password
 from mailslot import Transcript as Notes
 from mailslot.pop3.protocol import OctetsReceived
 from mailslot.wire.protocol_error import RemoteProtocolError
-from mailslot_plugins.conformance.doubles import Tokens
+from mailslot_plugins.conformance.doubles import ListedTokenSource
 from mailslot_plugins.sandbox import run_sandbox
 from pop3.play import play_core, play_session
 from transcripts import load, playing
@@ -145,7 +145,7 @@ async def test_sandbox_answers_alike(transcript: Transcript) -> None:
                 # The last token that the transcript's client sends is the one that is taken.
                 good = 1 if "{xoauth2:2}" in transcript.text or "{oauthbearer:2}" in transcript.text else 0
                 tokens[good] = sandbox.provider.issue(user).value.reveal()
-            credentials = OAuth(user, Tokens(*tokens), auth.get("mechanism"))
+            credentials = OAuth(user, ListedTokenSource(*tokens), auth.get("mechanism"))
         await play_session(transcript, endpoint, sandbox.client_context(), auth=credentials)
         assert sandbox.flaws == []
         assert sandbox.errors == []

@@ -102,7 +102,8 @@ def count_down(step: int) -> None:
 
         return guarded
 
-    for owner, name in ((Store, "put"), (Ledger, "done"), (Ledger, "set_aside"), (Ledger, "later"), (Spool, "accept")):
+    steps = ((Store, "put"), (Ledger, "mark_done"), (Ledger, "set_aside"), (Ledger, "postpone"), (Spool, "accept"))
+    for owner, name in steps:
         setattr(owner, name, before(getattr(owner, name)))
     operations.post = after(operations.post)  # type: ignore[assignment]
 

@@ -12,7 +12,7 @@ from mailslot.oauth.grant_source import settings_digest
 from mailslot.oauth.health import DAY, Health, TokenSettings, health, token_line
 from mailslot.oauth.presets import preset
 from mailslot.oauth.providers import Endpoints, Provider, Quirks
-from mailslot.vault.errors import unreadable, unwritable
+from mailslot.vault.errors import unreadable_error, unwritable_error
 from refresh.device import ACCOUNT, client, grant, running
 from refresh.service import ScriptedResponse
 from vault.conftest import largest_file
@@ -66,7 +66,7 @@ def test_without_a_grant() -> None:
 
 
 def test_unreadable() -> None:
-    told = tell(None, store_error=unreadable("The record is damaged.", "d"))
+    told = tell(None, store_error=unreadable_error("The record is damaged.", "d"))
     assert (told.state, told.cause, told.sentence) == (
         "unreadable",
         "token_store_unreadable",
@@ -75,7 +75,7 @@ def test_unreadable() -> None:
 
 
 def test_unwritable() -> None:
-    told = tell(store_error=unwritable("The disk is full."))
+    told = tell(store_error=unwritable_error("The disk is full."))
     assert (told.state, told.cause, told.sentence) == (
         "needs_administrator",
         "token_store_unwritable",

@@ -16,7 +16,7 @@ from mailslot.oauth.client import OAuthClient
 from mailslot.oauth.grant_source import GrantSource
 from mailslot.oauth.providers import Endpoints, Provider
 from mailslot.oauth.token_errors import Remedy, TokenServiceError
-from mailslot.vault.errors import unwritable
+from mailslot.vault.errors import unwritable_error
 from mailslot.wire.secret import Secret
 from refresh.device import ACCOUNT, FakeClocks, grant
 
@@ -42,7 +42,7 @@ class MemoryStore:
     async def save(self, grant: Grant) -> None:
         await anyio.lowlevel.checkpoint()
         if self.full:
-            raise unwritable("The disk is full.")
+            raise unwritable_error("The disk is full.")
         self.kept = grant
 
     async def delete(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from mailslot.sasl.mechanism import Identity
+from mailslot.sasl.mechanism import AuthenticationContext
 from mailslot.sasl.scram import ScramSha256
 from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import DOVECOT, EXCHANGE, GMAIL, Sandbox
@@ -169,7 +169,7 @@ async def test_nonsense_is_refused(sandbox: Sandbox, protocol: str, mechanism: s
 @pytest.mark.parametrize("password", [PASSWORD, "wrong"])
 @pytest.mark.parametrize("user", [USER, "nobody@example.com"])
 async def test_scram_with_a_client_that_checks(sandbox: Sandbox, protocol: str, user: str, password: str) -> None:
-    scram = ScramSha256(Identity(user, Secret(password)))
+    scram = ScramSha256(AuthenticationContext(user, Secret(password)))
 
     def talk() -> bool:
         with connect(sandbox, protocol) as client:

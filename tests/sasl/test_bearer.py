@@ -10,20 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailslot import Secret
-from mailslot.sasl.bearer import MAX_REASONS, OAuthBearer, XOAuth2
-from mailslot.sasl.mechanism import Identity, MechanismError
+from mailslot.sasl.bearer import MAX_ERROR_CHALLENGE, OAuthBearer, XOAuth2
+from mailslot.sasl.mechanism import AuthenticationContext, MechanismError
 
 TOKEN = Secret("vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==")
 
 MECHANISMS = [
-    pytest.param(lambda: XOAuth2(Identity("user@example.com", TOKEN)), b"", id="XOAUTH2"),
-    pytest.param(lambda: OAuthBearer(Identity("user@example.com", TOKEN, "h", 995)), b"\x01", id="OAUTHBEARER"),
+    pytest.param(lambda: XOAuth2(AuthenticationContext("user@example.com", TOKEN)), b"", id="XOAUTH2"),
+    pytest.param(
+        lambda: OAuthBearer(AuthenticationContext("user@example.com", TOKEN, "h", 995)), b"\x01", id="OAUTHBEARER"
+    ),
 ]
 
 
 def test_xoauth2_is_googles_example() -> None:
     """Google, "OAuth 2.0 Mechanism", The SASL XOAUTH2 Mechanism, Initial Client Response."""
-    mechanism = XOAuth2(Identity("someuser@example.com", Secret("ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg")))
+    mechanism = XOAuth2(
+        AuthenticationContext("someuser@example.com", Secret("ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg"))
+    )
     assert base64.b64encode(mechanism.start()) == (
         b"dXNlcj1zb21ldXNlckBleGFtcGxlLmNvbQFhdXRoPUJlYXJlciB5YTI5LnZGOWRmdDRxbVRjMk52YjNSbGNrQmhkSFJoZG1semRHRXVZMjl0"
         b"Q2cBAQ=="
@@ -32,7 +36,7 @@ def test_xoauth2_is_googles_example() -> None:
 
 def test_oauthbearer_is_the_example_of_rfc_7628() -> None:
     """RFC 7628 section 4.1."""
-    mechanism = OAuthBearer(Identity("user@example.com", TOKEN, "server.example.com", 143))
+    mechanism = OAuthBearer(AuthenticationContext("user@example.com", TOKEN, "server.example.com", 143))
     assert base64.b64encode(mechanism.start()) == (
         b"bixhPXVzZXJAZXhhbXBsZS5jb20sAWhvc3Q9c2VydmVyLmV4YW1wbGUuY29tAXBvcnQ9MTQzAWF1dGg9QmVhcmVyIHZGOWRmdDRxbVRjMk52"
         b"YjNSbGNrQmhiSFJoZG1semRHRXVZMjl0Q2c9PQEB"
@@ -46,14 +50,18 @@ def test_oauthbearer_is_the_example_of_rfc_7628() -> None:
 def test_gs2_escapes_comma_and_equals(user: str, escaped: str) -> None:
     """RFC 5801 section 4."""
     assert (
-        OAuthBearer(Identity(user, TOKEN, "h", 1))
+        OAuthBearer(AuthenticationContext(user, TOKEN, "h", 1))
         .start()
         .startswith(f"n,a={escaped},\x01host=h\x01port=1\x01".encode())
     )
 
 
 def test_xoauth2_takes_the_user_as_it_is() -> None:
-    assert XOAuth2(Identity("a=b,c@jürgen", TOKEN)).start().startswith("user=a=b,c@jürgen\x01auth=Bearer ".encode())
+    assert (
+        XOAuth2(AuthenticationContext("a=b,c@jürgen", TOKEN))
+        .start()
+        .startswith("user=a=b,c@jürgen\x01auth=Bearer ".encode())
+    )
 
 
 @pytest.mark.parametrize(("mechanism", "acknowledgement"), MECHANISMS)
@@ -61,13 +69,13 @@ def test_reasons_are_kept_and_acknowledged_once(mechanism, acknowledgement: byte
     """Google, "OAuth 2.0 Mechanism", Error Response; RFC 7628 section 3.2.3."""
     bearer = mechanism()
     assert bearer.secrets == (TOKEN,)
-    assert (bearer.finished, bearer.reasons) == (True, None)
+    assert (bearer.is_complete, bearer.error_challenge) == (True, None)
     challenge = base64.b64decode(
         "eyJzdGF0dXMiOiI0MDEiLCJzY2hlbWVzIjoiYmVhcmVyIG1hYyIsInNjb3BlIjoiaHR0cHM6Ly9tYWlsLmdvb2dsZS5jb20vIn0K"
     )
     assert bearer.next(challenge) == acknowledgement
-    assert bearer.reasons == {"status": "401", "schemes": "bearer mac", "scope": "https://mail.google.com/"}
-    assert not bearer.finished
+    assert bearer.error_challenge == {"status": "401", "schemes": "bearer mac", "scope": "https://mail.google.com/"}
+    assert not bearer.is_complete
     with pytest.raises(MechanismError, match="second challenge"):
         bearer.next(challenge)
 
@@ -83,20 +91,20 @@ def test_reasons_are_kept_and_acknowledged_once(mechanism, acknowledgement: byte
         pytest.param(b'{"status":"401"', {}, id="cut"),
         pytest.param(b"[" * 5_000, {}, id="deep"),
         pytest.param(b'{"a":' + b"9" * 5_000 + b"}", {}, id="a number of 5,000 digits"),
-        pytest.param(json.dumps({"status": "x" * MAX_REASONS}).encode(), {}, id="long"),
+        pytest.param(json.dumps({"status": "x" * MAX_ERROR_CHALLENGE}).encode(), {}, id="long"),
         pytest.param(b'{"status":"401"}' + b" " * 1_048_576, {}, id="1 MB"),
     ],
 )
 def test_reasons_that_are_none(challenge: bytes, reasons: dict[str, str]) -> None:
-    mechanism = XOAuth2(Identity("user", TOKEN))
+    mechanism = XOAuth2(AuthenticationContext("user", TOKEN))
     assert mechanism.next(challenge) == b""
-    assert mechanism.reasons == reasons
+    assert mechanism.error_challenge == reasons
 
 
 @given(st.binary(max_size=200) | st.from_regex(rb'\A\{"status":("([^"\\]|\\u[0-9a-f]{4}){0,9}"|[0-9.eE-]{1,9})\}\Z'))
 def test_reasons_can_be_printed_whatever_came(challenge: bytes) -> None:
-    mechanism = XOAuth2(Identity("user", TOKEN))
+    mechanism = XOAuth2(AuthenticationContext("user", TOKEN))
     mechanism.next(challenge)
-    assert mechanism.reasons is not None
-    for key, value in mechanism.reasons.items():
+    assert mechanism.error_challenge is not None
+    for key, value in mechanism.error_challenge.items():
         f"{key}={value}".encode()

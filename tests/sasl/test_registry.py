@@ -12,7 +12,7 @@ from mailslot import OAuth, Password, StaticToken, connect_pop3, connect_smtp
 from mailslot.errors import InputError
 from mailslot.sasl import registry
 from mailslot.sasl.mechanism import Mechanism, MechanismError
-from mailslot.sasl.registry import names, register
+from mailslot.sasl.registry import mechanism_names, register
 from transcripts import parse, playing
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ class CramMd5(Mechanism):
     """CRAM-MD5 (RFC 2195): the server speaks first, and the password is proved once."""
 
     name = "CRAM-MD5"
-    kind: ClassVar[CredentialKind] = "password"
+    credential_kind: ClassVar[CredentialKind] = "password"
     strength = 0
     _answered = False
 
     @property
-    def finished(self) -> bool:
+    def is_complete(self) -> bool:
         return self._answered
 
     def start(self) -> None:
@@ -42,8 +42,8 @@ class CramMd5(Mechanism):
         if self._answered:
             raise MechanismError("a second challenge in CRAM-MD5")
         self._answered = True
-        digest = hmac.new(self.identity.secret.reveal().encode(), challenge, hashlib.md5).hexdigest()
-        return f"{self.identity.user} {digest}".encode()
+        digest = hmac.new(self.context.secret.reveal().encode(), challenge, hashlib.md5).hexdigest()
+        return f"{self.context.user} {digest}".encode()
 
 
 HEADER = (
@@ -86,8 +86,8 @@ async def test_it_signs_in_over_both_protocols(
 
 @pytest.mark.usefixtures("registered")
 def test_it_has_its_place_among_the_others() -> None:
-    assert names("password") == ("SCRAM-SHA-256", "PLAIN", "LOGIN", "CRAM-MD5")
-    assert names("token") == ("OAUTHBEARER", "XOAUTH2")
+    assert mechanism_names("password") == ("SCRAM-SHA-256", "PLAIN", "LOGIN", "CRAM-MD5")
+    assert mechanism_names("token") == ("OAUTHBEARER", "XOAUTH2")
 
 
 def test_a_name_belongs_to_one_mechanism() -> None:

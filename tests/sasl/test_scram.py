@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailslot import InputError, Secret
-from mailslot.sasl.mechanism import Identity, MechanismError
+from mailslot.sasl.mechanism import AuthenticationContext, MechanismError
 from mailslot.sasl.scram import MAX_ITERATIONS, MIN_ITERATIONS, ScramSha256, saslprep
 
 # RFC 7677 section 3.
@@ -22,8 +22,8 @@ CLIENT_FINAL: Final = f"c=biws,r={SERVER_NONCE},p=dHzbZapWIk4jUhN+Ute9ytag9zjfMH
 SERVER_FINAL: Final = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
 
 
-def identity(user: str, password: str) -> Identity:
-    return Identity(user, Secret(password))
+def identity(user: str, password: str) -> AuthenticationContext:
+    return AuthenticationContext(user, Secret(password))
 
 
 def scram() -> ScramSha256:
@@ -36,9 +36,9 @@ def test_the_example_of_rfc_7677() -> None:
     assert mechanism.start() == f"n,,n=user,r={NONCE}".encode()
     assert not mechanism.verifier
     assert mechanism.next(SERVER_FIRST.encode()) == CLIENT_FINAL.encode()
-    assert not mechanism.finished
+    assert not mechanism.is_complete
     assert mechanism.next(SERVER_FINAL.encode()) == b""
-    assert mechanism.finished
+    assert mechanism.is_complete
     assert mechanism.secrets[0] == "pencil"
     assert mechanism.secrets[1] == mechanism.verifier == SERVER_FINAL.removeprefix("v=")
     with pytest.raises(MechanismError, match="third"):
@@ -98,7 +98,7 @@ def test_a_server_first_message_that_is_none(challenge: str) -> None:
     with pytest.raises(MechanismError):
         mechanism.next(challenge.encode())
     assert time.process_time() - started < 0.5
-    assert not mechanism.finished
+    assert not mechanism.is_complete
     assert not mechanism.verifier
 
 
@@ -124,7 +124,7 @@ def test_a_server_that_does_not_know_the_password(final: str) -> None:
     mechanism.next(SERVER_FIRST.encode())
     with pytest.raises(MechanismError):
         mechanism.next(final.encode())
-    assert not mechanism.finished
+    assert not mechanism.is_complete
 
 
 @pytest.mark.parametrize("final", ["e=invalid-proof", "e=other-error,v=x", SERVER_FINAL + ",e=invalid-proof"])
@@ -133,7 +133,7 @@ def test_a_refusal_is_acknowledged_and_never_a_success(final: str) -> None:
     mechanism = scram()
     mechanism.next(SERVER_FIRST.encode())
     assert mechanism.next(final.encode()) == b""
-    assert not mechanism.finished
+    assert not mechanism.is_complete
 
 
 @given(st.lists(st.binary(max_size=60) | st.sampled_from([SERVER_FIRST.encode()]), max_size=4))
@@ -145,7 +145,7 @@ def test_nothing_but_the_proof_finishes(messages: list[bytes]) -> None:
             mechanism.next(message)
     except MechanismError:
         pass
-    assert not mechanism.finished
+    assert not mechanism.is_complete
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ async def look(home: Path, times: int = 1) -> None:
 
 async def jobs(home: Path) -> list[Job]:
     async with Spool(home) as spool:
-        return await spool.jobs(most=1000)
+        return await spool.jobs(limit=1000)
 
 
 def check(home: Path, count: int, backend: str) -> None:
@@ -96,8 +96,8 @@ def killed_at_each_step(folder: Path, backend: str) -> None:
 
 MOMENTS = (
     (files.NewFile, "write"),
-    (files.NewFile, "keep"),
-    (files.NewFile, "_end"),
+    (files.NewFile, "commit"),
+    (files.NewFile, "_close"),
     (Store, "put"),
     (Store, "delete"),
     (Spool, "accept"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailslot.errors import InputError
-from mailslot.message.line import check_line
+from mailslot.message.header_text import check_header_text
 from mailslot_plugins.scan.names import PLACEHOLDERS, Pattern, moment_values
 
 MOMENT = datetime(2026, 11, 24, 17, 5, 9, tzinfo=UTC)
@@ -57,7 +57,7 @@ def test_values_lead_nowhere(evil: str) -> None:
     assert not set(name) & set("/\\:\r\n\0\u202e\ud800")
     assert name.endswith(".pdf")
     assert not name.startswith(".")
-    check_line(Pattern("From {device}").fill(values), "subject")
+    check_header_text(Pattern("From {device}").fill(values), "subject")
 
 
 def test_a_location_with_a_line_break_stays_one_line() -> None:

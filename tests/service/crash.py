@@ -133,7 +133,7 @@ def meddle(home: str, seed: int) -> None:
     async def work() -> None:
         async with Spool(Path(home)) as spool:
             while True:
-                for job in await spool.jobs(most=20):
+                for job in await spool.jobs(limit=20):
                     ask = spool.retry if rng.random() < 0.8 else spool.cancel
                     with suppress(InputError):
                         await ask(job.id)
@@ -183,7 +183,7 @@ def arm(step: int) -> None:
         setattr(owner, name, waiting if awaited else blocking)
 
     around(Database, "_transaction", awaited=False)
-    around(transaction, "remove", awaited=False)
+    around(transaction, "remove_file", awaited=False)
     around(Channel, "send", awaited=True)
     around(Channel, "receive", awaited=True)
 
@@ -275,7 +275,7 @@ def jobs_of(home: Path) -> dict[int, Job]:
 
     async def work() -> list[Job]:
         async with Spool(home) as spool:
-            return await spool.jobs(most=100_000)
+            return await spool.jobs(limit=100_000)
 
     return {int(re.findall(r"\d+", job.subject)[0]): job for job in anyio.run(work)}
 
@@ -299,7 +299,7 @@ def check(jobs: dict[int, Job], arrived: Counter[int]) -> None:
 def retry_doubts(home: Path) -> int:
     async def work() -> int:
         async with Spool(home) as spool:
-            found = await spool.jobs(states={"in_doubt"}, most=100_000)
+            found = await spool.jobs(states={"in_doubt"}, limit=100_000)
             for job in found:
                 await spool.retry(job.id)
             return len(found)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mailslot.service.pipeline import Handled
     from mailslot.service.poll_report import PollReport
     from mailslot.spool.incoming import Incoming
-    from mailslot.spool.limits import Limits
+    from mailslot.spool.limits import SpoolLimits
     from mailslot_plugins.sandbox.maildrop import Maildrop, StoredMessage
     from mailslot_plugins.sandbox.personality import Personality
 
@@ -128,7 +128,7 @@ def write_token(sandbox: Sandbox, home: Path, user: str) -> None:
 
 @asynccontextmanager
 async def postbox(
-    home: Path, personality: Personality = DOVECOT, *, limits: Limits | None = None, **settings: object
+    home: Path, personality: Personality = DOVECOT, *, limits: SpoolLimits | None = None, **settings: object
 ) -> AsyncIterator[PollingDevice]:
     async with run_sandbox(personality=personality) as sandbox:
         records = Records(home)

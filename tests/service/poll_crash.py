@@ -29,9 +29,9 @@ from mailslot.service.device import open_device
 from mailslot.service.pipeline import Done
 from mailslot.service.poller import poll_once
 from mailslot.slots.records import Records
+from mailslot.spool.incoming_file import IncomingFile
 from mailslot.spool.job import NewJob
 from mailslot.spool.ledger import Ledger
-from mailslot.spool.receiving import IncomingFile
 from mailslot_plugins.sandbox import GMAIL, run_sandbox
 from service.maildrop import RECORD, USER, mail, pop_settings
 
@@ -125,10 +125,10 @@ async def poll(home: Path) -> None:
 async def check(home: Path, listed: list[str], names: list[str], *, ended: bool) -> None:
     """See that each mail is on the server or in the spool, and that none was answered twice."""
     async with open_device(Records(home)) as device:
-        assert device.spool.found == 0
-        answered = [job.subject for job in await device.spool.jobs(most=100_000)]
+        assert device.spool.recovered_count == 0
+        answered = [job.subject for job in await device.spool.jobs(limit=100_000)]
         assert len(set(answered)) == len(answered), "answered twice"
-        mails = await device.spool.ledger.mails(RECORD, most=100_000)
+        mails = await device.spool.ledger.mails(RECORD, limit=100_000)
         waiting = [subject(mail.path.read_bytes()) for mail in mails if mail.path is not None]
         assert len(set(waiting)) == len(waiting), "fetched twice"
         for name in names:
@@ -171,16 +171,16 @@ def stepping(owner: type, method: str, name: str) -> None:
 STEPS = (
     (Pop3Session, "listing", "listing"),
     (Pop3Session, "delete", "DELE"),
-    (Pop3Session, "leave", "QUIT"),
-    (Ledger, "begin", "first poll"),
-    (Ledger, "fetching", "RETR"),
-    (Ledger, "refuse", "TOP"),
+    (Pop3Session, "quit", "QUIT"),
+    (Ledger, "record_first_poll", "first poll"),
+    (Ledger, "count_fetch", "RETR"),
+    (Ledger, "set_aside_unfetched", "TOP"),
     (Ledger, "mark_deleted", "deletion noted"),
-    (Ledger, "forget", "forgetting"),
-    (Ledger, "take", "handling noted"),
-    (Ledger, "done", "done"),
+    (Ledger, "forget_unlisted", "forgetting"),
+    (Ledger, "begin_handling", "handling noted"),
+    (Ledger, "mark_done", "done"),
     (IncomingFile, "write", "piece"),
-    (IncomingFile, "keep", "recording"),
+    (IncomingFile, "commit", "recording"),
 )
 MOMENTS = [f"{name} {moment}" for *_, name in STEPS for moment in ("begun", "ended")] + ["handle begun", "handle ended"]
 

@@ -47,7 +47,9 @@ async def test_the_queue_and_a_jobs_details(tmp_path: Path) -> None:
         await spool.cancel(3)
         await spool.requeue(1)
         await spool.claim("smtp")
-        await spool.settle(1, accepted=[ALICE], refused={BOB: Refusal("550 5.1.1 No such user")}, reply="250 2.0.0 Ok")
+        await spool.record_replies(
+            1, accepted=[ALICE], refused={BOB: Refusal("550 5.1.1 No such user")}, reply="250 2.0.0 Ok"
+        )
     code, out, said = await mailslot(tmp_path, "jobs", "--json")
     assert (code, said) == (0, no_service(tmp_path))
     jobs = json.loads(out)

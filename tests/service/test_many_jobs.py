@@ -7,7 +7,7 @@ import os
 import tracemalloc
 from typing import TYPE_CHECKING
 
-from mailslot.spool.limits import Limits
+from mailslot.spool.limits import SpoolLimits
 from service.outbox import outbox
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 async def test_ten_thousand_jobs_take_no_more_memory_than_ten(tmp_path: Path) -> None:
     async with outbox(tmp_path) as (box, sandbox):
         job = await box.accept()
-        await _multiply(box.spool, tmp_path / "spool", job, Limits().jobs)
-        assert (await box.spool.counts())["queued"] == 10_000
+        await _multiply(box.spool, tmp_path / "spool", job, SpoolLimits().max_jobs)
+        assert (await box.spool.count_by_state())["queued"] == 10_000
         async with box.delivering():
             await box.until_true(lambda: len(sandbox.submissions) > 50)
             tracemalloc.start()

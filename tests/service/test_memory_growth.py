@@ -14,7 +14,7 @@ from mailslot.service.service import Service
 from mailslot.service.systemd import ServiceManager
 from mailslot.slots.connector import Connector
 from mailslot.slots.records import Records
-from mailslot.spool.limits import Limits
+from mailslot.spool.limits import SpoolLimits
 from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import run_sandbox
 from service.maildrop import RECORD, USER, RecordingPipeline, mail, pop_settings
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.virtual_time
 
 DAY, SPEED = 86_400.0, 8_000.0
-TIGHT = Limits(rows=50, sent=3_600.0, uids=3_600.0, key_rows=50, keys=3_600.0)
+TIGHT = SpoolLimits(
+    max_finished_jobs=50, sent_retention=3_600.0, uid_retention=3_600.0, max_keys=50, key_retention=3_600.0
+)
 
 
 async def test_a_day_of_operation_grows_nothing(tmp_path: Path) -> None:
@@ -62,7 +64,7 @@ async def test_a_day_of_operation_grows_nothing(tmp_path: Path) -> None:
             assert len(keeper.subjects) == len(set(keeper.subjects)) == 24
             assert len(sandbox.submissions) == 48
             await spool.prune()
-            assert sum((await spool.counts()).values()) <= 6
+            assert sum((await spool.count_by_state()).values()) <= 6
             assert len(await spool.ledger.mails()) <= 6
             assert len([dialogue for dialogue in sandbox.dialogues if dialogue.protocol == "pop3"]) > 100
             (octets, _, files, memory), (octets_then, log, files_then, memory_then) = sizes[1], sizes[-1]

@@ -124,7 +124,7 @@ async def test_the_server_wants_more_time_than_the_interval(tmp_path: Path) -> N
 async def test_another_process_that_polls_is_waited_for(tmp_path: Path) -> None:
     async with postbox(tmp_path, replace(DOVECOT), check_interval=1) as box:
         box.add("one")
-        async with box.device.spool.ledger.polling(RECORD), polling(box, speed=60):
+        async with box.device.spool.ledger.polling_lock(RECORD), polling(box, speed=60):
             await anyio.sleep(0.3)
             assert box.sandbox.dialogues == []
         async with polling(box, speed=60):

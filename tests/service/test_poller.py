@@ -13,7 +13,7 @@ from mailslot.errors import MailError
 from mailslot.service import poller
 from mailslot.service.pipeline import Later
 from mailslot.slots.slot import find_slot
-from mailslot.spool.errors import full
+from mailslot.spool.errors import full_error
 from mailslot.spool.files import NewFile
 from mailslot_plugins.sandbox import DOVECOT, EXCHANGE, GMAIL, Fault
 from service.maildrop import RECORD, mail, postbox
@@ -136,7 +136,7 @@ async def test_what_the_server_does_not_delete_is_not_told_as_deleted(tmp_path: 
         report = await box.poll()
         assert (report.ok, report.fetched, report.deleted) == (True, 3, 2)
         assert [note for note in report.notes if "does not delete 1 of 3 mails" in note]
-        known = await box.device.spool.ledger.known(RECORD)
+        known = await box.device.spool.ledger.known_uids(RECORD)
         assert sorted(each.deleted for each in known.values()) == [False, True, True]
         box.sandbox.faults.clear()
         report = await box.poll()
@@ -185,7 +185,7 @@ async def test_a_full_disk_ends_the_session_without_quit(tmp_path: Path, monkeyp
             nonlocal writes
             writes += 1
             if writes == 5:
-                raise full("The disk is full.")
+                raise full_error("The disk is full.")
             real(self, data)
 
         monkeypatch.setattr("mailslot.spool.files.NewFile.write", write)
@@ -210,7 +210,7 @@ async def test_the_mailbox_is_in_use(tmp_path: Path) -> None:
 
 
 async def test_another_process_polls_the_same_record(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box, box.device.spool.ledger.polling(RECORD):
+    async with postbox(tmp_path) as box, box.device.spool.ledger.polling_lock(RECORD):
         with pytest.raises(MailError, match="polling this mailbox") as caught:
             await box.poll()
         assert caught.value.cause == "spool_busy"

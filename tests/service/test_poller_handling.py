@@ -11,7 +11,7 @@ from mailslot.service.handling import handle_waiting, next_due
 from mailslot.service.header_summary import summarize_header
 from mailslot.service.log import describe_error
 from mailslot.service.pipeline import Done, Later, SetAside
-from mailslot.spool.errors import full
+from mailslot.spool.errors import full_error
 from service.maildrop import RECORD, postbox
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ async def test_later_is_no_try(tmp_path: Path) -> None:
 
 async def test_a_full_disk_is_no_fault_of_the_mail(tmp_path: Path) -> None:
     async def answer(mail: Incoming, subject: str) -> Handled:
-        raise full("The disk is full.")
+        raise full_error("The disk is full.")
 
     async with postbox(tmp_path) as box:
         box.keeper.answer = answer
@@ -131,7 +131,7 @@ async def test_a_mail_that_ends_the_process_is_set_aside(tmp_path: Path) -> None
         await box.poll()
         [mail] = await box.device.spool.ledger.mails()
         for _ in range(3):
-            await box.device.spool.ledger.take(mail.id)
+            await box.device.spool.ledger.begin_handling(mail.id)
         box.keeper.answer = None
         box.clocks.set(31)
         [handling] = await handle_waiting(box.device, RECORD, box.keeper)

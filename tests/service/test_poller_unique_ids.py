@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mailslot.pop3.listing import Entry
 from mailslot.service import poller
 from mailslot.service.poll_plan import plan_poll
-from mailslot.spool.incoming import Known
+from mailslot.spool.incoming import KnownUid
 from mailslot_plugins.sandbox import DOVECOT, GMAIL, Fault
 from service.maildrop import mail, postbox
 
@@ -213,7 +213,7 @@ entries = st.lists(st.tuples(st.sampled_from(["", "a", "b", "c", "d"]), st.integ
 known = st.dictionaries(
     st.sampled_from(["a", "b", "c", "d"]),
     st.builds(
-        Known,
+        KnownUid,
         uid=st.just(""),
         mail=st.none() | st.just(1),
         state=st.sampled_from(["fetched", "done", "set_aside", "passed_over", None]),
@@ -226,7 +226,7 @@ known = st.dictionaries(
 
 @given(entries, known, st.booleans(), st.booleans())
 def test_a_plan_deletes_only_what_is_safe(
-    listed: list[Entry], ledger: dict[str, Known], deletes: bool, again: bool
+    listed: list[Entry], ledger: dict[str, KnownUid], deletes: bool, again: bool
 ) -> None:
     plan = plan_poll(listed, ledger, deletes=deletes, max_octets=2000, retry_set_aside=again)
     wanted = [entry.number for group in plan.wanted for entry in group]

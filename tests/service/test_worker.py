@@ -259,7 +259,7 @@ async def test_a_full_disk_at_the_end_of_a_message_hands_nothing_over(
     async with office(tmp_path, FastClocks(60)) as (box, sandbox):
         job = await box.accept()
         spool, full = box.spool, [True, True]
-        hand_over, settle = spool.hand_over, spool.settle
+        hand_over, settle = spool.hand_over, spool.record_replies
 
         async def no_room(job_id: int) -> object:
             if full[0]:
@@ -273,7 +273,7 @@ async def test_a_full_disk_at_the_end_of_a_message_hands_nothing_over(
             return await settle(job_id, **answers)  # type: ignore[arg-type]  # they are settle's
 
         monkeypatch.setattr(spool, "hand_over", no_room)
-        monkeypatch.setattr(spool, "settle", no_room_for_the_answer)
+        monkeypatch.setattr(spool, "record_replies", no_room_for_the_answer)
         async with box.delivering():
             job = await box.until(job, "deferred")
             assert job.cause == "spool_full"

@@ -52,7 +52,9 @@ AFTER = {name: ("new.example", "new" if name == CHANGES[0] else None) for name i
 
 
 def left_over(home: Path) -> list[str]:
-    return [path.name for path in home.rglob("*") if path.suffix in {".new", ".next"} or path.name == journal.NAME]
+    return [
+        path.name for path in home.rglob("*") if path.suffix in {".new", ".next"} or path.name == journal.JOURNAL_NAME
+    ]
 
 
 def die_at(step: int) -> None:
@@ -175,9 +177,9 @@ def test_a_home_that_was_moved_in_between(tmp_path: Path, monkeypatch: pytest.Mo
     home, moved = tmp_path / "home", tmp_path / "moved"
     begin(home)
     with monkeypatch.context() as patch:
-        patch.setattr(journal.Journal, "finish", lambda _self: None)
+        patch.setattr(journal.Journal, "recover", lambda _self: None)
         change(home, CHANGES[0])
-    assert (home / journal.NAME).exists()
+    assert (home / journal.JOURNAL_NAME).exists()
     home.rename(moved)
     assert state(moved) == AFTER[CHANGES[0]]
 
@@ -185,7 +187,7 @@ def test_a_home_that_was_moved_in_between(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("garbage", [b"", b"[", b"7", b"[[1, 2]]", b'{"a": 1}', b"null", b"\xff"])
 def test_a_journal_that_is_none(tmp_path: Path, garbage: bytes) -> None:
     begin(tmp_path)
-    (tmp_path / journal.NAME).write_bytes(garbage)
+    (tmp_path / journal.JOURNAL_NAME).write_bytes(garbage)
     assert state(tmp_path) == BEFORE
     assert left_over(tmp_path) == []
 

@@ -86,7 +86,7 @@ def test_a_broken_plugin_breaks_nothing(tmp_path: Path) -> None:
 
 
 def test_plugins_are_loaded_for_their_own_table_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "load", pytest.fail)
+    monkeypatch.setattr(registry, "load_entry_point", pytest.fail)
     file = SettingsFile(tmp_path)
     file.path.write_text("[records.smtp]\nport = 25\n[device]\nname = 'x'\n")
     assert file.section(DEVICE)["name"] == "x"

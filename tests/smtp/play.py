@@ -17,7 +17,7 @@ from mailslot import (
 from mailslot.smtp.address import Address
 from mailslot.smtp.protocol import ReplyReceived, SmtpProtocol
 from mailslot.wire.protocol_error import RemoteProtocolError
-from mailslot_plugins.conformance.doubles import Tokens
+from mailslot_plugins.conformance.doubles import ListedTokenSource
 
 if TYPE_CHECKING:
     import ssl
@@ -87,13 +87,13 @@ def whole(octets: bytes, number: int) -> list[bytes]:
 def _say(core: SmtpProtocol, step: Step, transcript: Transcript) -> bytes:
     """Ask the core for a line that is written."""
     if step.text == "C: {message}":
-        return core.content(transcript.message) + core.end()
+        return core.content(transcript.message) + core.end_of_data()
     if step.octets == b".\r\n":
-        return core.end()
+        return core.end_of_data()
     line = step.octets.decode().removesuffix("\r\n").replace("{any}", "client.example")
     verb, _, argument = line.partition(" ")
     if core.state.name == "AUTH":
-        return core.cancel() if line == "*" else core.respond(base64.b64decode(line, validate=True))
+        return core.cancel_auth() if line == "*" else core.respond_to_challenge(base64.b64decode(line, validate=True))
     match verb:
         case "EHLO":
             return core.ehlo(argument)
@@ -107,7 +107,7 @@ def _say(core: SmtpProtocol, step: Step, transcript: Transcript) -> bytes:
             command = core.mail if verb == "MAIL" else core.rcpt
             return command(Address(address, address), parameters)
         case "BDAT":
-            return core.chunk(transcript.message, last=True)
+            return core.bdat(transcript.message, last=True)
         case _:
             plain: Callable[[], bytes] = getattr(core, verb.lower())
             return plain()
@@ -118,7 +118,7 @@ def _say(core: SmtpProtocol, step: Step, transcript: Transcript) -> bytes:
 
 async def play_session(
     transcript: Transcript, endpoint: Endpoint, context: ssl.SSLContext, notes: Notes | None = None
-) -> Tokens | None:
+) -> ListedTokenSource | None:
     """Do what a transcript's calls say, and compare what comes of them; returns the token source."""
     auth, tokens = credentials(transcript)
     connect = _connect_arguments(transcript)
@@ -137,10 +137,10 @@ async def play_session(
     return tokens
 
 
-def credentials(transcript: Transcript) -> tuple[Credentials | None, Tokens | None]:
+def credentials(transcript: Transcript) -> tuple[Credentials | None, ListedTokenSource | None]:
     auth = transcript.auth
     if auth["kind"] == "oauth":
-        tokens = Tokens(*transcript.tokens)
+        tokens = ListedTokenSource(*transcript.tokens)
         return OAuth(auth["user"], tokens, auth.get("mechanism")), tokens
     if auth["kind"] == "password":
         return Password(auth["user"], auth["password"]), None

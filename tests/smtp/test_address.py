@@ -38,7 +38,7 @@ from mailslot.smtp.protocol import SmtpProtocol
 )
 def test_addresses(given_: str, wire: str) -> None:
     address = parse_address(given_, "recipient")
-    assert address.given == given_
+    assert address.original == given_
     assert address.wire == wire
     assert address.smtputf8 == (not wire.isascii())
 

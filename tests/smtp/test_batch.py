@@ -521,7 +521,7 @@ async def test_what_is_refused_by_itself_too_is_refused(chunking: bool) -> None:
         results = await smtp.submit_many(
             Submission(SENDER, [address], message(number)) for number, address in enumerate(addresses)
         )
-        assert smtp._dialogue.takes_batches
+        assert smtp._dialogue.can_batch
     assert [type(result) for result in results] == [*[Receipt] * 3, RecipientsRefusedError, *[Receipt] * 4]
     assert store.commands.count("RCPT TO:<503@example.com>") == 2
     assert store.stored == [message(number) for number in range(8) if number != 3]

@@ -11,7 +11,7 @@ import sniffio
 import trio
 
 from mailslot import AccessToken, InputError, OAuth, Security, Submission, connect_smtp
-from mailslot_plugins.conformance.doubles import Tokens
+from mailslot_plugins.conformance.doubles import ListedTokenSource
 from smtp.servers import MESSAGE, SENDER, TO, Stream, Wire, long, serving
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ async def test_cancelled_while_the_server_says_nothing(
         scope = anyio.CancelScope()
 
         async def client() -> None:
-            auth = OAuth(USER, Tokens("first-token", "second-token")) if stage.auth else None
+            auth = OAuth(USER, ListedTokenSource("first-token", "second-token")) if stage.auth else None
             with scope:
                 try:
                     async with connect_smtp(running.endpoint, auth, ssl_context=client_context) as smtp:
@@ -377,7 +377,7 @@ async def test_cancelled_at_every_single_step(client_context: ssl.SSLContext, se
                 countdown = Countdown(trio.lowlevel.current_task(), scope, steps)
                 trio.lowlevel.add_instrument(countdown)
                 try:
-                    auth = OAuth(USER, Tokens("a-token"))
+                    auth = OAuth(USER, ListedTokenSource("a-token"))
                     async with connect_smtp(running.endpoint, auth, ssl_context=client_context, timeout=5) as session:
                         receipts.append(await session.submit(SENDER, TO, MESSAGE))
                         receipts.append(await session.submit(SENDER, TO, long(0.1)))

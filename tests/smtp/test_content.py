@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from mailslot import InputError
 from mailslot.message.message import Message as OwnMessage
-from mailslot.smtp.content import PIECE, BytesContent, as_content, canonical_size, read
-from mailslot.wire.dots import DotStuffer
+from mailslot.smtp.content import PIECE_SIZE, BytesContent, normalized_size, read_content, to_content
+from mailslot.wire.dot_stuffing import DotStuffer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 async def octets_of(content: Content) -> bytes:
-    return b"".join([piece async for piece in read(content)])
+    return b"".join([piece async for piece in read_content(content)])
 
 
 def canonical(data: bytes) -> bytes:
@@ -85,7 +85,7 @@ def test_blind_copies_leave_whatever_the_line_ends(data: bytes) -> None:
 @pytest.mark.parametrize("place", [b"{f}{e}Subject: x", b"Subject: x{e}{f}", b"Subject: x{e}{f}{e}To: y@example.com"])
 async def test_blind_copies(place: bytes, field: bytes, tail: bytes, end: bytes) -> None:
     data = (place.replace(b"{f}", field) + tail).replace(b"{e}", end)
-    content = as_content(data)
+    content = to_content(data)
     sent = canonical(await octets_of(content))
     assert b"secret" not in sent
     assert b"Subject: x\r\n" in sent
@@ -105,17 +105,17 @@ async def test_blind_copies(place: bytes, field: bytes, tail: bytes, end: bytes)
     ],
 )
 async def test_what_is_no_blind_copy_stays(data: bytes) -> None:
-    assert await octets_of(as_content(data)) == data
+    assert await octets_of(to_content(data)) == data
 
 
 async def test_long_octets_come_in_pieces() -> None:
     data = b"Subject: x\n\n" + b"0123456789abcdef\n" * 40_000
-    content = as_content(data)
+    content = to_content(data)
     pieces = [piece async for piece in content.chunks()]
-    assert max(map(len, pieces)) <= PIECE
+    assert max(map(len, pieces)) <= PIECE_SIZE
     assert b"".join(pieces) == data
     assert content.size == len(data) + data.count(b"\n")
-    assert canonical_size(data) == content.size
+    assert normalized_size(data) == content.size
 
 
 @given(st.binary(max_size=60))
@@ -129,19 +129,19 @@ def test_the_size_is_what_is_sent(data: bytes) -> None:
 
 @pytest.mark.parametrize("given_", [bytearray(b"a\r\n"), memoryview(b"a\r\n"), b"a\r\n"])
 async def test_all_kinds_of_octets(given_: bytes) -> None:
-    assert await octets_of(as_content(given_)) == b"a\r\n"
+    assert await octets_of(to_content(given_)) == b"a\r\n"
 
 
 def test_what_the_octets_are() -> None:
-    assert not as_content(b"Subject: x\r\n\r\nplain\r\n").eight_bit
-    body = as_content("Subject: x\r\n\r\nGrüße\r\n".encode())
+    assert not to_content(b"Subject: x\r\n\r\nplain\r\n").eight_bit
+    body = to_content("Subject: x\r\n\r\nGrüße\r\n".encode())
     assert body.eight_bit
     assert not body.smtputf8
-    header = as_content("Subject: Grüße\r\n\r\nplain\r\n".encode())
+    header = to_content("Subject: Grüße\r\n\r\nplain\r\n".encode())
     assert header.eight_bit
     assert header.smtputf8
     # What left with the blind copies does not count.
-    assert not as_content("Bcc: ü@example.com\r\n\r\nplain\r\n".encode()).smtputf8
+    assert not to_content("Bcc: ü@example.com\r\n\r\nplain\r\n".encode()).smtputf8
 
 
 def message(**fields: str) -> EmailMessage:
@@ -157,7 +157,7 @@ async def test_a_message_of_the_standard_library() -> None:
     given_ = message(
         From="a@example.com", To="Grüße <b@example.com>", Bcc="secret@example.com", Resent_Bcc="secret@x.example"
     )
-    content = as_content(given_)
+    content = to_content(given_)
     sent = await octets_of(content)
     assert sent.isascii()
     assert not content.eight_bit
@@ -169,7 +169,7 @@ async def test_a_message_of_the_standard_library() -> None:
 
 
 async def test_a_message_with_an_international_mailbox() -> None:
-    content = as_content(message(From="ü@example.com", To="b@example.com"))
+    content = to_content(message(From="ü@example.com", To="b@example.com"))
     assert content.smtputf8
     assert "From: ü@example.com".encode() in await octets_of(content)
 
@@ -179,7 +179,7 @@ async def test_an_old_message_of_the_standard_library() -> None:
     given_["From"] = "a@example.com"
     given_["Bcc"] = "secret@example.com"
     given_.set_payload("From here\n.\n")
-    sent = await octets_of(as_content(given_))
+    sent = await octets_of(to_content(given_))
     assert b"secret" not in sent
     assert sent.endswith(b"\r\n\r\nFrom here\r\n.\r\n")
 
@@ -189,19 +189,19 @@ def test_a_message_that_cannot_be_put_into_octets() -> None:
     given_["From"] = "a@example.com"
     given_.set_payload("\ud800")
     with pytest.raises(InputError, match="cannot be put into octets") as caught:
-        as_content(given_)
+        to_content(given_)
     assert caught.value.stage == "data"
 
 
 @pytest.mark.parametrize("given_", ["text", None, 7, ["a"], object()])
 def test_what_is_no_message(given_: object) -> None:
     with pytest.raises(InputError, match="must be bytes"):
-        as_content(given_)  # type: ignore[arg-type]  # that is what is tested
+        to_content(given_)  # type: ignore[arg-type]  # that is what is tested
 
 
 async def test_our_own_message() -> None:
     own = OwnMessage(sender="a@example.com", to=["b@example.com"], subject="x", text="hello")
-    content = as_content(own)
+    content = to_content(own)
     assert content is own
     assert len(await octets_of(content)) == own.size
 
@@ -262,7 +262,7 @@ async def test_an_error_of_ours_stays_as_it_is() -> None:
 
 async def test_a_stream_that_is_left_is_closed() -> None:
     content = Broken(OSError())
-    pieces = read(content)
+    pieces = read_content(content)
     await anext(pieces)
     await pieces.aclose()
     assert content.closed

@@ -72,23 +72,23 @@ def test_a_sign_in() -> None:
     core.next_event()
     assert core.state is State.AUTH
     long = b"x" * 12_288
-    assert core.respond(long) == base64.b64encode(long) + b"\r\n"
+    assert core.respond_to_challenge(long) == base64.b64encode(long) + b"\r\n"
     core.receive(b"334 e30=\r\n")
     core.next_event()
-    assert core.respond(b"") == b"\r\n"
+    assert core.respond_to_challenge(b"") == b"\r\n"
     core.receive(b"535 no\r\n")
     core.next_event()
-    assert not core.signed_in
+    assert not core.authenticated
     core.auth("XOAUTH2")
     core.receive(b"334 \r\n")
     core.next_event()
-    assert core.cancel() == b"*\r\n"
+    assert core.cancel_auth() == b"*\r\n"
     core.receive(b"501 ok\r\n")
     core.next_event()
     core.auth("XOAUTH2", b"x")
     core.receive(b"235 ok\r\n")
     core.next_event()
-    assert core.signed_in
+    assert core.authenticated
     with pytest.raises(LocalProtocolError, match="second sign-in"):
         core.auth("XOAUTH2")
 
@@ -98,11 +98,11 @@ def test_a_yes_to_a_cancellation_is_no_sign_in() -> None:
     core.auth("XOAUTH2")
     core.receive(b"334 \r\n")
     core.next_event()
-    core.cancel()
+    core.cancel_auth()
     core.receive(b"235 welcome\r\n")
     with pytest.raises(RemoteProtocolError):
         core.next_event()
-    assert not core.signed_in
+    assert not core.authenticated
 
 
 def test_starttls_forgets_everything() -> None:
@@ -155,9 +155,9 @@ def test_a_reply_in_several_lines_before_the_handshake_is_no_injection() -> None
 
 def test_an_answer_before_anything_was_asked() -> None:
     core = ready("PIPELINING")
-    assert core.unread == 0
+    assert core.unread_octets == 0
     core.receive(b"2")
-    assert core.unread == 1
+    assert core.unread_octets == 1
     with pytest.raises(RemoteProtocolError, match="before anything was asked"):
         core.noop()
     assert core.pending == 0
@@ -205,7 +205,7 @@ def test_a_refusal_in_the_middle_of_the_content(reply: bytes) -> None:
     with pytest.raises(LocalProtocolError):
         core.content(b"b")
     with pytest.raises(LocalProtocolError):
-        core.end()
+        core.end_of_data()
 
 
 def test_a_yes_in_the_middle_of_the_content() -> None:
@@ -225,20 +225,20 @@ def test_a_yes_that_came_with_the_354_is_not_believed() -> None:
     for _ in range(3):
         core.next_event()
     with pytest.raises(RemoteProtocolError):
-        core.end()
+        core.end_of_data()
 
 
 def test_content_only_where_it_is_due() -> None:
     with pytest.raises(LocalProtocolError):
         ready().content(b"a")
     with pytest.raises(LocalProtocolError):
-        ready().end()
+        ready().end_of_data()
     core = content("PIPELINING")
-    core.end()
+    core.end_of_data()
     with pytest.raises(LocalProtocolError):
         core.content(b"more")
     with pytest.raises(LocalProtocolError):
-        core.end()
+        core.end_of_data()
 
 
 @given(st.lists(st.binary(max_size=9)))
@@ -248,11 +248,11 @@ def test_chunks(pieces: list[bytes]) -> None:
     core.rcpt(A)
     received = b""
     for piece in [*pieces, b""]:
-        octets = core.chunk(piece, last=False)
+        octets = core.bdat(piece, last=False)
         command, _, body = octets.partition(b"\r\n")
         assert command == b"BDAT %d" % len(body)
         received += body
-    command, _, body = core.chunk(b"end", last=True).partition(b"\r\n")
+    command, _, body = core.bdat(b"end", last=True).partition(b"\r\n")
     assert command == b"BDAT %d LAST" % len(body)
     received += body
     assert received.endswith(b"end\r\n")
@@ -264,7 +264,7 @@ def test_an_empty_message_in_chunks() -> None:
     core = ready("CHUNKING", "PIPELINING")
     core.mail(A)
     core.rcpt(A)
-    assert core.chunk(b"", last=True) == b"BDAT 0 LAST\r\n"
+    assert core.bdat(b"", last=True) == b"BDAT 0 LAST\r\n"
     assert core.sent_size == 0
 
 
@@ -272,11 +272,11 @@ def test_rset_forgets_half_a_chunk() -> None:
     core = ready("CHUNKING", "PIPELINING")
     core.mail(A)
     core.rcpt(A)
-    core.chunk(b"a\r", last=False)
+    core.bdat(b"a\r", last=False)
     core.rset()
     core.mail(A)
     core.rcpt(A)
-    assert core.chunk(b"\n", last=True) == b"BDAT 2 LAST\r\n\r\n"
+    assert core.bdat(b"\n", last=True) == b"BDAT 2 LAST\r\n\r\n"
 
 
 def test_no_chunk_where_it_was_not_offered() -> None:
@@ -284,7 +284,7 @@ def test_no_chunk_where_it_was_not_offered() -> None:
     core.mail(A)
     core.rcpt(A)
     with pytest.raises(LocalProtocolError, match="not offered"):
-        core.chunk(b"x", last=True)
+        core.bdat(b"x", last=True)
 
 
 @pytest.mark.parametrize("name", ["a\r\nMAIL FROM:<>", "a\nb", "a\rb", "a\0b", "a\x7fb", "a\u2028b", "a\x85b"])
@@ -344,15 +344,15 @@ SAYINGS = {
     "mail": lambda core: core.mail(A),
     "rcpt": lambda core: core.rcpt(A),
     "data": lambda core: core.data(),
-    "end": lambda core: core.end(),
-    "bdat": lambda core: core.chunk(b"x", last=False),
-    "last": lambda core: core.chunk(b"x", last=True),
+    "end": lambda core: core.end_of_data(),
+    "bdat": lambda core: core.bdat(b"x", last=False),
+    "last": lambda core: core.bdat(b"x", last=True),
     "rset": lambda core: core.rset(),
     "noop": lambda core: core.noop(),
     "ehlo": lambda core: core.ehlo("me"),
     "auth": lambda core: core.auth("X"),
-    "respond": lambda core: core.respond(b"x"),
-    "cancel": lambda core: core.cancel(),
+    "respond": lambda core: core.respond_to_challenge(b"x"),
+    "cancel": lambda core: core.cancel_auth(),
     "quit": lambda core: core.quit(),
 }
 moves = st.lists(

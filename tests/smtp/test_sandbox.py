@@ -17,7 +17,7 @@ from mailslot.message.attachment import Attachment
 from mailslot.message.message import Message as OwnMessage
 from mailslot.smtp.replies import ReplyParser
 from mailslot_plugins import sandbox as sandboxes
-from mailslot_plugins.conformance.doubles import Tokens
+from mailslot_plugins.conformance.doubles import ListedTokenSource
 from transcripts import load, parse
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ async def test_a_session_by_each_mechanism(personality: str, mechanism: str, sec
     async with sandboxes.run_sandbox(personality=character) as sandbox:
         auth: OAuth | Password = Password(USER, "open sesame")
         if "OAUTH" in mechanism:
-            auth = OAuth(USER, Tokens(sandbox.provider.issue(USER).value.reveal()), mechanism)
+            auth = OAuth(USER, ListedTokenSource(sandbox.provider.issue(USER).value.reveal()), mechanism)
         notes = Notes()
         async with connect_smtp(
             getattr(sandbox, security), auth, ssl_context=sandbox.client_context(), timeout=5, transcript=notes

@@ -12,7 +12,7 @@ import anyio.lowlevel
 import pytest
 
 from mailslot import MailError, OAuth, Password, Security, Transcript, connect_smtp
-from mailslot_plugins.conformance.doubles import Tokens
+from mailslot_plugins.conformance.doubles import ListedTokenSource
 from smtp.servers import MESSAGE, SENDER, TO, Wire, serving
 
 if TYPE_CHECKING:
@@ -108,7 +108,9 @@ async def test_what_a_server_echoes(
 
     notes = Transcript()
     seen = ""
-    auth: Credentials = OAuth(USER, Tokens(*TOKENS), "XOAUTH2") if kind == "token" else Password(USER, PASSWORD)
+    auth: Credentials = (
+        OAuth(USER, ListedTokenSource(*TOKENS), "XOAUTH2") if kind == "token" else Password(USER, PASSWORD)
+    )
     async with serving(server, Security.TLS) as running:
         try:
             async with connect_smtp(

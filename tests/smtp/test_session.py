@@ -20,7 +20,7 @@ from mailslot import (
     connect_smtp,
 )
 from smtp.servers import GROUP, HELLO, MESSAGE, SENDER, TAKEN, TO, Stream, Wire, long, serving, session, unstuffed
-from wire.test_dots import SMUGGLING, canonical, cut
+from wire.test_dot_stuffing import SMUGGLING, canonical, cut
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

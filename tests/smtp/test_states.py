@@ -37,14 +37,14 @@ SAY = {
     "helo": lambda core: core.helo("[192.0.2.7]"),
     "starttls": lambda core: core.starttls(),
     "auth": lambda core: core.auth("LOGIN"),
-    "response": lambda core: core.respond(b"x"),
-    "cancel": lambda core: core.cancel(),
+    "response": lambda core: core.respond_to_challenge(b"x"),
+    "cancel": lambda core: core.cancel_auth(),
     "mail": lambda core: core.mail(A),
     "rcpt": lambda core: core.rcpt(A),
     "data": lambda core: core.data(),
-    "end": lambda core: core.end(),
-    "bdat": lambda core: core.chunk(b"x", last=False),
-    "last": lambda core: core.chunk(b"x", last=True),
+    "end": lambda core: core.end_of_data(),
+    "bdat": lambda core: core.bdat(b"x", last=False),
+    "last": lambda core: core.bdat(b"x", last=True),
     "rset": lambda core: core.rset(),
     "noop": lambda core: core.noop(),
     "quit": lambda core: core.quit(),
@@ -204,7 +204,7 @@ def test_a_whole_transaction_and_the_next_one_in_groups() -> None:
     assert verbs == [(Verb.MAIL, 250), (Verb.RCPT, 550), (Verb.RCPT, 250), (Verb.DATA, 354)]
     assert core.content(b".a\r") == b"..a"
     assert core.content(b"\nb") == b"\r\nb"
-    end = core.end()
+    end = core.end_of_data()
     assert end == b"\r\n.\r\n"
     assert core.sent_size == 7
     core.mail(A)
@@ -233,7 +233,7 @@ def test_the_answer_to_mail_decides_what_the_rest_of_a_group_means() -> None:
     assert core.state is State.NO_RECIPIENTS
     with pytest.raises(LocalProtocolError):
         core.content(b"x")
-    assert core.end() == b".\r\n"
+    assert core.end_of_data() == b".\r\n"
     core.receive(b"554 nobody\r\n")
     core.next_event()
     assert core.state is State.READY
@@ -249,7 +249,7 @@ def test_a_last_chunk_for_nobody_is_never_taken(taken: bytes) -> None:
     core.next_event()
     core.mail(A)
     core.rcpt(A)
-    core.chunk(b"x", last=True)
+    core.bdat(b"x", last=True)
     core.receive(b"250 ok\r\n550 no\r\n" + taken)
     core.next_event()
     core.next_event()

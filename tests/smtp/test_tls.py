@@ -24,7 +24,7 @@ from mailslot import (
     connect_smtp,
 )
 from mailslot.net.tls import default_context
-from mailslot_plugins.conformance.doubles import Tokens
+from mailslot_plugins.conformance.doubles import ListedTokenSource
 from smtp.servers import Wire, serving
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ async def test_octets_that_slip_in_before_tls(
             await wire.stream.send(injected)
         heard = await wire.gone()
 
-    source = Tokens("some-long-token")
+    source = ListedTokenSource("some-long-token")
     async with serving(server, Security.STARTTLS) as running:
         connecting = connect_smtp(
             running.endpoint, OAuth("scanner@example.com", source), ssl_context=client_context, timeout=0.15
@@ -219,7 +219,7 @@ async def test_octets_that_slip_in_before_tls(
     # What comes once our handshake has begun answers it; a lone octet could be the beginning of a record.
     late = {"tls_failed", *(["connection_timeout"] if len(injected) == 1 else [])}
     assert caught.value.cause in {"tls_injection", *(late if delay is not None else [])}
-    assert source.asked == []
+    assert source.force_calls == []
     assert b"EHLO" not in heard
 
 
@@ -255,7 +255,7 @@ async def test_plain_text_in_answer_to_a_client_hello_is_a_refusal(
         for octet in [said[at : at + 1] for at in range(len(said))] if in_pieces else [said]:
             await wire.stream.send(octet)
 
-    source = Tokens("some-long-token")
+    source = ListedTokenSource("some-long-token")
     async with serving(server, Security.STARTTLS) as running:
         connecting = connect_smtp(running.endpoint, OAuth("scanner@example.com", source), ssl_context=client_context)
         with pytest.raises(MailError) as caught:
@@ -266,11 +266,13 @@ async def test_plain_text_in_answer_to_a_client_hello_is_a_refusal(
     assert str(error).endswith(words)
     assert isinstance(error, NetworkError if code is None else RefusedError)
     assert (error.reply and (error.reply.code, error.reply.enhanced)) == (None if code is None else (code, enhanced))
-    assert source.asked == []
+    assert source.force_calls == []
 
 
 @pytest.mark.parametrize("security", [Security.NONE, Security.STARTTLS, Security.TLS])
-@pytest.mark.parametrize("credentials", [OAuth("u", Tokens("t")), Password("u", "p")], ids=["token", "password"])
+@pytest.mark.parametrize(
+    "credentials", [OAuth("u", ListedTokenSource("t")), Password("u", "p")], ids=["token", "password"]
+)
 async def test_a_secret_needs_tls_that_is_verified(security: Security, credentials: OAuth | Password) -> None:
     unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     unverified.check_hostname = False

@@ -11,7 +11,7 @@ import pytest
 from lab.fixtures import need
 from mailslot.smtp.content import BytesContent
 from mailslot.spool.job import NewJob
-from mailslot.spool.limits import Limits
+from mailslot.spool.limits import SpoolLimits
 from mailslot.spool.spool import Spool
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NOON = 1_700_000_000.0
 MESSAGE = b"Subject: a scan\r\n\r\nhello\r\n"
-SMALL = Limits(spare=0)
+SMALL = SpoolLimits(disk_reserve=0)
 
 
 class Clock:

@@ -65,30 +65,30 @@ class Server:
 
 
 async def poll(spool: Spool, server: Server) -> None:
-    known = await spool.ledger.known(RECORD)
+    known = await spool.ledger.known_uids(RECORD)
     for uid in server.listing():
         if uid not in known or known[uid].mail is None:
-            await spool.ledger.fetching(RECORD, uid)
+            await spool.ledger.count_fetch(RECORD, uid)
             mail = (server.folder / f"{uid}.mail").read_bytes()
             async with spool.ledger.receive(RECORD, uid, len(mail)) as file:
                 await file.write(mail[:1000])
                 await file.write(mail[1000:])
         await spool.ledger.mark_deleted(RECORD, [uid])
         unlink(server.folder / f"{uid}.mail")
-    await spool.ledger.forget(RECORD, server.listing())
+    await spool.ledger.forget_unlisted(RECORD, server.listing())
 
 
 async def handle(spool: Spool) -> None:
     """Answer each mail; the key keeps a second answer from one that was answered before a crash."""
-    for mail in await spool.ledger.waiting(RECORD, most=10_000):
-        taken = await spool.ledger.take(mail.id)
+    for mail in await spool.ledger.waiting(RECORD, limit=10_000):
+        taken = await spool.ledger.begin_handling(mail.id)
         assert taken.path is not None
         assert taken.path.read_bytes() == text(mail.uid)
         name = f"reply-{mail.uid}"
         await spool.accept(
             NewJob("status", "smtp", "", ["a@example.com"], key=mail.digest, subject=name), BytesContent(text(name))
         )
-        await spool.ledger.done(mail.id)
+        await spool.ledger.mark_done(mail.id)
 
 
 async def deliver(spool: Spool, server: Server) -> None:
@@ -97,7 +97,7 @@ async def deliver(spool: Spool, server: Server) -> None:
         assert b"".join([piece async for piece in spool.content(job).chunks()]) == text(job.subject)
         await spool.hand_over(job.id)
         server.take(job)
-        await spool.settle(job.id, accepted=["a@example.com"], reply="250 ok")
+        await spool.record_replies(job.id, accepted=["a@example.com"], reply="250 ok")
 
 
 async def accept(spool: Spool, name: str) -> Job:
@@ -118,11 +118,11 @@ async def journey(home: Path, server: Server) -> None:
 async def check(home: Path, server: Server, accepted: dict[str, int], mails: list[str]) -> None:
     """See that nothing is lost, nothing is twice, and nothing is left over."""
     async with Spool(home) as spool, spool.delivery_lock(timeout=300):
-        assert spool.found == 0
+        assert spool.recovered_count == 0
         recovered = await spool.recover()
         assert recovered.failed == recovered.lost_mails == ()
         assert (await spool.recover()).files == 0
-        jobs = {job.id: job for job in await spool.jobs(most=100_000)}
+        jobs = {job.id: job for job in await spool.jobs(limit=100_000)}
         assert len({job.subject for job in jobs.values()}) == len(jobs), "accepted twice"
         for name, job_id in accepted.items():
             assert jobs[job_id].subject == name, "an accepted job is gone"
@@ -135,11 +135,11 @@ async def check(home: Path, server: Server, accepted: dict[str, int], mails: lis
             if job.state != "sent":
                 kept += 1
                 assert b"".join([piece async for piece in spool.content(job).chunks()]) == text(job.subject)
-        known = await spool.ledger.known(RECORD)
+        known = await spool.ledger.known_uids(RECORD)
         answered = {job.subject for job in jobs.values()}
         for uid, there in known.items():
             assert there.mail is not None or uid in server.listing(), "a mail is gone"
-        fetched = await spool.ledger.mails(RECORD, most=100_000)
+        fetched = await spool.ledger.mails(RECORD, limit=100_000)
         by_uid = {mail.uid: mail for mail in fetched}
         assert len(by_uid) == len(fetched), "fetched twice"
         for uid in mails:
@@ -221,7 +221,7 @@ async def recovered(home: Path, server: Server, mails: list[str]) -> None:
     await journey(home, server)
     await check(home, server, {"scan": 1}, mails)
     async with Spool(home) as spool:
-        counts = await spool.counts()
+        counts = await spool.count_by_state()
         assert counts["sent"] + counts["in_doubt"] == sum(counts.values()) == 1 + len(mails)
         assert counts["in_doubt"] <= 1
         assert {mail.state for mail in await spool.ledger.mails()} == {"done"}

@@ -14,7 +14,7 @@ import pytest
 from mailslot import InputError
 from mailslot.message.attachment import Attachment
 from mailslot.message.message import Message
-from mailslot.smtp.content import BytesContent, as_content
+from mailslot.smtp.content import BytesContent, to_content
 from mailslot.spool.spool import Spool
 from spool.conftest import MESSAGE, NOON, Clock, files, message, new, octets
 
@@ -87,7 +87,7 @@ async def test_what_the_message_needs_is_remembered(spool: Spool) -> None:
     original = EmailMessage()
     original["From"] = "jörg@example.com"
     original.set_content("ä")
-    content = as_content(original)
+    content = to_content(original)
     job = await spool.accept(new(), content)
     assert (job.eight_bit, job.smtputf8) == (content.eight_bit, content.smtputf8) == (True, True)
     assert spool.content(job).smtputf8

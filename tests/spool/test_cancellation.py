@@ -24,11 +24,11 @@ TIMES = 60
 
 async def in_order(spool: Spool, home: Path, accepted: int) -> None:
     """Every job has its whole file, and no file is without a job or mail."""
-    jobs = await spool.jobs(most=1000)
+    jobs = await spool.jobs(limit=1000)
     assert len(jobs) >= accepted
     for job in jobs:
         assert await octets(spool.content(job)) == MESSAGE * 1000
-    mails = await spool.ledger.mails(most=1000)
+    mails = await spool.ledger.mails(limit=1000)
     assert len(files(home)) == len(jobs) + len(mails)
     async with spool.delivery_lock():
         assert await spool.recover() == Recovery()
@@ -79,7 +79,7 @@ async def test_what_is_written_is_flushed_before_it_counts(
 ) -> None:
     """The file before it is renamed, its folder after it, and only then the row."""
     events: list[tuple[str, str]] = []
-    fsync, rename, transact = os.fsync, os.rename, spool._database.transact
+    fsync, rename, transact = os.fsync, os.rename, spool._database.write_blocking
 
     def name(descriptor: int) -> str:
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
@@ -100,7 +100,7 @@ async def test_what_is_written_is_flushed_before_it_counts(
 
     monkeypatch.setattr(os, "fsync", recorded_fsync)
     monkeypatch.setattr(os, "rename", recorded_rename)
-    monkeypatch.setattr(spool._database, "transact", recorded_transact)
+    monkeypatch.setattr(spool._database, "write_blocking", recorded_transact)
     await spool.accept(new(), message())
     assert events == [("flush", ".job.new"), ("rename", "job"), ("flush", ""), ("commit", "")]
     events.clear()

@@ -31,11 +31,11 @@ async def fill(home: Path, clock: Clock) -> None:
         for key in ("sent", "held", "queued"):
             await spool.accept(new("a@example.com", "b@example.com", subject=key, key=key, notes={"n": key}), message())
         await spool.claim("smtp")
-        await spool.settle(1, accepted=["a@example.com", "b@example.com"])
+        await spool.record_replies(1, accepted=["a@example.com", "b@example.com"])
         await spool.hold(2, "token_update_failed", "Obtain the token again.")
         async with spool.ledger.receive("status-pop", "u1") as file:
             await file.write(MAIL)
-        await spool.ledger.begin("status-pop")
+        await spool.ledger.record_first_poll("status-pop")
 
 
 def aside(home: Path) -> list[str]:
@@ -69,7 +69,7 @@ async def test_a_damaged_list_is_set_aside_and_made_anew(
     damage(path)
     before = path.read_bytes()
     async with Spool(home, clock=clock) as spool:
-        assert spool.found == 3
+        assert spool.recovered_count == 3
         kept = [(home / "spool" / name).read_bytes() for name in aside(home)]
         assert kept[0] == before
         jobs = await spool.jobs()
@@ -83,15 +83,15 @@ async def test_a_damaged_list_is_set_aside_and_made_anew(
             assert (await spool.retry(job.id)).state == "queued"
         mail = (await spool.ledger.mails())[0]
         assert (mail.state, mail.record, mail.size) == ("set_aside", "status-pop", len(MAIL))
-        assert not await spool.ledger.begun("status-pop")
-        assert await spool.ledger.lost()
+        assert not await spool.ledger.has_polled("status-pop")
+        assert await spool.ledger.was_lost()
         # On the server it may have another unique-id, and must not be handled again.
         async with spool.ledger.receive("status-pop", "u1") as file:
             await file.write(MAIL)
         assert file.duplicate
         assert await spool.ledger.waiting("status-pop") == []
     async with Spool(home, clock=clock) as spool:
-        assert spool.found == 0
+        assert spool.recovered_count == 0
         assert len(aside(home)) == len(kept)
         async with spool.delivery_lock():
             assert (await spool.recover()).files == 0
@@ -103,7 +103,7 @@ async def test_a_list_that_is_missing(home: Path, clock: Clock) -> None:
     # Beside the list, the log of another one.
     (home / "spool" / f"{database.NAME}-wal").write_bytes(os.urandom(10_000))
     async with Spool(home, clock=clock) as spool:
-        assert spool.found == 3
+        assert spool.recovered_count == 3
         assert len(aside(home)) == 1
         assert len(await spool.jobs()) == 2
 
@@ -118,7 +118,7 @@ async def test_a_file_that_cannot_be_understood_is_kept(home: Path, clock: Clock
     other.write_bytes(b'{"version": 99}\n')
     other.with_name("1.job").write_bytes(b'{"version": 1}\n')
     async with Spool(home, clock=clock) as spool:
-        assert spool.found == 1
+        assert spool.recovered_count == 1
         async with spool.delivery_lock():
             await spool.recover()
     kept = {path.name for path in (home / "spool").glob("*.job.damaged")}
@@ -144,7 +144,7 @@ async def test_damage_while_another_has_it_open(home: Path, clock: Clock, monkey
 async def test_two_find_none_and_one_is_quicker(home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other one has it open from then on, and is no reason to call the list damaged."""
     monkeypatch.setattr(database, "_BUSY_TIMEOUT", 0.5)
-    take, quicker = database.Database._take, Spool(home, clock=clock)
+    take, quicker = database.Database._try_lock, Spool(home, clock=clock)
 
     def late(self: database.Database, kind: int) -> bool:
         if self is not quicker._database and kind == fcntl.LOCK_EX and quicker._database._connection is None:
@@ -152,7 +152,7 @@ async def test_two_find_none_and_one_is_quicker(home: Path, clock: Clock, monkey
             quicker._database.open()
         return take(self, kind)
 
-    monkeypatch.setattr(database.Database, "_take", late)
+    monkeypatch.setattr(database.Database, "_try_lock", late)
     try:
         async with Spool(home, clock=clock) as spool:
             job = await spool.accept(new(), message())
@@ -251,7 +251,7 @@ async def test_a_step_that_fails_leaves_the_old_version(
             async with Spool(home, clock=clock):
                 raise AssertionError
     async with Spool(home, clock=clock) as spool:
-        assert (await spool.counts())["sent"] == 1
+        assert (await spool.count_by_state())["sent"] == 1
 
 
 async def test_a_home_that_was_moved(home: Path, clock: Clock, tmp_path: Path) -> None:

@@ -32,11 +32,11 @@ async def test_the_oldest_first_of_each_record(spool: Spool) -> None:
     assert (first.id, first.state, first.attempts) == (1, "sending", 1)
     assert second.id == 3
     assert await spool.claim("smtp") is None
-    assert await spool.due() == {"alert-smtp": 0.0}
+    assert await spool.first_due_times() == {"alert-smtp": 0.0}
     third = await spool.claim("alert-smtp")
     assert third is not None
     assert third.id == 2
-    assert await spool.due() == {}
+    assert await spool.first_due_times() == {}
 
 
 async def test_a_deferred_job_is_due_later(spool: Spool, clock: Clock) -> None:
@@ -50,7 +50,7 @@ async def test_a_deferred_job_is_due_later(spool: Spool, clock: Clock) -> None:
         "The server is busy.",
         "421 busy",
     )
-    assert await spool.due() == {"smtp": NOON + 300}
+    assert await spool.first_due_times() == {"smtp": NOON + 300}
     assert await spool.claim("smtp", NOON + 299) is None
     claimed = await spool.claim("smtp", NOON + 300)
     assert claimed is not None
@@ -84,7 +84,7 @@ async def test_sent(spool: Spool, home: Path) -> None:
     job = await spool.hand_over(job.id)
     assert (job.state, job.cause, job.doubts) == ("in_doubt", "in_doubt", 1)
     assert "may arrive twice" in job.sentence
-    job = await spool.settle(job.id, accepted=["a@example.com", "b@example.com"], reply="250 2.0.0 ok")
+    job = await spool.record_replies(job.id, accepted=["a@example.com", "b@example.com"], reply="250 2.0.0 ok")
     assert (job.state, job.cause, job.sentence, job.reply, job.doubts) == ("sent", None, "", "250 2.0.0 ok", 0)
     assert files(home) == []
     with pytest.raises(InputError, match="was sent"):
@@ -97,7 +97,7 @@ async def test_some_are_refused(spool: Spool) -> None:
     job = await spool.accept(new("a@example.com", "b@example.com", "c@example.com"), message())
     await spool.claim("smtp")
     await spool.hand_over(job.id)
-    job = await spool.settle(
+    job = await spool.record_replies(
         job.id,
         accepted=["a@example.com"],
         refused={"b@example.com": Refusal("550 5.1.1 nobody")},
@@ -113,7 +113,7 @@ async def test_some_are_refused(spool: Spool) -> None:
         ("c@example.com",),
     )
     await spool.claim("smtp", NOON + 60)
-    job = await spool.settle(job.id, accepted=["c@example.com"], reply="250 ok")
+    job = await spool.record_replies(job.id, accepted=["c@example.com"], reply="250 ok")
     assert job.state == "sent"
     assert job.cause == "recipient_refused"
     assert job.sentence == "1 of 3 recipients refused: b@example.com (550 5.1.1 nobody)."
@@ -123,16 +123,16 @@ async def test_more_than_a_transaction_takes(spool: Spool) -> None:
     job = await spool.accept(new(*[f"{n}@example.com" for n in range(5)]), message())
     for start in (0, 2):
         await spool.claim("smtp")
-        job = await spool.settle(job.id, accepted=[f"{n}@example.com" for n in (start, start + 1)])
+        job = await spool.record_replies(job.id, accepted=[f"{n}@example.com" for n in (start, start + 1)])
         assert job.state == "queued"
     await spool.claim("smtp")
-    assert (await spool.settle(job.id, accepted=["4@example.com"])).state == "sent"
+    assert (await spool.record_replies(job.id, accepted=["4@example.com"])).state == "sent"
 
 
 async def test_all_are_refused(spool: Spool, home: Path) -> None:
     job = await spool.accept(new(), message())
     await spool.claim("smtp")
-    job = await spool.settle(job.id, refused={"to@example.com": Refusal("552 full", "mailbox_full")})
+    job = await spool.record_replies(job.id, refused={"to@example.com": Refusal("552 full", "mailbox_full")})
     assert (job.state, job.cause) == ("failed", "mailbox_full")
     assert len(files(home)) == 1
     job = await spool.retry(job.id)
@@ -188,7 +188,7 @@ async def test_a_clock_that_was_set_forth_ends_nothing(spool: Spool, clock: Cloc
     await spool.claim("smtp")
     await spool.defer(1, NOON + 30, "server_busy", "")
     clock.now += 1e8
-    await spool.clock_set(1e8)
+    await spool.shift_times(1e8)
     await spool.prune()
     job = await spool.job(1)
     assert (job.state, job.next_attempt, job.expires_at) == ("deferred", NOON + 1e8 + 30, NOON + 1e8 + 60)
@@ -222,7 +222,7 @@ async def test_sent_again_as_a_person_asks(spool: Spool, clock: Clock) -> None:
     job = await spool.accept(new("a@example.com", "b@example.com", lifetime=60.0), message())
     await spool.claim("smtp")
     await spool.hand_over(job.id)
-    await spool.settle(job.id, accepted=["a@example.com"])
+    await spool.record_replies(job.id, accepted=["a@example.com"])
     await spool.claim("smtp")
     await spool.hand_over(job.id)
     assert await spool.claim("smtp") is None
@@ -248,7 +248,7 @@ async def test_what_a_delivery_holds_is_not_sent_again(home: Path, spool: Spool,
             with pytest.raises(InputError, match="whose answer is awaited at this moment, so it cannot be cancelled"):
                 await who.cancel(job.id)
         assert (await other.job(job.id)).state == "in_doubt"
-        job = await spool.settle(job.id, accepted=["to@example.com"], reply="250 ok")
+        job = await spool.record_replies(job.id, accepted=["to@example.com"], reply="250 ok")
         assert (job.state, job.doubts, job.delivering) == ("sent", 0, False)
 
 
@@ -289,7 +289,7 @@ async def test_a_message_that_is_gone_cannot_be_sent_again(spool: Spool, home: P
 @pytest.mark.parametrize("number", [17, 0, 2**63 - 1, 2**63, -(2**63) - 1, 10**40])
 async def test_no_such_job(spool: Spool, number: int) -> None:
     """Whether or not the database could have such a number."""
-    for call in (spool.job, spool.cancel, spool.retry, spool.hand_over, spool.settle, spool.requeue):
+    for call in (spool.job, spool.cancel, spool.retry, spool.hand_over, spool.record_replies, spool.requeue):
         with pytest.raises(InputError, match=rf"^There is no job {number}\.$") as caught:
             await call(number)
         assert caught.value.cause == "unknown_job"
@@ -300,17 +300,17 @@ async def test_lists(spool: Spool) -> None:
         await spool.accept(new(pipeline="fax" if n % 2 else "scan"), message())
     await spool.cancel(2)
     assert [job.id for job in await spool.jobs()] == [6, 5, 4, 3, 2, 1]
-    assert [job.id for job in await spool.jobs(most=2)] == [6, 5]
-    assert [job.id for job in await spool.jobs(most=2, before=5)] == [4, 3]
+    assert [job.id for job in await spool.jobs(limit=2)] == [6, 5]
+    assert [job.id for job in await spool.jobs(limit=2, before=5)] == [4, 3]
     assert [job.id for job in await spool.jobs(pipeline="fax", states=["queued"])] == [6, 4]
     assert await spool.jobs(states=[]) == []
-    assert await spool.tally() == [
+    assert await spool.count_by_pipeline() == [
         ("fax", "cancelled", 1, NOON),
         ("fax", "queued", 2, NOON),
         ("scan", "queued", 3, NOON),
     ]
-    counts = await spool.counts()
+    counts = await spool.count_by_state()
     assert (counts["queued"], counts["cancelled"], counts["sent"]) == (5, 1, 0)
-    assert await spool.held() == {}
+    assert await spool.held_by_record() == {}
     await spool.suspend("smtp", "token_refused", "No.")
-    assert await spool.held() == {"smtp": (5, 6)}
+    assert await spool.held_by_record() == {"smtp": (5, 6)}

@@ -63,12 +63,12 @@ async def test_a_disk_that_fills_at_any_point(home: Path, clock: Clock, small_di
                 acknowledged += 1
                 await spool.claim("smtp")
                 await spool.hand_over(job.id)
-                await spool.settle(job.id, accepted=["to@example.com"])
+                await spool.record_replies(job.id, accepted=["to@example.com"])
                 ended += 1
                 await receive(spool, b"%d" % room)
             (home / "filler").unlink()
             await spool.recover()
-            jobs = await spool.jobs(most=1000)
+            jobs = await spool.jobs(limit=1000)
             assert len(jobs) == acknowledged
             for job in jobs:
                 assert job.state in {"queued", "in_doubt", "sent", "cancelled"}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mailslot import InputError
 from mailslot.spool import transitions
 from mailslot.spool.job import STATES, TRANSITIONS, UNFINISHED, Event, Job, Recipient, Refusal, State, next_state
-from mailslot.spool.transitions import Failure, RecipientReplies, retry, settle
+from mailslot.spool.transitions import AttemptFailure, RecipientReplies, apply_replies, retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -100,14 +100,14 @@ def test_who_cannot_be_called_back_is_told_why() -> None:
         next_state("cancel", "sent", 1)
 
 
-FAILURE = Failure("server_busy", "Busy.")
+FAILURE = AttemptFailure("server_busy", "Busy.")
 STEPS: dict[Event, Callable[[Job, float], Job]] = {
     "claim": transitions.claim,
     "requeue": transitions.requeue,
     "hand_over": transitions.hand_over,
     "abandon": transitions.abandon,
-    "deliver": lambda job, now: settle(job, now, RecipientReplies(accepted=ADDRESSES)),
-    "continue": lambda job, now: settle(job, now, RecipientReplies()),
+    "deliver": lambda job, now: apply_replies(job, now, RecipientReplies(accepted=ADDRESSES)),
+    "continue": lambda job, now: apply_replies(job, now, RecipientReplies()),
     "defer": lambda job, now: transitions.defer(job, now, FAILURE, 100.0),
     "fail": lambda job, now: transitions.fail(job, now, FAILURE),
     "hold": lambda job, now: transitions.hold(job, now, FAILURE),
@@ -149,7 +149,7 @@ recipients = st.lists(st.sampled_from(ADDRESSES), min_size=1, unique=True).flatm
 def test_answers(
     before: tuple[Recipient, ...], accepted: set[str], refused: dict[str, Refusal], until: float | None
 ) -> None:
-    new = settle(job(before), 50.0, RecipientReplies(accepted, refused, "250 ok", until))
+    new = apply_replies(job(before), 50.0, RecipientReplies(accepted, refused, "250 ok", until))
     assert new.doubts == 0
     assert new.changed_at == 50.0
     for old, now in zip(before, new.recipients, strict=True):

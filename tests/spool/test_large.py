@@ -7,8 +7,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from mailslot.spool import rows
-from mailslot.spool.envelope import Envelope
+from mailslot.spool import job_rows
+from mailslot.spool.job_envelope import JobEnvelope
 from mailslot.spool.spool import Spool
 from spool.conftest import NOON, Clock, message, new
 
@@ -35,20 +35,22 @@ async def test_ten_thousand_jobs(home: Path, clock: Clock) -> None:
     def fill(connection: sqlite3.Connection) -> None:
         for n in range(COUNT):
             job = new(*[f"{each}-{n}@example.com" for each in range(5)], via=f"record-{n % 3}", subject=f"Scan {n}")
-            envelope = Envelope(job, 2000, eight_bit=False, smtputf8=False, created_at=NOON, lifetime=1e6, length=300)
-            rows.insert(connection, envelope, file=f"{n}.job", now=NOON)
+            envelope = JobEnvelope(
+                job, 2000, eight_bit=False, smtputf8=False, created_at=NOON, lifetime=1e6, line_length=300
+            )
+            job_rows.insert(connection, envelope, file=f"{n}.job", now=NOON)
         # The records' jobs wait: nothing is due until the very last ones.
         connection.execute("UPDATE jobs SET state = 'deferred', next_attempt = ? WHERE id < 9000", (NOON + 1000,))
 
     async with Spool(home, clock=clock) as spool, spool.delivery_lock():
         await spool._database.write(fill)
-        assert (await spool.counts())["deferred"] == 8999
+        assert (await spool.count_by_state())["deferred"] == 8999
         times = {
             "jobs": await quickest(spool.jobs),
             "failed jobs": await quickest(lambda: spool.jobs(states=["failed"])),
             "an old page": await quickest(lambda: spool.jobs(before=200)),
-            "counts": await quickest(spool.counts),
-            "due": await quickest(spool.due),
+            "counts": await quickest(spool.count_by_state),
+            "due": await quickest(spool.first_due_times),
             "claim": await quickest(lambda: spool.claim("record-1")),
             "claim of nothing": await quickest(lambda: spool.claim("record-9")),
             "accept": await quickest(lambda: spool.accept(new(), message())),

@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailslot import InputError
-from mailslot.spool.digest import LONGEST_HEADER, MailDigest
 from mailslot.spool.errors import SpoolError
+from mailslot.spool.mail_digest import MAX_HEADER, MailDigest
 from mailslot.spool.spool import Spool
 from spool.conftest import MESSAGE, NOON, SMALL, Clock, files
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mailslot.spool.incoming_file import IncomingFile
     from mailslot.spool.ledger import Ledger
-    from mailslot.spool.receiving import IncomingFile
 
 RECORD = "status-pop"
 DAY = 86400.0
@@ -55,7 +55,7 @@ async def test_received(ledger: Ledger, home: Path) -> None:
     assert await ledger.mail(file.mail.id) == file.mail
     assert await ledger.waiting(RECORD) == [file.mail]
     assert await ledger.waiting("fax-pop") == []
-    known = (await ledger.known(RECORD))["u1"]
+    known = (await ledger.known_uids(RECORD))["u1"]
     assert (known.mail, known.state, known.deleted) == (file.mail.id, "fetched", False)
 
 
@@ -74,7 +74,7 @@ async def test_nothing_is_left_of_one_that_broke_off(ledger: Ledger, home: Path)
             scope.cancel()
             await anyio.sleep_forever()
     assert files(home) == []
-    assert await ledger.known(RECORD) == {}
+    assert await ledger.known_uids(RECORD) == {}
     assert await ledger.waiting(RECORD) == []
 
 
@@ -86,7 +86,7 @@ async def test_the_same_mail_again(ledger: Ledger, home: Path) -> None:
         assert again.duplicate
         assert again.mail == first.mail
     assert len(files(home)) == 1
-    assert {uid: known.mail for uid, known in (await ledger.known(RECORD)).items()} == {"u1": 1, "u2": 1}
+    assert {uid: known.mail for uid, known in (await ledger.known_uids(RECORD)).items()} == {"u1": 1, "u2": 1}
     # Another record has mail of its own.
     assert not (await receive(ledger, "u1", record="fax-pop")).duplicate
 
@@ -96,41 +96,41 @@ async def test_a_server_that_numbers_anew(ledger: Ledger) -> None:
     for n, mail in enumerate(mails):
         received = await receive(ledger, f"old-{n}", mail)
         assert received.mail is not None
-        await ledger.take(received.mail.id)
-        await ledger.done(received.mail.id)
+        await ledger.begin_handling(received.mail.id)
+        await ledger.mark_done(received.mail.id)
     for n, mail in enumerate(mails):
         assert (await receive(ledger, f"new-{n}", mail)).duplicate
     assert await ledger.waiting(RECORD) == []
-    assert {known.state for known in (await ledger.known(RECORD)).values()} == {"done"}
+    assert {known.state for known in (await ledger.known_uids(RECORD)).values()} == {"done"}
 
 
 async def test_handled(ledger: Ledger, home: Path) -> None:
     await receive(ledger, "u1")
-    assert (await ledger.take(1)).tries == 1
-    assert (await ledger.take(1)).tries == 2
-    mail = await ledger.done(1, "answered")
+    assert (await ledger.begin_handling(1)).tries == 1
+    assert (await ledger.begin_handling(1)).tries == 2
+    mail = await ledger.mark_done(1, "answered")
     assert (mail.state, mail.reason, mail.path, mail.tries) == ("done", "answered", None, 2)
     assert files(home) == []
     for _ in range(2):
-        assert await ledger.done(1, "again") == mail
+        assert await ledger.mark_done(1, "again") == mail
         assert await ledger.set_aside(1, "x") == mail
-        assert await ledger.later(1, 0.0, "x") == mail
-        for call in (ledger.take, ledger.retry):
+        assert await ledger.postpone(1, 0.0, "x") == mail
+        for call in (ledger.begin_handling, ledger.retry):
             with pytest.raises(InputError) as caught:
                 await call(1)
             assert caught.value.cause == "mail_state"
     with pytest.raises(InputError, match="There is no mail 9"):
-        await ledger.take(9)
+        await ledger.begin_handling(9)
 
 
 async def test_later(ledger: Ledger, clock: Clock) -> None:
     await receive(ledger, "u1")
     await receive(ledger, "u2", b"Subject: other\r\n\r\n")
-    mail = await ledger.later(1, NOON + 60, "no paper")
+    mail = await ledger.postpone(1, NOON + 60, "no paper")
     assert (mail.state, mail.reason, mail.due_at) == ("fetched", "no paper", NOON + 60)
     assert [each.id for each in await ledger.waiting(RECORD)] == [2]
     assert [each.id for each in await ledger.waiting(RECORD, NOON + 60)] == [1, 2]
-    assert [each.id for each in await ledger.waiting(RECORD, NOON + 60, most=1)] == [1]
+    assert [each.id for each in await ledger.waiting(RECORD, NOON + 60, limit=1)] == [1]
     clock.now = NOON - 1e8
     assert [each.id for each in await ledger.waiting(RECORD)] == [1, 2]
 
@@ -138,7 +138,7 @@ async def test_later(ledger: Ledger, clock: Clock) -> None:
 async def test_set_aside(ledger: Ledger, home: Path) -> None:
     await receive(ledger, "u1")
     for _ in range(3):
-        await ledger.take(1)
+        await ledger.begin_handling(1)
     mail = await ledger.set_aside(1, "It could not be printed three times.")
     assert (mail.state, mail.reason) == ("set_aside", "It could not be printed three times.")
     assert mail.path is not None
@@ -151,14 +151,14 @@ async def test_set_aside(ledger: Ledger, home: Path) -> None:
 
 
 async def test_counted_before_it_is_fetched(ledger: Ledger) -> None:
-    assert [await ledger.fetching(RECORD, "u1") for _ in range(3)] == [1, 2, 3]
-    assert [await ledger.fetching(RECORD, "") for _ in range(2)] == [1, 1]
-    known = (await ledger.known(RECORD))["u1"]
+    assert [await ledger.count_fetch(RECORD, "u1") for _ in range(3)] == [1, 2, 3]
+    assert [await ledger.count_fetch(RECORD, "") for _ in range(2)] == [1, 1]
+    known = (await ledger.known_uids(RECORD))["u1"]
     assert (known.mail, known.state, known.tries) == (None, None, 3)
-    mail = await ledger.refuse(RECORD, "u1", 2**40, "It is larger than any mail may be.")
+    mail = await ledger.set_aside_unfetched(RECORD, "u1", 2**40, "It is larger than any mail may be.")
     assert (mail.state, mail.size, mail.path) == ("set_aside", 2**40, None)
-    assert await ledger.refuse(RECORD, "u1", 2**40, "again") == mail
-    assert (await ledger.known(RECORD))["u1"].state == "set_aside"
+    assert await ledger.set_aside_unfetched(RECORD, "u1", 2**40, "again") == mail
+    assert (await ledger.known_uids(RECORD))["u1"].state == "set_aside"
     with pytest.raises(InputError, match="not kept"):
         await ledger.retry(mail.id)
     # A person may have it fetched all the same; it stays aside until they say more.
@@ -170,34 +170,36 @@ async def test_counted_before_it_is_fetched(ledger: Ledger) -> None:
 
 
 async def test_the_first_poll_passes_over_what_was_there(ledger: Ledger) -> None:
-    assert not await ledger.begun(RECORD)
-    assert not await ledger.lost()
-    await ledger.begin(RECORD, ["a", "b", ""])
-    await ledger.begin(RECORD)
-    assert await ledger.begun(RECORD)
-    assert {uid: known.state for uid, known in (await ledger.known(RECORD)).items()} == {
+    assert not await ledger.has_polled(RECORD)
+    assert not await ledger.was_lost()
+    await ledger.record_first_poll(RECORD, ["a", "b", ""])
+    await ledger.record_first_poll(RECORD)
+    assert await ledger.has_polled(RECORD)
+    assert {uid: known.state for uid, known in (await ledger.known_uids(RECORD)).items()} == {
         "a": "passed_over",
         "b": "passed_over",
     }
-    await ledger.fetching(RECORD, "a")
+    await ledger.count_fetch(RECORD, "a")
     await receive(ledger, "a")
-    assert (await ledger.known(RECORD))["a"].state == "fetched"
+    assert (await ledger.known_uids(RECORD))["a"].state == "fetched"
 
 
 async def test_another_maildrop(ledger: Ledger) -> None:
-    await ledger.begin(RECORD, ["old"])
+    await ledger.record_first_poll(RECORD, ["old"])
     await receive(ledger, "u1")
     await receive(ledger, "u1", record="fax-pop")
-    await ledger.leave(RECORD)
-    assert not await ledger.begun(RECORD)
-    assert await ledger.known(RECORD) == {}
+    await ledger.forget_maildrop(RECORD)
+    assert not await ledger.has_polled(RECORD)
+    assert await ledger.known_uids(RECORD) == {}
     assert len(await ledger.waiting(RECORD)) == 1
-    assert await ledger.tally() == [("fax-pop", "fetched", 1), (RECORD, "fetched", 1)]
-    assert len(await ledger.known("fax-pop")) == 1
+    assert await ledger.count_by_record() == [("fax-pop", "fetched", 1), (RECORD, "fetched", 1)]
+    assert len(await ledger.known_uids("fax-pop")) == 1
 
 
 async def test_forgotten_once_the_server_lists_it_no_more(home: Path, clock: Clock) -> None:
-    async with Spool(home, limits=replace(SMALL, uids=30 * DAY, set_aside=20 * DAY), clock=clock) as spool:
+    async with Spool(
+        home, limits=replace(SMALL, uid_retention=30 * DAY, set_aside_retention=20 * DAY), clock=clock
+    ) as spool:
         ledger = spool.ledger
         for n in range(3):
             received = await receive(ledger, f"u{n}", b"%d\r\n\r\n" % n)
@@ -205,25 +207,27 @@ async def test_forgotten_once_the_server_lists_it_no_more(home: Path, clock: Clo
             if n == 2:
                 await ledger.set_aside(received.mail.id, "")
             else:
-                await ledger.done(received.mail.id)
+                await ledger.mark_done(received.mail.id)
         await ledger.mark_deleted(RECORD, ["u1", "unknown"])
-        assert [known.deleted for known in (await ledger.known(RECORD)).values()] == [False, True, False]
+        assert [known.deleted for known in (await ledger.known_uids(RECORD)).values()] == [False, True, False]
         for day in range(1, 32):
             clock.now = NOON + day * DAY
-            forgotten = await ledger.forget(RECORD, ["u0"])
+            forgotten = await ledger.forget_unlisted(RECORD, ["u0"])
             assert forgotten == (1 if day in {1, 31} else 0), "at once what was deleted, later what vanished"
             await spool.prune()
             assert len(files(home)) == (1 if day <= 20 else 0)
         # What is still listed is known for as long as it is.
         clock.now = NOON + 500 * DAY
-        assert await ledger.forget(RECORD, ["u0"]) == 0
+        assert await ledger.forget_unlisted(RECORD, ["u0"]) == 0
         await spool.prune()
-        assert (await ledger.known(RECORD))["u0"].state == "done"
+        assert (await ledger.known_uids(RECORD))["u0"].state == "done"
         assert [mail.id for mail in await ledger.mails()] == [1]
 
 
 async def test_bounds(home: Path, clock: Clock) -> None:
-    async with Spool(home, limits=replace(SMALL, mails=2, message=1000, octets=1500), clock=clock) as spool:
+    async with Spool(
+        home, limits=replace(SMALL, max_mails=2, max_message_size=1000, max_total_size=1500), clock=clock
+    ) as spool:
         await receive(spool.ledger, "u1", b"1\r\n\r\n" + b"x" * 900)
         for mail, sentence in ((b"2" * 900, "have 0.9 kB|more than the"), (b"3" * 1001, "more than 1.0 kB")):
             with pytest.raises(SpoolError, match=sentence) as caught:
@@ -237,9 +241,9 @@ async def test_bounds(home: Path, clock: Clock) -> None:
 
 
 async def test_one_polls_at_a_time(ledger: Ledger, home: Path, clock: Clock) -> None:
-    async with ledger.polling(RECORD), ledger.polling("fax-pop"), Spool(home, clock=clock) as other:
+    async with ledger.polling_lock(RECORD), ledger.polling_lock("fax-pop"), Spool(home, clock=clock) as other:
         with pytest.raises(SpoolError, match="polling this mailbox") as caught:
-            async with other.ledger.polling(RECORD):
+            async with other.ledger.polling_lock(RECORD):
                 raise AssertionError
         assert caught.value.cause == "spool_busy"
 
@@ -272,7 +276,7 @@ def test_the_digest(fields: list[bytes], body: bytes, data: st.DataObject) -> No
 
 def test_the_digest_of_a_header_without_end() -> None:
     digest = MailDigest()
-    mail = b"Status: RO\r\n" + b"X: y\r\n" * LONGEST_HEADER
+    mail = b"Status: RO\r\n" + b"X: y\r\n" * MAX_HEADER
     for start in range(0, len(mail), 1000):
         digest.update(mail[start : start + 1000])
     assert digest.hexdigest() == hashlib.sha256(mail).hexdigest()

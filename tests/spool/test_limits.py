@@ -11,7 +11,7 @@ import pytest
 from mailslot import InputError
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.job import Refusal
-from mailslot.spool.limits import Limits, megabytes
+from mailslot.spool.limits import SpoolLimits, format_size
 from mailslot.spool.spool import Spool
 from spool.conftest import NOON, SMALL, Clock, files, message, new
 
@@ -28,7 +28,7 @@ async def refused(spool: Spool, sentence: str, *, size: int = 100) -> None:
 
 
 async def test_too_many_jobs(home: Path, clock: Clock) -> None:
-    async with Spool(home, limits=replace(SMALL, jobs=2), clock=clock) as spool:
+    async with Spool(home, limits=replace(SMALL, max_jobs=2), clock=clock) as spool:
         await spool.accept(new(key="k"), message())
         await spool.accept(new(), message())
         await refused(spool, "2 jobs are waiting, and no more than 2 may")
@@ -40,7 +40,9 @@ async def test_too_many_jobs(home: Path, clock: Clock) -> None:
 
 
 async def test_too_many_octets(home: Path, clock: Clock) -> None:
-    async with Spool(home, limits=replace(SMALL, octets=1_000_000, message=900_000), clock=clock) as spool:
+    async with Spool(
+        home, limits=replace(SMALL, max_total_size=1_000_000, max_message_size=900_000), clock=clock
+    ) as spool:
         await spool.accept(new(), message(b"x" * 600_000))
         await refused(
             spool, r"have 0\.6 MB; with this one of 0\.5 MB they would have more than the 1\.0 MB", size=500_000
@@ -51,7 +53,7 @@ async def test_too_many_octets(home: Path, clock: Clock) -> None:
 
 
 async def test_bounds_hold_for_those_who_come_at_once(home: Path, clock: Clock) -> None:
-    async with Spool(home, limits=replace(SMALL, jobs=3), clock=clock) as spool, anyio.create_task_group() as group:
+    async with Spool(home, limits=replace(SMALL, max_jobs=3), clock=clock) as spool, anyio.create_task_group() as group:
         full: list[SpoolError] = []
 
         async def accept() -> None:
@@ -74,7 +76,7 @@ async def test_the_disk_is_looked_at_before_a_message_is_read(home: Path, clock:
         def chunks(self) -> None:
             raise AssertionError
 
-    async with Spool(home, limits=Limits(spare=10**18), clock=clock) as spool:
+    async with Spool(home, limits=SpoolLimits(disk_reserve=10**18), clock=clock) as spool:
         with pytest.raises(
             SpoolError, match=r"^The disk has [\d.,]+ MB free; this message needs 1\.0 kB, and "
         ) as caught:
@@ -86,7 +88,7 @@ async def test_the_disk_is_looked_at_before_a_message_is_read(home: Path, clock:
 
 
 async def test_what_waited_too_long_is_given_up(home: Path, clock: Clock) -> None:
-    limits = replace(SMALL, lifetime=2 * DAY)
+    limits = replace(SMALL, max_lifetime=2 * DAY)
     async with Spool(home, limits=limits, clock=clock) as spool, spool.delivery_lock():
         untried, tried, held, doubtful, patient = [
             await spool.accept(new(via=via, lifetime=lifetime), message())
@@ -117,11 +119,11 @@ async def test_what_waited_too_long_is_given_up(home: Path, clock: Clock) -> Non
 
 
 async def test_what_ended_is_forgotten_file_first(home: Path, clock: Clock) -> None:
-    limits = replace(SMALL, sent=30 * DAY, failed=7 * DAY, keys=400 * DAY)
+    limits = replace(SMALL, sent_retention=30 * DAY, failed_retention=7 * DAY, key_retention=400 * DAY)
     async with Spool(home, limits=limits, clock=clock) as spool, spool.delivery_lock():
         sent = await spool.accept(new(key="sent"), message())
         await spool.claim("smtp")
-        await spool.settle(sent.id, accepted=["to@example.com"])
+        await spool.record_replies(sent.id, accepted=["to@example.com"])
         failed = await spool.accept(new(key="failed"), message())
         await spool.fail(failed.id, "content_refused", "No.")
         doubtful = await spool.accept(new(), message())
@@ -152,7 +154,7 @@ async def test_what_ended_is_forgotten_file_first(home: Path, clock: Clock) -> N
 
 
 async def test_only_so_many_are_remembered(home: Path, clock: Clock) -> None:
-    limits = replace(SMALL, rows=3, key_rows=4)
+    limits = replace(SMALL, max_finished_jobs=3, max_keys=4)
     async with Spool(home, limits=limits, clock=clock) as spool:
         for n in range(10):
             clock.now += 1
@@ -172,12 +174,12 @@ async def test_a_refusal_that_is_long(spool: Spool) -> None:
     job = await spool.accept(new(*everybody), message())
     async with spool.delivery_lock():
         await spool.claim("smtp")
-        job = await spool.settle(job.id, refused={each: Refusal("550 no") for each in everybody})
+        job = await spool.record_replies(job.id, refused={each: Refusal("550 no") for each in everybody})
     assert job.sentence.endswith(" and 95 more.")
 
 
 def test_sizes_as_people_read_them() -> None:
-    assert [megabytes(n) for n in (0, 1500, 99_999, 25_300_000, 12_345_678_901)] == [
+    assert [format_size(n) for n in (0, 1500, 99_999, 25_300_000, 12_345_678_901)] == [
         "0.0 kB",
         "1.5 kB",
         "100.0 kB",

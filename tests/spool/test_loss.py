@@ -13,7 +13,7 @@ import pytest
 
 from mailslot import InputError
 from mailslot.spool import database
-from mailslot.spool.files import mark_known
+from mailslot.spool.files import mark_registered
 from mailslot.spool.recovery import Recovery
 from mailslot.spool.spool import Spool
 from spool.conftest import MESSAGE, SMALL, Clock, files, message, new, octets
@@ -75,7 +75,7 @@ async def test_a_damaged_message_without_its_list_is_a_job_that_has_failed(home:
             with pytest.raises(InputError, match="not kept any more"):
                 await spool.retry(job.id)
             [loss] = await spool.losses()
-            assert (loss.found, loss.damaged, spool.found) == (0, 1, 0)
+            assert (loss.found, loss.damaged, spool.recovered_count) == (0, 1, 0)
             # Who asks for the same once more is not told that it is there.
             assert (await spool.accept(new(key="a scan"), message())).id > job.id
             await spool.cancel((await spool.jobs())[0].id)
@@ -106,17 +106,17 @@ async def test_numbers_go_on_where_the_list_is_lost(home: Path, clock: Clock, ho
         assert (job.id, job.state) == (8, "in_doubt")
         assert [mail.id for mail in await spool.ledger.mails()] == [2]
         assert (await spool.accept(new(), message())).id == 9
-        assert await spool.ledger.lost()
+        assert await spool.ledger.was_lost()
 
 
 async def test_a_list_that_is_lost_with_nothing_left_is_a_loss(home: Path, clock: Clock) -> None:
     """What was handled must not be fetched and handled again by a first poll that takes everything."""
     async with Spool(home, clock=clock) as spool:
         await spool.cancel((await spool.accept(new(), message())).id)
-        assert not await spool.ledger.lost()
+        assert not await spool.ledger.was_lost()
     lose(home)
     async with Spool(home, clock=clock) as spool:
-        assert await spool.ledger.lost()
+        assert await spool.ledger.was_lost()
         assert (await spool.accept(new(), message())).id == 2
 
 
@@ -177,14 +177,14 @@ async def test_replaced_while_it_is_open(home: Path, clock: Clock) -> None:
     path = home / "spool" / database.NAME
     copy = path.read_bytes()
     async with Spool(home, limits=SMALL, clock=clock) as spool:
-        assert spool.lost is None
+        assert spool.loss_error is None
         for number in range(20):
             await spool.accept(new(subject=f"{number}"), message())
         path.with_name("other").write_bytes(copy)
         path.with_name("other").replace(path)
         with pytest.raises(database.DatabaseLostError):
             await spool.accept(new(), message())
-        assert spool.lost is not None
+        assert spool.loss_error is not None
     async with Spool(home, limits=SMALL, clock=clock) as spool, spool.delivery_lock():
         assert (await spool.recover()).found == 20
         assert sorted(job.id for job in await spool.jobs()) == [1, *range(22, 42)]
@@ -236,7 +236,7 @@ async def test_a_mail_that_is_known_by_its_octets_is_not_found_twice(home: Path,
             await file.write(MESSAGE)
         copy = home / "spool" / "0.status-pop.mail"
         copy.write_bytes(MESSAGE)
-        mark_known(copy)
+        mark_registered(copy)
         recovered = await spool.recover()
         assert (recovered.found, recovered.files) == (0, 1)
         assert len(await spool.ledger.mails()) == 1

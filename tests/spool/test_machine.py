@@ -118,7 +118,7 @@ class Jobs(RuleBasedStateMachine):
         self.attempt(
             event,
             job_id,
-            lambda spool: spool.settle(
+            lambda spool: spool.record_replies(
                 job_id,
                 accepted=[a for a in ADDRESSES if answers[a] == "accepted"],
                 refused={a: Refusal("550 no") for a in ADDRESSES if answers[a] == "refused"},
@@ -157,7 +157,7 @@ class Jobs(RuleBasedStateMachine):
             return
 
         async def work(spool: Spool) -> None:
-            jobs = {job.id: job for job in await spool.jobs(most=1000)}
+            jobs = {job.id: job for job in await spool.jobs(limit=1000)}
             assert {job.id: job.state for job in jobs.values()} == self.states
             kept = [job for job in jobs.values() if job.state in UNFINISHED | {"failed"}]
             for job in jobs.values():

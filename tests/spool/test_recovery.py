@@ -48,7 +48,7 @@ async def test_what_was_being_sent_is_queued_and_what_is_in_doubt_stays(spool: S
     for _ in range(2):
         await spool.claim("smtp")
     await spool.hand_over(2)
-    await spool.settle(2, accepted=["a@example.com"], refused={"b@example.com": Refusal("550 no")})
+    await spool.record_replies(2, accepted=["a@example.com"], refused={"b@example.com": Refusal("550 no")})
     await spool.claim("smtp")
     await spool.hand_over(2)
     before = await spool.job(2)
@@ -83,7 +83,7 @@ async def test_files_that_somebody_is_writing(spool: Spool, home: Path) -> None:
         assert recover(spool._database, home / "spool", Clock()) == Recovery()
         assert len(files(home)) == 2
 
-    finished.keep(b"x", recovered_before_it_is_known)
+    finished.commit(b"x", recovered_before_it_is_known)
     unfinished.discard()
     # Nobody made the other one known.
     assert (await spool.recover()).files == 1
@@ -149,13 +149,13 @@ async def test_a_message_that_is_missing_or_cut(spool: Spool, home: Path, missin
 
 async def test_a_mail_that_is_missing(spool: Spool, home: Path) -> None:
     mails = [await receive(spool, f"u{n}") for n in range(4)]
-    await spool.ledger.take(mails[1].id)
+    await spool.ledger.begin_handling(mails[1].id)
     await spool.ledger.mark_deleted("status-pop", ["u2"])
     for mail in mails[:3]:
         assert mail.path is not None
         mail.path.unlink()
     assert (await spool.recover()).lost_mails == (1, 2, 3)
-    known = await spool.ledger.known("status-pop")
+    known = await spool.ledger.known_uids("status-pop")
     # Still on the server, and nothing was done with it: it is fetched anew. The others may have been handled.
     assert (known["u0"].mail, known["u0"].state) == (None, None)
     assert [known[uid].state for uid in ("u1", "u2", "u3")] == ["set_aside", "set_aside", "fetched"]
@@ -173,7 +173,7 @@ async def test_a_mail_that_is_missing(spool: Spool, home: Path) -> None:
 async def test_a_file_whose_end_was_not_noticed(spool: Spool, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process died after the job had ended and before its file was gone."""
     await spool.accept(new(), message())
-    monkeypatch.setattr("mailslot.spool.transaction.remove", lambda path: None)
+    monkeypatch.setattr("mailslot.spool.transaction.remove_file", lambda path: None)
     await spool.cancel(1)
     assert len(files(home)) == 1
     assert (await spool.recover()).files == 1

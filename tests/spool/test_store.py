@@ -8,7 +8,7 @@ import pytest
 
 from mailslot import InputError
 from mailslot.spool.spool import Spool
-from mailslot.spool.store import LONGEST
+from mailslot.spool.store import MAX_VALUE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ async def test_values(spool: Spool, home: Path) -> None:
     assert await store.items() == {"b": None}
 
 
-@pytest.mark.parametrize("value", [object(), float("nan"), "x" * LONGEST, {1, 2}])
+@pytest.mark.parametrize("value", [object(), float("nan"), "x" * MAX_VALUE, {1, 2}])
 async def test_what_cannot_be_kept(spool: Spool, value: object) -> None:
     store = spool.store("alerts")
     await store.put("a", 1)

@@ -34,7 +34,7 @@ async def test_a_job_is_watched_from_another_process(spool: Spool, home: Path, c
             for step in (
                 lambda: spool.claim("smtp"),
                 lambda: spool.hand_over(job.id),
-                lambda: spool.settle(job.id, accepted=["to@example.com"]),
+                lambda: spool.record_replies(job.id, accepted=["to@example.com"]),
             ):
                 await turn.wait()
                 turn = anyio.Event()

@@ -14,7 +14,7 @@ import pytest
 import virtual_time
 from mailslot import InputError, MailError, NetworkError, OAuth, Security
 from mailslot_plugins.aiosmtplib.submitter import connect
-from mailslot_plugins.conformance.doubles import Tokens
+from mailslot_plugins.conformance.doubles import ListedTokenSource
 from smtp import test_cancellation, test_ending, test_upload
 from smtp.servers import MESSAGE, SENDER, TO, Stream, Wire, long, serving
 
@@ -194,7 +194,7 @@ async def test_the_log_of_asyncio_itself_holds_no_token(
 
     with caplog.at_level(logging.DEBUG):
         async with serving(server, Security.TLS) as running:
-            auth = OAuth("scanner@example.com", Tokens("a-token-that-is-long"))
+            auth = OAuth("scanner@example.com", ListedTokenSource("a-token-that-is-long"))
             with pytest.raises(MailError) as caught:
                 async with connect(running.endpoint, auth, ssl_context=client_context, timeout=5):
                     pass

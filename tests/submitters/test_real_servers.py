@@ -24,7 +24,7 @@ from lab.test_journey import (
 )
 from mailslot_plugins.aiosmtplib.submitter import connect
 from smtp import test_sign_in, test_tls
-from smtp.test_sign_in import (
+from smtp.test_authentication import (
     test_how_often,
     test_oauth_never_falls_back_to_a_password_s_mechanism,
 )

@@ -73,7 +73,7 @@ def killed_at_random_times(folder: Path, rounds: int = 120) -> None:
         def turn_on() -> None:
             keys = KeyRing.load(home, None)
             while True:
-                keys.renew()
+                keys.add_new_key()
                 Vault(home / "vault", keys).rotate()
 
         before = (home / "key").read_bytes()
@@ -123,7 +123,7 @@ def killed_at_every_step(folder: Path) -> None:
     """A change is broken off at each of its system calls in turn, and then made again."""
 
     def turn(home: Path) -> None:
-        KeyRing.load(home, None).renew()
+        KeyRing.load(home, None).add_new_key()
         Vault(home / "vault", KeyRing.load(home, None)).rotate()
 
     def delete(home: Path) -> None:
@@ -198,7 +198,7 @@ def turned_at_once(folder: Path, processes: int = 4, times: int = 25) -> None:
 
     def turn() -> None:
         for _ in range(times):
-            KeyRing.load(home, None).renew()
+            KeyRing.load(home, None).add_new_key()
 
     assert [status(child) for child in [fork(turn) for _ in range(processes)]] == [0] * processes
     assert len((home / "key").read_bytes().splitlines()) == 1 + processes * times
@@ -212,7 +212,7 @@ def read_while_the_key_is_turned(folder: Path) -> None:
     def turn_on() -> None:
         keys = KeyRing.load(home, None)
         while True:
-            keys.renew()
+            keys.add_new_key()
             Vault(home / "vault", keys).rotate()
 
     child = fork(turn_on)

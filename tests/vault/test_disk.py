@@ -51,7 +51,7 @@ def test_a_full_disk(small_disk: Path, vault: Vault, keys: KeyRing) -> None:
     vault.write("smtp", {"grant": TOKEN, "password": Secret("a")})
     fill(small_disk / "filler")
     before = contents(small_disk)
-    for change in [*changes(vault), keys.renew]:
+    for change in [*changes(vault), keys.add_new_key]:
         unwritable(change, r"^[^.]*/home/[^.]* cannot be written: the disk is full\.$")
         assert contents(small_disk) == before
     assert vault.read("smtp", "grant") == TOKEN
@@ -66,7 +66,7 @@ def test_a_disk_that_fills_while_everything_moves_to_a_new_key(small_disk: Path,
     records = [f"record-{number}" for number in range(4)]
     for record in records:
         vault.write(record, {"grant": TOKEN})
-    keys.renew()
+    keys.add_new_key()
     fill(small_disk / "filler")
     unwritable(vault.rotate, "the disk is full")
     assert [vault.read(record, "grant") for record in records] == [TOKEN] * 4
@@ -79,7 +79,7 @@ def test_a_read_only_file_system(small_disk: Path, vault: Vault, keys: KeyRing) 
     vault.write("smtp", {"grant": TOKEN, "password": Secret("a")})
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     before = contents(small_disk)
-    for change in [*changes(vault), keys.renew, vault.rotate, lambda: vault.delete("smtp")]:
+    for change in [*changes(vault), keys.add_new_key, vault.rotate, lambda: vault.delete("smtp")]:
         unwritable(change, "the file system is read-only")
     assert contents(small_disk) == before
     assert vault.read("smtp", "grant") == TOKEN
@@ -93,7 +93,7 @@ def test_a_file_cut_short_while_it_is_written(home: Path, vault: Vault, keys: Ke
         for change in changes(vault):
             unwritable(change, "larger than allowed")
         if limit < 90:
-            unwritable(keys.renew, "larger than allowed")
+            unwritable(keys.add_new_key, "larger than allowed")
     if limit < 90:
         assert contents(home) == before
     assert vault.read("smtp", "grant") == TOKEN
@@ -121,7 +121,7 @@ def test_folders_without_the_right_to_write(home: Path, vault: Vault, keys: KeyR
                     continue
                 unwritable(change, "this user has no right to it")
             if folders == [home]:
-                unwritable(keys.renew, "this user has no right to it")
+                unwritable(keys.add_new_key, "this user has no right to it")
             assert contents(home) == before
             assert vault.read("smtp", "grant") == TOKEN
             assert vault.read("smtp", "password") == "a"
@@ -201,7 +201,7 @@ def test_what_is_written_is_flushed_before_it_counts(
     assert events == [("make", "home"), ("flush", "."), ("make", "home/vault"), ("flush", "home"), *key, *record]
 
     events.clear()
-    keys.renew()
+    keys.add_new_key()
     vault.rotate()
     assert events == [*key, *record, *key]
 

@@ -126,7 +126,7 @@ def test_turning_the_key(home: Path, vault: Vault, keys: KeyRing) -> None:
     vault.write("fax-pop", {"grant": Secret("b")})
     first = keys.newest()
 
-    keys.renew()
+    keys.add_new_key()
     second = keys.newest()
     assert second != first
     assert keys.find(first.id) == first
@@ -151,7 +151,7 @@ def test_another_process_that_turned_the_key_is_noticed(home: Path, vault: Vault
     other_keys = KeyRing.load(home, None)
     other = Vault(home / "vault", other_keys)
     vault.write("smtp", {"grant": TOKEN})
-    other_keys.renew()
+    other_keys.add_new_key()
     other.rotate()
     assert vault.read("smtp", "grant") == TOKEN
     vault.write("smtp", {"password": TOKEN})
@@ -168,7 +168,7 @@ def test_a_key_turned_between_reading_the_record_and_the_key(home: Path, vault: 
             nonlocal turns
             if turns < 3:
                 turns += 1
-                KeyRing.load(home, None).renew()
+                KeyRing.load(home, None).add_new_key()
                 vault.rotate()
             return super().find(key_id)
 
@@ -181,7 +181,7 @@ def test_no_key_goes_while_something_cannot_be_read(home: Path, vault: Vault, ke
     for record in ("alert-smtp", "fax-pop", "smtp"):
         vault.write(record, {"grant": TOKEN})
     first = keys.newest()
-    keys.renew()
+    keys.add_new_key()
     whole = (home / "vault" / "fax-pop.json").read_bytes()
     (home / "vault" / "fax-pop.json").write_bytes(damage)
 
@@ -205,7 +205,7 @@ def test_no_key_goes_while_a_value_does_not_open(home: Path, vault: Vault, keys:
     path = home / "vault" / "smtp.json"
     (home / "vault" / "fax-pop.json").write_bytes(path.read_bytes())
     before = (home / "vault" / "fax-pop.json").read_bytes()
-    keys.renew()
+    keys.add_new_key()
     with pytest.raises(VaultError, match="fax-pop are damaged"):
         vault.rotate()
     assert (home / "vault" / "fax-pop.json").read_bytes() == before
@@ -283,7 +283,7 @@ class TestServiceManager:
         vault = Vault(home / "vault", keys)
         vault.write("smtp", {"grant": TOKEN})
         with pytest.raises(VaultError, match="provided by the service manager") as caught:
-            keys.renew()
+            keys.add_new_key()
         assert caught.value.cause == "token_store_unwritable"
         assert not (home / "key").exists()
 

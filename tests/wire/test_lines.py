@@ -17,7 +17,7 @@ def lines_of(*pieces: bytes, limit: int = LIMIT) -> list[bytes]:
     lines = []
     for piece in pieces:
         buffer.feed(piece)
-        while (line := buffer.line(limit)) is not None:
+        while (line := buffer.next_line(limit)) is not None:
             lines.append(line)
     return lines
 
@@ -33,26 +33,26 @@ def test_any_cut_gives_the_same_lines(lines: list[bytes], data: st.DataObject) -
 def test_the_rest_is_kept() -> None:
     buffer = LineBuffer()
     buffer.feed(b"one\r\ntwo\r\nthr")
-    assert buffer.line(LIMIT) == b"one"
+    assert buffer.next_line(LIMIT) == b"one"
     assert len(buffer) == 8
     assert buffer.peek(3) == b"two"
     assert buffer.take() == b"two\r\nthr"
     assert len(buffer) == 0
-    assert buffer.line(LIMIT) is None
+    assert buffer.next_line(LIMIT) is None
     buffer.feed(b"ee\r\n")
-    assert buffer.line(LIMIT) == b"ee"
+    assert buffer.next_line(LIMIT) == b"ee"
 
 
 def test_octets_are_taken_up_to_a_mark_and_given_back() -> None:
     buffer = LineBuffer()
     buffer.feed(b"+OK\r\nbody\r\n.\r\n+OK rest\r\n")
-    assert buffer.line(LIMIT) == b"+OK"
+    assert buffer.next_line(LIMIT) == b"+OK"
     assert buffer.take(b"\r\n.\r\n") == b"body\r\n.\r\n"
     assert buffer.peek(3) == b"+OK"
     assert buffer.take(b"no such mark") == b"+OK rest\r\n"
     assert len(buffer) == 0
-    buffer.give_back(6)
-    assert buffer.line(LIMIT) == b"rest"
+    buffer.push_back(6)
+    assert buffer.next_line(LIMIT) == b"rest"
     assert buffer.take() == b""
 
 
@@ -82,16 +82,16 @@ def test_many_lines_at_once_take_linear_time_and_let_go_of_what_was_read() -> No
     buffer = LineBuffer()
     buffer.feed(b"0123456789\r\n" * 100_000)
     for _ in range(99_000):
-        assert buffer.line(LIMIT) == b"0123456789"
+        assert buffer.next_line(LIMIT) == b"0123456789"
     assert len(buffer._data) < 100_000
     buffer.feed(b"last\r\n")
-    assert [buffer.line(LIMIT) for _ in range(1001)] == [b"0123456789"] * 1000 + [b"last"]
+    assert [buffer.next_line(LIMIT) for _ in range(1001)] == [b"0123456789"] * 1000 + [b"last"]
 
 
 def test_a_long_line_in_single_octets_takes_linear_time() -> None:
     buffer = LineBuffer()
     for _ in range(200_000):
         buffer.feed(b"x")
-        assert buffer.line(300_000) is None
+        assert buffer.next_line(300_000) is None
     buffer.feed(b"\r\n")
-    assert buffer.line(300_000) == b"x" * 200_000
+    assert buffer.next_line(300_000) == b"x" * 200_000

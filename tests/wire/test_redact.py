@@ -126,6 +126,6 @@ def test_a_letter_that_is_two_in_the_other_case(said: str) -> None:
 def test_a_reply_is_masked_in_words_and_code() -> None:
     redactor = knowing("tiger-tiger")
     plain = Reply(535, "5.7.8", "no", positive=False)
-    assert redactor.masked(plain) is plain
-    echoed = redactor.masked(Reply(None, "TIGER-TIGER", "not tiger-tiger", positive=False))
+    assert redactor.mask_reply(plain) is plain
+    echoed = redactor.mask_reply(Reply(None, "TIGER-TIGER", "not tiger-tiger", positive=False))
     assert echoed == Reply(None, "•••", "not •••", positive=False)

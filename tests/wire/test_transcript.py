@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailslot import Reply, Transcript
-from mailslot.wire.peer_detection import not_a_reply, undecided
+from mailslot.wire.peer_detection import may_be_other_protocol, not_a_reply_error
 from mailslot.wire.protocol_error import RemoteProtocolError
 from mailslot.wire.transcript import MAX_LINE, MAX_LINES
 
@@ -67,7 +67,7 @@ def test_a_reply_in_words(reply: Reply, words: str) -> None:
     ],
 )
 def test_the_words_of_a_reply(reply: Reply, words: str) -> None:
-    assert reply.words == words
+    assert reply.one_line == words
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_the_words_of_a_reply(reply: Reply, words: str) -> None:
     ],
 )
 def test_strangers(octets: bytes, cause: str) -> None:
-    error = not_a_reply(octets)
+    error = not_a_reply_error(octets)
     assert isinstance(error, RemoteProtocolError)
     assert error.cause == cause
     assert str(error).isascii()
@@ -95,9 +95,9 @@ def test_strangers(octets: bytes, cause: str) -> None:
 
 @pytest.mark.parametrize("octets", [b"", b"\x15", b"\x16", b"H", b"HTTP", b"S", b"*"])
 def test_too_few_to_tell(octets: bytes) -> None:
-    assert undecided(octets)
+    assert may_be_other_protocol(octets)
 
 
 @pytest.mark.parametrize("octets", [b"\x15\x01", b"Hello", b"x", b"SMTP"])
 def test_enough_to_tell(octets: bytes) -> None:
-    assert not undecided(octets)
+    assert not may_be_other_protocol(octets)

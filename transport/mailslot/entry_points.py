@@ -1,4 +1,4 @@
-"""The entry points that plugins declare: where each is from, and what came of loading it, whatever state it is in."""
+"""The entry points that plugins declare: which distribution each belongs to, and how it is loaded."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import TextIO
 
-OWN: Final = "mailslot"
-"""The distribution whose plugins nobody else's take the place of."""
+OWN_DISTRIBUTION: Final = "mailslot"
+"""This distribution; its plugins take precedence over others of the same name."""
 
-PREFIX: Final = "mailslot."
-"""How the name of every group begins."""
+GROUP_PREFIX: Final = "mailslot."
+"""The prefix of the names of all groups."""
 
 _REQUIREMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _EXTRA: Final = re.compile(r"""\bextra\s*==\s*["']([^"']+)["']""")
-_PACKAGES: Final = {"argon2": "argon2-cffi", "pil": "pillow"}
-"""What brings a module of another name, among the packages that plugins of ours need."""
+_PACKAGE_OF_MODULE: Final = {"argon2": "argon2-cffi", "pil": "pillow"}
+"""The package that has a module of another name, among those that our plugins need."""
 
-_PLAIN: Final = re.compile(r"[\w.+-]{1,80}")
+_DISPLAYABLE: Final = re.compile(r"[\w.+-]{1,80}")
 
 logger = logging.getLogger(__name__)
 
 
 class Origin(NamedTuple):
-    """The distribution that brings a plugin; empty where its metadata do not tell.
+    """The distribution that a plugin belongs to; both are empty if its metadata cannot be read.
 
     Attributes:
-        name: its name, as ``pip install`` takes it.
+        name: its name, as for ``pip install``.
         version: its version.
     """
 
@@ -47,29 +47,29 @@ class Origin(NamedTuple):
     version: str
 
     def __str__(self) -> str:
-        return " ".join(map(plain_name, filter(None, self))) or "an unknown package"
+        return " ".join(map(display_name, filter(None, self))) or "an unknown package"
 
 
-class Failure(NamedTuple):
+class LoadFailure(NamedTuple):
     """Why an entry point could not be loaded.
 
     Attributes:
-        missing: the module that is not installed; empty where that is not why.
-        detail: what was raised, and where, for an engineer.
+        missing: the module that is not installed; empty if that is not the reason.
+        detail: the exception and its location, for engineers.
     """
 
     missing: str
     detail: str
 
 
-def installed() -> tuple[EntryPoint, ...]:
-    """Return the entry points of all groups of ours, by group and name; of those with the same one, our own first."""
+def installed_entry_points() -> tuple[EntryPoint, ...]:
+    """Return the entry points of all our groups, sorted by group and name; of several with one name, our own first."""
     return _installed(tuple(sys.path))
 
 
-def packages() -> set[str]:
-    """Return the names of the top-level packages whose code is ours or a plugin's, by which they log."""
-    return {OWN, *(entry.module.partition(".")[0] for entry in installed())}
+def plugin_packages() -> set[str]:
+    """Return the names of our top-level package and of all plugins', which are also the names of their loggers."""
+    return {OWN_DISTRIBUTION, *(entry.module.partition(".")[0] for entry in installed_entry_points())}
 
 
 @lru_cache(maxsize=16)
@@ -77,25 +77,33 @@ def _installed(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:  # noqa: ARG001
     found: dict[str, list[EntryPoint]] = {}
     for each in distributions():
         try:
-            entries = [entry for entry in each.entry_points if entry.group.startswith(PREFIX)]
-        except Exception as error:  # noqa: BLE001 - a damaged file of anybody's must not hide what others bring
-            logger.info("The entry points of %s cannot be read: %s", _origin(each), described(error))
+            entries = [entry for entry in each.entry_points if entry.group.startswith(GROUP_PREFIX)]
+        except Exception as error:  # noqa: BLE001 - a damaged distribution must not hide the others
+            logger.info(
+                "The entry points of %s cannot be read: %s", _origin_of_distribution(each), describe_error(error)
+            )
             continue
         if entries:
-            # Python imports what comes first on its path, and an older version behind it is not there.
-            found.setdefault(_normal(_origin(each).name) or str(id(each)), entries)
+            # Python imports the first one on its path, so another version behind it does not count.
+            found.setdefault(_normalized_name(_origin_of_distribution(each).name) or str(id(each)), entries)
     return tuple(
         sorted(
             (entry for entries in found.values() for entry in entries),
-            key=lambda entry: (entry.group, entry.name, origin(entry).name != OWN, origin(entry), entry.value),
+            key=lambda entry: (
+                entry.group,
+                entry.name,
+                origin_of(entry).name != OWN_DISTRIBUTION,
+                origin_of(entry),
+                entry.value,
+            ),
         )
     )
 
 
-def load(entry: EntryPoint) -> object:
-    """Return what an entry point names, or a `Failure`; either stays so until the process ends.
+def load_entry_point(entry: EntryPoint) -> object:
+    """Return the object that an entry point names, or a `LoadFailure`. The result is cached.
 
-    Its module is imported, which takes as long as it takes: a coroutine has this done in a thread.
+    This imports a module and may block: coroutines call it in a thread.
     """
     return _load(entry, tuple(sys.path))
 
@@ -104,39 +112,40 @@ def load(entry: EntryPoint) -> object:
 def _load(entry: EntryPoint, path: tuple[str, ...]) -> object:  # noqa: ARG001 - what is found depends on it
     interrupted: list[int] = []
     try:
-        with _nothing_on_stdout(), _interrupts_noted(interrupted):
+        with _stdout_to_stderr(), _recording_interrupts(interrupted):
             return cast("object", entry.load())
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and interrupted:
             raise
         missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
-        return Failure(missing, described(error))
+        return LoadFailure(missing, describe_error(error))
 
 
-def origin(entry: EntryPoint) -> Origin:
-    """Return which distribution brings an entry point."""
-    return Origin("", "") if entry.dist is None else _origin(entry.dist)
+def origin_of(entry: EntryPoint) -> Origin:
+    """Return the distribution that an entry point belongs to."""
+    return Origin("", "") if entry.dist is None else _origin_of_distribution(entry.dist)
 
 
-def plain_name(name: str) -> str:
-    """Return a name as it is shown to people; what may be more than a name is quoted, on one line."""
-    return name if _PLAIN.fullmatch(name) else ascii(name)[:80]
+def display_name(name: str) -> str:
+    """Return a name for display; one with unusual characters is quoted, on one line."""
+    return name if _DISPLAYABLE.fullmatch(name) else ascii(name)[:80]
 
 
 def extra_for(entry: EntryPoint, module: str) -> str:
-    """Return what brings a module that a plugin misses, such as ``mailslot[scan]``; empty where no extra is known to.
+    """Return the extra that installs a module that a plugin lacks, such as ``mailslot[scan]``; empty if unknown.
 
-    The entry point may name its extras itself. Else it is one that requires a package of the module's name, or one
-    that is called like the plugin and is not complete: what is in a package is not known before it is there.
+    Preferred are extras that the entry point names itself. Otherwise it is one that requires a package of the module's
+    name, or one that is named like the plugin and is not completely installed: which modules a package has is unknown
+    before it is installed.
     """
     likely = {*entry.extras, *re.split(r"[.:]", entry.value), entry.name}
     return "" if entry.dist is None else _extra_of(entry.dist, module, entry.extras, likely)
 
 
 def own_extra_for(module: str) -> str:
-    """Return the extra of this distribution that brings a module; empty where none is known to."""
+    """Return the extra of this distribution that installs a module; empty if unknown."""
     try:
-        return _extra_of(distribution(OWN), module, [], set())
+        return _extra_of(distribution(OWN_DISTRIBUTION), module, [], set())
     except PackageNotFoundError:
         return ""
 
@@ -146,31 +155,31 @@ def _extra_of(found: Distribution, module: str, named: list[str], likely: set[st
     for line in found.requires or ():
         if package := _REQUIREMENT.match(line):
             for extra in _EXTRA.findall(line):
-                extras.setdefault(extra, set()).add(_normal(package[0]))
-    wanted = _normal(module.partition(".")[0])
-    wanted = _PACKAGES.get(wanted, wanted)
+                extras.setdefault(extra, set()).add(_normalized_name(package[0]))
+    wanted = _normalized_name(module.partition(".")[0])
+    wanted = _PACKAGE_OF_MODULE.get(wanted, wanted)
 
     def rank(extra: str) -> tuple[bool, bool, int, str]:
         return extra not in named, extra not in likely, len(extras[extra]), extra
 
     for extra in sorted(extras, key=rank):
         if wanted in extras[extra] or (extra in likely and not all(map(_is_installed, extras[extra]))):
-            return f"{_origin(found).name}[{extra}]"
+            return f"{_origin_of_distribution(found).name}[{extra}]"
     return ""
 
 
-def described(error: BaseException) -> str:
-    """Return an error for an engineer: what it says, and where it was raised, on one line."""
+def describe_error(error: BaseException) -> str:
+    """Return an error's type, message and location, on one line, for engineers."""
     said = " ".join("".join(traceback.format_exception_only(error)).split())
-    return _on_one_line(said[:500] + _where(error))
+    return _on_one_line(said[:500] + _location(error))
 
 
-def kind_and_place(error: BaseException) -> str:
-    """Return an error for an engineer without what it says, which may quote a secret, on one line."""
-    return _on_one_line(type(error).__name__ + _where(error))
+def describe_error_location(error: BaseException) -> str:
+    """Return an error's type and location, on one line, without its message, which may quote a secret."""
+    return _on_one_line(type(error).__name__ + _location(error))
 
 
-def _where(error: BaseException) -> str:
+def _location(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
 
@@ -179,7 +188,7 @@ def _on_one_line(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def _origin(found: Distribution) -> Origin:
+def _origin_of_distribution(found: Distribution) -> Origin:
     try:
         values = found.metadata
         return Origin(str(values["Name"] or ""), str(values["Version"] or ""))
@@ -195,19 +204,19 @@ def _is_installed(package: str) -> bool:
     return True
 
 
-def _normal(name: str) -> str:
+def _normalized_name(name: str) -> str:
     """Return a package's name as the packaging specifications compare it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-_loading = 0
+_imports_running = 0
 _stdout: TextIO | None = None
-_swap = threading.Lock()
+_stdout_lock = threading.Lock()
 
 
 @contextmanager
-def _interrupts_noted(interrupted: list[int]) -> Generator[None]:
-    """Note a person's Ctrl-C, since a module may raise a `KeyboardInterrupt` by itself."""
+def _recording_interrupts(interrupted: list[int]) -> Generator[None]:
+    """Record a Ctrl-C, to tell it from a `KeyboardInterrupt` that the imported module raises."""
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
@@ -226,20 +235,20 @@ def _interrupts_noted(interrupted: list[int]) -> Generator[None]:
 
 
 @contextmanager
-def _nothing_on_stdout() -> Generator[None]:
-    """Let what a module prints while it is imported go to standard error: standard output may be a JSON document.
+def _stdout_to_stderr() -> Generator[None]:
+    """Send what a module prints during its import to standard error, since standard output may be a JSON document.
 
-    The lock is not held meanwhile, since modules that wait for each other are Python's own matter.
+    The lock is not held during the import: Python has its own locks for that.
     """
-    global _loading, _stdout  # noqa: PLW0603 - standard output is one for the process, too
-    with _swap:
-        if not _loading:
+    global _imports_running, _stdout  # noqa: PLW0603 - standard output is one for the process, too
+    with _stdout_lock:
+        if not _imports_running:
             _stdout, sys.stdout = sys.stdout, sys.stderr
-        _loading += 1
+        _imports_running += 1
     try:
         yield
     finally:
-        with _swap:
-            _loading -= 1
-            if not _loading and _stdout is not None:
+        with _stdout_lock:
+            _imports_running -= 1
+            if not _imports_running and _stdout is not None:
                 sys.stdout, _stdout = _stdout, None

@@ -1,7 +1,7 @@
-"""Every failure that leaves the library: one tree, one class for each party whose fault it can be.
+"""The errors that the library raises: one class for each party that can be at fault.
 
-The sentence is for the person; `MailError.detail` is for the engineer. The causes are ids of the
-catalogue in the design, section 7.
+The message is a sentence for people; `MailError.detail` is for engineers. Causes are ids of the catalogue
+in `mailslot.diagnosis`.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class MailError(Exception):
     """Something failed while mail was submitted or fetched.
 
     Attributes:
-        stage: where it failed, the name of a step in the dialogue.
+        stage: the step that failed.
         cause: an id of the catalogue of causes.
-        reply: what the server answered, or None where it answered nothing.
+        reply: the server's reply; None without one.
         retryable: whether the same attempt may succeed later without anybody acting.
-        in_doubt: whether the whole message was handed over and the answer never came.
-        detail: what an engineer wants to know besides the sentence; may be empty.
+        in_doubt: whether the whole message was sent and its reply never came.
+        detail: technical details; may be empty.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class MailError(Exception):
 class InputError(MailError, ValueError):
     """The caller's fault: an address, name, message or setting that cannot be used.
 
-    Raised before an octet leaves. Its cause is `invalid_input` unless a better one exists.
+    Raised before anything is sent. Its cause is `invalid_input` unless a more precise one exists.
 
     Attributes:
-        key: the setting or secret that it is about, such as ``"port"``; empty where it is about none, or not told.
+        key: the setting or secret at fault, such as ``"port"``; empty if there is none.
     """
 
     def __init__(
@@ -82,14 +82,14 @@ class InputError(MailError, ValueError):
 
 
 class ClosedError(MailError):
-    """Our own side's fault: the session was closed, or broken by an earlier failure, and was used again."""
+    """The session was used after it was closed, by the caller or by an earlier failure."""
 
 
 class NetworkError(MailError, ConnectionError):
-    """The network's fault: the server was not reached, the line broke or fell silent, or TLS failed.
+    """The network's fault: the server was not reached, the connection broke or timed out, or TLS failed.
 
     Attributes:
-        waited: the seconds after which a wait was given up; None where it was no deadline that ran out.
+        waited: the timeout that expired, in seconds; None if none did.
     """
 
     def __init__(
@@ -111,18 +111,18 @@ class NetworkError(MailError, ConnectionError):
 
 
 class ServerError(MailError):
-    """The server's fault: what it sent is not the protocol."""
+    """The server's fault: it violated the protocol."""
 
 
 class RefusedError(MailError):
-    """The server understood and refused; `reply` holds its words."""
+    """The server understood the command and refused it; `reply` is its reply."""
 
 
 class RecipientsRefusedError(RefusedError):
     """The server refused every recipient; no content was sent.
 
     Attributes:
-        refused: each address as it was given, with the server's answer; `reply` is the first of them.
+        refused: the server's reply by address, as the caller gave it; `reply` is the first of them.
     """
 
     def __init__(
@@ -140,10 +140,10 @@ class RecipientsRefusedError(RefusedError):
 
 
 class DeletionsRefusedError(RefusedError):
-    """The POP3 server refused to mark messages as deleted; the others that were named are marked (RFC 1939 section 5).
+    """The POP3 server refused to mark some messages as deleted; the others are marked (RFC 1939 section 5).
 
     Attributes:
-        refused: the server's answer by message number; `reply` is the first of them.
+        refused: the server's response by message number; `reply` is the first of them.
     """
 
     def __init__(self, first: RefusedError, refused: Mapping[int, Reply]) -> None:
@@ -159,11 +159,11 @@ class DeletionsRefusedError(RefusedError):
 
 
 class SignInError(RefusedError):
-    """The server refused the sign-in.
+    """The server refused the authentication.
 
     Attributes:
         challenge: the decoded error challenge of a bearer mechanism, such as
-            ``{"status": "401", "schemes": "bearer", "scope": "…"}``, or None where there was none
+            ``{"status": "401", "schemes": "bearer", "scope": "…"}``; None without one
             (RFC 7628 section 3.2.2; Google's XOAUTH2 document).
     """
 

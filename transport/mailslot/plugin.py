@@ -1,6 +1,6 @@
-"""What a plugin may use, in one import: `mailslot` and `mailslot.message`, and what the kinds of plugins work with.
+"""Everything that plugins may import: `mailslot`, `mailslot.message`, and the types that each kind of plugin needs.
 
-Whatever stands here keeps its name. What needs packages of an extra, or takes long to load, is loaded once it is used.
+These names are stable. Those that need an extra, or are slow to import, are loaded on first use.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from mailslot.spool.spool import Spool
     from mailslot.spool.store import Store
 
-_LATER: Final = {
+_LAZY: Final = {
     "AddressDisplay": "oauth.flow",
     "AddressPrompt": "oauth.flow",
     "AuthlibSource": "oauth.authlib_source",
@@ -115,7 +115,7 @@ _LATER: Final = {
     "refreshed_grant": "oauth.token_response",
     "request_token": "oauth.token_response",
 }
-"""What is loaded once it is used, and the module that has it."""
+"""The names that are loaded on first use, with their module."""
 
 __all__ = [
     "ATTENDED",
@@ -208,7 +208,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
-    if name not in _LATER:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(f"mailslot.{_LATER[name]}"), name)
+    found = globals()[name] = getattr(import_module(f"mailslot.{_LAZY[name]}"), name)
     return found

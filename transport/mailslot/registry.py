@@ -1,7 +1,7 @@
-"""What plugins bring, found by the name of an entry point and loaded once it is asked for.
+"""Plugins, found by the name of their entry point and loaded on first use.
 
-A plugin is somebody else's, and may be in any state: what is wrong with one is said of that one, by name, and the
-others go on. Loading imports modules, so a coroutine has `Group.find` and `Group.load_all` called in a thread.
+A broken plugin is reported by name and does not affect the others. Loading imports modules and may block, so coroutines
+call `PluginGroup.find` and `PluginGroup.load_all` in a thread.
 """
 
 from __future__ import annotations
@@ -9,9 +9,18 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar, cast
 
-from mailslot.containment import Contained
-from mailslot.entry_points import OWN, Failure, described, extra_for, installed, load, origin, plain_name
+from mailslot.entry_points import (
+    OWN_DISTRIBUTION,
+    LoadFailure,
+    describe_error,
+    display_name,
+    extra_for,
+    installed_entry_points,
+    load_entry_point,
+    origin_of,
+)
 from mailslot.errors import InputError, Stage
+from mailslot.exit_guard import ExitGuard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +33,7 @@ class PluginError(InputError):
     """A plugin is installed and cannot be used.
 
     Attributes:
-        extra: what to install for it, such as ``"mailslot[oauth]"``; empty where that is not what it lacks.
+        extra: the extra to install for it, such as ``"mailslot[oauth]"``; empty if none would help.
     """
 
     def __init__(self, sentence: str, *, stage: Stage, detail: str = "", extra: str = "") -> None:
@@ -32,26 +41,25 @@ class PluginError(InputError):
         self.extra = extra
 
 
-class Loaded(NamedTuple, Generic[T]):
-    """What became of all plugins of a group, by name.
+class LoadedPlugins(NamedTuple, Generic[T]):
+    """All plugins of a group, by name.
 
     Attributes:
-        found: those that can be used.
-        failed: why others cannot; a name is in both where somebody else's plugin is passed over for our own.
+        plugins: those that can be used.
+        errors: why the others cannot; a name is in both if our own plugin takes precedence over another one.
     """
 
-    found: dict[str, T]
-    failed: dict[str, PluginError]
+    plugins: dict[str, T]
+    errors: dict[str, PluginError]
 
 
-class Group(Generic[T]):
-    """The entry points of one group. Making one, and asking for names, loads nothing.
+class PluginGroup(Generic[T]):
+    """The plugins of one entry-point group. The constructor and `names` load nothing.
 
     Args:
         name: the group, such as ``"mailslot.printers"``.
-        noun: what people call one of them, such as ``"printer"``.
-        check: tells whether what an entry point names is such a thing, or raises to say why not; without it, anything
-            is.
+        noun: what people call such a plugin, such as ``"printer"``.
+        check: tells whether a loaded object is such a plugin, or raises to say why not; None to accept any.
         stage: the stage of its errors.
     """
 
@@ -64,86 +72,86 @@ class Group(Generic[T]):
         self._stage: Stage = stage
 
     def entries(self) -> tuple[EntryPoint, ...]:
-        """Return its entry points, by name; of those with the same one, this distribution's own first."""
-        return tuple(entry for entry in installed() if entry.group == self.name)
+        """Return the entry points, sorted by name; of several with one name, this distribution's own first."""
+        return tuple(entry for entry in installed_entry_points() if entry.group == self.name)
 
     def names(self) -> tuple[str, ...]:
-        """Return the names that there are, in order, each once."""
+        """Return the names, sorted, without duplicates."""
         return tuple(dict.fromkeys(entry.name for entry in self.entries()))
 
     def find(self, name: str) -> T:
-        """Return what a plugin brings under this name.
+        """Return the plugin of this name.
 
         Raises:
-            InputError: there is no such plugin; the nearest is suggested.
-            PluginError: it cannot be used, or several distributions bring one.
+            InputError: there is no such plugin; the most similar name is suggested.
+            PluginError: it cannot be used, or several distributions have one of this name.
         """
         for entry in self.entries():
             if entry.name == name:
                 return self.load(entry)
-        known = [plain_name(each) for each in self.names()]
+        known = [display_name(each) for each in self.names()]
         near = get_close_matches(name.lower(), known, n=1, cutoff=0.6)
         hint = f". Did you mean {near[0]}?" if near else f"; there are {', '.join(known)}." if known else "."
         raise InputError(f"There is no {self.noun} {repr(name)[:80]}{hint}", stage=self._stage)
 
     def load(self, entry: EntryPoint) -> T:
-        """Return what one of its entry points names.
+        """Return the plugin of an entry point.
 
         Raises:
-            PluginError: it cannot be used, or another distribution brings one of the same name.
+            PluginError: it cannot be used, or another distribution has one of this name.
         """
         self._check_name(entry)
-        loaded = load(entry)
-        if isinstance(loaded, Failure):
-            raise self._failed(entry, loaded)
+        loaded = load_entry_point(entry)
+        if isinstance(loaded, LoadFailure):
+            raise self._load_error(entry, loaded)
         self._check_kind(entry, loaded)
         return cast("T", loaded)
 
-    def load_all(self) -> Loaded[T]:
-        """Return what all of its plugins bring, in the order of their names."""
-        loaded: Loaded[T] = Loaded({}, {})
+    def load_all(self) -> LoadedPlugins[T]:
+        """Return all plugins, in the order of their names."""
+        loaded: LoadedPlugins[T] = LoadedPlugins({}, {})
         for entry in self.entries():
             try:
-                loaded.found.setdefault(entry.name, self.load(entry))
+                loaded.plugins.setdefault(entry.name, self.load(entry))
             except PluginError as error:
-                loaded.failed[entry.name] = error
+                loaded.errors[entry.name] = error
         return loaded
 
     def _check_kind(self, entry: EntryPoint, loaded: object) -> None:
         why = ""
         try:
-            with Contained():
+            with ExitGuard():
                 fits = self._check is None or self._check(loaded)
-        except Exception as error:  # noqa: BLE001 - to look at what is somebody else's may run its code
-            fits, why = False, f": {described(error)}"
+        except Exception as error:  # noqa: BLE001 - the check may run code of the plugin
+            fits, why = False, f": {describe_error(error)}"
         if not fits:
             kind = f"the class {loaded.__qualname__}" if isinstance(loaded, type) else f"a {type(loaded).__qualname__}"
-            said = f"of {origin(entry)} cannot be used: what it names is not a {self.noun}."
+            said = f"of {origin_of(entry)} cannot be used: what it names is not a {self.noun}."
             raise self._error(entry, said, detail=f"{entry.value} is {kind}{why}")
 
     def _check_name(self, entry: EntryPoint) -> None:
-        """Raise where it is not certain that this one is meant by its name."""
+        """Raise if the name is ambiguous."""
         same = [each for each in self.entries() if each.name == entry.name]
-        if len({each.value for each in same}) == 1 or origin(entry).name == OWN:
+        if len({each.value for each in same}) == 1 or origin_of(entry).name == OWN_DISTRIBUTION:
             return
-        if origin(same[0]).name == OWN:
-            said = f"of {origin(entry)} is passed over, since {OWN} has one of that name itself."
+        if origin_of(same[0]).name == OWN_DISTRIBUTION:
+            said = f"of {origin_of(entry)} is passed over, since {OWN_DISTRIBUTION} has one of that name itself."
         else:
-            packages = " and ".join(dict.fromkeys(str(origin(each)) for each in same))
+            packages = " and ".join(dict.fromkeys(str(origin_of(each)) for each in same))
             said = f"is brought by {packages}: uninstall all of them but one."
         raise self._error(entry, said, detail=", ".join(each.value for each in same))
 
-    def _failed(self, entry: EntryPoint, failure: Failure) -> PluginError:
+    def _load_error(self, entry: EntryPoint, failure: LoadFailure) -> PluginError:
         extra = extra_for(entry, failure.missing) if failure.missing else ""
         if extra:
             said = f"needs {failure.missing.partition('.')[0]}: pip install '{extra}'."
         elif failure.missing:
-            said = f"of {origin(entry)} needs the module {plain_name(failure.missing)}, which is not installed."
+            said = f"of {origin_of(entry)} needs the module {display_name(failure.missing)}, which is not installed."
         else:
-            said = f"of {origin(entry)} cannot be loaded."
+            said = f"of {origin_of(entry)} cannot be loaded."
         return self._error(entry, said, detail=failure.detail, extra=extra)
 
     def _error(self, entry: EntryPoint, said: str, *, detail: str, extra: str = "") -> PluginError:
-        # Of panels there is one, which is called just that.
-        what = self.noun if entry.name == self.noun else f"{self.noun} {plain_name(entry.name)}"
+        # There is only one panel, named "panel".
+        what = self.noun if entry.name == self.noun else f"{self.noun} {display_name(entry.name)}"
         return PluginError(f"The {what} {said}", stage=self._stage, detail=detail, extra=extra)

@@ -1,4 +1,4 @@
-"""Moments as they are written down: for machines, and for people."""
+"""Timestamps as text, for machines and for people."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ from typing import overload
 
 
 @overload
-def iso(moment: float) -> str: ...
+def iso(timestamp: float) -> str: ...
 @overload
-def iso(moment: float | None) -> str | None: ...
-def iso(moment: float | None) -> str | None:
+def iso(timestamp: float | None) -> str | None: ...
+def iso(timestamp: float | None) -> str | None:
     """Return seconds since the epoch in ISO 8601, in UTC; None stays None."""
-    return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+    return None if timestamp is None else datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="seconds")
 
 
-def local(moment: float | None) -> str:
-    """Return seconds since the epoch as the wall clock shows them here; empty for None."""
-    return "" if moment is None else datetime.fromtimestamp(moment, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+def local_time(timestamp: float | None) -> str:
+    """Return seconds since the epoch in local time; empty for None."""
+    return _format(timestamp, "%Y-%m-%d %H:%M:%S")
 
 
-def short(moment: float | None) -> str:
-    """Return the same without year and seconds, for a column of a table; empty for None."""
-    return "" if moment is None else datetime.fromtimestamp(moment, UTC).astimezone().strftime("%m-%d %H:%M")
+def short_local_time(timestamp: float | None) -> str:
+    """Return `local_time` without year and seconds, for a column of a table."""
+    return _format(timestamp, "%m-%d %H:%M")
+
+
+def _format(timestamp: float | None, pattern: str) -> str:
+    return "" if timestamp is None else datetime.fromtimestamp(timestamp, UTC).astimezone().strftime(pattern)

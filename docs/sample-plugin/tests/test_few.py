@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 
 from mailslot.plugin import Connector, Records, maildrop_of
-from mailslot_plugins.conformance.maildrop import Mailbox, MaildropSuite
+from mailslot_plugins.conformance.maildrop import MailboxHarness, MaildropSuite
 from mailslot_plugins.sandbox import run_sandbox
 
 USER = "print@example.com"
@@ -21,7 +21,7 @@ class TestConformance(MaildropSuite):
     }
 
     @pytest.fixture
-    async def mailbox(self, tmp_path: Path) -> AsyncIterator[Mailbox]:
+    async def mailbox(self, tmp_path: Path) -> AsyncIterator[MailboxHarness]:
         async with run_sandbox() as sandbox:
             server = sandbox.maildrops[USER]
             token = sandbox.provider.issue(USER).value.reveal()
@@ -55,4 +55,4 @@ class TestConformance(MaildropSuite):
             async with Connector(records) as connector:
                 profile = await connector.profile("print-pop")
                 maildrop, options = await maildrop_of(profile.settings)
-                yield Mailbox(maildrop, profile, options, deliver, count, clear, renumber, [token])
+                yield MailboxHarness(maildrop, profile, options, deliver, count, clear, renumber, [token])

@@ -1,1 +1,1 @@
-"""IMAP for mailslot, through aioimaplib: a distribution of its own, since aioimaplib is under the GPL-3.0."""
+"""IMAP for mailslot, through aioimaplib; a separate distribution, since aioimaplib is under the GPL-3.0."""

@@ -1,4 +1,4 @@
-"""Signing in over IMAP: AUTHENTICATE (RFC 9051 section 6.2.2), and LOGIN where a server knows no mechanism."""
+"""IMAP authentication: AUTHENTICATE (RFC 9051 section 6.2.2), or LOGIN if the server has no common mechanism."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mailslot.sasl.authentication import authenticate as sign_in_over
 from mailslot.sasl.credentials import OAuth
 from mailslot.sasl.refusal import not_offered
 from mailslot.sasl.result import AuthenticationResult
-from mailslot.sasl.transport import SaslTransport, Step
+from mailslot.sasl.transport import ExchangeStep, SaslTransport
 from mailslot.wire.reply import Reply
 
 if TYPE_CHECKING:
@@ -20,41 +20,41 @@ if TYPE_CHECKING:
 
 
 async def authenticate(
-    dialogue: ImapDialogue, credentials: Credentials, again: ReconnectRequiredError | None = None
+    dialogue: ImapDialogue, credentials: Credentials, retry: ReconnectRequiredError | None = None
 ) -> None:
-    """Sign in; see `mailslot.sasl.authentication.authenticate` for what may be raised."""
+    """Authenticate; raises as `mailslot.sasl.authentication.authenticate` does."""
     async with dialogue.exclusive_use("sign_in"):
-        commands = _SignInCommands(dialogue)
+        commands = _AuthenticateExchange(dialogue)
         offered = [name[5:] for name in sorted(dialogue.capabilities) if name.startswith("AUTH=")]
         mechanism = choose_mechanism(credentials, offered)
         if mechanism is not None:
-            await sign_in_over(credentials, mechanism, commands.transport, again=again)
+            await sign_in_over(credentials, mechanism, commands.transport, retry=retry)
         elif isinstance(credentials, OAuth) or "LOGINDISABLED" in dialogue.capabilities:
             raise not_offered(credentials, offered, dialogue.channel.endpoint.host)
         else:
-            await _by_login(dialogue, commands.transport, credentials)
-        dialogue.client.signed_in()
+            await _authenticate_by_login(dialogue, commands.transport, credentials)
+        dialogue.client.mark_authenticated()
 
 
-async def _by_login(dialogue: ImapDialogue, transport: SaslTransport, credentials: Password) -> None:
-    """Sign in by LOGIN, with literals: they take every character, and keep the password out of the command."""
-    transport.mask([credentials.password])
+async def _authenticate_by_login(dialogue: ImapDialogue, transport: SaslTransport, credentials: Password) -> None:
+    """Authenticate by LOGIN, with literals, which allow any character and keep the password out of the command."""
+    transport.mask_secrets([credentials.password])
     user, password = credentials.user.encode(), credentials.password.reveal().encode()
-    command = dialogue.command("LOGIN", f"{{{len(user)}}}")
-    await dialogue.begin(command)
-    if await dialogue.prompted(command) is not None:
+    command = dialogue.new_command("LOGIN", f"{{{len(user)}}}")
+    await dialogue.send_command(command)
+    if await dialogue.await_prompt(command) is not None:
         await dialogue.respond(user + b" {%d}" % len(password), f"{credentials.user} {{…}}")
-        if await dialogue.prompted(command) is not None:
+        if await dialogue.await_prompt(command) is not None:
             await dialogue.respond(password)
-    reply = await dialogue.answer(command)
+    reply = await dialogue.read_tagged_response(command)
     if not reply.positive:
-        raise transport.refusal(credentials, AuthenticationResult(accepted=False, reply=reply, reasons=None))
+        raise transport.refusal(credentials, AuthenticationResult(accepted=False, reply=reply, error_challenge=None))
 
 
-class _SignInCommands:
-    """What is sent in a sign-in.
+class _AuthenticateExchange:
+    """The AUTHENTICATE exchange.
 
-    An initial response never goes on the line of the command, since the command is kept as text.
+    The initial response is never sent with the command, since aioimaplib keeps commands as text.
     """
 
     def __init__(self, dialogue: ImapDialogue) -> None:
@@ -63,34 +63,34 @@ class _SignInCommands:
 
     @property
     def transport(self) -> SaslTransport:
-        """These commands as the transport of a sign-in."""
+        """The SASL transport over this exchange."""
         dialogue, endpoint = self._dialogue, self._dialogue.channel.endpoint
         return SaslTransport(
             dialogue=dialogue,
             host=endpoint.host,
             port=endpoint.port,
             send_auth=self._authenticate,
-            send_response=lambda response, noted: self._say(base64.b64encode(response), noted),
-            send_cancel=lambda: self._say(b"*", "*"),
+            send_response=lambda response, noted: self._respond(base64.b64encode(response), noted),
+            send_cancel=lambda: self._respond(b"*", "*"),
             max_command=0,
             protocol="IMAP",
             describe=lambda reply: dialogue.refusal(reply).detail,
             has_response_codes=True,
         )
 
-    async def _authenticate(self, mechanism: str, _initial: bytes | None, _noted: str) -> Step:
-        self._command = self._dialogue.command("AUTHENTICATE", mechanism)
-        await self._dialogue.begin(self._command)
+    async def _authenticate(self, mechanism: str, _initial: bytes | None, _noted: str) -> ExchangeStep:
+        self._command = self._dialogue.new_command("AUTHENTICATE", mechanism)
+        await self._dialogue.send_command(self._command)
         return await self._step(self._command)
 
-    async def _say(self, octets: bytes, noted: str) -> Step:
+    async def _respond(self, octets: bytes, noted: str) -> ExchangeStep:
         assert self._command is not None  # noqa: S101 - `_authenticate` comes first
         await self._dialogue.respond(octets, noted)
         return await self._step(self._command)
 
-    async def _step(self, command: PendingCommand) -> Step:
-        prompt = await self._dialogue.prompted(command)
+    async def _step(self, command: PendingCommand) -> ExchangeStep:
+        prompt = await self._dialogue.await_prompt(command)
         if prompt is None:
-            return Step(await self._dialogue.answer(command), None)
+            return ExchangeStep(await self._dialogue.read_tagged_response(command), None)
         text = prompt.decode("utf-8", "replace")
-        return Step(Reply(None, None, text, positive=True), text)
+        return ExchangeStep(Reply(None, None, text, positive=True), text)

@@ -1,7 +1,7 @@
-"""aioimaplib's protocol, fed by us: one line, or a piece of one literal, at a time.
+"""aioimaplib's protocol, fed by us with one line, or a piece of one literal, at a time.
 
-It parses answers, keeps tags and states; the connection is not its own. So what it does not bound is bounded here, and
-what it would log (tokens in base64, what the server says back, mail) is not logged.
+It parses responses and keeps tags and states; the connection is ours. So this module adds the limits that it lacks, and
+suppresses its logging (tokens in base64, responses, mail).
 """
 
 from __future__ import annotations
@@ -15,131 +15,131 @@ from aioimaplib import aioimaplib
 from mailslot.wire.lines import LineBuffer
 from mailslot.wire.protocol_error import RemoteProtocolError
 from mailslot_imap.commands import MAX_LITERAL, PendingCommand, UnsolicitedResponse
-from mailslot_imap.log_filter import quiet
+from mailslot_imap.log_filter import silenced
 
 MAX_LINE: Final = 65_536
-"""Octets of a line; what a server says without literals is far shorter (RFC 7162 section 4 asks for 8,192)."""
+"""Octets of a line; real lines without literals are far shorter (RFC 7162 section 4 recommends 8,192)."""
 
 MAX_PROMPTS: Final = 100
-"""Prompts that nobody has read."""
+"""Prompts that may be queued."""
 
 _LITERAL: Final = re.compile(rb"\{([0-9]{1,15})\}$")
-_ANSWER: Final = re.compile(rb"\* |\+|[A-Z0-9]+ (OK|NO|BAD)")
-_BEHIND_LITERAL: Final = re.compile(rb"$|[ )]")
+_RESPONSE: Final = re.compile(rb"\* |\+|[A-Z0-9]+ (OK|NO|BAD)")
+_AFTER_LITERAL: Final = re.compile(rb"$|[ )]")
 
 
 class Client(aioimaplib.IMAP4ClientProtocol):
-    """aioimaplib's side of a connection that is somebody else's.
+    """aioimaplib's protocol on a connection that we own.
 
     Attributes:
-        out: what is to be sent.
-        said: the line that is being parsed.
-        farewell: the words of the server's BYE; None before.
+        outgoing: the octets to send.
+        current_line: the line that is being parsed.
+        bye_text: the text of the server's BYE; None before it.
     """
 
     def __init__(self) -> None:
         super().__init__(asyncio.get_running_loop())
         self.state = aioimaplib.NONAUTH
-        self.out = bytearray()
-        self.said = b""
-        self.farewell: str | None = None
+        self.outgoing = bytearray()
+        self.current_line = b""
+        self.bye_text: str | None = None
         self._buffer = LineBuffer()
-        self._literal = 0
-        self._behind_literal = False
-        self._held = b""
+        self._literal_due = 0
+        self._after_literal = False
+        self._incomplete_line = b""
 
     @property
-    def idle_octets(self) -> int:
-        """How many octets were received and have not been parsed, or are still due for a literal."""
-        return len(self._buffer) + self._literal
+    def unparsed_octets(self) -> int:
+        """The number of octets that were received but not parsed, or that are still due for a literal."""
+        return len(self._buffer) + self._literal_due
 
-    def signed_in(self) -> None:
-        """Allow what only whoever has signed in may ask for."""
+    def mark_authenticated(self) -> None:
+        """Allow the commands of the authenticated state."""
         self.state = aioimaplib.AUTH
 
-    def selected(self) -> None:
-        """Allow what needs a folder that is open."""
+    def mark_selected(self) -> None:
+        """Allow the commands of the selected state."""
         self.state = aioimaplib.SELECTED
 
     def receive(self, data: bytes) -> None:
-        """Take octets from the connection."""
+        """Add received octets."""
         self._buffer.feed(data)
 
     def take_line(self) -> bytes | None:
-        """Return a line, unparsed: the greeting; None while it is incomplete."""
-        return self._buffer.line(MAX_LINE)
+        """Return the next line unparsed, for the greeting; None while it is incomplete."""
+        return self._buffer.next_line(MAX_LINE)
 
-    def parse(self) -> bytes | None:
-        """Parse what comes next; return it where it is a line, ``b""`` where it belongs to a literal.
+    def parse_next(self) -> bytes | None:
+        """Parse the next line or piece of a literal.
 
         Returns:
-            None where more has to be received first.
+            the line; ``b""`` for a piece of a literal; None if more octets are needed.
 
         Raises:
-            RemoteProtocolError: the server does not keep to the protocol, or to the limits.
+            RemoteProtocolError: the server violated the protocol or the limits.
         """
-        if self._literal:
+        if self._literal_due:
             octets = self._buffer.take()
             if not octets:
                 return None
-            if len(octets) > self._literal:
-                self._buffer.give_back(len(octets) - self._literal)
-                octets = octets[: self._literal]
-            self._literal -= len(octets)
-            self._behind_literal = self._literal == 0
-            self._hand_over(octets)
+            if len(octets) > self._literal_due:
+                self._buffer.push_back(len(octets) - self._literal_due)
+                octets = octets[: self._literal_due]
+            self._literal_due -= len(octets)
+            self._after_literal = self._literal_due == 0
+            self._feed_aioimaplib(octets)
             return b""
-        rest = self._buffer.line(MAX_LINE)
+        rest = self._buffer.next_line(MAX_LINE)
         if rest is None:
             return None
-        line = self._held + rest
+        line = self._incomplete_line + rest
         self._check_line(line)
-        self._held, self._behind_literal = b"", False
+        self._incomplete_line, self._after_literal = b"", False
         if (match := _LITERAL.search(line)) is not None:
             self._begin_literal(line, int(match[1]))
-        self.said = line
-        if line.upper().startswith(b"* BYE") and self.farewell is None:
-            self.farewell = line[5:].strip().decode("utf-8", "replace")
-        if not self._held:
-            self._hand_over(line + b"\r\n")
+        self.current_line = line
+        if line.upper().startswith(b"* BYE") and self.bye_text is None:
+            self.bye_text = line[5:].strip().decode("utf-8", "replace")
+        if not self._incomplete_line:
+            self._feed_aioimaplib(line + b"\r\n")
         return line
 
     def _check_line(self, line: bytes) -> None:
-        """Refuse what aioimaplib would pass over, such as the rest of a mail whose size was a lie."""
-        known = _BEHIND_LITERAL if self._behind_literal else _ANSWER
+        """Refuse lines that aioimaplib would ignore, such as the rest of a mail that is longer than announced."""
+        known = _AFTER_LITERAL if self._after_literal else _RESPONSE
         if not known.match(line):
-            # It may be mail, so it is not shown.
+            # The line is not shown, since it may be mail.
             raise RemoteProtocolError("a line that belongs to no answer")
 
     def _begin_literal(self, line: bytes, size: int) -> None:
         if size == 0:
-            # aioimaplib takes what follows an empty literal for a line of its own.
-            self._held = line[: -len(b"{0}")] + b'""'
-            if len(self._held) > MAX_LINE:
+            # aioimaplib would take the text after an empty literal for a new line.
+            self._incomplete_line = line[: -len(b"{0}")] + b'""'
+            if len(self._incomplete_line) > MAX_LINE:
                 raise RemoteProtocolError("empty literals without end")
         elif size > MAX_LITERAL and not line.startswith((b"* ", b" ", b")")):
-            # aioimaplib would keep it, for nobody.
+            # aioimaplib would store it, although no command needs it.
             raise RemoteProtocolError(f"a literal of {size} octets where none is allowed")
-        self._literal = size
+        self._literal_due = size
 
-    def _hand_over(self, octets: bytes) -> None:
+    def _feed_aioimaplib(self, octets: bytes) -> None:
         try:
-            with quiet:
+            with silenced:
                 self.data_received(octets)
         except RemoteProtocolError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it stumbles over, the server has said it
-            # Its words may quote a command, and so a secret.
+        except Exception as error:  # noqa: BLE001 - any error in parsing is the server's fault
+            # The error's message may quote a command, and so a secret.
             raise RemoteProtocolError(f"{type(error).__name__} while an answer was parsed") from None
 
-    # What aioimaplib calls.
+    # Overrides, called by aioimaplib.
 
     def send(self, line: str, scrub: str | None = None) -> None:  # noqa: ARG002 - nothing is logged that needs it
-        """Have a line sent."""
-        self.out += line.encode() + b"\r\n"
+        """Queue a line to send."""
+        self.outgoing += line.encode() + b"\r\n"
 
     def _untagged_response(self, line: bytes) -> aioimaplib.Command:
-        """Return whose a line is; what nobody asked for is heard by somebody who forgets it."""
+        """Return the command to which a line belongs; an unsolicited response is dropped."""
         return cast("aioimaplib.Command | None", super()._untagged_response(line)) or UnsolicitedResponse(self)
 
     def _continuation(self, line: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Commands whose answers are heard line by line, in bounded memory; aioimaplib would keep all that is said."""
+"""Commands whose responses are processed line by line in bounded memory; aioimaplib would store all of them."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from aioimaplib import aioimaplib
 from mailslot.wire.protocol_error import RemoteProtocolError
 
 MAX_LITERAL: Final = 65_536
-"""Octets of a literal in an answer that is no mail."""
+"""Octets of a literal that is not a mail."""
 
-MAX_ANSWER: Final = 1_048_576
-"""Octets of an answer that are kept."""
+MAX_RESPONSE: Final = 1_048_576
+"""Octets of the responses to a command that are kept."""
 
 MAX_LINES: Final = 10_000
-"""Lines that a server says until it has answered a command that lists nothing."""
+"""Lines that a server may send before it completes a command that is not a listing."""
 
-_LINE: Final = 64
-"""Octets that a line takes besides its own."""
+_LINE_OVERHEAD: Final = 64
+"""Octets of memory that a line needs besides its own."""
 
 MAX_MAIL: Final = 2**40
-"""Octets of a mail; it is handed on piece by piece, and its receiver has a limit of its own."""
+"""Octets of a mail; it is streamed, and the receiver has its own limit."""
 
 
-class Connection(Protocol):
-    """What a command needs of the connection that it goes out on.
+class CommandConnection(Protocol):
+    """What a command needs of its connection.
 
     Attributes:
-        said: the line that is being parsed.
+        current_line: the line that is being parsed.
     """
 
-    said: bytes
+    current_line: bytes
 
     def new_tag(self) -> str:
         """Return a tag that no other command has."""
@@ -41,24 +41,24 @@ class Connection(Protocol):
 
 
 class PendingCommand(aioimaplib.Command):
-    """A command whose answer is heard line by line.
+    """A command whose responses are processed line by line.
 
     Attributes:
-        heard: what the server said to it, without ``* ``.
-        prompts: what it said behind ``+``, and nobody has read.
-        ended: whether the tagged answer is in.
-        result: its first word, ``OK``, ``NO`` or ``BAD``.
-        words: what stands behind it.
-        lines: how many lines the server has said since it was sent.
-        most: octets of the largest literal that is taken.
-        most_lines: how many lines it may say.
+        responses: the untagged responses, without ``* ``.
+        prompts: the texts after ``+`` that were not read yet.
+        completed: whether the tagged response has come.
+        status: its status, ``OK``, ``NO`` or ``BAD``.
+        text: the text after the status.
+        line_count: how many lines the server has sent since the command.
+        max_literal: the maximum octets of a literal.
+        max_lines: the maximum lines.
     """
 
-    most: int = MAX_LITERAL
-    most_lines: int = MAX_LINES
+    max_literal: int = MAX_LITERAL
+    max_lines: int = MAX_LINES
 
     def __init__(
-        self, connection: Connection, name: str, *arguments: str, prefix: str = "", untagged: str = ""
+        self, connection: CommandConnection, name: str, *arguments: str, prefix: str = "", untagged: str = ""
     ) -> None:
         super().__init__(
             name,
@@ -68,71 +68,71 @@ class PendingCommand(aioimaplib.Command):
             untagged_resp_name=untagged,
             loop=asyncio.get_running_loop(),
         )
-        self.heard: list[bytes] = []
-        self.lines = 0
+        self.responses: list[bytes] = []
+        self.line_count = 0
         self.prompts: deque[bytes] = deque()
-        self.ended = False
-        self.result = ""
-        self.words = b""
+        self.completed = False
+        self.status = ""
+        self.text = b""
         self._connection = connection
-        self._due = 0
-        self._kept = 0
+        self._literal_due = 0
+        self._kept_octets = 0
 
-    def hear(self, line: bytes) -> None:
-        """Take a line of the answer."""
-        self._kept += len(line) + _LINE
-        if self._kept > MAX_ANSWER:
-            raise RemoteProtocolError(f"an answer of over {MAX_ANSWER} octets")
-        self.heard.append(line)
+    def receive_line(self, line: bytes) -> None:
+        """Process a line of a response."""
+        self._kept_octets += len(line) + _LINE_OVERHEAD
+        if self._kept_octets > MAX_RESPONSE:
+            raise RemoteProtocolError(f"an answer of over {MAX_RESPONSE} octets")
+        self.responses.append(line)
 
-    def take(self) -> list[bytes]:
-        """Return what was heard, and forget it."""
-        heard, self.heard, self._kept = self.heard, [], 0
+    def take_responses(self) -> list[bytes]:
+        """Return the responses so far, and clear them."""
+        heard, self.responses, self._kept_octets = self.responses, [], 0
         return heard
 
-    def hear_octets(self, data: bytes) -> None:
-        """Take a piece of a literal."""
-        self.hear(data)
+    def receive_octets(self, data: bytes) -> None:
+        """Process a piece of a literal."""
+        self.receive_line(data)
 
-    # What aioimaplib calls.
+    # Overrides, called by aioimaplib.
 
     def append_to_resp(self, line: bytes, result: str = "Pending") -> None:
-        """Take what was parsed; it has every ``* `` taken out, those within a line too, so the line itself is read."""
+        """Process a response. aioimaplib removes every ``* ``, even within a line, so the original line is used."""
         if result != "Pending":
             super().append_to_resp(line, result)
         else:
-            self.hear(self._connection.said.removeprefix(b"* "))
+            self.receive_line(self._connection.current_line.removeprefix(b"* "))
 
     def close(self, line: bytes, result: str) -> None:
-        """Take the tagged answer."""
+        """Process the tagged response."""
         super().close(line, result)
-        self.ended, self.result, self.words = True, result, bytes(line)
+        self.completed, self.status, self.text = True, result, bytes(line)
 
     def begin_literal_data(self, expected_size: int, literal_data: bytes = b"") -> bytes:
         """Begin a literal."""
-        if expected_size > self.most:
-            raise RemoteProtocolError(f"a literal of {expected_size} octets where {self.most} are allowed")
-        self._due = expected_size
+        if expected_size > self.max_literal:
+            raise RemoteProtocolError(f"a literal of {expected_size} octets where {self.max_literal} are allowed")
+        self._literal_due = expected_size
         return self.append_literal_data(literal_data)
 
     def wait_literal_data(self) -> bool:
-        """Tell whether more of it is due."""
-        return self._due > 0
+        """Tell whether more of the literal is due."""
+        return self._literal_due > 0
 
     def append_literal_data(self, data: bytes) -> bytes:
-        """Take what belongs to the literal, and return the rest."""
-        mine, rest = data[: self._due], data[self._due :]
-        self._due -= len(mine)
+        """Process what belongs to the literal, and return the rest."""
+        mine, rest = data[: self._literal_due], data[self._literal_due :]
+        self._literal_due -= len(mine)
         if mine:
-            self.hear_octets(bytes(mine))
+            self.receive_octets(bytes(mine))
         return rest
 
 
 class UnsolicitedResponse(PendingCommand):
-    """What nobody asked for."""
+    """The sink for unsolicited responses."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: CommandConnection) -> None:
         super().__init__(connection, "NOOP")
 
-    def hear(self, line: bytes) -> None:
-        """Forget it."""
+    def receive_line(self, line: bytes) -> None:
+        """Drop it."""

@@ -1,4 +1,4 @@
-"""The dialogue with an IMAP server, command by command, over a connection of the library's."""
+"""The IMAP dialogue over a channel of the library."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mailslot.net.endpoint import Security
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 from mailslot_imap.client import Client
 from mailslot_imap.commands import PendingCommand
-from mailslot_imap.responses import capabilities_in, is_fetch, reply_of
+from mailslot_imap.responses import is_fetch, parse_capabilities, reply_of
 
 if TYPE_CHECKING:
     import ssl
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     from mailslot.wire.reply import Reply
     from mailslot.wire.transcript import Transcript
 
-_REFUSED: Final[Mapping[Stage, str]] = {
+_REFUSAL_PHRASES: Final[Mapping[Stage, str]] = {
     "greeting": "does not take connections now",
     "tls": "will not encrypt the connection",
     "quit": "did not do what it was asked to do with the mails that were fetched",
 }
 
-_BREATH: Final = 200
+_YIELD_AFTER: Final = 200
 """Lines after which other tasks get a turn."""
 
 
 class ImapDialogue(Dialogue[Channel]):
-    """The dialogue over one connection.
+    """Sends commands and reads responses.
 
     Attributes:
-        client: what parses the answers.
-        capabilities: what the server said last that it can do.
+        client: parses the responses.
+        capabilities: the server's capabilities, from its last response to CAPABILITY.
     """
 
     def __init__(
@@ -57,135 +57,135 @@ class ImapDialogue(Dialogue[Channel]):
         super().__init__(channel, timeout=timeout, transcript=transcript, redactor=redactor, on_stage=on_stage)
         self.client = Client()
         self.capabilities: frozenset[str] = frozenset()
-        self._asking: asyncio.Task[object] | None = None
+        self._execution: asyncio.Task[object] | None = None
 
     @property
     def alive(self) -> bool:
         """Whether commands can still be sent."""
-        return not self.closed and self.client.farewell is None
+        return not self.closed and self.client.bye_text is None
 
     async def abort(self) -> None:
-        """Close the connection at once, without a word."""
-        if self._asking is not None:
-            self._asking.cancel()
+        """Close the connection at once, without LOGOUT."""
+        if self._execution is not None:
+            self._execution.cancel()
         await super().abort()
 
-    def reply_in(self, line: bytes) -> Reply | None:
-        """Return the reply that a line is: the server's farewell, or a tagged answer."""
+    def parse_reply_line(self, line: bytes) -> Reply | None:
+        """Return the reply in a line: BYE or a tagged response; None for any other."""
         _, _, rest = line.decode("utf-8", "backslashreplace").partition(" ")
         result, _, text = rest.partition(" ")
         return reply_of(result.upper(), text) if result.upper() in {"OK", "NO", "BAD", "BYE"} else None
 
     # One exchange.
 
-    def command(self, name: str, *arguments: str, prefix: str = "", untagged: str = "") -> PendingCommand:
-        """Return a command, to be given to `begin` or `ask`."""
+    def new_command(self, name: str, *arguments: str, prefix: str = "", untagged: str = "") -> PendingCommand:
+        """Return a command for `send_command` or `execute`."""
         return PendingCommand(self.client, name, *arguments, prefix=prefix, untagged=untagged)
 
-    async def begin(self, command: PendingCommand) -> None:
+    async def send_command(self, command: PendingCommand) -> None:
         """Send a command."""
-        self._asking = asyncio.create_task(self.client.execute(command))
-        self._asking.add_done_callback(_look_at)
-        # It sends at once, and waits for the answer, which `more` has it get.
+        self._execution = asyncio.create_task(self.client.execute(command))
+        self._execution.add_done_callback(_retrieve_exception)
+        # The task sends at once, and then waits for the responses, which `parse_more` delivers.
         await asyncio.sleep(0)
-        if self._asking.done():
+        if self._execution.done():
             raise LocalProtocolError(f"{command.name} in the state {self.client.state}")
         if self.transcript is not None:
             self.transcript.client(self.redactor.mask(str(command).partition(" ")[2]))
         await self.flush()
 
     async def flush(self) -> None:
-        """Send what the client wants to have sent."""
-        octets = bytes(self.client.out)
-        self.client.out.clear()
-        await self.channel.send(octets, self.deadline())
+        """Send the client's queued octets."""
+        octets = bytes(self.client.outgoing)
+        self.client.outgoing.clear()
+        await self.channel.send(octets, self.new_deadline())
 
-    async def more(self, command: PendingCommand, deadline: float) -> None:
-        """Parse one line, or one piece of a literal, that belongs to a command, or to nothing that was asked.
+    async def parse_more(self, command: PendingCommand, deadline: float) -> None:
+        """Parse one line, or one piece of a literal, of a response or an unsolicited response.
 
         Raises:
-            NetworkError: the server takes its leave.
+            NetworkError: the server sent BYE.
         """
-        while (line := self.client.parse()) is None:
+        while (line := self.client.parse_next()) is None:
             self.client.receive(await self.channel.receive(deadline))
         if line:
-            command.lines += 1
-            if command.lines > command.most_lines:
-                raise RemoteProtocolError(f"over {command.most_lines} lines to {command.name}")
-            if command.lines % _BREATH == 0:
+            command.line_count += 1
+            if command.line_count > command.max_lines:
+                raise RemoteProtocolError(f"over {command.max_lines} lines to {command.name}")
+            if command.line_count % _YIELD_AFTER == 0:
                 await anyio.lowlevel.checkpoint()
         if line and self.transcript is not None and not is_fetch(line.removeprefix(b"* ")):
             self.transcript.server(self.redactor.mask(line.decode("utf-8", "replace")))
-        if self.client.farewell is not None and command.name != "LOGOUT":
-            raise self._left(self.client.farewell)
+        if self.client.bye_text is not None and command.name != "LOGOUT":
+            raise self._bye_error(self.client.bye_text)
 
-    async def answer(self, command: PendingCommand, *, whole: bool = True) -> Reply:
-        """Return the tagged answer to a command that was begun.
+    async def read_tagged_response(self, command: PendingCommand, *, whole: bool = True) -> Reply:
+        """Return the tagged response to a command that was sent.
 
         Args:
             command: the command.
-            whole: whether the wait for all of it is bounded, and not only each wait for more.
+            whole: whether the timeout is for the whole response rather than for each wait for octets.
         """
-        deadline = self.deadline()
-        while not command.ended:
-            await self.more(command, deadline if whole else self.deadline())
-        if self._asking is not None:
-            # It has the answer, and ends.
-            await self._asking
-            self._asking = None
-        if command.result not in {"OK", "NO", "BAD"}:
-            raise RemoteProtocolError(f"neither OK nor NO nor BAD: {command.result[:20]!a}")
-        return self.redactor.masked(reply_of(command.result, command.words.decode("utf-8", "replace")))
+        deadline = self.new_deadline()
+        while not command.completed:
+            await self.parse_more(command, deadline if whole else self.new_deadline())
+        if self._execution is not None:
+            # The task has the tagged response, and ends.
+            await self._execution
+            self._execution = None
+        if command.status not in {"OK", "NO", "BAD"}:
+            raise RemoteProtocolError(f"neither OK nor NO nor BAD: {command.status[:20]!a}")
+        return self.redactor.mask_reply(reply_of(command.status, command.text.decode("utf-8", "replace")))
 
-    async def ask(self, command: PendingCommand, what: str | None = None) -> Reply:
-        """Send a command, and return its answer where it is OK.
+    async def execute(self, command: PendingCommand, what: str | None = None) -> Reply:
+        """Send a command, and return its tagged response.
 
         Args:
             command: the command.
-            what: what the server does where it refuses, such as ``does not open the folder Faxes``.
+            what: the predicate for the error, such as ``does not open the folder Faxes``.
 
         Raises:
-            RefusedError: it is not.
+            RefusedError: the response is not OK.
         """
-        await self.begin(command)
-        reply = await self.answer(command)
+        await self.send_command(command)
+        reply = await self.read_tagged_response(command)
         if not reply.positive:
             raise self.refusal(reply, what)
         return reply
 
-    async def prompted(self, command: PendingCommand) -> bytes | None:
-        """Wait for a prompt, and return what stands behind its ``+``; None where the tagged answer came instead."""
-        deadline = self.deadline()
-        while not command.prompts and not command.ended:
-            await self.more(command, deadline)
+    async def await_prompt(self, command: PendingCommand) -> bytes | None:
+        """Await a prompt, and return the text after ``+``; None if the tagged response came instead."""
+        deadline = self.new_deadline()
+        while not command.prompts and not command.completed:
+            await self.parse_more(command, deadline)
         return command.prompts.popleft() if command.prompts else None
 
-    async def respond(self, octets: bytes, noted: str = "•••") -> None:
-        """Answer a prompt.
+    async def respond(self, octets: bytes, transcribed_as: str = "•••") -> None:
+        """Respond to a prompt.
 
         Args:
-            octets: what is sent, without CRLF.
-            noted: what the transcript says.
+            octets: the response, without CRLF.
+            transcribed_as: the text for the transcript.
         """
         if self.transcript is not None:
-            self.transcript.client(noted)
-        await self.channel.send(octets + b"\r\n", self.deadline())
+            self.transcript.client(transcribed_as)
+        await self.channel.send(octets + b"\r\n", self.new_deadline())
 
     def refusal(self, reply: Reply, what: str | None = None) -> RefusedError:
         """Return the error for a ``NO`` or ``BAD``."""
         cause, retryable = judge(Refusal(protocol="IMAP", stage=self.stage, reply=reply))
-        what = what or _REFUSED.get(self.stage, "refused")
+        what = what or _REFUSAL_PHRASES.get(self.stage, "refused")
         return RefusedError(
-            f"The mail server {self.channel.endpoint.host} {what}: {reply.words}",
+            f"The mail server {self.channel.endpoint.host} {what}: {reply.one_line}",
             stage=self.stage,
             cause=cause,
             reply=reply,
             retryable=retryable,
-            detail=f"[{reply.enhanced}] {reply.words}" if reply.enhanced else reply.words,
+            detail=f"[{reply.enhanced}] {reply.one_line}" if reply.enhanced else reply.one_line,
         )
 
-    def _left(self, words: str) -> NetworkError:
-        said = self.redactor.masked(reply_of("BYE", words)).words
+    def _bye_error(self, words: str) -> NetworkError:
+        said = self.redactor.mask_reply(reply_of("BYE", words)).one_line
         return NetworkError(
             f"The mail server {self.channel.endpoint.host} ended the session: {said}",
             stage=self.stage,
@@ -194,31 +194,30 @@ class ImapDialogue(Dialogue[Channel]):
             detail=f"BYE {said}",
         )
 
-    # The way to a session.
+    # Opening.
 
-    async def greet(self, context: ssl.SSLContext) -> None:
-        """Bring TLS up, where it comes first or by STARTTLS, and wait for the server's greeting.
+    async def await_greeting(self, context: ssl.SSLContext) -> None:
+        """Await the server's greeting, and start TLS before it or by STARTTLS.
 
-        The greeting is read here: aioimaplib would go on by itself, and take one that says that somebody is signed in
-        already.
+        The greeting is read here, since aioimaplib would accept PREAUTH.
         """
         security = self.channel.endpoint.security
         async with self.exclusive_use("tls" if security is Security.TLS else "greeting"):
             if security is Security.TLS:
-                await self._encrypt(context, upgraded=False)
+                await self._start_tls(context, after_starttls=False)
                 self.stage = "greeting"
-            deadline = self.deadline()
+            deadline = self.new_deadline()
             while (line := self.client.take_line()) is None:
                 self.client.receive(await self.channel.receive(deadline))
-            self._welcome(self.redactor.mask(line.decode("utf-8", "replace")))
+            self._check_greeting(self.redactor.mask(line.decode("utf-8", "replace")))
             if security is Security.STARTTLS:
                 self.stage = "tls"
-                await self.ask(self.command("STARTTLS"))
-                if self.client.idle_octets:
+                await self.execute(self.new_command("STARTTLS"))
+                if self.client.unparsed_octets:
                     raise RemoteProtocolError("octets sent ahead of the TLS handshake", cause="tls_injection")
-                await self._encrypt(context, upgraded=True)
+                await self._start_tls(context, after_starttls=True)
 
-    def _welcome(self, line: str) -> None:
+    def _check_greeting(self, line: str) -> None:
         if self.transcript is not None:
             self.transcript.server(line)
         mark, _, rest = line.partition(" ")
@@ -228,22 +227,22 @@ class ImapDialogue(Dialogue[Channel]):
         if mark != "*" or result.upper() != "OK":
             raise RemoteProtocolError(f"not a greeting of IMAP: {line[:60]!a}")
 
-    async def learn(self) -> None:
-        """Ask what the server can do."""
-        command = self.command("CAPABILITY")
-        await self.ask(command)
-        found = [names for line in command.heard if (names := capabilities_in(line)) is not None]
+    async def request_capabilities(self) -> None:
+        """Send CAPABILITY, and store the server's capabilities."""
+        command = self.new_command("CAPABILITY")
+        await self.execute(command)
+        found = [names for line in command.responses if (names := parse_capabilities(line)) is not None]
         if not found:
             raise RemoteProtocolError("an answer to CAPABILITY that lists nothing")
         self.capabilities = found[-1]
         self.client.capabilities = set(self.capabilities)
 
-    async def _encrypt(self, context: ssl.SSLContext, *, upgraded: bool) -> None:
-        await self.channel.start_tls(context, self.timeout, upgraded=upgraded)
-        self.note_tls()
+    async def _start_tls(self, context: ssl.SSLContext, *, after_starttls: bool) -> None:
+        await self.channel.start_tls(context, self.timeout, after_starttls=after_starttls)
+        self.transcribe_tls()
 
 
-def _look_at(task: asyncio.Task[object]) -> None:
-    """Have the event loop know that somebody has looked at what a task ended with."""
+def _retrieve_exception(task: asyncio.Task[object]) -> None:
+    """Retrieve the exception of a task, so that asyncio does not report it as unhandled."""
     if not task.cancelled():
         task.exception()

@@ -1,4 +1,4 @@
-"""IDLE: the server tells when mail comes (RFC 2177)."""
+"""IDLE: the server reports new mail (RFC 2177)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from mailslot_imap.folder import on_the_wire
-from mailslot_imap.responses import exists_in
+from mailslot_imap.folder_name import encode_folder_name
+from mailslot_imap.responses import parse_exists
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from mailslot_imap.commands import PendingCommand
     from mailslot_imap.dialogue import ImapDialogue
 
-LONGEST: Final = 600.0
-"""Seconds after which IDLE is said anew. RFC 2177 wants it within 29 minutes; what stands between may forget a silent
-connection far sooner, and nobody would notice."""
+RESTART_AFTER: Final = 600.0
+"""Seconds after which IDLE is sent again. RFC 2177 asks for 29 minutes at most, but middleboxes may drop a silent
+connection far sooner, without notice."""
 
-_MOST_LINES: Final = 100_000
-"""Lines that a server says until then; an end of much mail at once is a line for each."""
+_MAX_LINES: Final = 100_000
+"""Lines that a server may send until then; when much mail is deleted at once, it sends a line for each."""
 
 
 async def idle(dialogue: ImapDialogue, folder: str, arrived: Callable[[], None]) -> None:
-    """Wait for mail in a folder, until cancelled.
+    """Wait for new mail in a folder, until cancelled.
 
     Args:
-        dialogue: signed in.
+        dialogue: the authenticated dialogue.
         folder: the folder's name.
-        arrived: called once the server tells of everything, and whenever it tells of mail.
+        arrived: called when IDLE has begun, and whenever the server reports new mail.
 
     Returns:
-        at once where the server does not offer IDLE.
+        at once if the server does not offer IDLE.
 
     Raises:
         MailError: the connection failed.
@@ -40,37 +40,39 @@ async def idle(dialogue: ImapDialogue, folder: str, arrived: Callable[[], None])
     if "IDLE" not in dialogue.capabilities:
         return
     async with dialogue.exclusive_use("transaction"):
-        await dialogue.ask(dialogue.command("EXAMINE", on_the_wire(folder)), f"does not open the folder {folder}")
-        dialogue.client.selected()
+        await dialogue.execute(
+            dialogue.new_command("EXAMINE", encode_folder_name(folder)), f"does not open the folder {folder}"
+        )
+        dialogue.client.mark_selected()
         first = True
         while True:
-            await _once(dialogue, arrived, first=first)
+            await _idle_once(dialogue, arrived, first=first)
             first = False
 
 
-async def _once(dialogue: ImapDialogue, arrived: Callable[[], None], *, first: bool) -> None:
-    command = dialogue.command("IDLE")
-    command.most_lines = _MOST_LINES
-    await dialogue.begin(command)
-    if await dialogue.prompted(command) is None:
-        raise dialogue.refusal(await dialogue.answer(command), "does not tell of new mail")
-    # What came before the server began to tell is looked for once.
+async def _idle_once(dialogue: ImapDialogue, arrived: Callable[[], None], *, first: bool) -> None:
+    command = dialogue.new_command("IDLE")
+    command.max_lines = _MAX_LINES
+    await dialogue.send_command(command)
+    if await dialogue.await_prompt(command) is None:
+        raise dialogue.refusal(await dialogue.read_tagged_response(command), "does not tell of new mail")
+    # Mail that came before IDLE began is not reported, so report once.
     if first:
         arrived()
-    end = anyio.current_time() + LONGEST
-    while not command.ended:
-        if _told(command):
+    end = anyio.current_time() + RESTART_AFTER
+    while not command.completed:
+        if _new_mail_reported(command):
             arrived()
         try:
-            await dialogue.more(command, end)
+            await dialogue.parse_more(command, end)
         except TimeoutError:
             await dialogue.respond(b"DONE", "DONE")
             break
-    await dialogue.answer(command)
-    if _told(command):
+    await dialogue.read_tagged_response(command)
+    if _new_mail_reported(command):
         arrived()
 
 
-def _told(command: PendingCommand) -> bool:
-    """Tell whether there was word of mail since this was asked last."""
-    return any(exists_in(line) is not None for line in command.take())
+def _new_mail_reported(command: PendingCommand) -> bool:
+    """Tell whether the server has reported mail since the last call."""
+    return any(parse_exists(line) is not None for line in command.take_responses())

@@ -1,4 +1,4 @@
-"""Silence while aioimaplib works for us: it would log tokens in base64, what a server says back, and mail."""
+"""Suppressing aioimaplib's log while it works for us: it would log tokens in base64, responses and mail."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Final
 from aioimaplib import aioimaplib
 
 
-class _Quiet(logging.Filter):
-    """Drops what is logged in its context, in which nothing waits: so it is nobody else's."""
+class _SilencingFilter(logging.Filter):
+    """Drops everything that is logged in its context; nothing awaits there, so no other task's records are lost."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,5 +25,5 @@ class _Quiet(logging.Filter):
         return not self._working
 
 
-quiet: Final = _Quiet()
-aioimaplib.log.addFilter(quiet)
+silenced: Final = _SilencingFilter()
+aioimaplib.log.addFilter(silenced)

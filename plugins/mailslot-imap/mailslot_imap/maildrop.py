@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mailslot.errors import InputError
 from mailslot.net.endpoint import check_timeout
 from mailslot.net.establish import establish
-from mailslot.net.tls import context_for
+from mailslot.net.tls import tls_context_for
 from mailslot.sasl.authentication import open_authenticated
 from mailslot.sasl.credentials import check_credentials
 from mailslot.wire.redact import Redactor
@@ -48,10 +48,10 @@ class Imap:
         transcript: Transcript | None = None,
         on_stage: Callable[[Stage], None] | None = None,
     ) -> AsyncGenerator[ImapSession]:
-        """Connect, encrypt, sign in, open the folder, and give a session.
+        """Connect, encrypt, authenticate, open the folder, and return a session.
 
         Raises:
-            InputError: the combination cannot be used, or this is not asyncio.
+            InputError: the settings cannot be used, or this is not asyncio.
             MailError: any step failed; its `stage` says which.
         """
         dialogue = await _open(access, transcript, on_stage)
@@ -64,18 +64,18 @@ class Imap:
             await session.abort()
             raise
         else:
-            await session.leave()
+            await session.quit()
 
     async def watch(self, access: ConnectionProfile, options: Mapping[str, Any], arrived: Callable[[], None]) -> None:
-        """Have the server tell when mail comes (RFC 2177), until cancelled.
+        """Have the server report new mail (RFC 2177), until cancelled.
 
         Args:
             access: as for `open`.
-            options: likewise.
-            arrived: called once the server tells of everything, and whenever it tells of mail.
+            options: as for `open`.
+            arrived: called when IDLE has begun, and whenever the server reports new mail.
 
         Returns:
-            at once where the server does not offer IDLE, or ``push`` is switched off.
+            at once if the server does not offer IDLE, or ``push`` is off.
 
         Raises:
             InputError: as for `open`.
@@ -95,32 +95,32 @@ imap: Final = Imap()
 
 
 async def _open(
-    access: ConnectionProfile, transcript: Transcript | None, on_stage: Callable[[Stage], None] | None
+    profile: ConnectionProfile, transcript: Transcript | None, on_stage: Callable[[Stage], None] | None
 ) -> ImapDialogue:
-    """Return a dialogue that is signed in, where somebody wants to."""
+    """Return a dialogue, authenticated if there are credentials."""
     _check_backend()
-    auth, timeout = access.auth, access.timeout
+    auth, timeout = profile.auth, profile.timeout
     check_credentials(auth)
     check_timeout(timeout)
-    context = context_for(access.endpoint, access.ssl_context, credentials=auth is not None)
+    context = tls_context_for(profile.endpoint, profile.ssl_context, credentials=auth is not None)
     redactor = Redactor()
 
     async def greet(channel: Channel) -> ImapDialogue:
         dialogue = ImapDialogue(channel, timeout=timeout, transcript=transcript, redactor=redactor, on_stage=on_stage)
-        await dialogue.greet(context)
+        await dialogue.await_greeting(context)
         return dialogue
 
     async def begin(dialogue: ImapDialogue, again: ReconnectRequiredError | None) -> None:
         async with dialogue.exclusive_use("capabilities"):
-            await dialogue.learn()
+            await dialogue.request_capabilities()
         if auth is None:
             return
         await authenticate(dialogue, auth, again)
         async with dialogue.exclusive_use("sign_in"):
-            # What a server offers may differ by user, and mostly grows (RFC 9051 section 6.2.2).
-            await dialogue.learn()
+            # Capabilities may change with authentication (RFC 9051 section 6.2.2).
+            await dialogue.request_capabilities()
 
-    return await open_authenticated(lambda: establish(access.endpoint, timeout, greet, on_stage), begin)
+    return await open_authenticated(lambda: establish(profile.endpoint, timeout, greet, on_stage), begin)
 
 
 def _check_backend() -> None:

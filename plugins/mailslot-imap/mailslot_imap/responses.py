@@ -1,4 +1,4 @@
-"""What a server's answers say (RFC 9051 section 7)."""
+"""Parsing responses (RFC 9051 section 7)."""
 
 from __future__ import annotations
 
@@ -15,55 +15,55 @@ _EXISTS: Final = re.compile(rb"([0-9]{1,10}) EXISTS", re.IGNORECASE)
 _VALIDITY: Final = re.compile(rb"OK \[UIDVALIDITY ([0-9]{1,10})\]", re.IGNORECASE)
 _STICKY: Final = re.compile(rb"(OK|NO) \[UIDNOTSTICKY\]", re.IGNORECASE)
 
-# RFC 5530 and RFC 3206 say the same in other words; what the library asks of a refusal, it asks in those of POP3.
-_SAME: Final = {"UNAVAILABLE": "SYS/TEMP", "INUSE": "IN-USE"}
+# Response codes of RFC 5530 with the same meaning as those of POP3 (RFC 3206), which the library uses.
+_POP3_CODES: Final = {"UNAVAILABLE": "SYS/TEMP", "INUSE": "IN-USE"}
 
 
 def reply_of(result: str, text: str) -> Reply:
-    """Return a tagged answer as the library knows replies.
+    """Return a tagged response as a `Reply`.
 
     Args:
         result: ``OK``, ``NO`` or ``BAD``.
-        text: what follows it.
+        text: the text after it.
     """
     code, words = None, text
     if match := _CODE.fullmatch(text):
         code, words = match[1].upper(), match[3]
-    return Reply(None, _SAME.get(code or "", code), printable(words), positive=result == "OK")
+    return Reply(None, _POP3_CODES.get(code or "", code), printable(words), positive=result == "OK")
 
 
-def capabilities_in(text: bytes) -> frozenset[str] | None:
-    """Return what a CAPABILITY answer, or the code of another one, lists; None where it is none."""
+def parse_capabilities(text: bytes) -> frozenset[str] | None:
+    """Return the capabilities in a CAPABILITY response or response code; None if it is neither."""
     match = re.search(rb"(?:^|\[)CAPABILITY ([^\]]*)", text, re.IGNORECASE)
     return frozenset(match[1].decode("ascii", "replace").upper().split()) if match else None
 
 
-def entry_in(line: bytes) -> tuple[int, int] | None:
-    """Return UID and size in a FETCH answer; None where it tells something else, as it may at any time."""
+def parse_uid_and_size(line: bytes) -> tuple[int, int] | None:
+    """Return UID and size in a FETCH response; None for other responses, which may come at any time."""
     if not is_fetch(line) or (uid := _UID.search(line)) is None or (size := _SIZE.search(line)) is None:
         return None
     return int(uid[1]), int(size[1])
 
 
-def uid_in(line: bytes) -> int | None:
-    """Return the UID that a FETCH answer names; None where it names none."""
+def parse_uid(line: bytes) -> int | None:
+    """Return the UID in a FETCH response; None if it has none."""
     match = _UID.search(line)
     return int(match[1]) if match else None
 
 
 def is_fetch(line: bytes) -> bool:
-    """Tell whether a line begins a FETCH answer."""
+    """Tell whether a line begins a FETCH response."""
     return _FETCH.match(line) is not None
 
 
-def exists_in(line: bytes) -> int | None:
-    """Return how many mails a line says there are; None where it says something else."""
+def parse_exists(line: bytes) -> int | None:
+    """Return the number of mails in an EXISTS response; None for other responses."""
     match = _EXISTS.fullmatch(line)
     return int(match[1]) if match else None
 
 
-def validity_in(lines: list[bytes]) -> str:
-    """Return the UIDVALIDITY in the answer to SELECT; empty where UIDs do not last (RFC 9051 section 2.3.1.1)."""
+def parse_uid_validity(lines: list[bytes]) -> str:
+    """Return the UIDVALIDITY in the responses to SELECT; empty if UIDs do not persist (RFC 9051 section 2.3.1.1)."""
     if any(_STICKY.match(line) for line in lines):
         return ""
     found = [match[1].decode() for line in lines if (match := _VALIDITY.match(line))]

@@ -1,4 +1,4 @@
-"""Mails as streams: a literal is handed on as it arrives, so memory does not grow with the mail."""
+"""Mails as streams: a literal is passed on as it arrives, so memory use does not depend on the mail's size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mailslot.errors import RefusedError
 from mailslot.wire.protocol_error import RemoteProtocolError
 from mailslot_imap.client import MAX_LINE
 from mailslot_imap.commands import MAX_LITERAL, MAX_MAIL, PendingCommand
-from mailslot_imap.responses import is_fetch, uid_in
+from mailslot_imap.responses import is_fetch, parse_uid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,12 +24,12 @@ _BODY: Final = re.compile(rb'BODY\[[A-Z]*\](?:<\d+>)? (NIL|"(?:[^"\\]|\\.)*"|\{\
 _ESCAPE: Final = re.compile(rb"\\(.)")
 
 
-class Fetch(PendingCommand):
-    """UID FETCH of one part of one mail; its octets come as they are received.
+class FetchCommand(PendingCommand):
+    """UID FETCH of one part of one mail, streamed.
 
     Attributes:
-        pieces: what has come and was not read yet.
-        octets: how many have come.
+        pieces: the octets that were received and not read yet.
+        octets: how many octets were received.
     """
 
     def __init__(self, client: Client, uid: int, part: str) -> None:
@@ -42,10 +42,10 @@ class Fetch(PendingCommand):
         self._holds_body = False
         self._in_body = False
 
-    def hear(self, line: bytes) -> None:
-        """Take a line: the beginning of a FETCH answer, or what stands behind a literal in one.
+    def receive_line(self, line: bytes) -> None:
+        """Process a line: the beginning of a FETCH response, or the rest of one after a literal.
 
-        A server may tell of any mail at any time; only what has the part that was asked for counts.
+        A server may send responses about any mail at any time; only one with the requested part counts.
         """
         if is_fetch(line):
             self._check_end()
@@ -53,25 +53,25 @@ class Fetch(PendingCommand):
         self._answer += line + b" "
         if len(self._answer) > MAX_LINE:
             raise RemoteProtocolError("a FETCH answer without end")
-        self._in_body, self.most = False, MAX_LITERAL
+        self._in_body, self.max_literal = False, MAX_LITERAL
         if (match := _BODY.search(line)) is not None:
             if self._found:
                 raise RemoteProtocolError("the same part of a mail twice")
             self._found = self._holds_body = True
             if match[1].startswith(b"{"):
-                self._in_body, self.most = True, MAX_MAIL
+                self._in_body, self.max_literal = True, MAX_MAIL
             if match[1].startswith(b'"'):
                 self._keep(_ESCAPE.sub(rb"\1", match[1][1:-1]))
-        if self._holds_body and uid_in(self._answer) not in {None, self._uid}:
+        if self._holds_body and parse_uid(self._answer) not in {None, self._uid}:
             raise RemoteProtocolError("another mail than was asked for")
 
-    def hear_octets(self, data: bytes) -> None:
-        """Take a piece of the mail, or of something else, which is left out."""
+    def receive_octets(self, data: bytes) -> None:
+        """Process a piece of the mail; pieces of other literals are dropped."""
         if self._in_body:
             self._keep(data)
 
     def close(self, line: bytes, result: str) -> None:
-        """Take the tagged answer."""
+        """Process the tagged response."""
         self._check_end()
         super().close(line, result)
 
@@ -86,30 +86,30 @@ class Fetch(PendingCommand):
 
 
 class Retrieval:
-    """A mail, or its header, to be read with ``async for``; it is asked for when it is first read.
+    """A mail, or its header, to be read with ``async for``; it is requested when it is first read.
 
     Args:
         dialogue: the dialogue.
-        entry: which mail.
-        fetch: makes the command.
-        occupy: makes this the one that may read; raises where another is not read to its end.
-        finished: called once all of it has come.
+        entry: the mail.
+        fetch: returns the command.
+        occupy: sets the current reader; raises if another one was not read to its end.
+        finished: called when the mail is complete.
     """
 
     def __init__(
         self,
         dialogue: ImapDialogue,
         entry: Entry,
-        fetch: Callable[[], Fetch],
+        fetch: Callable[[], FetchCommand],
         occupy: Callable[[Retrieval | None], None],
         finished: Callable[[Entry], None],
     ) -> None:
         self._dialogue = dialogue
         self._entry = entry
-        self._make = fetch
+        self._make_command = fetch
         self._occupy = occupy
         self._finished = finished
-        self._fetch: Fetch | None = None
+        self._command: FetchCommand | None = None
         self.complete = False
 
     def __aiter__(self) -> Retrieval:
@@ -119,44 +119,44 @@ class Retrieval:
         """Return the next octets.
 
         Raises:
-            RefusedError: the mail is not there any more, or the server does not give it.
+            RefusedError: the mail no longer exists, or the server refuses it.
             MailError: the session broke.
         """
         if self.complete:
             raise StopAsyncIteration
         async with self._dialogue.exclusive_use("transaction"):
-            if self._fetch is None:
+            if self._command is None:
                 self._occupy(self)
-                self._fetch = self._make()
-                await self._dialogue.begin(self._fetch)
-            if (piece := await self._next(self._fetch)) is not None:
+                self._command = self._make_command()
+                await self._dialogue.send_command(self._command)
+            if (piece := await self._next(self._command)) is not None:
                 return piece
         raise StopAsyncIteration
 
-    async def _next(self, fetch: Fetch) -> bytes | None:
-        """Return the next octets; None where the mail is complete."""
-        # Whatever else the server says meanwhile, that it is still there for example, is no progress.
-        deadline = self._dialogue.deadline()
-        while not fetch.pieces and not fetch.ended:
-            await self._dialogue.more(fetch, deadline)
+    async def _next(self, fetch: FetchCommand) -> bytes | None:
+        """Return the next octets; None at the end of the mail."""
+        # Other responses, such as keep-alives, do not count as progress.
+        deadline = self._dialogue.new_deadline()
+        while not fetch.pieces and not fetch.completed:
+            await self._dialogue.parse_more(fetch, deadline)
         if fetch.pieces:
             return fetch.pieces.popleft()
         self.complete = True
         self._occupy(None)
-        reply = await self._dialogue.answer(fetch)
+        reply = await self._dialogue.read_tagged_response(fetch)
         if not reply.positive:
             raise self._dialogue.refusal(reply, f"does not give mail {self._entry.number}")
         if not fetch.octets and (self._entry.size or reply.enhanced == "EXPUNGEISSUED"):
-            # A server says nothing, NIL or "" of what another client has expunged (RFC 2180 section 4.1).
-            raise _gone(self._dialogue, self._entry, reply)
+            # For mail that another client has expunged, servers send nothing, NIL or "" (RFC 2180 section 4.1).
+            raise _gone_error(self._dialogue, self._entry, reply)
         self._finished(self._entry)
         return None
 
 
-def _gone(dialogue: ImapDialogue, entry: Entry, reply: Reply) -> RefusedError:
+def _gone_error(dialogue: ImapDialogue, entry: Entry, reply: Reply) -> RefusedError:
     return RefusedError(
         f"Mail {entry.number} is not on the mail server {dialogue.channel.endpoint.host} any more.",
         stage="transaction",
         cause="unknown",
-        detail=f"UID FETCH gave nothing: {reply.words}",
+        detail=f"UID FETCH gave nothing: {reply.one_line}",
     )

@@ -1,4 +1,4 @@
-"""What can be set of an IMAP maildrop, in a record's ``maildrop_options``."""
+"""The options of an IMAP maildrop, in a record's ``maildrop_options``."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Options:
     """The options.
 
     Attributes:
-        folder: where mail is fetched from.
-        move_to: where mail is moved that would else be deleted; None to delete it.
-        mark_seen: whether mail that was fetched is marked as read.
-        push: whether the server is to tell when mail comes.
+        folder: the folder from which mail is fetched.
+        move_to: the folder to which mail is moved instead of being deleted; None to delete it.
+        mark_seen: whether fetched mail is marked as read.
+        push: whether the server is to report new mail.
     """
 
     folder: str
@@ -38,10 +38,10 @@ class Options:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Options:
-        """Return what is set, with defaults, as `mailslot.slots.maildrop.options_of` gives it.
+        """Return the options from the values of `mailslot.slots.maildrop.options_of`.
 
         Raises:
-            InputError: mail would be moved to where it is, and come as new mail each time.
+            InputError: ``move_to`` is the folder itself, so that mail would be fetched again and again.
         """
         folder = _name(values["folder"])
         move_to = None if values["move_to"] is None else _name(values["move_to"])
@@ -55,5 +55,5 @@ class Options:
 
 
 def _name(folder: str) -> str:
-    """Return a folder's name as it is compared; INBOX is the same in any case (RFC 9051 section 5.1)."""
+    """Return the canonical name of a folder: INBOX is not case-sensitive (RFC 9051 section 5.1)."""
     return "INBOX" if folder.upper() == "INBOX" else folder

@@ -1,5 +1,5 @@
-"""SMTP through aiosmtplib, for those who want that client: ``submitter = "aiosmtplib"``; on asyncio only.
+"""SMTP through aiosmtplib (``submitter = "aiosmtplib"``), on asyncio only.
 
-aiosmtplib connects, speaks and encrypts. What it leaves open is closed here: the core of `mailslot.smtp` reads along
-and judges every answer, the message goes out in pieces, and the connection is closed at anything but a refusal.
+aiosmtplib sends commands and starts TLS. What it lacks is added here: the protocol core of `mailslot.smtp` checks every
+reply, messages are streamed, and any error other than a refusal closes the connection.
 """

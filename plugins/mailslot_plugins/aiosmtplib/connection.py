@@ -1,4 +1,4 @@
-"""A connection of ours, handed to aiosmtplib, which closes it at once when it is closed."""
+"""A connection of ours that is passed to aiosmtplib."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class Client(SMTP):
-    """aiosmtplib's client, which closes at once; by itself it takes leave of TLS first, for up to half a minute."""
+    """aiosmtplib's client, but closing at once; the original waits up to half a minute for TLS to shut down."""
 
     def close(self) -> None:
-        """Close without a word."""
+        """Close at once, without QUIT."""
         if self.transport is not None:
             cast("asyncio.Transport", self.transport).abort()
         super().close()
@@ -34,9 +34,9 @@ class AiosmtplibConnection:
     """A connection that aiosmtplib takes over.
 
     Attributes:
-        endpoint: where it leads.
-        local_host: our own IP address on it.
-        client: whose it is once it is to `connect`.
+        endpoint: the server.
+        local_host: our own IP address on this connection.
+        client: aiosmtplib's client, which owns the connection after `connect`.
     """
 
     def __init__(self, channel: Channel, timeout: float) -> None:
@@ -44,7 +44,7 @@ class AiosmtplibConnection:
         self.local_host = channel.local_host
         self._channel = channel
         self._socket: socket.socket | None = None
-        # The way to TLS is always said: left open, aiosmtplib does without where the server offers none.
+        # TLS is always explicit: by default aiosmtplib continues unencrypted if the server does not offer STARTTLS.
         self.client = Client(
             hostname=self.endpoint.ascii_host,
             use_tls=self.endpoint.security is Security.TLS,
@@ -54,18 +54,18 @@ class AiosmtplibConnection:
         )
 
     async def connect(self, context: ssl.SSLContext) -> SMTPResponse:
-        """Hand the connection over, and return the greeting; raises as aiosmtplib does."""
-        # Once aiosmtplib has begun, somebody owns the socket, whenever a cancellation comes.
+        """Pass the connection to aiosmtplib, and return the greeting; raises as aiosmtplib does."""
+        # Let a pending cancellation come now; afterwards aiosmtplib owns the socket.
         await anyio.lowlevel.checkpoint()
         self._socket = self._channel.detach()
         return await self.client.connect(tls_context=context, sock=self._socket)
 
     @property
     def transport(self) -> asyncio.Transport:
-        """The connection.
+        """The transport.
 
         Raises:
-            ConnectionResetError: it is gone.
+            ConnectionResetError: the connection is closed.
         """
         if self.client.transport is None:
             raise ConnectionResetError("the connection is closed")
@@ -76,6 +76,6 @@ class AiosmtplibConnection:
         self._channel.close()
         self.client.close()
         if self._socket is not None:
-            # Given up in the middle of a handshake, the socket is asyncio's, which closes it once it has ended.
+            # During a handshake asyncio owns the socket, and closes it only after the handshake has ended.
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""A dialogue in which aiosmtplib connects, speaks and encrypts, and the core judges what the server says."""
+"""The SMTP dialogue through aiosmtplib, with our protocol core checking every reply."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from aiosmtplib import (
     SMTPTimeoutError,
 )
 from mailslot.net.endpoint import Security
-from mailslot.net.tls import check_version, tls_failure
+from mailslot.net.tls import check_tls_version, tls_error
 from mailslot.smtp.base_dialogue import BaseSmtpDialogue
 from mailslot.wire.protocol_error import ProtocolError, RemoteProtocolError
 from mailslot_plugins.aiosmtplib.connection import AiosmtplibConnection
-from mailslot_plugins.aiosmtplib.listener import Listener
+from mailslot_plugins.aiosmtplib.transport_tap import TransportTap
 
 if TYPE_CHECKING:
     import ssl
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class AiosmtplibDialogue(BaseSmtpDialogue[AiosmtplibConnection]):
-    """The line-by-line side of a session."""
+    """Sends commands and reads replies through aiosmtplib."""
 
     def __init__(
         self,
@@ -48,43 +48,43 @@ class AiosmtplibDialogue(BaseSmtpDialogue[AiosmtplibConnection]):
         redactor: Redactor,
         on_stage: Callable[[Stage], None] | None,
     ) -> None:
-        line = AiosmtplibConnection(channel, timeout)
-        super().__init__(line, timeout=timeout, transcript=transcript, redactor=redactor, on_stage=on_stage)
-        self._client = line.client
-        self._listener: Listener | None = None
+        connection = AiosmtplibConnection(channel, timeout)
+        super().__init__(connection, timeout=timeout, transcript=transcript, redactor=redactor, on_stage=on_stage)
+        self._client = connection.client
+        self._tap: TransportTap | None = None
 
     @property
-    def listener(self) -> Listener:
-        """What reads along; it is there once the server has greeted."""
-        assert self._listener is not None  # noqa: S101 - nothing is asked before
-        return self._listener
+    def tap(self) -> TransportTap:
+        """The tap, which is installed after the greeting."""
+        assert self._tap is not None  # noqa: S101 - nothing is sent before
+        return self._tap
 
-    async def greet(self, context: ssl.SSLContext) -> None:
-        """Have aiosmtplib bring TLS up where it comes first, and wait for the server's greeting."""
+    async def await_greeting(self, context: ssl.SSLContext) -> None:
+        """Have aiosmtplib start TLS if it comes first, and await the server's greeting."""
         tls_first = self.channel.endpoint.security is Security.TLS
         async with self.exclusive_use("tls" if tls_first else "greeting"):
-            greeting = await self._connected(context, tls_first=tls_first)
+            greeting = await self._connect(context, tls_first=tls_first)
             if tls_first:
-                self.note_tls()
+                self.transcribe_tls()
                 self.protocol.encrypted = True
                 self.stage = "greeting"
             self.protocol.receive(greeting)
-            reply = self._heard().reply
+            reply = self._read_reply().reply
             if not reply.positive:
                 await self.abort()
                 raise self.refusal(reply)
             if tls_first:
                 self._check_tls()
-            self._listener = Listener(self.channel.transport, self.protocol)
+            self._tap = TransportTap(self.channel.transport, self.protocol)
 
-    async def _connected(self, context: ssl.SSLContext, *, tls_first: bool) -> bytes:
+    async def _connect(self, context: ssl.SSLContext, *, tls_first: bool) -> bytes:
         """Connect, and return the greeting."""
         try:
             response = await self.channel.connect(context)
         except SMTPConnectResponseError as error:
             response = SMTPResponse(error.code, error.message)
         except SMTPResponseException as error:
-            # What came was no reply; the core says whose it looks like.
+            # Not a reply; the protocol core tells which protocol it looks like.
             self.stage = "greeting"
             return error.message.removeprefix("Malformed SMTP response line: ").encode() + b"\r\n"
         except (SMTPTimeoutError, SMTPConnectError) as error:
@@ -96,119 +96,121 @@ class AiosmtplibDialogue(BaseSmtpDialogue[AiosmtplibConnection]):
         return _octets(response)
 
     def _tls_failure(self, error: BaseException, *, upgraded: bool) -> Exception:
-        # asyncio aborts a handshake that takes too long.
+        # asyncio aborts a handshake that exceeds the timeout.
         slow = isinstance(error, ConnectionAbortedError | TimeoutError)
-        return tls_failure(TimeoutError() if slow else error, self.channel.endpoint, self.timeout, upgraded=upgraded)
+        return tls_error(
+            TimeoutError() if slow else error, self.channel.endpoint, self.timeout, after_starttls=upgraded
+        )
 
     def _check_tls(self) -> None:
         encrypted: ssl.SSLObject = self._client.get_transport_info("ssl_object")
-        check_version(encrypted.version(), self.channel.endpoint)
+        check_tls_version(encrypted.version(), self.channel.endpoint)
 
-    async def ask(self, octets: bytes, noted: str | None = None) -> Reply:
-        """Have aiosmtplib send one command and wait for its answer."""
-        self.note(octets if noted is None else noted.encode())
-        self.patience = self.timeout
-        response = await self._executed(octets.removesuffix(b"\r\n"))
-        answer = self._heard()
+    async def execute(self, octets: bytes, transcribed_as: str | None = None) -> Reply:
+        """Have aiosmtplib send one command and await its reply."""
+        self.transcribe(octets if transcribed_as is None else transcribed_as.encode())
+        self.current_timeout = self.timeout
+        response = await self._execute(octets.removesuffix(b"\r\n"))
+        answer = self._read_reply()
         if response is None or answer.reply.code != response.code:
             raise RemoteProtocolError("an answer that aiosmtplib cannot read, or takes for another")
         if octets.startswith(b"EHLO") and answer.reply.positive:
-            # So that it knows that STARTTLS is offered.
+            # aiosmtplib looks here whether STARTTLS is offered.
             self._client.last_ehlo_response = response
         return answer.reply
 
-    async def _executed(self, command: bytes) -> SMTPResponse | None:
-        """Return what aiosmtplib takes for the answer to a command; None where it can make nothing of it."""
+    async def _execute(self, command: bytes) -> SMTPResponse | None:
+        """Return what aiosmtplib takes for the reply to a command; None if it cannot parse it."""
         try:
             return await self._client.execute_command(command)
         except SMTPResponseException:
-            # Its text is the server's, which may quote a secret; the core masks what it says itself.
+            # Do not use its text, which may quote a secret; the core reports the error, masked.
             return None
 
-    def _heard(self) -> ReplyReceived:
+    def _read_reply(self) -> ReplyReceived:
         event = self.protocol.next_event()
         if event is None:
             raise RemoteProtocolError("an answer that is not whole")
         return self.handle_reply(event)
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
-        """Have aiosmtplib say STARTTLS and make the handshake."""
-        listener = self.listener
-        self.note(self.protocol.starttls())
+        """Have aiosmtplib send STARTTLS and perform the handshake."""
+        listener = self.tap
+        self.transcribe(self.protocol.starttls())
         listener.expect_tls()
         try:
             await self._client.starttls(tls_context=context, server_hostname=self.channel.endpoint.ascii_host)
         except (SMTPException, OSError) as error:
-            if listener.fault is not None:
-                raise listener.fault from None
-            if listener.answer is None:
+            if listener.error is not None:
+                raise listener.error from None
+            if listener.starttls_reply is None:
                 if isinstance(error, OSError):
                     raise
-                # It has taken something else for the answer to EHLO, and finds no STARTTLS there.
+                # aiosmtplib has taken something else for the reply to EHLO, and finds no STARTTLS in it.
                 raise RemoteProtocolError("an answer that aiosmtplib takes for another") from None
-            reply = self.handle_reply(listener.answer).reply
+            reply = self.handle_reply(listener.starttls_reply).reply
             if not reply.positive:
                 raise self.refusal(reply) from None
             raise self._tls_failure(error, upgraded=True) from error
-        assert listener.answer is not None  # noqa: S101 - without one there is no handshake
-        self.handle_reply(listener.answer)
+        assert listener.starttls_reply is not None  # noqa: S101 - without one there is no handshake
+        self.handle_reply(listener.starttls_reply)
         self._check_tls()
-        listener.follow(self.channel.transport)
+        listener.attach(self.channel.transport)
 
     async def write(self, octets: bytes) -> ReplyReceived | None:
-        """Send a piece of a message, and wait until there is room for the next.
+        """Send a piece of a message, and wait until there is room for the next one.
 
         Returns:
-            what the server says against the message already; None for nothing.
+            an early refusal of the message; None if there is none.
 
         Raises:
-            TimeoutError: nothing went on for as long as an answer may take.
+            TimeoutError: there was no progress within the timeout.
             OSError: the connection is lost.
         """
-        self.patience = self.timeout
-        self._spoken.write(octets)
+        self.current_timeout = self.timeout
+        self._smtp_protocol.write(octets)
         await anyio.lowlevel.checkpoint()
-        arrived, since = self.listener.arrived(), anyio.current_time()
-        while (answer := self.poll_unsolicited()) is None and self.listener.full and self._client.is_connected:
-            await self.listener.stirred(self.timeout)
-            # Half a reply, one octet after the other, is no progress.
-            if (now := self.listener.arrived()) != arrived:
+        arrived, since = self.tap.acknowledged_octets(), anyio.current_time()
+        while (answer := self.poll_unsolicited()) is None and self.tap.write_paused and self._client.is_connected:
+            await self.tap.await_activity(self.timeout)
+            # Received octets of an incomplete reply do not count as progress.
+            if (now := self.tap.acknowledged_octets()) != arrived:
                 arrived, since = now, anyio.current_time()
             elif anyio.current_time() - since > self.timeout:
                 raise TimeoutError
         return answer
 
-    async def end(self, octets: bytes, timeout: float) -> ReplyReceived:
-        """Send what ends a message, and return the answer to it.
+    async def end_of_data(self, octets: bytes, timeout: float) -> ReplyReceived:
+        """Send the end of a message, and return the final reply.
 
         Raises:
             TimeoutError: it did not come in time.
-            OSError: the connection is lost; where it was before, the message was not `handed_over`.
+            OSError: the connection is lost; if it was lost before sending, `in_doubt` is not set.
         """
-        self._spoken.write(octets)
-        self.handed_over = True
-        self.patience = timeout
-        # Between the two nothing may wait: aiosmtplib drops an answer that nobody waits for.
+        self._smtp_protocol.write(octets)
+        self.in_doubt = True
+        self.current_timeout = timeout
+        # No await in between: aiosmtplib drops replies that nobody awaits.
         with suppress(SMTPResponseException):
-            await self._spoken.read_response(timeout)
-        answer = self._heard()
-        self.handed_over = False
+            await self._smtp_protocol.read_response(timeout)
+        answer = self._read_reply()
+        self.in_doubt = False
         return answer
 
-    async def leave(self) -> None:
-        """Say QUIT and close; what the server answers changes nothing, so it is not waited for."""
+    async def quit(self) -> None:
+        """Send QUIT and close, without waiting for the reply."""
         with suppress(OSError, ProtocolError):
             octets = self.protocol.quit()
-            self.note(octets)
-            self._spoken.write(octets)
+            self.transcribe(octets)
+            self._smtp_protocol.write(octets)
         await self.abort()
 
     @property
-    def _spoken(self) -> SMTPProtocol:
-        """What aiosmtplib writes and reads with, for a message.
+    def _smtp_protocol(self) -> SMTPProtocol:
+        """The protocol object of aiosmtplib, for writing a message and reading the reply to it.
 
         Raises:
-            ConnectionResetError: the connection is gone.
+            ConnectionResetError: the connection is closed.
         """
         if self._client.protocol is None:
             raise ConnectionResetError("the connection is closed")
@@ -216,7 +218,7 @@ class AiosmtplibDialogue(BaseSmtpDialogue[AiosmtplibConnection]):
 
 
 def _octets(response: SMTPResponse) -> bytes:
-    """Return a reply as it came, so that the core can read it."""
+    """Return the octets of a reply, for the protocol core."""
     *lines, last = response.message.split("\n")
     text = "".join(f"{response.code}-{line}\r\n" for line in lines) + f"{response.code} {last}\r\n"
     return text.encode("utf-8", "surrogateescape")

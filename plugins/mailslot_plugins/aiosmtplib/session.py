@@ -1,4 +1,4 @@
-"""A signed-in session of aiosmtplib's: one command at a time, the message in pieces, one receipt."""
+"""SMTP sessions through aiosmtplib: one command at a time, the message as a stream."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from mailslot.smtp.before_end import BeforeEndHook, HookError
-from mailslot.smtp.content import PIECE, beginning, hold_to_size, read
+from mailslot.smtp.content import PIECE_SIZE, check_size, read_beginning, read_content
 from mailslot.smtp.envelope import Envelope
-from mailslot.smtp.negotiation import negotiate
+from mailslot.smtp.negotiation import negotiate_envelope
 from mailslot.smtp.probe import probe
 from mailslot.smtp.receipt import Receipt
 from mailslot.smtp.refusals import nobody_accepted
-from mailslot.smtp.standard import content_of
+from mailslot.smtp.standard_message import prepare_content
 from mailslot.smtp.states import State, Verb
 from mailslot.wire.protocol_error import RemoteProtocolError
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class AiosmtplibSession:
-    """A session as `mailslot.slots.submitter.SubmissionSession` has it."""
+    """A session; see `mailslot.slots.submitter.SubmissionSession`."""
 
     def __init__(self, dialogue: AiosmtplibDialogue, *, final_timeout: float) -> None:
         self._dialogue = dialogue
@@ -36,7 +36,7 @@ class AiosmtplibSession:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the server offers."""
+        """The server's capabilities."""
         return self._dialogue.protocol.capabilities
 
     @property
@@ -54,14 +54,14 @@ class AiosmtplibSession:
         before_end: Callable[[], Awaitable[None]] | None = None,
     ) -> Receipt:
         """Submit one message; see `mailslot.slots.submitter.SubmissionSession.submit`."""
-        envelope, content = Envelope(sender, recipients, delivery), await content_of(message)
-        terms = negotiate(envelope, content, self.capabilities, self._dialogue.channel.endpoint.host)
+        envelope, content = Envelope(sender, recipients, delivery), await prepare_content(message)
+        terms = negotiate_envelope(envelope, content, self.capabilities, self._dialogue.channel.endpoint.host)
         try:
-            async with aclosing(read(content)) as pieces:
-                # What cannot be read is known before an octet leaves.
-                head = await beginning(content, pieces, PIECE)
+            async with aclosing(read_content(content)) as pieces:
+                # Find most errors in reading before anything is sent.
+                head = await read_beginning(content, pieces, PIECE_SIZE)
                 async with self._dialogue.exclusive_use("envelope"):
-                    self._dialogue.count_mail()
+                    self._dialogue.count_transaction()
                     accepted = await self._open(envelope, terms)
                     answer = await self._send(head, pieces, content, BeforeEndHook(before_end))
                     if not answer.reply.positive:
@@ -71,31 +71,31 @@ class AiosmtplibSession:
         return Receipt(tuple(accepted), terms.refused, answer.reply)
 
     async def probe(self, sender: str, recipients: Sequence[str]) -> None:
-        """Ask whether a short message would be taken, and send none."""
+        """Ask whether a short message would be accepted, without sending one."""
         await probe(self._dialogue, Envelope(sender, recipients, None))
 
     async def _open(self, envelope: Envelope, terms: NegotiatedEnvelope) -> list[str]:
-        """Give the server the envelope; return the recipients that it accepts."""
+        """Send the envelope; return the accepted recipients."""
         dialogue, protocol = self._dialogue, self._dialogue.protocol
         dialogue.poll_unsolicited()
-        if protocol.state is not State.READY and not (reply := await dialogue.ask(protocol.rset())).positive:
+        if protocol.state is not State.READY and not (reply := await dialogue.execute(protocol.rset())).positive:
             raise dialogue.refusal(reply)
-        reply = await dialogue.ask(protocol.mail(envelope.sender, terms.mail_parameters))
+        reply = await dialogue.execute(protocol.mail(envelope.sender, terms.mail_parameters))
         if not reply.positive:
             raise dialogue.refusal(reply, verb=Verb.MAIL)
         accepted: list[str] = []
         for recipient in terms.recipients:
             parameters = envelope.rcpt_parameters(recipient, self.capabilities)
-            reply = await dialogue.ask(protocol.rcpt(recipient, parameters))
+            reply = await dialogue.execute(protocol.rcpt(recipient, parameters))
             if not dialogue.alive:
                 raise dialogue.refusal(reply)
             if reply.positive:
-                accepted.append(recipient.given)
+                accepted.append(recipient.original)
             else:
-                terms.refused[recipient.given] = reply
+                terms.refused[recipient.original] = reply
         if not accepted:
             raise nobody_accepted(dialogue.channel.endpoint.host, terms.refused)
-        reply = await dialogue.ask(protocol.data())
+        reply = await dialogue.execute(protocol.data())
         if not reply.positive:
             raise dialogue.refusal(reply, stage="data")
         return accepted
@@ -103,10 +103,10 @@ class AiosmtplibSession:
     async def _send(
         self, head: bytes, pieces: AsyncIterator[bytes], content: Content, ending: BeforeEndHook
     ) -> ReplyReceived:
-        """Send the message and return the server's last word on it."""
+        """Send the message and return the final reply."""
         dialogue, protocol = self._dialogue, self._dialogue.protocol
         dialogue.stage = "data"
-        dialogue.note(b"(message of %d octets)" % content.size)
+        dialogue.transcribe(b"(message of %d octets)" % content.size)
         if (early := await self._put(head)) is not None:
             return early
         async for piece in pieces:
@@ -114,24 +114,24 @@ class AiosmtplibSession:
                 return early
         if (early := dialogue.poll_unsolicited()) is not None:
             return early
-        end = protocol.end()
-        hold_to_size(content, protocol.sent_size)
+        end = protocol.end_of_data()
+        check_size(content, protocol.sent_size)
         await ending()
         if (event := protocol.next_event()) is not None:
             if event.reply.positive:
                 raise RemoteProtocolError("a yes before the message was whole")
             await dialogue.abort()
             return dialogue.handle_reply(event)
-        return await dialogue.end(end, self._final_timeout)
+        return await dialogue.end_of_data(end, self._final_timeout)
 
     async def _put(self, octets: bytes) -> ReplyReceived | None:
-        """Send octets of the message; return what the server says against it already."""
+        """Send octets of the message; return an early refusal."""
         dialogue = self._dialogue
-        for start in range(0, len(octets), PIECE):
+        for start in range(0, len(octets), PIECE_SIZE):
             try:
-                answer = await dialogue.write(dialogue.protocol.content(octets[start : start + PIECE]))
+                answer = await dialogue.write(dialogue.protocol.content(octets[start : start + PIECE_SIZE]))
             except OSError:
-                # What the server said last is worth more than the broken line.
+                # The server's last reply says more than the broken connection.
                 if (answer := dialogue.poll_unsolicited()) is None:
                     raise
             if answer is not None:

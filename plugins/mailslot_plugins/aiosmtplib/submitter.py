@@ -1,4 +1,4 @@
-"""From an endpoint to a signed-in session, through aiosmtplib."""
+"""Opening an SMTP session through aiosmtplib."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mailslot.errors import InputError
 from mailslot.net.endpoint import check_timeout
-from mailslot.smtp.connect import begin
+from mailslot.smtp.connect import open_smtp_dialogue
 from mailslot_plugins.aiosmtplib.dialogue import AiosmtplibDialogue
 from mailslot_plugins.aiosmtplib.session import AiosmtplibSession
 
@@ -35,10 +35,10 @@ async def connect(
     transcript: Transcript | None = None,
     on_stage: Callable[[Stage], None] | None = None,
 ) -> AsyncGenerator[AiosmtplibSession]:
-    """Open a session, as `mailslot.slots.submitter.Submitter` has it.
+    """Open a session; see `mailslot.slots.submitter.Submitter`.
 
     Raises:
-        InputError: this is not asyncio, or the combination cannot be used.
+        InputError: this is not asyncio, or the settings cannot be used.
         MailError: any step failed; its `stage` says which.
     """
     try:
@@ -54,11 +54,13 @@ async def connect(
     def speak(channel: Channel, redactor: Redactor) -> AiosmtplibDialogue:
         return AiosmtplibDialogue(channel, timeout=timeout, transcript=transcript, redactor=redactor, on_stage=on_stage)
 
-    dialogue = await begin(speak, endpoint, auth, ssl_context=ssl_context, timeout=timeout, on_stage=on_stage)
+    dialogue = await open_smtp_dialogue(
+        speak, endpoint, auth, ssl_context=ssl_context, timeout=timeout, on_stage=on_stage
+    )
     try:
         yield AiosmtplibSession(dialogue, final_timeout=final_timeout)
     except BaseException:
         await dialogue.abort()
         raise
     else:
-        await dialogue.leave()
+        await dialogue.quit()

@@ -19,7 +19,7 @@ from mailslot.message import Mailbox
 from mailslot.slots.effective_settings import effective_settings
 from mailslot.slots.section import DEVICE
 from mailslot.spool.job import UNFINISHED, NewJob
-from mailslot.spool.locks import exclusive
+from mailslot.spool.locks import exclusive_lock
 from mailslot.timestamps import iso
 from mailslot_plugins.alerts.board import Board, Cleared, Mail, Observed, Raised
 from mailslot_plugins.alerts.board_json import as_json, from_json, lasting
@@ -120,7 +120,7 @@ class Alarms:
     def _turn(self) -> AbstractAsyncContextManager[None]:
         """Be the only one, over all processes, who changes the board."""
         sentence = "Another process of mailslot is busy with the alarms and does not finish."
-        return exclusive(self._device.home / "locks" / "alerts.lock", sentence, timeout=_LOCK_WAIT)
+        return exclusive_lock(self._device.home / "locks" / "alerts.lock", sentence, timeout=_LOCK_WAIT)
 
     async def tell(self, *events: Event) -> str:
         """Record events, and accept whatever mails are due by now; without events, only that.
@@ -133,7 +133,7 @@ class Alarms:
         """
         async with self._turn():
             rules = policy(self._device.settings(SECTION), self._device.settings(DEVICE)["administrator"])
-            jobs = await self._device.spool.jobs(states=UNFINISHED, pipeline=PIPELINE, most=rules.cap)
+            jobs = await self._device.spool.jobs(states=UNFINISHED, pipeline=PIPELINE, limit=rules.cap)
             before = await self.board()
             board = step(before, self._device.now(), rules, events, waiting=len(jobs))
             if events or board.outbox or lasting(board) != lasting(before):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from mailslot.containment import Contained
+from mailslot.exit_guard import ExitGuard
 from mailslot.plugin import RESUBMIT_AFTER, UNATTENDED, MailError, PanelPackage, RetryPolicy, SetAside
 from mailslot.service.log import describe_error
 from mailslot_plugins.alerts import health_watch, ipp_watch
@@ -81,7 +81,7 @@ async def _repeat(device: Device, work: Callable[[], Awaitable[str | None]], pau
     said = ""
     while True:
         try:
-            with Contained():
+            with ExitGuard():
                 sentence = await work() or ""
         except MailError as error:
             sentence = str(error)

@@ -59,7 +59,7 @@ async def _stuck(device: Device, alarms: Alarms) -> dict[str, dict[str, Any]]:
         alert = {**notes(mail), "subject": subject(mail, values["name"] or "")}
         state = {"state": "waiting", "cause": "not_configured", "sentence": "The mail could not be accepted yet."}
         found[mail.key] = {"device": identity, "alert": alert, "mail": state}
-    for job in await device.spool.jobs(states={"deferred", "held", "failed"}, pipeline=PIPELINE, most=50):
+    for job in await device.spool.jobs(states={"deferred", "held", "failed"}, pipeline=PIPELINE, limit=50):
         if _is_stuck(job, device.now()):
             alert = {**job.notes, "subject": job.subject}
             state = {"state": job.state, "cause": job.cause or "", "sentence": job.sentence}

@@ -1,4 +1,4 @@
-"""What every plugin of a kind must do, as tests that its makers run on their own: pytest classes to derive from."""
+"""Conformance tests for plugins, as pytest classes to derive from."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Test doubles: a token source, what is done before a message ends, and messages as streams."""
+"""Test doubles: a token source, a hook and streamed messages."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
-class Tokens:
-    """A token source that gives one token after the other, the last one again and again.
+class ListedTokenSource:
+    """A token source that returns the given tokens in order, and then the last one again and again.
 
     Attributes:
-        asked: `force` of each call.
+        force_calls: the argument `force` of each call.
     """
 
     def __init__(self, *tokens: str) -> None:
         self._tokens = list(tokens)
-        self.asked: list[bool] = []
+        self.force_calls: list[bool] = []
 
     async def token(self, *, force: bool = False) -> AccessToken:
-        """Give the next one."""
-        self.asked.append(force)
+        """Return the next token."""
+        self.force_calls.append(force)
         return AccessToken(self._tokens.pop(0) if len(self._tokens) > 1 else self._tokens[0])
 
     async def forget(self) -> None:
         """Do nothing."""
 
 
-class Hook:
-    """What is done before a message ends.
+class RecordingHook:
+    """A `before_end` hook.
 
     Attributes:
-        calls: how often it was.
+        calls: how often it was called.
     """
 
     def __init__(self, failure: Exception | None = None, *, pause: float = 0.01) -> None:
@@ -45,20 +45,20 @@ class Hook:
         self._pause = pause
 
     async def __call__(self) -> None:
-        """Note it."""
+        """Count the call; raise the failure if there is one."""
         self.calls += 1
         await anyio.sleep(self._pause)
         if self._failure is not None:
             raise self._failure
 
 
-class Stream:
+class StreamedMessage:
     """A message in pieces.
 
     Attributes:
-        size: the octets that it announces.
-        eight_bit: whether it holds octets over 127.
-        smtputf8: whether its header does.
+        size: the announced octets.
+        eight_bit: whether it contains octets over 127.
+        smtputf8: whether its header contains them.
     """
 
     eight_bit = smtputf8 = False
@@ -68,21 +68,21 @@ class Stream:
         self.size = sum(len(piece) for piece in pieces if isinstance(piece, bytes)) if size is None else size
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Give the pieces, or raise one that is an error."""
+        """Return the pieces; raise those that are exceptions."""
         for piece in self._pieces:
             if isinstance(piece, Exception):
                 raise piece
             yield piece
 
 
-class Slow(Stream):
-    """A message that takes its time."""
+class SlowStream(StreamedMessage):
+    """A message whose pieces come slowly."""
 
     def __init__(self) -> None:
         super().__init__(*[b"x" * 998 + b"\r\n"] * 600)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Give the pieces, one after the other."""
+        """Return the pieces, with pauses."""
         for piece in self._pieces:
             await anyio.sleep(0.005)
             yield bytes(piece) if isinstance(piece, bytes) else b""

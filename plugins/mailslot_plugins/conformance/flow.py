@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mailslot.oauth.flow import UserCode
 
 
-class Nobody:
+class NoPerson:
     """Whom a flow must not ask for anything, where it needs nobody."""
 
     async def show_address(self, address: str) -> NoReturn:
@@ -51,7 +51,7 @@ class FlowSuite:
     pytestmark = pytest.mark.anyio
 
     @pytest.fixture
-    def flow(self) -> Flow[Nobody]:
+    def flow(self) -> Flow[NoPerson]:
         """To be overridden: the flow."""
         raise NotImplementedError
 
@@ -74,14 +74,14 @@ class FlowSuite:
     @pytest.fixture
     def person(self) -> object:
         """To be overridden, where the flow needs somebody: who signs in."""
-        return Nobody()
+        return NoPerson()
 
     @pytest.fixture
     def secrets(self) -> Sequence[str]:
         """To be overridden, where there are some: the application's secrets."""
         return ()
 
-    async def test_it_has_the_shape_of_one(self, flow: Flow[Nobody]) -> None:
+    async def test_it_has_the_shape_of_one(self, flow: Flow[NoPerson]) -> None:
         """It has a name, and ``obtain`` and ``renew`` are coroutine functions."""
         assert isinstance(flow, Flow)
         assert flow.name
@@ -90,10 +90,10 @@ class FlowSuite:
 
     async def test_a_grant(
         self,
-        flow: Flow[Nobody],
+        flow: Flow[NoPerson],
         client: OAuthClient,
         http: TokenHttp,
-        person: Nobody,
+        person: NoPerson,
         secrets: Sequence[str],
         caplog: pytest.LogCaptureFixture,
     ) -> None:
@@ -112,7 +112,7 @@ class FlowSuite:
         check_hidden("\n".join([caplog.text, repr(flow), repr(grant), repr(renewed)]), hidden)
 
     async def test_it_is_refused(
-        self, flow: Flow[Nobody], refused: OAuthClient, http: TokenHttp, person: Nobody, secrets: Sequence[str]
+        self, flow: Flow[NoPerson], refused: OAuthClient, http: TokenHttp, person: NoPerson, secrets: Sequence[str]
     ) -> None:
         """It is a `MailError` of the stage ``token``, with a cause that is known and one sentence."""
         with anyio.fail_after(60), pytest.raises(MailError) as raised:

@@ -24,7 +24,7 @@ from mailslot.sasl.credentials import OAuth
 from mailslot.slots.maildrop import Maildrop, PushingMaildrop
 from mailslot.wire.redact import base64_of
 from mailslot.wire.transcript import Transcript
-from mailslot_plugins.conformance.doubles import Tokens
+from mailslot_plugins.conformance.doubles import ListedTokenSource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
     from mailslot.slots.connection_profile import ConnectionProfile
     from mailslot.slots.maildrop import MaildropSession
 
-LONG = 8_000_000
+LONG_MAIL = 8_000_000
 """Octets of a long mail."""
 
-LITTLE = 3_000_000
+MAX_MEMORY = 3_000_000
 """Octets that it may take to fetch one."""
 
 ORDER = ("resolve", "connect", "tls", "greeting", "capabilities", "token", "sign_in", "transaction", "quit")
 
 
 @dataclass(frozen=True)
-class Mailbox:
+class MailboxHarness:
     """A mailbox, empty at first, and the ways around the maildrop that is tested.
 
     Attributes:
@@ -59,7 +59,7 @@ class Mailbox:
     """
 
     maildrop: Maildrop
-    access: ConnectionProfile
+    profile: ConnectionProfile
     options: Mapping[str, Any]
     deliver: Callable[[bytes], Awaitable[None]]
     count: Callable[[], Awaitable[int]]
@@ -73,7 +73,7 @@ class Mailbox:
         **watched: Any,  # noqa: ANN401 - as `Maildrop.open` takes it
     ) -> AbstractAsyncContextManager[MaildropSession]:
         """Open a session."""
-        return self.maildrop.open(access or self.access, self.options, **watched)
+        return self.maildrop.open(access or self.profile, self.options, **watched)
 
     async def wait_for(self, count: int) -> None:
         """Wait until so many mails are in the mailbox; fails where it takes too long."""
@@ -93,7 +93,7 @@ class MaildropSuite:
     differences: ClassVar[Mapping[str, str]] = {}
 
     @pytest.fixture
-    def mailbox(self) -> Mailbox:
+    def mailbox(self) -> MailboxHarness:
         """To be overridden: an empty mailbox."""
         raise NotImplementedError
 
@@ -104,7 +104,7 @@ class MaildropSuite:
         if name in self.differences:
             request.applymarker(pytest.mark.xfail(reason=self.differences[name], strict=True))
 
-    async def test_it_has_the_shape_of_one(self, mailbox: Mailbox) -> None:
+    async def test_it_has_the_shape_of_one(self, mailbox: MailboxHarness) -> None:
         """Its options have defaults that are allowed, and its place is one line."""
         assert isinstance(mailbox.maildrop, Maildrop)
         assert set(mailbox.options) == set(mailbox.maildrop.options)
@@ -112,13 +112,13 @@ class MaildropSuite:
 
     # What is there
 
-    async def test_an_empty_mailbox(self, mailbox: Mailbox) -> None:
+    async def test_an_empty_mailbox(self, mailbox: MailboxHarness) -> None:
         """It can be listed, and left."""
         async with mailbox.open() as session:
             assert list(await session.listing()) == []
             assert (await session.stat())[0] == 0
 
-    async def test_a_listing(self, mailbox: Mailbox) -> None:
+    async def test_a_listing(self, mailbox: MailboxHarness) -> None:
         """It has a line for each mail, whose unique-ids differ and are the same in the next session."""
         for name in ("one", "two", "three"):
             await mailbox.deliver(mail(name))
@@ -134,7 +134,7 @@ class MaildropSuite:
         assert found[0] == found[1]
         assert len(set(found[0])) == 3
 
-    async def test_the_octets_of_all_mails(self, mailbox: Mailbox) -> None:
+    async def test_the_octets_of_all_mails(self, mailbox: MailboxHarness) -> None:
         """It tells how many there are without a listing."""
         await mailbox.deliver(mail("one"))
         async with mailbox.open() as session:
@@ -142,7 +142,7 @@ class MaildropSuite:
             assert octets is not None
             assert abs(octets - len(mail("one"))) < 20
 
-    async def test_other_numbers_for_the_same_mails(self, mailbox: Mailbox) -> None:
+    async def test_other_numbers_for_the_same_mails(self, mailbox: MailboxHarness) -> None:
         """A unique-id never stands for another mail: a server that numbers anew gives other ones."""
         await mailbox.deliver(mail("one"))
         async with mailbox.open() as session:
@@ -166,29 +166,29 @@ class MaildropSuite:
         ],
         ids=["text", "dots", "8bit", "answers", "long-line"],
     )
-    async def test_a_mail_comes_as_it_is(self, mailbox: Mailbox, body: bytes) -> None:
+    async def test_a_mail_comes_as_it_is(self, mailbox: MailboxHarness, body: bytes) -> None:
         """Octet by octet, and again in the same session."""
         octets = mail("one") + body
         await mailbox.deliver(octets)
         async with mailbox.open() as session:
             (entry,) = await session.listing()
             for _ in range(2):
-                assert await whole(session.retrieve(entry)) == octets
+                assert await read_all(session.retrieve(entry)) == octets
         assert await mailbox.count() == 1
 
-    async def test_a_header(self, mailbox: Mailbox) -> None:
+    async def test_a_header(self, mailbox: MailboxHarness) -> None:
         """It comes without the mail."""
         await mailbox.deliver(mail("one", 100_000))
         async with mailbox.open() as session:
             (entry,) = await session.listing()
-            header = await whole(session.top(entry))
+            header = await read_all(session.top(entry))
             assert header.startswith(mail("one")[:40])
             assert b"Subject: one\r\n" in header
             assert len(header) < 1_000
 
-    async def test_a_long_mail_takes_little_memory(self, mailbox: Mailbox) -> None:
+    async def test_a_long_mail_takes_little_memory(self, mailbox: MailboxHarness) -> None:
         """It is handed on piece by piece."""
-        octets = mail("long", LONG)
+        octets = mail("long", LONG_MAIL)
         await mailbox.deliver(octets)
         async with mailbox.open() as session:
             (entry,) = await session.listing()
@@ -201,9 +201,9 @@ class MaildropSuite:
             finally:
                 tracemalloc.stop()
         assert size == len(octets)
-        assert peak < LITTLE
+        assert peak < MAX_MEMORY
 
-    async def test_a_mail_that_is_left_early(self, mailbox: Mailbox) -> None:
+    async def test_a_mail_that_is_left_early(self, mailbox: MailboxHarness) -> None:
         """What comes next is right, or the session is over and says so."""
         await mailbox.deliver(mail("long", 300_000))
         await mailbox.deliver(mail("short"))
@@ -213,10 +213,10 @@ class MaildropSuite:
                 longest, shortest = sorted(entries, key=lambda entry: -entry.size)
                 async for _ in session.retrieve(longest):
                     break
-                assert await whole(session.retrieve(shortest)) == mail("short")
+                assert await read_all(session.retrieve(shortest)) == mail("short")
         assert await mailbox.count() == 2
 
-    async def test_mails_that_another_client_has_taken(self, mailbox: Mailbox) -> None:
+    async def test_mails_that_another_client_has_taken(self, mailbox: MailboxHarness) -> None:
         """Each is refused, or comes whole where the server still has it; the session goes on."""
         for name in ("one", "two", "three"):
             await mailbox.deliver(mail(name))
@@ -225,14 +225,14 @@ class MaildropSuite:
             await mailbox.clear()
             for entry, name in zip(entries, ("one", "two", "three"), strict=True):
                 try:
-                    assert await whole(session.retrieve(entry)) == mail(name)
+                    assert await read_all(session.retrieve(entry)) == mail(name)
                 except RefusedError as error:
                     assert error.stage == "transaction"
             assert len(await session.listing()) in {0, 3}
 
     # What becomes of them
 
-    async def test_deletions_hold_once_the_session_is_left(self, mailbox: Mailbox) -> None:
+    async def test_deletions_hold_once_the_session_is_left(self, mailbox: MailboxHarness) -> None:
         """The others stay."""
         for name in ("one", "two", "three"):
             await mailbox.deliver(mail(name))
@@ -246,19 +246,19 @@ class MaildropSuite:
             await session.delete(entry)
         await mailbox.wait_for(0)
 
-    async def test_an_exception_changes_nothing(self, mailbox: Mailbox) -> None:
+    async def test_an_exception_changes_nothing(self, mailbox: MailboxHarness) -> None:
         """Nothing is deleted, and the exception comes out as it was."""
         await mailbox.deliver(mail("one"))
         with pytest.raises(ZeroDivisionError):
             async with mailbox.open() as session:
                 (entry,) = await session.listing()
-                await whole(session.retrieve(entry))
+                await read_all(session.retrieve(entry))
                 await session.delete(entry)
                 raise ZeroDivisionError
         await anyio.sleep(0.1)
         assert await mailbox.count() == 1
 
-    async def test_a_cancellation_changes_nothing(self, mailbox: Mailbox) -> None:
+    async def test_a_cancellation_changes_nothing(self, mailbox: MailboxHarness) -> None:
         """It closes the session, whatever is under way."""
         for name in ("one", "two"):
             await mailbox.deliver(mail(name, 300_000))
@@ -271,7 +271,7 @@ class MaildropSuite:
         await anyio.sleep(0.1)
         assert await mailbox.count() == 2
 
-    async def test_a_session_that_was_left_is_closed(self, mailbox: Mailbox) -> None:
+    async def test_a_session_that_was_left_is_closed(self, mailbox: MailboxHarness) -> None:
         """Whoever uses it is told so."""
         async with mailbox.open() as session:
             pass
@@ -280,7 +280,7 @@ class MaildropSuite:
 
     # The way to a session
 
-    async def test_stages_come_in_the_order_of_the_wire(self, mailbox: Mailbox) -> None:
+    async def test_stages_come_in_the_order_of_the_wire(self, mailbox: MailboxHarness) -> None:
         """Those of a connection test are among them."""
         stages: list[str] = []
         async with mailbox.open(on_stage=stages.append):
@@ -290,72 +290,76 @@ class MaildropSuite:
         assert {"greeting", "capabilities", "token", "sign_in"} <= set(firsts)
         assert stages.index("greeting") < stages.index("token") <= len(stages)
 
-    async def test_without_a_sign_in(self, mailbox: Mailbox) -> None:
+    async def test_without_a_sign_in(self, mailbox: MailboxHarness) -> None:
         """The connection can be opened and left, which shows what is spoken there."""
         with anyio.fail_after(60):
-            async with mailbox.open(replace(mailbox.access, auth=None, token_source=None)):
+            async with mailbox.open(replace(mailbox.profile, auth=None, token_source=None)):
                 pass
 
-    async def test_a_refused_sign_in(self, mailbox: Mailbox) -> None:
+    async def test_a_refused_sign_in(self, mailbox: MailboxHarness) -> None:
         """It is told in time, and shows no secret."""
-        user = mailbox.access.auth.user if mailbox.access.auth else ""
+        user = mailbox.profile.auth.user if mailbox.profile.auth else ""
         tokens = ("no-such-token-at-all", "nor-this-one-either")
-        source = Tokens(*tokens)
+        source = ListedTokenSource(*tokens)
         with anyio.fail_after(60), pytest.raises(SignInError) as raised:
-            async with mailbox.open(replace(mailbox.access, auth=OAuth(user, source), token_source=source)):
+            async with mailbox.open(replace(mailbox.profile, auth=OAuth(user, source), token_source=source)):
                 pass
         error = raised.value
         assert (error.stage, error.cause, error.retryable) == ("sign_in", "token_refused", False)
-        assert source.asked == [False, True]
+        assert source.force_calls == [False, True]
         for secret in tokens:
             assert secret not in f"{error} {error.detail} {error!r} {error.reply} {error.challenge}"
 
-    async def test_a_token_that_is_renewed(self, mailbox: Mailbox) -> None:
+    async def test_a_token_that_is_renewed(self, mailbox: MailboxHarness) -> None:
         """One that the server refuses is asked for once more."""
-        user = mailbox.access.auth.user if mailbox.access.auth else ""
-        source = Tokens("no-such-token-at-all", mailbox.secrets[0])
-        async with mailbox.open(replace(mailbox.access, auth=OAuth(user, source), token_source=source)) as session:
+        user = mailbox.profile.auth.user if mailbox.profile.auth else ""
+        source = ListedTokenSource("no-such-token-at-all", mailbox.secrets[0])
+        async with mailbox.open(replace(mailbox.profile, auth=OAuth(user, source), token_source=source)) as session:
             assert list(await session.listing()) == []
-        assert source.asked == [False, True]
+        assert source.force_calls == [False, True]
 
-    async def test_nobody_answers(self, mailbox: Mailbox, free_tcp_port: int) -> None:
+    async def test_nobody_answers(self, mailbox: MailboxHarness, free_tcp_port: int) -> None:
         """It is the network's fault, and may pass."""
-        there = replace(mailbox.access, endpoint=Endpoint("127.0.0.1", free_tcp_port, mailbox.access.endpoint.security))
+        there = replace(
+            mailbox.profile, endpoint=Endpoint("127.0.0.1", free_tcp_port, mailbox.profile.endpoint.security)
+        )
         with pytest.raises(NetworkError) as raised:
             async with mailbox.open(there):
                 pass
         assert (raised.value.stage, raised.value.cause) == ("connect", "connection_refused")
         assert raised.value.retryable
 
-    async def test_a_server_that_says_nothing(self, mailbox: Mailbox) -> None:
-        """Nobody waits for it longer than the timeout."""
+    async def test_a_server_that_says_nothing(self, mailbox: MailboxHarness) -> None:
+        """NoPerson waits for it longer than the timeout."""
         async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
             port = listener.extra(SocketAttribute.local_port)
-            endpoint = Endpoint("127.0.0.1", port, mailbox.access.endpoint.security)
+            endpoint = Endpoint("127.0.0.1", port, mailbox.profile.endpoint.security)
             with anyio.fail_after(60), pytest.raises(NetworkError) as raised:
-                async with mailbox.open(replace(mailbox.access, endpoint=endpoint, timeout=0.3)):
+                async with mailbox.open(replace(mailbox.profile, endpoint=endpoint, timeout=0.3)):
                     pass
             assert raised.value.cause == "connection_timeout"
 
-    async def test_nothing_secret_is_noted(self, mailbox: Mailbox, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_nothing_secret_is_noted(self, mailbox: MailboxHarness, caplog: pytest.LogCaptureFixture) -> None:
         """Neither in the transcript nor in a log at any level; nor is a mail."""
         caplog.set_level(logging.DEBUG)
         transcript = Transcript()
         await mailbox.deliver(mail("one") + b"for my eyes only\r\n")
         async with mailbox.open(transcript=transcript) as session:
             (entry,) = await session.listing()
-            await whole(session.retrieve(entry))
+            await read_all(session.retrieve(entry))
         assert len(transcript.lines) > 5
         for noted in (str(transcript), caplog.text):
             assert "for my eyes only" not in noted
             for secret in mailbox.secrets:
-                assert not any(form in noted for form in forms(secret))
+                assert not any(form in noted for form in encodings_of(secret))
 
     # What only some can
 
-    async def test_it_runs_on_trio(self, mailbox: Mailbox, free_tcp_port: int) -> None:
+    async def test_it_runs_on_trio(self, mailbox: MailboxHarness, free_tcp_port: int) -> None:
         """There, too, it gets as far as to a server that is not there."""
-        there = replace(mailbox.access, endpoint=Endpoint("127.0.0.1", free_tcp_port, mailbox.access.endpoint.security))
+        there = replace(
+            mailbox.profile, endpoint=Endpoint("127.0.0.1", free_tcp_port, mailbox.profile.endpoint.security)
+        )
 
         async def connect() -> None:
             async with mailbox.open(there):
@@ -364,7 +368,7 @@ class MaildropSuite:
         with pytest.raises(NetworkError):
             await run_sync(lambda: anyio.run(connect, backend="trio"))
 
-    async def test_it_tells_of_mail(self, mailbox: Mailbox) -> None:
+    async def test_it_tells_of_mail(self, mailbox: MailboxHarness) -> None:
         """At once when it has begun to watch, and when a mail comes."""
         maildrop = mailbox.maildrop
         assert isinstance(maildrop, PushingMaildrop)
@@ -380,7 +384,7 @@ class MaildropSuite:
                     await anyio.sleep(0.01)
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(maildrop.watch, mailbox.access, mailbox.options, arrived)
+            tasks.start_soon(maildrop.watch, mailbox.profile, mailbox.options, arrived)
             await until(1)
             await mailbox.deliver(mail("one"))
             await until(2)
@@ -393,11 +397,11 @@ def mail(name: str, size: int = 0) -> bytes:
     return header.encode() + b".line\r\n" * (size // 7)
 
 
-async def whole(pieces: AsyncIterator[bytes]) -> bytes:
+async def read_all(pieces: AsyncIterator[bytes]) -> bytes:
     """Return all of a mail."""
     return b"".join([piece async for piece in pieces])
 
 
-def forms(secret: str) -> list[str]:
+def encodings_of(secret: str) -> list[str]:
     """Return the forms in which a secret may be seen: itself, and what base64 at each alignment makes of it."""
     return [secret, *(base64_of(secret.encode(), lead) for lead in range(3))]

@@ -35,7 +35,7 @@ from mailslot.net.endpoint import Endpoint, Security
 from mailslot.sasl.credentials import OAuth, Password
 from mailslot.smtp.envelope import DeliveryStatus
 from mailslot.wire.transcript import Transcript
-from mailslot_plugins.conformance.doubles import Hook, Slow, Stream, Tokens
+from mailslot_plugins.conformance.doubles import ListedTokenSource, RecordingHook, SlowStream, StreamedMessage
 from mailslot_plugins.sandbox import DOVECOT, EXCHANGE, GMAIL, Fault, run_sandbox
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ if TYPE_CHECKING:
     from mailslot_plugins.sandbox.connection import Ending
 
 USER: Final = "scanner@example.com"
-TO: Final = "alice@example.com"
+RECIPIENT: Final = "alice@example.com"
 PASSWORD: Final = "open sesame"  # noqa: S105 - the sandbox's
 MESSAGE: Final = b"Subject: x\r\n\r\nHello.\r\n"
-SHORT: Final = (0.5, 5.0, 50.0)
+SILENCE_TIMEOUTS: Final = (0.5, 5.0, 50.0)
 """Seconds after which a silent server is given up; more, where the machine did not come to its silence in time."""
 
 
@@ -91,7 +91,7 @@ class SubmitterSuite:
             yield sandbox
 
     @asynccontextmanager
-    async def opened(
+    async def open_session(
         self,
         sandbox: Sandbox,
         auth: Credentials | None = None,
@@ -100,13 +100,13 @@ class SubmitterSuite:
         **arguments: Any,  # noqa: ANN401 - those of a submitter, and its endpoint
     ) -> AsyncGenerator[SubmissionSession]:
         """Open a session with a sandbox, by a good token where nothing else is said."""
-        auth = auth or OAuth(USER, Tokens(sandbox.provider.issue(USER).value.reveal()))
+        auth = auth or OAuth(USER, ListedTokenSource(sandbox.provider.issue(USER).value.reveal()))
         arguments = {"ssl_context": sandbox.client_context(), "timeout": 60.0, "final_timeout": 60.0, **arguments}
         endpoint = arguments.pop("endpoint", sandbox.smtps if tls else sandbox.smtp)
         async with type(self).submitter(endpoint, auth, **arguments) as session:
             yield session
 
-    async def fails(
+    async def open_error(
         self,
         sandbox: Sandbox,
         auth: Credentials | None = None,
@@ -114,7 +114,7 @@ class SubmitterSuite:
     ) -> MailError:
         """Return why a session cannot be opened."""
         with pytest.raises(MailError) as caught:
-            async with self.opened(sandbox, auth, **arguments):
+            async with self.open_session(sandbox, auth, **arguments):
                 pass
         return caught.value
 
@@ -126,10 +126,12 @@ class SubmitterSuite:
         async with run_sandbox(personality=personality) as sandbox:
             for tls in (False, True):
                 for mechanism in sorted({"XOAUTH2", "OAUTHBEARER"} & personality.mechanisms):
-                    auth = OAuth(USER, Tokens(sandbox.provider.issue(USER).value.reveal()), mechanism)
-                    async with self.opened(sandbox, auth, tls=tls) as session:
-                        receipt = await session.submit(USER, [TO], b"Subject: x\nBcc: b@example.com\n\n.\n..\rend")
-                    assert (receipt.accepted, dict(receipt.refused), receipt.reply.code) == ((TO,), {}, 250)
+                    auth = OAuth(USER, ListedTokenSource(sandbox.provider.issue(USER).value.reveal()), mechanism)
+                    async with self.open_session(sandbox, auth, tls=tls) as session:
+                        receipt = await session.submit(
+                            USER, [RECIPIENT], b"Subject: x\nBcc: b@example.com\n\n.\n..\rend"
+                        )
+                    assert (receipt.accepted, dict(receipt.refused), receipt.reply.code) == ((RECIPIENT,), {}, 250)
             assert {taken.content for taken in sandbox.submissions} == {b"Subject: x\r\n\r\n.\r\n..\r\nend\r\n"}
             assert all(taken.user == USER for taken in sandbox.submissions)
             assert not sandbox.flaws
@@ -138,9 +140,9 @@ class SubmitterSuite:
     async def test_a_password(self, mechanism: str) -> None:
         """A right one opens the session, and a wrong one is refused as a password."""
         async with run_sandbox(personality=with_offers(DOVECOT, f"AUTH {mechanism}")) as sandbox:
-            async with self.opened(sandbox, Password(USER, PASSWORD)) as session:
-                await session.submit(USER, [TO], MESSAGE)
-            error = await self.fails(sandbox, Password(USER, "wrong"))
+            async with self.open_session(sandbox, Password(USER, PASSWORD)) as session:
+                await session.submit(USER, [RECIPIENT], MESSAGE)
+            error = await self.open_error(sandbox, Password(USER, "wrong"))
             assert isinstance(error, SignInError)
             assert (error.cause, error.retryable) == ("password_refused", False)
             assert not sandbox.flaws
@@ -150,16 +152,16 @@ class SubmitterSuite:
         body = b".\r\n..\r\n" + b"0123456789\r\n" * 40_000 + b".\r\n"
         content = b"Subject: long\r\n\r\n" + body
         pieces = [content[start : start + 9_973] for start in range(0, len(content), 9_973)]
-        async with self.opened(sandbox) as session:
-            for message in (Stream(*pieces), content, Stream(content)):
-                assert (await session.submit(USER, [TO], message)).reply.code == 250
+        async with self.open_session(sandbox) as session:
+            for message in (StreamedMessage(*pieces), content, StreamedMessage(content)):
+                assert (await session.submit(USER, [RECIPIENT], message)).reply.code == 250
         assert [taken.content for taken in sandbox.submissions] == [content] * 3
         assert not sandbox.flaws
 
     async def test_octets_over_127_and_international_addresses(self, sandbox: Sandbox) -> None:
         """They are declared where the server offers that."""
-        async with self.opened(sandbox) as session:
-            await session.submit(USER, [TO], "Subject: x\r\n\r\nü\r\n".encode())
+        async with self.open_session(sandbox) as session:
+            await session.submit(USER, [RECIPIENT], "Subject: x\r\n\r\nü\r\n".encode())
             await session.submit(USER, ["bøb@example.com", "a@bücher.example"], MESSAGE)
         first, second = sandbox.submissions
         assert first.sender.parameters["BODY"] == "8BITMIME"
@@ -171,8 +173,8 @@ class SubmitterSuite:
     async def test_reports_are_asked_for(self, sandbox: Sandbox) -> None:
         """By DSN, where it is offered."""
         delivery = DeliveryStatus(("SUCCESS", "FAILURE"), whole_message=False, envelope_id="a b")
-        async with self.opened(sandbox) as session:
-            await session.submit(USER, [TO], MESSAGE, delivery=delivery)
+        async with self.open_session(sandbox) as session:
+            await session.submit(USER, [RECIPIENT], MESSAGE, delivery=delivery)
         [taken] = sandbox.submissions
         assert taken.sender.parameters["RET"] == "HDRS"
         assert taken.sender.parameters["ENVID"] == "a+20b"
@@ -181,10 +183,10 @@ class SubmitterSuite:
     async def test_what_the_server_cannot_take_is_told_without_asking_it(self) -> None:
         """By its limit for the size, and by extensions that it does not offer."""
         personality = with_offers(DOVECOT, "SIZE 100", "AUTH XOAUTH2")
-        async with run_sandbox(personality=personality) as sandbox, self.opened(sandbox) as session:
+        async with run_sandbox(personality=personality) as sandbox, self.open_session(sandbox) as session:
             for recipient, message, cause in (
-                (TO, b"x" * 101, "message_too_large"),
-                (TO, "Subject: x\r\n\r\nü".encode(), "content_refused"),
+                (RECIPIENT, b"x" * 101, "message_too_large"),
+                (RECIPIENT, "Subject: x\r\n\r\nü".encode(), "content_refused"),
                 ("bøb@example.com", MESSAGE, "recipient_refused"),
             ):
                 with pytest.raises(MailError) as caught:
@@ -192,32 +194,34 @@ class SubmitterSuite:
                 assert (caught.value.cause, caught.value.stage, session.usable) == (cause, "envelope", True)
             assert session.capabilities.size == 100
             assert "MAIL FROM" not in sandbox.transcript
-            await session.submit(USER, [TO], MESSAGE)
+            await session.submit(USER, [RECIPIENT], MESSAGE)
 
     async def test_bad_input_is_told_before_an_octet_leaves(self, sandbox: Sandbox) -> None:
         """Addresses that are none, messages that cannot be read, or are other than they say."""
-        async with self.opened(sandbox) as session:
+        async with self.open_session(sandbox) as session:
             cases: tuple[tuple[str, list[str], Any], ...] = (
-                ("a b@example.com", [TO], MESSAGE),
-                (USER, [f"{TO}>\r\nDATA"], MESSAGE),
+                ("a b@example.com", [RECIPIENT], MESSAGE),
+                (USER, [f"{RECIPIENT}>\r\nDATA"], MESSAGE),
                 (USER, [], MESSAGE),
-                (USER, [TO], Stream(OSError("disk"))),
-                (USER, [TO], Stream(b"a\r\n", size=9)),
+                (USER, [RECIPIENT], StreamedMessage(OSError("disk"))),
+                (USER, [RECIPIENT], StreamedMessage(b"a\r\n", size=9)),
             )
             for sender, recipients, message in cases:
                 with pytest.raises(InputError):
                     await session.submit(sender, recipients, message)
                 assert session.usable
             assert "MAIL FROM" not in sandbox.transcript
-            await session.submit(USER, [TO], MESSAGE)
+            await session.submit(USER, [RECIPIENT], MESSAGE)
 
     async def test_a_message_that_turns_out_to_be_another(self, sandbox: Sandbox) -> None:
         """It is never completed, and the session is closed."""
         for rest in (OSError("disk"), b"y"):
-            hook = Hook()
-            async with self.opened(sandbox) as session:
+            hook = RecordingHook()
+            async with self.open_session(sandbox) as session:
                 with pytest.raises(InputError):
-                    await session.submit(USER, [TO], Stream(b"x\r\n" * 90_000, rest, size=300_000), before_end=hook)
+                    await session.submit(
+                        USER, [RECIPIENT], StreamedMessage(b"x\r\n" * 90_000, rest, size=300_000), before_end=hook
+                    )
                 assert (session.usable, hook.calls) == (False, 0)
         assert sandbox.submissions == []
 
@@ -226,10 +230,10 @@ class SubmitterSuite:
     async def test_recipients_are_told_apart(self, sandbox: Sandbox) -> None:
         """Some may be refused; with all of them, no content is sent. The session stays usable."""
         sandbox.rules.recipients |= {"no@example.com": "550 5.1.1 no such user", "later@example.com": "450 4.2.1 later"}
-        hook = Hook()
-        async with self.opened(sandbox) as session:
-            receipt = await session.submit(USER, ["no@example.com", TO, "later@example.com"], MESSAGE)
-            assert receipt.accepted == (TO,)
+        hook = RecordingHook()
+        async with self.open_session(sandbox) as session:
+            receipt = await session.submit(USER, ["no@example.com", RECIPIENT, "later@example.com"], MESSAGE)
+            assert receipt.accepted == (RECIPIENT,)
             assert {address: reply.enhanced for address, reply in receipt.refused.items()} == {
                 "no@example.com": "5.1.1",
                 "later@example.com": "4.2.1",
@@ -238,53 +242,53 @@ class SubmitterSuite:
                 await session.submit(USER, ["no@example.com"], MESSAGE, before_end=hook)
             assert (caught.value.cause, caught.value.stage) == ("recipient_refused", "envelope")
             assert (caught.value.retryable, hook.calls) == (False, 0)
-            assert (await session.submit(USER, [TO], MESSAGE)).accepted == (TO,)
+            assert (await session.submit(USER, [RECIPIENT], MESSAGE)).accepted == (RECIPIENT,)
         assert len(sandbox.submissions) == 2
         assert not sandbox.flaws
 
     async def test_refusals_leave_the_session_usable(self, sandbox: Sandbox) -> None:
         """Of the sender, of DATA, and of the message."""
         sandbox.rules.senders["fax@example.com"] = "550 5.7.1 not you"
-        hook = Hook()
-        async with self.opened(sandbox) as session:
+        hook = RecordingHook()
+        async with self.open_session(sandbox) as session:
             for sender, stage, code in (("fax@example.com", "envelope", 550), (USER, "data", 451), (USER, "data", 554)):
                 sandbox.faults[:] = [Fault("DATA", act=False, replace=b"451 4.3.0 later\r\n")] if code == 451 else []
                 sandbox.rules.content = "554 5.7.1 spam" if code == 554 else None
                 assert hook.calls == 0
                 with pytest.raises(RefusedError) as caught:
-                    await session.submit(sender, [TO], MESSAGE, before_end=hook)
+                    await session.submit(sender, [RECIPIENT], MESSAGE, before_end=hook)
                 assert (caught.value.stage, session.usable, caught.value.in_doubt) == (stage, True, False)
                 assert caught.value.reply is not None
                 assert caught.value.reply.code == code
                 assert caught.value.retryable is (code < 500)
             sandbox.rules.content = None
-            await session.submit(USER, [TO], MESSAGE)
+            await session.submit(USER, [RECIPIENT], MESSAGE)
         assert hook.calls == 1
 
     async def test_asking_without_sending(self, sandbox: Sandbox) -> None:
         """`probe` sends no message, tells who is refused, and leaves the session usable."""
         sandbox.rules.recipients["no@example.com"] = "550 5.1.1 no such user"
-        async with self.opened(sandbox) as session:
-            await session.probe(USER, [TO])
+        async with self.open_session(sandbox) as session:
+            await session.probe(USER, [RECIPIENT])
             with pytest.raises(RecipientsRefusedError):
                 await session.probe(USER, ["no@example.com"])
             with pytest.raises(InputError):
                 await session.probe(USER, ["no address"])
             assert sandbox.submissions == []
-            await session.submit(USER, [TO], MESSAGE)
+            await session.submit(USER, [RECIPIENT], MESSAGE)
 
     async def test_the_server_leaves(self, sandbox: Sandbox) -> None:
         """421 is a refusal that passes, and ends the session; so it is where nothing was asked."""
         farewell = b"421 4.3.2 bye\r\n"
         for at in ("MAIL", "RCPT", "idle"):
             sandbox.faults[:] = [Fault(at, act=False, replace=farewell)]
-            async with self.opened(sandbox) as session:
+            async with self.open_session(sandbox) as session:
                 if at == "idle":
                     sandbox.faults[:] = [Fault("message", append=farewell, ending="close")]
-                    await session.submit(USER, [TO], MESSAGE)
+                    await session.submit(USER, [RECIPIENT], MESSAGE)
                     await anyio.sleep(0.05)
                 with pytest.raises(MailError) as caught:
-                    await session.submit(USER, [TO], MESSAGE)
+                    await session.submit(USER, [RECIPIENT], MESSAGE)
                 assert (caught.value.stage, caught.value.retryable) == ("envelope", True)
                 assert (caught.value.in_doubt, session.usable) == (False, False)
 
@@ -294,14 +298,14 @@ class SubmitterSuite:
         """A new one is taken on the same connection; where it is refused as well, the server's reasons are kept."""
         good = sandbox.provider.issue(USER).value.reveal()
         for mechanism, status in (("XOAUTH2", "401"), ("OAUTHBEARER", "invalid_token")):
-            source = Tokens("stale", good)
-            async with self.opened(sandbox, OAuth(USER, source, mechanism)) as session:
+            source = ListedTokenSource("stale", good)
+            async with self.open_session(sandbox, OAuth(USER, source, mechanism)) as session:
                 assert session.usable
-            assert source.asked == [False, True]
-            source = Tokens("stale", "stale-too")
-            error = await self.fails(sandbox, OAuth(USER, source, mechanism))
+            assert source.force_calls == [False, True]
+            source = ListedTokenSource("stale", "stale-too")
+            error = await self.open_error(sandbox, OAuth(USER, source, mechanism))
             assert isinstance(error, SignInError)
-            assert source.asked == [False, True]
+            assert source.force_calls == [False, True]
             assert (error.cause, error.stage, error.retryable) == ("token_refused", "sign_in", False)
             assert error.challenge is not None
             assert error.challenge["status"] == status
@@ -312,18 +316,18 @@ class SubmitterSuite:
     async def test_a_connection_that_is_closed_after_the_refusal(self, sandbox: Sandbox) -> None:
         """The new token is tried on another one."""
         sandbox.faults += [Fault("sign_in", connection=1, protocol="smtp", ending="close")]
-        source = Tokens("stale", sandbox.provider.issue(USER).value.reveal())
-        async with self.opened(sandbox, OAuth(USER, source)) as session:
-            await session.submit(USER, [TO], MESSAGE)
-        assert source.asked == [False, True]
+        source = ListedTokenSource("stale", sandbox.provider.issue(USER).value.reveal())
+        async with self.open_session(sandbox, OAuth(USER, source)) as session:
+            await session.submit(USER, [RECIPIENT], MESSAGE)
+        assert source.force_calls == [False, True]
 
     async def test_a_mechanism_that_is_not_offered(self) -> None:
         """No token is asked for, and none falls back to a password's mechanism."""
         async with run_sandbox(personality=with_offers(DOVECOT, "AUTH PLAIN LOGIN")) as sandbox:
-            source = Tokens("never sent")
-            error = await self.fails(sandbox, OAuth(USER, source))
+            source = ListedTokenSource("never sent")
+            error = await self.open_error(sandbox, OAuth(USER, source))
             assert (error.cause, error.stage) == ("sign_in_method_not_offered", "sign_in")
-            assert source.asked == []
+            assert source.force_calls == []
 
     # TLS.
 
@@ -331,40 +335,40 @@ class SubmitterSuite:
         """Where it is not offered, or refused, nothing goes on."""
         plain = replace(DOVECOT, smtp=replace(DOVECOT.smtp, offers=("mail.test", "AUTH PLAIN XOAUTH2")))
         async with run_sandbox(personality=plain) as sandbox:
-            error = await self.fails(sandbox, tls=False)
+            error = await self.open_error(sandbox, tls=False)
             assert (error.cause, error.stage, error.retryable) == ("tls_not_offered", "tls", False)
             assert "AUTH PLAIN" in sandbox.transcript
             assert "C: AUTH" not in sandbox.transcript
         async with run_sandbox() as sandbox:
             sandbox.faults += [Fault("STARTTLS", act=False, replace=b"454 4.7.0 not now\r\n")]
-            assert (await self.fails(sandbox, tls=False)).stage == "tls"
+            assert (await self.open_error(sandbox, tls=False)).stage == "tls"
             assert "C: AUTH" not in sandbox.transcript
 
     @pytest.mark.parametrize("injected", [b"250 ok\r\n", b"2", b"250-mail.test\r\n250 AUTH PLAIN\r\n"])
     async def test_octets_that_slip_in_before_tls(self, sandbox: Sandbox, injected: bytes) -> None:
         """They are told, and never believed."""
         sandbox.faults += [Fault("STARTTLS", append=injected)]
-        error = await self.fails(sandbox, tls=False)
+        error = await self.open_error(sandbox, tls=False)
         assert (error.cause, error.stage) == ("tls_injection", "tls")
         assert "C: AUTH" not in sandbox.transcript
 
     async def test_certificates_are_verified(self, sandbox: Sandbox) -> None:
         """A stranger's is refused, and so is one for another name; credentials need all of that."""
         for tls in (False, True):
-            error = await self.fails(sandbox, tls=tls, ssl_context=None)
+            error = await self.open_error(sandbox, tls=tls, ssl_context=None)
             assert (error.cause, error.stage, error.retryable) == ("certificate_untrusted", "tls", False)
         other = Endpoint("127.0.0.2", sandbox.smtps.port, Security.TLS)
-        sandbox_elsewhere = await self.fails(sandbox, endpoint=other)
+        sandbox_elsewhere = await self.open_error(sandbox, endpoint=other)
         assert sandbox_elsewhere.cause in {"certificate_name_mismatch", "connection_refused"}
         for security in (Security.NONE, Security.TLS):
             context = sandbox.client_context()
             context.check_hostname = security is Security.NONE
             endpoint = Endpoint("localhost", sandbox.smtp.port, security)
-            assert isinstance(await self.fails(sandbox, endpoint=endpoint, ssl_context=context), InputError)
+            assert isinstance(await self.open_error(sandbox, endpoint=endpoint, ssl_context=context), InputError)
 
     async def test_tls_where_it_does_not_come_first(self, sandbox: Sandbox) -> None:
         """The port and the encryption do not match."""
-        error = await self.fails(sandbox, endpoint=Endpoint("localhost", sandbox.smtp.port, Security.TLS))
+        error = await self.open_error(sandbox, endpoint=Endpoint("localhost", sandbox.smtp.port, Security.TLS))
         assert (error.cause, error.stage) == ("tls_port_mismatch", "tls")
 
     async def test_without_encryption(self, sandbox: Sandbox) -> None:
@@ -372,7 +376,7 @@ class SubmitterSuite:
         endpoint = Endpoint("localhost", sandbox.smtp.port, Security.NONE)
         async with type(self).submitter(endpoint, None, timeout=60.0) as session:
             with pytest.raises(RefusedError) as caught:
-                await session.submit(USER, [TO], MESSAGE)
+                await session.submit(USER, [RECIPIENT], MESSAGE)
         assert caught.value.cause == "tls_required"
         assert "C: STARTTLS" not in sandbox.transcript
 
@@ -380,10 +384,10 @@ class SubmitterSuite:
 
     async def test_servers_that_are_not_reached(self, sandbox: Sandbox) -> None:
         """Only these errors lead to the secondary server."""
-        error = await self.fails(sandbox, endpoint=Endpoint("mail.invalid", 587, Security.STARTTLS))
+        error = await self.open_error(sandbox, endpoint=Endpoint("mail.invalid", 587, Security.STARTTLS))
         assert isinstance(error, NetworkError)
         assert (error.stage, error.cause, error.retryable) == ("resolve", "name_not_found", True)
-        error = await self.fails(sandbox, endpoint=Endpoint("127.0.0.1", 1, Security.TLS))
+        error = await self.open_error(sandbox, endpoint=Endpoint("127.0.0.1", 1, Security.TLS))
         assert isinstance(error, NetworkError)
         assert (error.stage, error.cause, error.retryable) == ("connect", "connection_refused", True)
 
@@ -393,9 +397,9 @@ class SubmitterSuite:
             Fault("greeting", protocol="smtp", act=False, replace=b"421 4.3.2 too busy\r\n", ending="close")
         ]
         for tls in (False, True):
-            error = await self.fails(sandbox, tls=tls)
+            error = await self.open_error(sandbox, tls=tls)
             assert (error.stage, error.cause, error.retryable) == ("greeting", "server_busy", True)
-        error = await self.fails(sandbox, endpoint=Endpoint("localhost", sandbox.pop3.port, Security.STARTTLS))
+        error = await self.open_error(sandbox, endpoint=Endpoint("localhost", sandbox.pop3.port, Security.STARTTLS))
         assert (error.stage, error.cause) == ("greeting", "not_a_mail_server")
 
     @pytest.mark.parametrize(
@@ -416,7 +420,7 @@ class SubmitterSuite:
         for ending in endings:
             silent = math.inf if ending is None else 0.0
             fault = Fault(at, protocol="smtp", act=False, replace=b"", delay=silent, ending=ending)
-            seconds, *longer = SHORT if ending is None else (60.0,)
+            seconds, *longer = SILENCE_TIMEOUTS if ending is None else (60.0,)
             error, hook = await self._breaks(sandbox, fault, seconds)
             while error.stage != stage and longer:
                 error, hook = await self._breaks(sandbox, fault, longer.pop(0))
@@ -425,12 +429,12 @@ class SubmitterSuite:
             assert hook.calls == (at == "message")
         assert sandbox.submissions == []
 
-    async def _breaks(self, sandbox: Sandbox, fault: Fault, seconds: float) -> tuple[NetworkError, Hook]:
-        sandbox.faults[:], hook = [fault], Hook()
+    async def _breaks(self, sandbox: Sandbox, fault: Fault, seconds: float) -> tuple[NetworkError, RecordingHook]:
+        sandbox.faults[:], hook = [fault], RecordingHook()
         with pytest.raises(NetworkError) as caught:
-            async with self.opened(sandbox, timeout=seconds, final_timeout=seconds) as session:
+            async with self.open_session(sandbox, timeout=seconds, final_timeout=seconds) as session:
                 try:
-                    await session.submit(USER, [TO], MESSAGE, before_end=hook)
+                    await session.submit(USER, [RECIPIENT], MESSAGE, before_end=hook)
                 finally:
                     assert not session.usable
         return caught.value, hook
@@ -450,30 +454,30 @@ class SubmitterSuite:
         """What it says is never taken for another answer, and the session is closed."""
         sandbox.faults += [fault]
         sandbox.rules.recipients["no@example.com"] = "550 5.1.1 no such user"
-        async with self.opened(sandbox) as session:
+        async with self.open_session(sandbox) as session:
             with pytest.raises(ServerError) as caught:
-                await session.submit(USER, ["no@example.com", TO], MESSAGE)
+                await session.submit(USER, ["no@example.com", RECIPIENT], MESSAGE)
             assert (caught.value.cause, caught.value.in_doubt) == ("protocol_error", False)
             assert not session.usable
             with pytest.raises(ClosedError):
-                await session.submit(USER, [TO], MESSAGE)
+                await session.submit(USER, [RECIPIENT], MESSAGE)
         assert sandbox.submissions == []
 
     async def test_nonsense_in_answer_to_a_message(self, sandbox: Sandbox) -> None:
         """Nobody knows what became of it."""
         for answer in (b"nonsense\r\n", b"354 go on\r\n", b"250-2.0.0 Ok\r\n354 2.0.0 Ok\r\n"):
             sandbox.faults[:] = [Fault("message", act=False, replace=answer)]
-            async with self.opened(sandbox) as session:
+            async with self.open_session(sandbox) as session:
                 with pytest.raises(ServerError) as caught:
-                    await session.submit(USER, [TO], MESSAGE)
+                    await session.submit(USER, [RECIPIENT], MESSAGE)
                 assert (caught.value.cause, caught.value.in_doubt, session.usable) == ("in_doubt", True, False)
 
     async def test_a_refusal_before_the_end_of_a_message(self, sandbox: Sandbox) -> None:
         """It may come while something else is done, and leaves no doubt."""
         sandbox.faults += [Fault("content", act=False, replace=b"552 5.3.4 too large\r\n", delay=0.05)]
-        async with self.opened(sandbox) as session:
+        async with self.open_session(sandbox) as session:
             with pytest.raises(RefusedError) as caught:
-                await session.submit(USER, [TO], MESSAGE, before_end=Hook(pause=1.0))
+                await session.submit(USER, [RECIPIENT], MESSAGE, before_end=RecordingHook(pause=1.0))
             assert (caught.value.stage, caught.value.in_doubt) == ("data", False)
         assert sandbox.submissions == []
 
@@ -481,10 +485,10 @@ class SubmitterSuite:
         """It is heard though the message is not out, and ends the session; a yes would be nonsense."""
         for answer, kind in ((b"552 5.3.4 too large\r\n", RefusedError), (b"250 2.0.0 Ok\r\n", ServerError)):
             sandbox.faults[:] = [Fault("content", act=False, replace=answer, delay=0.05)]
-            hook = Hook()
-            async with self.opened(sandbox) as session:
+            hook = RecordingHook()
+            async with self.open_session(sandbox) as session:
                 with pytest.raises(kind) as caught:
-                    await session.submit(USER, [TO], Slow(), before_end=hook)
+                    await session.submit(USER, [RECIPIENT], SlowStream(), before_end=hook)
                 assert (caught.value.stage, caught.value.in_doubt, session.usable) == ("data", False, False)
             assert hook.calls == 0
 
@@ -493,9 +497,9 @@ class SubmitterSuite:
         """At any moment, and nothing of what was asked before is heard by anybody later."""
         sandbox.faults += [Fault(at, protocol="smtp", delay=math.inf)]
         with anyio.move_on_after(0.2) as scope:
-            async with self.opened(sandbox) as session:
+            async with self.open_session(sandbox) as session:
                 try:
-                    await session.submit(USER, [TO], MESSAGE)
+                    await session.submit(USER, [RECIPIENT], MESSAGE)
                 finally:
                     assert not session.usable
         assert scope.cancelled_caught
@@ -505,27 +509,27 @@ class SubmitterSuite:
     async def test_leaving_by_an_error_says_nothing(self, sandbox: Sandbox) -> None:
         """Leaving normally says QUIT."""
         with pytest.raises(ZeroDivisionError):
-            async with self.opened(sandbox):
+            async with self.open_session(sandbox):
                 raise ZeroDivisionError
         assert "C: QUIT" not in sandbox.transcript
-        async with self.opened(sandbox) as session:
+        async with self.open_session(sandbox) as session:
             pass
         with anyio.fail_after(60):
             while "C: QUIT" not in sandbox.transcript:  # noqa: ASYNC110 - the sandbox tells nobody
                 await anyio.sleep(0.01)
         with pytest.raises(ClosedError):
-            await session.submit(USER, [TO], MESSAGE)
+            await session.submit(USER, [RECIPIENT], MESSAGE)
 
     async def test_what_is_done_before_the_end(self, sandbox: Sandbox) -> None:
         """It is done once, while the server cannot have the message; what it raises leaves nothing in doubt."""
         for message in (MESSAGE, b"x\r\n" * 90_000):
-            hook = Hook()
-            async with self.opened(sandbox) as session:
-                await session.submit(USER, [TO], message, before_end=hook)
+            hook = RecordingHook()
+            async with self.open_session(sandbox) as session:
+                await session.submit(USER, [RECIPIENT], message, before_end=hook)
                 assert hook.calls == 1
                 before = len(sandbox.submissions)
                 with pytest.raises(KeyError):
-                    await session.submit(USER, [TO], message, before_end=Hook(KeyError("disk")))
+                    await session.submit(USER, [RECIPIENT], message, before_end=RecordingHook(KeyError("disk")))
                 assert not session.usable
             assert len(sandbox.submissions) == before
 
@@ -535,8 +539,8 @@ class SubmitterSuite:
         """As they begin, in the order of the wire."""
         for tls, expected in ((True, "tls greeting capabilities"), (False, "greeting capabilities tls capabilities")):
             stages: list[Stage] = []
-            async with self.opened(sandbox, tls=tls, on_stage=stages.append) as session:
-                await session.probe(USER, [TO])
+            async with self.open_session(sandbox, tls=tls, on_stage=stages.append) as session:
+                await session.probe(USER, [RECIPIENT])
             steps = [stage for at, stage in enumerate(stages) if stages[at - 1 : at] != [stage]]
             assert " ".join(steps) == f"resolve connect {expected} sign_in token sign_in envelope"
 
@@ -549,12 +553,14 @@ class SubmitterSuite:
             for echo in (told, token.encode() + b"\r\n", f"421 4.3.2 {token}\r\n".encode()):
                 sandbox.faults[:] = [Fault("sign_in", protocol="smtp", act=False, replace=echo)]
                 transcript = Transcript()
-                error = await self.fails(sandbox, OAuth(USER, Tokens(token)), transcript=transcript)
+                error = await self.open_error(sandbox, OAuth(USER, ListedTokenSource(token)), transcript=transcript)
                 shown += [str(transcript), error.detail, repr(error), "".join(traceback.format_exception(error))]
             sandbox.faults.clear()
             transcript = Transcript()
-            async with self.opened(sandbox, OAuth(USER, Tokens(token)), transcript=transcript) as session:
-                await session.submit(USER, [TO], MESSAGE)
+            async with self.open_session(
+                sandbox, OAuth(USER, ListedTokenSource(token)), transcript=transcript
+            ) as session:
+                await session.submit(USER, [RECIPIENT], MESSAGE)
         assert any("MAIL FROM" in line for line in transcript.lines)
         shown += [str(transcript), caplog.text]
         assert not [text for text in shown if token in text]

@@ -26,7 +26,7 @@ from mailslot.wire.secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PROMPT = 30.0
+CANCELLATION_TIMEOUT = 30.0
 """Seconds within which a cancelled token source has to end."""
 
 
@@ -131,8 +131,8 @@ class TokenSourceSuite:
             beaten = anyio.current_time()
             tasks.cancel_scope.cancel()
         assert not came, "it did not wait, or held up everything else meanwhile"
-        assert beaten - began < PROMPT, "the event loop stood still"
-        assert anyio.current_time() - beaten < PROMPT
+        assert beaten - began < CANCELLATION_TIMEOUT, "the event loop stood still"
+        assert anyio.current_time() - beaten < CANCELLATION_TIMEOUT
 
     async def test_no_secret_is_shown(
         self, source: TokenSource, secrets: Sequence[str], caplog: pytest.LogCaptureFixture
@@ -141,7 +141,7 @@ class TokenSourceSuite:
         caplog.set_level(logging.DEBUG)
         token = await source.token()
         again = await source.token(force=True)
-        shown = [caplog.text, repr(source), str(source), repr(token), str(token), *map(repr, vars_of(source))]
+        shown = [caplog.text, repr(source), str(source), repr(token), str(token), *map(repr, attributes_of(source))]
         check_hidden("\n".join(shown), [*secrets, token.value.reveal(), again.value.reveal()])
 
     async def test_there_is_no_token(
@@ -187,7 +187,7 @@ def check_hidden(shown: str, secrets: Sequence[str]) -> None:
         assert secret not in shown, "a secret is shown"
 
 
-def vars_of(source: object) -> list[object]:
+def attributes_of(source: object) -> list[object]:
     """Return the attributes of an object: those are what a debugger or an error report shows."""
     named = [getattr(source, field.name, None) for field in fields(source)] if is_dataclass(source) else []
     return [*named, *getattr(source, "__dict__", {}).values()]

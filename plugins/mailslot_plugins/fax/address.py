@@ -26,7 +26,7 @@ def fax_address(text: str) -> str:
     Raises:
         InputError: it is none, or its number is not one that can be dialled from everywhere.
     """
-    given = parse_address(text.strip(), "recipient").given
+    given = parse_address(text.strip(), "recipient").original
     local, _, domain = given.rpartition("@")
     plain = local[1:-1] if len(local) > 1 and local[0] == local[-1] == '"' else local
     plain = plain.strip("/")

@@ -49,6 +49,6 @@ async def give_up_waiting(device: Device) -> None:
 
 async def _faxes(device: Device) -> list[Job]:
     found: list[Job] = []
-    while jobs := await device.spool.jobs(pipeline=PIPELINE, most=_PAGE, before=found[-1].id if found else None):
+    while jobs := await device.spool.jobs(pipeline=PIPELINE, limit=_PAGE, before=found[-1].id if found else None):
         found += jobs
     return found

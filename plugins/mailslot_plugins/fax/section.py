@@ -21,7 +21,7 @@ def _destination(value: object) -> str:
     way, where = way.lower(), where.strip()
     if way == "mail":
         try:
-            where = parse_address(where, "recipient").given
+            where = parse_address(where, "recipient").original
         except InputError:
             raise ValueError from None
     elif way not in {"folder", "printer"} or not where or (way == "printer" and not is_address(where)):

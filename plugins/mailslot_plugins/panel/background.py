@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import anyio
 
-from mailslot.containment import Contained
+from mailslot.exit_guard import ExitGuard
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -100,7 +100,7 @@ class BackgroundTasks:
 
 async def _do(piece: BackgroundTask[T], work: Callable[[T], Awaitable[None]]) -> None:
     try:
-        with piece.scope, Contained():
+        with piece.scope, ExitGuard():
             await work(piece.about)
     except Exception:
         # It must not take the panel down with it.

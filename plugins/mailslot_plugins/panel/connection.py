@@ -20,7 +20,7 @@ from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import ConnectionState
 
-from mailslot.containment import Contained
+from mailslot.exit_guard import ExitGuard
 from mailslot.service.log import describe_error
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ async def _answer(
     app: AppWrapper, scope: HypercornScope, inbox: _Inbox, send: Callable[[Any], Awaitable[None]]
 ) -> None:
     try:
-        with Contained():
+        with ExitGuard():
             await app(scope, inbox.get, send, _unused, _unused)
     except Exception as error:  # noqa: BLE001 - the answer is then an error, or cut short
         logger.debug("An answer has failed: %s", describe_error(error))

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from starlette.routing import Route
 
-from mailslot.containment import Contained
-from mailslot.entry_points import described
+from mailslot.entry_points import describe_error
+from mailslot.exit_guard import ExitGuard
 from mailslot.service.pipeline import PLUGINS, panel_package
 from mailslot.slots.slot import slots_of
 
@@ -71,7 +71,7 @@ def pipelines() -> tuple[Pipeline, ...]:
 
 @lru_cache(maxsize=4)
 def _pipelines(entries: tuple[EntryPoint, ...]) -> tuple[Pipeline, ...]:  # noqa: ARG001 - what is found depends on it
-    return tuple(PLUGINS.load_all().found.values())
+    return tuple(PLUGINS.load_all().plugins.values())
 
 
 def pipeline_of(section: str) -> Pipeline | None:
@@ -140,11 +140,11 @@ def load_pages(taken: Container[str]) -> list[PipelinePage]:
         if package is None or not package.has_page:
             continue
         try:
-            with Contained():
+            with ExitGuard():
                 module = import_module(f"{package.name}.page")
                 routes = tuple(cast("Iterable[object]", module.routes))
         except Exception as error:  # noqa: BLE001 - somebody else's may raise anything, and the others are served
-            logger.warning("The page of the pipeline %s is left out: %s", pipeline.name, described(error))
+            logger.warning("The page of the pipeline %s is left out: %s", pipeline.name, describe_error(error))
             continue
         answered = [_contained(each) for each in routes if isinstance(each, Route) and _is_below(each, pipeline.name)]
         if pipeline.name in taken or len(answered) < len(routes):
@@ -173,7 +173,7 @@ def _contained(route: Route) -> Route:
     answer: ASGIApp = route.app
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        with Contained():
+        with ExitGuard():
             await answer(scope, receive, send)
 
     found = copy(route)
@@ -187,7 +187,7 @@ def _words(package: str) -> Texts:
     try:
         read: dict[str, Any] = tomllib.loads(files(package).joinpath("words.toml").read_text("utf-8"))
     except Exception as error:  # noqa: BLE001 - a damaged file of anybody's costs its own words
-        logger.warning("The words in %s cannot be read: %s", package, described(error))
+        logger.warning("The words in %s cannot be read: %s", package, describe_error(error))
         return {}
     found: Texts = {}
     for key, texts in read.items():

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from mailslot.diagnosis.catalogue import actor_name
-from mailslot.timestamps import iso, local
+from mailslot.timestamps import iso, local_time
 from mailslot_plugins.panel.cookies import cookie
 from mailslot_plugins.panel.pipelines import package_of, pipeline_text
 from mailslot_plugins.panel.security.session import Notice
@@ -131,7 +131,7 @@ def moment(seconds: float | None) -> Markup:
     """Return seconds since the epoch as the wall clock here shows them; a dash for None."""
     if seconds is None:
         return Markup("–")
-    shown = local(seconds).rpartition(":")[0]
+    shown = local_time(seconds).rpartition(":")[0]
     return Markup('<time datetime="{}">{}</time>').format(iso(seconds), shown)
 
 

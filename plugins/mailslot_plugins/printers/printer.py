@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from mailslot.errors import InputError, MailError
-from mailslot.registry import Group
+from mailslot.registry import PluginGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,7 +167,9 @@ class Printer(Protocol):
         ...
 
 
-PRINTERS: Final[Group[Callable[[str, Options], Printer]]] = Group("mailslot.printers", noun="printer", check=callable)
+PRINTERS: Final[PluginGroup[Callable[[str, Options], Printer]]] = PluginGroup(
+    "mailslot.printers", noun="printer", check=callable
+)
 """What makes a printer of an address, by the word that the address begins with."""
 
 

@@ -128,7 +128,7 @@ class Connection:
             Hangup: the client is gone.
             RemoteProtocolError: the line ends with a bare LF, or is longer than 64 KiB.
         """
-        while (line := self._received.line(_MAX_LINE)) is None:
+        while (line := self._received.next_line(_MAX_LINE)) is None:
             self._received.feed(await self._receive())
         return line
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
-from mailslot.wire.dots import LineEndNormalizer
+from mailslot.wire.dot_stuffing import LineEndNormalizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

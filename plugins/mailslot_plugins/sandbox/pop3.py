@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from mailslot.wire.dots import DotStuffer
+from mailslot.wire.dot_stuffing import DotStuffer
 from mailslot.wire.protocol_error import RemoteProtocolError
 from mailslot.wire.secret import MASK
 from mailslot_plugins.sandbox.authentication import SaslExchange, masked

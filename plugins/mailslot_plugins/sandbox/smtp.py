@@ -6,7 +6,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from mailslot.wire.dots import DotUnstuffer
+from mailslot.wire.dot_stuffing import DotUnstuffer
 from mailslot.wire.protocol_error import RemoteProtocolError
 from mailslot.wire.secret import MASK
 from mailslot_plugins.sandbox.authentication import SaslExchange, masked
@@ -292,7 +292,7 @@ class SmtpSession:
         unstuffer, content = DotUnstuffer(), bytearray()
         while not unstuffer.done:
             content += unstuffer.feed(await self._connection.octets())
-        self._connection.unread(unstuffer.rest)
+        self._connection.unread(unstuffer.trailing)
         await self._finish("DATA", bytes(content))
 
     async def _bdat(self, argument: str) -> None:

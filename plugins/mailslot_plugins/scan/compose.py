@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from mailslot.message import Mailbox, Message
-from mailslot.message.transfer import base64_size
-from mailslot.spool.limits import megabytes
+from mailslot.message.transfer_encoding import base64_size
+from mailslot.spool.limits import format_size
 from mailslot_plugins.scan.names import MAX_SUBJECT, Pattern, moment_values
 from mailslot_plugins.scan.split import TooLargeError, split
 
@@ -105,7 +105,8 @@ async def compose(letter: ScanMessage, limit: int | None, folder: Path, *, may_s
     groups = _grouped(letter, pieces, limit - MARGIN)
     if len(groups) > MOST_MAILS:
         raise TooLargeError(
-            f"The scan would take {len(groups)} mails of {megabytes(limit)}, and more than {MOST_MAILS} are not sent. "
+            f"The scan would take {len(groups)} mails of {format_size(limit)}, "
+            f"and more than {MOST_MAILS} are not sent. "
             "Nothing was sent."
         )
     return [_mail(letter, group, (part, len(groups))) for part, group in enumerate(groups, start=1)]
@@ -158,8 +159,8 @@ def _name(letter: ScanMessage, values: Mapping[str, str | int], number: int, doc
 def _too_large(letter: ScanMessage, size: int, limit: int) -> TooLargeError:
     files = sum(document.size for document in letter.documents)
     return TooLargeError(
-        f"The scan has {megabytes(files)} and would be a mail of {megabytes(size)}; the mail server takes at most "
-        f"{megabytes(limit)}. Nothing was sent: scan fewer pages or at a lower resolution, or have it split into "
+        f"The scan has {format_size(files)} and would be a mail of {format_size(size)}; the mail server takes at most "
+        f"{format_size(limit)}. Nothing was sent: scan fewer pages or at a lower resolution, or have it split into "
         "several mails.",
         detail=f"{size} octets, {limit} allowed",
     )

@@ -243,7 +243,7 @@ def put_away(found: Found, after: str) -> None:
         return
     if after == "delete":
         found.path.unlink(missing_ok=True)
-        durable.flush(found.path.parent)
+        durable.sync_folder(found.path.parent)
     else:
         _move(found.path, DONE)
 
@@ -273,8 +273,8 @@ def _move(path: Path, folder: str, reason: str | None = None) -> Path:
         if reason is not None:
             place.with_name(f"{place.name}.txt").unlink(missing_ok=True)
         raise
-    durable.flush(target)
-    durable.flush(path.parent)
+    durable.sync_folder(target)
+    durable.sync_folder(path.parent)
     return place
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NoReturn
 from anyio import BrokenWorkerProcess, to_process, to_thread
 
 from mailslot.errors import InputError
-from mailslot.spool.errors import full
-from mailslot.spool.limits import megabytes
+from mailslot.spool.errors import full_error
+from mailslot.spool.limits import format_size
 from mailslot_plugins.scan.document import Document, look_at
 from mailslot_plugins.scan.split_tiff import split_tiff
 
@@ -46,7 +46,7 @@ async def split(document: Document, folder: Path, room: int) -> list[Document]:
         found = await _parts(document, place, room)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise full(f"There is no room to split {document.name!r}: the disk is full.", str(error)) from error
+            raise full_error(f"There is no room to split {document.name!r}: the disk is full.", str(error)) from error
         why = error.strerror or type(error).__name__
         raise InputError(f"{document.name!r} cannot be split: {why}.", stage="data", detail=str(error)) from error
     except ValueError as error:
@@ -55,7 +55,7 @@ async def split(document: Document, folder: Path, room: int) -> list[Document]:
         _cannot(document, room, str(error))
     await to_thread.run_sync(document.check)
     if isinstance(found, int):
-        _cannot(document, room, f"a page of it alone has {megabytes(found)}")
+        _cannot(document, room, f"a page of it alone has {format_size(found)}")
     return await to_thread.run_sync(_named, document, found)
 
 
@@ -78,7 +78,7 @@ def _named(document: Document, paths: Sequence[Path]) -> list[Document]:
 
 def _cannot(document: Document, room: int, why: str) -> NoReturn:
     raise TooLargeError(
-        f"{document.name!r} has {megabytes(document.size)}, a mail has room for {megabytes(max(room, 0))}, "
+        f"{document.name!r} has {format_size(document.size)}, a mail has room for {format_size(max(room, 0))}, "
         f"and it cannot be split: {why}. Nothing was sent.",
         detail=f"{document.size} octets, room for {room}",
     )

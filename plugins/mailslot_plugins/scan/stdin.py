@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from anyio import to_thread
 
 from mailslot.errors import InputError
-from mailslot.spool.limits import megabytes
+from mailslot.spool.limits import format_size
 from mailslot_plugins.scan.document import SUFFIXES, Document, kind_of, look_at
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _read(source: BinaryIO, folder: Path) -> Document:
                 size += len(piece)
                 if size > MOST:
                     raise InputError(
-                        f"Standard input holds more than {megabytes(MOST)}. Nothing was sent.",
+                        f"Standard input holds more than {format_size(MOST)}. Nothing was sent.",
                         stage="data",
                         cause="message_too_large",
                     )

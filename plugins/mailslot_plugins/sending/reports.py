@@ -51,7 +51,7 @@ async def _job_of(report: Report, device: Device) -> Job | None:
     named = [group.get("original-message-id", ""), *report.identifiers]
     found: dict[str, Job] = {}
     before: int | None = None
-    while jobs := await device.spool.jobs(most=_PAGE, before=before):
+    while jobs := await device.spool.jobs(limit=_PAGE, before=before):
         for job in jobs:
             if envelope and job.notes.get(ENVELOPE_ID) == envelope:
                 return job

@@ -120,6 +120,6 @@ def _counter_lines(attributes: Mapping[str, tuple[Value, ...]]) -> list[str]:
 
 
 async def _job_lines(device: Device) -> list[str]:
-    counts = await device.spool.counts()
+    counts = await device.spool.count_by_state()
     there = [f"    {state.replace('_', ' ')} = {count}" for state, count in counts.items() if count]
     return ["Mail jobs:", *(there or ["    none"])]

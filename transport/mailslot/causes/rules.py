@@ -49,7 +49,7 @@ class Rule:
             and (self.code is None or self.code.fullmatch(str(reply.code)) is not None)
             and (self.enhanced is None or self.enhanced.fullmatch(reply.enhanced or "") is not None)
             and all(each.fullmatch(refusal.challenge.get(name, "")) for name, each in self.challenge.items())
-            and (self.words is None or self.words.search(reply.words) is not None)
+            and (self.words is None or self.words.search(reply.one_line) is not None)
         )
 
 

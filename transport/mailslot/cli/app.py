@@ -23,7 +23,7 @@ from mailslot.cli.settings import set_values, show
 from mailslot.cli.slots import slots
 from mailslot.cli.test import run_test
 from mailslot.cli.transfer import export, import_
-from mailslot.entry_points import own_extra_for, packages
+from mailslot.entry_points import own_extra_for, plugin_packages
 from mailslot.errors import InputError, MailError
 
 app = typer.Typer(
@@ -77,7 +77,7 @@ def run() -> None:
     """Run the command that the arguments name."""
     prepare_streams()
     # What goes wrong is said in one sentence; a command that keeps a log sets one up.
-    for name in packages():
+    for name in plugin_packages():
         logging.getLogger(name).addHandler(logging.NullHandler())
     code: int | str | None = None
     fault: OSError | None = None

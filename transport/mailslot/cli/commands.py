@@ -10,9 +10,9 @@ from rich.markup import escape
 from typer.core import TyperGroup
 from typer.main import get_group
 
-from mailslot.entry_points import plain_name
+from mailslot.entry_points import display_name
 from mailslot.errors import MailError
-from mailslot.registry import Group
+from mailslot.registry import PluginGroup
 
 Command = typer.Typer | Callable[..., object]
 """A typer, or a function with typer's annotations."""
@@ -25,7 +25,7 @@ def _is_command(found: object) -> bool:
     )
 
 
-COMMANDS: Final = Group[Command]("mailslot.commands", noun="command", check=_is_command)
+COMMANDS: Final = PluginGroup[Command]("mailslot.commands", noun="command", check=_is_command)
 """The commands of plugins, by the words that call them."""
 
 
@@ -39,7 +39,7 @@ class Commands(TyperGroup):
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - whatever typer hands over
         super().__init__(**settings)
         self.built_in = frozenset(self.commands)
-        self._unloaded = {name for name in COMMANDS.names() if plain_name(name) == name} - self.built_in
+        self._unloaded = {name for name in COMMANDS.names() if display_name(name) == name} - self.built_in
         for name in sorted(self._unloaded):
             # So that they are listed, and suggested.
             self.commands[name] = _make_command(name, _placeholder)

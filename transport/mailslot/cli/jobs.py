@@ -16,7 +16,7 @@ from mailslot.cli.console import make_console
 from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson
 from mailslot.service.json_documents import job_document
-from mailslot.timestamps import local, short
+from mailslot.timestamps import local_time, short_local_time
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -62,7 +62,7 @@ def jobs(
         return
 
     async def listed(spool: Spool) -> list[Job]:
-        return await spool.jobs(states=[each.value for each in state or ()] or None, pipeline=pipeline, most=most)
+        return await spool.jobs(states=[each.value for each in state or ()] or None, pipeline=pipeline, limit=most)
 
     found = _with_spool(context, listed)
     if as_json:
@@ -94,9 +94,9 @@ def _list(found: list[Job]) -> None:
             _state(job),
             escape(_addresses(job)),
             escape(job.subject),
-            short(job.created_at),
+            short_local_time(job.created_at),
             str(job.attempts),
-            short(job.next_attempt),
+            short_local_time(job.next_attempt),
         )
     console.print(table)
     for job in found:
@@ -162,11 +162,11 @@ def _details(job: Job) -> list[tuple[str, str]]:
         ("From", escape(job.sender or "nobody (the null sender)")),
         ("Octets", f"{job.size:,}"),
         ("Message-ID", escape(job.message_id)),
-        ("Accepted", local(job.created_at)),
-        ("Last change", local(job.changed_at)),
+        ("Accepted", local_time(job.created_at)),
+        ("Last change", local_time(job.changed_at)),
         ("Tries", str(job.attempts)),
-        ("Next try", local(job.next_attempt)),
-        ("Given up", local(job.expires_at) if job.state not in {"sent", "failed", "cancelled"} else ""),
+        ("Next try", local_time(job.next_attempt)),
+        ("Given up", local_time(job.expires_at) if job.state not in {"sent", "failed", "cancelled"} else ""),
         *((escape(name.replace("_", " ").capitalize()), escape(value)) for name, value in job.notes.items()),
     ]
 

@@ -16,7 +16,7 @@ from mailslot.cli.commands import COMMANDS, Commands
 from mailslot.cli.console import make_console, print_error
 from mailslot.cli.home import open_records
 from mailslot.cli.settings import AsJson
-from mailslot.entry_points import plain_name
+from mailslot.entry_points import display_name
 from mailslot.slots.settings_file import SettingsFile
 
 if TYPE_CHECKING:
@@ -50,8 +50,11 @@ def _show(rows: list[dict[str, Any]]) -> None:
         table.add_column(heading, overflow="fold")
     for row in rows:
         state = f"[{_COLOURS[row['state']]}]{row['state'].replace('_', ' ')}[/]"
-        package = " ".join(plain_name(each) for each in (row["distribution"], row["version"]) if each)
-        shown = (escape(plain_name(row["kind"].replace(" ", "_")).replace("_", " ")), escape(plain_name(row["name"])))
+        package = " ".join(display_name(each) for each in (row["distribution"], row["version"]) if each)
+        shown = (
+            escape(display_name(row["kind"].replace(" ", "_")).replace("_", " ")),
+            escape(display_name(row["name"])),
+        )
         table.add_row(*shown, escape(package), state, escape(", ".join(row["used_by"])))
     console.print(table)
     for row in rows:

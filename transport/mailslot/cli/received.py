@@ -16,7 +16,7 @@ from rich.table import Table
 from mailslot.cli.console import make_console
 from mailslot.cli.settings import AsJson
 from mailslot.service.json_documents import mail_document
-from mailslot.timestamps import short
+from mailslot.timestamps import short_local_time
 
 if TYPE_CHECKING:
     from mailslot.service.received import ReceivedMail
@@ -70,7 +70,7 @@ def received(
             escape(each.sender),
             escape(each.subject),
             "" if each.pages is None else str(each.pages),
-            short(each.mail.fetched_at),
+            short_local_time(each.mail.fetched_at),
             escape(each.mail.reason),
         )
     console.print(table)

@@ -85,7 +85,7 @@ async def _shown(endpoint: Endpoint, protocol: Protocol, timeout: float) -> byte
     channel = Channel(await connect(endpoint, await resolve(endpoint, timeout), timeout), endpoint)
     try:
         if endpoint.security is Security.TLS:
-            await channel.start_tls(context, timeout, upgraded=False)
+            await channel.start_tls(context, timeout, after_starttls=False)
         else:
             await _start_tls(channel, context, protocol, timeout)
         return channel.peer_certificate
@@ -96,16 +96,16 @@ async def _shown(endpoint: Endpoint, protocol: Protocol, timeout: float) -> byte
 async def _start_tls(channel: Channel, context: ssl.SSLContext, protocol: Protocol, timeout: float) -> None:
     if protocol == "SMTP":
         smtp = SmtpDialogue(channel, timeout=timeout, transcript=None, redactor=Redactor())
-        await smtp.greet(context)
+        await smtp.await_greeting(context)
         async with smtp.exclusive_use("capabilities"):
-            await smtp.hello(None, must_extend=True)
-            await smtp.upgrade(context)
+            await smtp.send_ehlo(None, require_ehlo=True)
+            await smtp.upgrade_to_tls(context)
     else:
         pop = Pop3Dialogue(channel, timeout=timeout, transcript=None, redactor=Redactor())
-        await pop.greet(context)
+        await pop.await_greeting(context)
         async with pop.exclusive_use("capabilities"):
-            await pop.capabilities()
-            await pop.upgrade(context)
+            await pop.request_capabilities()
+            await pop.upgrade_to_tls(context)
 
 
 def _parsed(octets: bytes) -> PeerCertificate | None:

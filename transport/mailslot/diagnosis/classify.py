@@ -96,7 +96,7 @@ def _facts(error: MailError, circumstances: DiagnosisContext) -> dict[str, str |
         **_wrong_by(circumstances.skew),
     }
     if error.reply is not None and not error.reply.positive:
-        facts["words"] = error.reply.words
+        facts["words"] = error.reply.one_line
     elif isinstance(error, TokenServiceError):
         said = ": ".join(filter(None, (error.error, error.error_description)))
         if said or (error.status or 0) >= 300:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, cast
 import anyio
 from anyio.to_thread import run_sync
 
-from mailslot.containment import Contained, raised
 from mailslot.diagnosis.classify import diagnose
 from mailslot.diagnosis.clock import is_wrong, measure_clock_skew
 from mailslot.diagnosis.context import DiagnosisContext
@@ -22,9 +21,10 @@ from mailslot.diagnosis.result import TestResult
 from mailslot.diagnosis.scrub import Scrubber, pieces, scrubbed
 from mailslot.diagnosis.stages import STAGES, Stages
 from mailslot.errors import MailError, NetworkError, TokenError
+from mailslot.exit_guard import ExitGuard, original_error
 from mailslot.message.mailbox import Mailbox
 from mailslot.message.message import Message
-from mailslot.net.endpoint import Security, in_seconds
+from mailslot.net.endpoint import Security, format_seconds
 from mailslot.oauth.grant_source import GrantSource
 from mailslot.oauth.refresh_backoff import CONFIRM_AFTER
 from mailslot.sasl.credentials import OAuth, Password
@@ -88,11 +88,11 @@ async def check_connection(
     """
     test = _Test(accesses, slot, on_stage)
     try:
-        with Contained():
+        with ExitGuard():
             result = await test.run(send=send)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with us, a person waits for an answer
         # Its words may quote a secret: only its kind is told.
-        kind = type(raised(error)).__name__
+        kind = type(original_error(error)).__name__
         logger.error("The connection test itself failed: %s", kind)  # noqa: TRY400 - see above
         test.stages.fail(test.stages.current)
         result = test.result(Diagnosis("unknown", {"reason": kind}, f"a fault of mailslot, or of a plugin: {kind}"))
@@ -284,7 +284,7 @@ class _Test:
         stage = cast("Stage", {"probe": "envelope", "send": "data"}.get(current, current))
         waited = self._scope.deadline - self._begun
         return NetworkError(
-            f"The mail server {access.endpoint.host} did not finish within {in_seconds(waited)}.",
+            f"The mail server {access.endpoint.host} did not finish within {format_seconds(waited)}.",
             stage=stage,
             cause=cause,
             retryable=True,

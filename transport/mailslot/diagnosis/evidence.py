@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 
 from anyio.to_thread import run_sync
 
-from mailslot.containment import Contained, raised
 from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.diagnosis.history import History
 from mailslot.diagnosis.scrub import pieces
 from mailslot.errors import MailError
+from mailslot.exit_guard import ExitGuard, original_error
 from mailslot.oauth.claims import parse_claims
 from mailslot.slots.overview import record_overview, section_overview
 from mailslot.slots.section import find_section, section_names
@@ -82,10 +82,10 @@ class Evidence:
 
     async def _part(self, what: str, gather: Callable[..., Awaitable[Any]], *arguments: object) -> Any:  # noqa: ANN401
         try:
-            with Contained():
+            with ExitGuard():
                 return await gather(*arguments)
         except Exception as error:  # noqa: BLE001 - a report is for what is broken, and is written whatever is
-            said = str(error) if isinstance(error, MailError) else type(raised(error)).__name__
+            said = str(error) if isinstance(error, MailError) else type(original_error(error)).__name__
             # The key keeps every secret from being read, and is spoken of once.
             if said not in self._of_key:
                 self.notes.append(f"The {what} could not be read: {said}")
@@ -193,7 +193,7 @@ class Evidence:
         if not await run_sync((self._records.home / "spool").is_dir):
             return None
         async with Spool(self._records.home) as spool:
-            return {"jobs": dict(await spool.counts())}
+            return {"jobs": dict(await spool.count_by_state())}
 
 
 def versions() -> dict[str, Any]:

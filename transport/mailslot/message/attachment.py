@@ -1,4 +1,4 @@
-"""What goes with a message: a file, read when the message is sent, or octets from memory."""
+"""Attachments: a file that is read when the message is sent, or octets in memory."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from mailslot.errors import InputError
 from mailslot.message.filename import name_parameters, safe_name
-from mailslot.message.header import fold, words_field
-from mailslot.message.transfer import base64_pieces
+from mailslot.message.header import ascii_field, fold
+from mailslot.message.transfer_encoding import base64_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -27,12 +27,12 @@ _UNKNOWN: Final = "application/octet-stream"
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file, or octets, to be sent as they are; made by `from_path` or `from_bytes`.
+    """A file or octets to attach; created by `from_path` or `from_bytes`.
 
     Attributes:
-        name: the file name that the receiver sees, made harmless.
-        content_type: the media type, with its parameters if it has any.
-        size: the octets before base64.
+        name: the file name that the recipient sees, made safe.
+        content_type: the media type, with parameters if any.
+        size: the octets, before base64.
         source: the file's path, or the octets.
 
     Raises:
@@ -65,25 +65,25 @@ class Attachment:
 
         Args:
             path: an existing file that is not empty.
-            name: the name that the receiver sees; None for the file's own.
-            content_type: the media type; None to tell it by the name.
+            name: the name that the recipient sees; None for the file's own.
+            content_type: the media type; None to guess it from the name.
 
         Raises:
-            InputError: the file is missing, unreadable, empty or no regular file, or name or type
+            InputError: the file is missing, unreadable, empty or not a regular file, or name or type
                 cannot be used.
         """
         path = Path(path).absolute()
         try:
             status = path.stat()
-            # A pipe is not opened even to try: that would wait for its other end.
+            # Never open a pipe: that would block until its other end is opened.
             if stat.S_ISREG(status.st_mode):
                 path.open("rb").close()
         except (OSError, ValueError) as error:
-            raise _unreadable(path, error) from None
+            raise _unreadable_error(path, error) from None
         if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{_shown(path)} is not a file.", stage="data")
+            raise InputError(f"{_describe(path)} is not a file.", stage="data")
         name = path.name if name is None else name
-        return cls(name, content_type or _guessed_type(name), status.st_size, path)
+        return cls(name, content_type or _guess_type(name), status.st_size, path)
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str, content_type: str | None = None) -> Attachment:
@@ -91,13 +91,13 @@ class Attachment:
 
         Args:
             data: at least one octet.
-            name: the file name that the receiver sees.
-            content_type: the media type; None to tell it by the name.
+            name: the file name that the recipient sees.
+            content_type: the media type; None to guess it from the name.
 
         Raises:
             InputError: there are none, or name or type cannot be used.
         """
-        return cls(name, content_type or _guessed_type(name), len(data), bytes(data))
+        return cls(name, content_type or _guess_type(name), len(data), bytes(data))
 
     @property
     def is_file(self) -> bool:
@@ -105,13 +105,13 @@ class Attachment:
         return not isinstance(self.source, bytes)
 
     def header(self, name: str) -> str:
-        """Return the header of its part of a message, and the empty line after it.
+        """Return the header of its MIME part, with the empty line.
 
         Args:
-            name: its file name in this message, which may have several of the same.
+            name: its file name in this message, made unique there.
         """
         return (
-            words_field("Content-Type", self.content_type)
+            ascii_field("Content-Type", self.content_type)
             + fold("Content-Disposition", [" attachment;", *name_parameters(name)])
             + "Content-Transfer-Encoding: base64\r\n\r\n"
         )
@@ -129,14 +129,14 @@ class Attachment:
         try:
             opened = self.source.open("rb")
         except OSError as error:
-            raise _unreadable(self.source, error) from None
+            raise _unreadable_error(self.source, error) from None
         with opened:
             if os.fstat(opened.fileno()).st_size != self.size:
-                raise self._changed()
+                raise self._changed_error()
             yield opened
 
-    def encoded(self, opened: BinaryIO) -> Iterator[bytes]:
-        """Give what `open` opened as base64, in pieces; reading them blocks.
+    def encode(self, opened: BinaryIO) -> Iterator[bytes]:
+        """Yield an open attachment as base64, in pieces. Blocks.
 
         Raises:
             InputError: the file turned out shorter or longer, or could not be read to its end.
@@ -144,13 +144,13 @@ class Attachment:
         try:
             yield from base64_pieces(opened.read, self.size)
         except EOFError:
-            raise self._changed() from None
+            raise self._changed_error() from None
         except OSError as error:
-            raise _unreadable(self.source, error) from None
+            raise _unreadable_error(self.source, error) from None
 
-    def _changed(self) -> InputError:
+    def _changed_error(self) -> InputError:
         return InputError(
-            f"{_shown(self.source)} has changed since it was attached.",
+            f"{_describe(self.source)} has changed since it was attached.",
             stage="data",
             detail=f"it had {self.size} octets",
         )
@@ -161,9 +161,9 @@ def _is_composite(content_type: str) -> bool:
     return content_type.lower().startswith(("multipart/", "message/"))
 
 
-def _guessed_type(name: str) -> str:
-    # Its tables take longer to load than all of this package.
-    import mimetypes  # noqa: PLC0415 - not needed where the type is known
+def _guess_type(name: str) -> str:
+    # Loading its tables takes longer than importing this whole package.
+    import mimetypes  # noqa: PLC0415 - not needed if the type is known
 
     guess, compression = mimetypes.guess_type(name, strict=False)
     if guess is None or compression is not None or _is_composite(guess):
@@ -171,15 +171,15 @@ def _guessed_type(name: str) -> str:
     return guess
 
 
-def _shown(source: Path | bytes) -> str:
+def _describe(source: Path | bytes) -> str:
     return "The attachment" if isinstance(source, bytes) else f"The file {str(source)!r}"
 
 
-def _unreadable(source: Path | bytes, error: Exception) -> InputError:
+def _unreadable_error(source: Path | bytes, error: Exception) -> InputError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         why = "does not exist"
     elif isinstance(error, PermissionError):
         why = "may not be read by this program"
     else:
         why = "cannot be read"
-    return InputError(f"{_shown(source)} {why}.", stage="data", detail=str(error))
+    return InputError(f"{_describe(source)} {why}.", stage="data", detail=str(error))

@@ -1,9 +1,8 @@
-"""Header fields: folded, 7-bit clean, and such that nothing in them can end a line.
+"""Header fields: folded, in 7-bit form, and safe from header injection.
 
-The standard library's folding changes what it folds: it loses white space in subjects of mixed
-scripts, and turns long message identifiers into encoded words. So a value here is either ASCII,
-which is folded at white space and left alone, or encoded as a whole (RFC 2047), and what a reader
-decodes is what was given.
+The standard library's folding alters values: it loses white space in subjects of mixed scripts, and turns long message
+identifiers into encoded words. Here a value is either ASCII, folded at white space and otherwise unchanged, or encoded
+as a whole (RFC 2047), so that a reader decodes exactly the given value.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ if TYPE_CHECKING:
     from mailslot.message.mailbox import Mailbox
 
 WIDTH: Final = 76
-"""A line's characters: what encoded words allow (RFC 2047 section 2); 78 is the limit elsewhere."""
+"""Characters of a line: the limit for encoded words (RFC 2047 section 2); for other lines it is 78."""
 
 MAX_WORD: Final = 900
-"""The characters of a word that is left whole: a line has 998 octets (RFC 5322 section 2.1.1)."""
+"""Characters of a word that is not encoded to split it: a line may have 998 octets (RFC 5322 section 2.1.1)."""
 
 _MAX_PHRASE: Final = 60
 _ENCODED_WORD: Final = "=?utf-8?B?{}?="
@@ -45,10 +44,10 @@ _MONTHS: Final = (
 
 
 def check_name(name: str) -> str:
-    """Return `name` if a header field can be called so (RFC 5322 section 2.2).
+    """Return `name` if it is a valid field name (RFC 5322 section 2.2).
 
     Raises:
-        InputError: it cannot.
+        InputError: it is not.
     """
     if not _NAME.fullmatch(name):
         raise InputError(f"A header field cannot be called {name[:80]!r}.", stage="data")
@@ -56,12 +55,12 @@ def check_name(name: str) -> str:
 
 
 def fold(name: str, tokens: Iterable[str]) -> str:
-    """Return a header field with its CRLF.
+    """Return a folded header field, with its CRLF.
 
     Args:
         name: the field's name.
-        tokens: its value in pieces that stay whole; each begins with the white space before it,
-            and only there a line may end.
+        tokens: the value in tokens that are not split; each begins with the white space at which the line may be
+            folded.
     """
     line = f"{name}:"
     lines: list[str] = []
@@ -82,11 +81,11 @@ def text_field(name: str, value: str) -> str:
         words: list[str] = _WORD.findall(f" {value}")
         if max(map(len, words)) <= MAX_WORD:
             return fold(name, words)
-    return fold(name, [f" {word}" for word in _encoded_words(value, name)])
+    return fold(name, [f" {word}" for word in _encode_words(value, name)])
 
 
-def words_field(name: str, value: str) -> str:
-    """Return a field of ASCII words, folded between them and never encoded."""
+def ascii_field(name: str, value: str) -> str:
+    """Return a field of ASCII words, folded between words and never encoded."""
     return fold(name, _WORD.findall(f" {value}"))
 
 
@@ -108,7 +107,7 @@ def identifiers_field(name: str, identifiers: Iterable[str]) -> str:
     """Return a field of message identifiers, ``<…>`` in ASCII (RFC 5322 section 3.6.4).
 
     Raises:
-        InputError: one of them is none.
+        InputError: one of them is invalid.
     """
     tokens: list[str] = []
     for identifier in identifiers:
@@ -122,30 +121,30 @@ def identifiers_field(name: str, identifiers: Iterable[str]) -> str:
     return fold(name, tokens)
 
 
-def date_field(moment: datetime) -> str:
+def date_field(date: datetime) -> str:
     """Return the Date field (RFC 5322 section 3.3).
 
     Raises:
-        InputError: the moment has no zone.
+        InputError: the date has no time zone.
     """
-    offset = moment.utcoffset()
+    offset = date.utcoffset()
     if offset is None:
         raise InputError("The date has no time zone.", stage="data")
     minutes, rest = divmod(round(offset.total_seconds()), 60)
     if rest:
-        # Zones are written in hours and minutes; local mean times of old have seconds besides.
-        moment, minutes = moment - offset, 0
+        # Offsets are written in hours and minutes, but historical local times may have seconds.
+        date, minutes = date - offset, 0
     sign = "-" if minutes < 0 else "+"
     hours, minutes = divmod(abs(minutes), 60)
     return (
-        f"Date: {_DAYS[moment.weekday()]}, "
-        f"{moment.day:02} {_MONTHS[moment.month - 1]} {moment.year:04} "
-        f"{moment.hour:02}:{moment.minute:02}:{moment.second:02} {sign}{hours:02}{minutes:02}\r\n"
+        f"Date: {_DAYS[date.weekday()]}, "
+        f"{date.day:02} {_MONTHS[date.month - 1]} {date.year:04} "
+        f"{date.hour:02}:{date.minute:02}:{date.second:02} {sign}{hours:02}{minutes:02}\r\n"
     )
 
 
 def _is_plain(value: str) -> bool:
-    """Whether a reader sees `value` itself: nothing in it would be decoded or stripped."""
+    """Tell whether `value` needs no encoding: a reader would neither decode nor strip anything."""
     return _ASCII_TEXT.fullmatch(value) is not None and "=?" not in value
 
 
@@ -156,11 +155,11 @@ def _phrase(display_name: str, field: str) -> list[str]:
             return display_name.split(" ")
         escaped = display_name.replace("\\", "\\\\").replace('"', '\\"')
         return [f'"{escaped}"']
-    return list(_encoded_words(display_name, field))
+    return list(_encode_words(display_name, field))
 
 
-def _encoded_words(value: str, field: str) -> Iterator[str]:
-    """Give `value` as encoded words of whole characters, short enough to follow `field`."""
+def _encode_words(value: str, field: str) -> Iterator[str]:
+    """Yield `value` as encoded words, split between characters, short enough to follow the name `field`."""
     octets = value.encode()
     room = max(WIDTH - len(field) - len(": ") - _ENCODED_WORD_COST, 16) // 4 * 3
     start = 0

@@ -1,10 +1,10 @@
-"""Who is named in a header: an address, and what the person or machine is called."""
+"""Mailboxes in a header: an address with a display name."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mailslot.message.line import check_line
+from mailslot.message.header_text import check_header_text
 from mailslot.smtp.address import parse_address
 
 
@@ -15,10 +15,10 @@ class Mailbox:
     Attributes:
         address: ``local@domain``, the domain in Unicode or as A-labels.
         name: the display name, in Unicode; may be empty.
-        wire: the address as it stands in the header, its domain as A-labels.
+        wire: the address as it is written in the header, with its domain as A-labels.
 
     Raises:
-        InputError: the address is none, or one of the two could end a line.
+        InputError: the address or the name is invalid.
     """
 
     address: str
@@ -26,16 +26,16 @@ class Mailbox:
     wire: str = field(repr=False, compare=False)
 
     def __init__(self, address: str, name: str = "", *, what: str = "mailbox") -> None:
-        """Check both.
+        """Validate both.
 
         Args:
-            address: as the attribute.
-            name: as the attribute.
-            what: how an error calls this mailbox, such as ``"sender"``.
+            address: the address.
+            name: the display name.
+            what: what errors call this mailbox, such as ``"sender"``.
         """
         object.__setattr__(self, "address", address)
         object.__setattr__(self, "wire", parse_address(address, what).wire)
-        object.__setattr__(self, "name", check_line(name, f"{what} name"))
+        object.__setattr__(self, "name", check_header_text(name, f"{what} name"))
 
     @property
     def domain(self) -> str:
@@ -44,10 +44,10 @@ class Mailbox:
 
     @property
     def smtputf8(self) -> bool:
-        """Whether its local part is not ASCII, which takes SMTPUTF8 (RFC 6531 section 3.2)."""
+        """Whether its local part is not ASCII, so that it needs SMTPUTF8 (RFC 6531 section 3.2)."""
         return not self.wire.isascii()
 
 
-def as_mailbox(value: str | Mailbox, what: str) -> Mailbox:
-    """Return a mailbox, from itself or from a bare address; raises as `Mailbox` does."""
+def to_mailbox(value: str | Mailbox, what: str) -> Mailbox:
+    """Return a mailbox unchanged, or one for a bare address; raises as `Mailbox` does."""
     return value if isinstance(value, Mailbox) else Mailbox(value, what=what)

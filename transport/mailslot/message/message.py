@@ -1,4 +1,4 @@
-"""A message as a stream whose exact size is known before a file is read."""
+"""Messages as streams whose exact size is known before any file is read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, Literal
 from anyio import to_thread
 
 from mailslot.errors import InputError
-from mailslot.message.content import Content
 from mailslot.message.header import (
     check_name,
     date_field,
@@ -17,8 +16,9 @@ from mailslot.message.header import (
     mailboxes_field,
     text_field,
 )
-from mailslot.message.line import check_line
-from mailslot.message.mailbox import Mailbox, as_mailbox
+from mailslot.message.header_text import check_header_text
+from mailslot.message.mailbox import Mailbox, to_mailbox
+from mailslot.message.mime_body import MimeBody
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
@@ -33,26 +33,26 @@ _SET_BY_ARGUMENT: Final = frozenset(
         *("in-reply-to", "references", "auto-submitted", "mime-version"),
     }
 )
-# A domain that nobody can own (RFC 2606 section 2), where the sender's is not unique in the world.
-_NO_DOMAIN: Final = "mailslot.invalid"
+# A reserved domain (RFC 2606 section 2), if the sender's is not globally unique.
+_FALLBACK_DOMAIN: Final = "mailslot.invalid"
 
 
 class Message:
     """A message of text and attachments (RFC 5322), streamed, in lines that end with CRLF.
 
-    Identifier, date and boundary are fixed when it is made, so that each `chunks` gives the same
-    octets. All of them are 7-bit, except in the addresses that `smtputf8` is about.
+    Message-ID, date and boundary are fixed when it is created, so that each `chunks` returns the same octets. They are
+    7-bit, except for addresses that need SMTPUTF8.
 
     Attributes:
-        sender: whom it is from.
-        to: to whom.
-        cc: to whom in copy. There is no Bcc: that stands in the envelope alone.
+        sender: the From mailbox.
+        to: the To mailboxes.
+        cc: the Cc mailboxes. There is no Bcc: those recipients are only in the envelope.
         subject: the subject, in Unicode.
-        date: when it was made, with its zone.
+        date: the date, with its time zone.
         message_id: its identifier, ``<…@…>``.
-        attachments: what comes with the text.
+        attachments: the attachments.
         size: its exact octets before dot-stuffing, as SIZE counts them (RFC 1870 section 3).
-        smtputf8: whether a local part in its header is not ASCII, so that SMTPUTF8 is needed
+        smtputf8: whether a local part in its header is not ASCII, so that it needs SMTPUTF8
             (RFC 6531).
     """
 
@@ -88,39 +88,38 @@ class Message:
         headers: Iterable[tuple[str, str]] = (),
         boundary: str | None = None,
     ) -> None:
-        """Build the header, and check whatever can be checked before the message is sent.
+        """Build the header, and check everything that can be checked before the message is sent.
 
         Args:
             sender: an address, or a `Mailbox` to give it a name.
             to: addresses or mailboxes; may be empty.
-            cc: the same.
-            reply_to: where answers go, if not to the sender.
+            cc: addresses or mailboxes.
+            reply_to: the mailbox for replies, if it is not the sender.
             subject: one line of Unicode.
-            text: the body, in Unicode, with any line ends. Beside attachments, an empty one makes
-                no part.
+            text: the text, in Unicode, with any line ends. If it is empty and there are attachments, it has no part.
             attachments: files and octets.
-            date: when the message was made, with a zone; None for now, in local time.
+            date: the date, with a time zone; None for now, in local time.
             message_id: an identifier, ``<…@…>``; None for a random one in the sender's domain.
-            in_reply_to: the identifier of the message that this one answers.
+            in_reply_to: the identifier of the message to which this one replies.
             references: the identifiers of its thread, oldest first.
-            auto_submitted: set where no person wrote it, so that no machine answers (RFC 3834
+            auto_submitted: set if no person wrote it, so that it gets no automatic replies (RFC 3834
                 section 5).
-            headers: further fields of unstructured text, each name once; what has a structure,
-                such as addresses, must be ASCII.
-            boundary: what stands between the parts, ``=_`` and at least 14 letters or digits; None
+            headers: further fields of unstructured text, each name once; structured values, such as addresses, must be
+                ASCII.
+            boundary: the boundary between the parts, ``=_`` and at least 14 letters or digits; None
                 for a random one.
 
         Raises:
             InputError: something cannot be used; its stage is `envelope` for an address and `data`
                 for the rest.
         """
-        self.sender: Final = as_mailbox(sender, "sender")
+        self.sender: Final = to_mailbox(sender, "sender")
         self.to: Final = _mailboxes(to, "To")
         self.cc: Final = _mailboxes(cc, "Cc")
-        self.subject: Final = check_line(subject, "subject")
+        self.subject: Final = check_header_text(subject, "subject")
         self.date: Final = datetime.now().astimezone() if date is None else date
-        self.message_id: Final = _new_identifier(self.sender) if message_id is None else message_id
-        answers = () if reply_to is None else (as_mailbox(reply_to, "Reply-To"),)
+        self.message_id: Final = _new_message_id(self.sender) if message_id is None else message_id
+        answers = () if reply_to is None else (to_mailbox(reply_to, "Reply-To"),)
 
         fields = [mailboxes_field("From", (self.sender,))]
         if answers:
@@ -138,37 +137,36 @@ class Message:
         if references:
             fields.append(identifiers_field("References", references))
         if auto_submitted is not None:
-            fields.append(text_field("Auto-Submitted", check_line(auto_submitted, "Auto-Submitted field")))
-        fields += _further_fields(headers)
+            fields.append(text_field("Auto-Submitted", check_header_text(auto_submitted, "Auto-Submitted field")))
+        fields += _extra_fields(headers)
         fields.append("MIME-Version: 1.0\r\n")
 
         self._fields: Final = "".join(fields).encode()
-        self._content: Final = Content(text, tuple(attachments), boundary)
+        self._content: Final = MimeBody(text, tuple(attachments), boundary)
         self.attachments: Final = self._content.attachments
         self.size: Final = len(self._fields) + self._content.size
         self.smtputf8: Final = any(m.smtputf8 for m in (self.sender, *answers, *self.to, *self.cc))
 
     @property
     def eight_bit(self) -> bool:
-        """Whether it holds octets over 127: only in its header, and only with `smtputf8`."""
+        """Whether it contains octets over 127: only in its header, and only with `smtputf8`."""
         return self.smtputf8
 
     async def chunks(self) -> AsyncGenerator[bytes]:
-        """Give the message's octets, `size` of them in pieces of about 1 MB, the same at each call.
+        """Return the octets of the message, in pieces of about 1 MB, the same at each call.
 
-        All files are opened and checked before the first piece comes, and closed before the last one
-        does. Worker threads read and encode them. Where not all pieces are taken, `aclose` closes the
-        files, best by `contextlib.aclosing`.
+        All files are opened and checked before the first piece, and closed before the last one. They are read and
+        encoded in worker threads. If the iteration is abandoned, `aclose` closes the files; use `contextlib.aclosing`.
 
         Raises:
-            InputError: a file is gone, cannot be read, or has another size than when it was attached.
-                What came until then is no message and must not be completed.
+            InputError: a file is missing, cannot be read, or has another size than when it was attached. The message is
+                then incomplete and must not be completed.
         """
         pieces = self._content.pieces(self._fields)
         left = self.size
         try:
             while left:
-                piece = await to_thread.run_sync(next, pieces) if self._content.blocks else next(pieces)
+                piece = await to_thread.run_sync(next, pieces) if self._content.is_blocking else next(pieces)
                 left -= len(piece)
                 yield piece
         finally:
@@ -181,18 +179,18 @@ class Message:
 def _mailboxes(values: Iterable[str | Mailbox], what: str) -> tuple[Mailbox, ...]:
     if isinstance(values, str):
         raise InputError(f"{what} must be a list of addresses, not one text.", stage="envelope")
-    return tuple([as_mailbox(value, what) for value in values])
+    return tuple([to_mailbox(value, what) for value in values])
 
 
-def _new_identifier(sender: Mailbox) -> str:
+def _new_message_id(sender: Mailbox) -> str:
     domain = sender.domain.lower()
     top = domain.rpartition(".")[2]
     if domain.startswith("[") or top.isdigit() or top in {"localhost", "localdomain"}:
-        domain = _NO_DOMAIN
+        domain = _FALLBACK_DOMAIN
     return f"<{os.urandom(16).hex()}@{domain}>"
 
 
-def _further_fields(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
+def _extra_fields(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
     seen = set(_SET_BY_ARGUMENT)
     for name, value in headers:
         lowered = check_name(name).lower()
@@ -201,4 +199,4 @@ def _further_fields(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
         if lowered in seen or lowered.startswith("content-"):
             raise InputError(f"The header field {name} is set in another way, or twice.", stage="data")
         seen.add(lowered)
-        yield text_field(name, check_line(value, f"header field {name}"))
+        yield text_field(name, check_header_text(value, f"header field {name}"))

@@ -1,1 +1,1 @@
-"""The line to a server: names, addresses, TLS and deadlines."""
+"""Connections to a server: name resolution, connecting, TLS and timeouts."""

@@ -19,39 +19,39 @@ if TYPE_CHECKING:
 
     from mailslot.net.endpoint import Endpoint
 
-RECEIVE: Final = 65_536
+RECEIVE_SIZE: Final = 65_536
 """Octets received at once."""
 
-_LONG: Final = 4_096
-"""Octets of a TLS record that others may follow; a shorter one ends what a server has to say."""
+_FULL_RECORD: Final = 4_096
+"""Octets of a TLS record that another one may follow; a shorter record is taken for the last one."""
 
-_BREATH: Final = 65_536
-"""Octets received without a wait, after which other tasks get a turn all the same."""
+_YIELD_AFTER: Final = 65_536
+"""Octets received without waiting after which other tasks get a turn."""
 
-_CALL: Final = 2_048
-"""Octets for which every call counts at least."""
+_CALL_COST: Final = 2_048
+"""The octets that a call counts as at least."""
 
 # Where `tcpi_bytes_acked` stands in Linux's struct tcp_info (linux/tcp.h).
 _BYTES_ACKED: Final = struct.Struct("120xQ")
 
 
 class Channel:
-    """A connected socket that can be encrypted halfway.
+    """A connected socket that can be upgraded to TLS.
 
-    It is tried first and waited for only where that is in vain: on a fast line, most calls need not wait, and the
-    streams of anyio, which hand every octet through two more layers, take two to three times as long a turn.
+    Each call tries the socket first and waits only if that would block. On a fast network most calls need not wait, and
+    anyio's streams, with two more layers, take two to three times as long.
 
     Attributes:
-        endpoint: where it leads.
+        endpoint: the server.
     """
 
     def __init__(self, connected: socket.socket, endpoint: Endpoint) -> None:
         """Take over a connected socket that does not block."""
         self.endpoint = endpoint
         self._socket = connected
-        self._acknowledged: int | None = None
-        self._breath = _BREATH
-        self._buffer = memoryview(bytearray(RECEIVE))
+        self._last_acknowledged: int | None = None
+        self._octets_until_yield = _YIELD_AFTER
+        self._buffer = memoryview(bytearray(RECEIVE_SIZE))
 
     @property
     def local_host(self) -> str:
@@ -68,7 +68,7 @@ class Channel:
 
     @property
     def peer_certificate(self) -> bytes | None:
-        """The server's certificate, in DER, verified or not as the context said; None without TLS."""
+        """The server's certificate in DER, verified if the TLS context says so; None without TLS."""
         return self._socket.getpeercert(binary_form=True) if isinstance(self._socket, ssl.SSLSocket) else None
 
     async def send(self, data: bytes | memoryview, deadline: float = math.inf) -> None:
@@ -84,7 +84,7 @@ class Channel:
         """
         await self._yield_to_loop()
         left = memoryview(data)
-        self._breath -= _CALL
+        self._octets_until_yield -= _CALL_COST
         while True:
             try:
                 left = left[self._socket.send(left) :]
@@ -109,7 +109,7 @@ class Channel:
         await self._yield_to_loop()
         while True:
             try:
-                data = self._take()
+                data = self._receive_available()
             except (BlockingIOError, ssl.SSLWantReadError):
                 await self._wait(anyio.wait_readable, deadline)
             except ssl.SSLWantWriteError:
@@ -117,69 +117,69 @@ class Channel:
             else:
                 if not data:
                     raise EOFError("closed by the server")
-                self._breath -= max(len(data), _CALL)
+                self._octets_until_yield -= max(len(data), _CALL_COST)
                 return data
 
-    def _take(self) -> bytes:
-        """Return what has arrived, or raise where nothing has; TLS gives it out record by record."""
+    def _receive_available(self) -> bytes:
+        """Return the octets that have arrived; raise if there are none. TLS gives one record for each call."""
         end = size = self._socket.recv_into(self._buffer)
-        while size >= _LONG and end < RECEIVE:
+        while size >= _FULL_RECORD and end < RECEIVE_SIZE:
             try:
                 size = self._socket.recv_into(self._buffer[end:])
             except OSError:
-                # It will come again, if it is a fault at all.
+                # A real error will be raised again by the next call.
                 break
             end += size
         return bytes(self._buffer[:end])
 
     async def _yield_to_loop(self) -> None:
-        """Let other tasks have a turn now and then, and a cancellation come through."""
-        if self._breath <= 0:
-            self._breath = _BREATH
+        """Give other tasks a turn now and then, and a cancellation the chance to be delivered."""
+        if self._octets_until_yield <= 0:
+            self._octets_until_yield = _YIELD_AFTER
             await anyio.lowlevel.checkpoint()
 
     async def _wait(self, ready: Callable[[socket.socket], Awaitable[None]], deadline: float) -> None:
-        self._breath = _BREATH
+        self._octets_until_yield = _YIELD_AFTER
         scope = anyio.CancelScope(deadline=deadline)
         try:
             with scope:
                 await ready(self._socket)
         except anyio.BusyResourceError:
-            # TLS wants to read in order to write, or the reverse, and another task waits for that already.
+            # TLS has to read in order to write, or the reverse, and another task waits for that already.
             await anyio.sleep(0.01)
         except anyio.ClosedResourceError as error:
             raise ConnectionAbortedError("closed while it was waited for") from error
         if scope.cancelled_caught:
             raise TimeoutError
 
-    async def start_tls(self, context: ssl.SSLContext, timeout: float, *, upgraded: bool) -> None:
-        """Encrypt from here on.
+    async def start_tls(self, context: ssl.SSLContext, timeout: float, *, after_starttls: bool) -> None:
+        """Start TLS; see `mailslot.net.tls.start_tls`.
 
         Raises:
             NetworkError: stage `tls`; the channel is closed.
         """
-        self._socket = await start_tls(self._socket, self.endpoint, context, timeout, upgraded=upgraded)
+        self._socket = await start_tls(self._socket, self.endpoint, context, timeout, after_starttls=after_starttls)
 
-    def progressed(self) -> bool:
-        """Tell whether the server's system has acknowledged more octets since the last call (see `acknowledged`)."""
-        before, self._acknowledged = self._acknowledged, acknowledged(self._socket)
-        return before is not None and self._acknowledged != before
+    def made_progress(self) -> bool:
+        """Tell whether the peer has acknowledged more octets since the last call; see `acknowledged_octets`."""
+        before, self._last_acknowledged = self._last_acknowledged, acknowledged_octets(self._socket)
+        return before is not None and self._last_acknowledged != before
 
     def detach(self) -> socket.socket:
-        """Give the connection away; this channel is closed from then on."""
+        """Return the socket, which the caller then owns; the channel is closed."""
         return socket.socket(fileno=self._socket.detach())
 
     def close(self) -> None:
-        """Close at once; waits for nothing and may be called again."""
+        """Close at once, without waiting; may be called again."""
         if self._socket.fileno() >= 0:
             anyio.notify_closing(self._socket)
             self._socket.close()
 
 
-def acknowledged(connected: socket.socket | TransportSocket) -> int | None:
-    """Return how many octets the server's system has acknowledged; None where ours does not tell, as only Linux does.
+def acknowledged_octets(connected: socket.socket | TransportSocket) -> int | None:
+    """Return how many octets the peer has acknowledged; None on systems other than Linux, which do not tell.
 
-    A piece may be long on its way over a slow line though it moves; only the system sees that.
+    On a slow network one piece may take long although it makes progress; only the kernel sees that.
     """
     if not hasattr(socket, "TCP_INFO"):
         return None

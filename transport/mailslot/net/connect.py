@@ -1,4 +1,4 @@
-"""From a name to a connected socket: both address families raced (RFC 8305), each fault told apart."""
+"""Name resolution and connecting, with both address families raced (RFC 8305)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from mailslot.errors import NetworkError
-from mailslot.net.endpoint import in_seconds
+from mailslot.net.endpoint import format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,13 +23,13 @@ ATTEMPT_DELAY: Final = 0.25
 """Seconds before the next address is tried beside one that has not answered (RFC 8305 section 5)."""
 
 MAX_ADDRESSES: Final = 16
-"""Addresses that are tried; a name with more is broken or hostile."""
+"""Addresses that are tried; a name with more is misconfigured or hostile."""
 
-_UNREACHABLE: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL})
+_UNREACHABLE_ERRORS: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL})
 
 
 async def resolve(endpoint: Endpoint, timeout: float) -> list[str]:
-    """Look the host up.
+    """Resolve the host name.
 
     Args:
         endpoint: where to connect to.
@@ -54,7 +54,7 @@ async def resolve(endpoint: Endpoint, timeout: float) -> list[str]:
             found = await anyio.getaddrinfo(host, endpoint.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         late = isinstance(error, TimeoutError)
-        why = f"did not answer within {in_seconds(timeout)}" if late else "knows no address for it"
+        why = f"did not answer within {format_seconds(timeout)}" if late else "knows no address for it"
         raise NetworkError(
             f"The mail server's name {endpoint.host} could not be resolved: the name service {why}.",
             stage="resolve",
@@ -68,7 +68,7 @@ async def resolve(endpoint: Endpoint, timeout: float) -> list[str]:
 
 
 def addresses_of_other_family(addresses: Sequence[str], than: str) -> list[str]:
-    """Return those of `addresses` that are not of the family of the address `than`."""
+    """Return the addresses whose family differs from that of `than`."""
     return [address for address in addresses if (":" in address) != (":" in than)]
 
 
@@ -95,14 +95,14 @@ async def connect(endpoint: Endpoint, addresses: Sequence[str], timeout: float) 
         errors.append(error)
         connected, waited = None, timeout
     if connected is None:
-        raise _unconnected(endpoint, addresses, errors, waited)
+        raise _connect_error(endpoint, addresses, errors, waited)
     return connected
 
 
 async def _race(addresses: Sequence[str], port: int, errors: list[OSError]) -> socket.socket | None:
     if len(addresses) == 1:
         try:
-            return await _connected(addresses[0], port)
+            return await _connect_to(addresses[0], port)
         except OSError as error:
             errors.append(error)
             return None
@@ -111,7 +111,7 @@ async def _race(addresses: Sequence[str], port: int, errors: list[OSError]) -> s
     async def attempt(address: str, failed: anyio.Event) -> None:
         nonlocal winner
         try:
-            connected = await _connected(address, port)
+            connected = await _connect_to(address, port)
         except OSError as error:
             errors.append(error)
             failed.set()
@@ -136,12 +136,12 @@ async def _race(addresses: Sequence[str], port: int, errors: list[OSError]) -> s
     return winner
 
 
-async def _connected(address: str, port: int) -> socket.socket:
+async def _connect_to(address: str, port: int) -> socket.socket:
     """Return a socket connected to an IP address; raises `OSError` where that fails."""
     connecting = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     try:
         connecting.settimeout(0)
-        # A group of commands goes out at once as it is; nothing is gained by waiting for more (Nagle).
+        # Without Nagle's algorithm: commands are sent in groups already.
         connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         fault = connecting.connect_ex((address, port))
         if fault in {errno.EINPROGRESS, errno.EWOULDBLOCK}:
@@ -149,14 +149,14 @@ async def _connected(address: str, port: int) -> socket.socket:
             fault = connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if fault:
             raise OSError(fault, os.strerror(fault))
-        _set_nodelay(connecting)
+        _set_quickack(connecting)
     except BaseException:
         connecting.close()
         raise
     return connecting
 
 
-def _unconnected(
+def _connect_error(
     endpoint: Endpoint, addresses: Sequence[str], errors: Sequence[OSError], waited: float | None
 ) -> NetworkError:
     if any(isinstance(error, ConnectionRefusedError) for error in errors):
@@ -164,9 +164,9 @@ def _unconnected(
     elif any(isinstance(error, TimeoutError) for error in errors):
         cause, why = (
             "connection_timeout",
-            "did not answer" if waited is None else f"did not answer within {in_seconds(waited)}",
+            "did not answer" if waited is None else f"did not answer within {format_seconds(waited)}",
         )
-    elif any(error.errno in _UNREACHABLE for error in errors):
+    elif any(error.errno in _UNREACHABLE_ERRORS for error in errors):
         cause, why = "network_unreachable", "cannot be reached over the network"
     else:
         cause, why = "network_unreachable", "could not be connected to"
@@ -180,8 +180,8 @@ def _unconnected(
     )
 
 
-def _set_nodelay(connected: socket.socket) -> None:
-    # Postfix waits with its greeting until our delayed acknowledgement of the TLS tickets has come.
+def _set_quickack(connected: socket.socket) -> None:
+    # Postfix sends its greeting only after our delayed acknowledgement of the TLS session tickets.
     if hasattr(socket, "TCP_QUICKACK"):
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 

@@ -1,4 +1,4 @@
-"""What every dialogue with a server is: one turn at a time, and over at anything that is not a mere refusal."""
+"""A dialogue with a server: one exchange at a time, closed by any error other than a refusal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import anyio
 import anyio.to_thread
 
 from mailslot.errors import ClosedError, MailError, NetworkError, RefusedError, ServerError, Stage
-from mailslot.net.endpoint import in_seconds
+from mailslot.net.endpoint import format_seconds
 from mailslot.net.tls import PlainTextError
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mailslot.wire.reply import Reply
     from mailslot.wire.transcript import Transcript
 
-_WHEN: Final[dict[Stage, str]] = {
+_STAGE_PHRASES: Final[dict[Stage, str]] = {
     "tls": "before encryption began",
     "greeting": "before it greeted",
     "capabilities": "when it was asked what it can do",
@@ -34,43 +34,43 @@ _WHEN: Final[dict[Stage, str]] = {
 
 
 class Connection(Protocol):
-    """What every dialogue needs of its connection, whoever made it: `mailslot.net.channel.Channel`, or another."""
+    """What a dialogue needs of its connection, such as `mailslot.net.channel.Channel`."""
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where it leads."""
+        """The server."""
         ...
 
     @property
     def local_host(self) -> str:
-        """Our own IP address on it."""
+        """Our own IP address on this connection."""
         ...
 
     def close(self) -> None:
-        """Close at once; waits for nothing and may be called again."""
+        """Close at once, without waiting; may be called again."""
         ...
 
 
-L = TypeVar("L", bound=Connection)
+ConnectionT = TypeVar("ConnectionT", bound=Connection)
 
 
-class Dialogue(Generic[L]):
-    """A dialogue with a mail server over one channel.
+class Dialogue(Generic[ConnectionT]):
+    """A dialogue with a mail server over one connection.
 
     Attributes:
-        stage: the step of the dialogue that goes on, for errors; whoever wants to watch is told when it changes.
-        handed_over: whether a whole message is out and its answer is not in.
+        stage: the current step, for errors; `on_stage` is called when it changes.
+        in_doubt: whether a whole message was sent and its reply has not come.
         channel: the connection.
         timeout: seconds for each wait.
-        patience: seconds for the wait that goes on, or was the last one.
-        transcript: where both sides' words are noted, or None.
-        redactor: what masks secrets in the server's words; the same on a second connection, since its server
-            may know what the first one was told.
+        current_timeout: the timeout of the current wait, or of the last one.
+        transcript: where both sides' lines are recorded, or None.
+        redactor: masks secrets in replies. A second connection uses the same one, since the server may quote
+            secrets that were sent over the first.
     """
 
     def __init__(
         self,
-        channel: L,
+        channel: ConnectionT,
         *,
         timeout: float,
         transcript: Transcript | None,
@@ -79,9 +79,9 @@ class Dialogue(Generic[L]):
     ) -> None:
         self._stage: Stage | None = None
         self._on_stage = on_stage
-        self.handed_over = False
+        self.in_doubt = False
         self.channel = channel
-        self.timeout = self.patience = timeout
+        self.timeout = self.current_timeout = timeout
         self.transcript = transcript
         self.redactor = redactor
         self._lock = anyio.Lock(fast_acquire=True)
@@ -89,7 +89,7 @@ class Dialogue(Generic[L]):
 
     @property
     def stage(self) -> Stage:
-        """The step that goes on."""
+        """The current step."""
         return self._stage or "greeting"
 
     @stage.setter
@@ -99,8 +99,8 @@ class Dialogue(Generic[L]):
             if self._on_stage is not None:
                 self._on_stage(stage)
 
-    def enter(self, stage: Stage) -> None:
-        """Note which step begins."""
+    def enter_stage(self, stage: Stage) -> None:
+        """Set the current step."""
         self.stage = stage
 
     @property
@@ -110,48 +110,48 @@ class Dialogue(Generic[L]):
 
     @property
     def alive(self) -> bool:
-        """Whether the dialogue can go on: the session is open, and the server has not said that it leaves."""
+        """Whether commands can still be sent: the connection is open, and the server is not closing it."""
         return not self._closed
 
-    def deadline(self, timeout: float | None = None) -> float:
-        """Return when a wait that begins now has to end, for the channel: after the usual seconds, or others."""
-        self.patience = self.timeout if timeout is None else timeout
-        return anyio.current_time() + self.patience
+    def new_deadline(self, timeout: float | None = None) -> float:
+        """Return the deadline of a wait that begins now; `timeout` replaces the usual one."""
+        self.current_timeout = self.timeout if timeout is None else timeout
+        return anyio.current_time() + self.current_timeout
 
-    def note_tls(self) -> None:
-        """Note in the transcript that TLS is up."""
+    def transcribe_tls(self) -> None:
+        """Record in the transcript that TLS is active."""
         if self.transcript is not None:
             self.transcript.event("encrypted from here on")
 
-    async def run_in_thread(self, work: Callable[[bytes], bytes], octets: bytes) -> bytes:
-        """Do work that takes long without holding up anything else."""
-        return await anyio.to_thread.run_sync(work, octets)
+    async def run_in_thread(self, function: Callable[[bytes], bytes], octets: bytes) -> bytes:
+        """Call a slow function in a worker thread."""
+        return await anyio.to_thread.run_sync(function, octets)
 
     async def abort(self) -> None:
-        """Close the connection at once, without a word."""
+        """Close the connection at once, without QUIT."""
         self._closed = True
         self.channel.close()
 
     def exclusive_use(self, stage: Stage) -> ExclusiveUse:
-        """Return the right to speak, to be entered with ``async with``.
+        """Return a context manager for exclusive use of the connection, for one exchange.
 
-        Any exception in it closes the connection, a refusal after which the dialogue can go on excepted, and
-        leaves it as a `MailError`. Entering raises `ClosedError` where the connection is closed.
+        Any exception closes the connection and is raised as a `MailError`, except for a refusal after which the
+        dialogue can continue. Entering raises `ClosedError` if the connection is closed.
         """
         return ExclusiveUse(self, stage, self._lock)
 
-    def failure(self, error: BaseException) -> MailError | None:
-        """Return what `error`, raised in a dialogue, is to the caller; None where it is passed on as it is."""
+    def to_mail_error(self, error: BaseException) -> MailError | None:
+        """Return the `MailError` for an exception that was raised in a dialogue; None to raise it unchanged."""
         host = self.channel.endpoint.host
-        sorry = " The whole message was handed over; it may have arrived." if self.handed_over else ""
+        sorry = " The whole message was handed over; it may have arrived." if self.in_doubt else ""
         if isinstance(error, MailError):
             return None
         if isinstance(error, (OSError, EOFError)):
-            return self._lost(error, host, sorry)
+            return self._connection_error(error, host, sorry)
         if isinstance(error, PlainTextError):
-            return self._unencrypted(error, host)
+            return self._plain_text_error(error, host)
         if isinstance(error, RemoteProtocolError):
-            return self._broken(error, host, sorry)
+            return self._protocol_error(error, host, sorry)
         if isinstance(error, LocalProtocolError):
             return MailError(
                 "This cannot be asked of the mail server now.",
@@ -161,37 +161,36 @@ class Dialogue(Generic[L]):
             )
         return None
 
-    def _lost(self, error: OSError | EOFError, host: str, sorry: str) -> NetworkError:
-        when = _WHEN.get(self.stage, "in the middle of the session")
-        # With a number it is the system's own, which has given the connection up.
+    def _connection_error(self, error: OSError | EOFError, host: str, sorry: str) -> NetworkError:
+        when = _STAGE_PHRASES.get(self.stage, "in the middle of the session")
+        # A TimeoutError with an errno comes from the kernel, which has given up the connection.
         late = isinstance(error, TimeoutError) and error.errno is None
         if late:
-            sentence = (
-                f"The mail server {host} fell silent {when}: no answer within {in_seconds(self.patience)}.{sorry}"
-            )
+            waited = format_seconds(self.current_timeout)
+            sentence = f"The mail server {host} fell silent {when}: no answer within {waited}.{sorry}"
         else:
             sentence = f"The connection to the mail server {host} was lost {when}.{sorry}"
         return NetworkError(
             sentence,
             stage=self.stage,
             cause="in_doubt"
-            if self.handed_over
+            if self.in_doubt
             else "connection_timeout"
             if late and self.stage == "greeting"
             else "connection_lost",
             retryable=True,
-            in_doubt=self.handed_over,
+            in_doubt=self.in_doubt,
             detail="" if late else str(error),
-            waited=self.patience if late else None,
+            waited=self.current_timeout if late else None,
         )
 
-    def reply_in(self, line: bytes) -> Reply | None:  # noqa: ARG002 - a subclass knows its protocol
-        """Return the reply that a line is, by itself; None where it is none."""
+    def parse_reply_line(self, line: bytes) -> Reply | None:  # noqa: ARG002 - a subclass knows its protocol
+        """Return the reply in a single line; None if it is not a reply."""
         return None
 
-    def _unencrypted(self, error: PlainTextError, host: str) -> MailError:
+    def _plain_text_error(self, error: PlainTextError, host: str) -> MailError:
         line = error.octets.partition(b"\n")[0].removesuffix(b"\r")
-        reply = self.reply_in(line)
+        reply = self.parse_reply_line(line)
         if reply is None or reply.positive:
             words = self.redactor.mask(ascii(line.decode("ascii", "backslashreplace")))
             return NetworkError(
@@ -200,11 +199,11 @@ class Dialogue(Generic[L]):
                 cause="tls_failed",
                 detail=str(error),
             )
-        reply = self.redactor.masked(reply)
+        reply = self.redactor.mask_reply(reply)
         if self.transcript is not None:
             self.transcript.server(str(reply))
         return RefusedError(
-            f"The mail server {host} could not encrypt the connection: {reply.words}",
+            f"The mail server {host} could not encrypt the connection: {reply.one_line}",
             stage="tls",
             cause="tls_failed",
             reply=reply,
@@ -212,9 +211,9 @@ class Dialogue(Generic[L]):
             detail=str(reply),
         )
 
-    def _broken(self, error: RemoteProtocolError, host: str, sorry: str) -> MailError:
+    def _protocol_error(self, error: RemoteProtocolError, host: str, sorry: str) -> MailError:
         cause = error.cause
-        # It stays the cause of what is raised, and is read in tracebacks.
+        # The original error is shown in tracebacks as the __cause__.
         error.args = (self.redactor.mask(str(error)),)
         if cause == "tls_injection":
             sentence = f"Octets slipped in between the mail server {host} and us before encryption began."
@@ -226,19 +225,19 @@ class Dialogue(Generic[L]):
             cause = "not_a_mail_server"
             sentence = f"What answers at {host}, port {self.channel.endpoint.port}, is not such a mail server."
         else:
-            cause = "in_doubt" if self.handed_over else "protocol_error"
+            cause = "in_doubt" if self.in_doubt else "protocol_error"
             sentence = f"The mail server {host} sent something that is not the protocol.{sorry}"
         return ServerError(
             sentence,
             stage=self.stage,
             cause=cause,
-            in_doubt=self.handed_over,
+            in_doubt=self.in_doubt,
             detail=str(error),
         )
 
 
 class ExclusiveUse:
-    """The right to speak, for one exchange; see `Dialogue.exclusive_use`."""
+    """Exclusive use of a connection for one exchange; see `Dialogue.exclusive_use`."""
 
     __slots__ = ("_dialogue", "_lock", "_stage")
 
@@ -257,7 +256,7 @@ class ExclusiveUse:
                 cause="connection_lost",
             )
         self._dialogue.stage = self._stage
-        self._dialogue.handed_over = False
+        self._dialogue.in_doubt = False
 
     async def __aexit__(
         self,
@@ -272,9 +271,9 @@ class ExclusiveUse:
             if isinstance(error, RefusedError) and dialogue.alive:
                 return
             await dialogue.abort()
-            failure = dialogue.failure(error)
+            failure = dialogue.to_mail_error(error)
             if failure is not None:
                 raise failure from error
         finally:
-            dialogue.handed_over = False
+            dialogue.in_doubt = False
             self._lock.release()

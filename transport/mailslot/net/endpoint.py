@@ -1,4 +1,4 @@
-"""Where a mail server is, and how the line to it is encrypted."""
+"""The address of a mail server, and how the connection is encrypted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import idna
 
 from mailslot.errors import InputError
 
-_LONGEST = 1e9
+_MAX_TIMEOUT = 1e9
 
 
 class Security(Enum):
@@ -83,16 +83,16 @@ class Endpoint:
         return f"{self.host}:{self.port} ({self.security.value})"
 
 
-def in_seconds(timeout: float) -> str:
-    """Return how long a wait was, for a sentence: ``30 seconds``."""
+def format_seconds(timeout: float) -> str:
+    """Return a duration for a sentence, such as ``30 seconds``."""
     return f"{timeout:.3g} second{'' if timeout == 1 else 's'}"
 
 
 def check_timeout(seconds: float) -> None:
-    """Refuse what is no time to wait.
+    """Check a timeout.
 
     Raises:
-        InputError: it is no number of seconds over 0.
+        InputError: it is not a number of seconds over 0.
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= _MAX_TIMEOUT:
         raise InputError(f"A timeout must be a number of seconds over 0, not {seconds!r:.40}.", stage="connect")

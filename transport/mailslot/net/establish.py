@@ -1,4 +1,4 @@
-"""From an endpoint to a session that has been greeted, whichever address family works."""
+"""Connect and await the server's greeting, over whichever address family works."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ async def establish(
     greet: Callable[[Channel], Awaitable[T]],
     on_stage: Callable[[Stage], None] | None = None,
 ) -> T:
-    """Resolve, connect, and let `greet` do the rest until the server has greeted.
+    """Resolve, connect, and have `greet` start TLS if due and read the greeting.
 
-    Racing addresses ends with the TCP connection. Where TLS or the greeting then stalls, as behind a tunnel that
-    drops large packets, the other family is tried once.
+    The race between addresses ends with the TCP connection. If TLS or the greeting then times out, as behind a tunnel
+    that drops large packets, the other address family is tried once.
 
     Args:
         endpoint: where to connect to.
         timeout: seconds for each step.
-        greet: brings TLS up where it comes first, and reads the greeting; the channel is closed where it fails.
-        on_stage: called as looking up, and connecting, begin.
+        greet: starts TLS if it comes first, and reads the greeting; the channel is closed if it fails.
+        on_stage: called when resolving and connecting begin.
 
     Raises:
         MailError: as `resolve`, `connect` and `greet` do.
@@ -42,13 +42,13 @@ async def establish(
         begin("connect")
         return Channel(await connect(endpoint, some, timeout), endpoint)
 
-    begin = on_stage or _unwatched
+    begin = on_stage or _ignore_stage
     begin("resolve")
     addresses = await resolve(endpoint, timeout)
     channel = await channel_to(addresses)
     used = channel.remote_host or ""
     try:
-        return await _greeted(channel, greet)
+        return await _greet_or_close(channel, greet)
     except NetworkError as error:
         others = addresses_of_other_family(addresses, used)
         if error.cause != "connection_timeout" or not others:
@@ -57,17 +57,17 @@ async def establish(
             channel = await channel_to(others)
         except NetworkError:
             raise error from None
-        return await _greeted(channel, greet)
+        return await _greet_or_close(channel, greet)
 
 
-def _unwatched(stage: Stage) -> None:
-    """Nobody wants to know."""
+def _ignore_stage(stage: Stage) -> None:
+    """Do nothing: the caller gave no `on_stage`."""
 
 
-async def _greeted(channel: Channel, greet: Callable[[Channel], Awaitable[T]]) -> T:
+async def _greet_or_close(channel: Channel, greet: Callable[[Channel], Awaitable[T]]) -> T:
     try:
         return await greet(channel)
     except BaseException:
-        # A cancellation may come before `greet` has done anything.
+        # A cancellation may come before `greet` has started.
         channel.close()
         raise

@@ -1,4 +1,4 @@
-"""TLS on a connection: never below 1.2, never unverified where a credential follows, and faults told apart."""
+"""TLS: version 1.2 or newer, always verified if credentials follow, each failure with its own cause."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import anyio
 import anyio.lowlevel
 
 from mailslot.errors import InputError, NetworkError
-from mailslot.net.endpoint import Security, in_seconds
+from mailslot.net.endpoint import Security, format_seconds
 from mailslot.wire.protocol_error import RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -35,26 +35,28 @@ _UNTRUSTED: Final = ("certificate_untrusted", "is not trusted")
 
 _FILE_REASONS: Final = {errno.ENOENT: "there is no such file", errno.EISDIR: "it is a folder"}
 
-_LARGEST_FILE: Final = 16 * 1024 * 1024
+_MAX_FILE_SIZE: Final = 16 * 1024 * 1024
 
-# What OpenSSL calls octets that are no TLS record.
-_PLAIN_TEXT: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"})
+# OpenSSL's reasons for octets that are not a TLS record.
+_PLAIN_TEXT_REASONS: Final = frozenset(
+    {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
+)
 
-# The first octet of each kind of TLS record (RFC 8446 section 5.1, RFC 6520 section 3); no words begin with one.
-_RECORDS: Final = frozenset(range(20, 25))
+# The first octet of each type of TLS record (RFC 8446 section 5.1, RFC 6520 section 3); no text begins with one.
+_TLS_RECORD_TYPES: Final = frozenset(range(20, 25))
 
-_PATIENCE: Final = 2.0
-"""Seconds for the rest of a line of plain text; the handshake has failed by then."""
+_PLAIN_TEXT_TIMEOUT: Final = 2.0
+"""Seconds to wait for the rest of a line of plain text; the handshake has failed anyway."""
 
-_WORDS: Final = 512
-"""Octets of plain text that are read where a TLS record was due: a line (RFC 5321 section 4.5.3.1.5)."""
+_MAX_PLAIN_TEXT: Final = 512
+"""Octets of plain text that are read instead of a TLS record: one line (RFC 5321 section 4.5.3.1.5)."""
 
 
 class PlainTextError(Exception):
-    """The server answered our ClientHello in plain text: it does not encrypt, whatever it said before.
+    """The server answered our ClientHello in plain text.
 
     Attributes:
-        octets: how its words begin: at most a line.
+        octets: the beginning of its text, at most a line.
     """
 
     def __init__(self, octets: bytes) -> None:
@@ -64,9 +66,9 @@ class PlainTextError(Exception):
 
 @lru_cache(maxsize=1)
 def default_context() -> ssl.SSLContext:
-    """Return the context used where none is given: the system's authorities, TLS 1.2 or newer.
+    """Return the default context: the system's authorities, TLS 1.2 or newer.
 
-    One for the whole process, since making one takes 20 ms.
+    It is shared, since creating one takes 20 ms.
     """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -74,18 +76,18 @@ def default_context() -> ssl.SSLContext:
 
 
 def context_trusting(ca_file: Path, *, stage: Stage = "tls", cause: str = "not_configured") -> ssl.SSLContext:
-    """Return a context that trusts the authorities of a file in PEM besides the system's, TLS 1.2 or newer.
+    """Return a context that also trusts the authorities in a PEM file, TLS 1.2 or newer.
 
     Args:
         ca_file: the file.
-        stage: that of the error.
-        cause: likewise.
+        stage: the stage of the error.
+        cause: the cause of the error.
 
     Raises:
-        InputError: it is no regular file, cannot be read, is larger than 16 MiB, or holds no certificate.
+        InputError: it is not a regular file, cannot be read, is larger than 16 MiB, or holds no certificate.
     """
     try:
-        return _trusting(ca_file)
+        return _load_context(ca_file)
     except OSError as error:
         if isinstance(error, ssl.SSLError):
             reason = "there is no certificate in PEM in it"
@@ -99,26 +101,26 @@ def context_trusting(ca_file: Path, *, stage: Stage = "tls", cause: str = "not_c
         ) from None
 
 
-def _trusting(ca_file: Path) -> ssl.SSLContext:
+def _load_context(ca_file: Path) -> ssl.SSLContext:
     # Without O_NONBLOCK, opening a named pipe would wait for somebody to write into it.
     with os.fdopen(os.open(ca_file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "it is no file")
-        octets = file.read(_LARGEST_FILE + 1)
-    if len(octets) > _LARGEST_FILE:
-        raise OSError(errno.EFBIG, f"it is larger than {_LARGEST_FILE} octets")
+        octets = file.read(_MAX_FILE_SIZE + 1)
+    if len(octets) > _MAX_FILE_SIZE:
+        raise OSError(errno.EFBIG, f"it is larger than {_MAX_FILE_SIZE} octets")
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_verify_locations(cadata=octets.decode("ascii", "replace"))
     return context
 
 
-def context_for(endpoint: Endpoint, given: ssl.SSLContext | None, *, credentials: bool) -> ssl.SSLContext:
-    """Return the TLS settings for a connection, and refuse those under which a credential could be read.
+def tls_context_for(endpoint: Endpoint, context: ssl.SSLContext | None, *, credentials: bool) -> ssl.SSLContext:
+    """Return the TLS context for a connection; refuse one that would expose credentials.
 
     Args:
-        endpoint: where the connection goes.
-        given: what the caller wants; None for `default_context`.
+        endpoint: the server.
+        context: the caller's settings; None for `default_context`.
         credentials: whether a token or password will be sent.
 
     Raises:
@@ -130,15 +132,19 @@ def context_for(endpoint: Endpoint, given: ssl.SSLContext | None, *, credentials
             "A token or password is never sent without encryption: use Security.STARTTLS or Security.TLS.",
             stage="sign_in",
         )
-    if given is not None and not isinstance(given, ssl.SSLContext):
-        raise InputError(f"ssl_context is a {type(given).__name__}; it must be an ssl.SSLContext.", stage="tls")
-    if credentials and given is not None and not (given.verify_mode is ssl.CERT_REQUIRED and given.check_hostname):
+    if context is not None and not isinstance(context, ssl.SSLContext):
+        raise InputError(f"ssl_context is a {type(context).__name__}; it must be an ssl.SSLContext.", stage="tls")
+    if (
+        credentials
+        and context is not None
+        and not (context.verify_mode is ssl.CERT_REQUIRED and context.check_hostname)
+    ):
         raise InputError(
             "A token or password is only sent to a server whose certificate is verified, its name included, and this "
             "ssl_context does not do that.",
             stage="tls",
         )
-    return given or default_context()
+    return context or default_context()
 
 
 async def start_tls(
@@ -147,26 +153,26 @@ async def start_tls(
     context: ssl.SSLContext,
     timeout: float,
     *,
-    upgraded: bool,
+    after_starttls: bool,
 ) -> ssl.SSLSocket:
-    """Bring TLS up.
+    """Start TLS.
 
     Args:
-        connected: the connection, which does not block.
-        endpoint: whose name the certificate has to bear.
-        context: the client's TLS settings.
+        connected: the connection, non-blocking.
+        endpoint: the server, whose name the certificate must have.
+        context: the TLS context.
         timeout: seconds for the handshake.
-        upgraded: whether STARTTLS or STLS went before.
+        after_starttls: whether the connection was upgraded by STARTTLS or STLS, rather than encrypted from the start.
 
     Raises:
-        RemoteProtocolError: the server has sent something already, though the client speaks first in TLS.
-        PlainTextError: it answers in plain text where STARTTLS or STLS went before; the connection is closed.
+        RemoteProtocolError: the server has sent octets ahead of the handshake, in which the client speaks first.
+        PlainTextError: it answers in plain text after STARTTLS or STLS; the connection is closed.
         NetworkError: stage `tls`; the connection is closed.
     """
-    if upgraded:
-        # What follows the server's answer closely gets a moment to arrive.
+    if after_starttls:
+        # Give octets that directly follow the reply the chance to arrive.
         await anyio.lowlevel.checkpoint()
-        if _has_octets(connected):
+        if _has_pending_octets(connected):
             raise RemoteProtocolError("octets sent ahead of the TLS handshake", cause="tls_injection")
     encrypted: ssl.SSLSocket | None = None
     try:
@@ -174,24 +180,24 @@ async def start_tls(
             encrypted = context.wrap_socket(
                 connected, server_hostname=endpoint.ascii_host, do_handshake_on_connect=False
             )
-            in_plain_text = not await _shake_hands(encrypted)
+            in_plain_text = not await _handshake(encrypted)
         if in_plain_text:
-            raise PlainTextError(await _words(encrypted, timeout))
+            raise PlainTextError(await _read_plain_text_line(encrypted, timeout))
     except BaseException as error:
         (encrypted or connected).close()
-        if isinstance(error, OSError) or (isinstance(error, PlainTextError) and not upgraded):
-            raise tls_failure(error, endpoint, timeout, upgraded=upgraded) from error
+        if isinstance(error, OSError) or (isinstance(error, PlainTextError) and not after_starttls):
+            raise tls_error(error, endpoint, timeout, after_starttls=after_starttls) from error
         raise
     try:
-        check_version(encrypted.version(), endpoint)
+        check_tls_version(encrypted.version(), endpoint)
     except NetworkError:
         encrypted.close()
         raise
     return encrypted
 
 
-def check_version(version: str | None, endpoint: Endpoint) -> None:
-    """Refuse what is older than TLS 1.2, which a caller's context may have let pass.
+def check_tls_version(version: str | None, endpoint: Endpoint) -> None:
+    """Refuse versions older than TLS 1.2, which the caller's context may allow.
 
     Raises:
         NetworkError: stage `tls`.
@@ -204,15 +210,15 @@ def check_version(version: str | None, endpoint: Endpoint) -> None:
         )
 
 
-def _has_octets(connected: socket.socket) -> bool:
+def _has_pending_octets(connected: socket.socket) -> bool:
     try:
         return bool(connected.recv(1, socket.MSG_PEEK))
     except BlockingIOError:
         return False
 
 
-async def _shake_hands(encrypted: ssl.SSLSocket) -> bool:
-    """Make the handshake; return whether the server answers with TLS at all."""
+async def _handshake(encrypted: ssl.SSLSocket) -> bool:
+    """Perform the handshake; return False if the server answers in plain text."""
     begun = False
     while True:
         try:
@@ -221,8 +227,8 @@ async def _shake_hands(encrypted: ssl.SSLSocket) -> bool:
             await anyio.wait_readable(encrypted)
             if not begun:
                 begun = True
-                # Of plain text OpenSSL says only that it is no TLS; what the server says is worth more.
-                if (first := _octets(encrypted, 1, socket.MSG_PEEK)) and first[0] not in _RECORDS:
+                # OpenSSL would only report that it is not TLS; the server's text says more.
+                if (first := _receive_raw(encrypted, 1, socket.MSG_PEEK)) and first[0] not in _TLS_RECORD_TYPES:
                     return False
         except ssl.SSLWantWriteError:
             await anyio.wait_writable(encrypted)
@@ -230,44 +236,43 @@ async def _shake_hands(encrypted: ssl.SSLSocket) -> bool:
             return True
 
 
-async def _words(encrypted: ssl.SSLSocket, timeout: float) -> bytes:
-    """Return what a server says in plain text, up to a line; its end may take another moment, and is not needed."""
+async def _read_plain_text_line(encrypted: ssl.SSLSocket, timeout: float) -> bytes:
+    """Return a line of plain text, or what has come of it when the timeout expires."""
     words = bytearray()
-    with suppress(OSError), anyio.move_on_after(min(timeout, _PATIENCE)):
-        while b"\n" not in words and len(words) < _WORDS:
+    with suppress(OSError), anyio.move_on_after(min(timeout, _PLAIN_TEXT_TIMEOUT)):
+        while b"\n" not in words and len(words) < _MAX_PLAIN_TEXT:
             await anyio.wait_readable(encrypted)
-            more = _octets(encrypted, _WORDS - len(words))
+            more = _receive_raw(encrypted, _MAX_PLAIN_TEXT - len(words))
             if not more:
                 break
             words += more
     return bytes(words)
 
 
-def _octets(encrypted: ssl.SSLSocket, count: int, flags: int = 0) -> bytes:
-    """Return octets as they came, past TLS; none where there are none."""
+def _receive_raw(encrypted: ssl.SSLSocket, count: int, flags: int = 0) -> bytes:
+    """Return octets of the socket below TLS; empty if there are none."""
     try:
         return socket.socket.recv(encrypted, count, flags)
     except BlockingIOError:
         return b""
 
 
-def tls_failure(error: BaseException, endpoint: Endpoint, timeout: float, *, upgraded: bool) -> NetworkError:
-    """Return what `error`, raised by a handshake, is to the caller.
+def tls_error(error: BaseException, endpoint: Endpoint, timeout: float, *, after_starttls: bool) -> NetworkError:
+    """Return the `NetworkError` for an exception that a handshake raised.
 
     Args:
-        error: the error.
+        error: the exception.
         endpoint: as for `start_tls`.
-        timeout: likewise.
-        upgraded: likewise.
+        timeout: as for `start_tls`.
+        after_starttls: as for `start_tls`.
     """
     host = endpoint.host
     detail = str(error) or type(error).__name__
     waited: float | None = None
     if isinstance(error, TimeoutError) and error.errno is None:
         cause, retryable, waited = "connection_timeout", True, timeout
-        sentence = (
-            f"The mail server {host} fell silent while encryption was set up: no answer within {in_seconds(timeout)}."
-        )
+        seconds = format_seconds(timeout)
+        sentence = f"The mail server {host} fell silent while encryption was set up: no answer within {seconds}."
     elif isinstance(error, ssl.SSLCertVerificationError):
         cause, why = _CERTIFICATE_CAUSES.get(error.verify_code, _UNTRUSTED)
         sentence, retryable = f"The certificate of the mail server {host} {why}.", False
@@ -276,7 +281,7 @@ def tls_failure(error: BaseException, endpoint: Endpoint, timeout: float, *, upg
         cause, retryable = "tls_port_mismatch", False
         sentence = f"Port {endpoint.port} of the mail server {host} does not begin with encryption."
         detail = f"{detail}: {error.octets.decode('ascii', 'backslashreplace')!a}"
-    elif isinstance(error, ssl.SSLError) and error.reason in _PLAIN_TEXT and not upgraded:
+    elif isinstance(error, ssl.SSLError) and error.reason in _PLAIN_TEXT_REASONS and not after_starttls:
         cause, retryable = "tls_port_mismatch", False
         sentence = f"Port {endpoint.port} of the mail server {host} does not begin with encryption."
     elif isinstance(error, ssl.SSLError) and not isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):

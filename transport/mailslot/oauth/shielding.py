@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
-from mailslot.containment import Contained
+from mailslot.exit_guard import ExitGuard
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,7 +28,7 @@ async def shielded(work: Callable[[], Awaitable[T]]) -> T:
     async def run() -> None:
         with anyio.CancelScope(shield=True):
             try:
-                with Contained():
+                with ExitGuard():
                     results.append(await work())
             except Exception as error:  # noqa: BLE001 - raised below, so that no group wraps it
                 errors.append(error)

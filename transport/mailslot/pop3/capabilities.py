@@ -1,4 +1,4 @@
-"""What a POP3 server said it can do, in its answer to CAPA (RFC 2449)."""
+"""The capabilities of a POP3 server, from its response to CAPA (RFC 2449)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 class Capabilities(Mapping[str, tuple[str, ...]]):
     """Capability tags, in capitals, with their arguments as the server wrote them.
 
-    Empty before CAPA, and where the server refuses it: many do, and can do more than they say.
+    Empty before CAPA, and if the server refuses it, as many do that have capabilities nevertheless.
     """
 
     def __init__(self, lines: Iterable[str] = ()) -> None:
@@ -41,6 +41,6 @@ class Capabilities(Mapping[str, tuple[str, ...]]):
 
     @property
     def login_delay(self) -> int | None:
-        """Seconds that must pass between sign-ins; None where the server does not say (RFC 2449 section 6.5)."""
+        """The minimum seconds between logins; None if the server does not say (RFC 2449 section 6.5)."""
         first = next(iter(self._tags.get("LOGIN-DELAY", ())), "")
         return int(first) if first.isascii() and first.isdigit() and len(first) < 8 else None

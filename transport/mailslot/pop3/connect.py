@@ -1,4 +1,4 @@
-"""From an endpoint to a signed-in session."""
+"""Opening a POP3 session: connect, encrypt and authenticate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mailslot.net.endpoint import check_timeout
 from mailslot.net.establish import establish
-from mailslot.net.tls import context_for
+from mailslot.net.tls import tls_context_for
 from mailslot.pop3.authentication import authenticate
 from mailslot.pop3.dialogue import Pop3Dialogue
 from mailslot.pop3.session import Pop3Session
@@ -37,19 +37,19 @@ async def connect_pop3(
     transcript: Transcript | None = None,
     on_stage: Callable[[Stage], None] | None = None,
 ) -> AsyncGenerator[Pop3Session]:
-    """Connect to a POP3 server, encrypt, sign in, and give a session (RFC 1939, RFC 8314).
+    """Open a session with a POP3 server: connect, encrypt, authenticate (RFC 1939, RFC 8314).
 
-    Leaving the context normally says QUIT, which deletes what was marked. Leaving it by an exception or
-    cancellation closes the connection without QUIT, so that nothing is deleted.
+    Leaving the context normally sends QUIT, which deletes the marked messages. An exception or cancellation closes the
+    connection without QUIT, so that nothing is deleted.
 
     Args:
-        endpoint: where to connect to.
-        auth: `OAuth` or `Password`; None not to sign in, which shows no more than what the server offers.
-        ssl_context: TLS settings; None for the system's authorities and TLS 1.2 or newer.
-        timeout: seconds for each wait for a reply, and for each stretch of a transfer without progress.
-        transcript: where the dialogue is noted, without secrets.
-        on_stage: called as each step begins, in the order of the wire: with STARTTLS the capabilities are asked for
-            before TLS and again in it, and a second connection or a second try of a sign-in begins steps anew.
+        endpoint: the server.
+        auth: `OAuth` or `Password`; None for no authentication, which only allows to read the capabilities.
+        ssl_context: the TLS context; None for the system's authorities and TLS 1.2 or newer.
+        timeout: seconds for each wait for a response, and for each part of a transfer without progress.
+        transcript: records the dialogue, without secrets.
+        on_stage: called when each step begins. Steps may repeat: with STARTTLS the capabilities are requested before
+            and after TLS starts, and a new connection or a retry with a new token begins some steps again.
 
     Raises:
         InputError: the combination cannot be used, such as credentials without TLS.
@@ -57,26 +57,26 @@ async def connect_pop3(
     """
     check_credentials(auth)
     check_timeout(timeout)
-    context = context_for(endpoint, ssl_context, credentials=auth is not None)
+    context = tls_context_for(endpoint, ssl_context, credentials=auth is not None)
 
     redactor = Redactor()
 
     async def greet(channel: Channel) -> Pop3Dialogue:
         dialogue = Pop3Dialogue(channel, timeout=timeout, transcript=transcript, redactor=redactor, on_stage=on_stage)
-        await dialogue.greet(context)
+        await dialogue.await_greeting(context)
         return dialogue
 
     async def begin(dialogue: Pop3Dialogue, again: ReconnectRequiredError | None) -> None:
-        await dialogue.introduce(context)
+        await dialogue.negotiate_capabilities(context)
         if auth is not None:
             await authenticate(dialogue, auth, again)
 
     dialogue = await open_authenticated(lambda: establish(endpoint, timeout, greet, on_stage), begin)
-    session = Pop3Session(dialogue, ask_again=auth is not None)
+    session = Pop3Session(dialogue, refresh_capabilities=auth is not None)
     try:
         yield session
     except BaseException:
         await session.abort()
         raise
     else:
-        await session.leave()
+        await session.quit()

@@ -1,4 +1,4 @@
-"""The dialogue with a POP3 server, line by line."""
+"""The POP3 dialogue over a channel of ours."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from mailslot.wire.reply import Reply
     from mailslot.wire.transcript import Transcript
 
-_BREATH: Final = 1_000
+_YIELD_AFTER: Final = 1_000
 """Lines of a listing after which other tasks get a turn."""
 
-_REFUSED: Final[Mapping[Stage, str]] = {
+_REFUSAL_PHRASES: Final[Mapping[Stage, str]] = {
     "greeting": "does not take connections now",
     "tls": "will not encrypt the connection",
     "sign_in": "refused the sign-in",
@@ -46,20 +46,20 @@ _REFUSED: Final[Mapping[Stage, str]] = {
 }
 
 
-class Reader(Protocol):
-    """Whoever has asked for messages, and has not read all of them."""
+class ActiveReader(Protocol):
+    """A retrieval that has requested messages and has not read all of them."""
 
-    async def leave(self) -> None:
-        """Read over what was asked for, so that the next answer is another's."""
+    async def drain(self) -> None:
+        """Discard what was requested, so that the next response belongs to another command."""
         ...
 
 
 class Pop3Dialogue(Dialogue[Channel]):
-    """The line-by-line side of a session.
+    """Sends commands and reads responses.
 
     Attributes:
         protocol: the state machine.
-        reader: whose messages are under way, if any.
+        reader: the retrieval whose messages are pending, if any.
     """
 
     def __init__(
@@ -73,25 +73,25 @@ class Pop3Dialogue(Dialogue[Channel]):
     ) -> None:
         super().__init__(channel, timeout=timeout, transcript=transcript, redactor=redactor, on_stage=on_stage)
         self.protocol = Pop3Protocol()
-        self.reader: Reader | None = None
+        self.reader: ActiveReader | None = None
 
-    async def read_by(self, reader: Reader | None) -> None:
-        """Make `reader` the one that may read; what another has asked for is read over first.
+    async def set_reader(self, reader: ActiveReader | None) -> None:
+        """Set the reader, after discarding what another one has requested.
 
         Raises:
-            ClosedError: that is too much; the session is ended.
+            ClosedError: there is too much to discard; the session is closed.
         """
         before, self.reader = self.reader, reader
         if before is not None and before is not reader:
-            await before.leave()
+            await before.drain()
 
     @property
     def alive(self) -> bool:
         """Whether commands can still be sent."""
         return not self.closed and self.protocol.state is not State.CLOSED
 
-    def reply_in(self, line: bytes) -> Reply | None:
-        """Return the reply that a line is."""
+    def parse_reply_line(self, line: bytes) -> Reply | None:
+        """Return the response in a status line; None if it is not one."""
         try:
             return parse_status(line)
         except RemoteProtocolError:
@@ -99,31 +99,33 @@ class Pop3Dialogue(Dialogue[Channel]):
 
     # One exchange.
 
-    async def say(self, octets: bytes, noted: str | None = None) -> None:
-        """Send commands without waiting for their answers.
+    async def send_commands(self, octets: bytes, transcribed_as: str | None = None) -> None:
+        """Send commands without waiting for their responses.
 
         Args:
-            octets: the commands, as the protocol gave them.
-            noted: what the transcript says instead, where they hold a secret.
+            octets: the commands, from the protocol core.
+            transcribed_as: the text for the transcript, if they contain a secret.
         """
         if self.transcript is not None:
-            for line in [noted] if noted is not None else octets.decode("utf-8", "replace").splitlines():
+            for line in (
+                [transcribed_as] if transcribed_as is not None else octets.decode("utf-8", "replace").splitlines()
+            ):
                 self.transcript.client(line)
-        await self.channel.send(octets, self.deadline())
+        await self.channel.send(octets, self.new_deadline())
 
-    async def event(self, *, whole: bool = False) -> Event:
-        """Return what came next, with secrets masked.
+    async def next_event(self, *, whole: bool = False) -> Event:
+        """Return the next event, with secrets masked.
 
         Args:
-            whole: whether the wait for all of it is bounded, and not only each wait for more octets.
+            whole: whether the timeout is for the complete event rather than for each wait for octets.
         """
         deadline: float | None = None
         while (event := self.protocol.next_event()) is None:
             if deadline is None or not whole:
-                deadline = self.deadline()
+                deadline = self.new_deadline()
             self.protocol.receive(await self.channel.receive(deadline))
         if isinstance(event, StatusReceived):
-            reply = self.redactor.masked(event.reply)
+            reply = self.redactor.mask_reply(event.reply)
             if self.transcript is not None:
                 self.transcript.server(str(reply))
             return StatusReceived(event.verb, reply)
@@ -131,29 +133,29 @@ class Pop3Dialogue(Dialogue[Channel]):
             self.transcript.server(f"+ {self.redactor.mask(event.text)}")
         return event
 
-    async def ask(self, octets: bytes, noted: str | None = None) -> Reply:
-        """Send one command and return its one-line answer."""
-        await self.say(octets, noted)
-        return await self.status()
+    async def execute(self, octets: bytes, transcribed_as: str | None = None) -> Reply:
+        """Send one command and return its one-line response."""
+        await self.send_commands(octets, transcribed_as)
+        return await self.read_status()
 
-    async def status(self) -> Reply:
-        """Return the answer to the oldest unanswered command; the wait for all of it is bounded."""
-        event = await self.event(whole=True)
+    async def read_status(self) -> Reply:
+        """Return the status of the oldest pending command; the timeout is for the complete line."""
+        event = await self.next_event(whole=True)
         assert isinstance(event, StatusReceived)  # noqa: S101 - no listing or message is open here
         return event.reply
 
-    async def lines(self, check: Callable[[str], object] | None = None) -> list[str]:
-        """Return the lines of the listing that has begun; a long one may take long, as long as it gets on.
+    async def read_lines(self, check: Callable[[str], object] | None = None) -> list[str]:
+        """Return the lines of the listing that has begun; a long one may take long if it makes progress.
 
         Args:
-            check: raises where a line is none of such a listing, so that nobody waits for the end of another one.
+            check: raises on an invalid line, so that we do not wait for the end of something else.
         """
         lines: list[str] = []
-        while isinstance(event := self.protocol.next_event() or await self.event(), LineReceived):
+        while isinstance(event := self.protocol.next_event() or await self.next_event(), LineReceived):
             if check is not None:
                 check(event.text)
             lines.append(event.text)
-            if len(lines) % _BREATH == 0:
+            if len(lines) % _YIELD_AFTER == 0:
                 await anyio.lowlevel.checkpoint()
         assert isinstance(event, ResponseComplete)  # noqa: S101 - a listing has nothing but lines and its end
         if self.transcript is not None:
@@ -161,12 +163,12 @@ class Pop3Dialogue(Dialogue[Channel]):
             self.transcript.server(self.redactor.mask(noted))
         return lines
 
-    async def octets(self) -> tuple[bytes, bool]:
-        """Return some octets of the message that has begun, and whether they are the last."""
-        event = await self.event()
+    async def read_octets(self) -> tuple[bytes, bool]:
+        """Return some octets of the message that has begun, and whether they are the last ones."""
+        event = await self.next_event()
         if not isinstance(event, OctetsReceived):
             return b"", True
-        last = self.protocol.complete
+        last = self.protocol.message_complete
         if last:
             self.protocol.next_event()
         return event.data, last
@@ -174,9 +176,9 @@ class Pop3Dialogue(Dialogue[Channel]):
     def refusal(self, reply: Reply, what: str | None = None) -> RefusedError:
         """Return the error for an ``-ERR``."""
         cause, retryable = judge(Refusal(protocol="POP3", stage=self.stage, reply=reply))
-        what = what or _REFUSED.get(self.stage, "refused")
+        what = what or _REFUSAL_PHRASES.get(self.stage, "refused")
         return RefusedError(
-            f"The mail server {self.channel.endpoint.host} {what}: {reply.words}",
+            f"The mail server {self.channel.endpoint.host} {what}: {reply.one_line}",
             stage=self.stage,
             cause=cause,
             reply=reply,
@@ -184,45 +186,45 @@ class Pop3Dialogue(Dialogue[Channel]):
             detail=str(reply),
         )
 
-    # The way to a session.
+    # Opening.
 
-    async def greet(self, context: ssl.SSLContext) -> None:
-        """Bring TLS up where it comes first, and wait for the server's greeting."""
+    async def await_greeting(self, context: ssl.SSLContext) -> None:
+        """Start TLS if it comes first, and await the server's greeting."""
         tls_first = self.channel.endpoint.security is Security.TLS
         async with self.exclusive_use("tls" if tls_first else "greeting"):
             if tls_first:
-                await self._encrypt(context, upgraded=False)
+                await self._start_tls(context, after_starttls=False)
                 self.protocol.encrypted = True
                 self.stage = "greeting"
             with anyio.fail_after(self.timeout):
-                reply = await self.status()
+                reply = await self.read_status()
             if not reply.positive:
                 raise self.refusal(reply)
 
-    async def introduce(self, context: ssl.SSLContext) -> None:
-        """Learn what the server can do, and bring TLS up where it is due by STLS."""
+    async def negotiate_capabilities(self, context: ssl.SSLContext) -> None:
+        """Request the capabilities, and with STARTTLS start TLS and request them again."""
         async with self.exclusive_use("capabilities"):
-            await self.capabilities()
+            await self.request_capabilities()
             if self.channel.endpoint.security is not Security.STARTTLS:
                 return
             self.stage = "tls"
-            await self.upgrade(context)
+            await self.upgrade_to_tls(context)
             self.stage = "capabilities"
-            await self.capabilities()
+            await self.request_capabilities()
 
-    async def capabilities(self) -> None:
-        """Ask what the server can do; a server that does not know CAPA may do so (RFC 2449 section 5)."""
-        await self.say(self.protocol.capa())
-        await self.learn()
+    async def request_capabilities(self) -> None:
+        """Send CAPA and read the response; a server may refuse it (RFC 2449 section 5)."""
+        await self.send_commands(self.protocol.capa())
+        await self.read_capabilities()
 
-    async def learn(self) -> None:
-        """Read the answer to CAPA; all of it has to come in time, for it is short."""
+    async def read_capabilities(self) -> None:
+        """Read the response to CAPA; the timeout is for all of it, since it is short."""
         with anyio.fail_after(self.timeout):
-            if (await self.status()).positive:
-                await self.lines()
+            if (await self.read_status()).positive:
+                await self.read_lines()
 
-    async def upgrade(self, context: ssl.SSLContext) -> None:
-        """Bring TLS up by STLS, in a turn of whoever asks for it."""
+    async def upgrade_to_tls(self, context: ssl.SSLContext) -> None:
+        """Start TLS by STLS; raise if the server does not offer it. Needs `exclusive_use`."""
         capabilities = self.protocol.capabilities
         if capabilities and "STLS" not in capabilities:
             raise NetworkError(
@@ -231,12 +233,12 @@ class Pop3Dialogue(Dialogue[Channel]):
                 stage="tls",
                 cause="tls_not_offered",
             )
-        reply = await self.ask(self.protocol.stls())
+        reply = await self.execute(self.protocol.stls())
         if not reply.positive:
             raise self.refusal(reply)
         self.protocol.tls_started()
-        await self._encrypt(context, upgraded=True)
+        await self._start_tls(context, after_starttls=True)
 
-    async def _encrypt(self, context: ssl.SSLContext, *, upgraded: bool) -> None:
-        await self.channel.start_tls(context, self.timeout, upgraded=upgraded)
-        self.note_tls()
+    async def _start_tls(self, context: ssl.SSLContext, *, after_starttls: bool) -> None:
+        await self.channel.start_tls(context, self.timeout, after_starttls=after_starttls)
+        self.transcribe_tls()

@@ -1,4 +1,4 @@
-"""What lies in a maildrop (RFC 1939 sections 5 and 7)."""
+"""The listing of a maildrop (RFC 1939 sections 5 and 7)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Entry:
 
     Attributes:
         number: its number in this session, from 1.
-        uid: its unique-id, the same in every session; empty where the server gives none.
-        size: its octets as the server says; a hint, 0 where that cannot be read.
+        uid: its unique-id, the same in every session; empty if the server has none.
+        size: its octets according to the server, as a hint; 0 if that is invalid.
     """
 
     number: int
@@ -32,18 +32,18 @@ def parse_listing(sizes: Iterable[str], uids: Iterable[str]) -> list[Entry]:
 
     Args:
         sizes: the lines of LIST.
-        uids: the lines of UIDL; none where the server does not know it.
+        uids: the lines of UIDL; empty if the server does not know it.
 
     Raises:
         RemoteProtocolError: a line does not begin with a message's number.
     """
-    size_of = {number: _size(rest) for number, rest in map(parse_line, sizes)}
-    uid_of = {number: _uid(rest) for number, rest in map(parse_line, uids)}
+    size_of = {number: _parse_size(rest) for number, rest in map(parse_listing_line, sizes)}
+    uid_of = {number: _parse_uid(rest) for number, rest in map(parse_listing_line, uids)}
     return [Entry(number, uid_of.get(number, ""), size_of[number]) for number in sorted(size_of)]
 
 
-def parse_line(line: str) -> tuple[int, str]:
-    """Return a message's number, and what is told of it.
+def parse_listing_line(line: str) -> tuple[int, str]:
+    """Return the message number in a line, and the rest of the line.
 
     Raises:
         RemoteProtocolError: the line does not begin with a message's number.
@@ -55,11 +55,11 @@ def parse_line(line: str) -> tuple[int, str]:
     return number, rest.strip()
 
 
-def _size(text: str) -> int:
+def _parse_size(text: str) -> int:
     size = text.split(" ", maxsplit=1)[0]
     return int(size) if size.isascii() and size.isdigit() and len(size) <= MAX_DIGITS else 0
 
 
-def _uid(text: str) -> str:
-    # Longer than allowed is still an identity; what cannot be one is as good as none.
+def _parse_uid(text: str) -> str:
+    # One that is longer than the RFC allows still identifies a message; an invalid one counts as missing.
     return text if 0 < len(text) <= MAX_UID and text.isprintable() else ""

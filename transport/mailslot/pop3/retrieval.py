@@ -1,4 +1,4 @@
-"""Messages on their way out of a maildrop: in the order asked for, several ahead where the server allows."""
+"""Retrieving messages in order, with PIPELINING several at once."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
     from mailslot.pop3.listing import Entry
 
 WINDOW: Final = 4_194_304
-"""Octets asked for ahead of what has arrived: what a line of 100 Mbit/s holds in a third of a second."""
+"""Octets requested ahead of those that have arrived: a third of a second at 100 Mbit/s."""
 
 MAX_AHEAD: Final = 1_000
-"""Messages asked for ahead, however small."""
+"""Messages requested ahead, however small."""
 
-MAX_OVERREAD: Final = 2 * WINDOW
-"""Octets that were asked for, are wanted no more, and are read over; for more the session is ended."""
+MAX_DISCARDED: Final = 2 * WINDOW
+"""Octets of abandoned messages that are read and discarded; if there are more, the session is closed."""
 
 
 class Retrieval:
-    """One message's octets, dots unstuffed, piece by piece.
+    """The octets of one message, without stuffed dots, in pieces.
 
-    Iterate over it once. It ends normally only when the message is complete; where it is left early, the next
-    use of the session reads over the rest, or ends the session where that is long.
+    Iterate over it once. The iteration ends normally only if the message is complete. If it is abandoned early, the
+    next use of the session discards the rest, or closes the session if that is long.
 
     Attributes:
-        entry: which message.
-        complete: whether its last octets have been given.
+        entry: the message.
+        complete: whether its last octets were returned.
     """
 
-    def __init__(self, fetch: Fetch, entry: Entry) -> None:
+    def __init__(self, fetch: PipelinedRetrieval, entry: Entry) -> None:
         self.entry = entry
         self.complete = False
         self._fetch = fetch
@@ -49,41 +49,41 @@ class Retrieval:
         """Return the next octets.
 
         Raises:
-            RefusedError: the server does not give this message; the session goes on.
-            MailError: the session broke; what came so far is not the message.
+            RefusedError: the server refuses this message; the session can continue.
+            MailError: the session broke; the message is incomplete.
         """
         if not self.complete and (data := await self._fetch.read(self)):
             return data
         raise StopAsyncIteration
 
 
-class Fetch:
-    """Messages asked for in one go; iterate over it to get a `Retrieval` for each.
+class PipelinedRetrieval:
+    """Retrieves several messages; iterate over it to get a `Retrieval` for each.
 
-    A message that is not read to its end is read over when the next one is due. Any other use of the session
-    in between reads over all that was asked for ahead, and ends the session where that is much; where the
-    iteration then goes on, those messages are asked for again. So delete messages after the loop.
+    A message that is not read to its end is discarded when the next one is due. Any other use of the session in between
+    discards all messages that were requested ahead, or closes the session if they are long; if the iteration then
+    continues, they are requested again. So delete messages after the loop.
     """
 
     def __init__(self, dialogue: Pop3Dialogue, entries: Iterable[Entry], command: Callable[[Entry], bytes]) -> None:
-        """Prepare; nothing is sent yet.
+        """Prepare the retrieval; nothing is sent yet.
 
         Args:
-            dialogue: the session's.
-            entries: which messages.
-            command: makes the command that asks for one.
+            dialogue: the dialogue.
+            entries: the messages.
+            command: returns the command that requests one.
         """
         self._dialogue = dialogue
         self._protocol = dialogue.protocol
         self._entries: Iterator[Entry] = iter(entries)
         self._command = command
-        self._asked: deque[Entry] = deque()
-        self._ahead = 0
+        self._requested: deque[Entry] = deque()
+        self._octets_ahead = 0
         self._current: Retrieval | None = None
-        self._begun = False
-        self._due = 0
+        self._status_read = False
+        self._octets_due = 0
 
-    def __aiter__(self) -> Fetch:
+    def __aiter__(self) -> PipelinedRetrieval:
         return self
 
     async def __anext__(self) -> Retrieval:
@@ -93,98 +93,98 @@ class Fetch:
             MailError: the session broke.
         """
         async with self._dialogue.exclusive_use("transaction"):
-            await self._dialogue.read_by(self)
+            await self._dialogue.set_reader(self)
             if self._current is not None:
-                await self._read_over()
-            if not self._asked:
-                await self._ask()
-            if self._asked:
-                return self._take()
-            await self._dialogue.read_by(None)
+                await self._discard()
+            if not self._requested:
+                await self._request_more()
+            if self._requested:
+                return self._start_next()
+            await self._dialogue.set_reader(None)
         raise StopAsyncIteration
 
     async def read(self, retrieval: Retrieval) -> bytes:
-        """Return a retrieval's next octets: none where it has no more."""
+        """Return the next octets of a retrieval; empty at its end."""
         async with self._dialogue.exclusive_use("transaction"):
             # Another task may have used the session while this one waited for its turn.
             if retrieval is self._current and self._dialogue.reader is self:
                 return await self._read(retrieval)
-        raise _left()
+        raise _abandoned_error()
 
-    async def leave(self) -> None:
-        """Read over all that was asked for; what nobody was given yet will be asked for again.
+    async def drain(self) -> None:
+        """Discard all that was requested; messages that were not returned yet will be requested again.
 
         Raises:
-            ClosedError: that is too much; the session is ended.
+            ClosedError: there is too much to discard; the session is closed.
         """
-        waiting = tuple(self._asked)
-        await self._read_over(all_asked=True)
+        waiting = tuple(self._requested)
+        await self._discard(all_asked=True)
         self._entries = chain(waiting, self._entries)
 
     async def _read(self, retrieval: Retrieval) -> bytes:
-        if not self._begun:
-            reply = await self._dialogue.status()
-            self._begun = True
+        if not self._status_read:
+            reply = await self._dialogue.read_status()
+            self._status_read = True
             if not reply.positive:
-                self._finish()
+                self._finish_current()
                 raise self._dialogue.refusal(reply, f"does not give message {retrieval.entry.number}")
-        data, retrieval.complete = await self._dialogue.octets()
-        arrived = min(len(data), self._due)
-        self._ahead -= arrived
-        self._due -= arrived
+        data, retrieval.complete = await self._dialogue.read_octets()
+        arrived = min(len(data), self._octets_due)
+        self._octets_ahead -= arrived
+        self._octets_due -= arrived
         if retrieval.complete:
-            self._finish()
-        if self._ahead < WINDOW // 2 and "PIPELINING" in self._protocol.capabilities:
-            await self._ask()
+            self._finish_current()
+        if self._octets_ahead < WINDOW // 2 and "PIPELINING" in self._protocol.capabilities:
+            await self._request_more()
         return data
 
-    async def _ask(self) -> None:
-        """Ask for more, within the window; without PIPELINING for one, once nothing is under way."""
+    async def _request_more(self) -> None:
+        """Request more messages within the window; without PIPELINING one, once nothing is pending."""
         most = MAX_AHEAD if "PIPELINING" in self._protocol.capabilities else 1
         commands = bytearray()
-        while len(self._asked) < most and (self._ahead < WINDOW or not self._asked):
+        while len(self._requested) < most and (self._octets_ahead < WINDOW or not self._requested):
             entry = next(self._entries, None)
             if entry is None:
                 break
             commands += self._command(entry)
-            self._asked.append(entry)
-            self._ahead += entry.size
+            self._requested.append(entry)
+            self._octets_ahead += entry.size
         if commands:
-            await self._dialogue.say(bytes(commands))
+            await self._dialogue.send_commands(bytes(commands))
 
-    def _take(self) -> Retrieval:
-        """Make the oldest message asked for the current one."""
-        entry = self._asked.popleft()
-        self._begun = False
-        self._due = entry.size
+    def _start_next(self) -> Retrieval:
+        """Make the oldest requested message the current one."""
+        entry = self._requested.popleft()
+        self._status_read = False
+        self._octets_due = entry.size
         self._current = Retrieval(self, entry)
         return self._current
 
-    def _finish(self) -> None:
-        self._ahead -= self._due
+    def _finish_current(self) -> None:
+        self._octets_ahead -= self._octets_due
         self._current = None
 
-    async def _read_over(self, *, all_asked: bool = False) -> None:
-        """Read over the rest of the current message and, if told so, over all others that were asked for."""
+    async def _discard(self, *, all_asked: bool = False) -> None:
+        """Discard the rest of the current message and, with `all_asked`, all others that were requested."""
         read = 0
         with anyio.fail_after(self._dialogue.timeout):
-            while self._current is not None or (all_asked and self._asked):
+            while self._current is not None or (all_asked and self._requested):
                 if self._current is None:
-                    self._take()
-                if self._begun or (await self._dialogue.status()).positive:
+                    self._start_next()
+                if self._status_read or (await self._dialogue.read_status()).positive:
                     last = False
                     while not last:
-                        data, last = await self._dialogue.octets()
+                        data, last = await self._dialogue.read_octets()
                         read += len(data)
-                        if read > MAX_OVERREAD:
-                            raise _too_much()
-                self._finish()
+                        if read > MAX_DISCARDED:
+                            raise _too_long_error()
+                self._finish_current()
 
 
 class SingleRetrieval(Retrieval):
-    """A message asked for by itself, when it is first read."""
+    """A single message, requested when it is first read."""
 
-    def __init__(self, fetch: Fetch, entry: Entry) -> None:
+    def __init__(self, fetch: PipelinedRetrieval, entry: Entry) -> None:
         super().__init__(fetch, entry)
         self._inner: Retrieval | None = None
 
@@ -193,11 +193,11 @@ class SingleRetrieval(Retrieval):
         if self._inner is None:
             self._inner = await anext(self._fetch, None)
         if self._inner is None:
-            raise _left()
+            raise _abandoned_error()
         return await self._inner.__anext__()
 
 
-def _left() -> ClosedError:
+def _abandoned_error() -> ClosedError:
     return ClosedError(
         "The message was left before it was complete, and the session has gone on.",
         stage="transaction",
@@ -205,7 +205,7 @@ def _left() -> ClosedError:
     )
 
 
-def _too_much() -> ClosedError:
+def _too_long_error() -> ClosedError:
     return ClosedError(
         "A message was left before it was complete, and its rest is too long to read over; the session was ended.",
         stage="transaction",

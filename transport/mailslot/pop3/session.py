@@ -1,4 +1,4 @@
-"""A signed-in POP3 session: what lies in the maildrop, its messages as streams, and their deletion."""
+"""POP3 sessions: the listing of the maildrop, messages as streams, and their deletion."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import anyio
 
 from mailslot.errors import ClosedError, DeletionsRefusedError, InputError, MailError, NetworkError
 from mailslot.pop3.limits import MAX_DIGITS
-from mailslot.pop3.listing import Entry, parse_line, parse_listing
-from mailslot.pop3.retrieval import Fetch, Retrieval, SingleRetrieval
+from mailslot.pop3.listing import Entry, parse_listing, parse_listing_line
+from mailslot.pop3.retrieval import PipelinedRetrieval, Retrieval, SingleRetrieval
 from mailslot.wire.protocol_error import RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -21,49 +21,49 @@ if TYPE_CHECKING:
 
 
 class Pop3Session:
-    """A session with a maildrop, as `mailslot.connect_pop3` gives it.
+    """A session with a maildrop, opened by `mailslot.connect_pop3`.
 
-    It can be used by several tasks; they take turns. After a refusal it stays usable; after anything else, a
-    cancellation included, it is closed. Nothing is deleted before the context is left normally.
+    Several tasks may use it; they take turns. It stays usable after a refusal; any other error, and a cancellation,
+    closes it. Nothing is deleted before the context is left normally.
     """
 
-    def __init__(self, dialogue: Pop3Dialogue, *, ask_again: bool) -> None:
+    def __init__(self, dialogue: Pop3Dialogue, *, refresh_capabilities: bool) -> None:
         """Take over a dialogue.
 
         Args:
-            dialogue: signed in, or not where nobody wants to.
-            ask_again: whether CAPA is due again, since what a server offers may differ by user
+            dialogue: the dialogue, authenticated if credentials were given.
+            refresh_capabilities: whether to send CAPA again, since capabilities may change with authentication
                 (RFC 2449 section 5).
         """
         self._dialogue = dialogue
         self._protocol = dialogue.protocol
-        self._ask_again = ask_again
+        self._refresh_capabilities = refresh_capabilities
         self._deleted = 0
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the server offers, as it said last; empty where it refuses CAPA."""
+        """The server's capabilities, from its last response to CAPA; empty if it refuses CAPA."""
         return self._protocol.capabilities
 
     @property
     def usable(self) -> bool:
-        """Whether the session can go on."""
+        """Whether the session can still be used."""
         return self._dialogue.alive
 
     @property
     def login_delay(self) -> float:
-        """Seconds that the server wants between two sign-ins (RFC 2449 section 6.6); 0.0 where it does not say."""
+        """The minimum seconds between two logins (RFC 2449 section 6.5); 0.0 if the server does not say."""
         return float(self.capabilities.login_delay or 0)
 
     async def stat(self) -> tuple[int, int]:
-        """Return how many messages there are, and how many octets.
+        """Return the number of messages and of octets.
 
         Raises:
             MailError: the server refused, or the session broke.
         """
         async with self._dialogue.exclusive_use("transaction"):
-            await self._dialogue.read_by(None)
-            reply = await self._dialogue.ask(self._protocol.stat())
+            await self._dialogue.set_reader(None)
+            reply = await self._dialogue.execute(self._protocol.stat())
             if not reply.positive:
                 raise self._dialogue.refusal(reply)
             words = [*reply.text.split(" "), "", ""]
@@ -72,108 +72,108 @@ class Pop3Session:
             return int(words[0]), int(words[1])
 
     async def listing(self) -> list[Entry]:
-        """Return what lies in the maildrop, in the order of the numbers.
+        """Return the messages in the maildrop, in the order of their numbers.
 
         Raises:
             MailError: the server refused, or the session broke.
         """
         async with self._dialogue.exclusive_use("transaction"):
-            await self._dialogue.read_by(None)
-            ask_again, self._ask_again = self._ask_again and len(self.capabilities) > 0, False
+            await self._dialogue.set_reader(None)
+            ask_again, self._refresh_capabilities = self._refresh_capabilities and len(self.capabilities) > 0, False
             if "PIPELINING" in self.capabilities:
                 capa = self._protocol.capa() if ask_again else b""
                 with anyio.fail_after(self._dialogue.timeout):
-                    await self._dialogue.say(capa + self._protocol.list() + self._protocol.uidl())
+                    await self._dialogue.send_commands(capa + self._protocol.list() + self._protocol.uidl())
                 if capa:
-                    await self._dialogue.learn()
-                sizes, refused = await self._answer()
-                uids, without = await self._answer()
+                    await self._dialogue.read_capabilities()
+                sizes, refused = await self._read_listing()
+                uids, without = await self._read_listing()
             else:
                 if ask_again:
-                    await self._dialogue.capabilities()
-                sizes, refused = await self._listed(self._protocol.list())
-                uids, without = ([], None) if refused else await self._listed(self._protocol.uidl())
+                    await self._dialogue.request_capabilities()
+                sizes, refused = await self._fetch_listing(self._protocol.list())
+                uids, without = ([], None) if refused else await self._fetch_listing(self._protocol.uidl())
             if refused is None and without is not None and without.enhanced:
-                # A server that does not know UIDL says so without a code; this one knows and cannot now, and
+                # A server that does not know UIDL refuses without a response code. With one it fails for now, and
                 # messages without their unique-ids would be taken for new ones.
                 refused = without
             if refused is not None:
                 raise self._dialogue.refusal(refused)
             return parse_listing(sizes, uids)
 
-    async def _listed(self, command: bytes) -> tuple[list[str], Reply | None]:
+    async def _fetch_listing(self, command: bytes) -> tuple[list[str], Reply | None]:
         with anyio.fail_after(self._dialogue.timeout):
-            await self._dialogue.say(command)
-        return await self._answer()
+            await self._dialogue.send_commands(command)
+        return await self._read_listing()
 
-    async def _answer(self) -> tuple[list[str], Reply | None]:
-        """Return the lines of a listing, or the reply that refuses it."""
-        reply = await self._dialogue.status()
-        return (await self._dialogue.lines(parse_line), None) if reply.positive else ([], reply)
+    async def _read_listing(self) -> tuple[list[str], Reply | None]:
+        """Return the lines of a listing, or the refusal."""
+        reply = await self._dialogue.read_status()
+        return (await self._dialogue.read_lines(parse_listing_line), None) if reply.positive else ([], reply)
 
     def retrieve(self, entry: Entry) -> Retrieval:
-        """Return a message, to be read with ``async for``; it is asked for when it is first read.
+        """Return a message, to be read with ``async for``; it is requested when it is first read.
 
         Args:
-            entry: which message, as `listing` gave it.
+            entry: the message, from `listing`.
         """
         return SingleRetrieval(self._fetch([entry]), entry)
 
-    def retrieve_many(self, entries: Iterable[Entry]) -> Fetch:
-        """Return messages one after the other, to be read with ``async for``, each a `Retrieval`.
+    def retrieve_many(self, entries: Iterable[Entry]) -> PipelinedRetrieval:
+        """Return several messages, to be read with ``async for``, each a `Retrieval`.
 
-        Where the server offers PIPELINING, those that follow are asked for while the first ones arrive.
+        With PIPELINING, further messages are requested while the first ones arrive.
 
         Args:
-            entries: which messages, as `listing` gave them.
+            entries: the messages, from `listing`.
         """
         return self._fetch(entries)
 
-    def _fetch(self, entries: Iterable[Entry]) -> Fetch:
-        return Fetch(self._dialogue, entries, lambda entry: self._protocol.retr(entry.number))
+    def _fetch(self, entries: Iterable[Entry]) -> PipelinedRetrieval:
+        return PipelinedRetrieval(self._dialogue, entries, lambda entry: self._protocol.retr(entry.number))
 
     def top(self, entry: Entry, lines: int = 0) -> Retrieval:
         """Return a message's header and the first lines of its body, to be read with ``async for``.
 
         Args:
-            entry: which message.
-            lines: how many lines of the body.
+            entry: the message, from `listing`.
+            lines: the number of lines of the body.
         """
         if lines < 0:
             raise InputError("The number of lines cannot be negative.", stage="transaction")
-        top = Fetch(
+        top = PipelinedRetrieval(
             self._dialogue, [Entry(entry.number, entry.uid, 0)], lambda _: self._protocol.top(entry.number, lines)
         )
         return SingleRetrieval(top, entry)
 
     async def delete(self, *entries: Entry) -> None:
-        """Mark messages as deleted; leaving the session normally makes it so (RFC 1939 section 6).
+        """Mark messages as deleted; leaving the session normally deletes them (RFC 1939 section 6).
 
         Args:
-            entries: which messages; the commands go out together where the server offers PIPELINING.
+            entries: the messages, from `listing`; with PIPELINING the commands are sent together.
 
         Raises:
-            DeletionsRefusedError: the server refused some, the first of which is named; the others are marked.
+            DeletionsRefusedError: the server refused some; the others are marked.
             MailError: the session broke; nothing is deleted.
         """
         async with self._dialogue.exclusive_use("transaction"):
-            await self._dialogue.read_by(None)
+            await self._dialogue.set_reader(None)
             at_once = 100 if "PIPELINING" in self.capabilities else 1
             refused: dict[int, Reply] = {}
             for start in range(0, len(entries), at_once):
-                refused |= await self._mark(entries[start : start + at_once])
+                refused |= await self._mark_deleted(entries[start : start + at_once])
             if refused:
                 number, reply = next(iter(refused.items()))
                 first = self._dialogue.refusal(reply, f"does not delete message {number}")
                 raise DeletionsRefusedError(first, refused)
 
-    async def _mark(self, entries: Sequence[Entry]) -> dict[int, Reply]:
-        """Mark messages in one group; return what the server said of those that it does not mark."""
+    async def _mark_deleted(self, entries: Sequence[Entry]) -> dict[int, Reply]:
+        """Mark messages in one group; return the refusals by message number."""
         refused: dict[int, Reply] = {}
         with anyio.fail_after(self._dialogue.timeout):
-            await self._dialogue.say(b"".join(self._protocol.dele(entry.number) for entry in entries))
+            await self._dialogue.send_commands(b"".join(self._protocol.dele(entry.number) for entry in entries))
         for entry in entries:
-            reply = await self._dialogue.status()
+            reply = await self._dialogue.read_status()
             if reply.positive:
                 self._deleted += 1
             else:
@@ -181,38 +181,40 @@ class Pop3Session:
         return refused
 
     async def noop(self) -> None:
-        """Ask the server whether it is still there.
+        """Send NOOP, to check that the session is alive.
 
         Raises:
             MailError: it is not.
         """
         async with self._dialogue.exclusive_use("transaction"):
-            await self._dialogue.read_by(None)
-            reply = await self._dialogue.ask(self._protocol.noop())
+            await self._dialogue.set_reader(None)
+            reply = await self._dialogue.execute(self._protocol.noop())
             if not reply.positive:
                 raise self._dialogue.refusal(reply)
 
-    async def leave(self) -> None:
-        """Say QUIT, wait for the answer, and close.
+    async def quit(self) -> None:
+        """Send QUIT, await the response, and close.
 
         Raises:
-            MailError: messages were marked as deleted, and the server did not confirm that they are; some of
-                them may be. Stage `quit`.
+            MailError: messages were marked, and the server did not confirm their deletion; some may be deleted.
+                Stage `quit`.
         """
         if self._dialogue.closed:
             if self._deleted:
-                raise _not_deleted("The session was closed before messages could be deleted; they are still there.")
+                raise _not_deleted_error(
+                    "The session was closed before messages could be deleted; they are still there."
+                )
             return
         try:
             async with self._dialogue.exclusive_use("quit"):
-                await self._dialogue.read_by(None)
+                await self._dialogue.set_reader(None)
                 self._dialogue.stage = "quit"
-                reply = await self._dialogue.ask(self._protocol.quit())
+                reply = await self._dialogue.execute(self._protocol.quit())
                 if not reply.positive:
                     raise self._dialogue.refusal(reply)
         except ClosedError as error:
             if self._deleted:
-                raise _not_deleted(str(error)) from error
+                raise _not_deleted_error(str(error)) from error
         except MailError:
             if self._deleted:
                 raise
@@ -224,5 +226,5 @@ class Pop3Session:
         await self._dialogue.abort()
 
 
-def _not_deleted(sentence: str) -> NetworkError:
+def _not_deleted_error(sentence: str) -> NetworkError:
     return NetworkError(sentence, stage="quit", cause="connection_lost", retryable=True)

@@ -1,34 +1,34 @@
-"""The states of a POP3 client, and all that moves it from one to another.
+"""The state machine of a POP3 client.
 
-Rule: whatever affects the state machine stands in this file, in one of its two tables and two sets. The rest of the
-protocol reads them.
+Rule: everything that affects the state machine is in the two tables and two sets of this module; the protocol core only
+reads them.
 
 Theory of operation
 ===================
 
-RFC 1939 section 3 has three states: AUTHORIZATION, TRANSACTION and UPDATE. A client sees them a little differently. It
-waits for the greeting first; TLS and a SASL exchange stand between two commands and allow nothing else; and UPDATE is
-only what the server does before it answers QUIT, so that to us it is the way from TRANSACTION to CLOSED.
+RFC 1939 section 3 has three states: AUTHORIZATION, TRANSACTION and UPDATE. A client has some more: it awaits the
+greeting first, and the TLS handshake and a SASL exchange are states in which no command is allowed. UPDATE is what the
+server does before it responds to QUIT; for the client it is the transition from TRANSACTION to CLOSED.
 
-A client says something, and the answer alone changes the state. With PIPELINING (RFC 2449 section 6.6) commands may be
-sent before the first of them is answered, so there are two positions in the same machine at any time:
+A client sends a command, and only the response changes the state. With PIPELINING (RFC 2449 section 6.6), however,
+commands may be sent before the first response comes. So there are two positions in the same machine at any time:
 
-1. The *actual* state: what the answers read so far have come to.
-2. The *optimistic* state: what it will be once every command that is still unanswered has succeeded.
+1. The *actual* state, by the responses read so far.
+2. The *optimistic* state: what the state will be once every pending command has succeeded.
 
 Each has its table:
 
-* `PERMITTED` says what may be sent, by the optimistic state; anything else is our own error (`LocalProtocolError`), and
-  nothing has left when it is raised.
-* `TRANSITIONS` says what a reply does, by the actual state and by what it answers: the next state after ``+OK``, after
-  ``-ERR``, and after a challenge. None says that a server cannot answer so (`RemoteProtocolError`).
+* `PERMITTED` has the commands that may be sent, by the optimistic state. Any other is our own error
+  (`LocalProtocolError`), raised before anything is sent.
+* `TRANSITIONS` has the effect of a response, by the actual state and the command: the next state after ``+OK``, after
+  ``-ERR``, and after a challenge. None means that such a response violates the protocol (`RemoteProtocolError`).
 
-Unlike in SMTP, a refusal never makes the rest of a group meaningless: no command in TRANSACTION depends on the one
-before, and nothing is sent behind a command that changes the state. So no row exists for the sake of a group alone.
+Unlike in SMTP, a refusal never invalidates the rest of a group: no command in TRANSACTION depends on the previous one,
+and commands that change the state are never pipelined. So there are no rows for groups alone.
 
-An answer need not be one line. `LISTINGS` are followed by lines and `MESSAGES` by a message, up to a dot by itself, but
-only after ``+OK``: the state changes with the first line, and the next answer begins behind the dot. LIST and UIDL of a
-single message are answered by one line; we never ask so.
+A response may have several lines. After ``+OK``, `LISTINGS` are followed by lines and `MESSAGES` by a message, up to a
+single dot. The state changes with the status line, and the next response begins after the dot. LIST and UIDL for a
+single message have one-line responses; we never send them.
 
 The documentation draws its diagram from `TRANSITIONS` (`docs/generators/states.py`).
 """
@@ -41,27 +41,27 @@ from typing import Final
 
 
 class State(Enum):
-    """Where the session is (RFC 1939 section 3)."""
+    """The state of the session (RFC 1939 section 3)."""
 
-    # Members are equal only to themselves; Enum's own hash is a function in Python.
+    # Faster than Enum's own hash, which is a Python function; members are equal only to themselves.
     __hash__ = object.__hash__
 
     GREETING = auto()
     """Connected; the server speaks first."""
     AUTHORIZATION = auto()
-    """Nobody has signed in."""
+    """Not authenticated."""
     UPGRADE = auto()
-    """STLS was taken: nothing but TLS may come now (RFC 2595 section 4)."""
+    """STLS was accepted; the TLS handshake is due (RFC 2595 section 4)."""
     AUTH = auto()
-    """A SASL exchange is going on and the server waits for our response (RFC 5034 section 4)."""
+    """In a SASL exchange; our response is due (RFC 5034 section 4)."""
     TRANSACTION = auto()
-    """Signed in; the maildrop is ours."""
+    """Authenticated, with the maildrop locked for us."""
     CLOSED = auto()
-    """QUIT was answered: nothing more can be said."""
+    """After the response to QUIT: the session is over."""
 
 
 class Verb(Enum):
-    """What waits for an answer: a command, or what stands in for one."""
+    """A command, or something else that gets a response, such as a SASL response."""
 
     __hash__ = object.__hash__
 
@@ -106,7 +106,7 @@ PERMITTED: Final[dict[State, frozenset[Verb]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """The state after ``+OK``, ``-ERR``, and a challenge. None: that answer breaks the protocol."""
+    """The state after ``+OK``, ``-ERR`` and a challenge; None if such a response violates the protocol."""
 
     positive: State | None
     negative: State
@@ -119,7 +119,7 @@ TRANSITIONS: Final[dict[tuple[State, Verb], Transition]] = {
     (S.AUTHORIZATION, V.STLS): Transition(S.UPGRADE, S.AUTHORIZATION),
     (S.AUTHORIZATION, V.AUTH): Transition(S.TRANSACTION, S.AUTHORIZATION, intermediate=S.AUTH),
     (S.AUTH, V.RESPONSE): Transition(S.TRANSACTION, S.AUTHORIZATION, intermediate=S.AUTH),
-    # A server that answers a cancellation with yes, or asks on, has not understood it.
+    # ``+OK`` or a further challenge means that the server has not understood the cancellation.
     (S.AUTH, V.CANCEL): Transition(None, S.AUTHORIZATION),
     (S.AUTHORIZATION, V.USER): Transition(S.AUTHORIZATION, S.AUTHORIZATION),
     (S.AUTHORIZATION, V.PASS): Transition(S.TRANSACTION, S.AUTHORIZATION),

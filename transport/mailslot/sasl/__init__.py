@@ -1,1 +1,1 @@
-"""Signing in: the mechanisms, each octets in and octets out, and who uses them with what."""
+"""SASL authentication: mechanisms without I/O, credentials, and the exchange over any protocol (RFC 4422)."""

@@ -1,4 +1,4 @@
-"""One sign-in over any protocol: by which mechanism, and the one second try of a bearer token."""
+"""Authentication over any protocol: the choice of a mechanism, and the one retry with a new token."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from mailslot.errors import MailError, NetworkError, TokenError
 from mailslot.sasl.credentials import AccessToken, Credentials, OAuth, TokenSource
-from mailslot.sasl.exchange import exchange
-from mailslot.sasl.mechanism import Identity
-from mailslot.sasl.registry import create, names
+from mailslot.sasl.exchange import run_exchange
+from mailslot.sasl.mechanism import AuthenticationContext
+from mailslot.sasl.registry import create_mechanism, mechanism_names
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -21,30 +21,30 @@ if TYPE_CHECKING:
     from mailslot.wire.reply import Reply
     from mailslot.wire.secret import Secret
 
-# A bearer refusal for one of these may be cured by a new token. The words are OAUTHBEARER's for 400 and 401 (RFC 6750
-# section 3.1); Gmail says 400, or "invalid_request", of any token that it does not take.
-_CURABLE: Final = frozenset({"400", "401", "invalid_request", "invalid_token"})
+# The statuses of an error challenge after which a new token may be accepted. The words are OAUTHBEARER's for 400 and
+# 401 (RFC 6750 section 3.1); Gmail sends 400, or "invalid_request", for any token that it does not accept.
+_NEW_TOKEN_MAY_HELP: Final = frozenset({"400", "401", "invalid_request", "invalid_token"})
 
 
 class ReconnectRequiredError(Exception):
-    """The second try of a bearer sign-in needs a new connection.
+    """The retry of a bearer authentication needs a new connection.
 
     Attributes:
-        token: the token for it.
+        token: the token for the retry.
         refusal: the error of the first try.
-        renewed: whether the token is another one than was refused.
+        is_new_token: whether the token differs from the refused one.
     """
 
-    def __init__(self, token: AccessToken, refusal: SignInError, *, renewed: bool) -> None:
+    def __init__(self, token: AccessToken, refusal: SignInError, *, is_new_token: bool) -> None:
         super().__init__("the connection was closed after the first try")
         self.token = token
         self.refusal = refusal
-        self.renewed = renewed
+        self.is_new_token = is_new_token
 
 
 def choose_mechanism(credentials: Credentials, offered: Collection[str]) -> str | None:
-    """Return the mechanism to use, or None where none fits; a token never falls back to a password's."""
-    wanted = names(credentials.kind) if credentials.mechanism is None else (credentials.mechanism,)
+    """Return the mechanism to use; None if none fits. A token is never used with a password mechanism."""
+    wanted = mechanism_names(credentials.kind) if credentials.mechanism is None else (credentials.mechanism,)
     return next((name for name in wanted if name in offered), None)
 
 
@@ -53,85 +53,83 @@ async def authenticate(
     mechanism: str,
     transport: SaslTransport,
     *,
-    again: ReconnectRequiredError | None = None,
+    retry: ReconnectRequiredError | None = None,
 ) -> None:
-    """Sign in.
+    """Authenticate.
 
-    A refused bearer token is asked for once more with ``force=True`` and tried once more, where a new one may
-    help; never a third time.
+    If a bearer token is refused and a new one may help, the source is asked for one with ``force=True``, and that is
+    tried once.
 
     Args:
-        credentials: who, and with what.
-        mechanism: by which mechanism; one that `choose` returns for these credentials.
-        transport: the session.
-        again: where this is the second try on a new connection: what the first one left.
+        credentials: the user, and the token source or password.
+        mechanism: the mechanism, as `choose_mechanism` returns it.
+        transport: carries the exchange over the protocol.
+        retry: on a new connection, what the first try left; None for a first try.
 
     Raises:
         SignInError: the server refused.
-        TokenError: the source has no token, or another `MailError` of its own.
-        SignInAgainError: the second try needs a new connection.
-        ServerError: the server said yes without what has to come first, or asked what makes no sense.
+        TokenError: the source has no token; it may raise any other `MailError` as well.
+        ReconnectRequiredError: the retry needs a new connection.
+        ServerError: the server accepted before the exchange was complete, or sent a meaningless challenge.
     """
-    begin = partial(_begin, mechanism, credentials.user, transport)
+    begin = partial(_new_mechanism, mechanism, credentials.user, transport)
     if isinstance(credentials, OAuth):
-        await _by_token(credentials, begin, transport, again)
+        await _authenticate_with_token(credentials, begin, transport, retry)
         return
-    result = await exchange(begin(credentials.password), transport)
+    result = await run_exchange(begin(credentials.password), transport)
     if not result.accepted:
         raise transport.refusal(credentials, result)
 
 
-def _begin(mechanism: str, user: str, transport: SaslTransport, secret: Secret) -> Mechanism:
-    return create(mechanism, Identity(user, secret, transport.host, transport.port))
+def _new_mechanism(mechanism: str, user: str, transport: SaslTransport, secret: Secret) -> Mechanism:
+    return create_mechanism(mechanism, AuthenticationContext(user, secret, transport.host, transport.port))
 
 
-async def _by_token(
+async def _authenticate_with_token(
     credentials: OAuth,
     begin: Callable[[Secret], Mechanism],
     transport: SaslTransport,
-    again: ReconnectRequiredError | None,
+    retry: ReconnectRequiredError | None,
 ) -> None:
     async def token_of(*, force: bool) -> AccessToken:
-        transport.dialogue.enter("token")
+        transport.dialogue.enter_stage("token")
         token = await fetch_token(credentials.source, force=force)
-        transport.dialogue.enter("sign_in")
+        transport.dialogue.enter_stage("sign_in")
         return token
 
-    token = again.token if again else await token_of(force=False)
-    result = await exchange(begin(token.value), transport)
+    token = retry.token if retry else await token_of(force=False)
+    result = await run_exchange(begin(token.value), transport)
     if result.accepted:
         return
     refusal = transport.refusal(credentials, result)
-    if again or not _curable(result):
+    if retry or not _may_accept_new_token(result):
         raise refusal
     try:
         fresh = await token_of(force=True)
     except TokenError as error:
         if error.cause != "token_not_renewable":
             raise
-        # There is no other token, so what the server said of this one stands.
+        # There is no other token, so the server's refusal is the result.
         raise refusal from error
-    retry = ReconnectRequiredError(fresh, refusal, renewed=fresh.value != token.value)
+    retry = ReconnectRequiredError(fresh, refusal, is_new_token=fresh.value != token.value)
     if not transport.dialogue.alive:
         raise retry
-    result = await _second(begin(fresh.value), transport, retry)
+    result = await _retry(begin(fresh.value), transport, retry)
     if not result.accepted:
         raise transport.refusal(credentials, result)
 
 
-async def _second(
-    mechanism: Mechanism, transport: SaslTransport, retry: ReconnectRequiredError
-) -> AuthenticationResult:
-    """Try a second time on the same connection; raise `retry` where the server has closed it after the first."""
+async def _retry(mechanism: Mechanism, transport: SaslTransport, retry: ReconnectRequiredError) -> AuthenticationResult:
+    """Retry on the same connection; raise `retry` if the server has closed it after the first try."""
     try:
-        return await exchange(mechanism, transport)
+        return await run_exchange(mechanism, transport)
     except TimeoutError:
         raise
     except (OSError, EOFError) as error:
-        if not mechanism.presented:
+        if not mechanism.credentials_sent:
             raise retry from error
-        # On a new connection it would be the third try.
-        if retry.renewed:
+        # The new token was sent, so a further connection would be a third try.
+        if retry.is_new_token:
             raise
         raise retry.refusal from error
 
@@ -148,34 +146,35 @@ D = TypeVar("D", bound=Closeable)
 
 
 async def open_authenticated(
-    open_dialogue: Callable[[], Awaitable[D]], begin: Callable[[D, ReconnectRequiredError | None], Awaitable[None]]
+    open_dialogue: Callable[[], Awaitable[D]],
+    authenticate_dialogue: Callable[[D, ReconnectRequiredError | None], Awaitable[None]],
 ) -> D:
-    """Open a dialogue and sign in, on a second connection where the second try needs one.
+    """Open a dialogue and authenticate, with a second connection if the retry needs one.
 
     Args:
-        open_dialogue: connects, up to the server's greeting.
-        begin: does the rest, a sign-in as `sign_in` does it included.
+        open_dialogue: connects and reads the greeting.
+        authenticate_dialogue: does the rest, including `authenticate`; its second argument is that function's `retry`.
 
     Returns:
-        a dialogue that is signed in; where that fails, none is left open.
+        an authenticated dialogue; on failure none is left open.
 
     Raises:
-        MailError: any of it failed.
+        MailError: any step failed.
     """
     again: ReconnectRequiredError | None = None
     while True:
         try:
             dialogue = await open_dialogue()
             try:
-                await begin(dialogue, again)
+                await authenticate_dialogue(dialogue, again)
             except BaseException:
                 await dialogue.abort()
                 raise
         except ReconnectRequiredError as needed:
             again = needed
         except NetworkError:
-            # Where the same token would be tried again the first answer stands; with a new one nobody knows yet.
-            if again is None or again.renewed:
+            # With the same token the first refusal is the result; with a new token the result is unknown.
+            if again is None or again.is_new_token:
                 raise
             raise again.refusal from None
         else:
@@ -183,10 +182,10 @@ async def open_authenticated(
 
 
 async def fetch_token(source: TokenSource, *, force: bool) -> AccessToken:
-    """Ask a source for a token; whatever it raises becomes a `MailError`.
+    """Get a token from a source; any exception becomes a `MailError`.
 
     Raises:
-        MailError: the source's own, or a `TokenError`.
+        MailError: the source's own one, or a `TokenError`.
     """
     try:
         token: object = await source.token(force=force)
@@ -208,7 +207,7 @@ async def fetch_token(source: TokenSource, *, force: bool) -> AccessToken:
 
 
 def is_temporary(reply: Reply) -> bool:
-    """Tell whether a refusal says itself that it will pass: 4xx, or a POP3 response code that means it.
+    """Tell whether a refusal is temporary: 4xx, or a POP3 response code that says so.
 
     RFC 5321 section 4.2.1; RFC 2449 section 8.1, RFC 3206 section 4.
     """
@@ -217,9 +216,9 @@ def is_temporary(reply: Reply) -> bool:
     return reply.enhanced in {"IN-USE", "LOGIN-DELAY"} or (reply.enhanced or "").startswith("SYS/TEMP")
 
 
-def _curable(result: AuthenticationResult) -> bool:
-    status = (result.reasons or {}).get("status")
+def _may_accept_new_token(result: AuthenticationResult) -> bool:
+    status = (result.error_challenge or {}).get("status")
     if status is None:
-        # A temporary refusal in so many words says nothing against the token.
-        return result.presented and not is_temporary(result.reply)
-    return status.lower() in _CURABLE
+        # A temporary refusal says nothing about the token.
+        return result.credentials_sent and not is_temporary(result.reply)
+    return status.lower() in _NEW_TOKEN_MAY_HELP

@@ -1,8 +1,8 @@
-"""XOAUTH2 and OAUTHBEARER: a bearer token, and the server's reasons where it refuses one.
+"""XOAUTH2 and OAUTHBEARER: authentication by a bearer token.
 
-XOAUTH2 after Google's "OAuth 2.0 Mechanism" and Microsoft's "Authenticate an IMAP, POP or SMTP connection using
-OAuth"; OAUTHBEARER after RFC 7628. In both a challenge that follows the token is a refusal's reasons as JSON; it
-has to be answered (XOAUTH2: empty, OAUTHBEARER: one \\x01) before the server says no in so many words.
+XOAUTH2 after Google's "OAuth 2.0 Mechanism" and Microsoft's "Authenticate an IMAP, POP or SMTP connection using OAuth";
+OAUTHBEARER after RFC 7628. In both, a challenge after the token is an error challenge: the reasons of a refusal, as
+JSON. The client must acknowledge it (XOAUTH2: empty, OAUTHBEARER: one \\x01) before the server sends its final reply.
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ from mailslot.sasl.mechanism import Mechanism, MechanismError
 if TYPE_CHECKING:
     from mailslot.sasl.mechanism import CredentialKind
 
-MAX_REASONS: Final = 8_192
-"""Octets of a challenge that are looked into; more are not reasons but an attack."""
+MAX_ERROR_CHALLENGE: Final = 8_192
+"""Octets of an error challenge that are parsed; a longer one is ignored as hostile."""
 
 
 class _Bearer(Mechanism):
     """What both mechanisms share.
 
-    Hardly a token fits the line of the command (RFC 4954 section 4, RFC 5034 section 4), and servers that cut the
-    line refuse the token as if it were bad: it waits for the prompt.
+    Most tokens do not fit into the AUTH command line (RFC 4954 section 4, RFC 5034 section 4), and a server that
+    truncates the line refuses the token as invalid, so the initial response is deferred.
     """
 
-    kind: ClassVar[CredentialKind] = "token"
-    waits_for_prompt = True
+    credential_kind: ClassVar[CredentialKind] = "token"
+    defers_initial_response = True
     _acknowledgement: ClassVar[bytes]
 
     @abstractmethod
     def start(self) -> bytes:
-        """Return what holds the token."""
+        """Return the initial response, which contains the token."""
 
     @property
-    def finished(self) -> bool:
-        """Whether the server gave no reasons against it."""
-        return self.reasons is None
+    def is_complete(self) -> bool:
+        """Whether no error challenge came."""
+        return self.error_challenge is None
 
     def next(self, challenge: bytes) -> bytes:
-        """Keep the reasons and acknowledge them.
+        """Store the error challenge, and return its acknowledgement.
 
         Raises:
-            MechanismError: the server has given its reasons before.
+            MechanismError: it is the second challenge.
         """
-        if self.reasons is not None:
+        if self.error_challenge is not None:
             raise MechanismError("a second challenge after the reasons of a refusal")
-        self.reasons = _reasons(challenge)
+        self.error_challenge = _parse_error_challenge(challenge)
         return self._acknowledgement
 
 
@@ -61,11 +61,11 @@ class XOAuth2(_Bearer):
 
     def start(self) -> bytes:
         """Return ``user=…\\x01auth=Bearer …\\x01\\x01``."""
-        return f"user={self.identity.user}\x01auth=Bearer {self.identity.secret.reveal()}\x01\x01".encode()
+        return f"user={self.context.user}\x01auth=Bearer {self.context.secret.reveal()}\x01\x01".encode()
 
 
 class OAuthBearer(_Bearer):
-    """OAUTHBEARER, the standard one; host and port are those that the client wanted (RFC 7628 section 3.1)."""
+    """OAUTHBEARER, the standard mechanism; host and port are as the client configured them (RFC 7628 section 3.1)."""
 
     name = "OAUTHBEARER"
     strength = 2
@@ -73,14 +73,14 @@ class OAuthBearer(_Bearer):
 
     def start(self) -> bytes:
         """Return the GS2 header with the user (RFC 5801 section 4) and the key/value pairs."""
-        identity = self.identity
+        identity = self.context
         user = identity.user.replace("=", "=3D").replace(",", "=2C")
         server = f"host={identity.host}\x01port={identity.port}"
         return f"n,a={user},\x01{server}\x01auth=Bearer {identity.secret.reveal()}\x01\x01".encode()
 
 
-def _reasons(challenge: bytes) -> dict[str, str]:
-    if len(challenge) > MAX_REASONS:
+def _parse_error_challenge(challenge: bytes) -> dict[str, str]:
+    if len(challenge) > MAX_ERROR_CHALLENGE:
         return {}
     try:
         reasons: object = json.loads(challenge)
@@ -92,5 +92,5 @@ def _reasons(challenge: bytes) -> dict[str, str]:
 
 
 def _text(value: object) -> str:
-    # JSON can hold half a character, which nobody could print.
+    # JSON may contain lone surrogates, which cannot be printed.
     return str(value).encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""What a SASL mechanism is: octets in, octets out (RFC 4422), after go-sasl's `Start` and `Next`."""
+"""The interface of SASL mechanisms, without I/O (RFC 4422), after go-sasl's `Start` and `Next`."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
     from mailslot.wire.secret import Secret
 
 CredentialKind = Literal["token", "password"]
-"""What a mechanism signs in with: a bearer token, or a password."""
+"""The credential of a mechanism: a bearer token or a password."""
 
 
 class MechanismError(Exception):
-    """The server's challenge makes no sense, or does not prove what it has to; the sign-in is to be cancelled."""
+    """The server's challenge is invalid, or does not prove what it must; the exchange has to be cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """Who signs in, with what, and where.
+class AuthenticationContext:
+    """What a mechanism needs to know.
 
     Attributes:
         user: the user name (RFC 4422: the authentication identity).
         secret: the token or the password.
-        host: the server's name as the caller gave it.
-        port: its port.
+        host: the server's name, as the caller gave it.
+        port: the server's port.
     """
 
     user: str
@@ -37,50 +37,47 @@ class Identity:
 
 
 class Mechanism(ABC):
-    """One sign-in by one mechanism; it is used once.
-
-    A class says in its own variables what `mailslot.sasl.exchange` and `mailslot.sasl.registry` have to know of it.
+    """One run of a mechanism; an instance is used once.
 
     Attributes:
         name: the registered name.
-        kind: what it signs in with.
-        strength: of several mechanisms of one kind that a server offers, the one with the highest is used.
-        waits_for_prompt: whether the initial response may be too long for the line of the command, and so is sent
-            only when the server asks for it, or refuses the command without it.
-        free_prompts: whether the server's challenges are prompts in any words, which need not be base64.
-        is_slow: whether `next` takes so long that it belongs into a thread.
-        presented: whether the credentials were given out to be sent; the exchange notes it.
-        reasons: a refusal's reasons, where the mechanism has them; empty where they could not be read, None where
-            there were none.
+        credential_kind: the credential that it needs.
+        strength: if a server offers several mechanisms of one kind, the strongest is used.
+        defers_initial_response: whether the initial response may be too long for the command line, so that it is
+            sent only when the server prompts for it or refuses the command without it.
+        accepts_any_prompt: whether challenges are prompts with arbitrary text, which need not be base64.
+        is_slow: whether `next` is slow enough to run in a worker thread.
+        credentials_sent: whether the credentials were sent; set by `mailslot.sasl.exchange`.
+        error_challenge: the error challenge of a refusal; empty if it could not be parsed, None without one.
     """
 
     name: ClassVar[str]
-    kind: ClassVar[CredentialKind]
+    credential_kind: ClassVar[CredentialKind]
     strength: ClassVar[int]
-    waits_for_prompt: ClassVar[bool] = False
-    free_prompts: ClassVar[bool] = False
+    defers_initial_response: ClassVar[bool] = False
+    accepts_any_prompt: ClassVar[bool] = False
     is_slow: ClassVar[bool] = False
 
-    def __init__(self, identity: Identity) -> None:
-        self.identity = identity
-        self.presented = False
-        self.reasons: Mapping[str, str] | None = None
+    def __init__(self, context: AuthenticationContext) -> None:
+        self.context = context
+        self.credentials_sent = False
+        self.error_challenge: Mapping[str, str] | None = None
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """What must never be seen, so that it can be masked where a server echoes it; there may be more later."""
-        return (self.identity.secret,)
+        """The secrets to mask in replies; more may be added during the exchange."""
+        return (self.context.secret,)
 
     @property
     @abstractmethod
-    def finished(self) -> bool:
-        """Whether a yes of the server may be believed now."""
+    def is_complete(self) -> bool:
+        """Whether a positive reply may be trusted now."""
 
     @abstractmethod
     def start(self) -> bytes | None:
-        """Return the initial response; None for a mechanism in which the server speaks first.
+        """Return the initial response; None if the server speaks first.
 
-        ``b""`` is an empty response and not the same as None (RFC 4422 section 4.3.a).
+        ``b""`` is an empty initial response, which differs from None (RFC 4422 section 4.3.a).
         """
 
     @abstractmethod
@@ -88,5 +85,5 @@ class Mechanism(ABC):
         """Return the response to a challenge.
 
         Raises:
-            MechanismError: there is none.
+            MechanismError: the challenge is invalid.
         """

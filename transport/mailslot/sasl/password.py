@@ -1,4 +1,4 @@
-"""PLAIN and LOGIN: the password itself, for use within TLS only."""
+"""PLAIN and LOGIN, which send the password itself and so need TLS."""
 
 from __future__ import annotations
 
@@ -7,46 +7,46 @@ from typing import TYPE_CHECKING, ClassVar
 from mailslot.sasl.mechanism import Mechanism, MechanismError
 
 if TYPE_CHECKING:
-    from mailslot.sasl.mechanism import CredentialKind, Identity
+    from mailslot.sasl.mechanism import AuthenticationContext, CredentialKind
 
 
 class Plain(Mechanism):
     """PLAIN (RFC 4616)."""
 
     name = "PLAIN"
-    kind: ClassVar[CredentialKind] = "password"
+    credential_kind: ClassVar[CredentialKind] = "password"
     strength = 2
 
     @property
-    def finished(self) -> bool:
-        """True: all is said at once."""
+    def is_complete(self) -> bool:
+        """Always True: there is only the initial response."""
         return True
 
     def start(self) -> bytes:
         """Return ``authzid NUL authcid NUL password``, the first one empty."""
-        return f"\0{self.identity.user}\0{self.identity.secret.reveal()}".encode()
+        return f"\0{self.context.user}\0{self.context.secret.reveal()}".encode()
 
     def next(self, challenge: bytes) -> bytes:  # noqa: ARG002 - no challenge is due
-        """Raise: the server has nothing to ask."""
+        """Raise: PLAIN has no challenges."""
         raise MechanismError("a challenge where PLAIN has none")
 
 
 class Login(Mechanism):
-    """LOGIN (draft-murchison-sasl-login): the server asks for the user, then for the password, in any words."""
+    """LOGIN (draft-murchison-sasl-login): the server prompts for the user, then for the password, with any text."""
 
     name = "LOGIN"
-    kind: ClassVar[CredentialKind] = "password"
+    credential_kind: ClassVar[CredentialKind] = "password"
     strength = 1
-    free_prompts = True
+    accepts_any_prompt = True
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: AuthenticationContext) -> None:
         super().__init__(identity)
-        self._answers = [identity.user, identity.secret.reveal()]
+        self._responses = [identity.user, identity.secret.reveal()]
 
     @property
-    def finished(self) -> bool:
-        """Whether both were asked for."""
-        return not self._answers
+    def is_complete(self) -> bool:
+        """Whether both were sent."""
+        return not self._responses
 
     def start(self) -> None:
         """Return None: the server speaks first."""
@@ -55,8 +55,8 @@ class Login(Mechanism):
         """Return the user, then the password.
 
         Raises:
-            MechanismError: both were given.
+            MechanismError: both were sent.
         """
-        if not self._answers:
+        if not self._responses:
             raise MechanismError("a third challenge in LOGIN")
-        return self._answers.pop(0).encode()
+        return self._responses.pop(0).encode()

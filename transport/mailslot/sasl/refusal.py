@@ -38,7 +38,7 @@ def authentication_error(
         protocol: the protocol that was spoken.
         detail: the reply for an engineer.
     """
-    reasons, mask = result.reasons, redactor.mask
+    reasons, mask = result.error_challenge, redactor.mask
     challenge = None if reasons is None else {mask(printable(k)): mask(printable(v)) for k, v in reasons.items()}
     presented: Presented = "token" if isinstance(credentials, OAuth) else "password"
     cause, retryable = judge(
@@ -46,12 +46,12 @@ def authentication_error(
             protocol=protocol,
             stage="sign_in",
             reply=result.reply,
-            presented=presented if result.presented else "nothing",
+            presented=presented if result.credentials_sent else "nothing",
             challenge=reasons or {},
         )
     )
     return SignInError(
-        f"The mail server {host} refused the sign-in of {credentials.user}: {result.reply.words}",
+        f"The mail server {host} refused the sign-in of {credentials.user}: {result.reply.one_line}",
         cause=cause,
         reply=result.reply,
         retryable=retryable,

@@ -1,4 +1,4 @@
-"""How a sign-in ended."""
+"""The result of an authentication."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AuthenticationResult:
-    """How a sign-in ended.
+    """The result of an authentication.
 
     Attributes:
-        accepted: whether the server said yes and could be believed.
-        reply: its last word.
-        reasons: a bearer refusal's JSON, empty where it was not readable; None where there was none.
-        presented: whether the credentials were sent; else the mechanism itself was refused.
+        accepted: whether the server accepted it.
+        reply: the final reply.
+        error_challenge: the error challenge of a bearer mechanism; empty if it could not be parsed, None without one.
+        credentials_sent: whether the credentials were sent; otherwise the mechanism itself was refused.
     """
 
     accepted: bool
     reply: Reply
-    reasons: Mapping[str, str] | None
-    presented: bool = True
+    error_challenge: Mapping[str, str] | None
+    credentials_sent: bool = True

@@ -1,6 +1,6 @@
-"""SCRAM-SHA-256: the password is proved and never sent, and the server has to prove that it knows it too.
+"""SCRAM-SHA-256 without channel binding (RFC 5802, RFC 7677).
 
-After RFC 5802 and RFC 7677, without channel binding.
+The password is never sent, and the server must prove that it knows it as well.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from mailslot.wire.secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mailslot.sasl.mechanism import CredentialKind, Identity
+    from mailslot.sasl.mechanism import AuthenticationContext, CredentialKind
 
 MIN_ITERATIONS: Final = 4_096
-"""Fewer make the password guessable from the dialogue (RFC 7677 section 4)."""
+"""With fewer, the password can be guessed from a recorded exchange (RFC 7677 section 4)."""
 
 MAX_ITERATIONS: Final = 600_000
-"""More would let a server keep the device busy; this many take about a third of a second."""
+"""With more, a server could keep the device busy; this many take about a third of a second."""
 
 _GS2: Final = b"n,,"
 
@@ -36,25 +36,26 @@ class ScramSha256(Mechanism):
     """SCRAM-SHA-256.
 
     Attributes:
-        verifier: what the server has to send in the end, empty before it is known; passwords could be tried on it.
+        verifier: what the server must send at the end; empty before it is known. It is a secret, since passwords could
+            be guessed from it.
 
     Raises:
         InputError: the user or the password cannot be prepared (RFC 4013).
     """
 
     name = "SCRAM-SHA-256"
-    kind: ClassVar[CredentialKind] = "password"
+    credential_kind: ClassVar[CredentialKind] = "password"
     strength = 3
     is_slow = True
 
-    def __init__(self, identity: Identity, *, nonce: str | None = None) -> None:
+    def __init__(self, identity: AuthenticationContext, *, nonce: str | None = None) -> None:
         super().__init__(identity)
         self._nonce = nonce or base64.b64encode(secrets.token_bytes(24)).decode()
         user = saslprep(identity.user).replace("=", "=3D").replace(",", "=2C")
         self._password = saslprep(identity.secret.reveal()).encode()
-        self._first = f"n={user},r={self._nonce}".encode()
+        self._client_first_bare = f"n={user},r={self._nonce}".encode()
         self.verifier = Secret("")
-        self._steps: list[Callable[[bytes], bytes]] = [self._prove, self._verify]
+        self._steps: list[Callable[[bytes], bytes]] = [self._client_final, self._verify_server]
         self._finished = False
 
     @property
@@ -63,27 +64,27 @@ class ScramSha256(Mechanism):
         return (*super().secrets, self.verifier)
 
     @property
-    def finished(self) -> bool:
-        """Whether the server proved that it knows the password."""
+    def is_complete(self) -> bool:
+        """Whether the server has proved that it knows the password."""
         return self._finished
 
     def start(self) -> bytes:
         """Return the client-first message (RFC 5802 section 7)."""
-        return _GS2 + self._first
+        return _GS2 + self._client_first_bare
 
     def next(self, challenge: bytes) -> bytes:
-        """Return the client-final message, then check the server's signature and return an empty response.
+        """Return the client-final message; at the second call, check the server's signature and return ``b""``.
 
-        Where the server gives an error instead, the response is empty too and the sign-in stays unfinished.
+        If the server sends an error instead, the response is empty too and the exchange stays incomplete.
 
         Raises:
-            MechanismError: the server's message is malformed, weak or does not prove that it knows the password.
+            MechanismError: the server's message is malformed, weak, or does not prove that it knows the password.
         """
         if not self._steps:
             raise MechanismError("a third challenge in SCRAM")
         return self._steps.pop(0)(challenge)
 
-    def _prove(self, challenge: bytes) -> bytes:
+    def _client_final(self, challenge: bytes) -> bytes:
         fields = _fields(challenge)
         nonce, salt64, count = fields.get("r", ""), fields.get("s", ""), fields.get("i", "")
         if "m" in fields:
@@ -99,16 +100,16 @@ class ScramSha256(Mechanism):
         salted = hashlib.pbkdf2_hmac("sha256", self._password, salt, iterations)
         client_key = _hmac(salted, b"Client Key")
         final = b"c=" + base64.b64encode(_GS2) + b",r=" + nonce.encode()
-        message = self._first + b"," + challenge + b"," + final
+        message = self._client_first_bare + b"," + challenge + b"," + final
         signature = _hmac(hashlib.sha256(client_key).digest(), message)
         proof = bytes(a ^ b for a, b in zip(client_key, signature, strict=True))
         self.verifier = Secret(base64.b64encode(_hmac(_hmac(salted, b"Server Key"), message)).decode())
         return final + b",p=" + base64.b64encode(proof)
 
-    def _verify(self, challenge: bytes) -> bytes:
+    def _verify_server(self, challenge: bytes) -> bytes:
         fields = _fields(challenge)
         if "e" in fields:
-            # The server refuses and says why here; it still has to say so in its own protocol (RFC 5802 section 7).
+            # The server refuses with a reason; its final reply follows in the protocol itself (RFC 5802 section 7).
             return b""
         if not self.verifier or self.verifier != fields.get("v"):
             raise MechanismError("the server did not prove that it knows the password")
@@ -117,10 +118,10 @@ class ScramSha256(Mechanism):
 
 
 def saslprep(text: str) -> str:
-    """Prepare a user name or password so that all its spellings are one (RFC 4013).
+    """Normalize a user name or password by SASLprep (RFC 4013).
 
     Raises:
-        InputError: it holds a character that is not allowed.
+        InputError: it contains a character that is not allowed.
     """
     mapped = "".join(" " if stringprep.in_table_c12(c) else c for c in text if not stringprep.in_table_b1(c))
     prepared = unicodedata.ucd_3_2_0.normalize("NFKC", mapped)

@@ -1,4 +1,4 @@
-"""How a protocol carries a sign-in: one transport, which SMTP, POP3 and others fill in with their own commands."""
+"""The transport of a SASL exchange, which SMTP, POP3 and IMAP provide with their own commands."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What the server said in a sign-in: a challenge in base64, or its last word where that is None."""
+class ExchangeStep:
+    """One reply during the exchange: a challenge in base64, or the final reply if `challenge` is None."""
 
     reply: Reply
     challenge: str | None
 
 
 class SaslDialogue(Protocol):
-    """What a transport needs of the dialogue: `mailslot.net.dialogue.Dialogue` has it."""
+    """What a transport needs of its dialogue, as in `mailslot.net.dialogue.Dialogue`."""
 
     @property
     def alive(self) -> bool:
@@ -38,75 +38,74 @@ class SaslDialogue(Protocol):
 
     @property
     def redactor(self) -> Redactor:
-        """What masks secrets in the server's words."""
+        """Masks secrets in replies."""
         ...
 
-    def enter(self, stage: Stage) -> None:
-        """Note which step begins: ``token`` or ``sign_in``."""
+    def enter_stage(self, stage: Stage) -> None:
+        """Set the current step, ``token`` or ``sign_in``."""
         ...
 
-    async def run_in_thread(self, work: Callable[[bytes], bytes], octets: bytes) -> bytes:
-        """Do work that takes long without holding up anything else."""
+    async def run_in_thread(self, function: Callable[[bytes], bytes], octets: bytes) -> bytes:
+        """Call a slow function in a worker thread."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaslTransport:
-    """Carries a sign-in over a protocol. Its commands raise `OSError` or `EOFError` where the connection breaks.
+    """Carries a SASL exchange over a protocol. Its commands raise `OSError` or `EOFError` if the connection breaks.
 
     Attributes:
-        dialogue: the session.
-        host: the server's name as the caller gave it (RFC 7628 section 3.1).
-        port: its port.
-        send_auth: sends the command that begins, with the mechanism's name and an initial response; None sends none,
-            ``b""`` an empty one. The last argument is what the transcript says.
-        send_response: answers a challenge; the last argument is what the transcript says.
-        send_cancel: gives the sign-in up.
-        max_command: octets that the command ``AUTH`` may have with its end of line; 0 where the protocol takes no
-            initial response on it.
-        protocol: which one that is; what a refusal means goes by it.
-        describe: writes a reply for an engineer.
-        has_response_codes: whether the protocol has response codes in brackets, which are given in capitals, whatever
-            the server put there.
+        dialogue: the dialogue.
+        host: the server's name, as the caller gave it (RFC 7628 section 3.1).
+        port: the server's port.
+        send_auth: sends the command with the mechanism's name and an initial response (None for none, ``b""`` for an
+            empty one). The last argument is the text for the transcript.
+        send_response: sends the response to a challenge. The last argument is the text for the transcript.
+        send_cancel: cancels the exchange.
+        max_command: the maximum octets of the AUTH command with CRLF; 0 if the protocol takes no initial response.
+        protocol: the name of the protocol, by which the cause of a refusal is found.
+        describe: formats a reply for engineers.
+        has_response_codes: whether replies have response codes in brackets; they are shown in capitals, so secrets
+            are also masked in capitals.
     """
 
     dialogue: SaslDialogue
     host: str
     port: int
-    send_auth: Callable[[str, bytes | None, str], Awaitable[Step]]
-    send_response: Callable[[bytes, str], Awaitable[Step]]
-    send_cancel: Callable[[], Awaitable[Step]]
+    send_auth: Callable[[str, bytes | None, str], Awaitable[ExchangeStep]]
+    send_response: Callable[[bytes, str], Awaitable[ExchangeStep]]
+    send_cancel: Callable[[], Awaitable[ExchangeStep]]
     max_command: int
     protocol: MailProtocol
     describe: Callable[[Reply], str] = str
     has_response_codes: bool = False
 
-    def mask(self, secrets: Iterable[Secret]) -> None:
-        """Learn what must be masked in all that the server says."""
+    def mask_secrets(self, secrets: Iterable[Secret]) -> None:
+        """Mask these secrets in all further replies."""
         for secret in secrets:
             self.dialogue.redactor.add(secret)
             if self.has_response_codes:
                 self.dialogue.redactor.add(Secret(secret.reveal().upper()))
 
-    def fits(self, mechanism: str, initial: bytes) -> bool:
-        """Tell whether an initial response can go on the line of the command."""
+    def fits_on_command_line(self, mechanism: str, initial: bytes) -> bool:
+        """Tell whether an initial response fits into the AUTH command line."""
         return len(f"AUTH {mechanism} \r\n") + 4 * ((len(initial) + 2) // 3) <= self.max_command
 
-    async def auth(self, mechanism: str, initial: bytes | None) -> Step:
-        """Begin; None sends no initial response, ``b""`` an empty one."""
+    async def auth(self, mechanism: str, initial: bytes | None) -> ExchangeStep:
+        """Send AUTH with an initial response; None for none, ``b""`` for an empty one."""
         return await self.send_auth(mechanism, initial, f"AUTH {mechanism}" + (" •••" if initial else ""))
 
-    async def respond(self, response: bytes) -> Step:
-        """Answer a challenge."""
+    async def respond(self, response: bytes) -> ExchangeStep:
+        """Send the response to a challenge."""
         public = response in {b"", b"\x01"}
         return await self.send_response(response, base64.b64encode(response).decode() if public else "•••")
 
-    async def cancel(self) -> Step:
-        """Give up."""
+    async def cancel(self) -> ExchangeStep:
+        """Cancel the exchange."""
         return await self.send_cancel()
 
     def refusal(self, credentials: Credentials, result: AuthenticationResult) -> SignInError:
-        """Return the error for a refused sign-in."""
+        """Return the error for a refused authentication."""
         detail = self.describe(result.reply)
         return authentication_error(
             credentials, result, self.host, self.dialogue.redactor, self.protocol, detail=detail

@@ -11,7 +11,7 @@ from mailslot.errors import MailError
 from mailslot.oauth.grant import Grant, copied_home_error
 from mailslot.slots.grant_store import GRANT_FIELD
 from mailslot.slots.slot import find_slot
-from mailslot.vault.durable import stamp
+from mailslot.vault.durable import file_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,7 +117,7 @@ class SettingsWatch:
         return await run_sync(self._changed)
 
     def _changed(self) -> bool:
-        stamps = [stamp(self._records.home / name) for name in ("mailslot.toml", "vault", "key")]
+        stamps = [file_version(self._records.home / name) for name in ("mailslot.toml", "vault", "key")]
         if stamps == self._stamps:
             return False
         self._stamps = stamps

@@ -146,7 +146,7 @@ class Delivery:
             progress: told how many octets of how many are out.
         """
         if not job.waiting:
-            await self._persist(partial(self._spool.settle, job.id))
+            await self._persist(partial(self._spool.record_replies, job.id))
             return DeliveryOutcome("answered")
         # Loaded ahead, so that nothing has to be waited for between the server's answer and its note on the disk.
         await self._policies.of(job.pipeline)
@@ -228,7 +228,7 @@ class Delivery:
         elif not left and job.doubts and (accepted or any(each.state == "accepted" for each in job.recipients)):
             cause, sentence = "in_doubt", MAY_ARRIVE_TWICE
         settle = partial(
-            self._spool.settle,
+            self._spool.record_replies,
             job.id,
             accepted=accepted,
             refused=refused,

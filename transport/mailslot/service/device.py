@@ -146,7 +146,7 @@ class Device:
         return changed
 
     def _refresh(self, more: tuple[Section, ...]) -> bool:
-        stamp = durable.stamp(self.records.settings.path)
+        stamp = durable.file_version(self.records.settings.path)
         wanted = {section.name: section for section, _ in self._sections.values()} | {each.name: each for each in more}
         if stamp == self._seen and wanted.keys() == self._sections.keys():
             return False

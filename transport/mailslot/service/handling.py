@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from anyio.to_thread import run_sync
 
-from mailslot.containment import Contained
+from mailslot.exit_guard import ExitGuard
 from mailslot.service.header_summary import summarize_header_of
 from mailslot.service.log import describe_error
 from mailslot.service.pipeline import Done, Later, SetAside
@@ -53,7 +53,7 @@ async def handle_waiting(device: Device, record: str, pipeline: Pipeline) -> lis
 
 async def next_due(device: Device, record: str) -> float | None:
     """Return the seconds until the next waiting mail is due; None where none waits."""
-    waiting = await device.spool.ledger.mails(record, states={"fetched"}, most=1000)
+    waiting = await device.spool.ledger.mails(record, states={"fetched"}, limit=1000)
     return min((max((mail.due_at or 0.0) - device.now(), 0.0) for mail in waiting), default=None)
 
 
@@ -61,17 +61,17 @@ async def _handle(device: Device, mail: Incoming, pipeline: Pipeline) -> Handlin
     ledger = device.spool.ledger
     summary = None if mail.path is None else await run_sync(summarize_header_of, mail.path)
     # Counted before anything is done, so that a mail that ends the process is set aside in the end, too.
-    mail = await ledger.take(mail.id)
+    mail = await ledger.begin_handling(mail.id)
     handled, counts = await _run_pipeline(device, mail, pipeline)
     extra = {"record": mail.record, "pipeline": pipeline.name, "mail": mail.id}
     if isinstance(handled, Done):
-        await ledger.done(mail.id, handled.note)
+        await ledger.mark_done(mail.id, handled.note)
         logger.info("Mail handled: %s", handled.note or "done", extra=extra)
     elif isinstance(handled, SetAside):
         await ledger.set_aside(mail.id, handled.reason)
         logger.warning("Mail set aside: %s", handled.reason, extra=extra)
     else:
-        await ledger.later(mail.id, device.now() + max(handled.seconds, 1.0), handled.why, counts=counts)
+        await ledger.postpone(mail.id, device.now() + max(handled.seconds, 1.0), handled.why, counts=counts)
         logger.info("Mail to be handled later: %s", handled.why, extra=extra)
     return HandlingResult(mail, handled, summary.sender if summary else "", summary.subject if summary else "")
 
@@ -84,7 +84,7 @@ async def _run_pipeline(device: Device, mail: Incoming, pipeline: Pipeline) -> t
         return SetAside(f"Handling it has broken off {MAX_TRIES} times."), True
     try:
         with anyio.fail_after(HANDLING_TIMEOUT):
-            with Contained():
+            with ExitGuard():
                 handled = await pipeline.handle(mail, device)
     except SpoolError as error:
         # A full disk is no fault of the mail.
@@ -98,6 +98,6 @@ async def _run_pipeline(device: Device, mail: Incoming, pipeline: Pipeline) -> t
     except BaseException:
         # Where that cannot be written, it counts as a try.
         with anyio.CancelScope(shield=True), suppress(SpoolError):
-            await device.spool.ledger.later(mail.id, device.now(), "The device was stopped.", counts=False)
+            await device.spool.ledger.postpone(mail.id, device.now(), "The device was stopped.", counts=False)
         raise
     return handled, not isinstance(handled, Later)

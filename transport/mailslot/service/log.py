@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mailslot.containment import raised
-from mailslot.entry_points import packages
+from mailslot.entry_points import plugin_packages
 from mailslot.errors import MailError
+from mailslot.exit_guard import original_error
 from mailslot.service.log_handler import LogHandler
 from mailslot.wire.secret import MASK
 
@@ -79,7 +79,7 @@ def set_up_logging(stream: TextIO, *, plain: bool) -> LogHandler:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
-    for name in packages():
+    for name in plugin_packages():
         logging.getLogger(name).setLevel(logging.INFO)
     return handler
 
@@ -107,7 +107,7 @@ class RepeatFilter:
 
 def describe_error(error: BaseException) -> str:
     """Return what a log may say of an error: the sentence of a `MailError`, else its type and where it was raised."""
-    error = raised(error)
+    error = original_error(error)
     if isinstance(error, MailError):
         return str(error)
     if isinstance(error, OSError):

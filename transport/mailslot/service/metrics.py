@@ -67,7 +67,7 @@ async def metrics(device: Device) -> str:
 async def _jobs(device: Device) -> list[_Family]:
     jobs = _Family("jobs", "gauge", "Jobs by pipeline and state; those that have ended as long as they are remembered.")
     oldest = _Family("oldest_waiting_job_seconds", "gauge", "Age of the oldest job that has not ended, by pipeline.")
-    tally = await device.spool.tally()
+    tally = await device.spool.count_by_pipeline()
     accepted: dict[str, float] = {}
     for pipeline in dict.fromkeys(row[0] for row in tally):
         counts = {state: count for name, state, count, _ in tally if name == pipeline}
@@ -92,7 +92,7 @@ async def _losses(device: Device) -> list[_Family]:
 
 async def _mails(device: Device) -> list[_Family]:
     mails = _Family("fetched_mails", "gauge", "Mails that were fetched, by record and state.")
-    for record, state, count in await device.spool.ledger.tally():
+    for record, state, count in await device.spool.ledger.count_by_record():
         mails.add(count, record=record, state=state)
     return [mails]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from mailslot.errors import InputError
-from mailslot.registry import Group
+from mailslot.registry import PluginGroup
 
 if TYPE_CHECKING:
     import socket
@@ -41,7 +41,7 @@ class Panel(Protocol):
         ...
 
 
-PANELS: Final[Group[Callable[[Device], Panel]]] = Group("mailslot.panels", noun="panel", check=callable)
+PANELS: Final[PluginGroup[Callable[[Device], Panel]]] = PluginGroup("mailslot.panels", noun="panel", check=callable)
 """What makes the panel of a device, by the name ``panel``."""
 
 

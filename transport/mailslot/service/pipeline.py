@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from anyio.to_thread import run_sync
 
-from mailslot.entry_points import OWN, origin
+from mailslot.entry_points import OWN_DISTRIBUTION, origin_of
 from mailslot.errors import InputError
-from mailslot.registry import Group
+from mailslot.registry import PluginGroup
 from mailslot.service.retry_policy import DEFAULT, RetryPolicy
 from mailslot.slots.section import PIPELINES, Section
 
@@ -146,7 +146,7 @@ def panel_package(pipeline: Pipeline) -> PanelPackage | None:
     return getattr(pipeline, "panel", None)
 
 
-PLUGINS: Final = Group[Pipeline](PIPELINES, noun="pipeline", check=_is_pipeline)
+PLUGINS: Final = PluginGroup[Pipeline](PIPELINES, noun="pipeline", check=_is_pipeline)
 """The pipelines that are installed."""
 
 
@@ -156,10 +156,10 @@ def find_pipelines() -> list[Pipeline]:
     Their modules are imported: call it before there is an event loop, or in a thread.
     """
     loaded = PLUGINS.load_all()
-    for error in loaded.failed.values():
+    for error in loaded.errors.values():
         logger.warning("A pipeline is left out. %s (%s)", error, error.detail)
-    own = {entry.name for entry in PLUGINS.entries() if origin(entry).name == OWN}
-    return [loaded.found[name] for name in sorted(loaded.found, key=lambda name: (name not in own, name))]
+    own = {entry.name for entry in PLUGINS.entries() if origin_of(entry).name == OWN_DISTRIBUTION}
+    return [loaded.plugins[name] for name in sorted(loaded.plugins, key=lambda name: (name not in own, name))]
 
 
 def pollers(pipelines: Iterable[Pipeline]) -> dict[str, Pipeline]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
-from mailslot.entry_points import installed, origin, plain_name
+from mailslot.entry_points import display_name, installed_entry_points, origin_of
 from mailslot.errors import InputError
-from mailslot.registry import Group, PluginError
+from mailslot.registry import PluginError, PluginGroup
 from mailslot.service.panel import PANELS
 from mailslot.service.pipeline import PLUGINS
 from mailslot.slots.flows import TOKEN_SOURCES
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from mailslot.service.plugin_usage import PluginUsage
 
 # What a printer is the pipelines know, which are plugins themselves; what a command is, whoever runs commands.
-_PRINTERS: Final = Group[Any]("mailslot.printers", noun="printer", check=callable)
-_COMMANDS: Final = Group[Any]("mailslot.commands", noun="command", check=callable)
+_PRINTERS: Final = PluginGroup[Any]("mailslot.printers", noun="printer", check=callable)
+_COMMANDS: Final = PluginGroup[Any]("mailslot.commands", noun="command", check=callable)
 
 
 def plugin_rows(
-    usage: PluginUsage, *, commands: Group[Any] = _COMMANDS, reserved: Collection[str] = ()
+    usage: PluginUsage, *, commands: PluginGroup[Any] = _COMMANDS, reserved: Collection[str] = ()
 ) -> list[dict[str, Any]]:
     """Return a row for each plugin, as JSON values. All are loaded: call it in a thread.
 
@@ -36,14 +36,17 @@ def plugin_rows(
         reserved: the names of commands that no plugin takes.
     """
     every = (TOKEN_SOURCES, SUBMITTERS, MAILDROPS, PLUGINS, _PRINTERS, PANELS, commands)
-    groups: Mapping[str, Group[Any]] = {group.name: group for group in every}
-    return [_row(entry, groups, reserved if entry.group == commands.name else (), usage) for entry in installed()]
+    groups: Mapping[str, PluginGroup[Any]] = {group.name: group for group in every}
+    return [
+        _row(entry, groups, reserved if entry.group == commands.name else (), usage)
+        for entry in installed_entry_points()
+    ]
 
 
 def _row(
-    entry: EntryPoint, groups: Mapping[str, Group[Any]], reserved: Collection[str], usage: PluginUsage
+    entry: EntryPoint, groups: Mapping[str, PluginGroup[Any]], reserved: Collection[str], usage: PluginUsage
 ) -> dict[str, Any]:
-    package, group = origin(entry), groups.get(entry.group)
+    package, group = origin_of(entry), groups.get(entry.group)
     used_by = usage.users(entry.group, entry.name)
     state, fault = "active" if used_by else "available", None
     try:
@@ -51,7 +54,7 @@ def _row(
             near = get_close_matches(entry.group, groups, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise InputError(
-                f"Nothing looks for plugins in the group {plain_name(entry.group)}.{hint}", stage="resolve"
+                f"Nothing looks for plugins in the group {display_name(entry.group)}.{hint}", stage="resolve"
             )
         if entry.name in reserved:
             raise InputError(f"mailslot has a command {entry.name} of its own.", stage="resolve")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from mailslot.containment import Contained
 from mailslot.errors import InputError, MailError
+from mailslot.exit_guard import ExitGuard
 from mailslot.service.handling import handle_waiting, next_due
 from mailslot.service.poller import poll_once
 from mailslot.slots.maildrop import PushingMaildrop, maildrop_of
@@ -116,7 +116,7 @@ class PollLoop:
             group.start_soon(end_with_the_settings)
             try:
                 if profile.auth is not None and isinstance(maildrop, PushingMaildrop):
-                    with Contained():
+                    with ExitGuard():
                         await maildrop.watch(profile, options, self._request_poll)
             except Exception as error:  # noqa: BLE001 - raised below, so that no group is made of it
                 failure = error
@@ -173,7 +173,7 @@ class PollLoop:
 
     async def _handle(self) -> None:
         if await next_due(self._device, self._record) == 0:
-            async with self._device.spool.ledger.polling(self._record):
+            async with self._device.spool.ledger.polling_lock(self._record):
                 await handle_waiting(self._device, self._record, self._pipeline)
 
     async def _wait(self) -> float:

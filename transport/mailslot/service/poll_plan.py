@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from mailslot.pop3.listing import Entry
-    from mailslot.spool.incoming import Known
+    from mailslot.spool.incoming import KnownUid
 
 MAX_TRIES: Final = 3
 """How often fetching, or handling, a mail is tried before it is set aside."""
@@ -66,7 +66,7 @@ class PollPlan:
 
 def plan_poll(
     entries: Sequence[Entry],
-    known: Mapping[str, Known],
+    known: Mapping[str, KnownUid],
     *,
     deletes: bool,
     max_octets: int,
@@ -117,13 +117,13 @@ def plan_poll(
     return plan
 
 
-def _is_reused(before: Known, entry: Entry) -> bool:
+def _is_reused(before: KnownUid, entry: Entry) -> bool:
     # Octets that were not announced tell nothing.
     announced = before.mail is not None and before.size is not None and entry.size > 0
     return before.deleted and before.state != "passed_over" and announced and before.size != entry.size
 
 
-def _renumbered(entries: Sequence[Entry], known: Mapping[str, Known]) -> bool:
+def _renumbered(entries: Sequence[Entry], known: Mapping[str, KnownUid]) -> bool:
     if not any(each.state == "passed_over" for each in known.values()):
         return False
     return bool(entries) and not any(entry.uid in known for entry in entries)

@@ -11,11 +11,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from mailslot.containment import Contained
 from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.classify import diagnose
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.errors import DeletionsRefusedError, MailError, RefusedError
+from mailslot.exit_guard import ExitGuard
 from mailslot.service.diagnosis_context import context_of
 from mailslot.service.handling import handle_waiting
 from mailslot.service.header_summary import MAX_OCTETS, summarize_header
@@ -25,7 +25,7 @@ from mailslot.service.poll_report import PollReport
 from mailslot.slots.connection_profile import NotConfiguredError
 from mailslot.slots.maildrop import maildrop_of, open_maildrop
 from mailslot.spool.errors import SpoolError
-from mailslot.spool.limits import megabytes
+from mailslot.spool.limits import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ async def poll_once(
     Raises:
         SpoolError: `spool_busy`, another process polls this record; or the spool cannot be used at all.
     """
-    async with device.spool.ledger.polling(record, timeout=wait):
+    async with device.spool.ledger.polling_lock(record, timeout=wait):
         poll = _Poll(device, record, pipeline, retry_set_aside=retry_set_aside)
         await poll.run()
         if poll.contacted:
@@ -102,7 +102,7 @@ class _Poll:
     async def run(self) -> None:
         """Run the poll; failures are in the report."""
         try:
-            with Contained():
+            with ExitGuard():
                 await self._poll()
         except Exception as error:  # noqa: BLE001 - a maildrop may be a plugin's, and what is safe is handled all the same
             await self._fail(error if isinstance(error, MailError) else _unknown_error(error))
@@ -135,7 +135,7 @@ class _Poll:
         self.report.handled += await handle_waiting(self._device, self._record, self._pipeline)
 
     async def _retry_set_aside(self) -> None:
-        for mail in await self._ledger.mails(self._record, states={"set_aside"}, most=1000):
+        for mail in await self._ledger.mails(self._record, states={"set_aside"}, limit=1000):
             if mail.path is not None:
                 await self._ledger.retry(mail.id)
 
@@ -167,7 +167,7 @@ class _Poll:
         if known == mailbox:
             return
         if known is not None:
-            await self._ledger.leave(self._record)
+            await self._ledger.forget_maildrop(self._record)
         await self._device.store(STORE).put(f"{self._record} mailbox", mailbox)
 
     async def _session(self, profile: ConnectionProfile) -> bool:
@@ -180,16 +180,16 @@ class _Poll:
             self.report.listed = len(entries)
             self.report.pause = delay + _MARGIN if delay else 0.0
             self._check_unique_ids(entries, deletes=deletes)
-            if not await self._ledger.begun(self._record):
+            if not await self._ledger.has_polled(self._record):
                 await self._note_first_poll(profile, entries)
-            known = await self._ledger.known(self._record)
+            known = await self._ledger.known_uids(self._record)
             plan = plan_poll(
                 entries, known, deletes=deletes, max_octets=MAX_MAIL_OCTETS, retry_set_aside=self._retrying_set_aside
             )
             plan.exclude(lambda entry: _entry_key(entry) in self._given_up)
             self.report.passed_over = len(plan.passed_over)
             if plan.reused:
-                await self._ledger.disown(self._record, plan.reused)
+                await self._ledger.forget_uids(self._record, plan.reused)
             if plan.renumbered:
                 await self._pass_over_renumbered(maildrop, plan)
             for entry in plan.refused:
@@ -198,7 +198,7 @@ class _Poll:
             safe = [entry for entry in batch if await self._fetch(maildrop, entry)]
             if deletes:
                 deleted = await self._delete(maildrop, [*plan.safe, *safe])
-            await self._ledger.forget(self._record, [entry.uid for entry in entries])
+            await self._ledger.forget_unlisted(self._record, [entry.uid for entry in entries])
             self.report.left = sum(map(len, plan.wanted))
         # Only a session that was left normally deletes, such as by a QUIT that was answered (RFC 1939 section 6).
         self.report.deleted += deleted
@@ -216,9 +216,9 @@ class _Poll:
 
     async def _note_first_poll(self, profile: ConnectionProfile, entries: Sequence[Entry]) -> None:
         """Record the first poll, which fetches everything or only records what is there."""
-        lost = await self._ledger.lost()
+        lost = await self._ledger.was_lost()
         if profile.settings.first_poll == "all" and not lost:
-            await self._ledger.begin(self._record)
+            await self._ledger.record_first_poll(self._record)
             return
         if not all(entry.uid for entry in entries):
             raise NotConfiguredError(
@@ -228,7 +228,7 @@ class _Poll:
                 stage="transaction",
             )
         await self._device.store(STORE).put(f"{self._record} begun", self._device.now())
-        await self._ledger.begin(self._record, [entry.uid for entry in entries])
+        await self._ledger.record_first_poll(self._record, [entry.uid for entry in entries])
         if lost:
             self._note(
                 "The list of the mail that was fetched before is lost, so that mail on the server is not fetched."
@@ -245,14 +245,14 @@ class _Poll:
             came_at = (await self._summarize_header(maildrop, entry)).received_at
             if came_at is not None and came_at < begun:
                 old.add(entry)
-        await self._ledger.begin(self._record, [entry.uid for entry in old])
+        await self._ledger.record_first_poll(self._record, [entry.uid for entry in old])
         self.report.passed_over += len(old)
         plan.exclude(lambda entry: entry in old)
 
     async def _refuse(self, maildrop: MaildropSession, entry: Entry) -> None:
         """Record that a mail is not fetched, with a summary of its header for people."""
         if entry.size > MAX_MAIL_OCTETS:
-            why = f"It has {megabytes(entry.size)}, and no more than {megabytes(MAX_MAIL_OCTETS)} are fetched"
+            why = f"It has {format_size(entry.size)}, and no more than {format_size(MAX_MAIL_OCTETS)} are fetched"
             why = f"{why} ({await self._summarize_header(maildrop, entry)})"
         else:
             why = f"It could not be fetched in {MAX_TRIES} tries"
@@ -262,7 +262,7 @@ class _Poll:
         sentence = f"{why}; it stays on the server."
         # Without a unique-id it would be noted anew at each poll.
         if entry.uid:
-            await self._ledger.refuse(self._record, entry.uid, entry.size, sentence)
+            await self._ledger.set_aside_unfetched(self._record, entry.uid, entry.size, sentence)
         self.report.refused += 1
         self._note(f"A mail is not fetched: {sentence}")
 
@@ -281,7 +281,7 @@ class _Poll:
         octets = 0
         try:
             async with self._ledger.receive(self._record, entry.uid, entry.size) as file:
-                await self._ledger.fetching(self._record, entry.uid)
+                await self._ledger.count_fetch(self._record, entry.uid)
                 async for piece in maildrop.retrieve(entry):
                     octets += len(piece)
                     if octets > MAX_MAIL_OCTETS:
@@ -293,7 +293,7 @@ class _Poll:
             return False
         except _OversizedMailError:
             self._given_up.add(_entry_key(entry))
-            await self._leave_on_server(entry, f"It has more than {megabytes(MAX_MAIL_OCTETS)}")
+            await self._leave_on_server(entry, f"It has more than {format_size(MAX_MAIL_OCTETS)}")
             raise
         if file.mail is not None and file.mail.state == "set_aside" and self._retrying_set_aside:
             await self._ledger.retry(file.mail.id)

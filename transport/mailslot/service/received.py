@@ -47,7 +47,7 @@ async def received_mails(
     Raises:
         SpoolError: it cannot be read.
     """
-    return [await describe_mail(spool, mail) for mail in await spool.ledger.mails(record, states=states, most=most)]
+    return [await describe_mail(spool, mail) for mail in await spool.ledger.mails(record, states=states, limit=most)]
 
 
 async def describe_mail(spool: Spool, mail: Incoming) -> ReceivedMail:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from anyio.to_thread import run_sync
 
-from mailslot.containment import Contained
 from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.classify import diagnose
 from mailslot.diagnosis.context import DiagnosisContext
 from mailslot.errors import InputError, MailError, NetworkError
+from mailslot.exit_guard import ExitGuard
 from mailslot.net.endpoint import Security
 from mailslot.service.circuit_breaker import CircuitBreaker, SettingsWatch
 from mailslot.service.delivery import Delivery, SessionUsage
@@ -111,7 +111,7 @@ class RecordDeliverer:
         """Deliver due jobs until `stop`."""
         while not self._stopping:
             try:
-                with Contained():
+                with ExitGuard():
                     await self._step()
             except Exception as error:  # noqa: BLE001 - the jobs of today and tomorrow are worth more than this one's
                 known = isinstance(error, MailError)
@@ -230,7 +230,7 @@ class RecordDeliverer:
             await self._settings_watch.changed()
             self._profile = None
             async with AsyncExitStack() as stack:
-                stack.enter_context(Contained())
+                stack.enter_context(ExitGuard())
                 try:
                     self._profile = profile = await self._device.connector.profile(self.via)
                     self._account = await self._accounts.account(profile)
@@ -301,7 +301,7 @@ class RecordDeliverer:
         external = in_use.records[self.via].token_source is not None
         backoff = self.breaker.trip(failure, external_tokens=external)
         until = None if backoff is None else self._device.now() + backoff
-        self._newest_job_id = max((each.id for each in await self._spool.jobs(most=1)), default=0)
+        self._newest_job_id = max((each.id for each in await self._spool.jobs(limit=1)), default=0)
         await self._spool.suspend(self.via, failure.cause, failure.sentence, until=until)
 
     async def _reset_breaker(self, *, always: bool = False) -> None:

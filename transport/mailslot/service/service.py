@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from mailslot.containment import Contained, contained_tasks
 from mailslot.errors import MailError
+from mailslot.exit_guard import ExitGuard, guard_tasks
 from mailslot.service.log import describe_error
 from mailslot.service.pipeline import pollers
 from mailslot.service.poll_loop import PollLoop
@@ -19,7 +19,7 @@ from mailslot.service.service_lock import LOCK_TIMEOUT, service_lock
 from mailslot.service.token_refresh import refresh_tokens
 from mailslot.service.worker import GRACE, Worker
 from mailslot.slots.slot import PROTOCOLS
-from mailslot.spool.locks import exclusive
+from mailslot.spool.locks import exclusive_lock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -91,9 +91,9 @@ class Service:
         """
         home = self._device.home
         sentence = f"Another process of mailslot serves {home} already."
-        with contained_tasks():
+        with guard_tasks():
             async with (
-                exclusive(service_lock(home), sentence, timeout=LOCK_TIMEOUT),
+                exclusive_lock(service_lock(home), sentence, timeout=LOCK_TIMEOUT),
                 anyio.create_task_group() as group,
             ):
                 group.start_soon(self._watch_spool, group.cancel_scope, ending)
@@ -136,7 +136,7 @@ class Service:
         while True:
             began = self._device.monotonic()
             try:
-                with Contained():
+                with ExitGuard():
                     await work()
             except Exception as error:  # noqa: BLE001 - whatever it is, the others must go on
                 if self._device.monotonic() - began > _STABLE_AFTER:
@@ -157,7 +157,7 @@ class Service:
         while self._fault is None:
             with suppress(MailError):
                 await self._device.spool.check()
-            self._fault = self._device.spool.lost
+            self._fault = self._device.spool.loss_error
             if self._fault is None:
                 await anyio.sleep(_SPOOL_CHECK_INTERVAL)
         logger.error("The service ends, to be started again: %s", self._fault)
@@ -180,7 +180,7 @@ class Service:
         if not self._manager.present:
             return
         while True:
-            counts = await self._device.spool.counts()
+            counts = await self._device.spool.count_by_state()
             waiting = sum(counts[state] for state in ("queued", "sending", "deferred", "in_doubt"))
             self._manager.status(f"{waiting} jobs wait, {counts['held']} need somebody, {counts['failed']} have failed")
             await anyio.sleep(10 * _SETTINGS_CHECK_INTERVAL)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from mailslot.containment import Contained
 from mailslot.errors import InputError, MailError
+from mailslot.exit_guard import ExitGuard
 from mailslot.oauth.grant_source import GrantSource
 from mailslot.service.log import describe_error
 from mailslot.slots.slot import PROTOCOLS
@@ -34,7 +34,7 @@ async def refresh_when_due(device: Device, record: str) -> None:
     """
     extra = {"record": record}
     try:
-        with Contained():
+        with ExitGuard():
             source = (await device.connector.profile(record)).token_source
             if not isinstance(source, GrantSource):
                 return

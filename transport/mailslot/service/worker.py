@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from mailslot.containment import Contained
 from mailslot.errors import InputError, MailError
+from mailslot.exit_guard import ExitGuard
 from mailslot.service.log import RepeatFilter
 from mailslot.service.pipeline import RetryPolicies
 from mailslot.service.record_deliverer import RecordDeliverer
@@ -202,7 +202,7 @@ class Worker:
         repeat_filter = RepeatFilter(self._device.monotonic)
         while True:
             try:
-                with Contained():
+                with ExitGuard():
                     await task()
             except MailError as error:
                 if repeat_filter.is_new(str(error)):
@@ -230,7 +230,7 @@ class Worker:
         while True:
             await self._check_due.wait()
             self._check_due = anyio.Event()
-            due = await self._spool.due()
+            due = await self._spool.first_due_times()
             for via, deliverer in self._deliverers.items():
                 deliverer.due_at = due.get(via)
                 deliverer.wake()
@@ -256,7 +256,7 @@ class Worker:
                 self._accounts.shift_clock(step)
                 self._clock_step += step
             if self._clock_step:
-                await self._spool.clock_set(self._clock_step)
+                await self._spool.shift_times(self._clock_step)
                 self._clock_step = 0.0
 
     async def _resubmit_doubtful_jobs(self) -> None:
@@ -265,7 +265,7 @@ class Worker:
         RFC 5321 section 3.8 treats a lost connection like a temporary refusal, so that a message may arrive twice
         rather than not at all. A second doubt is left to a person.
         """
-        jobs = await self._spool.jobs(states={"in_doubt"}, most=1000)
+        jobs = await self._spool.jobs(states={"in_doubt"}, limit=1000)
         # Asked after the list was read: whatever a line takes up from now on is not in it.
         under_way = {deliverer.job.id for deliverer in self._deliverers.values() if deliverer.job is not None}
         for job in jobs:
@@ -281,7 +281,7 @@ class Worker:
         if wait is None or job.doubts != 1:
             return
         if job.next_attempt is None:
-            job = await self._spool.submit_again_at(job.id, job.changed_at + wait)
+            job = await self._spool.schedule_resubmission(job.id, job.changed_at + wait)
         if job.next_attempt is not None and self._device.now() >= job.next_attempt:
             logger.info("A job has been in doubt for a while, and is sent again", extra={"job": job.id})
             await self._spool.retry(job.id)

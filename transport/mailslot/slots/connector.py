@@ -210,7 +210,7 @@ async def open_smtp(
 
 def _ssl_context_for(ca_file: Path) -> ssl.SSLContext:
     """Return TLS settings that trust the authorities in a file besides the system's."""
-    return _cached_ssl_context(ca_file, durable.stamp(ca_file))
+    return _cached_ssl_context(ca_file, durable.file_version(ca_file))
 
 
 @lru_cache(maxsize=len(PROTOCOLS))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from mailslot.containment import Contained, raised
-from mailslot.entry_points import kind_and_place
+from mailslot.entry_points import describe_error_location
 from mailslot.errors import InputError, MailError
+from mailslot.exit_guard import ExitGuard, original_error
 from mailslot.oauth.flow import Flow
 from mailslot.sasl.credentials import TokenSource
 from mailslot.slots.flows import TOKEN_SOURCES
@@ -49,7 +49,7 @@ def direct_token_source(vault: Vault, record: str, settings: Settings) -> TokenS
         {"file": "path"}.get(name, name): argument.strip(),
     }
     try:
-        with Contained():
+        with ExitGuard():
             made = make(options)
     except MailError:
         raise
@@ -58,7 +58,7 @@ def direct_token_source(vault: Vault, record: str, settings: Settings) -> TokenS
             f"The token source {name} failed at its settings: it has an error of its own.",
             stage="token",
             cause="token_source_failed",
-            detail=kind_and_place(raised(error)),
+            detail=describe_error_location(original_error(error)),
         ) from None
     if not isinstance(made, TokenSource) or isinstance(made, type):
         kind = f"the class {made.__name__}" if isinstance(made, type) else f"a {type(made).__name__}"

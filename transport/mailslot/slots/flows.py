@@ -8,7 +8,7 @@ from mailslot.errors import InputError
 from mailslot.oauth.flow import Flow, Person
 from mailslot.oauth.presets import preset, presets
 from mailslot.oauth.providers import custom_provider
-from mailslot.registry import Group
+from mailslot.registry import PluginGroup
 
 if TYPE_CHECKING:
     from mailslot.oauth.providers import Provider
@@ -22,7 +22,9 @@ def _is_source(found: object) -> bool:
     return not isinstance(found, type) if isinstance(found, Flow) else callable(found)
 
 
-TOKEN_SOURCES: Final = Group[object]("mailslot.token_sources", noun="token source", check=_is_source, stage="token")
+TOKEN_SOURCES: Final = PluginGroup[object](
+    "mailslot.token_sources", noun="token source", check=_is_source, stage="token"
+)
 """Flows, as objects, and token sources, as functions that make one."""
 
 

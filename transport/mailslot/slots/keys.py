@@ -131,7 +131,7 @@ def host(value: object) -> str:
 def address(value: object) -> str:
     """Parse an e-mail address."""
     try:
-        return parse_address(text(value), "sender").given
+        return parse_address(text(value), "sender").original
     except InputError:
         raise ValueError from None
 

@@ -9,7 +9,7 @@ from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError
 from mailslot.pop3.connect import connect_pop3
-from mailslot.registry import Group
+from mailslot.registry import PluginGroup
 from mailslot.slots.keys import parse_value
 from mailslot.slots.permission import NotPermittedError, exceeds_role, required_role
 from mailslot.slots.plugin_sessions import open_plugin_session
@@ -163,7 +163,7 @@ class _Pop3:
 
 pop3: Final[Maildrop] = _Pop3()
 
-MAILDROPS: Final[Group[Maildrop]] = Group(
+MAILDROPS: Final[PluginGroup[Maildrop]] = PluginGroup(
     "mailslot.maildrops", noun="maildrop", check=lambda found: isinstance(found, Maildrop)
 )
 """The ways to fetch mail that are installed."""

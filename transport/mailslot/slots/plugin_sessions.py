@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from mailslot.containment import Contained, raised
-from mailslot.entry_points import kind_and_place
+from mailslot.entry_points import describe_error_location
 from mailslot.errors import MailError
+from mailslot.exit_guard import ExitGuard, original_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -44,7 +44,7 @@ async def open_plugin_session(
 
     async with AsyncExitStack() as stack:
         try:
-            with Contained():
+            with ExitGuard():
                 session = await stack.enter_async_context(make(entered))
         except MailError:
             raise
@@ -54,6 +54,6 @@ async def open_plugin_session(
                 stage=stage,
                 cause="unknown",
                 retryable=True,
-                detail=kind_and_place(raised(error)),
+                detail=describe_error_location(original_error(error)),
             ) from None
         yield session

@@ -95,7 +95,7 @@ class Records:
             MailError: a secret or a key cannot be read or written.
         """
         if not self._keys.is_provided:
-            self._keys.renew()
+            self._keys.add_new_key()
         return self.vault.rotate()
 
     def effective(self, record: str) -> Settings:
@@ -140,7 +140,7 @@ class Records:
             if role != "local":
                 dropped = self._dropped_secrets(record, planned.values, secrets)
             if secrets or dropped:
-                return self.vault.changed(record, {**dict.fromkeys(dropped), **secrets})
+                return self.vault.prepare_change(record, {**dict.fromkeys(dropped), **secrets})
             return nullcontext({})
 
         # Together, so that at no moment a secret stands beside another server than its own.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
-from mailslot.registry import Group, PluginError
+from mailslot.registry import PluginError, PluginGroup
 from mailslot.slots import keys
 from mailslot.slots.keys import Key
 
@@ -59,7 +59,7 @@ BUILT_IN: Final[Mapping[str, Section]] = {DEVICE.name: DEVICE}
 
 
 _PLUGINS: Final = tuple(
-    Group[object](name, noun=noun, check=lambda found: hasattr(found, "section"))
+    PluginGroup[object](name, noun=noun, check=lambda found: hasattr(found, "section"))
     for name, noun in ((PIPELINES, "pipeline"), ("mailslot.panels", "panel"))
 )
 
@@ -99,6 +99,6 @@ def is_broken_plugin(name: str) -> bool:
 
 
 def _of_plugins() -> Mapping[str, Section]:
-    found = [each for group in _PLUGINS for each in group.load_all().found.values()]
+    found = [each for group in _PLUGINS for each in group.load_all().plugins.values()]
     sections = [getattr(each, "section", None) for each in found]
     return {section.name: section for section in sections if isinstance(section, Section)}

@@ -311,7 +311,7 @@ class SettingsFile:
     def _finish_interrupted_change(self) -> None:
         """Finish a change of settings and secrets whose process has died."""
         try:
-            self._journal.settle()
+            self._journal.recover_if_needed()
         except VaultError as error:
             raise SettingsFileError(f"{self.path} cannot be read: {error}", detail=error.detail) from error
 

@@ -152,7 +152,7 @@ def apply_import(records: Records, plan: ImportPlan) -> None:
 
     def beside() -> AbstractContextManager[dict[Path, bytes | None]]:
         # Together, so that at no moment a secret stands beside another server than its own.
-        return records.vault.all_changed({record: dict.fromkeys(names) for record, names in plan.dropped.items()})
+        return records.vault.prepare_changes({record: dict.fromkeys(names) for record, names in plan.dropped.items()})
 
     if plan.changes:
         records.settings.edit(

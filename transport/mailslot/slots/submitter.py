@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from anyio.to_thread import run_sync
 
-from mailslot.registry import Group
+from mailslot.registry import PluginGroup
 from mailslot.smtp.connect import connect_smtp
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Submitter(Protocol):
         ...
 
 
-SUBMITTERS: Final[Group[Submitter]] = Group("mailslot.submitters", noun="submitter", check=callable)
+SUBMITTERS: Final[PluginGroup[Submitter]] = PluginGroup("mailslot.submitters", noun="submitter", check=callable)
 """The clients that are installed."""
 
 

@@ -1,4 +1,4 @@
-"""Envelope addresses: checked before an octet leaves, and as they stand on the wire."""
+"""Envelope addresses: validated, and in the form in which they are sent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mailslot.errors import InputError
 from mailslot.smtp.limits import MAX_DOMAIN, MAX_LOCAL_PART, MAX_PATH
 
 # atext of RFC 5321 section 4.1.2 with UTF-8 (RFC 6531 section 3.3); dots anywhere, since some mailboxes have them.
-_ATOMS: Final = re.compile(r"[^\s()<>\[\]:;@\\,\"]+")
+_DOT_ATOM: Final = re.compile(r"[^\s()<>\[\]:;@\\,\"]+")
 _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _DOMAIN: Final = re.compile(
     r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?)*"
@@ -26,17 +26,17 @@ class Address:
     """A mailbox in an envelope.
 
     Attributes:
-        given: the address as the caller gave it, by which receipts name it.
-        wire: the address as it goes between ``<`` and ``>``: the domain as A-labels, so that only a local part
+        original: the address as the caller gave it; receipts use it.
+        wire: the address as it is sent between ``<`` and ``>``, with the domain as A-labels, so that only a local part
             can need SMTPUTF8; empty for the null sender.
     """
 
-    given: str
+    original: str
     wire: str
 
     @property
     def smtputf8(self) -> bool:
-        """Whether it can only be sent where SMTPUTF8 is offered (RFC 6531 section 3.2)."""
+        """Whether it needs SMTPUTF8 (RFC 6531 section 3.2)."""
         return not self.wire.isascii()
 
 
@@ -45,32 +45,32 @@ def parse_address(given: str, what: str) -> Address:
 
     Args:
         given: ``local@domain``, with the domain in Unicode, as A-labels, or as an address literal.
-        what: how to call it in an error, ``"sender"`` or ``"recipient"``.
+        what: what errors call it, ``"sender"`` or ``"recipient"``.
 
     Raises:
-        InputError: it is no address, is too long, or could end a command.
+        InputError: it is not an address, is too long, or could end a command.
     """
     if not isinstance(given, str):
-        raise _refuse(given, what, "it is not text")
+        raise _address_error(given, what, "it is not text")
     return _parse(given, what)
 
 
 @lru_cache(maxsize=256)
 def _parse(given: str, what: str) -> Address:
-    # Kept, since a device writes to few addresses, again and again.
+    # Cached, since a device sends to few addresses again and again.
     local, at, domain = given.rpartition("@")
     if not at or not local or not domain:
-        raise _refuse(given, what, "it is not of the form name@domain")
-    if not (_ATOMS.fullmatch(local) or _QUOTED.fullmatch(local)):
-        raise _refuse(given, what, "the part before the @ holds characters that it may not hold")
+        raise _address_error(given, what, "it is not of the form name@domain")
+    if not (_DOT_ATOM.fullmatch(local) or _QUOTED.fullmatch(local)):
+        raise _address_error(given, what, "the part before the @ holds characters that it may not hold")
     domain = _wire_domain(domain, given, what)
     wire = f"{local}@{domain}"
     if len(local.encode("utf-8", "surrogatepass")) > MAX_LOCAL_PART:
-        raise _refuse(given, what, f"the part before the @ is longer than {MAX_LOCAL_PART} octets")
+        raise _address_error(given, what, f"the part before the @ is longer than {MAX_LOCAL_PART} octets")
     if len(domain) > MAX_DOMAIN or len(wire.encode("utf-8", "surrogatepass")) > MAX_PATH - 2:
-        raise _refuse(given, what, "it is too long")
+        raise _address_error(given, what, "it is too long")
     if not wire.isprintable():
-        raise _refuse(given, what, "it holds a character that cannot be seen")
+        raise _address_error(given, what, "it holds a character that cannot be seen")
     return Address(given, wire)
 
 
@@ -87,14 +87,14 @@ def _wire_domain(domain: str, given: str, what: str) -> str:
     if _LITERAL.fullmatch(domain) or _DOMAIN.fullmatch(domain):
         return domain
     if domain.isascii():
-        raise _refuse(given, what, "the part after the @ is not a domain")
+        raise _address_error(given, what, "the part after the @ is not a domain")
     try:
         return idna.encode(domain, uts46=True).decode("ascii")
     except idna.IDNAError:
-        raise _refuse(given, what, "the part after the @ is not a domain") from None
+        raise _address_error(given, what, "the part after the @ is not a domain") from None
 
 
-def _refuse(given: object, what: str, why: str) -> InputError:
+def _address_error(given: object, what: str, why: str) -> InputError:
     shown = ascii(given)
     if len(shown) > 100:
         shown = shown[:100] + "…"

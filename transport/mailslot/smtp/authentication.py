@@ -1,4 +1,4 @@
-"""Signing in over SMTP (RFC 4954)."""
+"""SMTP authentication (RFC 4954)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from mailslot.sasl.authentication import ReconnectRequiredError, choose_mechanism
 from mailslot.sasl.authentication import authenticate as sign_in_over
 from mailslot.sasl.refusal import not_offered
-from mailslot.sasl.transport import SaslTransport, Step
-from mailslot.smtp.limits import MAX_INITIAL_RESPONSE
+from mailslot.sasl.transport import ExchangeStep, SaslTransport
+from mailslot.smtp.limits import MAX_AUTH_COMMAND
 from mailslot.smtp.states import State
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 async def authenticate(
-    dialogue: BaseSmtpDialogue[Any], credentials: Credentials, again: ReconnectRequiredError | None = None
+    dialogue: BaseSmtpDialogue[Any], credentials: Credentials, retry: ReconnectRequiredError | None = None
 ) -> None:
-    """Sign in; see `mailslot.sasl.authentication.authenticate` for what may be raised.
+    """Authenticate; raises as `mailslot.sasl.authentication.authenticate` does.
 
     A mechanism that the server does not offer is not tried (RFC 4954 section 3).
     """
@@ -28,23 +28,23 @@ async def authenticate(
         mechanism = choose_mechanism(credentials, offered)
         if mechanism is None:
             raise not_offered(credentials, offered, dialogue.channel.endpoint.host)
-        await sign_in_over(credentials, mechanism, _transport(dialogue), again=again)
+        await sign_in_over(credentials, mechanism, _transport(dialogue), retry=retry)
 
 
 def _transport(dialogue: BaseSmtpDialogue[Any]) -> SaslTransport:
     protocol, endpoint = dialogue.protocol, dialogue.channel.endpoint
 
-    async def send(octets: bytes, noted: str) -> Step:
-        reply = await dialogue.ask(octets, noted)
-        return Step(reply, reply.text if protocol.state is State.AUTH else None)
+    async def send(octets: bytes, transcribed_as: str) -> ExchangeStep:
+        reply = await dialogue.execute(octets, transcribed_as)
+        return ExchangeStep(reply, reply.text if protocol.state is State.AUTH else None)
 
     return SaslTransport(
         dialogue=dialogue,
         host=endpoint.host,
         port=endpoint.port,
-        send_auth=lambda mechanism, initial, noted: send(protocol.auth(mechanism, initial), noted),
-        send_response=lambda response, noted: send(protocol.respond(response), noted),
-        send_cancel=lambda: send(protocol.cancel(), "*"),
-        max_command=MAX_INITIAL_RESPONSE,
+        send_auth=lambda mechanism, initial, text: send(protocol.auth(mechanism, initial), text),
+        send_response=lambda response, text: send(protocol.respond_to_challenge(response), text),
+        send_cancel=lambda: send(protocol.cancel_auth(), "*"),
+        max_command=MAX_AUTH_COMMAND,
         protocol="SMTP",
     )

@@ -1,4 +1,4 @@
-"""What is said with an SMTP server up to the point where messages can be submitted, whoever carries it."""
+"""The SMTP dialogue up to the point where messages can be submitted, independent of the connection."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import MailError, NetworkError, RefusedError
-from mailslot.net.dialogue import Dialogue, L
+from mailslot.net.dialogue import ConnectionT, Dialogue
 from mailslot.net.endpoint import Security
 from mailslot.smtp.protocol import ReplyReceived, ServerClosing, SmtpProtocol
 from mailslot.smtp.refusals import judge_reply
-from mailslot.smtp.replies import reply_in
+from mailslot.smtp.replies import parse_reply_line
 from mailslot.smtp.states import State
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mailslot.wire.reply import Reply
     from mailslot.wire.transcript import Transcript
 
-_REFUSED: Final[Mapping[Stage, str]] = {
+_REFUSAL_PHRASES: Final[Mapping[Stage, str]] = {
     "greeting": "does not take connections now",
     "capabilities": "does not accept this device's greeting",
     "tls": "will not encrypt the connection",
@@ -33,8 +33,8 @@ _REFUSED: Final[Mapping[Stage, str]] = {
 }
 
 
-class BaseSmtpDialogue(Dialogue[L], ABC):
-    """A dialogue in which the core judges what the server says; subclasses carry the octets.
+class BaseSmtpDialogue(Dialogue[ConnectionT], ABC):
+    """A dialogue driven by the protocol core; subclasses send and receive the octets.
 
     Attributes:
         protocol: the state machine.
@@ -42,7 +42,7 @@ class BaseSmtpDialogue(Dialogue[L], ABC):
 
     def __init__(
         self,
-        channel: L,
+        channel: ConnectionT,
         *,
         timeout: float,
         transcript: Transcript | None,
@@ -51,7 +51,7 @@ class BaseSmtpDialogue(Dialogue[L], ABC):
     ) -> None:
         super().__init__(channel, timeout=timeout, transcript=transcript, redactor=redactor, on_stage=on_stage)
         self.protocol = SmtpProtocol()
-        self._mails = 0
+        self._transaction_count = 0
 
     @property
     def alive(self) -> bool:
@@ -59,47 +59,47 @@ class BaseSmtpDialogue(Dialogue[L], ABC):
         return not self.closed and self.protocol.state is not State.CLOSED
 
     @abstractmethod
-    async def greet(self, context: ssl.SSLContext) -> None:
-        """Bring TLS up where it comes first, and wait for the server's greeting."""
+    async def await_greeting(self, context: ssl.SSLContext) -> None:
+        """Start TLS if it comes first, and await the server's greeting."""
 
     @abstractmethod
-    async def ask(self, octets: bytes, noted: str | None = None) -> Reply:
-        """Send one command and return its answer, with secrets masked.
+    async def execute(self, octets: bytes, transcribed_as: str | None = None) -> Reply:
+        """Send one command and return its reply, with secrets masked.
 
         Args:
-            octets: the command, as the protocol gave it.
-            noted: what the transcript says instead, where the command holds a secret.
+            octets: the command, from the protocol core.
+            transcribed_as: the text for the transcript, if the command contains a secret.
         """
 
     @abstractmethod
     async def start_tls(self, context: ssl.SSLContext) -> None:
-        """Say STARTTLS and bring TLS up, in a turn of whoever asks for it; the server offers it."""
+        """Send STARTTLS, which the server offers, and perform the handshake. Needs `exclusive_use`."""
 
-    def reply_in(self, line: bytes) -> Reply | None:
-        """Return the reply that a line is; a longer one's first line stands for all of it."""
-        return reply_in(line)
+    def parse_reply_line(self, line: bytes) -> Reply | None:
+        """Return the reply in a line; of a multi-line reply, the first line is enough."""
+        return parse_reply_line(line)
 
-    def note(self, octets: bytes) -> None:
-        """Note commands in the transcript."""
+    def transcribe(self, octets: bytes) -> None:
+        """Record commands in the transcript."""
         if self.transcript is not None:
             for line in octets.decode("utf-8", "replace").splitlines() or [""]:
                 self.transcript.client(line)
 
     def poll_unsolicited(self) -> ReplyReceived | None:
-        """Return what the server has said though nothing was asked: that it refuses a message it has not got yet."""
+        """Return an early refusal of a message that is still being sent; None if nothing has come."""
         if self.protocol.pending or (event := self.protocol.next_event()) is None:
             return None
         return self.handle_reply(event)
 
     def handle_reply(self, event: Event) -> ReplyReceived:
-        """Note what the server said; raise where it was a farewell that nobody asked for."""
-        reply = self.redactor.masked(event.reply)
+        """Record a reply in the transcript, and return it masked; raise if the server is closing the session."""
+        reply = self.redactor.mask_reply(event.reply)
         if self.transcript is not None:
-            self.transcript.server(_as_lines(reply))
+            self.transcript.server(_to_lines(reply))
         if isinstance(event, ServerClosing):
             raise self.refusal(reply)
         if reply is event.reply or self.protocol.state is State.AUTH:
-            # A challenge is decoded first; what it says is masked where it is shown.
+            # A challenge must stay intact to be decoded; its contents are masked where they are shown.
             return event
         return ReplyReceived(event.verb, reply)
 
@@ -121,9 +121,9 @@ class BaseSmtpDialogue(Dialogue[L], ABC):
         """
         stage = stage or self.stage
         cause, retryable = judge_reply(stage, reply, verb)
-        what = what or ("ends the session" if reply.code == 421 else _REFUSED.get(stage, "refused"))
+        what = what or ("ends the session" if reply.code == 421 else _REFUSAL_PHRASES.get(stage, "refused"))
         return RefusedError(
-            f"The mail server {self.channel.endpoint.host} {what}: {reply.words}",
+            f"The mail server {self.channel.endpoint.host} {what}: {reply.one_line}",
             stage=stage,
             cause=cause,
             reply=reply,
@@ -131,51 +131,51 @@ class BaseSmtpDialogue(Dialogue[L], ABC):
             detail=str(reply),
         )
 
-    def count_mail(self) -> None:
+    def count_transaction(self) -> None:
         """Count a transaction.
 
         Raises:
-            MailError: the server said beforehand that it takes no more in one session (RFC 9422 section 5.1).
+            MailError: the server's announced limit for one session is reached (RFC 9422 section 5.1).
         """
         most = self.protocol.capabilities.limit("MAILMAX")
-        if most is not None and self._mails >= most:
+        if most is not None and self._transaction_count >= most:
             raise MailError(
                 f"The mail server takes {most} messages a session; this one needs a new session.",
                 stage="envelope",
                 cause="try_again_later",
                 retryable=True,
             )
-        self._mails += 1
+        self._transaction_count += 1
 
-    async def introduce(self, context: ssl.SSLContext, name: str | None, *, must_extend: bool) -> None:
-        """Say who we are, learn what the server can do, and bring TLS up where it is due by STARTTLS.
+    async def negotiate_capabilities(self, context: ssl.SSLContext, name: str | None, *, require_ehlo: bool) -> None:
+        """Send EHLO, and with STARTTLS start TLS and send EHLO again.
 
         Args:
-            context: TLS settings.
-            name: our name; None for our own address as a literal (RFC 5321 section 4.1.3).
-            must_extend: whether EHLO is needed; else a server that knows only HELO will do.
+            context: the TLS context.
+            name: our name; None for our IP address as an address literal (RFC 5321 section 4.1.3).
+            require_ehlo: whether the server must know EHLO; otherwise HELO is tried where it does not.
         """
         starttls = self.channel.endpoint.security is Security.STARTTLS
         async with self.exclusive_use("capabilities"):
-            await self.hello(name, must_extend=must_extend or starttls)
+            await self.send_ehlo(name, require_ehlo=require_ehlo or starttls)
             if not starttls:
                 return
             self.stage = "tls"
-            await self.upgrade(context)
+            await self.upgrade_to_tls(context)
             self.stage = "capabilities"
-            await self.hello(name, must_extend=True)
+            await self.send_ehlo(name, require_ehlo=True)
 
-    async def hello(self, name: str | None, *, must_extend: bool) -> None:
-        """Say EHLO, in a turn of whoever asks for it; `name` and `must_extend` are those of `introduce`."""
-        name = name or _literal(self.channel.local_host)
-        reply = await self.ask(self.protocol.ehlo(name))
-        if not reply.positive and self.alive and not must_extend and (reply.code or 0) >= 500:
-            reply = await self.ask(self.protocol.helo(name))
+    async def send_ehlo(self, name: str | None, *, require_ehlo: bool) -> None:
+        """Send EHLO, or HELO; the arguments are those of `negotiate_capabilities`. Needs `exclusive_use`."""
+        name = name or _address_literal(self.channel.local_host)
+        reply = await self.execute(self.protocol.ehlo(name))
+        if not reply.positive and self.alive and not require_ehlo and (reply.code or 0) >= 500:
+            reply = await self.execute(self.protocol.helo(name))
         if not reply.positive:
             raise self.refusal(reply)
 
-    async def upgrade(self, context: ssl.SSLContext) -> None:
-        """Bring TLS up by STARTTLS, in a turn of whoever asks for it."""
+    async def upgrade_to_tls(self, context: ssl.SSLContext) -> None:
+        """Start TLS by STARTTLS; raise if the server does not offer it. Needs `exclusive_use`."""
         if "STARTTLS" not in self.protocol.capabilities:
             raise NetworkError(
                 f"The mail server {self.channel.endpoint.host} does not offer encryption on port "
@@ -184,15 +184,15 @@ class BaseSmtpDialogue(Dialogue[L], ABC):
                 cause="tls_not_offered",
             )
         await self.start_tls(context)
-        self.note_tls()
+        self.transcribe_tls()
 
 
-def _literal(host: str) -> str:
+def _address_literal(host: str) -> str:
     return f"[IPv6:{host.partition('%')[0]}]" if ":" in host else f"[{host}]"
 
 
-def _as_lines(reply: Reply) -> str:
-    """Return a reply as the server's lines."""
+def _to_lines(reply: Reply) -> str:
+    """Return a reply as the server sent it, line by line."""
     *texts, last = reply.text.split("\n")
     enhanced = f"{reply.enhanced} " if reply.enhanced else ""
     return "\n".join([*(f"{reply.code}-{enhanced}{text}" for text in texts), f"{reply.code} {enhanced}{last}"])

@@ -1,4 +1,4 @@
-"""Many messages in one session, each with a result of its own."""
+"""Several messages in one session, each with its own result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import anyio
 
 from mailslot.errors import InputError, MailError, NetworkError, RefusedError
 from mailslot.smtp.envelope import Envelope
-from mailslot.smtp.standard import content_of
+from mailslot.smtp.standard_message import prepare_content
 from mailslot.smtp.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
     from mailslot.smtp.receipt import Receipt
 
 WINDOW: Final = 64
-"""Messages on their way at once, of `transaction.SMALL` octets at most each."""
+"""Messages in flight at once, of at most `transaction.SMALL_MESSAGE` octets each."""
 
 _BAD_SEQUENCE: Final = 503
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A message to submit, as the arguments of `SmtpSession.submit`."""
+    """A message to submit, with the arguments of `SmtpSession.submit`."""
 
     sender: str
     recipients: Sequence[str]
     message: bytes | StandardMessage | Content
     delivery: DeliveryStatus | None = None
 
-    async def checked(self) -> tuple[Envelope, Content]:
+    async def validate(self) -> tuple[Envelope, Content]:
         """Return the envelope and the content.
 
         Raises:
             InputError: an address or the message cannot be used.
         """
         try:
-            return Envelope(self.sender, self.recipients, self.delivery), await content_of(self.message)
+            return Envelope(self.sender, self.recipients, self.delivery), await prepare_content(self.message)
         except MailError:
             raise
         except Exception as error:
@@ -58,10 +58,11 @@ class Submission:
 
 
 class Batch:
-    """Submissions on their way through one session; used once.
+    """Sends submissions through one session; used once.
 
-    A message that may be refused only for what it was sent along with is sent again by itself, once nothing else is
-    under way; the server has said that it does not have it. From then on nothing is sent along with anything.
+    A server may refuse a message only because its commands were pipelined with those of another. Such a message is sent
+    again alone once nothing else is in flight, which is safe: the server has refused it. From then on messages are sent
+    one after the other.
     """
 
     def __init__(
@@ -77,53 +78,53 @@ class Batch:
         self._chunking = chunking
         self._final_timeout = final_timeout
         self._results: list[Receipt | MailError | None] = []
-        self._open: set[Transaction] = set()
-        self._due: deque[tuple[int, Transaction, tuple[int, str | None]]] = deque()
+        self._open_transactions: set[Transaction] = set()
+        self._resubmissions: deque[tuple[int, Transaction, tuple[int, str | None]]] = deque()
         self._error: Exception | None = None
-        self._flying = 0
-        self._landed = anyio.Event()
+        self._in_flight = 0
+        self._reply_read = anyio.Event()
 
     async def run(self) -> list[Receipt | MailError]:
-        """Submit them all; see `SmtpSession.submit_many`."""
+        """Submit all messages; see `SmtpSession.submit_many`."""
         async with self._dialogue.exclusive_use("envelope"):
             capabilities = self._dialogue.protocol.capabilities
             try:
                 if self._chunking and "CHUNKING" in capabilities and "PIPELINING" in capabilities:
-                    await self._windowed()
+                    await self._run_windowed()
                 else:
-                    await self._chained()
+                    await self._run_chained()
             finally:
-                while self._open:
-                    await self._open.pop().close()
+                while self._open_transactions:
+                    await self._open_transactions.pop().close()
             if not self._dialogue.alive:
                 await self._dialogue.abort()
         return [result for result in self._results if result is not None]
 
-    async def _next(self) -> tuple[int, Transaction] | None:
-        """Return the next message that can be tried, with the number of its result; None after the last."""
-        while (submission := self._take()) is not None:
+    async def _next_transaction(self) -> tuple[int, Transaction] | None:
+        """Return the next valid message and the index of its result; None after the last one."""
+        while (submission := self._next_submission()) is not None:
             number = len(self._results)
             self._results.append(None)
             try:
                 if not isinstance(submission, Submission):
                     raise InputError(f"A {type(submission).__name__} is no Submission.", stage="envelope")
                 if self._error is not None or not self._dialogue.alive:
-                    raise self._lost()
-                self._dialogue.count_mail()
-                transaction = Transaction(self._dialogue, *await submission.checked(), chunking=self._chunking)
+                    raise self._not_sent_error()
+                self._dialogue.count_transaction()
+                transaction = Transaction(self._dialogue, *await submission.validate(), chunking=self._chunking)
                 await transaction.__aenter__()
-                self._open.add(transaction)
+                self._open_transactions.add(transaction)
             except MailError as error:
                 self._results[number] = error
             else:
                 return number, transaction
         return None
 
-    def _take(self) -> object | None:
-        """Return the caller's next one; what is under way is not lost where the caller has none to give."""
+    def _next_submission(self) -> object | None:
+        """Return the caller's next submission; an exception of the caller's iterator becomes a result."""
         try:
             return next(self._submissions, None)
-        except Exception as error:  # noqa: BLE001 - the results of the others are worth more
+        except Exception as error:  # noqa: BLE001 - the results of the other messages must not be lost
             failure = InputError(
                 "The messages could not be taken any further.",
                 stage="envelope",
@@ -133,153 +134,153 @@ class Batch:
             self._results.append(failure)
             return None
 
-    # The envelope of each with the end of the one before.
+    # Chained: the envelope of each message is sent with the end of the previous one.
 
-    async def _chained(self) -> None:
-        current = await self._next()
+    async def _run_chained(self) -> None:
+        current = await self._next_transaction()
         while current is not None:
             number, transaction = current
-            following = await self._next()
-            together = following[1] if following and self._dialogue.takes_batches else None
-            self._note(number, transaction, await self._one(transaction, together))
+            following = await self._next_transaction()
+            together = following[1] if following and self._dialogue.can_batch else None
+            self._record_result(number, transaction, await self._submit_one(transaction, together))
             await self._close(transaction)
-            await self._catch_up()
+            await self._resubmit_due()
             current = following
 
-    def _note(self, number: int, transaction: Transaction, result: Receipt | MailError) -> None:
+    def _record_result(self, number: int, transaction: Transaction, result: Receipt | MailError) -> None:
         self._results[number] = result
-        if transaction.batched and isinstance(result, RefusedError) and (refusal := _out_of_order(result)):
-            self._dialogue.takes_batches = False
-            self._due.append((number, transaction, refusal))
+        if transaction.batched and isinstance(result, RefusedError) and (refusal := _bad_sequence_codes(result)):
+            self._dialogue.can_batch = False
+            self._resubmissions.append((number, transaction, refusal))
 
-    async def _catch_up(self) -> None:
-        """Send by itself what was refused for what it was sent along with, unless something is under way."""
-        while self._due and not (self._dialogue.alive and self._dialogue.protocol.pending):
-            number, transaction, refusal = self._due.popleft()
-            result = await self._alone(transaction)
+    async def _resubmit_due(self) -> None:
+        """Send again alone what was refused because of pipelining, unless replies are pending."""
+        while self._resubmissions and not (self._dialogue.alive and self._dialogue.protocol.pending):
+            number, transaction, refusal = self._resubmissions.popleft()
+            result = await self._resubmit(transaction)
             self._results[number] = result
-            if isinstance(result, RefusedError) and _out_of_order(result) == refusal:
-                # It was not for that, then.
-                self._dialogue.takes_batches = True
+            if isinstance(result, RefusedError) and _bad_sequence_codes(result) == refusal:
+                # The same refusal again, so pipelining was not the reason.
+                self._dialogue.can_batch = True
 
-    async def _alone(self, before: Transaction) -> Receipt | MailError:
+    async def _resubmit(self, before: Transaction) -> Receipt | MailError:
         dialogue = self._dialogue
         if not dialogue.alive:
-            return self._lost()
+            return self._not_sent_error()
         try:
-            dialogue.count_mail()
+            dialogue.count_transaction()
             transaction = Transaction(dialogue, before.envelope, before.content, chunking=self._chunking)
             await transaction.__aenter__()
         except MailError as error:
             return error
-        self._open.add(transaction)
-        result = await self._one(transaction, None)
+        self._open_transactions.add(transaction)
+        result = await self._submit_one(transaction, None)
         await self._close(transaction)
         return result
 
     async def _close(self, transaction: Transaction) -> None:
-        self._open.discard(transaction)
+        self._open_transactions.discard(transaction)
         await transaction.close()
 
-    async def _one(self, transaction: Transaction, following: Transaction | None) -> Receipt | MailError:
+    async def _submit_one(self, transaction: Transaction, following: Transaction | None) -> Receipt | MailError:
         dialogue = self._dialogue
         if not dialogue.alive:
-            return self._lost()
-        dialogue.handed_over = False
+            return self._not_sent_error()
+        dialogue.in_doubt = False
         try:
-            await transaction.open()
-            return await transaction.finish(following, self._final_timeout)
+            await transaction.send_envelope()
+            return await transaction.send_message(following, self._final_timeout)
         except RefusedError as error:
             return error
         except Exception as error:
-            failure = error if isinstance(error, MailError) else dialogue.failure(error)
+            failure = error if isinstance(error, MailError) else dialogue.to_mail_error(error)
             await dialogue.abort()
             if failure is None:
                 raise
             failure.__cause__ = error if failure is not error else error.__cause__
             return failure
 
-    # Whole transactions in flight.
+    # Windowed: whole transactions in flight.
 
-    async def _windowed(self) -> None:
+    async def _run_windowed(self) -> None:
         send, receive = anyio.create_memory_object_stream[tuple[int, Transaction]](WINDOW)
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(self._launch, send)
-                await self._land(receive)
+                group.start_soon(self._send_window, send)
+                await self._read_window(receive)
         except ExceptionGroup as failures:
-            # Whatever it is, it is no fault of two tasks.
+            # The caller need not know about the two tasks.
             raise failures.exceptions[0] from None
 
-    async def _launch(self, queue: MemoryObjectSendStream[tuple[int, Transaction]]) -> None:
+    async def _send_window(self, queue: MemoryObjectSendStream[tuple[int, Transaction]]) -> None:
         async with queue:
-            while (item := await self._next()) is not None:
+            while (item := await self._next_transaction()) is not None:
                 number, transaction = item
-                if transaction.fits_whole() and self._dialogue.takes_batches:
-                    self._flying += 1
+                if transaction.fits_one_group() and self._dialogue.can_batch:
+                    self._in_flight += 1
                     await queue.send(item)
                     await self._send(number, transaction)
                     continue
-                await self._clear()
-                self._results[number] = await self._one(transaction, None)
+                await self._drain_window()
+                self._results[number] = await self._submit_one(transaction, None)
                 await self._close(transaction)
-            await self._clear()
+            await self._drain_window()
 
-    async def _clear(self) -> None:
-        """Wait until nothing is in flight, and send again what is due."""
-        while self._flying:
-            self._landed = anyio.Event()
-            await self._landed.wait()
-        await self._catch_up()
+    async def _drain_window(self) -> None:
+        """Wait until nothing is in flight, then resubmit what is due."""
+        while self._in_flight:
+            self._reply_read = anyio.Event()
+            await self._reply_read.wait()
+        await self._resubmit_due()
 
     async def _send(self, number: int, transaction: Transaction) -> None:
         dialogue = self._dialogue
         if self._error is not None or not dialogue.alive:
             return
         try:
-            octets = transaction.whole()
-            transaction.out = True
-            await dialogue.channel.send(octets, dialogue.deadline())
-        except Exception as error:  # noqa: BLE001 - becomes the results of all that are in flight
+            octets = transaction.message_group()
+            transaction.message_sent = True
+            await dialogue.channel.send(octets, dialogue.new_deadline())
+        except Exception as error:  # noqa: BLE001 - becomes the result of all messages in flight
             self._error = self._error or error
             if isinstance(error, MailError):
                 self._results[number] = error
             if not isinstance(error, OSError) or isinstance(error, TimeoutError):
                 await dialogue.abort()
-            # A broken connection ends by itself once what the server said last has been read.
+            # A broken connection is closed once the server's last replies have been read.
 
-    async def _land(self, queue: MemoryObjectReceiveStream[tuple[int, Transaction]]) -> None:
+    async def _read_window(self, queue: MemoryObjectReceiveStream[tuple[int, Transaction]]) -> None:
         async with queue:
             async for number, transaction in queue:
-                result = await self._settle(transaction)
+                result = await self._read_result(transaction)
                 if self._results[number] is None:
-                    self._note(number, transaction, result)
+                    self._record_result(number, transaction, result)
                 await self._close(transaction)
-                self._flying -= 1
-                self._landed.set()
+                self._in_flight -= 1
+                self._reply_read.set()
 
-    async def _settle(self, transaction: Transaction) -> Receipt | MailError:
+    async def _read_result(self, transaction: Transaction) -> Receipt | MailError:
         dialogue = self._dialogue
         dialogue.stage = "data"
         error: Exception
         try:
-            if dialogue.alive and (self._error is None or transaction.out):
-                return await transaction.settle(self._final_timeout)
+            if dialogue.alive and (self._error is None or transaction.message_sent):
+                return await transaction.read_group_replies(self._final_timeout)
             error = self._error or EOFError("the connection was lost before")
         except RefusedError as refusal:
             return refusal
         except Exception as caught:  # noqa: BLE001 - becomes this message's result
             error = self._error = self._error or caught
             await dialogue.abort()
-        if not transaction.out:
-            return self._lost()
-        dialogue.handed_over = True
-        failure = dialogue.failure(error) or dialogue.failure(EOFError(str(error)))
-        assert failure is not None  # noqa: S101 - a lost connection always is one
+        if not transaction.message_sent:
+            return self._not_sent_error()
+        dialogue.in_doubt = True
+        failure = dialogue.to_mail_error(error) or dialogue.to_mail_error(EOFError(str(error)))
+        assert failure is not None  # noqa: S101 - a lost connection always has one
         failure.__cause__ = error
         return failure
 
-    def _lost(self) -> NetworkError:
+    def _not_sent_error(self) -> NetworkError:
         return NetworkError(
             "The connection to the mail server was lost before this message's turn.",
             stage="envelope",
@@ -288,10 +289,10 @@ class Batch:
         )
 
 
-def _out_of_order(error: RefusedError) -> tuple[int, str | None] | None:
-    """Return the codes by which a server says that a command came where it may not; None for any others.
+def _bad_sequence_codes(error: RefusedError) -> tuple[int, str | None] | None:
+    """Return the codes of a refusal for a bad sequence of commands; None for other refusals.
 
-    503, or 5.5.x (RFC 5321 section 4.2.4, RFC 3463 section 3.6).
+    These are 503 and 5.5.x (RFC 5321 section 4.2.4, RFC 3463 section 3.6).
     """
     code, enhanced = (error.reply.code or 0, error.reply.enhanced) if error.reply is not None else (0, None)
     return (code, enhanced) if code == _BAD_SEQUENCE or (enhanced or "").startswith("5.5.") else None

@@ -1,4 +1,4 @@
-"""What a caller does right before a message's end goes out, such as noting on a disk that it may be out."""
+"""A hook that runs right before the end of a message is sent, such as to record on disk that it may have been sent."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 class HookError(Exception):
-    """The caller failed; not the connection, whatever the error's class says.
+    """The hook failed, not the connection, whatever the type of its error.
 
     Attributes:
-        reason: what the caller raised.
+        reason: the exception that the hook raised.
     """
 
     def __init__(self, reason: Exception) -> None:
@@ -21,20 +21,20 @@ class HookError(Exception):
 
 
 class BeforeEndHook:
-    """A caller's function, with its errors marked as the caller's.
+    """A caller's function whose errors are wrapped in `HookError`.
 
     Args:
-        function: what is done; None for nothing.
+        function: the function; None for none.
     """
 
     def __init__(self, function: Callable[[], Awaitable[None]] | None = None) -> None:
         self._function = function
 
     async def __call__(self) -> None:
-        """Do it.
+        """Run the hook.
 
         Raises:
-            NotEndedError: it failed.
+            HookError: it failed.
         """
         if self._function is None:
             return

@@ -1,4 +1,4 @@
-"""What a server said it can do, in its answer to EHLO."""
+"""The capabilities of an SMTP server, from its reply to EHLO."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 class Capabilities(Mapping[str, tuple[str, ...]]):
     """EHLO keywords, in capitals, with their parameters as the server wrote them (RFC 5321 section 4.1.1.1).
 
-    A keyword that comes twice is merged. The old ``AUTH=LOGIN`` counts as ``AUTH LOGIN``.
+    The parameters of a repeated keyword are merged. The obsolete ``AUTH=LOGIN`` counts as ``AUTH LOGIN``.
     """
 
     def __init__(self, text: str = "") -> None:
-        """Parse the text of a reply to EHLO: the server's name on the first line, a keyword on each other."""
+        """Parse the text of a reply to EHLO: the server's name in the first line, then a keyword in each line."""
         self._keywords: dict[str, tuple[str, ...]] = {}
         for line in text.split("\n")[1:]:
             words = line.split()
@@ -48,11 +48,11 @@ class Capabilities(Mapping[str, tuple[str, ...]]):
 
     @property
     def size(self) -> int | None:
-        """The largest message in octets; None for no fixed limit or none that can be read (RFC 1870 section 3)."""
+        """The maximum message size in octets; None without a valid limit (RFC 1870 section 3)."""
         return _number(next(iter(self._keywords.get("SIZE", ())), "")) or None
 
     def limit(self, name: str) -> int | None:
-        """Return a limit such as ``"RCPTMAX"``; None where it is not set or malformed (RFC 9422 section 3)."""
+        """Return a limit such as ``"RCPTMAX"``; None if it is missing or malformed (RFC 9422 section 3)."""
         for parameter in self._keywords.get("LIMITS", ()):
             key, _, value = parameter.partition("=")
             if key.upper() == name:

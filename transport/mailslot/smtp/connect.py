@@ -1,4 +1,4 @@
-"""From an endpoint to a signed-in session."""
+"""Opening an SMTP session: connect, encrypt and authenticate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mailslot.errors import InputError
 from mailslot.net.endpoint import check_timeout
 from mailslot.net.establish import establish
-from mailslot.net.tls import context_for
+from mailslot.net.tls import tls_context_for
 from mailslot.sasl.authentication import open_authenticated
 from mailslot.sasl.credentials import check_credentials
 from mailslot.smtp.authentication import authenticate
@@ -46,21 +46,21 @@ async def connect_smtp(
     transcript: Transcript | None = None,
     on_stage: Callable[[Stage], None] | None = None,
 ) -> AsyncGenerator[SmtpSession]:
-    """Connect to a submission server, encrypt, sign in, and give a session (RFC 6409, RFC 8314).
+    """Open a session with a submission server: connect, encrypt, authenticate (RFC 6409, RFC 8314).
 
-    Leaving the context normally says QUIT; leaving it by an exception or cancellation closes the connection.
+    Leaving the context normally sends QUIT; an exception or cancellation closes the connection.
 
     Args:
-        endpoint: where to connect to.
-        auth: `OAuth` or `Password`; None to send without signing in.
-        ssl_context: TLS settings; None for the system's authorities and TLS 1.2 or newer.
-        timeout: seconds for each wait for a reply, and for each stretch of a transfer without progress.
-        final_timeout: seconds to wait for the answer to a whole message (RFC 5321 section 4.5.3.2.6: 10 minutes).
-        chunking: whether to send by BDAT where the server offers CHUNKING (RFC 3030).
-        local_name: what EHLO says: a domain or an address literal; None for our address on the connection.
-        transcript: where the dialogue is noted, without secrets.
-        on_stage: called as each step begins, in the order of the wire: with STARTTLS the capabilities are asked for
-            before TLS and again in it, and a second connection or a second try of a sign-in begins steps anew.
+        endpoint: the server.
+        auth: `OAuth` or `Password`; None to send without authentication.
+        ssl_context: the TLS context; None for the system's authorities and TLS 1.2 or newer.
+        timeout: seconds for each wait for a reply, and for each part of a transfer without progress.
+        final_timeout: seconds to wait for the reply to a whole message (RFC 5321 section 4.5.3.2.6: 10 minutes).
+        chunking: whether to use BDAT if the server offers CHUNKING (RFC 3030).
+        local_name: the argument of EHLO, a domain or an address literal; None for our address on the connection.
+        transcript: records the dialogue, without secrets.
+        on_stage: called when each step begins. Steps may repeat: with STARTTLS the capabilities are requested before
+            and after TLS starts, and a new connection or a retry with a new token begins some steps again.
 
     Raises:
         InputError: the combination cannot be used, such as credentials without TLS.
@@ -75,7 +75,7 @@ async def connect_smtp(
     def speak(channel: Channel, redactor: Redactor) -> SmtpDialogue:
         return SmtpDialogue(channel, timeout=timeout, transcript=transcript, redactor=redactor, on_stage=on_stage)
 
-    dialogue = await begin(
+    dialogue = await open_smtp_dialogue(
         speak, endpoint, auth, ssl_context=ssl_context, timeout=timeout, local_name=local_name, on_stage=on_stage
     )
     try:
@@ -84,11 +84,11 @@ async def connect_smtp(
         await dialogue.abort()
         raise
     else:
-        await dialogue.leave()
+        await dialogue.quit()
 
 
-async def begin(
-    speak: Callable[[Channel, Redactor], D],
+async def open_smtp_dialogue(
+    make_dialogue: Callable[[Channel, Redactor], D],
     endpoint: Endpoint,
     auth: Credentials | None,
     *,
@@ -97,35 +97,35 @@ async def begin(
     local_name: str | None = None,
     on_stage: Callable[[Stage], None] | None = None,
 ) -> D:
-    """Connect, encrypt and sign in, by any kind of dialogue.
+    """Connect, encrypt and authenticate, with any kind of dialogue.
 
     Args:
-        speak: makes the dialogue on a connection that is up and not encrypted.
-        endpoint: as for `connect_smtp`, as are the others.
-        auth: likewise.
-        ssl_context: likewise.
-        timeout: likewise.
-        local_name: likewise.
-        on_stage: likewise.
+        make_dialogue: creates the dialogue on a new, unencrypted connection.
+        endpoint: as for `connect_smtp`.
+        auth: as for `connect_smtp`.
+        ssl_context: as for `connect_smtp`.
+        timeout: as for `connect_smtp`.
+        local_name: as for `connect_smtp`.
+        on_stage: as for `connect_smtp`.
 
     Returns:
-        the dialogue, signed in; where that fails, none is left open.
+        the authenticated dialogue; on failure none is left open.
 
     Raises:
         MailError: as `connect_smtp` does.
     """
     check_credentials(auth)
     check_timeout(timeout)
-    context = context_for(endpoint, ssl_context, credentials=auth is not None)
+    context = tls_context_for(endpoint, ssl_context, credentials=auth is not None)
     redactor = Redactor()
 
     async def greet(channel: Channel) -> D:
-        dialogue = speak(channel, redactor)
-        await dialogue.greet(context)
+        dialogue = make_dialogue(channel, redactor)
+        await dialogue.await_greeting(context)
         return dialogue
 
     async def introduce(dialogue: D, again: ReconnectRequiredError | None) -> None:
-        await dialogue.introduce(context, local_name, must_extend=auth is not None)
+        await dialogue.negotiate_capabilities(context, local_name, require_ehlo=auth is not None)
         if auth is not None:
             await authenticate(dialogue, auth, again)
 

@@ -1,4 +1,4 @@
-"""Whatever a caller hands over as a message, made a stream whose size is known."""
+"""Messages as streams of known size, from whatever the caller passes."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol, cast, runtime_checkable
 
 from mailslot.errors import InputError
-from mailslot.wire.dots import LineEndNormalizer
+from mailslot.wire.dot_stuffing import LineEndNormalizer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
     from email.message import EmailMessage
     from email.message import Message as StandardMessage
 
-PIECE: Final = 65_536
+PIECE_SIZE: Final = 65_536
 """Octets sent at once."""
 
-_SLACK: Final = 2 * PIECE
-"""Octets that a stream may have too many before it is stopped; its size is compared at its end."""
+_SLACK: Final = 2 * PIECE_SIZE
+"""Surplus octets after which a stream is stopped early; its exact size is checked at its end."""
 
 # Bcc and Resent-Bcc with their folded lines (RFC 5322 section 3.6.3).
-_BLIND: Final = re.compile(rb"^(?:resent-)?bcc[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)", re.IGNORECASE | re.MULTILINE)
+_BCC_FIELD: Final = re.compile(
+    rb"^(?:resent-)?bcc[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)", re.IGNORECASE | re.MULTILINE
+)
 
-# A line end, whatever it is, before an empty line.
+# Any line end before an empty line.
 _HEADER_END: Final = re.compile(rb"(?:\r\n|\r(?!\n)|(?<!\r)\n)(?=[\r\n])")
 
 _LOCAL_PART: Final = re.compile(r"[\s<>,;:\"]")
@@ -31,44 +33,44 @@ _LOCAL_PART: Final = re.compile(r"[\s<>,;:\"]")
 
 @runtime_checkable
 class Content(Protocol):
-    """A message as the session sends it."""
+    """A message that a session can send."""
 
     @property
     def size(self) -> int:
-        """Its exact octets with CRLF line ends, before dots are stuffed."""
+        """Its exact size in octets, with CRLF line ends, before dot-stuffing."""
         ...
 
     @property
     def eight_bit(self) -> bool:
-        """Whether it holds octets over 127."""
+        """Whether it contains octets over 127."""
         ...
 
     @property
     def smtputf8(self) -> bool:
-        """Whether its header does, so that it may only go where SMTPUTF8 is offered."""
+        """Whether its header contains such octets, so that it needs SMTPUTF8."""
         ...
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """Return the octets, from the beginning, each time that it is called."""
+        """Return the octets; each call begins at the start."""
         ...
 
 
 class BytesContent:
-    """A message that is in memory already; line ends become CRLF and blind copies leave its header.
+    """A message in memory. Its Bcc fields are removed; line ends become CRLF when it is sent.
 
     Attributes:
-        data: the octets, with the line ends that they came with.
+        data: the octets, with their original line ends.
     """
 
     def __init__(self, data: bytes) -> None:
-        header, rest = _split(data)
+        header, rest = _split_header(data)
         if re.search(rb"^(?:resent-)?bcc", header, re.IGNORECASE | re.MULTILINE):
-            header = _BLIND.sub(b"", header)
+            header = _BCC_FIELD.sub(b"", header)
             data, rest = header + rest, b""
         self.data = data
         self.eight_bit = not data.isascii()
         self.smtputf8 = not header.isascii()
-        self.size = canonical_size(data)
+        self.size = normalized_size(data)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Return the octets in pieces."""
@@ -76,8 +78,8 @@ class BytesContent:
             yield piece
 
 
-def canonical_size(data: bytes) -> int:
-    """Return how many octets `data` has once every line ends with CRLF, the last one too."""
+def normalized_size(data: bytes) -> int:
+    """Return the size of `data` with CRLF at the end of every line, including the last."""
     canonical = LineEndNormalizer()
     for piece in _pieces(data):
         canonical.feed(piece)
@@ -85,11 +87,11 @@ def canonical_size(data: bytes) -> int:
     return canonical.size
 
 
-async def read(content: Content) -> AsyncGenerator[bytes]:
-    """Return the octets of `content`; whatever goes wrong with them is no fault of the server's.
+async def read_content(content: Content) -> AsyncGenerator[bytes]:
+    """Yield the octets of `content`; any error becomes an `InputError`, so that it is not taken for the server's.
 
     Raises:
-        InputError: they cannot be read, are no octets, or are more than was said.
+        InputError: they cannot be read, are not bytes, or are more than announced.
     """
     pieces: AsyncIterator[object] | None = None
     left = content.size + _SLACK
@@ -105,42 +107,42 @@ async def read(content: Content) -> AsyncGenerator[bytes]:
     except InputError:
         raise
     except Exception as error:
-        # An error of the library's own too: a message that is being fetched may be refused, and this is not that.
+        # Including a MailError: it may come from another server from which the message is being fetched.
         raise InputError(
             "The message cannot be read.", stage="data", detail=f"{type(error).__name__}: {error}"
         ) from error
     finally:
         if close := getattr(pieces, "aclose", None):
-            # What is given up has no more to say.
+            # Errors of an abandoned stream do not matter.
             with suppress(Exception):
                 await close()
 
 
-async def beginning(content: Content, pieces: AsyncIterator[bytes], most: int) -> bytes:
-    """Return the beginning of a message: more than `most` octets, or all that there are.
+async def read_beginning(content: Content, pieces: AsyncIterator[bytes], at_least: int) -> bytes:
+    """Return the beginning of a message: more than `at_least` octets, or the whole message if it is shorter.
 
     Args:
         content: the message.
-        pieces: what `read` gives of it; they go on behind the beginning.
-        most: octets.
+        pieces: its octets from `read_content`; the rest stays in the iterator.
+        at_least: the number of octets to exceed.
 
     Raises:
-        InputError: it cannot be read, or is over already and not as long as it says.
+        InputError: it cannot be read, or ends with another size than announced.
     """
     head = bytearray()
     async for piece in pieces:
         head += piece
-        if len(head) > most:
+        if len(head) > at_least:
             return bytes(head)
-    hold_to_size(content, canonical_size(bytes(head)))
+    check_size(content, normalized_size(bytes(head)))
     return bytes(head)
 
 
-def hold_to_size(content: Content, size: int) -> None:
-    """Refuse a message that has other than the octets that it announced.
+def check_size(content: Content, size: int) -> None:
+    """Check that a message has the size that it announced.
 
     Raises:
-        InputError: it has.
+        InputError: it has not.
     """
     if size != content.size:
         raise InputError(
@@ -150,21 +152,21 @@ def hold_to_size(content: Content, size: int) -> None:
         )
 
 
-def as_content(message: bytes | StandardMessage | Content) -> Content:
-    """Return `message` as a stream, at once: of a long one, `content_of` holds nothing else up.
+def to_content(message: bytes | StandardMessage | Content) -> Content:
+    """Return `message` as a stream. This blocks for long messages; `prepare_content` does not.
 
     Args:
-        message: an RFC 5322 message as octets with any line ends; a message of the standard library, which is
-            put into 7-bit form; or a stream such as `mailslot.message.Message`.
+        message: an RFC 5322 message in bytes with any line ends; a message of the standard library, which is
+            serialized in 7-bit form; or a stream such as `mailslot.message.Message`.
 
     Raises:
-        InputError: it is none of these, or the standard library cannot put it into octets.
+        InputError: it is none of these, or the standard library cannot serialize it.
     """
     if isinstance(message, (bytes, bytearray, memoryview)):
         return BytesContent(bytes(message))
     if isinstance(message, Content):
         return message
-    # The standard library's message is only imported, at 7 ms, where somebody hands something else over.
+    # Imported only if needed, since it takes 7 ms.
     from email.message import Message as StandardMessage  # noqa: PLC0415
 
     if isinstance(message, StandardMessage):
@@ -176,12 +178,12 @@ def as_content(message: bytes | StandardMessage | Content) -> Content:
 
 
 def flatten(message: StandardMessage) -> bytes:
-    """Return a message of the standard library in octets, in 7-bit form.
+    """Serialize a message of the standard library in 7-bit form.
 
     Raises:
-        InputError: the standard library cannot do it.
+        InputError: the standard library cannot serialize it.
     """
-    # The standard library's own generators are only needed, and only imported, here.
+    # Imported only if needed.
     from email.generator import BytesGenerator  # noqa: PLC0415
     from email.policy import SMTP, SMTPUTF8  # noqa: PLC0415
     from io import BytesIO  # noqa: PLC0415
@@ -190,7 +192,7 @@ def flatten(message: StandardMessage) -> bytes:
     try:
         fields = ("from", "sender", "reply-to", "to", "cc", "resent-from", "resent-to", "resent-cc")
         addresses = [str(value) for name in fields for value in message.get_all(name, [])]
-        # What stands before an @, back to the blank or bracket that begins it.
+        # The local parts: what precedes each @, back to a blank or bracket.
         locals_ = [_LOCAL_PART.split(part)[-1] for text in addresses for part in text.split("@")[:-1]]
         international = not all(local.isascii() for local in locals_)
         policy = (SMTPUTF8 if international else SMTP).clone(cte_type="7bit")
@@ -205,16 +207,16 @@ def flatten(message: StandardMessage) -> bytes:
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:
-    if len(data) <= PIECE:
+    if len(data) <= PIECE_SIZE:
         yield data
         return
     view = memoryview(data)
-    for at in range(0, len(view), PIECE):
-        yield bytes(view[at : at + PIECE])
+    for at in range(0, len(view), PIECE_SIZE):
+        yield bytes(view[at : at + PIECE_SIZE])
 
 
-def _split(data: bytes) -> tuple[bytes, bytes]:
-    """Return the header, without bare CRs, and the rest from the empty line on."""
+def _split_header(data: bytes) -> tuple[bytes, bytes]:
+    """Return the header, without bare CRs, and the rest from the empty line."""
     if data[:1] in {b"\r", b"\n"}:
         return b"", data
     match = _HEADER_END.search(data)

@@ -1,4 +1,4 @@
-"""The dialogue with an SMTP server, up to the point where messages can be submitted."""
+"""The SMTP dialogue over a channel of ours."""
 
 from __future__ import annotations
 
@@ -20,86 +20,86 @@ if TYPE_CHECKING:
 
 
 class SmtpDialogue(BaseSmtpDialogue[Channel]):
-    """The line-by-line side of a session.
+    """Sends commands and reads replies over a `Channel`.
 
     Attributes:
-        takes_batches: whether the server has not refused anything yet for what was sent along with it.
+        can_batch: whether messages may be pipelined; False once the server refused one for that.
     """
 
-    takes_batches: bool = True
+    can_batch: bool = True
 
     # One exchange.
 
-    async def ask(self, octets: bytes, noted: str | None = None) -> Reply:
-        """Send one command and return its answer.
+    async def execute(self, octets: bytes, transcribed_as: str | None = None) -> Reply:
+        """Send one command and return its reply; see `BaseSmtpDialogue.execute`.
 
         Args:
-            octets: the command, as the protocol gave it.
-            noted: what the transcript says instead, where the command holds a secret.
+            octets: the command, from the protocol core.
+            transcribed_as: the text for the transcript, if the command contains a secret.
         """
-        await self.say(octets, noted)
-        return (await self.answer()).reply
+        await self.send_commands(octets, transcribed_as)
+        return (await self.read_reply()).reply
 
-    async def say(self, octets: bytes, noted: str | None = None) -> None:
-        """Send commands without waiting for their answers."""
-        self.note(octets if noted is None else noted.encode())
-        await self.channel.send(octets, self.deadline())
+    async def send_commands(self, octets: bytes, transcribed_as: str | None = None) -> None:
+        """Send commands without waiting for their replies."""
+        self.transcribe(octets if transcribed_as is None else transcribed_as.encode())
+        await self.channel.send(octets, self.new_deadline())
 
-    async def answer(self, timeout: float | None = None) -> ReplyReceived:
-        """Return the answer to the oldest unanswered command, with secrets masked.
+    async def read_reply(self, timeout: float | None = None) -> ReplyReceived:
+        """Return the reply to the oldest pending command, with secrets masked.
 
         Args:
-            timeout: seconds to wait for it, if not the usual ones.
+            timeout: seconds to wait, in place of the usual ones.
         """
         deadline: float | None = None
         try:
             while (event := self.protocol.next_event()) is None:
-                deadline = deadline or self.deadline(timeout)
+                deadline = deadline or self.new_deadline(timeout)
                 self.protocol.receive(await self.channel.receive(deadline))
         except TimeoutError:
-            # Another task may have begun a wait of its own meanwhile.
-            self.patience = self.timeout if timeout is None else timeout
+            # Another task may have set it for its own wait meanwhile.
+            self.current_timeout = self.timeout if timeout is None else timeout
             raise
         return self.handle_reply(event)
 
-    async def answers(self) -> list[ReplyReceived]:
-        """Return the answers to all commands that are unanswered; 421 is the last one, wherever it comes."""
+    async def read_replies(self) -> list[ReplyReceived]:
+        """Return the replies to all pending commands; 421 is always the last one."""
         answers: list[ReplyReceived] = []
         while self.protocol.pending:
-            answers.append(await self.answer())
+            answers.append(await self.read_reply())
         return answers
 
-    # The way to a session.
+    # Opening and closing.
 
-    async def greet(self, context: ssl.SSLContext) -> None:
-        """Bring TLS up where it comes first, and wait for the server's greeting."""
+    async def await_greeting(self, context: ssl.SSLContext) -> None:
+        """Start TLS if it comes first, and await the server's greeting."""
         tls_first = self.channel.endpoint.security is Security.TLS
         async with self.exclusive_use("tls" if tls_first else "greeting"):
             if tls_first:
-                await self.channel.start_tls(context, self.timeout, upgraded=False)
-                self.note_tls()
+                await self.channel.start_tls(context, self.timeout, after_starttls=False)
+                self.transcribe_tls()
                 self.protocol.encrypted = True
                 self.stage = "greeting"
-            reply = (await self.answer()).reply
+            reply = (await self.read_reply()).reply
             if not reply.positive:
                 if self.alive:
-                    await self.leave()
+                    await self.quit()
                 await self.abort()
                 raise self.refusal(reply)
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
-        """Say STARTTLS, and make the handshake once it is taken."""
-        reply = await self.ask(self.protocol.starttls())
+        """Send STARTTLS, and perform the handshake once it is accepted."""
+        reply = await self.execute(self.protocol.starttls())
         if not reply.positive:
             raise self.refusal(reply)
         self.protocol.tls_started()
-        await self.channel.start_tls(context, self.timeout, upgraded=True)
+        await self.channel.start_tls(context, self.timeout, after_starttls=True)
 
-    async def leave(self) -> None:
-        """Say QUIT and close; what the server answers changes nothing, so it is not waited for.
+    async def quit(self) -> None:
+        """Send QUIT and close, without waiting for the reply, since all results are known.
 
-        Every result is known by then. A server that has closed already is no failure either.
+        It is no error if the server has closed the connection already.
         """
         with anyio.move_on_after(min(self.timeout, 2)), suppress(OSError, EOFError, ProtocolError):
-            await self.say(self.protocol.quit())
+            await self.send_commands(self.protocol.quit())
         await self.abort()

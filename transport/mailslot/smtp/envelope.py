@@ -1,4 +1,4 @@
-"""The envelope: who sends, who receives, and what is asked of the server besides (RFC 5321 section 2.3.1)."""
+"""The envelope: sender, recipients and the parameters of MAIL and RCPT (RFC 5321 section 2.3.1)."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 Notify = Literal["SUCCESS", "FAILURE", "DELAY", "NEVER"]
 
-_PLAIN: Final = re.compile(r"[!-*,-<>-~]")
+_XCHAR: Final = re.compile(r"[!-*,-<>-~]")
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryStatus:
-    """What the server is asked to report about delivery, where it offers DSN (RFC 3461).
+    """The delivery status notifications to request, if the server offers DSN (RFC 3461).
 
     Attributes:
-        notify: when to report; ``NEVER`` stands alone; empty leaves it to the server (section 4.1).
-        whole_message: whether a report of failure brings the message back, not only its headers; None leaves it
-            to the server (section 4.3).
-        envelope_id: what reports name the message by, of at most 100 characters once encoded (section 4.4).
+        notify: the events to report; ``NEVER`` only alone; empty for the server's default (section 4.1).
+        whole_message: whether a failure report returns the whole message rather than its headers; None for the server's
+            default (section 4.3).
+        envelope_id: the identifier of the message in reports, at most 100 characters when encoded (section 4.4).
 
     Raises:
-        InputError: the combination is not allowed, or the identifier cannot be one.
+        InputError: the combination is not allowed, or the identifier is invalid.
     """
 
     notify: tuple[Notify, ...] = ()
@@ -61,18 +61,18 @@ class DeliveryStatus:
 
 
 class Envelope:
-    """A checked envelope, ready to be put into commands.
+    """A validated envelope.
 
     Attributes:
         sender: the reverse-path.
-        recipients: the forward-paths, each once.
+        recipients: the forward-paths, without duplicates.
     """
 
     def __init__(self, sender: str, recipients: Sequence[str], delivery: DeliveryStatus | None) -> None:
-        """Check every address before an octet leaves.
+        """Validate all addresses.
 
         Raises:
-            InputError: an address cannot be used, or there is no recipient.
+            InputError: an address is invalid, or there is no recipient.
         """
         if isinstance(recipients, (str, bytes)) or not isinstance(recipients, Iterable):
             raise InputError("The recipients must be a list of addresses.", stage="envelope")
@@ -86,13 +86,13 @@ class Envelope:
         self._delivery = delivery
 
     def mail_parameters(self, capabilities: Capabilities, *, size: int, eight_bit: bool, smtputf8: bool) -> str:
-        """Return what follows ``MAIL FROM:<…>``: only what the server offers (RFC 5321 section 4.1.1.3).
+        """Return the parameters after ``MAIL FROM:<…>`` that the server supports (RFC 5321 section 4.1.1.3).
 
         Args:
-            capabilities: what the server offers.
-            size: the message's octets, CRLFs counted and stuffed dots not (RFC 1870 section 3).
-            eight_bit: whether the content holds octets over 127 (RFC 6152).
-            smtputf8: whether an address of this transaction or the header needs it (RFC 6531 section 3.4).
+            capabilities: the server's capabilities.
+            size: the message's octets, with CRLFs and without stuffed dots (RFC 1870 section 3).
+            eight_bit: whether the content contains octets over 127 (RFC 6152).
+            smtputf8: whether an address of this transaction or the header needs SMTPUTF8 (RFC 6531 section 3.4).
         """
         parameters: list[str] = []
         if "SIZE" in capabilities:
@@ -109,16 +109,16 @@ class Envelope:
         return "".join(f" {parameter}" for parameter in parameters)
 
     def rcpt_parameters(self, recipient: Address, capabilities: Capabilities) -> str:
-        """Return what follows ``RCPT TO:<…>`` (RFC 3461 sections 4.1 and 4.2)."""
+        """Return the parameters after ``RCPT TO:<…>`` (RFC 3461 sections 4.1 and 4.2)."""
         if self._delivery is None or not self._delivery.notify or "DSN" not in capabilities:
             return ""
         parameters = f" NOTIFY={','.join(self._delivery.notify)}"
         if recipient.wire.isascii():
-            # No address that is short enough for RCPT is too long for this, even with all of it encoded.
+            # An address that is short enough for RCPT is never too long for ORCPT, even if fully encoded.
             parameters += f" ORCPT=rfc822;{xtext(recipient.wire)}"
         return parameters
 
 
 def xtext(text: str) -> str:
-    """Encode `text`, ASCII, so that it can be a parameter's value (RFC 3461 section 4)."""
-    return "".join(c if _PLAIN.fullmatch(c) else f"+{ord(c):02X}" for c in text)
+    """Encode ASCII text as xtext, for a parameter's value (RFC 3461 section 4)."""
+    return "".join(c if _XCHAR.fullmatch(c) else f"+{ord(c):02X}" for c in text)

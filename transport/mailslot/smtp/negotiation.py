@@ -1,4 +1,4 @@
-"""What a message needs, held against what the server offers, before anything is sent."""
+"""Comparing what a message needs with the server's capabilities, before anything is sent."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NegotiatedEnvelope:
-    """On which terms a message can go.
+    """The envelope that the server supports.
 
     Attributes:
-        recipients: whom the server is to be asked about.
-        refused: the others, by address as it was given, each with the answer that the server would give.
-        mail_parameters: what follows ``MAIL FROM:<…>``.
+        recipients: the recipients to send to the server.
+        refused: the others, by address as the caller gave it, with the reply that the server would send.
+        mail_parameters: the parameters after ``MAIL FROM:<…>``.
     """
 
     recipients: list[Address]
@@ -31,41 +31,43 @@ class NegotiatedEnvelope:
     mail_parameters: str
 
 
-def negotiate(envelope: Envelope, content: Content, capabilities: Capabilities, host: str) -> NegotiatedEnvelope:
-    """Return the terms for a message.
+def negotiate_envelope(
+    envelope: Envelope, content: Content, capabilities: Capabilities, host: str
+) -> NegotiatedEnvelope:
+    """Compare an envelope and its message with the server's capabilities.
 
     Args:
-        envelope: from whom, to whom.
+        envelope: the envelope.
         content: the message.
-        capabilities: what the server offers.
-        host: the server, for errors.
+        capabilities: the server's capabilities.
+        host: the server's name, for errors.
 
     Raises:
-        MailError: the server has said beforehand that it cannot take this message, stage `envelope`.
+        MailError: the server's capabilities rule this message out; stage `envelope`.
     """
     limit = capabilities.size
     if limit is not None and content.size > limit:
-        raise _unfit(
+        raise _unsupported_error(
             "message_too_large",
             f"The message has {content.size:,} octets, and the mail server takes at most {limit:,}.",
         )
     international = "SMTPUTF8" in capabilities
     if content.smtputf8 and not international:
-        raise _unfit(
+        raise _unsupported_error(
             "content_refused",
             "The message's header is international, and the mail server takes no such (SMTPUTF8).",
         )
     if content.eight_bit and "8BITMIME" not in capabilities:
-        raise _unfit(
+        raise _unsupported_error(
             "content_refused",
             "The message is not in 7-bit form, and the mail server takes no other (8BITMIME).",
         )
     if envelope.sender.smtputf8 and not international:
-        raise _unfit(
+        raise _unsupported_error(
             "sender_refused",
             "The sender's address is international, and the mail server takes no such (SMTPUTF8).",
         )
-    recipients, refused = _recipients(envelope, capabilities)
+    recipients, refused = _supported_recipients(envelope, capabilities)
     if not recipients:
         raise nobody_accepted(host, refused)
     smtputf8 = content.smtputf8 or envelope.sender.smtputf8 or any(recipient.smtputf8 for recipient in recipients)
@@ -75,20 +77,20 @@ def negotiate(envelope: Envelope, content: Content, capabilities: Capabilities, 
     return NegotiatedEnvelope(recipients, refused, parameters)
 
 
-def _recipients(envelope: Envelope, capabilities: Capabilities) -> tuple[list[Address], dict[str, Reply]]:
-    """Return whom to ask about, and those whom the server has refused beforehand."""
+def _supported_recipients(envelope: Envelope, capabilities: Capabilities) -> tuple[list[Address], dict[str, Reply]]:
+    """Return the supported recipients, and the others with a refusal."""
     recipients, refused = list(envelope.recipients), dict[str, Reply]()
     if "SMTPUTF8" not in capabilities:
         reply = Reply(553, "5.6.7", "The server takes no international addresses (SMTPUTF8).", positive=False)
-        refused = {recipient.given: reply for recipient in recipients if recipient.smtputf8}
+        refused = {recipient.original: reply for recipient in recipients if recipient.smtputf8}
         recipients = [recipient for recipient in recipients if not recipient.smtputf8]
     most = capabilities.limit("RCPTMAX")
     if most is not None:
         reply = Reply(452, "4.5.3", f"The server takes {most} recipients a message.", positive=False)
-        refused |= {recipient.given: reply for recipient in recipients[most:]}
+        refused |= {recipient.original: reply for recipient in recipients[most:]}
         recipients = recipients[:most]
     return recipients, refused
 
 
-def _unfit(cause: str, sentence: str) -> MailError:
+def _unsupported_error(cause: str, sentence: str) -> MailError:
     return MailError(sentence, stage="envelope", cause=cause)

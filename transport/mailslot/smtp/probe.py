@@ -1,4 +1,4 @@
-"""A transaction that ends where the message would begin: MAIL, RCPT, RSET (RFC 5321 section 4.1.1.5)."""
+"""A transaction without a message: MAIL, RCPT, RSET (RFC 5321 section 4.1.1.5)."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ if TYPE_CHECKING:
     from mailslot.smtp.envelope import Envelope
     from mailslot.wire.reply import Reply
 
-SIZE: Final = 1_024
-"""Octets of the message that is asked about; some servers refuse by the declared size alone."""
+PROBE_SIZE: Final = 1_024
+"""The declared size of the message; some servers refuse by that alone."""
 
 
 async def probe(dialogue: BaseSmtpDialogue[Any], envelope: Envelope) -> None:
-    """Give the server an envelope and take it back.
+    """Send an envelope, then reset it.
 
-    One command at a time, so that each answer is known to be that command's.
+    One command at a time, so that each reply certainly belongs to its command.
 
     Raises:
-        RefusedError: the sender or every recipient is refused; the session can go on.
-        MailError: an address needs what the server does not offer, and nothing was said; or anything else.
+        RefusedError: the sender or every recipient is refused; the session can continue.
+        MailError: an address needs an extension that the server does not offer, and nothing was sent; or any other
+            error.
     """
     parameters = _parameters(dialogue, envelope)
     async with dialogue.exclusive_use("envelope"):
         dialogue.poll_unsolicited()
-        refusal = await _asked(dialogue, envelope, parameters)
+        refusal = await _try_envelope(dialogue, envelope, parameters)
         if dialogue.alive and dialogue.protocol.state is not State.READY:
-            # Only then: where TLS or a sign-in has to come first, some servers refuse RSET, too.
-            await dialogue.ask(dialogue.protocol.rset())
+            # Only if needed: servers that require TLS or authentication first may refuse RSET as well.
+            await dialogue.execute(dialogue.protocol.rset())
         if refusal is not None:
             raise refusal
 
@@ -47,19 +48,19 @@ def _parameters(dialogue: BaseSmtpDialogue[Any], envelope: Envelope) -> str:
             stage="envelope",
             cause="sender_refused" if envelope.sender.smtputf8 else "recipient_refused",
         )
-    return envelope.mail_parameters(capabilities, size=SIZE, eight_bit=False, smtputf8=international)
+    return envelope.mail_parameters(capabilities, size=PROBE_SIZE, eight_bit=False, smtputf8=international)
 
 
-async def _asked(dialogue: BaseSmtpDialogue[Any], envelope: Envelope, parameters: str) -> RefusedError | None:
-    """Return why the envelope is not taken; None where it is."""
-    reply = await dialogue.ask(dialogue.protocol.mail(envelope.sender, parameters))
+async def _try_envelope(dialogue: BaseSmtpDialogue[Any], envelope: Envelope, parameters: str) -> RefusedError | None:
+    """Return the refusal of the envelope; None if it is accepted."""
+    reply = await dialogue.execute(dialogue.protocol.mail(envelope.sender, parameters))
     if not reply.positive:
         return dialogue.refusal(reply, verb=Verb.MAIL)
     refused: dict[str, Reply] = {}
     for recipient in envelope.recipients:
-        reply = await dialogue.ask(dialogue.protocol.rcpt(recipient, ""))
+        reply = await dialogue.execute(dialogue.protocol.rcpt(recipient, ""))
         if not reply.positive:
-            refused[recipient.given] = reply
+            refused[recipient.original] = reply
         if not dialogue.alive:
             return dialogue.refusal(reply)
     return None if len(refused) < len(envelope.recipients) else nobody_accepted(dialogue.channel.endpoint.host, refused)

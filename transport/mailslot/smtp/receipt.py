@@ -1,4 +1,4 @@
-"""What became of a message."""
+"""The receipt for a submitted message."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The server took the message for at least one recipient.
+    """The server accepted the message for at least one recipient.
 
     Attributes:
-        accepted: the addresses it answers for from now on, as they were given.
-        refused: the other ones, each with the server's answer.
-        reply: the answer to the whole message, often with its number in the server's queue.
+        accepted: the accepted addresses, as the caller gave them.
+        refused: the other addresses, each with the server's reply.
+        reply: the reply to the whole message, often with its queue id.
     """
 
     accepted: tuple[str, ...]

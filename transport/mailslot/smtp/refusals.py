@@ -38,7 +38,7 @@ def nobody_accepted(host: str, refused: Mapping[str, Reply]) -> RecipientsRefuse
     judged = {reply: judge_reply("envelope", reply, Verb.RCPT) for reply in refused.values()}
     first = next(iter(refused.values()))
     return RecipientsRefusedError(
-        f"The mail server {host} refused every recipient: {first.words}",
+        f"The mail server {host} refused every recipient: {first.one_line}",
         cause=judged[first].cause,
         refused=refused,
         retryable=any(each.retryable for each in judged.values()),

@@ -1,4 +1,4 @@
-"""A signed-in SMTP session: messages in, receipts out."""
+"""SMTP sessions, which submit messages and return receipts."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class SmtpSession:
-    """A session that is ready to take messages, as `mailslot.connect_smtp` gives it.
+    """A session that is ready to submit messages, opened by `mailslot.connect_smtp`.
 
-    It can be used by several tasks; they take turns. After a refusal it stays usable; after anything else, a
-    cancellation included, it is closed.
+    Several tasks may use it; they take turns. It stays usable after a refusal; any other error, and a cancellation,
+    closes it.
     """
 
     def __init__(self, dialogue: SmtpDialogue, *, final_timeout: float, chunking: bool) -> None:
@@ -36,7 +36,7 @@ class SmtpSession:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the server offers, as it said last."""
+        """The server's capabilities, from its last reply to EHLO."""
         return self._dialogue.protocol.capabilities
 
     @property
@@ -56,73 +56,73 @@ class SmtpSession:
         """Submit one message.
 
         Args:
-            sender: the reverse-path, where failures are reported to; ``""`` for the null sender.
+            sender: the reverse-path, to which failures are reported; ``""`` for the null sender.
             recipients: the forward-paths, at least one.
-            message: octets with any line ends, an `email.message.EmailMessage`, or a stream such as
-                `mailslot.message.Message`. A Bcc header is left out.
-            delivery: what the server is to report about the delivery, where it offers to (RFC 3461).
-            before_end: awaited once, right before the octets leave that end the message, so that a queue can note
-                on its disk that the message may be out. It is not called where the server refuses before. What
-                it raises is raised, the session is closed, and nothing was delivered.
+            message: bytes with any line ends, an `email.message.EmailMessage`, or a stream such as
+                `mailslot.message.Message`. Bcc fields are removed.
+            delivery: the notifications to request, if the server offers DSN (RFC 3461).
+            before_end: awaited once, right before the end of the message is sent, so that a queue can record on disk
+                that the message may have been sent. It is not called if the server refuses before that. If it raises,
+                the exception is raised, the session is closed, and nothing was delivered.
 
         Returns:
-            a receipt: the server answers for the message from now on.
+            the receipt: the server has accepted responsibility for the message.
 
         Raises:
-            InputError: an address or the message cannot be used; nothing was sent.
+            InputError: an address or the message is invalid; nothing was sent.
             RefusedError: the server refuses the sender, every recipient or the message.
-            MailError: anything else; without a reply where the server has said beforehand what it cannot take,
-                and with `in_doubt` true where the whole message was out and no answer came.
+            MailError: any other error. It has no reply if the server's capabilities rule the message out, and
+                `in_doubt` is true if the whole message was sent and no reply came.
         """
         submission = Submission(sender, recipients, message, delivery)
-        transaction = Transaction(self._dialogue, *await submission.checked(), chunking=self._chunking)
+        transaction = Transaction(self._dialogue, *await submission.validate(), chunking=self._chunking)
         try:
             async with transaction, self._dialogue.exclusive_use("envelope"):
-                self._dialogue.count_mail()
-                await transaction.open()
-                return await transaction.finish(None, self._final_timeout, BeforeEndHook(before_end))
+                self._dialogue.count_transaction()
+                await transaction.send_envelope()
+                return await transaction.send_message(None, self._final_timeout, BeforeEndHook(before_end))
         except HookError as error:
             raise error.reason from None
 
     async def submit_many(self, submissions: Iterable[Submission]) -> list[Receipt | MailError]:
         """Submit several messages with as few round trips as the server allows.
 
-        Where it offers PIPELINING, the envelope of each goes out with the end of the one before; where the session
-        was opened with ``chunking=True`` and it offers CHUNKING too, many short messages are on their way at once.
+        With PIPELINING, each envelope is sent together with the end of the previous message. If the session was opened
+        with ``chunking=True`` and the server offers CHUNKING as well, many short messages are in flight at once.
 
         Args:
-            submissions: the messages; taken one after the other, as they are needed.
+            submissions: the messages; the iterator is advanced as they are needed.
 
         Returns:
-            for each, in order, its receipt, or the error that `submit` would have raised. Once the connection is
-            lost, those whose end was out are `in_doubt`, and the others are not.
+            for each message, in order, its receipt, or the error that `submit` would have raised. If the connection is
+            lost, messages whose end was sent are `in_doubt`, and the others are not.
         """
         return await Batch(
             self._dialogue, submissions, chunking=self._chunking, final_timeout=self._final_timeout
         ).run()
 
     async def probe(self, sender: str, recipients: Sequence[str]) -> None:
-        """Ask whether a short message would be taken, and send none.
+        """Ask whether a short message would be accepted, without sending one.
 
         Args:
             sender: as for `submit`.
             recipients: as for `submit`.
 
         Raises:
-            InputError: an address cannot be used.
+            InputError: an address is invalid.
             RefusedError: the server refuses the sender, or every recipient.
-            MailError: anything else.
+            MailError: any other error.
         """
         await probe(self._dialogue, Envelope(sender, recipients, None))
 
     async def noop(self) -> None:
-        """Ask the server whether it is still there.
+        """Send NOOP, to check that the session is alive.
 
         Raises:
             MailError: it is not.
         """
         async with self._dialogue.exclusive_use("envelope"):
             self._dialogue.poll_unsolicited()
-            reply = await self._dialogue.ask(self._dialogue.protocol.noop())
+            reply = await self._dialogue.execute(self._dialogue.protocol.noop())
             if not reply.positive:
                 raise self._dialogue.refusal(reply)

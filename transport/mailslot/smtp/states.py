@@ -1,51 +1,50 @@
-"""The states of an SMTP client, and all that moves it from one to another.
+"""The state machine of an SMTP client.
 
-Rule: whatever affects the state machine stands in this file, in one of its two tables; the rest of the protocol reads
-them.
+Rule: everything that affects the state machine is in the two tables of this module; the protocol core only reads them.
 
 Theory of operation
 ===================
 
-A client says something and waits for the reply, and the reply alone changes the state. That would be one machine, if
-it were not for PIPELINING (RFC 2920): commands may be sent in a group, before the first of them is answered. So there
-are two positions in the same machine at any time:
+A client sends a command and waits for the reply, and only the reply changes the state. With PIPELINING (RFC 2920),
+however, commands may be sent in a group, before the first reply comes. So there are two positions in the same machine
+at any time:
 
-1. The *actual* state: what the replies read so far have come to. It is where the server is.
-2. The *optimistic* state: what it will be once every command that is still unanswered has succeeded.
+1. The *actual* state, by the replies read so far. This is the server's state.
+2. The *optimistic* state: what the state will be once every pending command has succeeded.
 
-Between groups the two are the same. Each has its table:
+Between groups the two are equal. Each has its table:
 
-* `PERMITTED` says what may be sent, by the optimistic state. Anything else is our own error (`LocalProtocolError`), and
-  nothing has left when it is raised.
-* `TRANSITIONS` says what a reply does, by the actual state and by what it replies to: the next state after 2xx, after
-  4xx or 5xx, and after 3xx. None says that a server cannot reply so: that is its error (`RemoteProtocolError`), and the
-  connection is of no use any more.
+* `PERMITTED` has the commands that may be sent, by the optimistic state. Any other is our own error
+  (`LocalProtocolError`), raised before anything is sent.
+* `TRANSITIONS` has the effect of a reply, by the actual state and the command: the next state after 2xx, after 4xx or
+  5xx, and after 3xx. None means that such a reply violates the protocol (`RemoteProtocolError`); the connection is then
+  unusable.
 
-Sending a command moves the optimistic state, by `optimistic_state`. A reply moves the actual state; where it is not the
-one that was expected, the optimistic state is computed anew from there, over the commands still unanswered. That is why
-`TRANSITIONS` has rows which no client would bring about one command at a time, such as RCPT in READY: MAIL was refused,
-but RCPT had left with it, and the server replies to it too. Replies are matched to commands by their order alone
-(RFC 2920 section 3.1), so that each of them must have its row.
+Sending a command moves the optimistic state, by `optimistic_state`. A reply moves the actual state; if it is not the
+expected one, the optimistic state is recomputed from there over the commands still pending. That is why `TRANSITIONS`
+has rows that never occur with one command at a time, such as RCPT in READY: MAIL was refused, but RCPT had been sent
+with it, and the server replies to it as well. Replies are matched to commands by their order alone (RFC 2920 section
+3.1), so each of them needs its row.
 
-Three states exist for the sake of such groups, or of chunks:
+Three states exist only because of such groups, or of chunks:
 
-* NO_RECIPIENTS: DATA was sent with its recipients, all of them were refused, and still the server said 354. It waits
-  for a message that must not be sent: only the final dot leads out (RFC 2920 section 3.1).
-* NEEDS_RSET: a chunk was refused. Further chunks of the group are replied to, and do nothing; only RSET begins anew
+* NO_RECIPIENTS: DATA was sent in one group with its recipients, all of them were refused, and still the server replied
+  354. It waits for a message that must not be sent; only the final dot may follow (RFC 2920 section 3.1).
+* NEEDS_RSET: a chunk was refused. Further chunks of the group get a reply but have no effect; only RSET helps
   (RFC 3030 section 2).
-* CHUNKS: some chunks were taken, and the last one has not been sent.
+* CHUNKS: some chunks were accepted, and the last one has not been sent.
 
-The last chunk is the one command whose success is not assumed: it ends the transaction, or needs RSET, and nobody knows
-which before the reply. Its optimistic state is NEEDS_RSET, from where nothing can be sent that would be wrong in either
-case.
+The last chunk is the only command whose success is not assumed: it either completes the transaction or leads to
+NEEDS_RSET, and only the reply tells which. Its optimistic state is NEEDS_RSET, in which only commands are permitted
+that are correct in both cases.
 
 Implementation
 --------------
 
-The commands are not told apart by their arguments, with one exception: BDAT and BDAT LAST are two verbs. What stands in
-for a command has a verb as well: the greeting, to which nothing was said; a SASL response and its cancellation; the
-final dot. A 421 ends the session whatever it replies to, even to nothing; it belongs to no row, and `protocol.py` goes
-to CLOSED by itself.
+The arguments of commands do not matter, with one exception: BDAT and BDAT LAST are two verbs. Some verbs are not
+commands but get a reply as well: the greeting, for which nothing was sent; a SASL response and its cancellation; the
+final dot. A 421 ends the session whatever it replies to, even if it is unsolicited, so it has no row: `protocol.py`
+then sets CLOSED.
 
 The documentation draws its diagram from `TRANSITIONS` (`docs/generators/states.py`).
 """
@@ -58,9 +57,9 @@ from typing import Final
 
 
 class State(Enum):
-    """Where the session is."""
+    """The state of the session."""
 
-    # Members are equal only to themselves; Enum's own hash is a function in Python.
+    # Faster than Enum's own hash, which is a Python function; members are equal only to themselves.
     __hash__ = object.__hash__
 
     GREETING = auto()
@@ -70,27 +69,27 @@ class State(Enum):
     READY = auto()
     """No transaction is open."""
     UPGRADE = auto()
-    """STARTTLS was taken: nothing but TLS may come now."""
+    """STARTTLS was accepted; the TLS handshake is due."""
     AUTH = auto()
-    """A SASL exchange is going on and the server waits for our response."""
+    """In a SASL exchange; our response is due."""
     SENDER = auto()
-    """MAIL was taken."""
+    """MAIL was accepted."""
     RECIPIENTS = auto()
-    """At least one RCPT was taken."""
+    """At least one RCPT was accepted."""
     DATA = auto()
     """354: the message is due."""
     NO_RECIPIENTS = auto()
-    """354 though no recipient was taken: only the dot may be sent (RFC 2920 section 3.1)."""
+    """354 although no recipient was accepted: only the final dot may be sent (RFC 2920 section 3.1)."""
     CHUNKS = auto()
-    """At least one chunk was taken, and not the last (RFC 3030)."""
+    """At least one chunk was accepted, but not the last (RFC 3030)."""
     NEEDS_RSET = auto()
-    """A chunk was refused; only RSET leads on (RFC 3030 section 2)."""
+    """A chunk was refused; only RSET helps (RFC 3030 section 2)."""
     CLOSED = auto()
-    """QUIT was answered, or the server said 421: nothing more can be said."""
+    """After the reply to QUIT, or after 421: the session is over."""
 
 
 class Verb(Enum):
-    """What waits for an answer: a command, or what stands in for one."""
+    """A command, or something else that gets a reply, such as the final dot."""
 
     __hash__ = object.__hash__
 
@@ -132,7 +131,7 @@ PERMITTED: Final[dict[State, frozenset[Verb]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """The state after an answer: 2xx, 4xx or 5xx, and 3xx. None: that answer breaks the protocol."""
+    """The state after 2xx, after 4xx or 5xx, and after 3xx; None if such a reply violates the protocol."""
 
     positive: State | None
     negative: State | None
@@ -154,7 +153,7 @@ TRANSITIONS: Final[dict[tuple[State, Verb], Transition]] = {
     (S.READY, V.STARTTLS): Transition(S.UPGRADE, S.READY),
     (S.READY, V.AUTH): Transition(S.READY, S.READY, intermediate=S.AUTH),
     (S.AUTH, V.RESPONSE): Transition(S.READY, S.READY, intermediate=S.AUTH),
-    # A server that answers a cancellation with yes, or asks on, has not understood it.
+    # A 2xx or 3xx reply to a cancellation means that the server has not understood it.
     (S.AUTH, V.CANCEL): Transition(None, S.READY),
     (S.READY, V.MAIL): Transition(S.SENDER, S.READY),
     (S.SENDER, V.RCPT): Transition(S.RECIPIENTS, S.SENDER),
@@ -165,12 +164,12 @@ TRANSITIONS: Final[dict[tuple[State, Verb], Transition]] = {
     (S.RECIPIENTS, V.BDAT_LAST): Transition(S.READY, S.NEEDS_RSET),
     (S.CHUNKS, V.BDAT): Transition(S.CHUNKS, S.NEEDS_RSET),
     (S.CHUNKS, V.BDAT_LAST): Transition(S.READY, S.NEEDS_RSET),
-    # Sent in a group whose ground has gone.
+    # Sent in a group in which an earlier command was refused.
     (S.READY, V.RCPT): _stays(S.READY),
     (S.READY, V.DATA): Transition(None, S.READY, intermediate=S.NO_RECIPIENTS),
     (S.SENDER, V.DATA): Transition(None, S.SENDER, intermediate=S.NO_RECIPIENTS),
     (S.NO_RECIPIENTS, V.END_OF_DATA): Transition(S.READY, S.READY),
-    # A chunk that nobody may receive: taking the last one would report as sent what reaches no one.
+    # A chunk without recipients: accepting the last one would report as sent what nobody receives.
     (S.READY, V.BDAT): Transition(S.NEEDS_RSET, S.NEEDS_RSET),
     (S.READY, V.BDAT_LAST): Transition(None, S.NEEDS_RSET),
     (S.SENDER, V.BDAT): Transition(S.NEEDS_RSET, S.NEEDS_RSET),
@@ -179,20 +178,20 @@ TRANSITIONS: Final[dict[tuple[State, Verb], Transition]] = {
     (S.NEEDS_RSET, V.BDAT_LAST): Transition(None, S.NEEDS_RSET),
     **{(state, V.NOOP): _stays(state) for state in _BETWEEN_COMMANDS},
     **{(state, V.RSET): Transition(S.READY, None) for state in (S.SENDER, S.RECIPIENTS, S.CHUNKS)},
-    # Where no transaction is open, or it has failed, some servers refuse it; none is open after that either.
+    # Some servers refuse RSET without an open transaction, or after a failed one; none is open afterwards in any case.
     **{(state, V.RSET): _stays(S.READY) for state in (S.READY, S.NEEDS_RSET)},
     **{(state, V.QUIT): Transition(S.CLOSED, S.CLOSED) for state in _BETWEEN_COMMANDS},
 }
 
 
 def optimistic_state(state: State, verb: Verb) -> State:
-    """Return the state once `verb` has succeeded; where it asks for more, the state in which that is due."""
+    """Return the state once `verb` has succeeded; for DATA, the state in which the message is due."""
     if verb is Verb.BDAT_LAST:
-        # Before its answer nobody knows; only what can follow a refused chunk may be sent.
+        # Its success is not assumed: only what may follow a refused chunk is permitted.
         return State.NEEDS_RSET
     outcome = TRANSITIONS[state, verb]
     if outcome.intermediate is not None and verb is V.DATA:
         return outcome.intermediate
     after = outcome.positive or outcome.negative
-    assert after is not None  # noqa: S101 - no row of the table lacks both
+    assert after is not None  # noqa: S101 - every row has one of the two
     return after

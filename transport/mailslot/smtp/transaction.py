@@ -1,13 +1,13 @@
-"""One mail transaction: the envelope in one group, the message as a stream, one receipt (RFC 5321 section 3.3)."""
+"""A mail transaction: the envelope, the message as a stream, the receipt (RFC 5321 section 3.3)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from mailslot.smtp.before_end import BeforeEndHook
-from mailslot.smtp.content import BytesContent, beginning, hold_to_size, read
-from mailslot.smtp.limits import MAX_GROUP
-from mailslot.smtp.negotiation import negotiate
+from mailslot.smtp.content import BytesContent, check_size, read_beginning, read_content
+from mailslot.smtp.limits import MAX_PIPELINED_RECIPIENTS
+from mailslot.smtp.negotiation import negotiate_envelope
 from mailslot.smtp.receipt import Receipt
 from mailslot.smtp.refusals import nobody_accepted
 from mailslot.smtp.states import State, Verb
@@ -24,58 +24,58 @@ if TYPE_CHECKING:
     from mailslot.smtp.protocol import ReplyReceived
     from mailslot.wire.reply import Reply
 
-SMALL: Final = 16_384
-"""Octets up to which a message is sent in one piece, and its answer waited for only then. Every system takes as
-many at once (Linux: the default of tcp_wmem)."""
+SMALL_MESSAGE: Final = 16_384
+"""Octets up to which a message is sent at once, without listening meanwhile; this fits into the socket's send buffer
+(Linux: the default of tcp_wmem)."""
 
-_NOTHING: Final = BeforeEndHook()
+_NO_HOOK: Final = BeforeEndHook()
 
 
 class Transaction:
-    """A message on its way through a session; used once.
+    """The submission of one message; used once.
 
     Attributes:
-        envelope: from whom, to whom.
+        envelope: the envelope.
         content: the message.
-        grouped: whether the envelope's commands are out already, ahead of their turn.
-        batched: whether it was sent behind another message, or another one's envelope behind it.
-        out: whether the whole message may be out.
+        envelope_sent: whether the envelope was sent early, with the end of the previous message.
+        batched: whether it was pipelined with another transaction.
+        message_sent: whether the whole message may have been sent.
     """
 
     def __init__(self, dialogue: SmtpDialogue, envelope: Envelope, content: Content, *, chunking: bool) -> None:
-        """Check what can be checked without asking the server.
+        """Check the message against the server's capabilities.
 
         Raises:
-            MailError: the server has said beforehand that it cannot take this message, stage `envelope`.
+            MailError: they rule it out; stage `envelope`.
         """
         self.envelope = envelope
         self.content = content
-        self.grouped = False
+        self.envelope_sent = False
         self.batched = False
-        self.out = False
+        self.message_sent = False
         self._dialogue = dialogue
         self._protocol = dialogue.protocol
-        self._chunked = chunking and self._groups and "CHUNKING" in dialogue.protocol.capabilities
-        terms = negotiate(envelope, content, dialogue.protocol.capabilities, dialogue.channel.endpoint.host)
+        self._chunked = chunking and self._can_pipeline and "CHUNKING" in dialogue.protocol.capabilities
+        terms = negotiate_envelope(envelope, content, dialogue.protocol.capabilities, dialogue.channel.endpoint.host)
         self._recipients = terms.recipients
         self._accepted: list[str] = []
         self._refused = terms.refused
         self._mail_parameters = terms.mail_parameters
-        self._pieces = read(content)
-        self._head = b""
+        self._pieces = read_content(content)
+        self._beginning = b""
 
     async def __aenter__(self) -> Self:
-        """Read the beginning of the message, so that what cannot be read is known before an octet leaves.
+        """Read the beginning of the message, so that most errors are found before anything is sent.
 
         Raises:
-            InputError: the content cannot be read, or is not what it says it is.
+            InputError: the content cannot be read, or has another size than announced.
         """
-        if isinstance(self.content, BytesContent) and self.content.size <= SMALL:
-            # It was read and measured when it was made.
-            self._head = self.content.data
+        if isinstance(self.content, BytesContent) and self.content.size <= SMALL_MESSAGE:
+            # It is in memory and was measured already.
+            self._beginning = self.content.data
             return self
         try:
-            self._head = await beginning(self.content, self._pieces, SMALL)
+            self._beginning = await read_beginning(self.content, self._pieces, SMALL_MESSAGE)
         except BaseException:
             await self.close()
             raise
@@ -85,28 +85,28 @@ class Transaction:
         await self.close()
 
     async def close(self) -> None:
-        """Close the message's files."""
+        """Close the files of the message."""
         await self._pieces.aclose()
 
     # The envelope.
 
     @property
-    def _groups(self) -> bool:
+    def _can_pipeline(self) -> bool:
         return "PIPELINING" in self._protocol.capabilities
 
     def can_follow(self) -> bool:
-        """Tell whether `group` may be sent right behind the end of the message before."""
-        return self._groups and len(self._recipients) <= MAX_GROUP
+        """Tell whether the envelope may be sent together with the end of the previous message."""
+        return self._can_pipeline and len(self._recipients) <= MAX_PIPELINED_RECIPIENTS
 
-    def group(self) -> bytes:
-        """Return the envelope, and DATA where it is due, as one group of commands (RFC 2920)."""
-        self.grouped = True
-        return self._reset() + self._envelope() + (b"" if self._chunked else self._protocol.data())
+    def envelope_group(self) -> bytes:
+        """Return the envelope, and DATA unless BDAT is used, as one group of commands (RFC 2920)."""
+        self.envelope_sent = True
+        return self._rset_if_needed() + self._mail_and_rcpts() + (b"" if self._chunked else self._protocol.data())
 
-    def _envelope(self) -> bytes:
+    def _mail_and_rcpts(self) -> bytes:
         return self._mail() + b"".join(map(self._rcpt, self._recipients))
 
-    def _reset(self) -> bytes:
+    def _rset_if_needed(self) -> bytes:
         open_before = self._protocol.state not in {State.READY, State.DATA, State.NO_RECIPIENTS}
         return self._protocol.rset() if open_before else b""
 
@@ -117,8 +117,8 @@ class Transaction:
         parameters = self.envelope.rcpt_parameters(recipient, self._protocol.capabilities)
         return self._protocol.rcpt(recipient, parameters)
 
-    async def open(self) -> None:
-        """Send the envelope where that was not done ahead, and read what the server says to it.
+    async def send_envelope(self) -> None:
+        """Send the envelope, unless it was sent early, and read the replies to it.
 
         Raises:
             RefusedError: the sender, every recipient or the message is refused; another transaction can follow.
@@ -127,27 +127,27 @@ class Transaction:
         dialogue.stage = "envelope"
         dialogue.poll_unsolicited()
         if self.can_follow():
-            if not self.grouped:
-                await dialogue.say(self.group())
-            answers = await dialogue.answers()
+            if not self.envelope_sent:
+                await dialogue.send_commands(self.envelope_group())
+            answers = await dialogue.read_replies()
         else:
-            answers = await self._step_by_step()
-        await self._judge(answers)
+            answers = await self._send_envelope_in_steps()
+        await self._evaluate_envelope_replies(answers)
 
-    async def _step_by_step(self) -> list[ReplyReceived]:
+    async def _send_envelope_in_steps(self) -> list[ReplyReceived]:
         dialogue = self._dialogue
         answers: list[ReplyReceived] = []
 
         async def ask(*commands: bytes) -> bool:
-            await dialogue.say(b"".join(commands))
-            answers.extend(await dialogue.answers())
+            await dialogue.send_commands(b"".join(commands))
+            answers.extend(await dialogue.read_replies())
             return answers[-1].reply.positive
 
-        if (reset := self._reset()) and not await ask(reset):
+        if (reset := self._rset_if_needed()) and not await ask(reset):
             return answers
         if not await ask(self._mail()):
             return answers
-        at_once = MAX_GROUP if self._groups else 1
+        at_once = MAX_PIPELINED_RECIPIENTS if self._can_pipeline else 1
         for start in range(0, len(self._recipients), at_once):
             await ask(*[self._rcpt(recipient) for recipient in self._recipients[start : start + at_once]])
             if not dialogue.alive:
@@ -156,41 +156,41 @@ class Transaction:
             await ask(self._protocol.data())
         return answers
 
-    async def _judge(self, answers: list[ReplyReceived]) -> None:
-        """Sort the answers to the envelope; raise unless the message is due now."""
+    async def _evaluate_envelope_replies(self, answers: list[ReplyReceived]) -> None:
+        """Sort the recipients by their replies; raise unless the message is due now."""
         recipients = iter(self._recipients)
         refusal: RefusedError | None = None
         for answer in answers:
             reply = answer.reply
             if answer.verb is Verb.RSET and answer is not answers[-1] and reply.code != 421:
-                # There may have been nothing to give up; what follows it tells.
+                # Some servers refuse RSET without an open transaction; the further replies decide.
                 continue
             if answer.verb is Verb.RCPT and reply.code != 421:
-                recipient = next(recipients).given
+                recipient = next(recipients).original
                 if reply.positive:
                     self._accepted.append(recipient)
                 else:
                     self._refused[recipient] = reply
             elif not reply.positive:
-                refusal = self._no_data(reply) if answer.verb is Verb.DATA else self._unopened(reply)
+                refusal = self._data_refusal(reply) if answer.verb is Verb.DATA else self._sender_refusal(reply)
                 break
         if refusal is None and not self._accepted:
             refusal = nobody_accepted(self._dialogue.channel.endpoint.host, self._refused)
         if self._protocol.state is State.NO_RECIPIENTS:
             if any(answer.verb is Verb.RCPT and answer.reply.positive for answer in answers):
-                # It refused the sender, and has not forgotten the transaction before, or has said one line too many:
-                # this recipient would get an empty message.
+                # The server refused the sender but kept the previous transaction, or sent a surplus reply: this
+                # recipient would get an empty message.
                 await self._dialogue.abort()
             else:
-                # The server waits for a message that nobody would get; an empty one ends that (RFC 2920 section 3.1).
-                await self._dialogue.ask(self._protocol.end())
+                # The server waits for a message without recipients; an empty one ends that (RFC 2920 section 3.1).
+                await self._dialogue.execute(self._protocol.end_of_data())
         if refusal is not None:
             raise refusal
 
-    def _unopened(self, reply: Reply) -> RefusedError:
+    def _sender_refusal(self, reply: Reply) -> RefusedError:
         return self._dialogue.refusal(reply, verb=Verb.MAIL, stage="envelope")
 
-    def _no_data(self, reply: Reply) -> RefusedError:
+    def _data_refusal(self, reply: Reply) -> RefusedError:
         return (
             nobody_accepted(self._dialogue.channel.endpoint.host, self._refused)
             if not self._accepted
@@ -199,40 +199,40 @@ class Transaction:
 
     # The message.
 
-    async def finish(
-        self, following: Transaction | None, final_timeout: float, before_end: BeforeEndHook = _NOTHING
+    async def send_message(
+        self, following: Transaction | None, final_timeout: float, before_end: BeforeEndHook = _NO_HOOK
     ) -> Receipt:
-        """Send the message and read the server's last word on it.
+        """Send the message and read the final reply.
 
         Args:
-            following: the transaction whose envelope may be sent along with the end of the message.
-            final_timeout: seconds to wait for the answer once it is out (RFC 5321 section 4.5.3.2.6).
-            before_end: awaited once the end is the next to go out.
+            following: the next transaction, whose envelope may be sent with the end of this message.
+            final_timeout: seconds to wait for the final reply (RFC 5321 section 4.5.3.2.6).
+            before_end: runs right before the end of the message is sent.
 
         Raises:
-            NotEndedError: `before_end` failed; the session is over, nothing was delivered.
+            HookError: `before_end` failed; the session is over, nothing was delivered.
             RefusedError: the server refuses the message.
-            InputError: the content is not what it said it was; the session is over, nothing was delivered.
+            InputError: the content has another size than announced; the session is over, nothing was delivered.
         """
         dialogue = self._dialogue
         dialogue.stage = "data"
-        dialogue.note(b"(message of %d octets)" % self.content.size)
+        dialogue.transcribe(b"(message of %d octets)" % self.content.size)
         answer = dialogue.poll_unsolicited()
-        if answer is None and len(self._head) > SMALL:
+        if answer is None and len(self._beginning) > SMALL_MESSAGE:
             answer = await self._upload(following, final_timeout, before_end)
         elif answer is None:
-            octets = self._end(self._head) + self._follow(following)
+            octets = self._end_of_message(self._beginning) + self._following_envelope(following)
             await before_end()
-            # Until the system has taken the last octet, nobody can have the end, unless more goes out behind it.
-            dialogue.handed_over = following is not None
-            await dialogue.channel.send(octets, dialogue.deadline())
-            dialogue.handed_over = True
-            answer = await dialogue.answer(final_timeout)
-        dialogue.handed_over = False
+            # Until the kernel has taken the last octet the server cannot have the end, unless more octets follow it.
+            dialogue.in_doubt = following is not None
+            await dialogue.channel.send(octets, dialogue.new_deadline())
+            dialogue.in_doubt = True
+            answer = await dialogue.read_reply(final_timeout)
+        dialogue.in_doubt = False
         return self.receipt(answer.reply)
 
     def receipt(self, reply: Reply) -> Receipt:
-        """Return the receipt for the server's last word, or raise where that is no."""
+        """Return the receipt for the final reply; raise if that is a refusal."""
         if not reply.positive:
             raise self._dialogue.refusal(reply, stage="data")
         return Receipt(tuple(self._accepted), self._refused, reply)
@@ -241,51 +241,57 @@ class Transaction:
         self, following: Transaction | None, final_timeout: float, before_end: BeforeEndHook
     ) -> ReplyReceived:
         upload = Upload(self._dialogue, before_end, chunked=self._chunked)
-        return await upload.run(self._head, self._pieces, self._end, lambda: self._follow(following), final_timeout)
+        return await upload.run(
+            self._beginning,
+            self._pieces,
+            self._end_of_message,
+            lambda: self._following_envelope(following),
+            final_timeout,
+        )
 
-    def _end(self, rest: bytes) -> bytes:
-        """Return the rest of the message and its end."""
+    def _end_of_message(self, rest: bytes) -> bytes:
+        """Return the last octets of the message and its end."""
         protocol = self._protocol
-        octets = protocol.chunk(rest, last=True) if self._chunked else protocol.content(rest) + protocol.end()
-        hold_to_size(self.content, protocol.sent_size)
+        octets = protocol.bdat(rest, last=True) if self._chunked else protocol.content(rest) + protocol.end_of_data()
+        check_size(self.content, protocol.sent_size)
         return octets
 
-    def _follow(self, following: Transaction | None) -> bytes:
-        """Return what may go out along with the end of the message: the envelope of the next one."""
+    def _following_envelope(self, following: Transaction | None) -> bytes:
+        """Return the envelope of the next message, to be sent with the end of this one; empty if not possible."""
         if following is None or not following.can_follow():
             return b""
-        group = following.group()
+        group = following.envelope_group()
         self.batched = following.batched = True
-        self._dialogue.note(group)
+        self._dialogue.transcribe(group)
         return group
 
     # A whole transaction in one group.
 
-    def fits_whole(self) -> bool:
-        """Tell whether envelope and message can go out together, for `whole`."""
-        return self._chunked and self.can_follow() and len(self._head) <= SMALL
+    def fits_one_group(self) -> bool:
+        """Tell whether envelope and message can be sent together, by `message_group`."""
+        return self._chunked and self.can_follow() and len(self._beginning) <= SMALL_MESSAGE
 
-    def whole(self) -> bytes:
+    def message_group(self) -> bytes:
         """Return envelope and message as one group, ended by BDAT LAST (RFC 3030 section 4.2).
 
-        RSET leads it, since the group before may fail at its chunk, and then only RSET helps.
+        It begins with RSET, since the chunk of the previous group may be refused, and then only RSET helps.
         """
         protocol = self._protocol
         self.batched = True
-        group = protocol.rset() + self._envelope()
-        self._dialogue.note(group + b"(message of %d octets)" % self.content.size)
-        return group + self._end(self._head)
+        group = protocol.rset() + self._mail_and_rcpts()
+        self._dialogue.transcribe(group + b"(message of %d octets)" % self.content.size)
+        return group + self._end_of_message(self._beginning)
 
-    async def settle(self, final_timeout: float) -> Receipt:
-        """Read all that the server says to `whole`.
+    async def read_group_replies(self, final_timeout: float) -> Receipt:
+        """Read all replies to `message_group`.
 
         Raises:
-            RefusedError: the sender, every recipient or the message is refused; others in the window go on.
+            RefusedError: the sender, every recipient or the message is refused; other messages are not affected.
         """
         dialogue = self._dialogue
         answers: list[ReplyReceived] = []
         before_last = 2 + len(self._recipients)
         while len(answers) <= before_last and dialogue.alive:
-            answers.append(await dialogue.answer(final_timeout if len(answers) == before_last else None))
-        await self._judge([answer for answer in answers if answer.verb is not Verb.BDAT_LAST])
+            answers.append(await dialogue.read_reply(final_timeout if len(answers) == before_last else None))
+        await self._evaluate_envelope_replies([answer for answer in answers if answer.verb is not Verb.BDAT_LAST])
         return self.receipt(answers[-1].reply)

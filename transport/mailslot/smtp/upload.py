@@ -1,4 +1,4 @@
-"""A long message on its way: sent piece by piece, with an ear for what the server says meanwhile."""
+"""Sending a long message in pieces while listening for an early reply."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from mailslot.smtp.dialogue import SmtpDialogue
     from mailslot.smtp.protocol import ReplyReceived
 
-PIECE: Final = 65_536
-"""Octets given to the system at once."""
+PIECE_SIZE: Final = 65_536
+"""Octets passed to the kernel at once."""
 
-CHUNK: Final = 262_144
-"""Octets of a BDAT chunk; the server can refuse only between them (RFC 3030 section 2)."""
+CHUNK_SIZE: Final = 262_144
+"""Octets of a BDAT chunk; the server can refuse only between chunks (RFC 3030 section 2)."""
 
 
 class Upload:
-    """The content of one message, sent while the server's answer is awaited.
+    """Sends the content of one message and awaits the final reply at the same time.
 
-    A server may refuse in the middle, and what it says is worth more than the broken pipe that follows. Time is
-    measured by progress, so that a slow line is no fault and a dead one is. No single wait is longer than that time,
-    so that what changes beside it (the hook has ended, the end is out) counts from the next one on.
+    A server may refuse in the middle of a message; its reply says more than the broken pipe that follows. The timeout
+    is for progress: a slow connection is no failure, a dead one is. No single wait exceeds the timeout, so that a
+    change of state (the hook has ended, the end was sent) applies to the next wait.
 
     Args:
-        dialogue: the session's.
-        before_end: awaited before the last piece of the message goes out; its time is no fault of the line's.
-        chunked: whether by BDAT.
+        dialogue: the dialogue.
+        before_end: runs before the last piece is sent; its duration does not count towards the timeout.
+        chunked: whether to use BDAT.
     """
 
     def __init__(self, dialogue: SmtpDialogue, before_end: BeforeEndHook, *, chunked: bool) -> None:
@@ -41,12 +41,12 @@ class Upload:
         self._before_end = before_end
         self._protocol = dialogue.protocol
         self._chunked = chunked
-        self._progress = 0.0
+        self._last_progress = 0.0
         self._in_hook = False
-        self._out = False
-        self._clear = False
-        self._ended = anyio.Event()
-        self._failed: Exception | None = None
+        self._end_sent = False
+        self._commands_complete = False
+        self._sender_ended = anyio.Event()
+        self._error: Exception | None = None
 
     async def run(
         self,
@@ -56,37 +56,37 @@ class Upload:
         behind: Callable[[], bytes],
         final_timeout: float,
     ) -> ReplyReceived:
-        """Send everything and return the server's last word.
+        """Send everything and return the final reply.
 
         Args:
-            head: the content's first octets.
-            rest: the others.
-            end: makes the last octets of the content into the end of the message.
-            behind: gives what goes out behind it at once.
-            final_timeout: seconds to wait for the answer once all is out.
+            head: the first octets of the content.
+            rest: the remaining ones.
+            end: returns the end of the message for the last octets of the content.
+            behind: returns the commands to send right after it.
+            final_timeout: seconds to wait for the reply once everything is sent.
         """
         answer: ReplyReceived | None = None
-        self._progress = anyio.current_time()
-        # Nothing but cancellation may cross the task group: what is raised in one comes out in an exception group.
+        self._last_progress = anyio.current_time()
+        # Only a cancellation may leave the task group: exceptions would come out in an exception group.
         async with anyio.create_task_group() as group:
             group.start_soon(self._send, head, rest, end, behind, group.cancel_scope)
             try:
-                answer = await self._listen(final_timeout)
-                if answer.reply.positive or self._out:
-                    # The server has the message; what goes out behind it may still be on its way.
+                answer = await self._read_reply(final_timeout)
+                if answer.reply.positive or self._end_sent:
+                    # The server has the message; the commands after it may still be being sent.
                     with anyio.move_on_after(self._dialogue.timeout):
-                        await self._ended.wait()
-                if answer.reply.positive and not self._out:
-                    # It cannot have what has not left; whether it had enough to deliver, nobody knows.
-                    answer, self._failed = None, RemoteProtocolError("a yes before the message was whole")
+                        await self._sender_ended.wait()
+                if answer.reply.positive and not self._end_sent:
+                    # The server cannot have a message whose end was not sent.
+                    answer, self._error = None, RemoteProtocolError("a yes before the message was whole")
             except Exception as error:  # noqa: BLE001 - raised again below, outside of the task group
-                self._failed = self._failed or error
+                self._error = self._error or error
             group.cancel_scope.cancel()
         if answer is None:
-            assert self._failed is not None  # noqa: S101 - either of the two is set
-            raise self._failed
-        if answer.verb is Verb.BDAT or not self._clear:
-            # Refused in the middle of the content, or cut within a command: there is no way back to commands.
+            assert self._error is not None  # noqa: S101 - either of the two is set
+            raise self._error
+        if answer.verb is Verb.BDAT or not self._commands_complete:
+            # Refused in the middle of the content, or cut off within a command: no further command is possible.
             await self._dialogue.abort()
         return answer
 
@@ -98,53 +98,53 @@ class Upload:
         behind: Callable[[], bytes],
         scope: anyio.CancelScope,
     ) -> None:
-        size = CHUNK if self._chunked else PIECE
+        size = CHUNK_SIZE if self._chunked else PIECE_SIZE
         held = bytearray(head)
         try:
             async for piece in rest:
                 while len(held) > size:
-                    await self._put(held, size)
+                    await self._send_piece(held, size)
                 held += piece
             while len(held) > size:
-                await self._put(held, size)
+                await self._send_piece(held, size)
             await self._transmit(end(bytes(held)), last=True)
-            self._out = True
+            self._end_sent = True
             await self._transmit(behind())
-            self._clear = True
+            self._commands_complete = True
         except OSError:
-            # The listening side finds out too, once it has read what the server said last.
+            # The receiving side will fail as well, once it has read the server's last reply.
             pass
         except Exception as error:  # noqa: BLE001 - raised again by `run`, outside of the task group
             refused = isinstance(error, LocalProtocolError) and self._protocol.state in {State.CLOSED, State.NEEDS_RSET}
             if not refused:
-                self._failed = error
+                self._error = error
                 scope.cancel()
         finally:
-            self._ended.set()
+            self._sender_ended.set()
 
-    async def _put(self, held: bytearray, size: int) -> None:
+    async def _send_piece(self, held: bytearray, size: int) -> None:
         with memoryview(held) as view:
             piece = bytes(view[:size])
         del held[:size]
-        octets = self._protocol.chunk(piece, last=False) if self._chunked else self._protocol.content(piece)
+        octets = self._protocol.bdat(piece, last=False) if self._chunked else self._protocol.content(piece)
         await self._transmit(octets)
 
     async def _transmit(self, octets: bytes, *, last: bool = False) -> None:
         view = memoryview(octets)
-        for start in range(0, len(view), PIECE):
-            ends = last and start + PIECE >= len(view)
+        for start in range(0, len(view), PIECE_SIZE):
+            ends = last and start + PIECE_SIZE >= len(view)
             if ends:
                 self._in_hook = True
                 await self._before_end()
                 self._in_hook = False
-                self._progress = anyio.current_time()
-            await self._dialogue.channel.send(view[start : start + PIECE])
-            # Until the system has taken the last octet, nobody can have the end.
-            self._dialogue.handed_over = self._dialogue.handed_over or ends
-            self._progress = anyio.current_time()
-            self._dialogue.channel.progressed()
+                self._last_progress = anyio.current_time()
+            await self._dialogue.channel.send(view[start : start + PIECE_SIZE])
+            # Until the kernel has taken the last octet, the server cannot have the end.
+            self._dialogue.in_doubt = self._dialogue.in_doubt or ends
+            self._last_progress = anyio.current_time()
+            self._dialogue.channel.made_progress()
 
-    async def _listen(self, final_timeout: float) -> ReplyReceived:
+    async def _read_reply(self, final_timeout: float) -> ReplyReceived:
         while True:
             while (event := self._protocol.next_event()) is None:
                 await self._receive(final_timeout)
@@ -153,25 +153,25 @@ class Upload:
                 return answer
 
     async def _receive(self, final_timeout: float) -> None:
-        """Receive something, for as long as the sending side gets on."""
+        """Receive octets; time out only if sending makes no progress either."""
         while True:
             try:
                 longest = anyio.current_time() + min(self._dialogue.timeout, final_timeout)
-                deadline = min(self._deadline(final_timeout), longest)
+                deadline = min(self._current_deadline(final_timeout), longest)
                 self._protocol.receive(await self._dialogue.channel.receive(deadline))
             except TimeoutError:
-                if anyio.current_time() < self._deadline(final_timeout):
+                if anyio.current_time() < self._current_deadline(final_timeout):
                     continue
-                if self._out or not self._dialogue.channel.progressed():
-                    self._dialogue.patience = self._patience(final_timeout)
+                if self._end_sent or not self._dialogue.channel.made_progress():
+                    self._dialogue.current_timeout = self._current_timeout(final_timeout)
                     raise
-                self._progress = anyio.current_time()
+                self._last_progress = anyio.current_time()
             else:
                 return
 
-    def _deadline(self, final_timeout: float) -> float:
-        since = anyio.current_time() if self._in_hook else self._progress
-        return since + self._patience(final_timeout)
+    def _current_deadline(self, final_timeout: float) -> float:
+        since = anyio.current_time() if self._in_hook else self._last_progress
+        return since + self._current_timeout(final_timeout)
 
-    def _patience(self, final_timeout: float) -> float:
-        return final_timeout if self._out else self._dialogue.timeout
+    def _current_timeout(self, final_timeout: float) -> float:
+        return final_timeout if self._end_sent else self._dialogue.timeout

@@ -1,1 +1,1 @@
-"""The durable queue, the ledger of mail already fetched, and the small memory of the pipelines."""
+"""The durable queue, the ledger of fetched mail, and the key-value stores of the pipelines."""

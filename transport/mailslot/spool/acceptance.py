@@ -1,4 +1,4 @@
-"""How a message becomes a job: checked, written, flushed, and only then known."""
+"""Accepting a message as a job: check it, write and sync its file, then insert its row."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import anyio
 import anyio.to_thread
 
 from mailslot.errors import InputError
-from mailslot.smtp.content import read
-from mailslot.spool import rows
-from mailslot.spool.envelope import Envelope, check
-from mailslot.spool.errors import full
-from mailslot.spool.files import NewFile, check_free, enter_file
-from mailslot.spool.limits import megabytes
-from mailslot.wire.dots import LineEndNormalizer
+from mailslot.smtp.content import read_content
+from mailslot.spool import job_rows
+from mailslot.spool.errors import full_error
+from mailslot.spool.files import NewFile, check_free_space, register_file
+from mailslot.spool.job_envelope import JobEnvelope, check_new_job
+from mailslot.spool.limits import format_size
+from mailslot.wire.dot_stuffing import LineEndNormalizer
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,90 +27,93 @@ if TYPE_CHECKING:
     from mailslot.smtp.content import Content
     from mailslot.spool.database import Database
     from mailslot.spool.job import Job, NewJob
-    from mailslot.spool.limits import Limits
+    from mailslot.spool.limits import SpoolLimits
 
-_PIECE: Final = 1024 * 1024
+_PIECE_SIZE: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """Takes messages over into a folder and a database; see `mailslot.spool.spool.Spool.accept`."""
+    """Accepts messages into a folder and a database; see `mailslot.spool.spool.Spool.accept`."""
 
     database: Database
     folder: Path
-    limits: Limits
+    limits: SpoolLimits
     clock: Callable[[], float]
 
     async def accept(self, new: NewJob, message: Content) -> Job:
-        """Take a message over."""
-        new = check(new, self.limits)
+        """Accept a message."""
+        new = check_new_job(new, self.limits)
         new = replace(new, message_id=new.message_id or str(getattr(message, "message_id", "")))
-        envelope = Envelope(
+        envelope = JobEnvelope(
             new,
             size=message.size,
             eight_bit=message.eight_bit,
             smtputf8=message.smtputf8,
             created_at=self.clock(),
-            lifetime=new.lifetime or self.limits.lifetime,
+            lifetime=new.lifetime or self.limits.max_lifetime,
         )
-        if (there := await self.database.read(partial(self._admit, envelope))) is not None:
+        if (there := await self.database.read(partial(self._check_admission, envelope))) is not None:
             return there
         file = NewFile(self.folder, ".job")
         try:
-            line = envelope.line()
+            line = envelope.encode()
             rest = await _write(message, line, file)
-            enter = partial(self._enter, replace(envelope, length=len(line)), file)
-            return await anyio.to_thread.run_sync(file.keep, rest, partial(enter_file, self.database, file, enter))
-        except _ThereError as error:
+            enter = partial(self._insert, replace(envelope, line_length=len(line)), file)
+            return await anyio.to_thread.run_sync(file.commit, rest, partial(register_file, self.database, file, enter))
+        except _DuplicateKeyError as error:
             return error.job
         finally:
-            if not file.ended:
+            if not file.closed:
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(file.discard)
 
-    def _admit(self, envelope: Envelope, connection: sqlite3.Connection) -> Job | None:
-        """Return the job that is there already, or see that there is room for another one."""
+    def _check_admission(self, envelope: JobEnvelope, connection: sqlite3.Connection) -> Job | None:
+        """Return the existing job with this key, or None after checking that there is room for another job."""
         limits, size = self.limits, envelope.size
-        if envelope.new.key is not None and (there := rows.by_key(connection, envelope.new)) is not None:
+        if envelope.new.key is not None and (there := job_rows.find_by_key(connection, envelope.new)) is not None:
             return there
-        if size > limits.message:
+        if size > limits.max_message_size:
             raise InputError(
-                f"The message has {megabytes(size)}; at most {megabytes(limits.message)} are possible.",
+                f"The message has {format_size(size)}; at most {format_size(limits.max_message_size)} are possible.",
                 stage="spool",
                 cause="message_too_large",
             )
         self._check_room(connection, size)
-        check_free(self.folder, size, limits.spare)
+        check_free_space(self.folder, size, limits.disk_reserve)
         return None
 
     def _check_room(self, connection: sqlite3.Connection, size: int) -> None:
         limits = self.limits
-        jobs, octets = rows.count_unfinished(connection), rows.octets_kept(connection)
-        if jobs >= limits.jobs:
-            raise full(f"{jobs} jobs are waiting, and no more than {limits.jobs} may: deliver or cancel some first.")
-        if octets + size > limits.octets:
-            raise full(
-                f"The messages that are kept have {megabytes(octets)}; with this one of {megabytes(size)} they would "
-                f"have more than the {megabytes(limits.octets)} that are allowed: deliver or cancel some first."
+        jobs, octets = job_rows.count_unfinished(connection), job_rows.total_octets(connection)
+        if jobs >= limits.max_jobs:
+            raise full_error(
+                f"{jobs} jobs are waiting, and no more than {limits.max_jobs} may: deliver or cancel some first."
+            )
+        if octets + size > limits.max_total_size:
+            raise full_error(
+                f"The messages that are kept have {format_size(octets)}; with this one of {format_size(size)} "
+                f"they would have more than the {format_size(limits.max_total_size)} that are allowed: "
+                "deliver or cancel some first."
             )
 
-    def _enter(self, envelope: Envelope, file: NewFile, connection: sqlite3.Connection) -> Job:
-        if file.size != envelope.length + envelope.size:
+    def _insert(self, envelope: JobEnvelope, file: NewFile, connection: sqlite3.Connection) -> Job:
+        if file.size != envelope.line_length + envelope.size:
             raise InputError(
                 "The message has another size than it said.",
                 stage="data",
-                detail=f"{file.size - envelope.length} octets instead of {envelope.size}",
+                detail=f"{file.size - envelope.line_length} octets instead of {envelope.size}",
             )
-        # Others may have accepted in the meantime.
-        if envelope.new.key is not None and (there := rows.by_key(connection, envelope.new)) is not None:
-            raise _ThereError(there)
+        # Another task or process may have accepted something meanwhile.
+        if envelope.new.key is not None and (there := job_rows.find_by_key(connection, envelope.new)) is not None:
+            raise _DuplicateKeyError(there)
         self._check_room(connection, envelope.size)
-        number = rows.insert(connection, envelope, file=file.name, now=self.clock())
-        return rows.load(connection, number)
+        number = job_rows.insert(connection, envelope, file=file.name, now=self.clock())
+        return job_rows.load(connection, number)
 
 
-class _ThereError(Exception):
-    """The key has a job already."""
+class _DuplicateKeyError(Exception):
+    """There is a job with this key already."""
 
     def __init__(self, job: Job) -> None:
         super().__init__(job.id)
@@ -118,14 +121,14 @@ class _ThereError(Exception):
 
 
 async def _write(message: Content, line: bytes, file: NewFile) -> bytes:
-    """Write a line and a message, with CRLF line ends, into a file; return the last octets, not written yet."""
+    """Write the envelope line and the message, with CRLF line ends; return the last octets, still to be written."""
     canonical = LineEndNormalizer()
     pending, size = [line], len(line)
-    async with aclosing(read(message)) as pieces:
+    async with aclosing(read_content(message)) as pieces:
         async for piece in pieces:
             pending.append(canonical.feed(piece))
             size += len(pending[-1])
-            if size >= _PIECE:
+            if size >= _PIECE_SIZE:
                 await anyio.to_thread.run_sync(file.write, b"".join(pending))
                 pending, size = [], 0
     return b"".join([*pending, canonical.finish()])

@@ -1,7 +1,7 @@
-"""Rows of the database made of files: where the database is lost, or another one knew the files.
+"""Inserting rows for existing files, after the database was lost or replaced by an older copy.
 
-A job may then have been sent already, so that it is in doubt; one whose file is damaged has failed, and what is left of
-it is kept under another name.
+Such a job may have been sent already, so it becomes `in_doubt`. If its file is damaged it becomes `failed`, and what is
+left of the file is kept under another name.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from mailslot.spool import envelope, mail_rows, rows
-from mailslot.spool.database import Adopted
-from mailslot.spool.digest import MailDigest
-from mailslot.spool.files import PIECE, is_marked_known, mark_known
+from mailslot.spool import job_envelope, job_rows, mail_rows
+from mailslot.spool.database import AdoptionResult
+from mailslot.spool.files import PIECE_SIZE, is_marked_registered, mark_registered
 from mailslot.spool.job import NewJob
+from mailslot.spool.mail_digest import MailDigest
 
 if TYPE_CHECKING:
     import os
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DAMAGED: Final = ".damaged"
-"""What is added to the name of a file that cannot be used any more."""
+"""The suffix that is added to the name of a damaged file."""
 
 UNKNOWN: Final = "unknown"
-"""The pipeline of a job of whose envelope too little is left."""
+"""The pipeline of a job whose envelope cannot be read."""
 
 _FOUND_AGAIN: Final = (
     "The list of jobs was lost, and this one was found again by its message: it may have been sent already. "
@@ -40,13 +40,13 @@ _DAMAGED: Final = (
 _MAIL_FOUND_AGAIN: Final = "The list of mails was lost, and this one was found again: it may have been handled already."
 
 
-class Loss(NamedTuple):
-    """A list of jobs that was lost.
+class DatabaseLoss(NamedTuple):
+    """A loss of the database.
 
     Attributes:
-        at: when a new one was made.
-        found: how many jobs and mails were found again by their files.
-        damaged: how many jobs are damaged, each of which has failed.
+        at: when a new database was created.
+        found: how many jobs and mails were recovered from their files.
+        damaged: how many jobs have failed because their files are damaged.
     """
 
     at: float
@@ -54,13 +54,13 @@ class Loss(NamedTuple):
     damaged: int
 
 
-def losses(connection: sqlite3.Connection) -> list[Loss]:
-    """Return when the list of jobs was lost, oldest first."""
-    return [Loss(*row) for row in connection.execute("SELECT at, found, damaged FROM losses ORDER BY at")]
+def losses(connection: sqlite3.Connection) -> list[DatabaseLoss]:
+    """Return all losses of the database, oldest first."""
+    return [DatabaseLoss(*row) for row in connection.execute("SELECT at, found, damaged FROM losses ORDER BY at")]
 
 
-def adopt_all(folder: Path, clock: Callable[[], float], connection: sqlite3.Connection) -> Adopted:
-    """Make rows of all files of jobs and mails, none of which anybody is writing. Blocks.
+def adopt_all(folder: Path, clock: Callable[[], float], connection: sqlite3.Connection) -> AdoptionResult:
+    """Insert rows for all files of jobs and mails; none may be being written. Blocks.
 
     Raises:
         OSError: a file could not be read.
@@ -75,22 +75,22 @@ def adopt_all(folder: Path, clock: Callable[[], float], connection: sqlite3.Conn
                 damaged += 1
         elif path.suffix == ".mail":
             found += _adopt_mail(connection, path, clock())
-    return Adopted(found, damaged)
+    return AdoptionResult(found, damaged)
 
 
 def adopt_file(connection: sqlite3.Connection, path: Path, state: os.stat_result, now: float) -> bool:
-    """Make a row of a file that another database has known; return whether there is one now. Blocks.
+    """Insert a row for a file that was registered in another database; return whether there is one now. Blocks.
 
     Args:
-        connection: the database, which does not know the file, in a transaction.
-        path: the file, which nobody is writing.
-        state: its state.
-        now: the time.
+        connection: the database, in a transaction; it has no row for the file.
+        path: the file, which is not being written.
+        state: its status.
+        now: the current time.
 
     Raises:
         OSError: the file could not be read.
     """
-    if not is_marked_known(state) and path.suffix != DAMAGED:
+    if not is_marked_registered(state) and path.suffix != DAMAGED:
         return False
     if path.suffix in {".job", DAMAGED}:
         _adopt_job(connection, path, now)
@@ -99,48 +99,50 @@ def adopt_file(connection: sqlite3.Connection, path: Path, state: os.stat_result
 
 
 def _adopt_job(connection: sqlite3.Connection, path: Path, now: float) -> bool:
-    """Make a job of a file; return whether it is whole."""
+    """Insert a job for a file; return False if the file is damaged."""
     try:
         found = _read(path)
     except ValueError:
         _adopt_damaged(connection, path, now)
         return False
-    job = rows.load(connection, rows.insert(connection, found, file=path.name, now=now))
-    rows.store(connection, replace(job, state="in_doubt", cause="spool_unreadable", sentence=_FOUND_AGAIN))
-    mark_known(path)
+    job = job_rows.load(connection, job_rows.insert(connection, found, file=path.name, now=now))
+    job_rows.store(connection, replace(job, state="in_doubt", cause="spool_unreadable", sentence=_FOUND_AGAIN))
+    mark_registered(path)
     return True
 
 
-def _read(path: Path) -> envelope.Envelope:
+def _read(path: Path) -> job_envelope.JobEnvelope:
     if path.suffix == DAMAGED or not path.exists():
         raise ValueError("it was damaged when it was found before")
     with path.open("rb") as file:
-        found = envelope.parse(file.readline(envelope.LONGEST))
-    if path.stat().st_size != found.length + found.size:
+        found = job_envelope.parse(file.readline(job_envelope.MAX_LINE))
+    if path.stat().st_size != found.line_length + found.size:
         raise ValueError("the message is incomplete")
     return found
 
 
 def _adopt_damaged(connection: sqlite3.Connection, path: Path, now: float) -> None:
-    """Make a job that has failed of what is left of a file."""
+    """Insert a failed job for a damaged file."""
     kept = path if path.suffix == DAMAGED else path.with_name(f"{path.name}{DAMAGED}")
-    # First of all: wherever this breaks off, the file is found again by that name.
+    # First of all: after a crash the file is found by that name.
     if path.exists():
         path.rename(kept)
     state = kept.stat()
     with kept.open("rb") as file:
-        new = _salvaged(file.readline(envelope.LONGEST))
-    # Without its key: whoever accepts the same once more must not be told that it is there.
-    found = envelope.Envelope(
+        new = _salvage(file.readline(job_envelope.MAX_LINE))
+    # Without its key, so that the same message can be accepted again.
+    found = job_envelope.JobEnvelope(
         new, state.st_size, eight_bit=False, smtputf8=False, created_at=state.st_mtime, lifetime=1
     )
-    job = rows.load(connection, rows.insert(connection, found, file=kept.name, now=now))
+    job = job_rows.load(connection, job_rows.insert(connection, found, file=kept.name, now=now))
     sentence = _DAMAGED.format(path=kept)
-    rows.store(connection, replace(job, state="failed", cause="spool_unreadable", sentence=sentence, expires_at=None))
+    job_rows.store(
+        connection, replace(job, state="failed", cause="spool_unreadable", sentence=sentence, expires_at=None)
+    )
 
 
-def _salvaged(line: bytes) -> NewJob:
-    """Return what can be read of an envelope that may be cut short, or be none."""
+def _salvage(line: bytes) -> NewJob:
+    """Return what can be read of an envelope that may be truncated or garbled."""
     text = line.decode("ascii", "replace")
     found: dict[str, Any] = {}
     for name, kind in (("pipeline", str), ("via", str), ("sender", str), ("subject", str), ("recipients", list)):
@@ -160,18 +162,18 @@ def _salvaged(line: bytes) -> NewJob:
 
 
 def _adopt_mail(connection: sqlite3.Connection, path: Path, now: float) -> bool:
-    """Make a mail of a file, for a person; return whether there is one now, and was none of its octets before."""
+    """Insert a mail for a file, set aside for a person; return False for a duplicate or a file of an unknown name."""
     try:
         _, record, _ = path.name.split(".")
     except ValueError:
-        # It has no name that mailslot gives. By another one, nothing removes it.
+        # Not one of our file names. Under another suffix, nothing removes it.
         path.rename(path.with_name(f"{path.name}{DAMAGED}"))
         return False
     digest = MailDigest()
     with path.open("rb") as file:
-        while piece := file.read(PIECE):
+        while piece := file.read(PIECE_SIZE):
             digest.update(piece)
-    if mail_rows.by_digest(connection, record, digest.hexdigest()) is not None:
+    if mail_rows.find_by_digest(connection, record, digest.hexdigest()) is not None:
         return False
     mail_rows.insert(
         connection,
@@ -184,5 +186,5 @@ def _adopt_mail(connection: sqlite3.Connection, path: Path, now: float) -> bool:
         reason=_MAIL_FOUND_AGAIN,
         now=now,
     )
-    mark_known(path)
+    mark_registered(path)
     return True

@@ -1,11 +1,11 @@
 """The database of the spool: one connection, one transaction at a time, each in a worker thread.
 
-SQLite in WAL mode with ``synchronous=FULL``: what a transaction committed survives a power cut, and other processes
-read and write meanwhile. Whoever has the database open holds ``open.lock`` shared; whoever makes it, or makes it anew
-because it is damaged, holds that lock alone. A damaged database is never changed and never deleted: it is set aside,
-and the new one is filled from the message files, which carry all that is needed, and gives no number again.
+SQLite in WAL mode with ``synchronous=FULL``: committed transactions survive a power cut, and other processes may read
+and write meanwhile. A process that has the database open holds a shared lock on ``open.lock``; one that creates it, or
+recreates a damaged one, holds it exclusively. A damaged database is never changed or deleted, only renamed; the new one
+is filled from the message files, which contain everything needed, and never reuses an id.
 
-A database that is removed or replaced while it is open takes nothing more: whoever has it open must open it anew.
+If the database is removed or replaced while it is open, all further use fails until it is reopened.
 """
 
 from __future__ import annotations
@@ -20,8 +20,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import anyio.to_thread
 
-from mailslot.spool.errors import DatabaseLostError, busy, damaged, is_damage, is_full, unreadable, using, writing
-from mailslot.spool.numbers import Numbers
+from mailslot.spool.errors import (
+    DatabaseLostError,
+    accessing_database,
+    busy_error,
+    damaged_error,
+    is_damage,
+    is_full,
+    unreadable_error,
+    writing,
+)
+from mailslot.spool.highest_ids import HighestIds
 from mailslot.spool.schema import MIGRATIONS, UNSOUND_ROWS
 from mailslot.vault import durable
 
@@ -34,16 +43,16 @@ T = TypeVar("T")
 NAME: Final = "spool.db"
 _LOCK: Final = "open.lock"
 _BUSY_TIMEOUT: Final = 10.0
-"""Seconds that one process waits for another one's transaction."""
+"""Seconds to wait for the transaction of another process."""
 _PAUSE: Final = 0.01
 
 
-class Adopted(NamedTuple):
+class AdoptionResult(NamedTuple):
     """What a new database was filled with.
 
     Attributes:
-        found: how many jobs and mails were found again by their files.
-        damaged: how many jobs cannot be sent any more, because their files are damaged.
+        found: how many jobs and mails were recovered from their files.
+        damaged: how many jobs cannot be sent because their files are damaged.
     """
 
     found: int = 0
@@ -51,26 +60,24 @@ class Adopted(NamedTuple):
 
 
 class Database:
-    """An open database.
-
-    Every use may raise `mailslot.spool.errors.SpoolError`.
+    """The database; every method may raise `mailslot.spool.errors.SpoolError`.
 
     Args:
-        folder: the spool's folder, made where it is missing.
-        fill: called with a new database, in its first transaction; makes rows of the files, and returns how many.
+        folder: the spool's folder, created if missing.
+        adopt_files: called in the first transaction of a new database, to insert rows for existing files.
 
     Attributes:
-        adopted: what was found again when this process had to make the database.
-        lost: why the open database cannot be used any more; None as long as it can.
+        adopted: what was recovered when this process created the database.
+        loss_error: why the open database cannot be used any more; None while it can.
     """
 
-    def __init__(self, folder: Path, fill: Callable[[sqlite3.Connection], Adopted]) -> None:
+    def __init__(self, folder: Path, adopt_files: Callable[[sqlite3.Connection], AdoptionResult]) -> None:
         self.path: Final = folder.absolute() / NAME
-        self.adopted = Adopted()
-        self.lost: DatabaseLostError | None = None
-        self._numbers = Numbers(self.path.parent)
-        self._fill = fill
-        # Cancelling asyncio's way leaves a thread running: the limiter alone would let a second one in.
+        self.adopted = AdoptionResult()
+        self.loss_error: DatabaseLostError | None = None
+        self._highest_ids = HighestIds(self.path.parent)
+        self._adopt_files = adopt_files
+        # When an asyncio task is cancelled its thread keeps running, so the limiter alone would admit a second one.
         self._mutex = threading.Lock()
         self._limiter = anyio.CapacityLimiter(1)
         self._connection: sqlite3.Connection | None = None
@@ -79,45 +86,45 @@ class Database:
         self._log_identity: tuple[int, int] | None = None
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` on one state of the database."""
-        return await anyio.to_thread.run_sync(self.examine, work, limiter=self._limiter)
+        """Run `work` in a read transaction, which sees one consistent state."""
+        return await anyio.to_thread.run_sync(self.read_blocking, work, limiter=self._limiter)
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` as one transaction: once this returns, all it did is on the disk; if it raises, nothing is.
+        """Run `work` in a write transaction: when this returns it is on the disk; if it raises, nothing has changed.
 
-        It is run a second time where the disk was full the first time and has room now.
+        If the disk was full, `work` runs a second time after a checkpoint of the log.
         """
-        return await anyio.to_thread.run_sync(self.transact, work, limiter=self._limiter)
+        return await anyio.to_thread.run_sync(self.write_blocking, work, limiter=self._limiter)
 
-    def examine(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do what `read` does, in a thread that may wait."""
+    def read_blocking(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do what `read` does, in the calling thread."""
         return self._transaction("BEGIN", work)
 
-    def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do what `write` does, in a thread that may wait."""
+    def write_blocking(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do what `write` does, in the calling thread."""
         return self._transaction("BEGIN IMMEDIATE", work)
 
     def open(self) -> None:
-        """Open the database; make it where it is missing, and make it anew where it is damaged. Blocks."""
+        """Open the database; create it if it is missing, and recreate it if it is damaged. Blocks."""
         with writing(self.path.parent):
             durable.make_private_folder(self.path.parent)
-        with self._locked():
+        with self._holding_open_lock():
             try:
                 connection = self._connect()
             except _UnsoundError:
-                self._make()
+                self._create_if_unsound()
                 connection = self._connect()
             self._identity = _identity(self.path)
-            self._log_identity = _identity(self._beside("-wal"))
+            self._log_identity = _identity(self._sibling("-wal"))
             self._connection = connection
-            self.lost = None
+            self.loss_error = None
 
     def close(self) -> None:
-        """Close it; a thread that is still at work finishes first. Blocks."""
+        """Close the database, after a running transaction has finished. Blocks."""
         with self._mutex:
             connection, self._connection = self._connection, None
             if connection is not None:
-                # What is committed is safe in the log, whether or not closing can tidy up.
+                # Committed transactions are safe in the log, even if the checkpoint at closing fails.
                 with suppress(sqlite3.Error):
                     connection.close()
             if self._lock is not None:
@@ -125,92 +132,92 @@ class Database:
                 self._lock = None
 
     def version(self) -> tuple[int, int]:
-        """Return what differs once anybody, here or in another process, has committed. Blocks."""
-        with self._mutex, self._noticing_loss(), using(self.path):
-            connection = self._opened()
+        """Return a value that changes whenever this or another process commits. Blocks."""
+        with self._mutex, self._recording_loss(), accessing_database(self.path):
+            connection = self._require_connection()
             return connection.execute("PRAGMA data_version").fetchone()[0], connection.total_changes
 
     def check(self) -> None:
-        """See that the file still holds a database, whatever this connection remembers of it. Blocks.
+        """Check that the file is still a sound database, not relying on this connection's cache. Blocks.
 
         Raises:
-            DatabaseLostError: it does not.
+            DatabaseLostError: it is not.
         """
-        with self._mutex, self._noticing_loss(), using(self.path):
-            self._opened()
-            # Never by opening the file itself: closing it would end SQLite's own locks (fcntl(2)).
+        with self._mutex, self._recording_loss(), accessing_database(self.path):
+            self._require_connection()
+            # Never open the file directly: closing it would release SQLite's locks (fcntl(2)).
             with closing(_connect(self.path)) as connection:
                 connection.execute("SELECT count(*) FROM memory").fetchone()
 
     def _transaction(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
-        with self._mutex, self._noticing_loss(), using(self.path):
-            connection = self._opened()
+        with self._mutex, self._recording_loss(), accessing_database(self.path):
+            connection = self._require_connection()
             try:
                 result = _run(connection, begin, work)
             except sqlite3.Error as error:
                 if not is_full(error):
                     raise
-                # What the log holds may have its room in the database already: then there is room in the log again.
+                # A checkpoint may free space in the log if the database file already has room for its pages.
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 result = _run(connection, begin, work)
             if begin != "BEGIN":
-                self._numbers.note(connection)
+                self._highest_ids.save(connection)
             return result
 
     @contextmanager
-    def _noticing_loss(self) -> Generator[None]:
+    def _recording_loss(self) -> Generator[None]:
         try:
             yield
         except DatabaseLostError as error:
-            self.lost = error
+            self.loss_error = error
             raise
         except UnicodeDecodeError as error:
-            # It is SQLite's message, which quotes what it has found there.
-            self.lost = damaged(self.path, "it holds no text where it should")
-            raise self.lost from error
+            # SQLite's error message quotes the damaged text.
+            self.loss_error = damaged_error(self.path, "it holds no text where it should")
+            raise self.loss_error from error
 
-    def _opened(self) -> sqlite3.Connection:
+    def _require_connection(self) -> sqlite3.Connection:
         if self._connection is None:
             raise RuntimeError("the spool is not open")
-        # What is written into a file without a name is gone with this process.
+        # Whatever is written into an unlinked file is lost when this process ends.
         if _identity(self.path) != self._identity:
             self._set_log_aside()
-            raise damaged(self.path, "the file was removed or replaced while it was open")
+            raise damaged_error(self.path, "the file was removed or replaced while it was open")
         return self._connection
 
     def _set_log_aside(self) -> None:
-        """Rename the log of a database that is gone: beside another one it would spoil that."""
-        if self._log_identity is None or _identity(self._beside("-wal")) != self._log_identity:
+        """Rename the log of a database that is gone, since it would damage another database of that name."""
+        if self._log_identity is None or _identity(self._sibling("-wal")) != self._log_identity:
             return
         with suppress(OSError):
             self._rename_aside("-wal", "-shm")
 
-    def _beside(self, suffix: str) -> Path:
+    def _sibling(self, suffix: str) -> Path:
         return self.path.with_name(f"{NAME}{suffix}")
 
     @contextmanager
-    def _locked(self) -> Generator[None]:
-        """Take the shared lock, and keep it unless the block raises."""
+    def _holding_open_lock(self) -> Generator[None]:
+        """Take the shared lock, and keep it after the block unless the block raises."""
         path = self.path.with_name(_LOCK)
         with writing(path):
             self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            self._share()
+            self._lock_shared()
             yield
         except BaseException:
             os.close(self._lock)
             self._lock = None
             raise
 
-    def _share(self) -> None:
+    def _lock_shared(self) -> None:
         end = time.monotonic() + _BUSY_TIMEOUT
-        while not self._take(fcntl.LOCK_SH):
+        while not self._try_lock(fcntl.LOCK_SH):
             if time.monotonic() > end:
-                raise busy(f"{self.path.parent} is being put in order by another process of mailslot.")
+                raise busy_error(f"{self.path.parent} is being put in order by another process of mailslot.")
             time.sleep(_PAUSE)
 
-    def _take(self, kind: int) -> bool:
-        """Take the lock in place of what was taken of it; where that fails, nothing is (flock(2))."""
+    def _try_lock(self, kind: int) -> bool:
+        """Convert the lock; if that fails, no lock is held (flock(2))."""
         assert self._lock is not None  # noqa: S101 - opened before
         try:
             fcntl.flock(self._lock, kind | fcntl.LOCK_NB)
@@ -219,10 +226,10 @@ class Database:
         return True
 
     def _connect(self) -> sqlite3.Connection:
-        """Connect to a database that is there, sound and of this version."""
+        """Connect to an existing database after checking and migrating it."""
         if not self.path.exists():
             raise _UnsoundError("there is none")
-        with using(self.path), _damage():
+        with accessing_database(self.path), _converting_damage():
             connection = _connect(self.path)
             try:
                 self._check(connection)
@@ -234,11 +241,11 @@ class Database:
     def _check(self, connection: sqlite3.Connection) -> None:
         version = _version(connection)
         if version > len(MIGRATIONS):
-            raise unreadable(
+            raise unreadable_error(
                 f"{self.path} was written by a newer version of mailslot: update mailslot. Nothing is lost.",
                 f"its version is {version}, this mailslot's {len(MIGRATIONS)}",
             )
-        # It is made under another name, so one without a version was emptied later.
+        # A new database gets its name only when it is complete, so one without a version was emptied later.
         found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")] if version else ["emptied"]
         if found != ["ok"]:
             raise _UnsoundError("; ".join(found))
@@ -247,44 +254,44 @@ class Database:
         if version < len(MIGRATIONS):
             with _transaction(connection, "BEGIN IMMEDIATE"):
                 # Another process may have done it in the meantime.
-                _upgrade(connection, _version(connection))
-        if self._numbers.are_behind(connection):
-            # It is an older copy.
+                _migrate(connection, _version(connection))
+        if self._highest_ids.exceed(connection):
+            # It is an older copy that was restored.
             with _transaction(connection, "BEGIN IMMEDIATE"):
-                self._numbers.apply(connection)
+                self._highest_ids.apply(connection)
 
-    def _make(self) -> None:
-        """Make the database, alone, unless another process was quicker; a damaged one is set aside first."""
+    def _create_if_unsound(self) -> None:
+        """Create the database under the exclusive lock, unless another process was faster; rename a damaged one."""
         end = time.monotonic() + _BUSY_TIMEOUT
-        while not self._take(fcntl.LOCK_EX):
+        while not self._try_lock(fcntl.LOCK_EX):
             time.sleep(_PAUSE)
-            self._share()
-            # Who has made it keeps it open, so that it will not be ours alone.
+            self._lock_shared()
+            # The process that created it keeps it open, so we would never get the exclusive lock.
             with suppress(_UnsoundError):
                 self._connect().close()
                 return
             if time.monotonic() > end:
-                raise damaged(self.path, "another process has it open")
+                raise damaged_error(self.path, "another process has it open")
         try:
             self._connect().close()
         except _UnsoundError:
             with writing(self.path):
                 lost = self._set_aside()
-                self._create(lost=lost or self._numbers.were_given())
-        self._share()
+                self._create(lost=lost or self._highest_ids.exists())
+        self._lock_shared()
 
     def _set_aside(self) -> bool:
-        """Rename what there is, and tell whether there was anything."""
-        # The database goes first: beside a new one, the old one's log would spoil it.
+        """Rename the files of a damaged database; tell whether there were any."""
+        # The database first: its log would damage a new database of that name.
         found = self._rename_aside("", "-wal", "-shm")
-        durable.flush(self.path.parent)
+        durable.sync_folder(self.path.parent)
         return found
 
     def _rename_aside(self, *suffixes: str) -> bool:
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-        there = [suffix for suffix in suffixes if self._beside(suffix).exists()]
+        there = [suffix for suffix in suffixes if self._sibling(suffix).exists()]
         for suffix in there:
-            self._beside(suffix).rename(self._beside(f".damaged-{stamp}{suffix}"))
+            self._sibling(suffix).rename(self._sibling(f".damaged-{stamp}{suffix}"))
         return bool(there)
 
     def _create(self, *, lost: bool) -> None:
@@ -292,27 +299,27 @@ class Database:
         for suffix in ("", "-wal", "-shm"):
             fresh.with_name(f"{fresh.name}{suffix}").unlink(missing_ok=True)
         os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        with using(fresh), closing(_connect(fresh)) as connection:
+        with accessing_database(fresh), closing(_connect(fresh)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             with _transaction(connection, "BEGIN IMMEDIATE"):
-                _upgrade(connection, 0)
-                self._numbers.apply(connection)
-                self.adopted = self._fill(connection)
+                _migrate(connection, 0)
+                self._highest_ids.apply(connection)
+                self.adopted = self._adopt_files(connection)
                 if lost or any(self.adopted):
                     values = (time.time(), *self.adopted)
                     connection.execute("INSERT INTO losses (at, found, damaged) VALUES (?, ?, ?)", values)
-            self._numbers.note(connection)
-        # Closed, it is one file again.
+            self._highest_ids.save(connection)
+        # After closing, the log is gone and the database is a single file.
         fresh.rename(self.path)
-        durable.flush(self.path.parent)
+        durable.sync_folder(self.path.parent)
 
 
 class _UnsoundError(Exception):
-    """There is no database, or a damaged one."""
+    """The database is missing or damaged."""
 
 
 @contextmanager
-def _damage() -> Generator[None]:
+def _converting_damage() -> Generator[None]:
     try:
         yield
     except sqlite3.Error as error:
@@ -320,7 +327,7 @@ def _damage() -> Generator[None]:
             raise _UnsoundError(str(error)) from error
         raise
     except UnicodeDecodeError as error:
-        # It is SQLite's message, which quotes what it has found there.
+        # SQLite's error message quotes the damaged text.
         raise _UnsoundError("it holds no text where it should") from error
 
 
@@ -331,7 +338,7 @@ def _transaction(connection: sqlite3.Connection, begin: str) -> Generator[None]:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        # Some errors have rolled it back already.
+        # After some errors it is rolled back already.
         with suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
         raise
@@ -347,18 +354,18 @@ def _connect(path: Path) -> sqlite3.Connection:
         f"{path.as_uri()}?mode=rw", uri=True, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
     )
     connection.row_factory = sqlite3.Row
-    # A damaged letter must not keep all jobs from being read.
-    connection.text_factory = _text
+    # One damaged character must not make all jobs unreadable.
+    connection.text_factory = _decode_text
     connection.execute("PRAGMA synchronous=FULL")
     return connection
 
 
-def _text(octets: bytes) -> str:
+def _decode_text(octets: bytes) -> str:
     return octets.decode("utf-8", "replace")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from another one of its name; None where there is none."""
+    """Return the device and inode of a file; None if there is none."""
     try:
         found = path.stat()
     except OSError:
@@ -370,7 +377,7 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _upgrade(connection: sqlite3.Connection, version: int) -> None:
+def _migrate(connection: sqlite3.Connection, version: int) -> None:
     for statements in MIGRATIONS[version:]:
         for statement in statements:
             connection.execute(statement)

@@ -1,4 +1,4 @@
-"""What goes wrong with the spool, each in one sentence that says what to do."""
+"""The errors of the spool, each with one sentence that says what to do."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 class SpoolError(MailError):
-    """The spool could not be read, written or entered; what was accepted before is unharmed.
+    """The spool could not be read, written or locked; what was accepted before is unharmed.
 
     Its cause is `spool_full`, `spool_unwritable`, `spool_unreadable` or `spool_busy`.
     """
@@ -38,48 +38,48 @@ class SpoolError(MailError):
 
 
 class DatabaseLostError(SpoolError):
-    """The open database is gone, replaced or damaged; opening the spool anew makes a new one from the message files."""
+    """The open database was removed, replaced or damaged; reopening the spool recreates it from the message files."""
 
 
-def full(message: str, detail: str = "") -> SpoolError:
-    """Return the error for what there is no room for."""
+def full_error(message: str, detail: str = "") -> SpoolError:
+    """Return the error for a full spool or disk."""
     return SpoolError(message, cause="spool_full", retryable=True, detail=detail)
 
 
-def unreadable(message: str, detail: str = "") -> SpoolError:
-    """Return the error for what is there and cannot be used."""
+def unreadable_error(message: str, detail: str = "") -> SpoolError:
+    """Return the error for something that exists and cannot be read."""
     return SpoolError(message, cause="spool_unreadable", detail=detail)
 
 
-def busy(message: str, detail: str = "") -> SpoolError:
-    """Return the error for what another process holds."""
+def busy_error(message: str, detail: str = "") -> SpoolError:
+    """Return the error for something that another process has locked."""
     return SpoolError(message, cause="spool_busy", retryable=True, detail=detail)
 
 
 @contextmanager
 def writing(path: Path) -> Generator[None]:
-    """Turn an `OSError` on the way of writing `path` into `spool_full` or `spool_unwritable`."""
+    """Convert an `OSError` while writing `path` to `spool_full` or `spool_unwritable`."""
     try:
         yield
     except OSError as error:
         sentence = f"{path} cannot be written: {reason_of(error)}."
         if error.errno in _FULL:
-            raise full(sentence, str(error)) from error
+            raise full_error(sentence, str(error)) from error
         raise SpoolError(sentence, cause="spool_unwritable", detail=str(error)) from error
 
 
 @contextmanager
 def reading(path: Path) -> Generator[None]:
-    """Turn an `OSError` on the way of reading `path` into `spool_unreadable`."""
+    """Convert an `OSError` while reading `path` to `spool_unreadable`."""
     try:
         yield
     except OSError as error:
-        raise unreadable(f"{path} cannot be read: {reason_of(error)}.", str(error)) from error
+        raise unreadable_error(f"{path} cannot be read: {reason_of(error)}.", str(error)) from error
 
 
 @contextmanager
-def using(path: Path) -> Generator[None]:
-    """Turn an error of the database at `path` into one with a cause."""
+def accessing_database(path: Path) -> Generator[None]:
+    """Convert an error of the database at `path` to a `SpoolError`."""
     try:
         yield
     except sqlite3.Error as error:
@@ -87,17 +87,17 @@ def using(path: Path) -> Generator[None]:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Tell whether the database's file is no sound database."""
+    """Tell whether the database file is damaged."""
     return _code(error) in _DAMAGED
 
 
 def is_full(error: sqlite3.Error) -> bool:
-    """Tell whether there was no room on the disk."""
+    """Tell whether the disk is full."""
     return _code(error) == sqlite3.SQLITE_FULL
 
 
-def damaged(path: Path, detail: str) -> DatabaseLostError:
-    """Return the error for a database that is not sound and cannot be replaced now."""
+def damaged_error(path: Path, detail: str) -> DatabaseLostError:
+    """Return the error for a damaged database that cannot be replaced now."""
     return DatabaseLostError(
         f"The list of jobs in {path} is damaged. Stop every mailslot on this device and start it again: "
         "it then makes a new list from the messages, which are all kept.",
@@ -109,15 +109,15 @@ def damaged(path: Path, detail: str) -> DatabaseLostError:
 def _database_error(path: Path, error: sqlite3.Error) -> SpoolError:
     code, detail = _code(error), f"{getattr(error, 'sqlite_errorname', type(error).__name__)}: {error}"
     if code in _DAMAGED:
-        return damaged(path, detail)
+        return damaged_error(path, detail)
     if code in _BUSY:
-        return busy(f"{path} is in use by another process of mailslot, which does not finish.", detail)
+        return busy_error(f"{path} is in use by another process of mailslot, which does not finish.", detail)
     if code == sqlite3.SQLITE_FULL:
-        return full(f"{path} cannot be written: the disk is full.", detail)
+        return full_error(f"{path} cannot be written: the disk is full.", detail)
     reason = _DATABASE_REASONS.get(code, "the database refuses it")
     return SpoolError(f"{path} cannot be written: {reason}.", cause="spool_unwritable", detail=detail)
 
 
 def _code(error: sqlite3.Error) -> int:
-    # The low octet is the primary code; the others say more.
+    # The low octet is the primary code, the rest the extended one.
     return getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -1,9 +1,8 @@
-"""Files that are whole or not there: written beside, flushed, renamed, and their folder flushed.
+"""Files that are either complete or absent: written under a temporary name, synced, renamed, and their folder synced.
 
-Whoever writes a file holds a lock on it, flock(2), until it is known to the database. So whoever finds a file that
-the database does not know can tell a writer at work from one that died, whichever process it is. A file that the
-database knows is read-only, from then on until it is given up; so one that is read-only and not known was accepted by
-a database that is not this one, such as when an older copy was put back.
+A writer holds a lock on its file, flock(2), until the file is registered in the database. So an unregistered file
+without a lock was left by a writer that died. A registered file is read-only until it is released. So an unregistered
+file that is read-only was registered in another database, such as before an older copy was restored.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio.to_thread
 
-from mailslot.spool.errors import full, reading, unreadable, writing
-from mailslot.spool.limits import megabytes
+from mailslot.spool.errors import full_error, reading, unreadable_error, writing
+from mailslot.spool.limits import format_size
 from mailslot.vault import durable
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PIECE: Final = 262_144
+PIECE_SIZE: Final = 262_144
 _UNFINISHED: Final = ".new"
 _KNOWN: Final = 0o400
 _UNKNOWN: Final = 0o600
@@ -41,8 +40,8 @@ class NewFile:
     """A file that is being written. Every method blocks, and may be called from any thread.
 
     Args:
-        folder: where it is to stand.
-        suffix: how its name ends.
+        folder: its folder.
+        suffix: the end of its name.
     """
 
     def __init__(self, folder: Path, suffix: str) -> None:
@@ -52,51 +51,51 @@ class NewFile:
         self._descriptor: int | None = None
         self.name = ""
         self.size = 0
-        self.ended = False
+        self.closed = False
 
     def write(self, data: bytes) -> None:
-        """Add octets; the first ones make the file.
+        """Append octets; the first call creates the file.
 
         Raises:
-            SpoolError: the disk does not take them.
+            SpoolError: they cannot be written.
         """
         with self._mutex:
             self._write(data)
 
-    def keep(self, data: bytes, commit: Callable[[], T]) -> T:
-        """Add the last octets, put the file onto the disk, and let `commit` make it known.
+    def commit(self, data: bytes, commit: Callable[[], T]) -> T:
+        """Append the last octets, sync and rename the file, and call `commit`, which registers it.
 
-        If any of that raises, the file is gone.
+        If any of this raises, the file is removed.
 
         Raises:
-            SpoolError: the disk does not take it.
+            SpoolError: it cannot be written.
         """
         with self._mutex:
             try:
                 self._write(data)
                 with writing(self.path):
                     os.fsync(self._open())
-                    self._beside.rename(self.path)
-                    durable.flush(self._folder)
+                    self._temporary_path.rename(self.path)
+                    durable.sync_folder(self._folder)
                 result = commit()
             except BaseException:
-                self._end(keep=False)
+                self._close(keep=False)
                 raise
-            self._end(keep=True)
+            self._close(keep=True)
             return result
 
     def discard(self) -> None:
-        """Remove it, unless it has been kept; a `keep` at work in another thread decides first."""
+        """Remove the file unless it was committed; waits for a `commit` in another thread."""
         with self._mutex:
-            self._end(keep=False)
+            self._close(keep=False)
 
     @property
     def path(self) -> Path:
-        """Where it stands once it is kept."""
+        """Its path once it is committed."""
         return self._folder / self.name
 
     @property
-    def _beside(self) -> Path:
+    def _temporary_path(self) -> Path:
         return self._folder / f"{self.name}{_UNFINISHED}"
 
     def _write(self, data: bytes) -> None:
@@ -107,43 +106,43 @@ class NewFile:
         self.size += len(data)
 
     def _open(self) -> int:
-        if self.ended:
+        if self.closed:
             raise RuntimeError("the file is closed")
         while self._descriptor is None:
             self.name = f"{secrets.token_hex(16)}{self._suffix}"
-            self._descriptor = _create(self._beside)
+            self._descriptor = _create(self._temporary_path)
         return self._descriptor
 
-    def _end(self, *, keep: bool) -> None:
-        self.ended = True
+    def _close(self, *, keep: bool) -> None:
+        self.closed = True
         if self._descriptor is None:
             return
         if not keep:
-            for path in (self._beside, self.path):
-                remove(path)
+            for path in (self._temporary_path, self.path):
+                remove_file(path)
         os.close(self._descriptor)
         self._descriptor = None
 
 
-def enter_file(database: Database, file: NewFile, work: Callable[[sqlite3.Connection], T]) -> T:
-    """Run the transaction that makes a new file known, and note at the file that it is."""
-    result = database.transact(work)
-    mark_known(file.path)
+def register_file(database: Database, file: NewFile, work: Callable[[sqlite3.Connection], T]) -> T:
+    """Run the transaction that registers a new file, then mark the file as registered."""
+    result = database.write_blocking(work)
+    mark_registered(file.path)
     return result
 
 
-def mark_known(path: Path) -> None:
-    """Note at a file that the database knows it."""
+def mark_registered(path: Path) -> None:
+    """Mark a file as registered in the database."""
     _set_mode(path, _KNOWN)
 
 
-def mark_given_up(path: Path) -> None:
-    """Note at a file, before that is committed, that the database will not know it any more."""
+def mark_released(path: Path) -> None:
+    """Mark a file as released, before the transaction that releases it is committed."""
     _set_mode(path, _UNKNOWN)
 
 
-def is_marked_known(state: os.stat_result) -> bool:
-    """Tell whether a database has known a file, and has not given it up."""
+def is_marked_registered(state: os.stat_result) -> bool:
+    """Tell whether a file is marked as registered, in any database."""
     return not state.st_mode & 0o200
 
 
@@ -152,8 +151,8 @@ def _set_mode(path: Path, mode: int) -> None:
         path.chmod(mode)
 
 
-def remove(path: Path) -> None:
-    """Remove a file that the database does not know (any more); if that fails, recovery does it."""
+def remove_file(path: Path) -> None:
+    """Remove a file that is not registered (any more); if that fails, recovery removes it later."""
     with suppress(OSError):
         path.unlink(missing_ok=True)
 
@@ -161,12 +160,12 @@ def remove(path: Path) -> None:
 def remove_abandoned(
     path: Path, is_known: Callable[[str], bool], adopt: Callable[[Path, os.stat_result], bool]
 ) -> int | None:
-    """Remove a file; return the octets that this freed, or None where somebody is writing it or it is known.
+    """Remove an unregistered file; return the octets freed, or None if it is being written or registered.
 
     Args:
         path: the file.
-        is_known: whether the database knows a file of this name.
-        adopt: called with the file and its state; returns whether the database knows it from now on.
+        is_known: tells whether a file of this name is registered.
+        adopt: called with the file and its status; may register the file, and returns whether it did.
 
     Raises:
         OSError: it cannot be removed.
@@ -176,9 +175,9 @@ def remove_abandoned(
     except FileNotFoundError:
         return None
     try:
-        # The order matters: once the lock is ours, its writer has made it known or never will; and whoever gives a
-        # known one up has marked that before.
-        if not _take(descriptor) or is_known(path.name):
+        # The order matters: once we hold the lock, its writer has registered it or never will, and a released file
+        # was marked as such before its row was changed.
+        if not _try_lock(descriptor) or is_known(path.name):
             return None
         state = os.fstat(descriptor)
         if adopt(path, state):
@@ -189,8 +188,8 @@ def remove_abandoned(
         os.close(descriptor)
 
 
-def check_free(folder: Path, size: int, spare: int) -> None:
-    """See that the disk has room for `size` octets and that `spare` stay free.
+def check_free_space(folder: Path, size: int, spare: int) -> None:
+    """Check that the disk has room for `size` octets, with `spare` octets left over.
 
     Raises:
         SpoolError: it has not.
@@ -199,27 +198,27 @@ def check_free(folder: Path, size: int, spare: int) -> None:
         disk = os.statvfs(folder)
     free = disk.f_bavail * disk.f_frsize
     if free < size + spare:
-        raise full(
-            f"The disk has {megabytes(free)} free; this message needs {megabytes(size)}, "
-            f"and {megabytes(spare)} must stay free.",
+        raise full_error(
+            f"The disk has {format_size(free)} free; this message needs {format_size(size)}, "
+            f"and {format_size(spare)} must stay free.",
             str(folder),
         )
 
 
-async def stream(path: Path, start: int, size: int) -> AsyncGenerator[bytes]:
-    """Give `size` octets of a file from `start` on.
+async def stream_file(path: Path, start: int, size: int) -> AsyncGenerator[bytes]:
+    """Yield `size` octets of a file from `start` on.
 
     Raises:
-        SpoolError: it cannot be read, or holds fewer.
+        SpoolError: it cannot be read, or is too short.
     """
     with reading(path):
         file = await anyio.to_thread.run_sync(_open_at, path, start)
     with file:
         while size:
             with reading(path):
-                piece = await anyio.to_thread.run_sync(file.read, min(size, PIECE))
+                piece = await anyio.to_thread.run_sync(file.read, min(size, PIECE_SIZE))
             if not piece:
-                raise unreadable(f"{path} is damaged: its end is missing.", f"{size} octets are missing")
+                raise unreadable_error(f"{path} is damaged: its end is missing.", f"{size} octets are missing")
             size -= len(piece)
             yield piece
 
@@ -231,16 +230,16 @@ def _open_at(path: Path, start: int) -> FileIO:
 
 
 def _create(path: Path) -> int | None:
-    """Make a file and take its lock; None where somebody who tidies up was quicker than the lock."""
+    """Create a file and lock it; None if recovery removed it in between."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    if _take(descriptor):
+    if _try_lock(descriptor):
         return descriptor
     os.close(descriptor)
     return None
 
 
-def _take(descriptor: int) -> bool:
-    """Take the lock on an open file that still has its name."""
+def _try_lock(descriptor: int) -> bool:
+    """Lock an open file; return False if it is locked, or was removed."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""A mail that was fetched and is safe, as its pipeline gets it."""
+"""A fetched mail in the spool, as its pipeline gets it."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ MAIL_STATES: Final[tuple[MailState, ...]] = ("fetched", "done", "set_aside")
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A fetched mail, as it was when it was read from the disk. Times are in seconds since 1970.
+    """A snapshot of a fetched mail. Times are in seconds since 1970.
 
     Attributes:
-        id: its number, never used again.
-        record: the record that it came through, such as ``"status-pop"``.
-        uid: the unique-id that the server lists it by; ``""`` where it has none.
-        path: its file, the octets that RETR gave; None where there is none (any more).
+        id: its id, never reused.
+        record: the record through which it was fetched, such as ``"status-pop"``.
+        uid: its unique-id on the server; ``""`` if it has none.
+        path: its file, with the octets from RETR; None if there is none (any more).
         size: its octets.
-        digest: SHA-256, in hexadecimal, of what does not change from one fetch to the next: the mail without the
-            fields that servers write into a stored one. The same digest is the same mail.
-        fetched_at: when it was safe here.
+        digest: the SHA-256, in hexadecimal, of the mail without the fields that servers add to stored mails. Mails with
+            the same digest are the same mail.
+        fetched_at: when it was stored.
         tries: how often its handling has begun.
-        state: `fetched`: to be handled. `done`. `set_aside`: kept for a person.
-        reason: why it was set aside or is not done yet, or a note on how it was done.
-        due_at: when it is to be handled, where that is later.
+        state: `fetched` (to be handled), `done`, or `set_aside` (kept for a person).
+        reason: why it is set aside or not done yet, or a note on how it was handled.
+        due_at: when it is to be handled; None for now.
     """
 
     id: int
@@ -46,17 +46,17 @@ class Incoming:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What the ledger knows of a unique-id.
+class KnownUid:
+    """A unique-id in the ledger.
 
     Attributes:
         uid: the unique-id.
-        mail: the number of the mail, or None where it has not been fetched (yet).
-        state: that mail's state; None where it is still to be fetched; ``"passed_over"`` where it was there before
-            the first poll, which takes only new mail.
+        mail: the id of the mail; None if it has not been fetched.
+        state: the mail's state; None if it is still to be fetched; ``"passed_over"`` if it was there before the first
+            poll, which fetches only new mail.
         tries: how often fetching it has begun.
         deleted: whether the server was told to delete it.
-        size: the octets that the server announced when it was fetched; None where that is not known.
+        size: the octets that the server announced when it was fetched; None if unknown.
     """
 
     uid: str

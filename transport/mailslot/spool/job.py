@@ -1,13 +1,14 @@
-"""The states of a job and what moves it from one to another: all of it is in this one table.
+"""The state machine of a job.
 
-Rule: whatever affects the state machine stands here. A job is accepted once its message and its row are on the disk,
-and from then on it is in exactly one state, whatever happens to the process. Three rules shaped the table.
+Rule: everything that affects the state machine is in `TRANSITIONS`. A job is accepted once its message and its row are
+    on
+the disk. From then on it is in exactly one state, whatever happens to the process. Three rules shaped the table.
 
-* `sending` is left behind by a process that died, and then nothing had left: whoever delivers starts it again.
-* `in_doubt` is on the disk before the octet that makes it true; what the server says ends it, or a person,
-  or once, for what may come twice rather than not at all, the schedule of its pipeline. As long as a delivery waits
-  for the answer (`Job.delivering`), only that delivery moves it.
-* What has ended stays as it is; only a person has a job that failed sent again.
+* If a process dies in `sending`, the end of the message was not sent, so the job is requeued.
+* `in_doubt` is written to the disk before the last octet of the message is sent. It ends by the server's reply, by a
+  person, or once by the pipeline's retry schedule, if that prefers a duplicate to a loss. While a delivery awaits the
+  reply (`Job.delivering`), only that delivery can change the job.
+* Final states do not change, except that a person can retry a failed job.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 State = Literal["queued", "sending", "sent", "deferred", "in_doubt", "failed", "cancelled", "held"]
-"""`queued`: due now. `sending`: a session has it. `deferred`: due later. `held`: its record needs somebody first.
-`in_doubt`: the whole message was, or was about to be, handed over, and no answer is known. The rest is the end."""
+"""`queued`: due now. `sending`: being sent. `deferred`: due later. `held`: its record needs attention first.
+`in_doubt`: the whole message was sent, or was about to be, and the reply is unknown. The others are final."""
 
 RecipientState = Literal["waiting", "accepted", "refused"]
 
@@ -42,10 +43,13 @@ Event = Literal[
 ]
 """What happens to a job.
 
-`claim`: delivery begins. `requeue`: it broke off before anything left. `hand_over`: the end of the message is about to
-leave. `abandon`: nobody waits for the answer any more. `deliver`: every recipient has its answer and one accepted.
-`continue`: some still wait for a further transaction. `defer`: the rest is tried later. `fail`: it ends without
-delivery. `hold`: its record must be seen to. `cancel` and `retry`: a person says so. `release`: its record works again.
+`claim`: delivery begins. `requeue`: it stopped before the message was sent. `hand_over`: the end of the message is
+    about to be sent. `abandon`: the reply is no longer awaited. `deliver`: every recipient has a reply, and at least
+    one accepted.
+`continue`: some recipients need a further transaction. `defer`: the remaining recipients are tried later. `fail`: it
+    ends
+without delivery. `hold`: its record needs attention. `cancel`, `retry`: requested by a person. `release`: its record
+works again.
 """
 
 STATES: Final[tuple[State, ...]] = (
@@ -95,15 +99,15 @@ TRANSITIONS: Final[Mapping[State, Mapping[Event, State]]] = {
 }
 
 NOTIFY: Final = "notify"
-"""The note that says when the mail server is to report, such as ``"SUCCESS,FAILURE"`` or ``"NEVER"`` (RFC 3461)."""
+"""The note with the DSN events to request, such as ``"SUCCESS,FAILURE"`` or ``"NEVER"`` (RFC 3461)."""
 
 ENVELOPE_ID: Final = "envelope_id"
-"""The note that holds what such reports name the message by."""
+"""The note with the envelope id for such reports."""
 
 UNFINISHED: Final[frozenset[State]] = frozenset({"queued", "sending", "deferred", "in_doubt", "held"})
 """The states that count as waiting."""
 
-_NO: Final[Mapping[tuple[Event, State], str]] = {
+_FORBIDDEN_PHRASES: Final[Mapping[tuple[Event, State], str]] = {
     ("cancel", "sending"): "is being sent at this moment and cannot be cancelled",
     ("cancel", "in_doubt"): (
         "was handed to the mail server, whose answer never came: nobody can know whether it can still be stopped, "
@@ -113,9 +117,9 @@ _NO: Final[Mapping[tuple[Event, State], str]] = {
     ("retry", "sending"): "is being sent at this moment",
 }
 
-_AWAITED: Final = "was handed to the mail server, whose answer is awaited at this moment, so it cannot be"
+_AWAITING_REPLY: Final = "was handed to the mail server, whose answer is awaited at this moment, so it cannot be"
 
-_IS: Final[Mapping[State, str]] = {
+_STATE_PHRASES: Final[Mapping[State, str]] = {
     "queued": "is waiting",
     "sending": "is being sent",
     "sent": "was sent",
@@ -126,40 +130,48 @@ _IS: Final[Mapping[State, str]] = {
     "held": "is held",
 }
 
-_VERBS: Final[Mapping[Event, str]] = {"cancel": "cancelled", "retry": "sent again", "claim": "taken up", "hold": "held"}
+_EVENT_PHRASES: Final[Mapping[Event, str]] = {
+    "cancel": "cancelled",
+    "retry": "sent again",
+    "claim": "taken up",
+    "hold": "held",
+}
 
 
 class DeliveringError(InputError):
-    """A delivery holds the job, so that nobody else may move it."""
+    """The job is being delivered, so nobody else may change it."""
 
 
 def next_state(event: Event, state: State, job_id: int, *, delivering: bool = False) -> State:
     """Return the state that `event` leads to.
 
     Args:
-        event: what happens.
+        event: the event.
         state: the job's state.
-        job_id: its number.
-        delivering: whether a delivery waits for the server's answer about it.
+        job_id: the job's id.
+        delivering: whether a delivery awaits the reply for it.
 
     Raises:
-        InputError: the table has no such transition; the sentence says what the job is. A `DeliveringError` where it
-            has none as long as a delivery goes on.
+        InputError: there is no such transition; the sentence tells the job's state. It is a `DeliveringError` if there
+            is none only because the job is being delivered.
     """
     if delivering and event in {"cancel", "retry"}:
-        raise _delivering(event, state, job_id, f"{_AWAITED} {_VERBS[event]}")
+        raise _delivering_error(event, state, job_id, f"{_AWAITING_REPLY} {_EVENT_PHRASES[event]}")
     try:
         return TRANSITIONS[state][event]
     except KeyError:
-        said = _NO.get((event, state)) or f"{_IS[state]} and cannot be {_VERBS.get(event, 'changed')}"
+        said = (
+            _FORBIDDEN_PHRASES.get((event, state))
+            or f"{_STATE_PHRASES[state]} and cannot be {_EVENT_PHRASES.get(event, 'changed')}"
+        )
         if state == "sending" and event in {"cancel", "retry"}:
-            raise _delivering(event, state, job_id, said) from None
+            raise _delivering_error(event, state, job_id, said) from None
         raise InputError(
             f"Job {job_id} {said}.", stage="spool", cause="job_state", detail=f"{event} in state {state}"
         ) from None
 
 
-def _delivering(event: Event, state: State, job_id: int, said: str) -> DeliveringError:
+def _delivering_error(event: Event, state: State, job_id: int, said: str) -> DeliveringError:
     detail = f"{event} in state {state}, which a delivery holds"
     return DeliveringError(f"Job {job_id} {said}.", stage="spool", cause="job_state", detail=detail)
 
@@ -169,10 +181,10 @@ class Recipient:
     """One recipient of a job.
 
     Attributes:
-        address: the address, as it was given.
-        state: accepted and refused are final within an attempt; those that wait go on.
-        reply: what the server said about it, or to the whole message.
-        cause: an id of the catalogue of causes, where it was refused.
+        address: the address, as the pipeline gave it.
+        state: `accepted` and `refused` are final within an attempt; `waiting` recipients are still to be sent to.
+        reply: the server's reply to this recipient, or to the whole message.
+        cause: an id of the catalogue of causes, if it was refused.
     """
 
     address: str
@@ -183,7 +195,7 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a recipient was refused: the server's answer, and the id of its cause."""
+    """Why a recipient was refused: the server's reply, and the id of its cause."""
 
     reply: str
     cause: str = "recipient_refused"
@@ -191,31 +203,31 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A message on its way, as it was when it was read from the disk. Times are in seconds since 1970.
+    """A snapshot of a job. Times are in seconds since 1970.
 
     Attributes:
-        id: its number, never used again.
-        pipeline: who accepted it, such as ``"scan"``.
-        via: the record that it leaves through, such as ``"smtp"``.
-        state: where it is.
+        id: its id, never reused.
+        pipeline: the pipeline that submitted it, such as ``"scan"``.
+        via: the record through which it is sent, such as ``"smtp"``.
+        state: its state.
         sender: the envelope's sender.
         recipients: the envelope's recipients.
-        subject: what people know it by.
+        subject: the subject, for display.
         size: the message's octets.
         created_at: when it was accepted.
         changed_at: when its state last changed.
-        attempts: how often delivery has begun since it was accepted or a person had it sent again.
-        doubts: how often it came into doubt and no answer ended that; over 0, it may arrive twice.
-        next_attempt: when it is due, where it is deferred, or in doubt and submitted once more.
-        expires_at: when it is given up; None for never.
-        cause: the id of the cause of its last trouble.
-        sentence: that trouble in one sentence.
-        reply: the server's last words about it.
+        attempts: how often delivery has begun since it was accepted or retried by a person.
+        doubts: how often it became in doubt without a later reply; if over 0, it may arrive twice.
+        next_attempt: when it is due, if it is deferred, or in doubt and to be submitted again.
+        expires_at: when it expires; None for never.
+        cause: the id of the cause of its last failure.
+        sentence: that failure in one sentence.
+        reply: the server's last reply about it.
         message_id: the message's identifier, ``<…@…>``; may be empty.
-        notes: what its pipeline wants to know later.
-        eight_bit: whether the message holds octets over 127.
-        smtputf8: whether its header does.
-        delivering: whether a delivery has handed it over and waits for the answer, in state `in_doubt`.
+        notes: what its pipeline needs to know later.
+        eight_bit: whether the message contains octets over 127.
+        smtputf8: whether its header contains them.
+        delivering: whether a delivery has sent it and awaits the reply, in state `in_doubt`.
     """
 
     id: int
@@ -243,24 +255,24 @@ class Job:
 
     @property
     def waiting(self) -> tuple[str, ...]:
-        """The addresses that still wait for an answer."""
+        """The addresses that are still to be sent to."""
         return tuple(each.address for each in self.recipients if each.state == "waiting")
 
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """What is to become a job.
+    """A job to be accepted.
 
     Attributes:
-        pipeline: who accepts it.
-        via: the record that it leaves through.
+        pipeline: the pipeline that submits it.
+        via: the record through which it is sent.
         sender: the envelope's sender; ``""`` for the null sender.
-        recipients: the envelope's recipients, each once.
-        subject: what people know it by.
-        lifetime: the seconds after which it is given up; None for as long as the spool keeps anything.
-        key: accepting the same key of the same pipeline again gives the job that is there.
-        notes: what the pipeline wants to know later; `NOTIFY` and `ENVELOPE_ID` are for the mail server, too.
-        message_id: the message's identifier; empty to take it from the message, where that has one.
+        recipients: the envelope's recipients.
+        subject: the subject, for display.
+        lifetime: the seconds after which it expires; None for the maximum.
+        key: an idempotency key: accepting the same key of a pipeline again returns the existing job.
+        notes: what the pipeline needs to know later; `NOTIFY` and `ENVELOPE_ID` are also sent to the mail server.
+        message_id: the message's identifier; empty to take it from the message.
     """
 
     pipeline: str

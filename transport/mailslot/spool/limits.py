@@ -1,4 +1,4 @@
-"""How much the spool holds, and for how long."""
+"""The limits of the spool: how much it stores, and for how long."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ _DAY: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """The bounds of a spool; times are in seconds, sizes in octets.
+class SpoolLimits:
+    """The limits of a spool; times are in seconds, sizes in octets.
 
     Attributes:
-        jobs: how many jobs may wait at once.
-        recipients: how many recipients a job may have.
-        octets: how large all files may be together, jobs' and fetched mails'.
-        message: how large one message may be.
-        spare: what must stay free on the disk, so that states can still be written.
-        lifetime: how long a job may wait, whatever it asked for.
-        sent: how long a job that was sent or cancelled is remembered; its file goes at once.
-        failed: how long the file of a job that failed is kept, so that it can be sent again; one in doubt too.
-        rows: how many finished jobs are remembered.
-        mails: how many fetched mails may wait at once.
-        set_aside: how long the file of a mail that was set aside is kept.
-        uids: how long a mail that the server no longer lists is remembered.
-        keys: how long the key of a job is remembered.
-        key_rows: how many keys are remembered.
+        max_jobs: unfinished jobs.
+        max_recipients: recipients of a job.
+        max_total_size: the total size of the files of jobs and fetched mails.
+        max_message_size: the size of one message.
+        disk_reserve: free space that must remain on the disk, so that states can still be written.
+        max_lifetime: the lifetime of a job, whatever it requests.
+        sent_retention: how long the row of a sent or cancelled job is kept; its file is removed at once.
+        failed_retention: how long the file of a job that failed or is in doubt is kept, so that it can be retried.
+        max_finished_jobs: rows of finished jobs.
+        max_mails: fetched mails that are still to be handled.
+        set_aside_retention: how long the file of a mail that was set aside is kept.
+        uid_retention: how long a unique-id that the server no longer lists is kept.
+        key_retention: how long the key of a job is kept.
+        max_keys: keys of jobs.
     """
 
-    jobs: int = 10_000
-    recipients: int = 1_000
-    octets: int = 20_000 * _MB
-    message: int = 2_500 * _MB
-    spare: int = 64 * _MB
-    lifetime: float = 30 * _DAY
-    sent: float = 30 * _DAY
-    failed: float = 7 * _DAY
-    rows: int = 10_000
-    mails: int = 2_000
-    set_aside: float = 30 * _DAY
-    uids: float = 30 * _DAY
-    keys: float = 400 * _DAY
-    key_rows: int = 100_000
+    max_jobs: int = 10_000
+    max_recipients: int = 1_000
+    max_total_size: int = 20_000 * _MB
+    max_message_size: int = 2_500 * _MB
+    disk_reserve: int = 64 * _MB
+    max_lifetime: float = 30 * _DAY
+    sent_retention: float = 30 * _DAY
+    failed_retention: float = 7 * _DAY
+    max_finished_jobs: int = 10_000
+    max_mails: int = 2_000
+    set_aside_retention: float = 30 * _DAY
+    uid_retention: float = 30 * _DAY
+    key_retention: float = 400 * _DAY
+    max_keys: int = 100_000
 
 
-def megabytes(octets: int) -> str:
-    """Return a size as people read it: ``"25.3 MB"``."""
+def format_size(octets: int) -> str:
+    """Return a size for display, such as ``"25.3 MB"``."""
     return f"{octets / _MB:,.1f} MB" if octets >= _MB // 10 else f"{octets / 1000:,.1f} kB"

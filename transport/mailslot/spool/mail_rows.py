@@ -1,19 +1,19 @@
-"""Fetched mails and unique-ids as rows of the database; each function belongs into a transaction."""
+"""The rows of fetched mails and unique-ids; every function must be called in a transaction."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from mailslot.errors import InputError
-from mailslot.spool.incoming import MAIL_STATES, Incoming, Known, MailState
-from mailslot.spool.rows import by_id, marks, whole
+from mailslot.spool.incoming import MAIL_STATES, Incoming, KnownUid, MailState
+from mailslot.spool.job_rows import find_row, placeholders, replace_surrogates
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection
     from pathlib import Path
 
-    from mailslot.spool.transaction import Transaction
+    from mailslot.spool.transaction import SpoolTransaction
 
 
 def insert(
@@ -28,18 +28,18 @@ def insert(
     reason: str,
     now: float,
 ) -> int:
-    """Add a mail; return its number."""
+    """Insert a mail; return its id."""
     cursor = connection.execute(
         "INSERT INTO mails (record, uid, state, tries, fetched_at, changed_at, file, size, digest, reason) "
         "VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?)",
-        (record, uid, state, now, now, file, size, digest, whole(reason)),
+        (record, uid, state, now, now, file, size, digest, replace_surrogates(reason)),
     )
     assert cursor.lastrowid is not None  # noqa: S101 - an INSERT has one
     return cursor.lastrowid
 
 
-def link(connection: sqlite3.Connection, record: str, uid: str, mail: int, size: int, now: float) -> None:
-    """Note which mail a unique-id stands for; without one there is nothing to note."""
+def link_uid(connection: sqlite3.Connection, record: str, uid: str, mail: int, size: int, now: float) -> None:
+    """Link a unique-id to a mail; without effect on an empty one."""
     if uid:
         connection.execute(
             "INSERT INTO uids (record, uid, mail, passed_over, tries, deleted, seen_at, size) "
@@ -49,20 +49,20 @@ def link(connection: sqlite3.Connection, record: str, uid: str, mail: int, size:
         )
 
 
-def linked(connection: sqlite3.Connection, record: str, uid: str) -> int | None:
-    """Return the number of the mail that a unique-id stands for; None where it was not fetched."""
+def mail_of_uid(connection: sqlite3.Connection, record: str, uid: str) -> int | None:
+    """Return the id of the mail that a unique-id is linked to; None if there is none."""
     row = connection.execute("SELECT mail FROM uids WHERE record = ? AND uid = ?", (record, uid)).fetchone()
     return None if row is None else row["mail"]
 
 
-def by_digest(connection: sqlite3.Connection, record: str, digest: str) -> int | None:
-    """Return the number of the mail with a digest; None where there is none."""
+def find_by_digest(connection: sqlite3.Connection, record: str, digest: str) -> int | None:
+    """Return the id of the mail with a digest; None if there is none."""
     row = connection.execute("SELECT id FROM mails WHERE record = ? AND digest = ?", (record, digest)).fetchone()
     return None if row is None else row["id"]
 
 
-def restore(connection: sqlite3.Connection, mail_id: int, file: str, size: int, digest: str) -> bool:
-    """Give a mail that was set aside and has lost its file, or never had one, a file; tell whether it needed it."""
+def restore_file(connection: sqlite3.Connection, mail_id: int, file: str, size: int, digest: str) -> bool:
+    """Give a file to a mail that was set aside and has none; tell whether it was such a mail."""
     query = "UPDATE mails SET file = ?, size = ?, digest = ? WHERE id = ? AND file IS NULL AND state = 'set_aside'"
     return connection.execute(query, (file, size, digest, mail_id)).rowcount == 1
 
@@ -73,33 +73,33 @@ def load(connection: sqlite3.Connection, folder: Path, mail_id: int) -> Incoming
     Raises:
         InputError: there is none.
     """
-    row = by_id(connection, "SELECT * FROM mails WHERE id = ?", mail_id)
+    row = find_row(connection, "SELECT * FROM mails WHERE id = ?", mail_id)
     if row is None:
         raise InputError(f"There is no mail {mail_id}.", stage="spool", cause="unknown_mail")
     return _mail_of(row, folder)
 
 
-def waiting(connection: sqlite3.Connection, folder: Path, record: str, now: float, most: int) -> list[Incoming]:
-    """Return the mails of a record that are to be handled, oldest first; a clock set back delays none."""
+def waiting(connection: sqlite3.Connection, folder: Path, record: str, now: float, limit: int) -> list[Incoming]:
+    """Return the mails of a record that are to be handled, oldest first; a clock that was set back delays none."""
     found = connection.execute(
         "SELECT * FROM mails WHERE record = ? AND state = 'fetched' "
         "AND (due_at IS NULL OR due_at <= ? OR changed_at > ?) ORDER BY id LIMIT ?",
-        (record, now, now + 60, most),
+        (record, now, now + 60, limit),
     )
     return [_mail_of(row, folder) for row in found]
 
 
 def newest(
-    connection: sqlite3.Connection, folder: Path, record: str | None, states: Collection[MailState] | None, most: int
+    connection: sqlite3.Connection, folder: Path, record: str | None, states: Collection[MailState] | None, limit: int
 ) -> list[Incoming]:
     """Return the newest mails, newest first."""
     wanted = list(MAIL_STATES if states is None else states)
-    query = f"SELECT * FROM mails WHERE state IN ({marks(wanted)})"  # noqa: S608 - question marks
+    query = f"SELECT * FROM mails WHERE state IN ({placeholders(wanted)})"  # noqa: S608 - question marks
     values: list[object] = [*wanted]
     if record is not None:
         query += " AND record = ?"
         values.append(record)
-    return [_mail_of(row, folder) for row in connection.execute(f"{query} ORDER BY id DESC LIMIT ?", [*values, most])]
+    return [_mail_of(row, folder) for row in connection.execute(f"{query} ORDER BY id DESC LIMIT ?", [*values, limit])]
 
 
 def update(
@@ -112,15 +112,15 @@ def update(
     tries: int,
     due: float | None = None,
 ) -> None:
-    """Write what can change of a mail."""
+    """Update the mutable columns of a mail."""
     connection.execute(
         "UPDATE mails SET state = ?, reason = ?, tries = ?, due_at = ?, changed_at = ? WHERE id = ?",
-        (state, whole(reason), tries, due, now, mail_id),
+        (state, replace_surrogates(reason), tries, due, now, mail_id),
     )
 
 
-def give_up_file(transaction: Transaction, mail_id: int) -> None:
-    """Have the file of a mail removed."""
+def release_file(transaction: SpoolTransaction, mail_id: int) -> None:
+    """Remove the file of a mail once the transaction is committed."""
     file = transaction.connection.execute("SELECT file FROM mails WHERE id = ?", (mail_id,)).fetchone()["file"]
     if file is not None:
         transaction.connection.execute("UPDATE mails SET file = NULL WHERE id = ?", (mail_id,))
@@ -132,15 +132,15 @@ def count_waiting(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT count(*) FROM mails WHERE state = 'fetched'").fetchone()[0])
 
 
-def known(connection: sqlite3.Connection, record: str) -> dict[str, Known]:
-    """Return what is known of each unique-id of a record."""
+def known_uids(connection: sqlite3.Connection, record: str) -> dict[str, KnownUid]:
+    """Return the unique-ids of a record."""
     found = connection.execute(
         "SELECT uids.uid, uids.mail, uids.passed_over, uids.tries, uids.deleted, uids.size, mails.state FROM uids "
         "LEFT JOIN mails ON mails.id = uids.mail WHERE uids.record = ?",
         (record,),
     )
     return {
-        row["uid"]: Known(
+        row["uid"]: KnownUid(
             uid=row["uid"],
             mail=row["mail"],
             state="passed_over" if row["passed_over"] else row["state"],

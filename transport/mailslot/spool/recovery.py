@@ -1,7 +1,7 @@
-"""After a crash: what died on the way is put in order, and what nobody knows any more is removed.
+"""Recovery after a crash: requeue interrupted jobs, fail those without a message, and remove unregistered files.
 
-It is for whoever holds the delivery lock. What another database has known, as after an older copy was put back, is
-found again and not removed.
+It needs the delivery lock. Files that were registered in another database, such as before an older copy was restored,
+are adopted rather than removed.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from mailslot.spool import mail_rows, rows, transitions
+from mailslot.spool import job_rows, mail_rows, transitions
 from mailslot.spool.adoption import DAMAGED, adopt_file
 from mailslot.spool.errors import writing
-from mailslot.spool.files import is_marked_known, mark_known, remove_abandoned
+from mailslot.spool.files import is_marked_registered, mark_registered, remove_abandoned
 from mailslot.spool.job import UNFINISHED
-from mailslot.spool.transaction import Transaction, run_transaction
+from mailslot.spool.transaction import SpoolTransaction, run_transaction
 
 if TYPE_CHECKING:
     import os
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _SUFFIXES: Final = (".job", ".mail", ".new", f".job{DAMAGED}")
 
-_GONE: Final = transitions.Failure(
+_GONE: Final = transitions.AttemptFailure(
     "spool_unreadable", "The message is missing or incomplete in the spool, so it cannot be sent."
 )
 _MAIL_GONE: Final = "The mail is missing or incomplete in the spool, so it cannot be handled."
@@ -37,15 +37,15 @@ _MAIL_GONE: Final = "The mail is missing or incomplete in the spool, so it canno
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What was put in order.
+    """The result of a recovery.
 
     Attributes:
         requeued: the jobs that were being sent and are queued again.
-        failed: the jobs whose message is gone.
-        lost_mails: the mails whose file is gone, so that they are fetched again or set aside.
-        found: how many jobs and mails were found again that another database had known.
-        files: how many files were removed that nobody knew.
-        octets: what they held.
+        failed: the jobs whose message is missing or incomplete.
+        lost_mails: the mails whose file is missing or incomplete; they are fetched again or set aside.
+        found: how many files were adopted that had been registered in another database.
+        files: how many unregistered files were removed.
+        octets: their total size.
     """
 
     requeued: tuple[int, ...] = ()
@@ -57,39 +57,39 @@ class Recovery:
 
 
 def recover(database: Database, folder: Path, clock: Callable[[], float]) -> Recovery:
-    """Put the spool in order. Blocks.
+    """Recover the spool. Blocks.
 
     Raises:
         SpoolError: it could not be read or written.
     """
     with writing(folder):
-        # Before the rows: what is written in the meantime is then in neither list.
+        # List the files before reading the rows, so that files written meanwhile are in neither list.
         listed = {path.name: _state(path) for path in folder.iterdir() if path.name.endswith(_SUFFIXES)}
     states = {name: state for name, state in listed.items() if state is not None}
     sizes = {name: state.st_size for name, state in states.items()}
     done = run_transaction(database, folder, clock(), partial(_put_in_order, sizes, folder))
-    known = database.examine(_known_files)
+    known = database.read_blocking(_known_files)
     for name in known & states.keys():
-        # Its writer died in between, or was of a version that did not do so.
-        if not is_marked_known(states[name]):
-            mark_known(folder / name)
+        # Its writer died before it marked the file, or was an older version that did not mark files.
+        if not is_marked_registered(states[name]):
+            mark_registered(folder / name)
     found: list[Path] = []
 
     def adopt(path: Path, state: os.stat_result) -> bool:
-        adopted = database.transact(lambda connection: adopt_file(connection, path, state, clock()))
+        adopted = database.write_blocking(lambda connection: adopt_file(connection, path, state, clock()))
         found.extend([path] if adopted else [])
         return adopted
 
-    removed = [_remove(database, folder / name, adopt) for name in sizes if name not in known]
+    removed = [_remove_unregistered(database, folder / name, adopt) for name in sizes if name not in known]
     octets = [size for size in removed if size is not None]
     return replace(done, found=len(found), files=len(octets), octets=sum(octets))
 
 
-def _put_in_order(sizes: dict[str, int], folder: Path, transaction: Transaction) -> Recovery:
+def _put_in_order(sizes: dict[str, int], folder: Path, transaction: SpoolTransaction) -> Recovery:
     connection = transaction.connection
 
     def is_whole(file: str, size: int) -> bool:
-        # A file that was not listed may be newer than the list.
+        # A file that is not listed may be newer than the list.
         return (sizes[file] if file in sizes else _size(folder / file)) == size
 
     requeued: list[int] = []
@@ -101,11 +101,11 @@ def _put_in_order(sizes: dict[str, int], folder: Path, transaction: Transaction)
     for row in connection.execute("SELECT * FROM jobs WHERE file IS NOT NULL ORDER BY id").fetchall():
         if is_whole(row["file"], row["start"] + row["size"]):
             continue
-        job = rows.job_of(row)
+        job = job_rows.job_of(row)
         if job.state in UNFINISHED - {"in_doubt"}:
             transaction.store(transitions.fail(job, transaction.now, _GONE))
-        if not _kept_as_damaged(transaction, folder / row["file"], job.id):
-            transaction.give_up_file(job.id)
+        if not _keep_damaged_file(transaction, folder / row["file"], job.id):
+            transaction.release_file(job.id)
         failed.append(job.id)
     lost: list[int] = []
     for row in connection.execute("SELECT id, file, size FROM mails WHERE file IS NOT NULL ORDER BY id").fetchall():
@@ -115,8 +115,8 @@ def _put_in_order(sizes: dict[str, int], folder: Path, transaction: Transaction)
     return Recovery(tuple(requeued), tuple(failed), tuple(lost))
 
 
-def _kept_as_damaged(transaction: Transaction, path: Path, job_id: int) -> bool:
-    """Keep what is left of a job's file for as long as those of jobs that failed; return whether there is any."""
+def _keep_damaged_file(transaction: SpoolTransaction, path: Path, job_id: int) -> bool:
+    """Rename a damaged file, to be kept as long as those of failed jobs; return False if there is no file."""
     kept = path if path.suffix == DAMAGED else path.with_name(f"{path.name}{DAMAGED}")
     with suppress(FileNotFoundError):
         path.rename(kept)
@@ -128,10 +128,10 @@ def _kept_as_damaged(transaction: Transaction, path: Path, job_id: int) -> bool:
     return True
 
 
-def _lose_mail(transaction: Transaction, mail_id: int, folder: Path) -> None:
-    """Have a mail fetched again where that can be, and set it aside elsewhere."""
+def _lose_mail(transaction: SpoolTransaction, mail_id: int, folder: Path) -> None:
+    """Have a mail fetched again if possible; otherwise set it aside."""
     connection = transaction.connection
-    mail_rows.give_up_file(transaction, mail_id)
+    mail_rows.release_file(transaction, mail_id)
     mail = mail_rows.load(connection, folder, mail_id)
     links = connection.execute("SELECT deleted FROM uids WHERE mail = ?", (mail_id,)).fetchall()
     if mail.state == "fetched" and mail.tries == 0 and any(not row["deleted"] for row in links):
@@ -147,10 +147,10 @@ def _known_files(connection: sqlite3.Connection) -> set[str]:
     return {row["file"] for row in connection.execute(query)}
 
 
-def _remove(database: Database, path: Path, adopt: Callable[[Path, os.stat_result], bool]) -> int | None:
+def _remove_unregistered(database: Database, path: Path, adopt: Callable[[Path, os.stat_result], bool]) -> int | None:
     def is_known(name: str) -> bool:
         query = "SELECT 1 FROM jobs WHERE file = ? UNION ALL SELECT 1 FROM mails WHERE file = ?"
-        return database.examine(lambda c: c.execute(query, (name, name)).fetchone()) is not None
+        return database.read_blocking(lambda c: c.execute(query, (name, name)).fetchone()) is not None
 
     with writing(path):
         return remove_abandoned(path, is_known, adopt)

@@ -1,7 +1,7 @@
-"""The durable queue: a job accepted is on the disk, and stays there until it has ended.
+"""The durable queue: an accepted job is on the disk, and stays there until it is finished.
 
-Several processes may have it open; one at a time delivers, under `Spool.delivery_lock`. Everything that leaves is
-frozen when it is accepted: it goes out the same, octet by octet, at each attempt.
+Several processes may have it open; one at a time delivers, under `Spool.delivery_lock`. Messages are stored as they are
+sent, so each attempt sends the same octets.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import anyio
 import anyio.to_thread
 
 from mailslot.errors import InputError
-from mailslot.spool import recovery, retention, rows, transitions
+from mailslot.spool import job_rows, recovery, retention, transitions
 from mailslot.spool.acceptance import Acceptance
 from mailslot.spool.adoption import DAMAGED, adopt_all, losses
 from mailslot.spool.database import Database
-from mailslot.spool.deliveries import Deliveries
+from mailslot.spool.delivery_claims import DeliveryClaims
 from mailslot.spool.ledger import Ledger
-from mailslot.spool.limits import Limits
-from mailslot.spool.spooled import SpooledMessage
+from mailslot.spool.limits import SpoolLimits
+from mailslot.spool.spooled_message import SpooledMessage
 from mailslot.spool.store import Store
-from mailslot.spool.transaction import Transaction, run_transaction
-from mailslot.spool.watch import changes
+from mailslot.spool.transaction import SpoolTransaction, run_transaction
+from mailslot.spool.watch import watch_changes
 
 if TYPE_CHECKING:
     import sqlite3
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from mailslot.smtp.content import Content
-    from mailslot.spool.adoption import Loss
+    from mailslot.spool.adoption import DatabaseLoss
     from mailslot.spool.errors import SpoolError
     from mailslot.spool.job import Job, NewJob, Refusal, State
     from mailslot.spool.recovery import Recovery
@@ -45,31 +45,33 @@ T = TypeVar("T")
 
 
 class Spool:
-    """The queue in a home folder, and beside it the ledger of fetched mail and the memory of the pipelines.
+    """The queue of a home folder, with the ledger of fetched mail and the stores of the pipelines.
 
-    ``async with Spool(home) as spool``. Every method may raise:
+    Use it as ``async with Spool(home) as spool``. Every method may raise:
 
-    - `InputError`: there is no such job (`unknown_job`), or what is asked for does not go in its state (`job_state`).
-    - `SpoolError`: `spool_full`, `spool_unwritable`, `spool_unreadable` or `spool_busy`; what was accepted is unharmed.
+    - `InputError`: there is no such job (`unknown_job`), or its state does not allow the request (`job_state`).
+    - `SpoolError`: `spool_full`, `spool_unwritable`, `spool_unreadable` or `spool_busy`; accepted jobs are unharmed.
 
     Args:
-        home: the home folder; everything is in its folder ``spool``.
-        limits: how much it holds.
-        clock: the time in seconds since 1970.
+        home: the home folder; the spool is its subfolder ``spool``.
+        limits: the limits.
+        clock: returns the time in seconds since 1970.
 
     Attributes:
-        ledger: the mail that was fetched.
-        found: how many jobs and mails were found again by their files alone, because the list of them was missing or
-            damaged when the spool was opened; to be told to the administrator where it is not 0.
+        ledger: the fetched mail.
+        recovered_count: how many jobs and mails were recovered from their files because the database was missing or
+            damaged when the spool was opened; if not 0, the administrator should know.
     """
 
-    def __init__(self, home: Path, *, limits: Limits | None = None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, home: Path, *, limits: SpoolLimits | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
         self._folder = home.absolute() / "spool"
-        self._limits = limits or Limits()
+        self._limits = limits or SpoolLimits()
         self._clock = clock
         self._database = Database(self._folder, partial(adopt_all, self._folder, clock))
         self._acceptance = Acceptance(self._database, self._folder, self._limits, clock)
-        self._deliveries = Deliveries(self._folder / "delivery.lock", self.job, self._reclaim)
+        self._claims = DeliveryClaims(self._folder / "delivery.lock", self.job, self._reclaim)
         self.ledger = Ledger(self._database, self._folder, self._limits, clock)
 
     async def __aenter__(self) -> Self:
@@ -90,163 +92,163 @@ class Spool:
             await anyio.to_thread.run_sync(self._database.close)
 
     @property
-    def found(self) -> int:
-        """How many jobs and mails were found again by their files alone when the spool was opened."""
+    def recovered_count(self) -> int:
+        """How many jobs and mails were recovered from their files when the spool was opened."""
         return self._database.adopted.found
 
     @property
-    def lost(self) -> SpoolError | None:
-        """Why nothing can be kept any more until the spool is opened anew; None as long as it can.
+    def loss_error(self) -> SpoolError | None:
+        """Why the spool must be reopened; None if it need not be.
 
-        The list of jobs was removed, replaced or damaged while it was open.
+        The database was removed, replaced or damaged while it was open.
         """
-        return self._database.lost
+        return self._database.loss_error
 
     async def check(self) -> None:
-        """See that the list of jobs is still there and sound; where it is not, `lost` says so, too."""
+        """Check that the database is still there and sound; if not, raise, and set `loss_error`."""
         await anyio.to_thread.run_sync(self._database.check)
 
-    async def losses(self) -> list[Loss]:
-        """Return when the list of jobs was lost and made anew from the messages, oldest first."""
+    async def losses(self) -> list[DatabaseLoss]:
+        """Return all losses of the database, oldest first; each time it was recreated from the message files."""
         return await self._database.read(losses)
 
     def store(self, name: str) -> Store:
-        """Return the memory of a pipeline."""
+        """Return the store of a pipeline."""
         return Store(self._database, name)
 
     # Accepting and reading
 
     async def accept(self, new: NewJob, message: Content) -> Job:
-        """Take a message over; once this returns, it is on the disk whatever happens.
+        """Accept a message; once this returns, it is on the disk.
 
         Args:
-            new: what is to become of it.
-            message: the message; it is read once, as a stream, and kept with CRLF line ends.
+            new: the job.
+            message: the message; it is read once, as a stream, and stored with CRLF line ends.
 
         Returns:
-            the job, `queued`; or the one that was accepted with the same key before, whatever its state. Of one that
-            is not remembered any more, only number and state are true, and it has no recipients.
+            the job, in state `queued`; or the job that was accepted with the same key before, in any state. If that
+            one's row was deleted, only its id and state are valid, and it has no recipients.
 
         Raises:
-            InputError: the message cannot be read, has another size than it says, or the job cannot be one.
+            InputError: the message cannot be read, has another size than announced, or the job is not valid.
             SpoolError: `spool_full`, with the numbers; nothing was accepted.
         """
         return await self._acceptance.accept(new, message)
 
     async def job(self, job_id: int) -> Job:
         """Return a job as it is now."""
-        return await self._database.read(lambda connection: rows.load(connection, job_id))
+        return await self._database.read(lambda connection: job_rows.load(connection, job_id))
 
     async def jobs(
         self,
         *,
         states: Collection[State] | None = None,
         pipeline: str | None = None,
-        most: int = 100,
+        limit: int = 100,
         before: int | None = None,
     ) -> list[Job]:
         """Return the newest jobs, newest first.
 
         Args:
-            states: only those in one of these states.
-            pipeline: only those of this one.
-            most: how many.
-            before: only those with a smaller number: the last of the page before.
+            states: only jobs in these states.
+            pipeline: only jobs of this pipeline.
+            limit: the maximum number of jobs.
+            before: only jobs with a lower id, for paging.
         """
-        return await self._database.read(lambda c: rows.newest(c, states, pipeline, most, before))
+        return await self._database.read(lambda c: job_rows.newest(c, states, pipeline, limit, before))
 
     async def annotate(self, job_id: int, notes: Mapping[str, str]) -> Job:
-        """Add to a job's notes, or change some, in whatever state it is; the others stay."""
+        """Add or change notes of a job, in any state."""
 
         def work(connection: sqlite3.Connection) -> Job:
-            job = rows.load(connection, job_id)
-            return rows.annotate(connection, job, {**job.notes, **notes})
+            job = job_rows.load(connection, job_id)
+            return job_rows.annotate(connection, job, {**job.notes, **notes})
 
         return await self._database.write(work)
 
-    async def counts(self) -> Mapping[State, int]:
-        """Return how many jobs are in each state."""
-        return await self._database.read(rows.counts)
+    async def count_by_state(self) -> Mapping[State, int]:
+        """Return the number of jobs in each state."""
+        return await self._database.read(job_rows.count_by_state)
 
-    async def tally(self) -> list[tuple[str, State, int, float]]:
-        """Return, for each pipeline and state with jobs, how many there are, and when the oldest was accepted."""
-        return await self._database.read(rows.tally)
+    async def count_by_pipeline(self) -> list[tuple[str, State, int, float]]:
+        """Return, for each pipeline and state that has jobs, their number and when the oldest was accepted."""
+        return await self._database.read(job_rows.count_by_pipeline)
 
-    async def held(self) -> Mapping[str, tuple[int, int]]:
-        """Return, for each record with jobs that are held, how many there are, and the newest one's number."""
-        return await self._database.read(rows.held)
+    async def held_by_record(self) -> Mapping[str, tuple[int, int]]:
+        """Return, for each record that has held jobs, their number and the id of the newest."""
+        return await self._database.read(job_rows.held_by_record)
 
     def content(self, job: Job) -> SpooledMessage:
-        """Return a job's message, as `mailslot.smtp.session.SmtpSession.submit` takes it."""
+        """Return a job's message, for `mailslot.smtp.session.SmtpSession.submit`."""
         return SpooledMessage(self._database, self._folder, job)
 
     # Delivering
 
     @asynccontextmanager
     async def delivery_lock(self, *, timeout: float = 0.0) -> AsyncGenerator[None]:
-        """Be the one who delivers while the block runs.
+        """Hold the delivery lock while the block runs.
 
         Args:
-            timeout: how long to wait for another one, in seconds; 0 tries once, ``math.inf`` waits.
+            timeout: seconds to wait for it; 0 to try once, ``math.inf`` to wait forever.
 
         Raises:
-            SpoolError: `spool_busy`, another delivers.
+            SpoolError: `spool_busy`, another process holds it.
         """
-        async with self._deliveries.lock(timeout):
+        async with self._claims.lock(timeout):
             yield
 
     async def recover(self) -> Recovery:
-        """Put in order what a process that died has left; only under the delivery lock."""
-        self._deliveries.check()
+        """Recover what a crashed process has left. Needs the delivery lock."""
+        self._claims.require_lock()
         return await anyio.to_thread.run_sync(recovery.recover, self._database, self._folder, self._clock)
 
     async def claim(self, via: str, now: float | None = None, *, job_id: int | None = None) -> Job | None:
-        """Return the oldest job of a record that is due, now `sending`; None where none is. Needs the delivery lock.
+        """Return the oldest due job of a record, in state `sending`; None if there is none. Needs the delivery lock.
 
         Args:
             via: the record.
             now: the time; None for the clock's.
-            job_id: the only one that will do, due or not, as long as it waits; None for any that is due.
+            job_id: claim only this job, whether due or not, if it is queued or deferred; None for any that is due.
         """
 
-        def work(transaction: Transaction) -> Job | None:
-            job = rows.next_due(transaction.connection, via, transaction.now if now is None else now, job_id)
+        def work(transaction: SpoolTransaction) -> Job | None:
+            job = job_rows.next_due(transaction.connection, via, transaction.now if now is None else now, job_id)
             return None if job is None else transaction.store(transitions.claim(job, transaction.now))
 
-        self._deliveries.check()
+        self._claims.require_lock()
         job = await self._run(work)
         if job is not None:
-            self._deliveries.take(job.id)
+            self._claims.claim(job.id)
         return job
 
-    async def due(self) -> Mapping[str, float]:
-        """Return, for each record with jobs that wait for an attempt, when the first is due; 0.0 for now."""
-        return await self._database.read(rows.due)
+    async def first_due_times(self) -> Mapping[str, float]:
+        """Return, for each record that has queued or deferred jobs, when the first is due; 0.0 for now."""
+        return await self._database.read(job_rows.first_due_times)
 
     async def requeue(self, job_id: int) -> Job:
-        """Give a job back before anything of it left; the attempt does not count."""
-        return await self._deliveries.let_go(job_id, self._step(job_id, transitions.requeue))
+        """Requeue a job that was not sent; the attempt does not count."""
+        return await self._claims.release_after(job_id, self._step(job_id, transitions.requeue))
 
     async def hand_over(self, job_id: int) -> Job:
-        """Note that the end of the message is about to leave; that octet may leave once this has returned.
+        """Set a job in doubt; only after this has returned may the end of the message be sent.
 
-        Until the answer is noted, or `abandon`, nobody but this delivery can move the job.
+        Until `record_replies`, `defer`, `fail`, `hold` or `abandon`, only this delivery can change the job.
         """
         return await self._step(job_id, transitions.hand_over)
 
     async def abandon(self, job_id: int) -> Job:
-        """Note that nobody waits any more for the answer to a message that was handed over; it stays in doubt."""
-        return await self._deliveries.let_go(job_id, self._step(job_id, transitions.abandon))
+        """Stop awaiting the reply to a message that was sent; the job stays in doubt."""
+        return await self._claims.release_after(job_id, self._step(job_id, transitions.abandon))
 
-    async def submit_again_at(self, job_id: int, moment: float) -> Job:
-        """Note when a job in doubt will be submitted once more, so that people see it."""
+    async def schedule_resubmission(self, job_id: int, timestamp: float) -> Job:
+        """Record when a job in doubt will be submitted again, for display."""
 
         def step(job: Job, _now: float) -> Job:
-            return replace(job, next_attempt=moment) if job.state == "in_doubt" and not job.delivering else job
+            return replace(job, next_attempt=timestamp) if job.state == "in_doubt" and not job.delivering else job
 
         return await self._step(job_id, step)
 
-    async def settle(
+    async def record_replies(
         self,
         job_id: int,
         *,
@@ -257,44 +259,46 @@ class Spool:
         cause: str | None = None,
         sentence: str = "",
     ) -> Job:
-        """Note what the server answered about the recipients of a transaction.
+        """Record the server's replies to the recipients of a transaction.
 
-        With an answer for each recipient the job is `sent`, or `failed` where all refused; with some still waiting it
-        is `deferred`, or `queued` for a further transaction at once.
+        If every recipient has a reply, the job is `sent`, or `failed` if all refused. If some are still waiting, it is
+        `deferred`, or `queued` for a further transaction at once.
 
         Args:
-            job_id: the job.
-            accepted: the recipients that the server answers for from now on.
-            refused: those that it refused for good.
-            reply: its answer to the whole message.
-            until: when the recipients without an answer are due; None for at once.
-            cause: why they wait, or what else to note; None for the first refusal's.
-            sentence: the same in words; empty for one that names who refused.
+            job_id: the job's id.
+            accepted: the recipients that the server accepted.
+            refused: the recipients that it refused permanently.
+            reply: the reply to the whole message.
+            until: when the waiting recipients are due; None for now.
+            cause: the cause to store; None for that of the first refusal.
+            sentence: the sentence to store; empty for one that names the refused recipients.
         """
         answers = transitions.RecipientReplies(accepted, refused or {}, reply, until, cause, sentence)
-        return await self._deliveries.let_go(job_id, self._step(job_id, partial(transitions.settle, answers=answers)))
+        return await self._claims.release_after(
+            job_id, self._step(job_id, partial(transitions.apply_replies, replies=answers))
+        )
 
     async def defer(self, job_id: int, until: float, cause: str, sentence: str, reply: str = "") -> Job:
-        """Try the recipients that wait later."""
-        failure = transitions.Failure(cause, sentence, reply)
+        """Defer the waiting recipients."""
+        failure = transitions.AttemptFailure(cause, sentence, reply)
         step = partial(transitions.defer, failure=failure, until=until)
-        return await self._deliveries.let_go(job_id, self._step(job_id, step))
+        return await self._claims.release_after(job_id, self._step(job_id, step))
 
     async def fail(self, job_id: int, cause: str, sentence: str, reply: str = "") -> Job:
-        """Give up; the message is kept for a while, so that a person can have it sent again."""
-        step = partial(transitions.fail, failure=transitions.Failure(cause, sentence, reply))
-        return await self._deliveries.let_go(job_id, self._step(job_id, step))
+        """Fail a job; its message is kept for some time, so that a person can retry it."""
+        step = partial(transitions.fail, failure=transitions.AttemptFailure(cause, sentence, reply))
+        return await self._claims.release_after(job_id, self._step(job_id, step))
 
     async def hold(self, job_id: int, cause: str, sentence: str, reply: str = "") -> Job:
-        """Keep a job until `release`: its record must be seen to first."""
-        step = partial(transitions.hold, failure=transitions.Failure(cause, sentence, reply))
-        return await self._deliveries.let_go(job_id, self._step(job_id, step))
+        """Hold a job until `release`, since its record needs attention first."""
+        step = partial(transitions.hold, failure=transitions.AttemptFailure(cause, sentence, reply))
+        return await self._claims.release_after(job_id, self._step(job_id, step))
 
     async def release(self, via: str) -> int:
-        """Make all held and deferred jobs of a record due, now that it works again; return how many."""
+        """Queue all held and deferred jobs of a record, since it works again; return how many."""
 
-        def work(transaction: Transaction) -> int:
-            found = rows.held_or_deferred(transaction.connection, via)
+        def work(transaction: SpoolTransaction) -> int:
+            found = job_rows.held_or_deferred(transaction.connection, via)
             for job in found:
                 transaction.store(transitions.release(job, transaction.now))
             return len(found)
@@ -302,19 +306,19 @@ class Spool:
         return await self._run(work)
 
     async def suspend(self, via: str, cause: str, sentence: str, *, until: float | None = None) -> int:
-        """Hold all jobs of a record that wait for an attempt, or defer those that are due; return how many.
+        """Hold all queued and deferred jobs of a record, or defer those that are due; return how many.
 
         Args:
-            via: the record; one attempt has failed, on behalf of all.
-            cause: why.
-            sentence: the same in words.
-            until: when those that are due now are due again; None to hold all until `release`.
+            via: the record, for which one attempt has failed in a way that concerns all its jobs.
+            cause: the cause.
+            sentence: the cause in one sentence.
+            until: when the jobs that are due now are due again; None to hold all until `release`.
         """
-        failure = transitions.Failure(cause, sentence)
+        failure = transitions.AttemptFailure(cause, sentence)
 
-        def work(transaction: Transaction) -> int:
+        def work(transaction: SpoolTransaction) -> int:
             due = None if until is None else transaction.now
-            found = rows.awaiting_attempt(transaction.connection, via, due)
+            found = job_rows.awaiting_attempt(transaction.connection, via, due)
             for job in found:
                 transaction.store(transitions.suspend(job, transaction.now, failure, until))
             return len(found)
@@ -324,20 +328,20 @@ class Spool:
     # What a person asks for
 
     async def cancel(self, job_id: int) -> Job:
-        """Have a job not sent; one that is being sent, or may have been, cannot be called back."""
-        return await self._deliveries.unless_held(job_id, lambda: self._step(job_id, transitions.cancel))
+        """Cancel a job; not possible once it is being sent or may have been."""
+        return await self._claims.run_unless_claimed(job_id, lambda: self._step(job_id, transitions.cancel))
 
     async def retry(self, job_id: int) -> Job:
-        """Have a job sent again, whose time begins anew: one that failed, is held, deferred or in doubt.
+        """Queue a job again that failed, is held, deferred or in doubt; its lifetime begins again.
 
-        Who accepted it is left out. Where no recipient waits any more, those who refused are asked again. As long as
-        a delivery waits for the server's answer, it is not sent again.
+        It is sent to the waiting recipients, or to those that refused if none is waiting, but never to those that
+        accepted. This is not possible while a delivery awaits the reply.
         """
 
-        def work(transaction: Transaction) -> Job:
-            job = rows.load(transaction.connection, job_id)
-            job = transitions.retry(job, transaction.now, rows.lifetime(transaction.connection, job_id))
-            file, _ = rows.file_of(transaction.connection, job_id)
+        def work(transaction: SpoolTransaction) -> Job:
+            job = job_rows.load(transaction.connection, job_id)
+            job = transitions.retry(job, transaction.now, job_rows.lifetime(transaction.connection, job_id))
+            file, _ = job_rows.file_of(transaction.connection, job_id)
             if file is None or file.endswith(DAMAGED) or not (transaction.folder / file).exists():
                 raise InputError(
                     f"The message of job {job_id} is not kept any more, so it cannot be sent again.",
@@ -346,35 +350,35 @@ class Spool:
                 )
             return transaction.store(job)
 
-        return await self._deliveries.unless_held(job_id, lambda: self._run(work))
+        return await self._claims.run_unless_claimed(job_id, lambda: self._run(work))
 
     # Time
 
     async def prune(self, now: float | None = None) -> None:
-        """Give up what has waited too long, and forget what ended long ago."""
+        """Expire jobs that have waited too long, and delete old files and rows."""
         moment = self._clock() if now is None else now
         await anyio.to_thread.run_sync(retention.prune, self._database, self._folder, self._limits, moment)
 
-    async def clock_set(self, seconds: float) -> None:
-        """Let jobs that wait keep their time though the clock was set forward by `seconds`, or back by less than 0."""
-        await self._run(lambda transaction: rows.shift_times(transaction.connection, seconds, transaction.now))
+    async def shift_times(self, seconds: float) -> None:
+        """Shift the times of unfinished jobs after the clock was set forward by `seconds`, or back if negative."""
+        await self._run(lambda transaction: job_rows.shift_times(transaction.connection, seconds, transaction.now))
 
     async def changes(self) -> AsyncGenerator[None]:
-        """Give at once, and then whenever anything changed, in this process or another.
+        """Yield at once, and then after changes by this or another process; several may be reported together.
 
-        Best by `contextlib.aclosing`. Several changes may come as one.
+        Use it with `contextlib.aclosing`.
         """
-        async with aclosing(changes(self._database)) as each:
+        async with aclosing(watch_changes(self._database)) as each:
             async for _ in each:
                 yield
 
     async def watch(self, job_id: int) -> AsyncGenerator[Job]:
-        """Give a job at once, and then each time that it is another, whoever changed it. Best by `contextlib.aclosing`.
+        """Yield a job at once, and then after each change. Use it with `contextlib.aclosing`.
 
-        States that follow each other quickly may be left out, but never the last.
+        Short-lived states may be skipped, but never the last one.
         """
         seen: Job | None = None
-        async with aclosing(changes(self._database)) as each:
+        async with aclosing(watch_changes(self._database)) as each:
             async for _ in each:
                 job = await self.job(job_id)
                 if job != seen:
@@ -387,5 +391,5 @@ class Spool:
     async def _step(self, job_id: int, step: Callable[[Job, float], Job]) -> Job:
         return await self._run(lambda transaction: transaction.step(job_id, step))
 
-    async def _run(self, work: Callable[[Transaction], T]) -> T:
+    async def _run(self, work: Callable[[SpoolTransaction], T]) -> T:
         return await anyio.to_thread.run_sync(run_transaction, self._database, self._folder, self._clock(), work)

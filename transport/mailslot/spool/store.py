@@ -1,4 +1,4 @@
-"""The small memory of a pipeline: named values, each change on the disk once it returns."""
+"""A pipeline's key-value store; each change is on the disk once it returns."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
     from mailslot.spool.database import Database
 
-LONGEST: Final = 1_000_000
+MAX_VALUE: Final = 1_000_000
 """Characters of a value, written as JSON."""
 
 
 class Store:
-    """The values of one name; each is whatever JSON can hold.
+    """The JSON values of one pipeline, by key.
 
     Every method may raise `mailslot.spool.errors.SpoolError`.
 
     Args:
         database: the spool's database.
-        name: whose values these are, such as ``"alerts"``.
+        name: the name of the store, such as ``"alerts"``.
     """
 
     def __init__(self, database: Database, name: str) -> None:
@@ -31,7 +31,7 @@ class Store:
         self._name = name
 
     async def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401 - any JSON
-        """Return a value, or `default` where there is none."""
+        """Return a value, or `default` if there is none."""
 
         def work(connection: sqlite3.Connection) -> str | None:
             row = connection.execute(
@@ -46,13 +46,13 @@ class Store:
         """Set a value.
 
         Raises:
-            InputError: it cannot be written as JSON, or is too long.
+            InputError: it cannot be serialized as JSON, or is too long.
         """
         try:
             text = json.dumps(value, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise InputError(f"The value of {key} cannot be kept.", stage="spool", detail=str(error)) from error
-        if len(text) > LONGEST:
+        if len(text) > MAX_VALUE:
             raise InputError(f"The value of {key} is too long to be kept.", stage="spool", detail=f"{len(text)}")
 
         def work(connection: sqlite3.Connection) -> None:
@@ -65,7 +65,7 @@ class Store:
         await self._database.write(work)
 
     async def delete(self, key: str) -> None:
-        """Forget a value; one that is not there is no error."""
+        """Delete a value, if there is one."""
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM memory WHERE store = ? AND key = ?", (self._name, key))

@@ -1,12 +1,12 @@
-"""A transaction that changes jobs and mails: the one place where a job's state is written."""
+"""Transactions that change jobs and mails: the only place where the state of a job is written."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from mailslot.spool import rows
-from mailslot.spool.files import mark_given_up, remove
+from mailslot.spool import job_rows
+from mailslot.spool.files import mark_released, remove_file
 
 if TYPE_CHECKING:
     import sqlite3
@@ -20,50 +20,50 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Transaction:
-    """What the work of one transaction is done with.
+class SpoolTransaction:
+    """The context of one transaction.
 
     Attributes:
         connection: the database, in a transaction.
-        now: the time.
+        now: the current time.
         folder: the spool's folder.
-        given_up: the files that nobody needs once the transaction is on the disk.
+        released_files: the files to remove once the transaction is committed.
     """
 
     connection: sqlite3.Connection
     now: float
     folder: Path
-    given_up: list[str] = field(default_factory=list[str])
+    released_files: list[str] = field(default_factory=list[str])
 
     def step(self, job_id: int, step: Callable[[Job, float], Job]) -> Job:
-        """Read a job, and write what `step`, of `mailslot.spool.transitions`, makes of it; return that."""
-        return self.store(step(rows.load(self.connection, job_id), self.now))
+        """Apply a function of `mailslot.spool.transitions` to a job; return the changed job."""
+        return self.store(step(job_rows.load(self.connection, job_id), self.now))
 
     def store(self, job: Job) -> Job:
-        """Write a job in its new state; return it. What was sent or cancelled needs its file no more."""
+        """Store a changed job and return it; release the file of one that was sent or cancelled."""
         if job.state in {"sent", "cancelled"}:
-            self.give_up_file(job.id)
-        rows.store(self.connection, job)
+            self.release_file(job.id)
+        job_rows.store(self.connection, job)
         return job
 
-    def give_up_file(self, job_id: int) -> None:
-        """Have the file of a job removed."""
-        file, _ = rows.file_of(self.connection, job_id)
+    def release_file(self, job_id: int) -> None:
+        """Remove the file of a job once the transaction is committed."""
+        file, _ = job_rows.file_of(self.connection, job_id)
         if file is not None:
             self.connection.execute("UPDATE jobs SET file = NULL WHERE id = ?", (job_id,))
             self.discard(file)
 
     def discard(self, file: str) -> None:
-        """Have a file removed that no row names any more."""
-        # Before the commit: found after a crash, it must not pass for one that was accepted and is not known.
-        mark_given_up(self.folder / file)
-        self.given_up.append(file)
+        """Remove a file that no row refers to once the transaction is committed."""
+        # Mark it before the commit: after a crash it must not be taken for a file of another database.
+        mark_released(self.folder / file)
+        self.released_files.append(file)
 
 
-def run_transaction(database: Database, folder: Path, now: float, work: Callable[[Transaction], T]) -> T:
-    """Run `work` as one transaction, then remove the files that were given up. Blocks."""
+def run_transaction(database: Database, folder: Path, now: float, work: Callable[[SpoolTransaction], T]) -> T:
+    """Run `work` as one transaction, then remove the released files. Blocks."""
     given_up: list[str] = []
-    result = database.transact(lambda connection: work(Transaction(connection, now, folder, given_up)))
+    result = database.write_blocking(lambda connection: work(SpoolTransaction(connection, now, folder, given_up)))
     for name in given_up:
-        remove(folder / name)
+        remove_file(folder / name)
     return result

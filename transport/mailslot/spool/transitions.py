@@ -1,6 +1,6 @@
-"""What each event makes of a job: pure functions from a job and the time to the job as it is then.
+"""The effect of each event on a job, as pure functions from a job and the time to the changed job.
 
-`mailslot.spool.job.TRANSITIONS` says which state follows; here stands what else changes with it. Each may raise what
+`mailslot.spool.job.TRANSITIONS` has the next states; this module has what else changes. Every function may raise what
 `mailslot.spool.job.next_state` raises.
 """
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 _SHOWN: Final = 5
-_AWAITED: Final = (
+_AWAITING_REPLY: Final = (
     "The whole message was handed over, and the mail server's answer is awaited; without it, it may arrive twice."
 )
 _IN_DOUBT: Final = "The whole message was handed over, and the answer never came; it may arrive twice."
@@ -23,7 +23,7 @@ _IN_DOUBT: Final = "The whole message was handed over, and the answer never came
 
 @dataclass(frozen=True, slots=True)
 class RecipientReplies:
-    """What the server answered about the recipients of a transaction; see `mailslot.spool.spool.Spool.settle`."""
+    """The replies to the recipients of a transaction; see `mailslot.spool.spool.Spool.record_replies`."""
 
     accepted: Collection[str] = ()
     refused: Mapping[str, Refusal] | None = None
@@ -34,8 +34,8 @@ class RecipientReplies:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """What happened to a job that is no answer about its recipients."""
+class AttemptFailure:
+    """Why an attempt failed for all recipients."""
 
     cause: str
     sentence: str
@@ -43,86 +43,86 @@ class Failure:
 
 
 def claim(job: Job, now: float) -> Job:
-    """An attempt begins."""
+    """Begin an attempt."""
     return _move("claim", replace(job, attempts=job.attempts + 1, next_attempt=None), now)
 
 
 def requeue(job: Job, now: float) -> Job:
-    """Nothing of it left, and the attempt does not count."""
+    """Requeue a job that was not sent; the attempt does not count."""
     return _move("requeue", replace(job, attempts=max(job.attempts - 1, 0)), now)
 
 
 def hand_over(job: Job, now: float) -> Job:
-    """The end of the message is about to leave."""
-    return _move("hand_over", replace(job, doubts=job.doubts + 1, cause="in_doubt", sentence=_AWAITED), now)
+    """Set the job in doubt, since the end of the message is about to be sent."""
+    return _move("hand_over", replace(job, doubts=job.doubts + 1, cause="in_doubt", sentence=_AWAITING_REPLY), now)
 
 
 def abandon(job: Job, now: float) -> Job:
-    """It was handed over, and nobody waits for the answer any more."""
+    """Stop awaiting the reply; the job stays in doubt."""
     return _move("abandon", replace(job, sentence=_IN_DOUBT), now)
 
 
 def reclaim(job: Job, now: float) -> Job:
-    """The delivery that had it has died: nothing of it left, or nobody waits for the answer any more."""
+    """Take the job back from a delivery that has died: requeue it, or leave it in doubt."""
     if job.state == "sending":
-        # The attempt counts: a job that ends the process must not be tried for ever.
+        # The attempt counts: a job that crashes the process must not be tried forever.
         return _move("requeue", job, now)
     return abandon(job, now) if job.delivering else job
 
 
-def settle(job: Job, now: float, answers: RecipientReplies) -> Job:
-    """The server answered; an answer about a recipient that has one already changes nothing."""
-    recipients = tuple([_answered(recipient, answers) for recipient in job.recipients])
-    new = replace(_without_doubt(job), recipients=recipients, reply=answers.reply or job.reply, next_attempt=None)
+def apply_replies(job: Job, now: float, replies: RecipientReplies) -> Job:
+    """Apply the server's replies; a recipient that has a reply already does not change."""
+    recipients = tuple([_with_reply(recipient, replies) for recipient in job.recipients])
+    new = replace(_without_doubt(job), recipients=recipients, reply=replies.reply or job.reply, next_attempt=None)
     if new.waiting:
-        new = replace(new, cause=answers.cause, sentence=answers.sentence)
-        if answers.until is None:
-            # A further transaction is no further attempt.
+        new = replace(new, cause=replies.cause, sentence=replies.sentence)
+        if replies.until is None:
+            # A further transaction does not count as an attempt.
             return _move("continue", replace(new, attempts=max(new.attempts - 1, 0)), now)
-        return _move("defer", replace(new, next_attempt=answers.until), now)
+        return _move("defer", replace(new, next_attempt=replies.until), now)
     refused = [recipient for recipient in recipients if recipient.state == "refused"]
-    cause = answers.cause or (refused[0].cause if refused else None)
-    new = replace(new, cause=cause, sentence=answers.sentence or _refusals(refused, len(recipients)))
+    cause = replies.cause or (refused[0].cause if refused else None)
+    new = replace(new, cause=cause, sentence=replies.sentence or _refusal_sentence(refused, len(recipients)))
     return _move("deliver" if len(refused) < len(recipients) else "fail", new, now)
 
 
-def defer(job: Job, now: float, failure: Failure, until: float) -> Job:
-    """The recipients that wait are tried later."""
-    return _move("defer", replace(_failed(job, failure), next_attempt=until), now)
+def defer(job: Job, now: float, failure: AttemptFailure, until: float) -> Job:
+    """Defer the waiting recipients."""
+    return _move("defer", replace(_with_failure(job, failure), next_attempt=until), now)
 
 
-def fail(job: Job, now: float, failure: Failure) -> Job:
-    """It is given up."""
-    return _move("fail", _failed(job, failure), now)
+def fail(job: Job, now: float, failure: AttemptFailure) -> Job:
+    """Fail the job."""
+    return _move("fail", _with_failure(job, failure), now)
 
 
-def hold(job: Job, now: float, failure: Failure) -> Job:
-    """Its record must be seen to first."""
-    return _move("hold", _failed(job, failure), now)
+def hold(job: Job, now: float, failure: AttemptFailure) -> Job:
+    """Hold the job until its record works again."""
+    return _move("hold", _with_failure(job, failure), now)
 
 
-def suspend(job: Job, now: float, failure: Failure, until: float | None) -> Job:
-    """An attempt of another job failed on behalf of this one, too; `until` None holds it."""
+def suspend(job: Job, now: float, failure: AttemptFailure, until: float | None) -> Job:
+    """Hold the job, or defer it if `until` is given, since an attempt of another job of its record failed."""
     new = hold(job, now, failure) if until is None else defer(job, now, failure, until)
     return replace(new, attempts=max(job.attempts, 1))
 
 
 def release(job: Job, now: float) -> Job:
-    """Its record works again; while the job was held, its time stood still."""
+    """Queue the job, since its record works again; the time for which it was held does not count."""
     if job.state == "held" and job.expires_at is not None:
         job = replace(job, expires_at=job.expires_at + max(now - job.changed_at, 0.0))
     return _move("release", replace(job, next_attempt=None), now)
 
 
 def cancel(job: Job, now: float) -> Job:
-    """A person does not want it sent."""
+    """Cancel the job at a person's request."""
     return _move("cancel", job, now)
 
 
 def retry(job: Job, now: float, lifetime: float) -> Job:
-    """A person has it sent again: who accepted it is left out, and who refused it is asked again.
+    """Queue the job again at a person's request.
 
-    Where somebody still waits for an answer, only those are asked.
+    It is sent to the waiting recipients, or to those that refused if none is waiting, but never to those that accepted.
     """
     recipients = job.recipients
     if not job.waiting:
@@ -132,12 +132,12 @@ def retry(job: Job, now: float, lifetime: float) -> Job:
 
 
 def _move(event: Event, job: Job, now: float) -> Job:
-    """Return a job, changed already but for its state, with the state that `event` leads to."""
+    """Return a job, otherwise changed already, with the state that `event` leads to."""
     state = next_state(event, job.state, job.id, delivering=job.delivering)
     return replace(job, state=state, changed_at=now, delivering=event == "hand_over")
 
 
-def _failed(job: Job, failure: Failure) -> Job:
+def _with_failure(job: Job, failure: AttemptFailure) -> Job:
     return replace(
         _without_doubt(job),
         cause=failure.cause,
@@ -147,22 +147,22 @@ def _failed(job: Job, failure: Failure) -> Job:
     )
 
 
-def _answered(recipient: Recipient, answers: RecipientReplies) -> Recipient:
+def _with_reply(recipient: Recipient, replies: RecipientReplies) -> Recipient:
     if recipient.state != "waiting":
         return recipient
-    if recipient.address in answers.accepted:
-        return replace(recipient, state="accepted", reply=answers.reply, cause=None)
-    if answers.refused and (refusal := answers.refused.get(recipient.address)) is not None:
+    if recipient.address in replies.accepted:
+        return replace(recipient, state="accepted", reply=replies.reply, cause=None)
+    if replies.refused and (refusal := replies.refused.get(recipient.address)) is not None:
         return replace(recipient, state="refused", reply=refusal.reply, cause=refusal.cause)
     return recipient
 
 
 def _without_doubt(job: Job) -> Job:
-    """Return a job with the doubt gone that it was in until now."""
+    """Return a job with its current doubt removed from the count."""
     return replace(job, doubts=job.doubts - 1) if job.state == "in_doubt" and job.doubts else job
 
 
-def _refusals(refused: Collection[Recipient], of: int) -> str:
+def _refusal_sentence(refused: Collection[Recipient], of: int) -> str:
     if not refused:
         return ""
     shown = ", ".join(f"{each.address} ({each.reply})" if each.reply else each.address for each in [*refused][:_SHOWN])

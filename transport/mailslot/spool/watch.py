@@ -1,4 +1,4 @@
-"""Noticing that something changed, in this process or another."""
+"""Watching for changes by this or another process."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from mailslot.spool.database import Database
 
 _PAUSE: Final = 0.2
-"""Seconds between two looks: no event tells of another process, and a look costs a fraction of a millisecond."""
+"""Seconds between two checks: other processes send no events, and a check takes a fraction of a millisecond."""
 
 
-async def changes(database: Database) -> AsyncGenerator[None]:
-    """Give at once, and then whenever anybody has committed something."""
+async def watch_changes(database: Database) -> AsyncGenerator[None]:
+    """Yield at once, and then after each commit by any process."""
     seen: tuple[int, int] | None = None
     while True:
         version = await anyio.to_thread.run_sync(database.version)

@@ -1,1 +1,1 @@
-"""Secrets at rest."""
+"""Encrypted storage of secrets."""

@@ -1,8 +1,7 @@
-"""Small files that a power cut finds whole: as they were, or as they were to be.
+"""Replacing small files atomically and durably: after a power cut a file has its old or its new contents.
 
-A file is replaced by writing another beside it, called ``NAME.new``, and renaming that; the file and then its
-folder are flushed to the disk. Only one process at a time may replace a file, so whoever calls holds a lock. What a
-crash leaves beside it is overwritten by the next replacement.
+The new contents are written to ``NAME.new``, synced, renamed, and the folder is synced. Only one process at a time may
+replace a file, so the caller holds a lock. A temporary file left by a crash is overwritten by the next replacement.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_OTHERS: Final = 0o077
+_GROUP_AND_OTHERS: Final = 0o077
 
 
 def read(path: Path, limit: int, check: Callable[[os.stat_result], None] | None = None) -> bytes | None:
-    """Return what a file holds; None where there is no such file.
+    """Return the contents of a file; None if there is no such file.
 
     Args:
         path: the file.
-        limit: how many octets it may hold.
-        check: called with the state of the open file before anything is read; raises to refuse it.
+        limit: the maximum octets.
+        check: called with the status of the open file before it is read; raises to refuse it.
 
     Raises:
         OSError: it cannot be read, or is larger than `limit`.
@@ -45,24 +44,24 @@ def read(path: Path, limit: int, check: Callable[[os.stat_result], None] | None 
 
 
 def replace(path: Path, octets: bytes) -> None:
-    """Make a file hold `octets`, readable by its owner alone; it is on the disk once this returns.
+    """Replace the contents of a file, readable only by its owner; it is on the disk once this returns.
 
     Raises:
-        OSError: it could not be written; the file is as it was, unless only flushing its folder failed.
+        OSError: it could not be written; the file is unchanged, unless only syncing its folder failed.
     """
-    fresh = _beside(path)
+    fresh = _temporary_path(path)
     try:
-        write(fresh, octets)
+        write_temporary(fresh, octets)
         fresh.replace(path)
     except OSError:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
         raise
-    flush(path.parent)
+    sync_folder(path.parent)
 
 
-def write(path: Path, octets: bytes) -> None:
-    """Write a file that nobody reads yet, in the place of one of its name; its octets are on the disk, not its name.
+def write_temporary(path: Path, octets: bytes) -> None:
+    """Write and sync a temporary file, replacing one of its name; the folder is not synced.
 
     Raises:
         OSError: it could not be written.
@@ -79,18 +78,18 @@ def write(path: Path, octets: bytes) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, and what a crash may have left beside it; it is gone from the disk once this returns.
+    """Remove a file and its temporary file; the removal is on the disk once this returns.
 
     Raises:
         OSError: it could not be removed.
     """
-    for each in (_beside(path), path):
+    for each in (_temporary_path(path), path):
         each.unlink(missing_ok=True)
-    flush(path.parent)
+    sync_folder(path.parent)
 
 
-def stamp(path: Path) -> object:
-    """Return what differs once a file was written or replaced; None where there is none to be seen."""
+def file_version(path: Path) -> object:
+    """Return a value that changes whenever a file is written or replaced; None if there is no such file."""
     try:
         state = path.stat()
     except OSError:
@@ -99,45 +98,45 @@ def stamp(path: Path) -> object:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, for their owner alone; one that is there is left as it is.
+    """Create a folder and its parents, accessible only by their owner; existing ones are left unchanged.
 
     Raises:
-        OSError: it could not be made.
+        OSError: it could not be created.
     """
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
-        flush(folder.parent)
+        sync_folder(folder.parent)
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder as `make_folder` does; of one that is there and open to others, let nobody but its owner in.
+    """Create a folder as `make_folder` does; make an existing one accessible only by its owner.
 
-    A link is left as it is, for somebody has put it there.
+    A symbolic link is left unchanged, since somebody has placed it there on purpose.
 
     Raises:
-        OSError: it could not be made or closed.
+        OSError: it could not be created or changed.
     """
     make_folder(folder)
-    if folder.is_symlink() or not folder.stat().st_mode & _OTHERS:
+    if folder.is_symlink() or not folder.stat().st_mode & _GROUP_AND_OTHERS:
         return
     folder.chmod(0o700)
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path = os.path.join(place, name)  # noqa: PTH118 - there may be many
             if not os.path.islink(path):  # noqa: PTH114 - as above
-                os.chmod(path, os.stat(path).st_mode & ~_OTHERS)  # noqa: PTH101, PTH116 - as above
+                os.chmod(path, os.stat(path).st_mode & ~_GROUP_AND_OTHERS)  # noqa: PTH101, PTH116 - as above
 
 
-def _beside(path: Path) -> Path:
+def _temporary_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.new")
 
 
-def flush(folder: Path) -> None:
-    """Put the names in a folder onto the disk.
+def sync_folder(folder: Path) -> None:
+    """Sync the directory entries of a folder.
 
     Raises:
-        OSError: they could not be.
+        OSError: they could not be synced.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

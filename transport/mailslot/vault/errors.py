@@ -1,4 +1,4 @@
-"""What goes wrong with secrets at rest, each in one sentence that says what to do."""
+"""The errors of the vault, each with one sentence that says what to do."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _REASONS: Final = {
 
 
 class VaultError(MailError):
-    """The vault could not be read, written or entered; what was there before is unharmed.
+    """The vault could not be read, written or locked; its contents are unharmed.
 
     Its cause is `token_store_unreadable`, `token_store_unwritable` or `token_store_busy`.
     """
@@ -33,32 +33,32 @@ class VaultError(MailError):
         super().__init__(message, stage="token", cause=cause, retryable=retryable, detail=detail)
 
 
-def unreadable(message: str, detail: str) -> VaultError:
-    """Return the error for a key or a record that is there and cannot be used."""
+def unreadable_error(message: str, detail: str) -> VaultError:
+    """Return the error for a key or a record that exists and cannot be used."""
     return VaultError(message, cause="token_store_unreadable", detail=detail)
 
 
-def unwritable(message: str, detail: str = "") -> VaultError:
-    """Return the error for a change that could not be made."""
+def unwritable_error(message: str, detail: str = "") -> VaultError:
+    """Return the error for a change that could not be written."""
     return VaultError(message, cause="token_store_unwritable", detail=detail)
 
 
 @contextmanager
 def reading(path: Path) -> Generator[None]:
-    """Turn an `OSError` on the way of reading `path` into `token_store_unreadable`."""
+    """Convert an `OSError` while reading `path` to `token_store_unreadable`."""
     try:
         yield
     except OSError as error:
-        raise unreadable(f"{path} cannot be read: {reason_of(error)}.", str(error)) from error
+        raise unreadable_error(f"{path} cannot be read: {reason_of(error)}.", str(error)) from error
 
 
 @contextmanager
 def writing(path: Path) -> Generator[None]:
-    """Turn an `OSError` on the way of writing `path` into `token_store_unwritable`."""
+    """Convert an `OSError` while writing `path` to `token_store_unwritable`."""
     try:
         yield
     except OSError as error:
-        raise unwritable(f"{path} cannot be written: {reason_of(error)}.", str(error)) from error
+        raise unwritable_error(f"{path} cannot be written: {reason_of(error)}.", str(error)) from error
 
 
 def reason_of(error: OSError) -> str:

@@ -1,8 +1,8 @@
-"""Files that change together: all of them or none, though the disk is full or the process is killed at any moment.
+"""Changing several files atomically, even if the disk is full or the process is killed at any moment.
 
-Each new content is written beside its file, as ``NAME.next``, and flushed. Then the journal names them all: once it
-is on the disk, the change has been made. What is left are renames, which need no room; whoever comes next does what a
-crash has left of them. So whoever reads one of the files calls `Journal.settle` before.
+The new contents of each file are written to ``NAME.next`` and synced. Then the journal, which lists them all, is
+written: once it is on the disk, the change is committed. Only renames are left, which need no space; after a crash the
+next user completes them. So every reader of one of the files first calls `Journal.recover_if_needed`.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from contextlib import AbstractContextManager
 
-NAME: Final = "change.json"
+JOURNAL_NAME: Final = "change.json"
 
-WAIT: Final = 10.0
-"""How long a change waits for another one to end, in seconds."""
+LOCK_TIMEOUT: Final = 10.0
+"""Seconds to wait for another change to finish."""
 
-_LARGEST: Final = 64 * 1024
+_MAX_SIZE: Final = 64 * 1024
 
 
 class Journal:
-    """The journal of one home folder. Everything here blocks: call it in a thread.
+    """The journal of one home folder. Every method blocks: call it in a thread.
 
     Args:
         home: the home folder.
@@ -38,81 +38,81 @@ class Journal:
 
     def __init__(self, home: Path) -> None:
         self._home = home
-        self._path = home / NAME
+        self._path = home / JOURNAL_NAME
 
     def exclusive(self) -> AbstractContextManager[None]:
-        """Return the right to change keys, secrets and what changes with them, over all threads and processes."""
-        return blocking_lock(self._home / "key.lock", timeout=WAIT)
+        """Return the lock for changing keys, secrets and files that change with them, across threads and processes."""
+        return blocking_lock(self._home / "key.lock", timeout=LOCK_TIMEOUT)
 
-    def settle(self) -> None:
-        """Finish a change whose process has died; wait for one that goes on.
+    def recover_if_needed(self) -> None:
+        """Complete a committed change of a process that has died; wait for one that is in progress.
 
         Raises:
-            VaultError: it cannot be finished now.
+            VaultError: it cannot be completed now.
         """
         if self._path.exists():
             with self.exclusive():
-                self.finish()
+                self.recover()
 
-    def finish(self) -> None:
-        """Finish a change whose process has died; only whoever is in `exclusive` may ask.
+    def recover(self) -> None:
+        """Complete a committed change of a process that has died. Needs the `exclusive` lock.
 
         Raises:
-            VaultError: it cannot be finished now.
+            VaultError: it cannot be completed now.
         """
         with writing(self._home):
-            octets = durable.read(self._path, _LARGEST)
+            octets = durable.read(self._path, _MAX_SIZE)
             if octets is None:
                 return
-            for path, is_removed in self._named(octets):
+            for path, is_removed in self._decode(octets):
                 if is_removed:
                     durable.remove(path)
                 else:
                     with suppress(FileNotFoundError):  # it has been renamed already
-                        _beside(path).replace(path)
-                    durable.flush(path.parent)
+                        _temporary_path(path).replace(path)
+                    durable.sync_folder(path.parent)
             durable.remove(self._path)
 
     def replace(self, contents: Mapping[Path, bytes | None]) -> None:
-        """Make files hold new contents, or be gone where that is None: all of it, or nothing.
+        """Replace the contents of several files atomically; None removes a file. Needs the `exclusive` lock.
 
-        Only whoever is in `exclusive` may ask. It is on the disk once this returns.
+        The change is on the disk once this returns.
 
         Raises:
             OSError: it could not be written, and nothing has changed.
-            VaultError: it has been made, and its files cannot be renamed now; whoever comes next does so.
+            VaultError: it is committed, but the files cannot be renamed now; the next user completes it.
         """
         written = [path for path, octets in contents.items() if octets is not None]
         try:
             for path in written:
-                durable.write(_beside(path), contents[path] or b"")
+                durable.write_temporary(_temporary_path(path), contents[path] or b"")
             for folder in {path.parent for path in written}:
-                durable.flush(folder)
-            durable.replace(self._path, self._naming(contents))
+                durable.sync_folder(folder)
+            durable.replace(self._path, self._encode(contents))
         except OSError:
-            self._withdraw(written)
+            self._roll_back(written)
             raise
-        self.finish()
+        self.recover()
 
-    def _withdraw(self, written: Collection[Path]) -> None:
-        # The journal first: without it, nothing else means anything.
-        for path in (self._path, *map(_beside, written)):
+    def _roll_back(self, written: Collection[Path]) -> None:
+        # The journal first: without it the other files have no effect.
+        for path in (self._path, *map(_temporary_path, written)):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
-    def _naming(self, contents: Mapping[Path, bytes | None]) -> bytes:
-        # Beneath the home folder by their names there, since that may be moved.
+    def _encode(self, contents: Mapping[Path, bytes | None]) -> bytes:
+        # Relative to the home folder, which may be moved.
         return json.dumps(
             [[os.path.relpath(path, self._home), octets is None] for path, octets in contents.items()]
         ).encode()
 
-    def _named(self, octets: bytes) -> list[tuple[Path, bool]]:
+    def _decode(self, octets: bytes) -> list[tuple[Path, bool]]:
         try:
             return [(Path(os.path.normpath(self._home / name)), bool(gone)) for name, gone in json.loads(octets)]
         except (ValueError, TypeError):
-            # It is written as a whole, so that this is none of ours.
+            # The journal is written atomically, so this file is not one of ours.
             return []
 
 
-def _beside(path: Path) -> Path:
+def _temporary_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.next")

@@ -1,7 +1,7 @@
-"""The keys to the vault: where they come from, how one is added, and when an old one goes.
+"""The keys of the vault: where they come from, how one is added, and when an old one is dropped.
 
-A file of keys holds one key a line, newest first: 32 random octets in base64 (AES-256). What is new is encrypted with
-the newest; the others only decrypt. A key's id is derived from the key, so that a file of keys needs nothing else:
+A key file has one key in each line, newest first: 32 random octets in base64 (AES-256). Values are encrypted with the
+newest key; the others only decrypt. The id of a key is derived from the key, so a key file needs nothing else:
 
     openssl rand -base64 32
 
@@ -12,8 +12,8 @@ systemd-creds(1)), encrypted on the disk and bound to the machine:
     [Service]
     LoadCredentialEncrypted=mailslot.key:/etc/credstore.encrypted/mailslot.key
 
-Otherwise ``key`` in the home folder is used, and made when the first secret is kept. Where both are there, the service
-manager's keys come first, and those of the home folder still decrypt; `Vault.rotate` then moves everything over.
+Otherwise ``key`` in the home folder is used, and created with the first secret. If there are both, the service
+manager's keys come first, and those of the home folder still decrypt until `Vault.rotate` has re-encrypted everything.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
 from mailslot.vault import durable
-from mailslot.vault.errors import reading, unreadable, unwritable, writing
+from mailslot.vault.errors import reading, unreadable_error, unwritable_error, writing
 from mailslot.vault.journal import Journal
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ CREDENTIAL: Final = "mailslot.key"
 """The name of the service manager's credential."""
 
 _KEY_OCTETS: Final = 32
-_LARGEST_FILE: Final = 64 * 1024
+_MAX_FILE_SIZE: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +45,25 @@ class Key:
     """One key.
 
     Attributes:
-        octets: the 32 octets of the key itself; never shown.
-        id: 16 hexadecimal digits that tell nothing about it (an HMAC under the key).
+        octets: the 32 octets of the key; never shown.
+        id: 16 hexadecimal digits that do not reveal the key (an HMAC under it).
     """
 
     octets: bytes = field(repr=False)
 
     @property
     def id(self) -> str:
-        """The key's name, in every value that it encrypts."""
+        """The key's id, stored with every value that it encrypts."""
         return hmac.digest(self.octets, b"mailslot vault key", "sha256")[:8].hex()
 
 
 class KeyRing:
-    """The keys to the vault of one home folder.
+    """The keys of the vault of one home folder.
 
-    It keeps no key in memory: another process may have added or dropped one, so the files are asked each time.
+    It keeps no key in memory: another process may have added or dropped one, so the files are read each time.
 
     Attributes:
-        journal: what secrets and settings change together by.
+        journal: changes secrets and settings together.
     """
 
     def __init__(self, home: Path, credentials: Path | None) -> None:
@@ -74,26 +74,26 @@ class KeyRing:
 
     @classmethod
     def load(cls, home: Path, credentials: Path | None) -> Self:
-        """Return the key ring of a home folder, once all its keys could be read.
+        """Return the key ring of a home folder, after checking that all keys can be read.
 
         Args:
-            home: the home folder; neither it nor a key need be there yet.
+            home: the home folder; neither it nor a key needs to exist yet.
             credentials: the folder of the service manager's credentials (``$CREDENTIALS_DIRECTORY``), if any.
 
         Raises:
-            VaultError: `token_store_unreadable`, a file of keys is damaged, open to others or another user's.
+            VaultError: `token_store_unreadable`, a key file is damaged, accessible to others or owned by another user.
         """
         ring = cls(home, credentials)
         ring.check()
         return ring
 
     def check(self) -> None:
-        """Raise where a file of keys cannot be used.
+        """Check that all key files can be used.
 
         Raises:
             VaultError: as for `load`.
         """
-        self._all()
+        self._all_keys()
 
     @property
     def is_provided(self) -> bool:
@@ -102,78 +102,72 @@ class KeyRing:
         Raises:
             VaultError: as for `load`.
         """
-        return bool(self._provided())
+        return bool(self._credential_keys())
 
     def newest(self) -> Key:
-        """Return the key to encrypt with; where there is none at all, it is made, and is on the disk.
-
-        Only whoever is in `exclusive` may ask.
-        """
-        keys = self._all()
-        return keys[0] if keys else self._add()
+        """Return the key to encrypt with; create it if there is none. Needs the `exclusive` lock."""
+        keys = self._all_keys()
+        return keys[0] if keys else self._create_key()
 
     def find(self, key_id: str) -> Key | None:
-        """Return the key with this id, or None."""
-        return next((key for key in self._all() if key.id == key_id), None)
+        """Return the key with this id; None if there is none."""
+        return next((key for key in self._all_keys() if key.id == key_id), None)
 
-    def renew(self) -> None:
-        """Add a new key, which everything is encrypted with from now on; `Vault.rotate` moves the rest over.
+    def add_new_key(self) -> None:
+        """Add a new key, used for all encryption from now on; `Vault.rotate` re-encrypts the rest.
 
         Raises:
             VaultError: `token_store_unwritable`, the service manager provides the key; or it could not be written.
         """
         with self.exclusive():
-            if self._provided():
-                raise unwritable(
+            if self._credential_keys():
+                raise unwritable_error(
                     "The key is provided by the service manager: write the new one as the first line of its credential "
                     f"{CREDENTIAL}, above the old one, and restart the service."
                 )
-            self._add()
+            self._create_key()
 
-    def retire(self) -> None:
-        """Drop all keys in the home folder but the newest; nothing may be encrypted with them any more.
-
-        Only whoever is in `exclusive` may ask.
-        """
-        own = self._own()
-        kept = [] if self._provided() else own[:1]
+    def drop_old_keys(self) -> None:
+        """Drop all keys in the home folder except the newest; no value may need them. Needs the `exclusive` lock."""
+        own = self._file_keys()
+        kept = [] if self._credential_keys() else own[:1]
         if kept != own:
             self._write(kept)
 
     def exclusive(self) -> AbstractContextManager[None]:
-        """Return the right to change keys and records, over all threads and processes; entered with ``with``."""
+        """Return the lock for changing keys and records, across threads and processes, as a context manager."""
         return self.journal.exclusive()
 
-    def _all(self) -> list[Key]:
-        return [*self._provided(), *self._own()]
+    def _all_keys(self) -> list[Key]:
+        return [*self._credential_keys(), *self._file_keys()]
 
-    def _provided(self) -> list[Key]:
+    def _credential_keys(self) -> list[Key]:
         if self._credential is None:
             return []
-        # The service manager sees to owner and mode, at times by an access list that the mode does not show.
+        # The service manager controls owner and mode, sometimes by an access list that the mode does not show.
         with reading(self._credential):
-            return _parse(self._credential, durable.read(self._credential, _LARGEST_FILE))
+            return _parse(self._credential, durable.read(self._credential, _MAX_FILE_SIZE))
 
-    def _own(self) -> list[Key]:
+    def _file_keys(self) -> list[Key]:
         with reading(self._file):
-            return _parse(self._file, durable.read(self._file, _LARGEST_FILE, self._check))
+            return _parse(self._file, durable.read(self._file, _MAX_FILE_SIZE, self._check_permissions))
 
-    def _check(self, state: os.stat_result) -> None:
+    def _check_permissions(self, state: os.stat_result) -> None:
         if state.st_uid != os.geteuid():
-            raise unreadable(
+            raise unreadable_error(
                 f"The key {self._file} belongs to another user: run mailslot as that user, or give the home folder "
                 f"to this one by `chown -R {os.geteuid()} {self._home}`.",
                 f"its owner is {state.st_uid}, this process runs as {os.geteuid()}",
             )
         if state.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise unreadable(
+            raise unreadable_error(
                 f"The key {self._file} is open to other users: run `chmod 600 {self._file}`.",
                 f"its mode is {stat.filemode(state.st_mode)}",
             )
 
-    def _add(self) -> Key:
+    def _create_key(self) -> Key:
         key = Key(os.urandom(_KEY_OCTETS))
-        self._write([key, *self._own()])
+        self._write([key, *self._file_keys()])
         return key
 
     def _write(self, keys: list[Key]) -> None:
@@ -192,7 +186,7 @@ def _parse(file: Path, octets: bytes | None) -> list[Key]:
     except ValueError:
         keys = []
     if not keys or any(len(key.octets) != _KEY_OCTETS for key in keys):
-        raise unreadable(
+        raise unreadable_error(
             f"The key {file} is damaged: put it back from a backup, or remove it and obtain the tokens again.",
             "each line must be 32 octets in base64",
         )

@@ -1,8 +1,8 @@
-"""One at a time, over all tasks, threads and processes: flock(2) on a file.
+"""Locks across tasks, threads and processes, by flock(2) on a file.
 
-The kernel gives the lock up when its holder dies, however it dies. It belongs to the open file, so each holder opens
-the file anew, and tasks of one process exclude each other as processes do. The file is empty and never deleted:
-whoever deleted it would let a second holder in. It must be on a local file system.
+The kernel releases the lock when its holder dies. The lock belongs to the open file description, so each holder opens
+the file itself, and tasks of one process exclude each other like processes. The file is empty and never deleted, since
+deleting it would admit a second holder. It must be on a local file system.
 """
 
 from __future__ import annotations
@@ -32,31 +32,30 @@ async def process_lock(path: Path, *, timeout: float) -> AsyncGenerator[None]:
     """Hold the lock at `path` while the block runs, on asyncio and trio.
 
     Args:
-        path: the lock file, made where it is missing, as is its folder.
-        timeout: how long to wait for another holder, in seconds; 0 tries once.
+        path: the lock file; it and its folder are created if missing.
+        timeout: seconds to wait for another holder; 0 to try once.
 
     Raises:
-        VaultError: `token_store_busy`, another held it all the time; `token_store_unwritable`, the file cannot be
-            opened.
+        VaultError: `token_store_busy`, the timeout expired; `token_store_unwritable`, the file cannot be opened.
     """
     with writing(path):
         await anyio.to_thread.run_sync(durable.make_folder, path.parent)
-    # From here on nothing blocks, and no cancellation falls between the opening of the file and its closing.
+    # Nothing below blocks, and the file is closed even if the task is cancelled.
     with _lock_file(path) as descriptor:
         pauses = _pauses(path, timeout, anyio.current_time)
-        while not _taken(path, descriptor):  # noqa: ASYNC110 - no event tells of another process
+        while not _try_lock(path, descriptor):  # noqa: ASYNC110 - no event tells of another process
             await anyio.sleep(next(pauses))
         yield
 
 
 @contextmanager
 def blocking_lock(path: Path, *, timeout: float) -> Generator[None]:
-    """Hold the lock at `path` as `process_lock` does, in a thread that may wait."""
+    """Hold the lock at `path` as `process_lock` does, blocking the calling thread."""
     with writing(path):
         durable.make_folder(path.parent)
     with _lock_file(path) as descriptor:
         pauses = _pauses(path, timeout, time.monotonic)
-        while not _taken(path, descriptor):
+        while not _try_lock(path, descriptor):
             time.sleep(next(pauses))
         yield
 
@@ -68,12 +67,12 @@ def _lock_file(path: Path) -> Generator[int]:
     try:
         yield descriptor
     finally:
-        # Closing alone would leave the lock to a child forked in the meantime.
+        # Closing is not enough: a forked child would still hold the lock.
         fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 
-def _taken(path: Path, descriptor: int) -> bool:
+def _try_lock(path: Path, descriptor: int) -> bool:
     with writing(path):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,7 +82,7 @@ def _taken(path: Path, descriptor: int) -> bool:
 
 
 def _pauses(path: Path, timeout: float, clock: Callable[[], float]) -> Iterator[float]:
-    """Yield how long to sleep before each further try; the last one falls on the end of `timeout`."""
+    """Yield the seconds to sleep before each further try; the last try is at the end of `timeout`."""
     end = clock() + timeout
     pause = _FIRST_PAUSE
     while (left := end - clock()) > 0:

@@ -1,4 +1,4 @@
-"""The file of one record: for each field a key's id, a nonce and a ciphertext, as JSON.
+"""The file of a record: a JSON document with a key id, a nonce and a ciphertext for each field.
 
 ::
 
@@ -6,8 +6,8 @@
 
 ``nonce`` and ``ciphertext`` are base64 (RFC 4648 section 4). Each value is encrypted by AES-256-GCM (NIST SP 800-38D)
 with a random nonce of 96 bits; the tag of 128 bits ends the ciphertext. Its associated data is the JSON array
-``["mailslot vault", VERSION, RECORD, FIELD]`` without blanks, so that it opens in its own place and nowhere else.
-Names of records and fields, and roughly the lengths of their values, are no secrets.
+``["mailslot vault", VERSION, RECORD, FIELD]`` without blanks, so that a value cannot be moved to another field or
+record. The names of records and fields, and the approximate lengths of values, are not secret.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _NONCE_OCTETS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class SealedValue:
     """One field's value, encrypted.
 
     Attributes:
-        key: the id of the key that opens it.
+        key: the id of its key.
         nonce: 12 octets, never used twice with a key.
         ciphertext: the value's octets, encrypted, and the tag.
     """
@@ -48,28 +48,28 @@ class Sealed:
     ciphertext: bytes
 
 
-def seal(value: Secret, key: Key, record: str, field: str) -> Sealed:
+def seal(value: Secret, key: Key, record: str, field: str) -> SealedValue:
     """Encrypt a value for one field of one record."""
     nonce = os.urandom(_NONCE_OCTETS)
     octets = value.reveal().encode("utf-8", "surrogatepass")
-    return Sealed(key.id, nonce, AESGCM(key.octets).encrypt(nonce, octets, _place(record, field)))
+    return SealedValue(key.id, nonce, AESGCM(key.octets).encrypt(nonce, octets, _associated_data(record, field)))
 
 
-def unseal(sealed: Sealed, key: Key, record: str, field: str) -> Secret:
-    """Decrypt what was sealed with `key` for this field of this record.
+def unseal(sealed: SealedValue, key: Key, record: str, field: str) -> Secret:
+    """Decrypt a value of this field of this record.
 
     Raises:
-        ValueError: it was not, or it is damaged.
+        ValueError: it was encrypted with another key or for another place, or is damaged.
     """
     try:
-        octets = AESGCM(key.octets).decrypt(sealed.nonce, sealed.ciphertext, _place(record, field))
+        octets = AESGCM(key.octets).decrypt(sealed.nonce, sealed.ciphertext, _associated_data(record, field))
     except InvalidTag:
         raise ValueError(f"the field {field} does not open with the key {key.id}") from None
     return Secret(octets.decode("utf-8", "surrogatepass"))
 
 
-def dump(fields: Mapping[str, Sealed]) -> bytes:
-    """Return what the file of a record with these fields holds."""
+def dump(fields: Mapping[str, SealedValue]) -> bytes:
+    """Return the contents of the file of a record with these fields."""
     return json.dumps(
         {
             "version": VERSION,
@@ -86,23 +86,23 @@ def dump(fields: Mapping[str, Sealed]) -> bytes:
     ).encode()
 
 
-def parse(octets: bytes) -> dict[str, Sealed]:
-    """Return the fields in the file of a record.
+def parse(octets: bytes) -> dict[str, SealedValue]:
+    """Parse the contents of a record's file.
 
     Raises:
-        ValueError: it is damaged, or of another version.
+        ValueError: they are damaged, or of another version.
     """
     try:
         document: Any = json.loads(octets)
         if document["version"] != VERSION:
             raise ValueError(f"its version is not {VERSION}")
-        return {field: _sealed(values) for field, values in document["fields"].items()}
+        return {field: _parse_value(values) for field, values in document["fields"].items()}
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"it is not built as a record is: {type(error).__name__}") from None
 
 
-def _sealed(values: Any) -> Sealed:  # noqa: ANN401 - whatever the file holds
-    sealed = Sealed(
+def _parse_value(values: Any) -> SealedValue:  # noqa: ANN401 - whatever the file holds
+    sealed = SealedValue(
         values["key"], b64decode(values["nonce"], validate=True), b64decode(values["ciphertext"], validate=True)
     )
     if not isinstance(values["key"], str) or len(sealed.nonce) != _NONCE_OCTETS:
@@ -110,5 +110,5 @@ def _sealed(values: Any) -> Sealed:  # noqa: ANN401 - whatever the file holds
     return sealed
 
 
-def _place(record: str, field: str) -> bytes:
+def _associated_data(record: str, field: str) -> bytes:
     return json.dumps(["mailslot vault", VERSION, record, field], separators=(",", ":")).encode()

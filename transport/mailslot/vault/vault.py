@@ -1,7 +1,7 @@
-"""Secrets at rest, by record and field.
+"""Encrypted secrets, by record and field.
 
-Each record is one file, ``RECORD.json``, whose format is told in `mailslot.vault.record`. Whoever changes keys or
-records is alone in doing so; whoever reads needs no lock. Everything here blocks: call it in a thread.
+Each record is a file, ``RECORD.json``, in the format of `mailslot.vault.record`. Changes to keys and records hold a
+lock; reading needs none. Every function blocks: call it in a thread.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
 from mailslot.vault import durable
-from mailslot.vault.errors import VaultError, reading, unreadable, writing
-from mailslot.vault.record import Sealed, dump, parse, seal, unseal
+from mailslot.vault.errors import VaultError, reading, unreadable_error, writing
+from mailslot.vault.record import SealedValue, dump, parse, seal, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 _SUFFIX: Final = ".json"
-_LARGEST_RECORD: Final = 1024 * 1024
+_MAX_RECORD_SIZE: Final = 1024 * 1024
 
 
 class Vault:
@@ -34,14 +34,14 @@ class Vault:
     Names of records and fields are lower-case letters, digits, ``-`` and ``_``, at most 64 of them, beginning with
     a letter or digit. Every method may raise:
 
-    - `InputError`: a name is none, or the secrets of the record are too long together (a file of 1 MiB).
-    - `VaultError`, `token_store_unreadable`: a record is damaged, of another version, or encrypted with a key that is
-      not there. It is left as it is.
-    - `VaultError`, `token_store_unwritable` or `token_store_busy`: the disk did not take a change, or others were
-      changing something for too long. What was there before still reads.
+    - `InputError`: a name is invalid, or the secrets of the record are too long together (a file of 1 MiB).
+    - `VaultError`, `token_store_unreadable`: a record is damaged, of another version, or encrypted with a missing key.
+      It is left unchanged.
+    - `VaultError`, `token_store_unwritable` or `token_store_busy`: the change could not be written, or another change
+      took too long. The old contents can still be read.
 
     Args:
-        folder: the folder, made when it is first changed. A key ring has one vault only.
+        folder: the folder, created with the first change. A key ring has only one vault.
         keys: the key ring.
     """
 
@@ -50,103 +50,106 @@ class Vault:
         self._keys = keys
 
     def read(self, record: str, field: str) -> Secret | None:
-        """Return the value of a field; None where there is none."""
-        _check(field)
-        self._keys.journal.settle()
-        octets = self._octets(record)
+        """Return the value of a field; None if it has none."""
+        _check_name(field)
+        self._keys.journal.recover_if_needed()
+        octets = self._read_file(record)
         while (sealed := self._parse(record, octets).get(field)) is not None:
             if (key := self._keys.find(sealed.key)) is not None:
                 return self._unseal(sealed, key, record, field)
-            # Another process may have moved the record to a new key, and dropped this one, in the meantime.
-            before, octets = octets, self._octets(record)
+            # Another process may have re-encrypted the record with a new key and dropped this one meanwhile.
+            before, octets = octets, self._read_file(record)
             if octets == before:
-                raise _key_missing(record, field, sealed)
+                raise _missing_key_error(record, field, sealed)
         return None
 
     def fields(self, record: str) -> frozenset[str]:
-        """Return the names of the fields that have a value; this needs no key."""
-        self._keys.journal.settle()
-        return frozenset(self._parse(record, self._octets(record)))
+        """Return the names of the fields that have a value, without decrypting."""
+        self._keys.journal.recover_if_needed()
+        return frozenset(self._parse(record, self._read_file(record)))
 
     def write(self, record: str, fields: Mapping[str, Secret | None]) -> None:
-        """Set fields, and delete those whose value is None; the others stay. All of it happens, or nothing.
+        """Set fields atomically, and delete those whose value is None; the others are kept, even if unreadable.
 
-        It is on the disk once this returns. Fields that stay need not be readable.
+        The change is on the disk once this returns.
         """
-        with self.changed(record, fields) as contents:
+        with self.prepare_change(record, fields) as contents:
             for path, octets in contents.items():
-                _put(path, octets)
+                _write_or_remove(path, octets)
 
-    def changed(
+    def prepare_change(
         self, record: str, fields: Mapping[str, Secret | None]
     ) -> AbstractContextManager[dict[Path, bytes | None]]:
-        """Give what the record's file would hold after `write`, None for no file; nobody changes it in the block.
+        """Return the contents of the record's file after `write`, as a context manager that holds the lock.
 
-        For what is to change together with it, by `mailslot.vault.journal.Journal.replace`.
+        They are by path, None for no file. `mailslot.vault.journal.Journal.replace` can then write them together with
+        other files.
         """
-        return self.all_changed({record: fields})
+        return self.prepare_changes({record: fields})
 
     @contextmanager
-    def all_changed(self, changes: Mapping[str, Mapping[str, Secret | None]]) -> Generator[dict[Path, bytes | None]]:
-        """Give what the files of several records would hold, as `changed` does; `changes` is by record."""
+    def prepare_changes(
+        self, changes: Mapping[str, Mapping[str, Secret | None]]
+    ) -> Generator[dict[Path, bytes | None]]:
+        """Do what `prepare_change` does for several records; `changes` is by record."""
         for field in (field for fields in changes.values() for field in fields):
-            _check(field)
-        with self._changing():
-            yield {self._path(record): self._after(record, fields) for record, fields in changes.items()}
+            _check_name(field)
+        with self._exclusive_change():
+            yield {self._path(record): self._contents_after(record, fields) for record, fields in changes.items()}
 
-    def _after(self, record: str, fields: Mapping[str, Secret | None]) -> bytes | None:
+    def _contents_after(self, record: str, fields: Mapping[str, Secret | None]) -> bytes | None:
         values = {field: value for field, value in fields.items() if value is not None}
-        held = self._parse(record, self._octets(record))
+        held = self._parse(record, self._read_file(record))
         new = {field: sealed for field, sealed in held.items() if field not in fields}
         if values:
             key = self._keys.newest()
             new |= {field: seal(value, key, record, field) for field, value in values.items()}
-        return self._dumped(record, new)
+        return self._dump(record, new)
 
     def delete(self, record: str) -> None:
-        """Delete all fields of a record, even if it is damaged: for when a person says so."""
+        """Delete all fields of a record, even if it is damaged, at a person's request."""
         path = self._path(record)
-        with self._changing():
+        with self._exclusive_change():
             durable.remove(path)
 
     def rotate(self) -> int:
-        """Encrypt everything with the newest key, then drop the other keys from the home folder.
+        """Re-encrypt everything with the newest key, then drop the other keys from the home folder.
 
-        What cannot be read is left as it is, and no key is dropped; the first such error is raised once all else is
-        done. A crash leaves some values with the old key and some with the new one, and both keys.
+        Unreadable values are left unchanged; then no key is dropped, and the first error is raised at the end. After a
+        crash some values have the old key and some the new one, and both keys are still there.
 
         Returns:
-            how many values were encrypted anew.
+            how many values were re-encrypted.
         """
         moved = 0
         failures: list[VaultError] = []
-        with self._changing():
+        with self._exclusive_change():
             newest = self._keys.newest()
             for record in self._records():
                 try:
-                    held = self._parse(record, self._octets(record))
+                    held = self._parse(record, self._read_file(record))
                 except VaultError as error:
                     failures.append(error)
                     continue
                 new = dict(held)
                 for field, sealed in held.items():
                     try:
-                        new[field] = self._moved(sealed, newest, record, field)
+                        new[field] = self._reencrypt(sealed, newest, record, field)
                     except VaultError as error:
                         failures.append(error)
                 if new != held:
-                    _put(self._path(record), self._dumped(record, new))
+                    _write_or_remove(self._path(record), self._dump(record, new))
                     moved += sum(new[field] != held[field] for field in held)
             if not failures:
-                self._keys.retire()
+                self._keys.drop_old_keys()
         if failures:
             raise failures[0]
         return moved
 
     @contextmanager
-    def _changing(self) -> Generator[None]:
+    def _exclusive_change(self) -> Generator[None]:
         with self._keys.exclusive(), writing(self._folder):
-            self._keys.journal.finish()
+            self._keys.journal.recover()
             durable.make_folder(self._folder)
             yield
 
@@ -157,66 +160,66 @@ class Vault:
         return sorted(record for record in records if _NAME.fullmatch(record))
 
     def _path(self, record: str) -> Path:
-        _check(record)
+        _check_name(record)
         return self._folder / f"{record}{_SUFFIX}"
 
-    def _octets(self, record: str) -> bytes | None:
+    def _read_file(self, record: str) -> bytes | None:
         path = self._path(record)
         with reading(path):
-            return durable.read(path, _LARGEST_RECORD)
+            return durable.read(path, _MAX_RECORD_SIZE)
 
-    def _parse(self, record: str, octets: bytes | None) -> dict[str, Sealed]:
+    def _parse(self, record: str, octets: bytes | None) -> dict[str, SealedValue]:
         if octets is None:
             return {}
         try:
             return parse(octets)
         except ValueError as error:
-            raise self._damaged(record, error) from error
+            raise self._damaged_error(record, error) from error
 
-    def _unseal(self, sealed: Sealed, key: Key, record: str, field: str) -> Secret:
+    def _unseal(self, sealed: SealedValue, key: Key, record: str, field: str) -> Secret:
         try:
             return unseal(sealed, key, record, field)
         except ValueError as error:
-            raise self._damaged(record, error) from error
+            raise self._damaged_error(record, error) from error
 
-    def _moved(self, sealed: Sealed, newest: Key, record: str, field: str) -> Sealed:
+    def _reencrypt(self, sealed: SealedValue, newest: Key, record: str, field: str) -> SealedValue:
         key = self._keys.find(sealed.key)
         if key is None:
-            raise _key_missing(record, field, sealed)
+            raise _missing_key_error(record, field, sealed)
         value = self._unseal(sealed, key, record, field)
         return sealed if key == newest else seal(value, newest, record, field)
 
-    def _dumped(self, record: str, fields: Mapping[str, Sealed]) -> bytes | None:
+    def _dump(self, record: str, fields: Mapping[str, SealedValue]) -> bytes | None:
         if not fields:
             return None
         octets = dump(fields)
-        if len(octets) > _LARGEST_RECORD:
+        if len(octets) > _MAX_RECORD_SIZE:
             raise InputError(f"The secrets of {record} are too long.", stage="token", detail=f"{len(octets)} octets")
         return octets
 
-    def _damaged(self, record: str, reason: ValueError) -> VaultError:
-        return unreadable(
+    def _damaged_error(self, record: str, reason: ValueError) -> VaultError:
+        return unreadable_error(
             f"The secrets of {record} are damaged, or were kept by another version of mailslot: "
             "delete the token and obtain it again.",
             f"{self._path(record)}: {reason}",
         )
 
 
-def _put(path: Path, octets: bytes | None) -> None:
+def _write_or_remove(path: Path, octets: bytes | None) -> None:
     if octets is None:
         durable.remove(path)
     else:
         durable.replace(path, octets)
 
 
-def _key_missing(record: str, field: str, sealed: Sealed) -> VaultError:
-    return unreadable(
+def _missing_key_error(record: str, field: str, sealed: SealedValue) -> VaultError:
+    return unreadable_error(
         f"The key to the secrets of {record} is not here: put it back, or delete the token and obtain it again.",
         f"the field {field} needs the key {sealed.key!a}",
     )
 
 
-def _check(name: str) -> None:
+def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise InputError(
             f"{name[:80]!r} cannot name a record or field: use lower-case letters, digits, - and _.", stage="token"

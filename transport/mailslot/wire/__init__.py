@@ -1,1 +1,1 @@
-"""What SMTP and POP3 share below the dialogue: lines, dots, limits, replies, and secrets kept out of sight."""
+"""What SMTP and POP3 share below the dialogue: lines, dot-stuffing, replies, transcripts and masked secrets."""

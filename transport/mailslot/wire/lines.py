@@ -1,4 +1,4 @@
-"""Octets cut into lines, in linear time and bounded memory."""
+"""Splitting received octets into lines, in linear time and bounded memory."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from mailslot.wire.protocol_error import RemoteProtocolError
 
 
 class LineBuffer:
-    """Received octets, given out line by line or as they are.
+    """Received octets, returned line by line or unparsed.
 
-    Lines end with CRLF and nothing else: a LF without its CR is the other side's fault at once, since rules
-    that accept both are how one answer is passed off as two.
+    Only CRLF ends a line. A bare LF is a protocol error, since accepting both lets one reply pass for two.
     """
 
     __slots__ = ("_data", "_searched", "_start")
@@ -30,14 +29,14 @@ class LineBuffer:
         self._data += data
 
     def peek(self, count: int) -> bytes:
-        """Return up to `count` of the next octets and leave them there."""
+        """Return up to `count` of the next octets without removing them."""
         return bytes(self._data[self._start : self._start + count])
 
-    def line(self, limit: int) -> bytes | None:
-        """Return the next line without its CRLF, or None while it is incomplete.
+    def next_line(self, limit: int) -> bytes | None:
+        """Return the next line without its CRLF; None while it is incomplete.
 
         Args:
-            limit: the most octets that a line may have, CRLF included.
+            limit: the maximum octets of a line, including CRLF.
 
         Raises:
             RemoteProtocolError: the line is longer, or ends with a bare LF.
@@ -60,7 +59,7 @@ class LineBuffer:
         return line
 
     def take(self, until: bytes | None = None) -> bytes:
-        """Return the octets up to the first `until` and with it, or all where there is none, and remove them."""
+        """Remove and return the octets up to and including the first `until`; all of them if it does not occur."""
         found = -1 if until is None else self._data.find(until, self._start)
         end = len(self._data) if until is None or found < 0 else found + len(until)
         with memoryview(self._data) as view:
@@ -68,6 +67,6 @@ class LineBuffer:
         self._start = self._searched = end
         return data
 
-    def give_back(self, count: int) -> None:
-        """Have the last `count` octets of what was taken last again, before others are fed."""
+    def push_back(self, count: int) -> None:
+        """Undo the removal of the last `count` octets taken, before any others are fed."""
         self._start = self._searched = self._start - count

@@ -1,4 +1,4 @@
-"""Who it is that answered, where it was not the server that was wanted."""
+"""Recognizing servers of other protocols by their first octets."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Final
 
 from mailslot.wire.protocol_error import RemoteProtocolError
 
-# How each protocol begins to speak: TLS alerts and records (RFC 8446 section 5.1), HTTP (RFC 9112 section 4), POP3
-# (RFC 1939 section 4), IMAP (RFC 9051 section 7.1), SSH (RFC 4253 section 4.2).
-_BEGINNINGS: Final = (
+# The first octets of TLS alerts and records (RFC 8446 section 5.1), HTTP (RFC 9112 section 4), POP3 (RFC 1939
+# section 4), IMAP (RFC 9051 section 7.1) and SSH (RFC 4253 section 4.2).
+_PROTOCOL_PREFIXES: Final = (
     (b"\x15\x03", "TLS", "tls_port_mismatch"),
     (b"\x16\x03", "TLS", "tls_port_mismatch"),
     (b"HTTP/", "HTTP", "not_a_mail_server"),
@@ -21,15 +21,15 @@ _BEGINNINGS: Final = (
 )
 
 
-def not_a_reply(octets: bytes) -> RemoteProtocolError:
-    """Return the error for `octets`, the beginning of what came where a reply was due."""
+def not_a_reply_error(octets: bytes) -> RemoteProtocolError:
+    """Return the error for octets that are not a reply, with the protocol that they look like."""
     shown = ascii(octets[:40].decode("ascii", "backslashreplace"))
-    for beginning, name, cause in _BEGINNINGS:
+    for beginning, name, cause in _PROTOCOL_PREFIXES:
         if octets.startswith(beginning):
             return RemoteProtocolError(f"{name} where a reply was due: {shown}", cause=cause)
     return RemoteProtocolError(f"not a reply: {shown}")
 
 
-def undecided(octets: bytes) -> bool:
-    """Tell whether `octets` are too few to know who it is."""
-    return any(beginning.startswith(octets) for beginning, *_ in _BEGINNINGS)
+def may_be_other_protocol(octets: bytes) -> bool:
+    """Tell whether `octets` may be the beginning of a known prefix, so that more are needed to decide."""
+    return any(beginning.startswith(octets) for beginning, *_ in _PROTOCOL_PREFIXES)

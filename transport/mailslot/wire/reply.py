@@ -1,4 +1,4 @@
-"""A server's answer, as both protocols give it to the caller."""
+"""A server's reply, for SMTP and POP3 alike."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One complete answer of a mail server.
+    """One complete reply of a mail server.
 
     Attributes:
         code: the SMTP reply code, 200 to 599; None for POP3 (RFC 5321 section 4.2).
         enhanced: SMTP's enhanced status code such as ``"5.7.8"`` (RFC 3463), or POP3's response code
             such as ``"IN-USE"`` or ``"SYS/TEMP"`` in capitals (RFC 2449 section 8); None without one.
-        text: the words, without code and enhanced code; lines are joined with ``"\\n"``.
-        positive: whether the server said yes: 2xx or 3xx, or ``+OK``.
+        text: the text, without code and enhanced code; lines are joined with ``"\\n"``.
+        positive: whether it is 2xx, 3xx or ``+OK``.
     """
 
     code: int | None
@@ -23,8 +23,8 @@ class Reply:
     positive: bool
 
     @property
-    def words(self) -> str:
-        """The text on one line, or what there is in its place, to be quoted in a sentence."""
+    def one_line(self) -> str:
+        """The text on one line, for a sentence; without text, the enhanced code or the code."""
         return " ".join(self.text.split()) or self.enhanced or str(self.code or "no reason given")
 
     def __str__(self) -> str:
@@ -36,7 +36,7 @@ class Reply:
 
 
 def printable(text: str) -> str:
-    """Return `text` with a space for each tab and a mark for each other character that terminals obey."""
+    """Return `text` with tabs replaced by spaces, and other unprintable characters by U+FFFD."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else " " if c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in text)

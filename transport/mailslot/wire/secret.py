@@ -1,4 +1,4 @@
-"""A value that cannot be printed, logged or pickled by accident."""
+"""A string that cannot be printed, logged or pickled by accident."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ MASK: Final = "•••"
 class Secret:
     """A token, password or client secret.
 
-    Only `reveal` gives the text; `str`, `repr`, `format`, logging and tracebacks show ``•••``,
-    and copying into a pickle raises `TypeError`. Comparison takes constant time and works with `str`.
+    Only `reveal` returns the text; `str`, `repr`, `format`, logging and tracebacks show ``•••``, and pickling raises
+    `TypeError`. Comparison takes constant time and also accepts `str`.
     """
 
     __slots__ = ("_value",)
@@ -21,7 +21,7 @@ class Secret:
         self._value: str = value.reveal() if isinstance(value, Secret) else value
 
     def reveal(self) -> str:
-        """Return the text itself, for the one place that puts it on the wire."""
+        """Return the text itself, to send it."""
         return self._value
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""What both sides said, kept for the people who look into a fault, with every secret removed."""
+"""The transcript of a dialogue, without secrets, for troubleshooting."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ MAX_LINE: Final = 500
 class Transcript:
     """The last lines of a dialogue, such as ``"C: EHLO [192.0.2.7]"``, bounded in number and length.
 
-    Lines come in without their secrets: a session writes ``C: AUTH XOAUTH2`` and ``C: •••``, never the
-    response itself, and masks what the server says before it is noted.
+    Callers leave secrets out: a session records ``C: AUTH XOAUTH2`` and ``C: •••``, never the response itself, and
+    masks the server's lines before it records them.
     """
 
     def __init__(self) -> None:
         self._lines: deque[str] = deque(maxlen=MAX_LINES)
 
     def client(self, text: str) -> None:
-        """Note what we sent."""
-        self._note("C: ", text)
+        """Record what we sent."""
+        self._append("C: ", text)
 
     def server(self, text: str) -> None:
-        """Note what the server sent; each of its lines becomes one of ours."""
+        """Record what the server sent, which may be several lines."""
         for line in text.split("\n"):
-            self._note("S: ", line)
+            self._append("S: ", line)
 
     def event(self, text: str) -> None:
-        """Note what happened to the connection itself, such as TLS coming up."""
-        self._note("*  ", text)
+        """Record an event of the connection, such as the start of TLS."""
+        self._append("*  ", text)
 
-    def _note(self, mark: str, text: str) -> None:
+    def _append(self, mark: str, text: str) -> None:
         self._lines.append(mark + printable(text[:MAX_LINE]) + ("…" if len(text) > MAX_LINE else ""))
 
     @property

@@ -33,7 +33,7 @@ async def list_jobs(call: Call) -> Response:
     query = call.query
     limit: int = query.get("limit", _USUAL)
     jobs = await call.device.spool.jobs(
-        states=query.get("state"), pipeline=query.get("pipeline"), most=limit + 1, before=query.get("before")
+        states=query.get("state"), pipeline=query.get("pipeline"), limit=limit + 1, before=query.get("before")
     )
     headers: dict[str, str] = {}
     if len(jobs) > limit:

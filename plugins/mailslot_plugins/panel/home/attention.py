@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from mailslot.containment import Contained
-from mailslot.entry_points import described
+from mailslot.entry_points import describe_error
 from mailslot.errors import MailError
+from mailslot.exit_guard import ExitGuard
 from mailslot.slots.slot import PROTOCOLS, slots_of
 from mailslot_plugins.panel.explanations import explanation_of
 from mailslot_plugins.panel.home.attention_item import AttentionItem
@@ -42,7 +42,7 @@ async def attention_items(
         language: of the sentences.
         pages: what pipelines bring.
     """
-    held = await device.spool.held()
+    held = await device.spool.held_by_record()
     numbers = {via: number for via, (number, _) in held.items()}
     blamed = {
         each.name: matter for each in records if (matter := _of_record(each, language, numbers.get(each.name, 0)))
@@ -52,10 +52,10 @@ async def attention_items(
     for via, (number, newest) in held.items():
         if via in PROTOCOLS and via not in blamed:
             found.append(_of_held(await device.spool.job(newest), number, language))
-    in_doubt = await device.spool.jobs(states=["in_doubt"], most=_MOST_JOBS)
+    in_doubt = await device.spool.jobs(states=["in_doubt"], limit=_MOST_JOBS)
     # One whose answer is still awaited needs nobody.
     found += [_of_job(job, language) for job in in_doubt if not job.delivering]
-    failed = await device.spool.jobs(states=["failed"], most=_MOST_JOBS)
+    failed = await device.spool.jobs(states=["failed"], limit=_MOST_JOBS)
     found += [_of_job(job, language) for job in failed if device.now() - job.changed_at < _RECENT]
     for page in pages:
         found += await _of_page(page, device, language, named)
@@ -68,12 +68,12 @@ async def _of_page(page: PipelinePage, device: Device, language: str, named: Con
     if ask is None:
         return []
     try:
-        with Contained():
+        with ExitGuard():
             return await ask(device, language, named)
     except MailError:
         raise
     except Exception as error:  # noqa: BLE001 - the page is there for whatever else needs somebody
-        logger.debug("What the pipeline %s needs is not known: %s", page.name, described(error))
+        logger.debug("What the pipeline %s needs is not known: %s", page.name, describe_error(error))
         return []
 
 

@@ -31,7 +31,7 @@ async def show_live(request: Request) -> Response:
 async def _context(request: Request) -> dict[str, Any]:
     device = device_of(request)
     records = await overviews(device)
-    counts = await device.spool.counts()
+    counts = await device.spool.count_by_state()
     return {
         "records": records,
         "matters": await attention_items(device, records, request.state.language, request.app.state.pages),
@@ -42,7 +42,7 @@ async def _context(request: Request) -> dict[str, Any]:
             "in_doubt": counts["in_doubt"],
             "failed": counts["failed"],
         },
-        "jobs": await device.spool.jobs(most=_JOBS),
+        "jobs": await device.spool.jobs(limit=_JOBS),
     }
 
 

@@ -88,8 +88,8 @@ async def _listed(request: Request) -> dict[str, Any]:
     query = request.query_params
     group, pipeline = query.get("state", ""), query.get("pipeline", "")
     states = GROUPS.get(group)
-    jobs = await spool.jobs(states=states, pipeline=pipeline or None, most=_PAGE + 1, before=_before(query))
-    counts = await spool.counts()
+    jobs = await spool.jobs(states=states, pipeline=pipeline or None, limit=_PAGE + 1, before=_before(query))
+    counts = await spool.count_by_state()
     return {
         "jobs": jobs[:_PAGE],
         "more": jobs[_PAGE - 1].id if len(jobs) > _PAGE else None,
@@ -97,7 +97,7 @@ async def _listed(request: Request) -> dict[str, Any]:
         "group": group if states else "",
         "groups": {name: sum(counts[state] for state in each) for name, each in GROUPS.items()},
         "pipeline": pipeline,
-        "pipelines": sorted({name for name, *_ in await spool.tally()}),
+        "pipelines": sorted({name for name, *_ in await spool.count_by_pipeline()}),
         "sentences": {job.id: _said(job, request) for job in jobs},
     }
 

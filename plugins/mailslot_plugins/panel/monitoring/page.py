@@ -30,7 +30,7 @@ async def show_health(request: Request) -> Response:
     """Answer whether the spool answers."""
     try:
         with anyio.fail_after(_LONGEST):
-            await request.app.state.device.spool.counts()
+            await request.app.state.device.spool.count_by_state()
     except (MailError, TimeoutError) as error:
         said = str(error) or f"The spool has not answered within {_LONGEST:g} seconds."
         return JSONResponse({"status": "failing", "message": said}, status_code=503)

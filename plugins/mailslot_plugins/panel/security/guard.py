@@ -16,8 +16,8 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
-from mailslot.containment import Contained
 from mailslot.errors import MailError
+from mailslot.exit_guard import ExitGuard
 from mailslot.service.log import describe_error
 from mailslot.wire.secret import Secret
 from mailslot_plugins.panel.cookies import cookie
@@ -134,7 +134,7 @@ class _GuardedRequest:
             state.form = self._form(body)
             refusal = await self._refusal(claimed=claimed)
             if refusal is None:
-                with Contained():
+                with ExitGuard():
                     await self._app(scope, limits.again(body, receive), self._sending)
             else:
                 await refusal(scope, receive, self._sending)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
 from mailslot.vault import durable
-from mailslot.vault.errors import reading, unreadable, writing
+from mailslot.vault.errors import reading, unreadable_error, writing
 from mailslot.vault.lock import blocking_lock
 from mailslot.wire.secret import Secret
 
@@ -82,7 +82,9 @@ class ApiKeys:
             documents: list[dict[str, Any]] = json.loads(octets)
             return [ApiKey(**document) for document in documents]
         except (ValueError, TypeError) as error:
-            raise unreadable(f"{self._path} is damaged: delete it, and make new keys.", type(error).__name__) from error
+            raise unreadable_error(
+                f"{self._path} is damaged: delete it, and make new keys.", type(error).__name__
+            ) from error
 
     def make(self, name: str) -> Secret:
         """Return a new key; it is never to be had again.

@@ -14,7 +14,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from mailslot.errors import InputError
 from mailslot.vault import durable
-from mailslot.vault.errors import reading, unreadable, writing
+from mailslot.vault.errors import reading, unreadable_error, writing
 from mailslot.vault.lock import blocking_lock
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Password:
         try:
             right = _hasher().verify(hashed, _normal(password))
         except InvalidHashError as error:
-            raise unreadable(
+            raise unreadable_error(
                 "The panel's password cannot be read. Set a new one: mailslot panel password", str(error)
             ) from error
         except VerificationError:

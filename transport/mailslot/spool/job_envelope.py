@@ -1,4 +1,4 @@
-"""The line before the message in a job's file: all that is needed to make the job's row anew."""
+"""The first line of a job's file, before the message: everything that is needed to recreate the job's row."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from mailslot.errors import InputError
 from mailslot.spool.job import NewJob
 
 if TYPE_CHECKING:
-    from mailslot.spool.limits import Limits
+    from mailslot.spool.limits import SpoolLimits
 
-LONGEST: Final = 4 * 1024 * 1024
+MAX_LINE: Final = 4 * 1024 * 1024
 """Octets of the line, with its end."""
 
-_LONGEST_TEXT: Final = 1000
+_MAX_TEXT: Final = 1000
 _VERSION: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
+class JobEnvelope:
     """A job as it was accepted.
 
     Attributes:
-        new: what the pipeline gave.
+        new: what the pipeline passed.
         size: the message's octets.
-        eight_bit: whether it holds octets over 127.
-        smtputf8: whether its header does.
+        eight_bit: whether the message contains octets over 127.
+        smtputf8: whether its header contains them.
         created_at: when it was accepted.
-        lifetime: the seconds after which it is given up.
-        length: the octets of this line in the file.
+        lifetime: the seconds after which the job expires.
+        line_length: the octets of this line in the file.
     """
 
     new: NewJob
@@ -39,13 +39,13 @@ class Envelope:
     smtputf8: bool
     created_at: float
     lifetime: float
-    length: int = 0
+    line_length: int = 0
 
-    def line(self) -> bytes:
-        """Return the line, with its end.
+    def encode(self) -> bytes:
+        """Return the line, with its line end.
 
         Raises:
-            InputError: it is too long, as by its subject or notes.
+            InputError: it is too long, such as because of its subject or notes.
         """
         new = self.new
         values = {
@@ -65,44 +65,45 @@ class Envelope:
             "lifetime": self.lifetime,
         }
         line = json.dumps(values).encode("ascii") + b"\n"
-        if len(line) > LONGEST:
+        if len(line) > MAX_LINE:
             raise InputError("The job's envelope is too long.", stage="spool", detail=f"{len(line)} octets")
         return line
 
 
-def parse(line: bytes) -> Envelope:
-    """Return what a line says.
+def parse(line: bytes) -> JobEnvelope:
+    """Parse a line.
 
     Raises:
-        ValueError: it is none of ours.
+        ValueError: it is invalid.
     """
     try:
         values = json.loads(line)
         if values.pop("version") != _VERSION or not line.endswith(b"\n"):
             raise ValueError("another version, or cut short")
         mine = {name: values.pop(name) for name in ("size", "eight_bit", "smtputf8", "created_at", "lifetime")}
-        return Envelope(NewJob(**values), **mine, length=len(line))
+        return JobEnvelope(NewJob(**values), **mine, line_length=len(line))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
-def check(new: NewJob, limits: Limits) -> NewJob:
-    """Return `new` with each recipient once and a lifetime.
+def check_new_job(new: NewJob, limits: SpoolLimits) -> NewJob:
+    """Return `new` without duplicate recipients, and with a lifetime.
 
     Raises:
-        InputError: it cannot become a job.
+        InputError: it is not valid.
     """
     if isinstance(new.recipients, str) or not new.recipients:
         raise InputError("The message has no recipient.", stage="spool")
     recipients = tuple(dict.fromkeys(new.recipients))
-    if len(recipients) > limits.recipients:
+    if len(recipients) > limits.max_recipients:
         raise InputError(
-            f"The message has {len(recipients)} recipients; at most {limits.recipients} are possible.", stage="spool"
+            f"The message has {len(recipients)} recipients; at most {limits.max_recipients} are possible.",
+            stage="spool",
         )
     for text in (new.sender, *recipients, new.message_id, new.pipeline, new.via, new.key or ""):
-        if len(text) > _LONGEST_TEXT or not text.isprintable():
+        if len(text) > _MAX_TEXT or not text.isprintable():
             raise InputError(f"{text[:80]!r} cannot stand in an envelope.", stage="spool")
     if new.lifetime is not None and not new.lifetime > 0:
         raise InputError("The lifetime of a job must be more than 0 seconds.", stage="spool")
-    lifetime = min(new.lifetime or limits.lifetime, limits.lifetime)
+    lifetime = min(new.lifetime or limits.max_lifetime, limits.max_lifetime)
     return replace(new, recipients=recipients, lifetime=lifetime, notes=dict(new.notes))

@@ -1,4 +1,4 @@
-"""What text can stand on one line of a header."""
+"""Checking text for use in a header."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from mailslot.errors import InputError
 _CONTROL: Final = re.compile("[\0-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
-def check_line(value: str, what: str) -> str:
-    """Return `value` if it can stand in a header.
+def check_header_text(value: str, what: str) -> str:
+    """Return `value` if it can be used in a header.
 
     Args:
         value: the text.
-        what: how to call it in an error.
+        what: what errors call it.
 
     Raises:
-        InputError: it holds a line end or another control character except the tab, or half of
-            a surrogate pair.
+        InputError: it contains a line end, another control character except tab, or a lone surrogate.
     """
     if _CONTROL.search(value):
         raise InputError(

@@ -1,4 +1,4 @@
-"""The MIME side of a message: text, or text and attachments one after the other (RFC 2046)."""
+"""The MIME body of a message: text, or text and attachments (RFC 2046)."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from typing import TYPE_CHECKING, Final
 from mailslot.errors import InputError
 from mailslot.message.filename import unique_names
 from mailslot.message.header import fold
-from mailslot.message.transfer import PIECE, base64_size, encode_text
+from mailslot.message.transfer_encoding import PIECE_SIZE, base64_size, encode_text
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from mailslot.message.attachment import Attachment
 
-# "=_" stands in no line of base64 or quoted-printable (RFC 2045 section 6.7), and nobody can write
-# 128 random bits into a plain text beforehand.
+# "=_" never occurs in base64 or quoted-printable (RFC 2045 section 6.7), and nobody can guess 128 random bits to put
+# them into a plain text.
 _BOUNDARY: Final = re.compile(r"=_[0-9A-Za-z]{14,60}")
 
 
-class Content:
-    """What follows the message's own fields: the content's fields, an empty line and the body.
+class MimeBody:
+    """The MIME fields of a message, the empty line and the body.
 
     Attributes:
-        attachments: what comes with the text.
-        size: the exact octets.
+        attachments: the attachments.
+        size: the exact size in octets.
     """
 
     __slots__ = ("_closing", "_opening", "_parts", "attachments", "size")
 
     def __init__(self, text: str, attachments: tuple[Attachment, ...], boundary: str | None) -> None:
-        """Lay the parts out.
+        """Build the parts.
 
         Args:
-            text: the body; beside attachments, an empty one makes no part.
-            attachments: in their order.
-            boundary: what stands between the parts; None for a random one.
+            text: the text; if it is empty and there are attachments, it has no part.
+            attachments: the attachments, in their order.
+            boundary: the boundary between the parts; None for a random one.
 
         Raises:
-            InputError: the text is broken, or the boundary is none or stands in the text.
+            InputError: the text has lone surrogates, or the boundary is invalid or occurs in the text.
         """
         self.attachments: Final = attachments
         self._opening = _text_part(text)
@@ -65,8 +65,8 @@ class Content:
         delimiter = f"--{boundary}".encode()
         fields = fold("Content-Type", [" multipart/mixed;", f' boundary="{boundary}"'])
         self._opening = fields.encode() + b"\r\n"
-        # The CRLF before a delimiter belongs to it (RFC 2046 section 5.1.1): text gets one besides
-        # its own, while after an attachment it is that of the last line of base64.
+        # The CRLF before a delimiter belongs to the delimiter (RFC 2046 section 5.1.1): after text it is added, while
+        # after an attachment it is the one of the last line of base64.
         if has_text:
             self._opening += delimiter + b"\r\n" + part + b"\r\n"
         names = unique_names(attachment.name for attachment in self.attachments)
@@ -75,26 +75,26 @@ class Content:
         self._closing = delimiter + b"--\r\n"
 
     @property
-    def blocks(self) -> bool:
-        """Whether `pieces` reads files or encodes so much that it belongs into a worker thread."""
-        return self.size > PIECE or any(attachment.is_file for attachment in self.attachments)
+    def is_blocking(self) -> bool:
+        """Whether `pieces` reads files or encodes so much that it should run in a worker thread."""
+        return self.size > PIECE_SIZE or any(attachment.is_file for attachment in self.attachments)
 
-    def pieces(self, before: bytes) -> Generator[bytes]:
-        """Give `before` and then the content, in pieces of about `PIECE` octets.
+    def pieces(self, header: bytes) -> Generator[bytes]:
+        """Yield `header` and then the body, in pieces of about `PIECE_SIZE` octets.
 
         All files are opened and checked before the first piece, and closed before the last one.
 
         Raises:
             InputError: a file is gone, cannot be read, or has another size than before.
         """
-        pending = [before, self._opening]
+        pending = [header, self._opening]
         with ExitStack() as stack:
             opened = [stack.enter_context(attachment.open()) for attachment in self.attachments]
             for attachment, part, source in zip(self.attachments, self._parts, opened, strict=True):
                 pending.append(part)
-                for encoded in attachment.encoded(source):
+                for encoded in attachment.encode(source):
                     pending.append(encoded)
-                    if sum(map(len, pending)) >= PIECE:
+                    if sum(map(len, pending)) >= PIECE_SIZE:
                         yield b"".join(pending)
                         pending.clear()
         pending.append(self._closing)

@@ -32,17 +32,17 @@ from mailslot.sasl.authentication import (
     open_authenticated,
 )
 from mailslot.sasl.bearer import OAuthBearer, XOAuth2
-from mailslot.sasl.exchange import decode_challenge, exchange
-from mailslot.sasl.mechanism import Identity
+from mailslot.sasl.exchange import decode_challenge, run_exchange
+from mailslot.sasl.mechanism import AuthenticationContext
 from mailslot.sasl.password import Login, Plain
 from mailslot.sasl.result import AuthenticationResult
 from mailslot.sasl.scram import ScramSha256
-from mailslot.sasl.transport import SaslTransport, Step
+from mailslot.sasl.transport import ExchangeStep, SaslTransport
 from mailslot.wire.redact import Redactor
 
 USER = "scanner@example.com"
 PASSWORD = Password(USER, "open sesame")
-BY_PASSWORD = Identity(USER, PASSWORD.password)
+BY_PASSWORD = AuthenticationContext(USER, PASSWORD.password)
 PROMPT = ""
 OK = Reply(None, None, "Logged in.", positive=True)
 NO = Reply(None, "AUTH", "No.", positive=False)
@@ -95,16 +95,16 @@ class Script:
     def __post_init__(self) -> None:
         self.answers = list(self.answers)
 
-    def _step(self, *heard: Any) -> Step:
+    def _step(self, *heard: Any) -> ExchangeStep:
         self.heard.append(heard)
         answer = self.answers.pop(0)
         if isinstance(answer, BaseException):
             raise answer
         if isinstance(answer, Reply):
-            return Step(answer, None)
-        return Step(Reply(None, None, answer, positive=True), answer)
+            return ExchangeStep(answer, None)
+        return ExchangeStep(Reply(None, None, answer, positive=True), answer)
 
-    def enter(self, stage: str) -> None:
+    def enter_stage(self, stage: str) -> None:
         self.stages.append(stage)
 
     @property
@@ -113,19 +113,19 @@ class Script:
         redactor.add = self.secrets.append  # type: ignore[method-assign]  # to see what it learns
         return redactor
 
-    async def run_in_thread(self, work: Any, octets: bytes) -> bytes:
+    async def run_in_thread(self, function: Any, octets: bytes) -> bytes:
         self.computed += 1
-        return work(octets)
+        return function(octets)
 
     @property
     def transport(self) -> SaslTransport:
-        async def auth(mechanism: str, initial: bytes | None, noted: str) -> Step:
+        async def auth(mechanism: str, initial: bytes | None, noted: str) -> ExchangeStep:
             return self._step("AUTH", mechanism, initial)
 
-        async def respond(response: bytes, noted: str) -> Step:
+        async def respond(response: bytes, noted: str) -> ExchangeStep:
             return self._step(response)
 
-        async def cancel() -> Step:
+        async def cancel() -> ExchangeStep:
             return self._step("*")
 
         return SaslTransport(
@@ -140,8 +140,8 @@ class Script:
         )
 
 
-def by_token(token: str, port: int = 1) -> Identity:
-    return Identity(USER, Secret(token), "h", port)
+def by_token(token: str, port: int = 1) -> AuthenticationContext:
+    return AuthenticationContext(USER, Secret(token), "h", port)
 
 
 def xoauth2(token: str) -> bytes:
@@ -149,9 +149,9 @@ def xoauth2(token: str) -> bytes:
 
 
 async def by(
-    script: Script, source: Any, mechanism: str = "XOAUTH2", again: ReconnectRequiredError | None = None
+    script: Script, source: Any, mechanism: str = "XOAUTH2", retry: ReconnectRequiredError | None = None
 ) -> None:
-    await authenticate(OAuth(USER, source), mechanism, script.transport, again=again)
+    await authenticate(OAuth(USER, source), mechanism, script.transport, retry=retry)
 
 
 class TestChoose:
@@ -178,35 +178,35 @@ class TestExchange:
     @pytest.mark.parametrize("mechanism", [XOAuth2(by_token("t")), OAuthBearer(by_token("t"))])
     async def test_a_token_waits_for_the_prompt(self, mechanism: Any) -> None:
         script = Script([PROMPT, OK])
-        assert (await exchange(mechanism, script.transport)).accepted
+        assert (await run_exchange(mechanism, script.transport)).accepted
         assert script.heard == [("AUTH", mechanism.name, None), (mechanism.start(),)]
         assert script.secrets == [Secret("t")]
 
     @pytest.mark.parametrize("prompt", [PROMPT, "VXNlcm5hbWU6", "go on", "=", "\ufffd"])
     async def test_the_prompts_words_mean_nothing(self, prompt: str) -> None:
-        assert (await exchange(XOAuth2(by_token("t")), Script([prompt, OK]).transport)).accepted
+        assert (await run_exchange(XOAuth2(by_token("t")), Script([prompt, OK]).transport)).accepted
 
     @pytest.mark.parametrize("longest", [1_000, 10])
     async def test_plain_goes_along_where_it_fits(self, longest: int) -> None:
         at_once = longest == 1_000
         script = Script([OK] if at_once else [PROMPT, OK], longest)
-        assert await exchange(Plain(BY_PASSWORD), script.transport) == AuthenticationResult(
-            accepted=True, reply=OK, reasons=None, presented=True
+        assert await run_exchange(Plain(BY_PASSWORD), script.transport) == AuthenticationResult(
+            accepted=True, reply=OK, error_challenge=None, credentials_sent=True
         )
         response = f"\0{USER}\0open sesame".encode()
         assert script.heard == ([("AUTH", "PLAIN", response)] if at_once else [("AUTH", "PLAIN", None), (response,)])
 
     async def test_login_with_odd_prompts(self) -> None:
         script = Script(["no base64!", "=====", OK])
-        assert (await exchange(Login(BY_PASSWORD), script.transport)).accepted
+        assert (await run_exchange(Login(BY_PASSWORD), script.transport)).accepted
         assert script.heard == [("AUTH", "LOGIN", None), (USER.encode(),), (b"open sesame",)]
 
     async def test_scram_works_in_the_background_and_hides_what_proves_the_server(self) -> None:
-        mechanism = ScramSha256(Identity("user", Secret("pencil")), nonce="rOprNGfwEbeRWgbNEkqO")
+        mechanism = ScramSha256(AuthenticationContext("user", Secret("pencil")), nonce="rOprNGfwEbeRWgbNEkqO")
         first = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
         final = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
         script = Script([b64(first), b64(final), OK])
-        assert (await exchange(mechanism, script.transport)).accepted
+        assert (await run_exchange(mechanism, script.transport)).accepted
         assert script.computed == 2
         assert script.heard[-1] == (b"",)
         assert final.removeprefix("v=") in [secret.reveal() for secret in script.secrets]
@@ -222,13 +222,13 @@ class TestExchange:
     async def test_scram_believes_no_server_without_proof(self, answers: list[Any]) -> None:
         """AT-03: v= missing, but a yes."""
         with pytest.raises(ServerError, match="before it was complete") as caught:
-            await exchange(ScramSha256(BY_PASSWORD, nonce="n"), Script(answers).transport)
+            await run_exchange(ScramSha256(BY_PASSWORD, nonce="n"), Script(answers).transport)
         assert caught.value.cause == "protocol_error"
         assert caught.value.reply == OK
 
     async def test_a_wrong_password_in_scram_is_a_refusal(self) -> None:
         script = Script([b64("r=n%x,s=c2FsdA==,i=4096"), b64("e=invalid-proof"), NO])
-        result = await exchange(ScramSha256(BY_PASSWORD, nonce="n"), script.transport)
+        result = await run_exchange(ScramSha256(BY_PASSWORD, nonce="n"), script.transport)
         assert (result.accepted, result.reply, script.heard[-1]) == (False, NO, (b"",))
 
     @pytest.mark.parametrize(
@@ -237,27 +237,29 @@ class TestExchange:
             lambda: XOAuth2(by_token("t")),
             lambda: OAuthBearer(by_token("t")),
             lambda: Login(BY_PASSWORD),
-            lambda: Plain(Identity(USER, Secret("p" * 2_000))),
+            lambda: Plain(AuthenticationContext(USER, Secret("p" * 2_000))),
         ],
     )
     async def test_a_yes_to_auth_itself_lets_nobody_in(self, mechanism: Any) -> None:
         """Nobody has signed in before anything was presented."""
         with pytest.raises(ServerError, match="before it was complete"):
-            await exchange(mechanism(), Script([OK]).transport)
+            await run_exchange(mechanism(), Script([OK]).transport)
 
     async def test_login_is_not_complete_after_the_user(self) -> None:
         with pytest.raises(ServerError, match="before it was complete"):
-            await exchange(Login(BY_PASSWORD), Script([b64("Username:"), OK]).transport)
+            await run_exchange(Login(BY_PASSWORD), Script([b64("Username:"), OK]).transport)
 
     @pytest.mark.parametrize("said", [OK, NO])
     async def test_reasons_make_a_yes_unbelievable(self, said: Reply) -> None:
         script = Script([PROMPT, reasons("401"), said])
         if said.positive:
             with pytest.raises(ServerError, match="before it was complete"):
-                await exchange(XOAuth2(by_token("t")), script.transport)
+                await run_exchange(XOAuth2(by_token("t")), script.transport)
         else:
-            result = await exchange(XOAuth2(by_token("t")), script.transport)
-            assert result == AuthenticationResult(accepted=False, reply=NO, reasons={"status": "401"}, presented=True)
+            result = await run_exchange(XOAuth2(by_token("t")), script.transport)
+            assert result == AuthenticationResult(
+                accepted=False, reply=NO, error_challenge={"status": "401"}, credentials_sent=True
+            )
         assert script.heard[-1] == (b"",)
 
     @pytest.mark.parametrize("broken", [NO, EOFError("closed"), ConnectionResetError()])
@@ -283,14 +285,14 @@ class TestExchange:
     async def test_what_makes_no_sense_is_cancelled(self, mechanism: Any, challenges: list[str], broken: Any) -> None:
         script = Script([*challenges, broken])
         with pytest.raises(ServerError, match="makes no sense") as caught:
-            await exchange(mechanism(), script.transport)
+            await run_exchange(mechanism(), script.transport)
         assert caught.value.cause == "protocol_error"
         assert script.heard[-1] == ("*",)
         assert script.answers == []
 
     async def test_silence_after_a_cancellation_is_silence(self) -> None:
         with pytest.raises(TimeoutError):
-            await exchange(Plain(BY_PASSWORD), Script([PROMPT, TimeoutError()]).transport)
+            await run_exchange(Plain(BY_PASSWORD), Script([PROMPT, TimeoutError()]).transport)
 
 
 class TestSignIn:
@@ -378,7 +380,7 @@ class TestSignIn:
             with pytest.raises(ReconnectRequiredError) as caught:
                 await by(script, Tokens("one", second))
             assert caught.value.token == AccessToken(second)
-            assert caught.value.renewed is renewed
+            assert caught.value.is_new_token is renewed
             assert caught.value.refusal.reply == NO
 
     async def test_silence_at_the_second_try_is_silence(self) -> None:
@@ -395,12 +397,12 @@ class TestSignIn:
 
     async def test_the_try_on_a_new_connection_is_the_last_one(self) -> None:
         first = SignInError("first", cause="token_refused", reply=NO)
-        again = ReconnectRequiredError(AccessToken("two"), first, renewed=True)
+        retry = ReconnectRequiredError(AccessToken("two"), first, is_new_token=True)
         source, script = Tokens(), Script([PROMPT, OK])
-        await by(script, source, again=again)
+        await by(script, source, retry=retry)
         assert script.heard[-1] == (xoauth2("two"),)
         with pytest.raises(SignInError) as caught:
-            await by(Script([PROMPT, NO]), source, again=again)
+            await by(Script([PROMPT, NO]), source, retry=retry)
         assert caught.value is not first
         assert source.asked == []
 
@@ -433,8 +435,8 @@ class TestSignedIn:
             self.lines.append(Line())
             return self.lines[-1]
 
-        async def begin(line: Line, again: ReconnectRequiredError | None) -> None:
-            self.given.append(again)
+        async def begin(line: Line, retry: ReconnectRequiredError | None) -> None:
+            self.given.append(retry)
             outcome = outcomes[len(self.given) - 1]
             if outcome:
                 raise outcome
@@ -450,9 +452,9 @@ class TestSignedIn:
         assert self.given == [None]
 
     async def test_on_the_second_connection(self) -> None:
-        again = ReconnectRequiredError(AccessToken("t"), self.refusal, renewed=False)
-        assert [line.closed for line in await self.run(again, None)] == [1, 0]
-        assert self.given == [None, again]
+        retry = ReconnectRequiredError(AccessToken("t"), self.refusal, is_new_token=False)
+        assert [line.closed for line in await self.run(retry, None)] == [1, 0]
+        assert self.given == [None, retry]
 
     @pytest.mark.parametrize("failure", [refusal, lost, KeyboardInterrupt(), ValueError()])
     async def test_a_failure_closes(self, failure: BaseException) -> None:
@@ -466,16 +468,16 @@ class TestSignedIn:
     async def test_the_first_answer_stands_where_the_same_token_gets_no_other(
         self, renewed: bool, opened: bool
     ) -> None:
-        again = ReconnectRequiredError(AccessToken("t"), self.refusal, renewed=renewed)
+        retry = ReconnectRequiredError(AccessToken("t"), self.refusal, is_new_token=renewed)
         with pytest.raises(MailError) as caught:
-            await self.run(again, self.lost, unreached=None if opened else self.lost)
+            await self.run(retry, self.lost, unreached=None if opened else self.lost)
         assert caught.value is (self.lost if renewed else self.refusal)
         assert all(line.closed for line in self.lines)
 
     async def test_an_answer_on_the_second_connection_counts(self) -> None:
         second = SignInError("second", cause="token_refused", reply=NO)
         with pytest.raises(SignInError) as caught:
-            await self.run(ReconnectRequiredError(AccessToken("t"), self.refusal, renewed=False), second)
+            await self.run(ReconnectRequiredError(AccessToken("t"), self.refusal, is_new_token=False), second)
         assert caught.value is second
 
 
@@ -509,7 +511,7 @@ class TestFetch:
             RuntimeError("generator raised StopIteration"),
             StopAsyncIteration(),
             ExceptionGroup("several", [ValueError("ya29.secret")]),
-            ReconnectRequiredError(AccessToken("t"), TestSignedIn.refusal, renewed=True),
+            ReconnectRequiredError(AccessToken("t"), TestSignedIn.refusal, is_new_token=True),
         ],
         ids=lambda error: type(error).__name__,
     )
@@ -625,8 +627,8 @@ class TestWithoutAPrompt:
     async def test_else_it_is_not(self, answer: Reply, longest: int, alive: bool) -> None:
         script = Script([answer], longest=longest, alive=alive)
         mechanism = XOAuth2(by_token("t0ken"))
-        result = await exchange(mechanism, script.transport)
-        assert (result.accepted, result.presented, mechanism.presented) == (False, False, False)
+        result = await run_exchange(mechanism, script.transport)
+        assert (result.accepted, result.credentials_sent, mechanism.credentials_sent) == (False, False, False)
         assert script.heard == [("AUTH", "XOAUTH2", None)]
 
     async def test_it_is_tried_once(self) -> None:

@@ -1,4 +1,4 @@
-"""Jobs as rows of the database; each function belongs into a transaction."""
+"""The rows of jobs; every function must be called in a transaction."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Mapping
 
-    from mailslot.spool.envelope import Envelope
+    from mailslot.spool.job_envelope import JobEnvelope
 
 _CLOCK_SET_BACK: Final = 60.0
-"""Seconds by which a job's last change must lie in the future for its next attempt to mean nothing any more."""
+"""Seconds by which a job's last change must lie in the future for the clock to count as set back."""
 
 _LARGEST: Final = 2**63 - 1
-"""The largest number that the database takes (SQLite, "Datatypes")."""
+"""The largest integer that SQLite stores ("Datatypes")."""
 
 _JUST_NOW: Final = 5.0
-"""Seconds within which a clock that was set is noticed."""
+"""Seconds within which a change of the clock is noticed."""
 
 
-def marks(values: Collection[object]) -> str:
-    """Return as many question marks as there are values."""
+def placeholders(values: Collection[object]) -> str:
+    """Return a question mark for each value, separated by commas."""
     return ",".join("?" * len(values))
 
 
-def whole(text: str) -> str:
-    """Return a text with a mark for each half of a surrogate pair, which the database does not take."""
+def replace_surrogates(text: str) -> str:
+    """Return `text` with ``?`` in place of lone surrogates, which SQLite rejects."""
     return text.encode("utf-8", "replace").decode()
 
 
-def insert(connection: sqlite3.Connection, envelope: Envelope, *, file: str, now: float) -> int:
-    """Add a job, `queued`; return its number."""
+def insert(connection: sqlite3.Connection, envelope: JobEnvelope, *, file: str, now: float) -> int:
+    """Insert a job in state `queued`; return its id."""
     new = envelope.new
     cursor = connection.execute(
         "INSERT INTO jobs (state, via, pipeline, changed_at, created_at, expires_at, lifetime, attempts, doubts, file, "
@@ -51,13 +51,13 @@ def insert(connection: sqlite3.Connection, envelope: Envelope, *, file: str, now
             envelope.created_at + envelope.lifetime,
             envelope.lifetime,
             file,
-            envelope.length,
+            envelope.line_length,
             envelope.size,
             envelope.eight_bit,
             envelope.smtputf8,
             new.message_id,
             new.sender,
-            whole(new.subject),
+            replace_surrogates(new.subject),
             json.dumps(dict(new.notes)),
             _recipients_text([Recipient(address) for address in new.recipients]),
         ),
@@ -71,8 +71,8 @@ def insert(connection: sqlite3.Connection, envelope: Envelope, *, file: str, now
     return cursor.lastrowid
 
 
-def by_id(connection: sqlite3.Connection, query: str, number: int) -> sqlite3.Row | None:
-    """Return the row of a number that somebody has named; None where there is none, as of one that fits no database."""
+def find_row(connection: sqlite3.Connection, query: str, number: int) -> sqlite3.Row | None:
+    """Return the row with an id; None if there is none, also for an id that SQLite cannot store."""
     if abs(number) > _LARGEST:
         return None
     row: sqlite3.Row | None = connection.execute(query, (number,)).fetchone()
@@ -85,7 +85,7 @@ def load(connection: sqlite3.Connection, job_id: int) -> Job:
     Raises:
         InputError: there is none.
     """
-    row = by_id(connection, "SELECT * FROM jobs WHERE id = ?", job_id)
+    row = find_row(connection, "SELECT * FROM jobs WHERE id = ?", job_id)
     if row is None:
         raise InputError(f"There is no job {job_id}.", stage="spool", cause="unknown_job")
     return job_of(row)
@@ -95,42 +95,42 @@ def newest(
     connection: sqlite3.Connection,
     states: Collection[State] | None,
     pipeline: str | None,
-    most: int,
+    limit: int,
     before: int | None,
 ) -> list[Job]:
     """Return the newest jobs, newest first."""
-    # Of any state is not the same as of every state: the former is read backwards by number, the latter sorted.
+    # Without a condition on the state, SQLite reads backwards by id; with all states listed, it would sort.
     query, values = "SELECT * FROM jobs WHERE true", list[object]()
     if states is not None:
-        query += f" AND state IN ({marks(states)})"
+        query += f" AND state IN ({placeholders(states)})"
         values += states
     for condition, value in (("pipeline = ?", pipeline), ("id < ?", before)):
         if value is not None:
             query += f" AND {condition}"
             values.append(value)
-    return [job_of(row) for row in connection.execute(f"{query} ORDER BY id DESC LIMIT ?", [*values, most])]
+    return [job_of(row) for row in connection.execute(f"{query} ORDER BY id DESC LIMIT ?", [*values, limit])]
 
 
-def counts(connection: sqlite3.Connection) -> Mapping[State, int]:
+def count_by_state(connection: sqlite3.Connection) -> Mapping[State, int]:
     """Return how many jobs are in each state."""
     found = dict(connection.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
     return {state: found.get(state, 0) for state in STATES}
 
 
-def tally(connection: sqlite3.Connection) -> list[tuple[str, State, int, float]]:
-    """Return, for each pipeline and state with jobs, how many there are, and when the oldest was accepted."""
+def count_by_pipeline(connection: sqlite3.Connection) -> list[tuple[str, State, int, float]]:
+    """Return, for each pipeline and state that has jobs, their number and when the oldest was accepted."""
     query = "SELECT pipeline, state, count(*), min(created_at) FROM jobs GROUP BY pipeline, state"
     return [tuple(row) for row in connection.execute(query)]
 
 
-def held(connection: sqlite3.Connection) -> Mapping[str, tuple[int, int]]:
-    """Return, for each record with jobs that are held, how many there are, and the newest one's number."""
+def held_by_record(connection: sqlite3.Connection) -> Mapping[str, tuple[int, int]]:
+    """Return, for each record that has held jobs, their number and the id of the newest."""
     query = "SELECT via, count(*), max(id) FROM jobs WHERE state = 'held' GROUP BY via"
     return {via: (number, newest) for via, number, newest in connection.execute(query)}
 
 
-def due(connection: sqlite3.Connection) -> Mapping[str, float]:
-    """Return when the first job of each record is due, of those that wait for an attempt; 0.0 for now."""
+def first_due_times(connection: sqlite3.Connection) -> Mapping[str, float]:
+    """Return, for each record that has queued or deferred jobs, when the first is due; 0.0 for now."""
     query = (
         "SELECT via, min(CASE state WHEN 'queued' THEN 0.0 ELSE next_attempt END) FROM jobs "
         "WHERE state IN ('queued', 'deferred') GROUP BY via"
@@ -139,7 +139,7 @@ def due(connection: sqlite3.Connection) -> Mapping[str, float]:
 
 
 def next_due(connection: sqlite3.Connection, via: str, now: float, job_id: int | None) -> Job | None:
-    """Return the oldest job of a record that is due, or the named one if it waits; None where there is none."""
+    """Return the oldest due job of a record, or the given one if it is queued or deferred; None if there is none."""
     row = connection.execute(
         "SELECT * FROM jobs WHERE via = :via AND state IN ('queued', 'deferred') AND CASE WHEN :id IS NULL "
         "THEN state = 'queued' OR next_attempt <= :now OR changed_at > :soon ELSE id = :id END ORDER BY id LIMIT 1",
@@ -149,13 +149,13 @@ def next_due(connection: sqlite3.Connection, via: str, now: float, job_id: int |
 
 
 def held_or_deferred(connection: sqlite3.Connection, via: str) -> list[Job]:
-    """Return the jobs of a record that wait for something else than their turn."""
+    """Return the held and deferred jobs of a record."""
     query = "SELECT * FROM jobs WHERE via = ? AND state IN ('held', 'deferred')"
     return [job_of(row) for row in connection.execute(query, (via,)).fetchall()]
 
 
 def awaiting_attempt(connection: sqlite3.Connection, via: str, now: float | None) -> list[Job]:
-    """Return the jobs of a record that wait for an attempt: those that are due, or all where `now` is None."""
+    """Return the queued and deferred jobs of a record that are due, or all of them if `now` is None."""
     found = connection.execute(
         "SELECT * FROM jobs WHERE via = :via AND state IN ('queued', 'deferred') "
         "AND (:now IS NULL OR state = 'queued' OR next_attempt <= :now)",
@@ -165,28 +165,28 @@ def awaiting_attempt(connection: sqlite3.Connection, via: str, now: float | None
 
 
 def shift_times(connection: sqlite3.Connection, seconds: float, now: float) -> None:
-    """Let jobs that wait keep their time though the clock was set."""
-    # Who was accepted after the clock was set, and before it was noticed, has the new time already.
+    """Shift the times of unfinished jobs after a change of the clock."""
+    # Jobs accepted between the change and its detection have the new time already.
     connection.execute(
         "UPDATE jobs SET changed_at = changed_at + ?, next_attempt = next_attempt + ?, "  # noqa: S608 - question marks
-        f"expires_at = expires_at + ? WHERE state IN ({marks(UNFINISHED)}) AND NOT created_at BETWEEN ? AND ?",
+        f"expires_at = expires_at + ? WHERE state IN ({placeholders(UNFINISHED)}) AND NOT created_at BETWEEN ? AND ?",
         (seconds, seconds, seconds, *UNFINISHED, now - _JUST_NOW, now + _JUST_NOW),
     )
 
 
 def file_of(connection: sqlite3.Connection, job_id: int) -> tuple[str | None, int]:
-    """Return the name of a job's file, None where it has none any more, and where the message begins in it."""
+    """Return the name of a job's file, None if it was removed, and the offset of the message in it."""
     row = connection.execute("SELECT file, start FROM jobs WHERE id = ?", (job_id,)).fetchone()
     return (None, 0) if row is None else (row["file"], row["start"])
 
 
 def lifetime(connection: sqlite3.Connection, job_id: int) -> float:
-    """Return the seconds after which a job is given up."""
+    """Return the lifetime of a job in seconds."""
     return float(connection.execute("SELECT lifetime FROM jobs WHERE id = ?", (job_id,)).fetchone()[0])
 
 
 def store(connection: sqlite3.Connection, job: Job) -> None:
-    """Write what can change of a job."""
+    """Update the mutable columns of a job."""
     connection.execute(
         "UPDATE jobs SET state = ?, changed_at = ?, attempts = ?, doubts = ?, next_attempt = ?, expires_at = ?, "
         "cause = ?, sentence = ?, reply = ?, recipients = ?, delivering = ? WHERE id = ?",
@@ -198,8 +198,8 @@ def store(connection: sqlite3.Connection, job: Job) -> None:
             job.next_attempt,
             job.expires_at,
             job.cause,
-            whole(job.sentence),
-            whole(job.reply),
+            replace_surrogates(job.sentence),
+            replace_surrogates(job.reply),
             _recipients_text(job.recipients),
             job.delivering,
             job.id,
@@ -208,15 +208,15 @@ def store(connection: sqlite3.Connection, job: Job) -> None:
 
 
 def annotate(connection: sqlite3.Connection, job: Job, notes: Mapping[str, str]) -> Job:
-    """Write the notes of a job; return it."""
+    """Update the notes of a job; return it."""
     connection.execute("UPDATE jobs SET notes = ? WHERE id = ?", (json.dumps(dict(notes)), job.id))
     return replace(job, notes=notes)
 
 
-def by_key(connection: sqlite3.Connection, new: NewJob) -> Job | None:
-    """Return the job that was accepted with the key of `new`; None where there was none.
+def find_by_key(connection: sqlite3.Connection, new: NewJob) -> Job | None:
+    """Return the job that was accepted with the key of `new`; None if there was none.
 
-    Of a job whose row is gone, what is known is its number and how it ended.
+    If the job's row was deleted, only its id and its final state are known.
     """
     row = connection.execute(
         "SELECT job, state, at FROM keys WHERE pipeline = ? AND key = ?", (new.pipeline, new.key)
@@ -251,13 +251,13 @@ def by_key(connection: sqlite3.Connection, new: NewJob) -> Job | None:
 
 
 def count_unfinished(connection: sqlite3.Connection) -> int:
-    """Return how many jobs have not ended."""
-    query = f"SELECT count(*) FROM jobs WHERE state IN ({marks(UNFINISHED)})"  # noqa: S608 - question marks
+    """Return the number of unfinished jobs."""
+    query = f"SELECT count(*) FROM jobs WHERE state IN ({placeholders(UNFINISHED)})"  # noqa: S608 - question marks
     return int(connection.execute(query, [*UNFINISHED]).fetchone()[0])
 
 
-def octets_kept(connection: sqlite3.Connection) -> int:
-    """Return how many octets all files hold, jobs' and mails'."""
+def total_octets(connection: sqlite3.Connection) -> int:
+    """Return the total size of the files of jobs and mails."""
     query = (
         "SELECT (SELECT total(size) FROM jobs WHERE file IS NOT NULL)"
         " + (SELECT total(size) FROM mails WHERE file IS NOT NULL)"
@@ -266,7 +266,7 @@ def octets_kept(connection: sqlite3.Connection) -> int:
 
 
 def job_of(row: sqlite3.Row) -> Job:
-    """Return a row of ``jobs`` as a job."""
+    """Return the job in a row of ``jobs``."""
     recipients: list[list[Any]] = json.loads(row["recipients"])
     notes: Mapping[str, str] = json.loads(row["notes"])
     return Job(

@@ -1,4 +1,4 @@
-"""What makes a mail the same mail each time that it is fetched."""
+"""The digest by which a mail is recognized when it is fetched again."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import hashlib
 import re
 from typing import Final
 
-LONGEST_HEADER: Final = 262_144
-"""Octets after which a header is taken as it is."""
+MAX_HEADER: Final = 262_144
+"""Octets after which a header is hashed unchanged."""
 
-# Fields that mail stores write into a message that they keep, and change: mbox's own and Mozilla's.
+# Fields that mail stores add to stored messages and change later: those of mbox and Mozilla.
 _VOLATILE: Final = re.compile(
     rb"^(?:status|x-status|x-uidl?|x-keywords|x-imap|x-imapbase|x-mozilla-[^:\n]*)[ \t]*:"
     rb"[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)",
@@ -19,7 +19,7 @@ _HEADER_END: Final = re.compile(rb"(?:\A|\n)\r?\n")
 
 
 class MailDigest:
-    """SHA-256 of a mail without the fields that mail stores change."""
+    """The SHA-256 of a mail without the fields that mail stores change."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -35,11 +35,11 @@ class MailDigest:
         end = _HEADER_END.search(self._header, searched)
         if end is not None:
             self._end_header(end.end())
-        elif len(self._header) > LONGEST_HEADER:
+        elif len(self._header) > MAX_HEADER:
             self._end_header(0)
 
     def hexdigest(self) -> str:
-        """Return the digest of all of it."""
+        """Return the digest."""
         if self._header is not None:
             self._end_header(len(self._header))
         return self._hash.hexdigest()

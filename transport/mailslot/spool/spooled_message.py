@@ -1,13 +1,13 @@
-"""A job's message, read from its file each time that it is sent."""
+"""The message of a job, read from its file for each attempt."""
 
 from __future__ import annotations
 
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
-from mailslot.spool import rows
-from mailslot.spool.errors import unreadable
-from mailslot.spool.files import stream
+from mailslot.spool import job_rows
+from mailslot.spool.errors import unreadable_error
+from mailslot.spool.files import stream_file
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class SpooledMessage:
-    """A message in the spool, as `mailslot.smtp.session.SmtpSession.submit` takes it.
+    """A message in the spool, for `mailslot.smtp.session.SmtpSession.submit`.
 
     Attributes:
         size: its octets.
@@ -35,14 +35,14 @@ class SpooledMessage:
         self.smtputf8: Final = job.smtputf8
 
     async def chunks(self) -> AsyncGenerator[bytes]:
-        """Give the octets, the same each time.
+        """Return the octets, the same at each call.
 
         Raises:
-            SpoolError: `spool_unreadable`, the file is gone or damaged.
+            SpoolError: `spool_unreadable`, the file is missing or damaged.
         """
-        file, start = await self._database.read(lambda connection: rows.file_of(connection, self._id))
+        file, start = await self._database.read(lambda connection: job_rows.file_of(connection, self._id))
         if file is None:
-            raise unreadable(f"The message of job {self._id} is not kept any more.")
-        async with aclosing(stream(self._folder / file, start, self.size)) as pieces:
+            raise unreadable_error(f"The message of job {self._id} is not kept any more.")
+        async with aclosing(stream_file(self._folder / file, start, self.size)) as pieces:
             async for piece in pieces:
                 yield piece

@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailslot import InputError, connect_smtp
-from mailslot.smtp import standard
-from mailslot.smtp.content import BytesContent, Content, as_content, flatten
-from mailslot.smtp.standard import content_of, streamed
-from mailslot.wire.dots import LineEndNormalizer
+from mailslot.smtp import standard_message
+from mailslot.smtp.content import BytesContent, Content, flatten, to_content
+from mailslot.smtp.standard_message import prepare_content, stream_message
+from mailslot.wire.dot_stuffing import LineEndNormalizer
 from smtp.servers import SENDER, TO, Wire, serving, unstuffed
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Payloads of a few octets count as long, and are cut into pieces of a line or two."""
-    monkeypatch.setattr(standard, "LONG", 20)
-    monkeypatch.setattr(standard, "PIECE", 160)
+    monkeypatch.setattr(standard_message, "STREAMING_THRESHOLD", 20)
+    monkeypatch.setattr(standard_message, "PIECE_SIZE", 160)
 
 
 async def octets_of(content: Content) -> bytes:
@@ -140,7 +140,7 @@ SHAPES: dict[str, Callable[[], Message]] = {
 async def test_the_octets_are_those_of_the_standard_library(shape: str) -> None:
     given_ = SHAPES[shape]()
     before = given_.as_bytes()
-    content, whole = await streamed(given_), BytesContent(flatten(SHAPES[shape]()))
+    content, whole = await stream_message(given_), BytesContent(flatten(SHAPES[shape]()))
     expected = await octets_of(whole)
     assert await octets_of(content) == expected
     # Another try begins anew.
@@ -152,7 +152,7 @@ async def test_the_octets_are_those_of_the_standard_library(shape: str) -> None:
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("shape", ["attachments", "forwarded", "old", "8bit", "8bit, by the old policy", "empty lines"])
 async def test_these_are_streamed(shape: str) -> None:
-    content = await streamed(SHAPES[shape]())
+    content = await stream_message(SHAPES[shape]())
     assert not isinstance(content, BytesContent)
 
 
@@ -175,9 +175,9 @@ async def test_any_text(texts: list[str], eight_bit: bool) -> None:
         return whole
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(standard, "LONG", 20)
-        patch.setattr(standard, "PIECE", 160)
-        content = await streamed(made())
+        patch.setattr(standard_message, "STREAMING_THRESHOLD", 20)
+        patch.setattr(standard_message, "PIECE_SIZE", 160)
+        content = await stream_message(made())
     expected = await octets_of(BytesContent(flatten(made())))
     assert await octets_of(content) == expected
     assert content.size == len(expected)
@@ -188,7 +188,7 @@ async def test_a_boundary_that_is_not_set_is_chosen() -> None:
     given_ = message()
     given_.set_content("A body that is long enough.\n")
     given_.add_attachment("another one that is\n" * 9)
-    content = await streamed(given_)
+    content = await stream_message(given_)
     octets = await octets_of(content)
     assert content.size == len(octets)
     [_, body, attached] = email.message_from_bytes(octets, policy=email.policy.default).walk()
@@ -202,17 +202,17 @@ async def test_what_the_standard_library_cannot_write_is_the_caller_s_fault() ->
     given_["Content-Type"] = "text/plain"
     given_.set_payload("ü" * 40)
     with pytest.raises(InputError):
-        await streamed(given_)
+        await stream_message(given_)
 
 
 @pytest.mark.parametrize("data", [b"Subject: x\n\nshort\n", b"Subject: x\n\n" + b"long\n" * 300_000])
 async def test_octets(data: bytes) -> None:
     for given_ in (data, bytearray(data), memoryview(data)):
-        assert await octets_of(await content_of(given_)) == data.replace(b"\n", b"\r\n")
-    content = as_content(data)
-    assert await content_of(content) is content
+        assert await octets_of(await prepare_content(given_)) == data.replace(b"\n", b"\r\n")
+    content = to_content(data)
+    assert await prepare_content(content) is content
     with pytest.raises(InputError):
-        await content_of("text")  # type: ignore[arg-type]  # that is what is tested
+        await prepare_content("text")  # type: ignore[arg-type]  # that is what is tested
 
 
 @pytest.mark.parametrize("kind", ["pdf", "text", "8bit", "octets"])
@@ -237,7 +237,7 @@ async def test_others_have_their_turns(kind: str) -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(look)
         await anyio.lowlevel.checkpoint()
-        content = await content_of(octets if kind == "octets" else given_)
+        content = await prepare_content(octets if kind == "octets" else given_)
         size = 0
         async for piece in content.chunks():
             size += len(piece)

@@ -1,4 +1,4 @@
-"""The highest numbers that jobs and mails have had, beside the database: one made anew gives none of them again."""
+"""The highest ids of jobs and mails, in a file beside the database, so that a recreated database never reuses one."""
 
 from __future__ import annotations
 
@@ -13,55 +13,54 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
     from pathlib import Path
 
-NAME: Final = "numbers"
+FILE_NAME: Final = "numbers"
 
 _TABLES: Final = ("jobs", "mails")
 _LINE: Final = re.compile(rb"([a-z]+) +([0-9]+)\n")
 
 
-class Numbers:
-    """The file of the highest numbers. Everything here blocks.
+class HighestIds:
+    """The file of the highest ids. Every method blocks.
 
-    It is not flushed to the disk each time: it is needed only where the database is lost, and then it lacks a number
-    only if the power failed in the same moment.
+    It is not synced: it is needed only if the database is lost, and is outdated only if power fails at the same moment.
 
     Args:
         folder: the spool's folder.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / NAME
-        self._noted: dict[str, int] = {}
+        self._path = folder / FILE_NAME
+        self._saved: dict[str, int] = {}
 
-    def were_given(self) -> bool:
-        """Tell whether there has been a database before."""
+    def exists(self) -> bool:
+        """Tell whether the file exists, so that there was a database before."""
         return self._path.exists()
 
-    def note(self, connection: sqlite3.Connection) -> None:
-        """Write down the numbers that the database has given, once they are committed and before anybody is told.
+    def save(self, connection: sqlite3.Connection) -> None:
+        """Save the database's highest ids, after the commit and before the ids are returned to anybody.
 
-        Where that cannot be done, the next time does it: a number that is in the database is no less safe.
+        If this fails, the next call does it; the ids are in the database anyway.
         """
-        given = _given(connection)
-        if any(number > self._noted.get(table, 0) for table, number in given.items()):
+        given = _ids_in(connection)
+        if any(number > self._saved.get(table, 0) for table, number in given.items()):
             with suppress(OSError), _locked(self._path) as file:
                 found = self._read()
                 noted = {table: max(given.get(table, 0), found.get(table, 0)) for table in _TABLES}
-                # All lines keep their length, so that writing them anew needs no room on a full disk.
+                # The lines have a fixed length, so that overwriting them needs no space on a full disk.
                 os.pwrite(file, b"".join(b"%-5s %018d\n" % (table.encode(), noted[table]) for table in _TABLES), 0)
-                self._noted = noted
+                self._saved = noted
 
     def apply(self, connection: sqlite3.Connection) -> None:
-        """Have the database go on after the highest numbers, where it is a new one or an older copy."""
-        given = _given(connection)
+        """Make a new or restored database continue after the highest ids."""
+        given = _ids_in(connection)
         for table, number in self._read().items():
             if number > given.get(table, 0):
                 connection.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
                 connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, number))
 
-    def are_behind(self, connection: sqlite3.Connection) -> bool:
-        """Tell whether the database would give numbers again that were given before."""
-        given = _given(connection)
+    def exceed(self, connection: sqlite3.Connection) -> bool:
+        """Tell whether the database would reuse ids, since it has lower ones."""
+        given = _ids_in(connection)
         return any(number > given.get(table, 0) for table, number in self._read().items())
 
     def _read(self) -> Mapping[str, int]:
@@ -69,7 +68,7 @@ class Numbers:
             octets = self._path.read_bytes()[:1000]
         except OSError:
             return {}
-        # A number beyond what a row can have is none of ours.
+        # Ignore numbers that are too large for a row id.
         found = {name.decode(): int(number) for name, number in _LINE.findall(octets) if len(number) <= 18}
         return {table: number for table, number in found.items() if table in _TABLES}
 
@@ -84,6 +83,6 @@ def _locked(path: Path) -> Generator[int]:
         os.close(descriptor)
 
 
-def _given(connection: sqlite3.Connection) -> Mapping[str, int]:
+def _ids_in(connection: sqlite3.Connection) -> Mapping[str, int]:
     found = connection.execute("SELECT name, seq FROM sqlite_sequence").fetchall()
     return {str(name): int(number) for name, number in found}

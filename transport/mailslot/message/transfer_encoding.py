@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 _LINE: Final = 76
 _BLOCK_LINES: Final = 512
-# A block of this size stays in the processor's cache, and one call of `struct` cuts it into lines:
-# 1 GB/s. A slice a line makes half of that, half a megabyte at a time a third.
+# A block of this size fits into the processor's cache, and one call of `struct` splits it into lines: 1 GB/s. A slice
+# for each line is half as fast, blocks of half a megabyte a third.
 _BLOCK: Final = _LINE // 4 * 3 * _BLOCK_LINES
-_CUT: Final = struct.Struct(f"{_LINE}s" * _BLOCK_LINES)
+_BLOCK_STRUCT: Final = struct.Struct(f"{_LINE}s" * _BLOCK_LINES)
 _PIECE_BLOCKS: Final = 18
 
-PIECE: Final = (_LINE + 2) * _BLOCK_LINES * _PIECE_BLOCKS
-"""The octets of a whole piece of base64: 0.7 MB, made of 0.5 MB in less than a millisecond."""
+PIECE_SIZE: Final = (_LINE + 2) * _BLOCK_LINES * _PIECE_BLOCKS
+"""The octets of a full piece of base64: 0.7 MB, encoded from 0.5 MB in less than a millisecond."""
 
 _MAX_PLAIN_LINE: Final = 78
 _UNPRINTABLE: Final = re.compile(r"[\0-\x08\x0b-\x1f\x7f]")
@@ -28,13 +28,13 @@ TextEncoding = Literal["7bit", "quoted-printable", "base64"]
 
 
 def encode_text(text: str) -> tuple[TextEncoding, bytes]:
-    """Return which encoding carries `text`, and the text in it.
+    """Return the encoding for `text`, and the encoded text.
 
-    Lines may end in any way; all end with CRLF afterwards, the last one too. What is not ASCII in
-    short lines becomes quoted-printable or base64, whichever is shorter.
+    All line ends become CRLF, also at the end of the last line. Text other than ASCII in short lines becomes
+    quoted-printable or base64, whichever is shorter.
 
     Raises:
-        UnicodeEncodeError: the text holds half of a surrogate pair.
+        UnicodeEncodeError: the text contains a lone surrogate.
     """
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -50,7 +50,7 @@ def encode_text(text: str) -> tuple[TextEncoding, bytes]:
 
 
 def base64_size(size: int) -> int:
-    """Return how many octets of base64 `size` octets become, CRLFs included."""
+    """Return the size of `size` octets in base64, with CRLFs."""
     encoded = (size + 2) // 3 * 4
     return encoded + (encoded + _LINE - 1) // _LINE * 2
 
@@ -58,18 +58,18 @@ def base64_size(size: int) -> int:
 def base64_lines(octets: bytes) -> bytes:
     """Return base64 in lines of 76 characters, each with its CRLF (RFC 2045 section 6.8)."""
     starts = range(0, len(octets), _BLOCK)
-    return b"\r\n".join([*(_cut(octets[start : start + _BLOCK]) for start in starts), b""])
+    return b"\r\n".join([*(_to_lines(octets[start : start + _BLOCK]) for start in starts), b""])
 
 
 def base64_pieces(read: Callable[[int], bytes], size: int) -> Iterator[bytes]:
-    """Give what `base64_lines` makes of `size` octets, in pieces of `PIECE` and a shorter last one.
+    """Yield what `base64_lines` returns for `size` octets, in pieces of `PIECE_SIZE` and a shorter last one.
 
     Args:
-        read: gives that many octets, fewer only where there are no more.
-        size: how many there are.
+        read: returns the given number of octets, or fewer at the end.
+        size: the number of octets.
 
     Raises:
-        EOFError: there are fewer or more; the last piece is then not given.
+        EOFError: there are fewer or more; the last piece is then not yielded.
     """
     left = size
     while left:
@@ -79,16 +79,16 @@ def base64_pieces(read: Callable[[int], bytes], size: int) -> Iterator[bytes]:
             if len(block) != min(_BLOCK, left):
                 raise EOFError
             left -= len(block)
-            blocks.append(_cut(block))
+            blocks.append(_to_lines(block))
         if not left and read(1):
             raise EOFError
         blocks.append(b"")
         yield b"\r\n".join(blocks)
 
 
-def _cut(block: bytes) -> bytes:
+def _to_lines(block: bytes) -> bytes:
     """Return a block as lines of base64, with CRLF between them and none at the end."""
     text = b2a_base64(block, newline=False)
-    if len(text) == _CUT.size:
-        return b"\r\n".join(_CUT.unpack(text))
+    if len(text) == _BLOCK_STRUCT.size:
+        return b"\r\n".join(_BLOCK_STRUCT.unpack(text))
     return b"\r\n".join([text[start : start + _LINE] for start in range(0, len(text), _LINE)])

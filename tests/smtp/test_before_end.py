@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from mailslot import InputError, MailError, RefusedError, connect_smtp
-from mailslot_plugins.conformance.doubles import Hook
+from mailslot_plugins.conformance.doubles import RecordingHook
 from smtp.servers import SENDER, TO, Stream, Wire, long, serving
 
 pytestmark = pytest.mark.virtual_time
@@ -81,7 +81,7 @@ async def test_it_is_done_once_while_the_server_cannot_have_the_message(megabyte
 @pytest.mark.parametrize("at", ["MAIL", "RCPT", "DATA"])
 @pytest.mark.parametrize("pipelining", [False, True])
 async def test_it_is_not_done_where_the_server_refuses_before(at: str, pipelining: bool) -> None:
-    hook = Hook()
+    hook = RecordingHook()
 
     async def server(wire: Wire) -> None:
         await wire.greet(*["PIPELINING"] if pipelining else [])
@@ -99,7 +99,7 @@ async def test_it_is_not_done_where_the_server_refuses_before(at: str, pipelinin
 
 @pytest.mark.parametrize("chunking", [False, True])
 async def test_it_is_not_done_where_the_server_refuses_in_the_middle(chunking: bool) -> None:
-    hook = Hook()
+    hook = RecordingHook()
 
     async def server(wire: Wire) -> None:
         await wire.greet("PIPELINING", "CHUNKING")
@@ -118,7 +118,7 @@ async def test_it_is_not_done_where_the_server_refuses_in_the_middle(chunking: b
 @pytest.mark.parametrize("size", [10, -10])
 @pytest.mark.parametrize("megabytes", SIZES)
 async def test_it_is_not_done_where_the_message_is_another(megabytes: float, size: int) -> None:
-    hook = Hook()
+    hook = RecordingHook()
     content = message(megabytes)
     content.size += size
 
@@ -150,7 +150,7 @@ async def test_it_is_not_done_where_the_message_is_another(megabytes: float, siz
 async def test_what_it_raises_is_raised_and_nothing_was_handed_over(
     error: Exception, megabytes: float, chunking: bool
 ) -> None:
-    hook = Hook(error)
+    hook = RecordingHook(error)
     content = message(megabytes)
 
     async def server(wire: Wire) -> None:
@@ -173,7 +173,7 @@ async def test_what_it_raises_is_raised_and_nothing_was_handed_over(
 
 @pytest.mark.parametrize("megabytes", [0, 1])
 async def test_its_time_is_no_fault_of_the_servers(megabytes: float) -> None:
-    hook = Hook(pause=0.5)
+    hook = RecordingHook(pause=0.5)
 
     async def server(wire: Wire) -> None:
         await wire.greet("PIPELINING")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from mailslot.errors import InputError
 from mailslot.message import Message
-from mailslot.message.transfer import (
-    PIECE,
+from mailslot.message.transfer_encoding import (
+    PIECE_SIZE,
     base64_lines,
     base64_pieces,
     base64_size,
@@ -42,7 +42,7 @@ def test_pieces_are_the_same_lines_cut_elsewhere(size):
     data = os.urandom(size)
     pieces = list(base64_pieces(BytesIO(data).read, size))
     assert b"".join(pieces) == base64_lines(data) == reference(data)
-    assert [len(piece) for piece in pieces[:-1]] == [PIECE] * (len(pieces) - 1)
+    assert [len(piece) for piece in pieces[:-1]] == [PIECE_SIZE] * (len(pieces) - 1)
     assert all(piece.endswith(b"\r\n") for piece in pieces)
 
 

@@ -1,4 +1,4 @@
-"""The names of folders as they go over the wire."""
+"""Encoding folder names."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import base64
 import re
 from typing import Final
 
-_OTHER: Final = re.compile(r"[^ -~]+")
+_NOT_ASCII: Final = re.compile(r"[^ -~]+")
 
 
-def on_the_wire(name: str) -> str:
+def encode_folder_name(name: str) -> str:
     """Return a folder's name in modified UTF-7, as a quoted string (RFC 3501 section 5.1.3, which RFC 9051 keeps)."""
-    coded = _OTHER.sub(lambda match: f"&{_base64(match[0])}-", name.replace("&", "&-"))
+    coded = _NOT_ASCII.sub(lambda match: f"&{_base64(match[0])}-", name.replace("&", "&-"))
     return '"' + coded.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mailslot.wire.dots import DotStuffer, DotUnstuffer, LineEndNormalizer
+from mailslot.wire.dot_stuffing import DotStuffer, DotUnstuffer, LineEndNormalizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -81,7 +81,7 @@ def assert_harmless(wire: bytes, message: bytes) -> None:
     received = DotUnstuffer()
     assert received.feed(wire) == canonical(message)
     assert received.done
-    assert received.rest == b""
+    assert received.trailing == b""
 
 
 @pytest.mark.parametrize("message", SMUGGLING)
@@ -125,7 +125,7 @@ def test_any_cut_unstuffs_the_same(message: bytes, rest: bytes, sizes: list[int]
             break
     assert received.done
     assert out == message + b"\r\n"
-    assert received.rest + b"".join(pieces) == rest
+    assert received.trailing + b"".join(pieces) == rest
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
@@ -145,7 +145,7 @@ def test_only_crlf_dot_crlf_ends_what_comes(body: bytes, size: int) -> None:
 def test_nothing_is_taken_after_the_end() -> None:
     received = DotUnstuffer()
     assert received.feed(b".\r\n+OK") == b""
-    assert received.rest == b"+OK"
+    assert received.trailing == b"+OK"
     with pytest.raises(ValueError, match="ended"):
         received.feed(b"more")
 

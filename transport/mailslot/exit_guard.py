@@ -1,9 +1,9 @@
-"""A plugin that wants to end the program ends its own task.
+"""Keep plugins from ending the program.
 
-``SystemExit``, ``KeyboardInterrupt`` and other exceptions that are no `Exception` pass by every ``except Exception``,
-and asyncio lets the first two end its loop from whichever task they come. What comes of somebody else's code is
-therefore turned into an ordinary exception, save for a cancellation of the task that it runs in. A person's Ctrl-C is
-none of these: the service receives it as a signal.
+``SystemExit``, ``KeyboardInterrupt`` and other exceptions outside `Exception` are not caught by ``except Exception``,
+and asyncio stops its loop when a task raises one of the first two. Code of plugins therefore runs under a guard that
+turns them into an ordinary exception. The cancellation of the current task passes through. Ctrl-C is not affected: the
+service receives it as a signal.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 
 class PluginExitError(Exception):
-    """Somebody else's code raised what would have ended the program; that is its cause."""
+    """A plugin raised an exception that would have ended the program; it is the ``__cause__``."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(f"A plugin raised {type(error).__name__}.")
 
 
-def raised(error: BaseException) -> BaseException:
-    """Return what was raised at first, of an error that may be a `PluginExitError`."""
+def original_error(error: BaseException) -> BaseException:
+    """Return the exception that a `PluginExitError` stands for; any other error is returned as it is."""
     return error.__cause__ if isinstance(error, PluginExitError) and error.__cause__ is not None else error
 
 
-class Contained:
-    """A context that lets out nothing but an `Exception` or a cancellation.
+class ExitGuard:
+    """A context manager from which only an `Exception` or a cancellation escapes.
 
     Raises:
-        PluginExitError: something else was raised in it.
+        PluginExitError: anything else was raised in the context.
     """
 
     def __enter__(self) -> None: ...
@@ -44,16 +44,16 @@ class Contained:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Literal[False]:
-        if error is not None and _would_end_the_program(error):
+        if error is not None and _would_end_program(error):
             raise PluginExitError(error) from error
         return False
 
 
 @contextmanager
-def contained_tasks() -> Generator[None]:
-    """While in this context, no task of asyncio ends its loop, not even one that a plugin starts by itself.
+def guard_tasks() -> Generator[None]:
+    """Guard every asyncio task that is started in this context, including those that plugins start.
 
-    On trio there is nothing to do: what a task raises reaches whoever has opened its nursery.
+    On trio there is nothing to do: an exception propagates to the owner of the task's nursery.
     """
     try:
         loop = asyncio.get_running_loop()
@@ -67,7 +67,7 @@ def contained_tasks() -> Generator[None]:
         work: Coroutine[Any, Any, Any],
         **options: Any,  # noqa: ANN401 - whatever asyncio hands over
     ) -> asyncio.Future[Any]:
-        contained = _ContainedCoroutine(work)
+        contained = _GuardedCoroutine(work)
         if before is None:
             return asyncio.Task(contained, loop=running, **options)
         return before(running, contained, **options)
@@ -79,8 +79,8 @@ def contained_tasks() -> Generator[None]:
         loop.set_task_factory(before)
 
 
-class _ContainedCoroutine(Coroutine[Any, Any, Any]):
-    """A coroutine that asyncio can run without danger; in all else, it is the one that it holds."""
+class _GuardedCoroutine(Coroutine[Any, Any, Any]):
+    """Wraps a coroutine so that it cannot end asyncio's loop."""
 
     def __init__(self, work: Coroutine[Any, Any, Any]) -> None:
         self._work = work
@@ -108,17 +108,17 @@ class _ContainedCoroutine(Coroutine[Any, Any, Any]):
             raise PluginExitError(error) from error
 
 
-def _would_end_the_program(error: BaseException) -> bool:
+def _would_end_program(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
-        return any(_would_end_the_program(each) for each in group.exceptions)
-    if isinstance(error, asyncio.CancelledError) and _is_nobodys_wish():
+        return any(_would_end_program(each) for each in group.exceptions)
+    if isinstance(error, asyncio.CancelledError) and _is_foreign_cancellation():
         return True
     return not isinstance(error, (Exception, GeneratorExit, *_cancellation()))
 
 
-def _is_nobodys_wish() -> bool:
-    """Whether nobody has cancelled this task of asyncio's: it has waited for another one that was."""
+def _is_foreign_cancellation() -> bool:
+    """Tell whether a `CancelledError` comes from another task that this asyncio task has awaited."""
     try:
         task = asyncio.current_task()
     except RuntimeError:

@@ -19,7 +19,7 @@ from mailslot import (
     Transcript,
     connect_smtp,
 )
-from mailslot_plugins.conformance.doubles import Tokens
+from mailslot_plugins.conformance.doubles import ListedTokenSource
 from transcripts import parse, playing
 
 if TYPE_CHECKING:
@@ -122,9 +122,9 @@ async def test_how_often(
     client_context: ssl.SSLContext,
     server_context: ssl.SSLContext,
 ) -> None:
-    source = Tokens("token-one", "token-two", "token-three")
+    source = ListedTokenSource("token-one", "token-two", "token-three")
     error = await attempt(dialogue, OAuth(USER, source, "XOAUTH2"), client_context, server_context)
-    assert source.asked == asked
+    assert source.force_calls == asked
     if outcome is None:
         assert error is None, repr(error)
         return
@@ -146,7 +146,9 @@ async def test_the_first_refusal_stands_where_the_same_token_would_be_tried_on_a
     assert error.reply is not None
     assert error.reply.enhanced == "5.7.3"
     # With a new token nobody knows yet, and the loss is what is told.
-    error = await attempt(dialogue, OAuth(USER, Tokens("token-one", "token-two")), client_context, server_context)
+    error = await attempt(
+        dialogue, OAuth(USER, ListedTokenSource("token-one", "token-two")), client_context, server_context
+    )
     assert isinstance(error, NetworkError)
     assert error.retryable
 
@@ -154,7 +156,7 @@ async def test_the_first_refusal_stands_where_the_same_token_would_be_tried_on_a
 async def test_the_reasons_are_told(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
     reasons = 'S: 334 {b64:{"status":"403","scope":"mail","schemes":"bearer","n":[1]}}\nC: \n'
     error = await attempt(
-        HELLO + FIRST + reasons + NO, OAuth(USER, Tokens("token-one")), client_context, server_context
+        HELLO + FIRST + reasons + NO, OAuth(USER, ListedTokenSource("token-one")), client_context, server_context
     )
     assert isinstance(error, SignInError)
     assert error.challenge == {"status": "403", "scope": "mail", "schemes": "bearer", "n": "[1]"}
@@ -165,7 +167,9 @@ async def test_a_second_try_that_is_lost_is_not_made_again(
 ) -> None:
     """The server has got the new token; on a new connection it would get it a second time."""
     dialogue = HELLO + FIRST + NO + SECOND + "!close"
-    error = await attempt(dialogue, OAuth(USER, Tokens("token-one", "token-two")), client_context, server_context)
+    error = await attempt(
+        dialogue, OAuth(USER, ListedTokenSource("token-one", "token-two")), client_context, server_context
+    )
     assert isinstance(error, NetworkError)
     assert error.stage == "sign_in"
     assert error.retryable
@@ -245,19 +249,19 @@ async def test_a_token_of_ten_thousand_octets(client_context: ssl.SSLContext, se
 async def test_oauth_never_falls_back_to_a_password_s_mechanism(
     client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
-    source = Tokens("token-one")
+    source = ListedTokenSource("token-one")
     hello = HELLO.replace("XOAUTH2 PLAIN", "PLAIN")
     error = await attempt(hello, OAuth(USER, source), client_context, server_context)
     assert isinstance(error, SignInError)
     assert error.cause == "sign_in_method_not_offered"
     assert error.reply is None
-    assert source.asked == []
+    assert source.force_calls == []
 
 
 @pytest.mark.parametrize("silence", [HELLO + "C: AUTH XOAUTH2\n", HELLO + FIRST, HELLO + FIRST + NO + SECOND])
 async def test_silence(silence: str, client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
     """A server that falls silent is not asked again on another connection."""
-    source = Tokens("token-one", "token-two")
+    source = ListedTokenSource("token-one", "token-two")
     error = await attempt(silence + "!silence", OAuth(USER, source), client_context, server_context, timeout=0.2)
     assert isinstance(error, NetworkError)
     assert error.stage == "sign_in"
@@ -270,7 +274,7 @@ async def test_the_dialogue_as_it_is_noted(client_context: ssl.SSLContext, serve
     dialogue = HELLO + FIRST + REASONS % "401" + NO + SECOND + OK
     header = f"# Source: a test\n# Protocol: smtp\n# Auth: oauth user={USER} token=token-one,token-two\n# Expect: ok\n"
     async with playing(parse("inline", header + dialogue), server_context) as peer:
-        auth = OAuth(USER, Tokens("token-one", "token-two"))
+        auth = OAuth(USER, ListedTokenSource("token-one", "token-two"))
         async with connect_smtp(peer.endpoint, auth, ssl_context=client_context, transcript=notes):
             pass
     assert notes.lines == [

@@ -1,0 +1,154 @@
+"""Writing a fetched mail to the disk."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import anyio.to_thread
+
+from mailslot.spool import mail_rows
+from mailslot.spool.errors import full_error
+from mailslot.spool.files import NewFile, check_free_space, register_file
+from mailslot.spool.job_rows import total_octets
+from mailslot.spool.limits import format_size
+from mailslot.spool.mail_digest import MailDigest
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mailslot.spool.database import Database
+    from mailslot.spool.incoming import Incoming
+    from mailslot.spool.limits import SpoolLimits
+
+_PIECE_SIZE: Final = 262_144
+
+
+class IncomingFile:
+    """The file of a mail that is being fetched; see `mailslot.spool.ledger.Ledger.receive`.
+
+    Attributes:
+        mail: the mail, once it is committed.
+        duplicate: whether the mail had been fetched before, so that it need not be handled.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        folder: Path,
+        limits: SpoolLimits,
+        record: str,
+        uid: str,
+        announced: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self.mail: Incoming | None = None
+        self.duplicate = False
+        self._database = database
+        self._folder = folder
+        self._limits = limits
+        self._record = record
+        self._uid = uid
+        self._announced = announced
+        self._clock = clock
+        self._file = NewFile(folder, f".{record}.mail")
+        self._digest = MailDigest()
+        self._pending: list[bytes] = []
+        self._size = 0
+
+    async def write(self, data: bytes) -> None:
+        """Append octets.
+
+        Raises:
+            SpoolError: they cannot be written, or the mail is too large.
+        """
+        self._pending.append(data)
+        self._size += len(data)
+        if self._size > self._limits.max_message_size:
+            raise full_error(
+                f"The mail has more than {format_size(self._limits.max_message_size)}, and no larger one is kept."
+            )
+        if self._size - self._file.size >= _PIECE_SIZE:
+            await anyio.to_thread.run_sync(self._write)
+
+    async def commit(self) -> None:
+        """Sync the file and add the mail to the ledger."""
+        await anyio.to_thread.run_sync(self._commit)
+
+    async def discard(self) -> None:
+        """Remove the file unless it was committed."""
+        if not self._file.closed:
+            await anyio.to_thread.run_sync(self._file.discard)
+
+    def _write(self) -> None:
+        data = b"".join(self._pending)
+        self._pending = []
+        self._digest.update(data)
+        self._file.write(data)
+
+    def _commit(self) -> None:
+        self._write()
+        enter = partial(self._insert, self._digest.hexdigest())
+        try:
+            mail = self._file.commit(b"", partial(register_file, self._database, self._file, enter))
+        except _DuplicateMailError as there:
+            mail = there.mail
+            self.duplicate = True
+            self._database.write_blocking(partial(self._link, mail))
+        self.mail = self._database.read_blocking(lambda connection: mail_rows.load(connection, self._folder, mail))
+
+    def _insert(self, digest: str, connection: sqlite3.Connection) -> int:
+        there = mail_rows.mail_of_uid(connection, self._record, self._uid) if self._uid else None
+        if there is None:
+            there = mail_rows.find_by_digest(connection, self._record, digest)
+        if there is not None and not mail_rows.restore_file(connection, there, self._file.name, self._size, digest):
+            raise _DuplicateMailError(there)
+        if there is not None:
+            self._link(there, connection)
+            return there
+        check_room(None, self._limits, self._size, connection)
+        mail = mail_rows.insert(
+            connection,
+            self._record,
+            self._uid,
+            file=self._file.name,
+            size=self._size,
+            digest=digest,
+            state="fetched",
+            reason="",
+            now=self._clock(),
+        )
+        self._link(mail, connection)
+        return mail
+
+    def _link(self, mail: int, connection: sqlite3.Connection) -> None:
+        mail_rows.link_uid(connection, self._record, self._uid, mail, self._announced, self._clock())
+
+
+class _DuplicateMailError(Exception):
+    """The mail was fetched before."""
+
+    def __init__(self, mail: int) -> None:
+        super().__init__(mail)
+        self.mail = mail
+
+
+def check_room(folder: Path | None, limits: SpoolLimits, size: int, connection: sqlite3.Connection) -> None:
+    """Check that there is room for a mail.
+
+    Raises:
+        SpoolError: `spool_full`, with the numbers.
+    """
+    waiting = mail_rows.count_waiting(connection)
+    if waiting >= limits.max_mails:
+        raise full_error(f"{waiting} fetched mails are waiting to be handled, and no more than {limits.max_mails} may.")
+    octets = total_octets(connection)
+    if octets + size > limits.max_total_size:
+        raise full_error(
+            f"The messages that are kept have {format_size(octets)}; with this one of {format_size(size)} they would "
+            f"have more than the {format_size(limits.max_total_size)} that are allowed."
+        )
+    if folder is not None:
+        check_free_space(folder, size, limits.disk_reserve)
