@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 async def handle_waiting(device: Device, record: str, pipeline: Pipeline) -> list[HandlingResult]:
-    """Have all due mails of a record handled; the caller holds `Ledger.polling` of it.
+    """Have all due mails of a record handled; the caller holds `Ledger.polling_lock` of it.
 
     Returns:
         what came of each.

@@ -9,7 +9,7 @@ tests most of it:
   where the end of a message was out and no answer came, and nowhere else.
 - Anything but a refusal closes the connection, a cancellation included. After a refusal the next message can follow.
 - `Security` is obeyed as it is: STARTTLS is never skipped, nothing that came before TLS is believed in it, and
-  credentials go to verified servers alone (`mailslot.net.tls.context_for` refuses the rest).
+  credentials go to verified servers alone (`mailslot.net.tls.tls_context_for` refuses the rest).
 - A bearer token that is refused is asked for once more with ``force=True``; the server's reasons are kept in
   `SignInError.challenge` (`mailslot.sasl.authentication.authenticate` does all of that).
 - No secret is in an error, the transcript or a log, even where the server says it back.
