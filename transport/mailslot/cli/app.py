@@ -10,19 +10,9 @@ from typing import Annotated
 import typer
 
 import mailslot
-from mailslot.cli import jobs, token
 from mailslot.cli.commands import Commands
 from mailslot.cli.console import OUTPUT_ERRNOS, flush_output, prepare_streams, print_error
 from mailslot.cli.home import home_folder
-from mailslot.cli.plugins import plugins
-from mailslot.cli.poll import poll
-from mailslot.cli.received import received
-from mailslot.cli.report import report
-from mailslot.cli.serve import print_metrics, serve
-from mailslot.cli.settings import set_values, show
-from mailslot.cli.slots import slots
-from mailslot.cli.test import run_test
-from mailslot.cli.transfer import export, import_
 from mailslot.entry_points import own_extra_for, plugin_packages
 from mailslot.errors import InputError, MailError
 
@@ -55,22 +45,6 @@ def _options(
 ) -> None:
     """Hold the options that belong to no command."""
     context.obj = home_folder(home)
-
-
-app.command("slots")(slots)
-app.command("show")(show)
-app.command("set")(set_values)
-app.command("test")(run_test)
-app.command("export")(export)
-app.command("import")(import_)
-app.command("report")(report)
-app.command("plugins")(plugins)
-app.command("poll")(poll)
-app.command("received")(received)
-app.command("serve")(serve)
-app.command("metrics")(print_metrics)
-app.add_typer(token.app, name="token")
-app.add_typer(jobs.app, name="jobs")
 
 
 def run() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any, Final
 
 import typer
 from rich.markup import escape
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
 from mailslot.entry_points import display_name
@@ -29,20 +30,35 @@ COMMANDS: Final = PluginGroup[Command]("mailslot.commands", noun="command", chec
 """The commands of plugins, by the words that call them."""
 
 
-class Commands(TyperGroup):
-    """All commands: the built-in ones, and those of plugins.
+BUILT_IN: Final[Mapping[str, str]] = {
+    "slots": "slots:slots",
+    "show": "settings:show",
+    "set": "settings:set_values",
+    "test": "test:run_test",
+    "export": "transfer:export",
+    "import": "transfer:import_",
+    "report": "report:report",
+    "plugins": "plugins:plugins",
+    "poll": "poll:poll",
+    "received": "received:received",
+    "serve": "serve:serve",
+    "metrics": "serve:print_metrics",
+    "token": "token:app",
+    "jobs": "jobs:app",
+}
+"""The built-in commands, which no plugin may take: the module in this package, and the name in it."""
 
-    Attributes:
-        built_in: the names of the built-in commands, which no plugin may take.
-    """
+
+class Commands(TyperGroup):
+    """All commands: the built-in ones, and those of plugins. Each is loaded when it is called or its help is wanted."""
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - whatever typer hands over
         super().__init__(**settings)
-        self.built_in = frozenset(self.commands)
-        self._unloaded = {name for name in COMMANDS.names() if display_name(name) == name} - self.built_in
-        for name in sorted(self._unloaded):
+        of_plugins = {name for name in COMMANDS.names() if display_name(name) == name} - BUILT_IN.keys()
+        self._unloaded = {*BUILT_IN, *of_plugins}
+        for name in (*BUILT_IN, *sorted(of_plugins)):
             # So that they are listed, and suggested.
-            self.commands[name] = _make_command(name, _placeholder)
+            self.commands[name] = TyperCommand(name)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - typer keeps the types of these to itself
         """Return a command by its name; None where there is none."""
@@ -53,6 +69,9 @@ class Commands(TyperGroup):
 
 
 def _load_command(name: str) -> Any:  # noqa: ANN401 - as above
+    if name in BUILT_IN:
+        module, _, attribute = BUILT_IN[name].partition(":")
+        return _make_command(name, getattr(import_module(f"mailslot.cli.{module}"), attribute))
     try:
         return _make_command(name, COMMANDS.find(name))
     except MailError as error:
@@ -73,7 +92,3 @@ def _make_command(name: str, command: Command, context_settings: dict[str, Any] 
     else:
         holder.command(name, context_settings=context_settings)(command)
     return get_group(holder).commands[name]
-
-
-def _placeholder() -> None:
-    """Stand for a command that is not loaded."""

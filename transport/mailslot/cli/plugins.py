@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from mailslot.cli.commands import COMMANDS, Commands
+from mailslot.cli.commands import BUILT_IN, COMMANDS
 from mailslot.cli.console import make_console, print_error
 from mailslot.cli.home import open_records
 from mailslot.cli.settings import AsJson
@@ -31,10 +31,8 @@ def plugins(context: typer.Context, *, as_json: AsJson = False) -> None:
     from mailslot.service.plugins import plugin_rows  # noqa: PLC0415 - the service takes a while to import
 
     home: Path = context.obj
-    root = context.find_root().command
-    own = root.built_in if isinstance(root, Commands) else frozenset[str]()
     uses = anyio.run(find_plugin_usage, SettingsFile(home), partial(open_records, home))
-    rows = plugin_rows(uses, commands=COMMANDS, reserved=own)
+    rows = plugin_rows(uses, commands=COMMANDS, reserved=BUILT_IN.keys())
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
     else:

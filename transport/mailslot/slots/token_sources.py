@@ -11,7 +11,6 @@ from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError, TokenError
 from mailslot.oauth.grant_source import GrantSource, settings_digest
-from mailslot.oauth.http import TokenHttp
 from mailslot.slots.direct_token_source import direct_token_source
 from mailslot.slots.flows import choose_flow, find_flow
 from mailslot.slots.oauth_client import client_for_flow
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from mailslot.oauth.http import TokenHttp
     from mailslot.oauth.timing import Clocks
     from mailslot.sasl.credentials import AccessToken, TokenSource
     from mailslot.slots.records import Records
@@ -82,8 +82,8 @@ class TokenSources:
         key = (settings.ca_file, settings.timeout)
         async with self._http_lock:
             if key not in self._https:
-                make = partial(TokenHttp, ca_file=settings.ca_file, timeout=float(settings.timeout))
-                self._https[key] = await self._stack.enter_async_context(await run_sync(make))
+                http = await run_sync(_make_http, settings)
+                self._https[key] = await self._stack.enter_async_context(http)
             return self._https[key]
 
     def skew(self, settings: Settings) -> float:
@@ -101,6 +101,12 @@ class TokenSources:
             _hand_over(former, source)
             self._sources[record] = (key, source)
         return source
+
+
+def _make_http(settings: Settings) -> TokenHttp:
+    from mailslot.oauth.http import TokenHttp  # noqa: PLC0415 - an HTTP client is loaded when one is needed
+
+    return TokenHttp(ca_file=settings.ca_file, timeout=float(settings.timeout))
 
 
 def _hand_over(former: TokenSource | None, source: TokenSource) -> None:

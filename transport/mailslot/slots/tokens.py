@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
-from mailslot.oauth.certificate import certificate_expiry
 from mailslot.oauth.grant_source import GrantSource, settings_digest
 from mailslot.oauth.health import TokenSettings, health, token_line
-from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.providers import custom_provider
 from mailslot.oauth.revocation import Revocation
 from mailslot.slots.flows import APP_FLOWS, find_flow
@@ -20,10 +18,11 @@ from mailslot.slots.oauth_client import client_for_flow
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mailslot.oauth.client import OAuthClient
+    from mailslot.oauth.client import ClientCertificate, OAuthClient
     from mailslot.oauth.flow import Flow, P
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.health import Health
+    from mailslot.oauth.http import TokenHttp
     from mailslot.slots.settings import Settings
     from mailslot.vault.vault import Vault
 
@@ -87,7 +86,7 @@ class RecordTokens:
                 scopes=client.scopes,
                 digest=settings_digest(client, flow),
                 app_only=flow in APP_FLOWS,
-                secret_expires_at=certificate_expiry(client.certificate) if client.certificate else None,
+                secret_expires_at=_expiry(client.certificate),
                 location=here,
             )
         except MailError:
@@ -105,6 +104,8 @@ class RecordTokens:
         Raises:
             MailError: it could not be deleted here.
         """
+        from mailslot.oauth.http import TokenHttp  # noqa: PLC0415 - an HTTP client is loaded when one is needed
+
         store = self.store(record)
         try:
             grant = await store.load()
@@ -117,3 +118,11 @@ class RecordTokens:
         except MailError as error:
             await store.delete()
             return Revocation(notified=False, sentence=f"The provider was not told: {error}")
+
+
+def _expiry(certificate: ClientCertificate | None) -> float | None:
+    if certificate is None:
+        return None
+    from mailslot.oauth.certificate import certificate_expiry  # noqa: PLC0415 - it loads cryptography and authlib
+
+    return certificate_expiry(certificate)

@@ -18,9 +18,6 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
@@ -50,6 +47,8 @@ class SealedValue:
 
 def seal(value: Secret, key: Key, record: str, field: str) -> SealedValue:
     """Encrypt a value for one field of one record."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - an empty vault needs none of it
+
     nonce = os.urandom(_NONCE_OCTETS)
     octets = value.reveal().encode("utf-8", "surrogatepass")
     return SealedValue(key.id, nonce, AESGCM(key.octets).encrypt(nonce, octets, _associated_data(record, field)))
@@ -61,6 +60,9 @@ def unseal(sealed: SealedValue, key: Key, record: str, field: str) -> Secret:
     Raises:
         ValueError: it was encrypted with another key or for another place, or is damaged.
     """
+    from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as above
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+
     try:
         octets = AESGCM(key.octets).decrypt(sealed.nonce, sealed.ciphertext, _associated_data(record, field))
     except InvalidTag:

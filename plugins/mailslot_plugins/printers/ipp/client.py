@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import anyio
-import httpx2
 from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError, NetworkError, RefusedError, ServerError
@@ -133,6 +132,8 @@ async def post(
         NetworkError: the printer was not reached, or what was said broke off.
         ServerError: what answered speaks something else.
     """
+    import httpx2  # noqa: PLC0415 - a device without such a printer needs no HTTP client
+
     length = len(head) + size
     headers = {"Content-Type": "application/ipp", "Accept-Encoding": "identity", "Content-Length": str(length)}
     content = head if document is None else _Body(head, document)
