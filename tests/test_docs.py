@@ -243,4 +243,4 @@ async def test_the_examples_of_the_library_run(
         source = names["FromService"](fails, lambda: 0)
         refused = await names["report"](names["send_scans"]([page], source))
         assert refused.endswith("[token, token_service_unreachable: try again later]")
-        assert sandbox.flaws == []
+        assert sandbox.violations == []

@@ -40,14 +40,14 @@ async def test_examples(monkeypatch: pytest.MonkeyPatch) -> None:
 
         sandbox.provider.rotation = "strict"
         client = sandbox.provider.register("your-client-id")
-        issued = sandbox.provider.signed_in("scanner@example.com", client, ("mail.send", "offline_access"))
+        issued = sandbox.provider.complete_sign_in("scanner@example.com", client, ("mail.send", "offline_access"))
         token_service = custom_provider(token_endpoint=f"{sandbox.issuer}/token")
-        await names["send_by_refresh_token"](token_service, issued.renewal, keep, b"Subject: Hello\r\n\r\n")
+        await names["send_by_refresh_token"](token_service, issued.refresh_token, keep, b"Subject: Hello\r\n\r\n")
         assert len(kept) == 1
         held = {"access_token": scanner.reveal(), "token_type": "Bearer"}
         async with AsyncOAuth2Client("your-client-id", token=held) as authlib_client:
             await names["send_by_authlib"](authlib_client, b"Subject: Hello\r\n\r\n")
-        assert sandbox.flaws == []
+        assert sandbox.violations == []
 
 
 async def test_report_of_a_network_failure() -> None:

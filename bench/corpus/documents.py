@@ -16,11 +16,11 @@ from PIL import Image, ImageSequence
 from bench.corpus.outcome import Outcome
 from bench.corpus.pages import MOST, Sheet, compare, reference_sheets
 from mailslot_plugins.fax import reception
-from mailslot_plugins.intake.kinds import kind_of
-from mailslot_plugins.intake.mail import OpenedMail, as_opened
+from mailslot_plugins.intake.kinds import detect_kind
+from mailslot_plugins.intake.mail import OpenedMail, opened_mail_from_json
 from mailslot_plugins.intake.process import IntakeError, run_task
 from mailslot_plugins.print.selection import select_parts
-from mailslot_plugins.printers.formats import CONVERTED
+from mailslot_plugins.printers.formats import CONVERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,7 +40,7 @@ _SHAPED: Final = frozenset({"pdf", "tiff", "jpeg", "png", "gif", "bmp", "webp"})
 
 def is_document(path: Path, head: bytes) -> bool:
     """Tell whether a file is examined here."""
-    return path.suffix.lower() in SUFFIXES or kind_of(head) in _SHAPED
+    return path.suffix.lower() in SUFFIXES or detect_kind(head) in _SHAPED
 
 
 def examine(path: Path, scratch: Path) -> Outcome:
@@ -108,11 +108,11 @@ def _mailed(path: Path, folder: Path) -> Part:
         main, sub = "application", "octet-stream"
     mail.add_attachment(path.read_bytes(), main, sub, filename=path.name[-60:])
     (folder / "mail").write_bytes(mail.as_bytes())
-    return as_opened(_task("mail", {"path": str(folder / "mail")}, folder), folder).parts[0]
+    return opened_mail_from_json(_task("mail", {"path": str(folder / "mail")}, folder), folder).parts[0]
 
 
 def _received(part: Part, folder: Path) -> Iterator[Sheet]:
-    if part.kind not in reception._PAGES:  # noqa: SLF001 - what it takes is told nowhere else
+    if part.kind not in reception._PRINTABLE_KINDS:  # noqa: SLF001 - what it takes is told nowhere else
         raise _RefusedError(f"documents of the kind {part.kind} are no faxes")
     request = {
         "name": "fax",
@@ -136,9 +136,9 @@ def _faxed(part: Part, folder: Path) -> Iterator[Sheet]:
 
 
 def _printed(part: Part, folder: Path) -> Iterator[Sheet]:
-    mail = OpenedMail((), (), "", "", "", (), "", (part,), is_report=False, report=None, flaws=())
+    mail = OpenedMail((), (), "", "", "", (), "", (part,), is_report=False, report=None, defects=())
     chosen = select_parts(mail, "", SETTINGS)
-    if not chosen or chosen[0].refusal or part.kind not in CONVERTED:
+    if not chosen or chosen[0].refusal or part.kind not in CONVERSIONS:
         raise _RefusedError(chosen[0].refusal if chosen else "it is left out")
     _task("count", {"path": str(part.path), "kind": part.kind}, folder)
     request = {

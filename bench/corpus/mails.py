@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from bench.corpus.outcome import Outcome
-from mailslot_plugins.intake.auto_reply_policy import why_automatic
+from mailslot_plugins.intake.auto_reply_policy import automatic_reason
 from mailslot_plugins.intake.mail import open_mail
 from mailslot_plugins.intake.process import IntakeError
 
@@ -39,7 +39,7 @@ def label(mail: OpenedMail) -> str:
         return "report"
     if mail.is_report:
         return "report of no known form"
-    return "automatic" if why_automatic(mail) else "person"
+    return "automatic" if automatic_reason(mail) else "person"
 
 
 def oddities(mail: OpenedMail) -> list[str]:
@@ -58,5 +58,5 @@ def oddities(mail: OpenedMail) -> list[str]:
         found.append("looks undecoded")
     if len(mail.senders) != 1 or not mail.senders[0]:
         found.append(f"senders {mail.senders[:3]}")
-    found += [flaw for flaw in mail.flaws if "empty" in flaw]
+    found += [flaw for flaw in mail.defects if "empty" in flaw]
     return found

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def printer(lab_folder: Path) -> Iterator[Printer]:
-    """A printer, for which script/setup installs cups-ipp-utils and dbus-daemon."""
+    """A printer; script/setup installs cups-ipp-utils and dbus-daemon."""
     need("ippeveprinter", printer_.present(), "comes with script/setup on Debian")
     with printer_.start_printer(lab_folder / "printer") as running:
         yield running

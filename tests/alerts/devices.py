@@ -1,4 +1,4 @@
-"""Devices in a folder, and what is in their spools."""
+"""Devices in a folder, and the mails in their spools."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Clock:
 
 @asynccontextmanager
 async def device_in(home: Path, settings: str, clock: Clock | None = None) -> AsyncGenerator[Device]:
-    """Open a device with these settings; with a clock of its own if one is given."""
+    """Open a device with these settings, and optionally a clock."""
     home.mkdir(exist_ok=True)  # noqa: ASYNC240 - of a test
     (home / "mailslot.toml").write_text(settings)
     clocks = None if clock is None else Clocks(wall=clock)

@@ -1,4 +1,4 @@
-"""Alarms on a device's disk: recorded, mailed once through the spool, also after the device has stopped anywhere."""
+"""Alarms on a device's disk: recorded, and mailed once through the spool, also after a crash."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mailslot import InputError
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.spool import Spool
 from mailslot.spool.store import Store
-from mailslot_plugins.alerts import health_watch
+from mailslot_plugins.alerts import token_watch
 from mailslot_plugins.alerts.alarms import Alarms
-from mailslot_plugins.alerts.board import Observed, Raised
 from mailslot_plugins.alerts.pipeline import AlertsPipeline
+from mailslot_plugins.alerts.state import ConditionRaised, Observation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,14 +46,14 @@ async def test_a_mail_as_devices_write_it(tmp_path: Path) -> None:
     assert (job.pipeline, job.via, job.state) == ("alerts", "alert-smtp", "queued")
 
 
-async def test_the_end_is_told_in_the_same_thread(tmp_path: Path) -> None:
+async def test_the_all_clear_is_in_the_same_thread(tmp_path: Path) -> None:
     clock = Clock()
     async with device_in(tmp_path, WITH, clock) as device:
         alarms = Alarms(device)
         await alarms.raise_("jam")
         await alarms.clear("jam")
         clock.now += 60
-        await alarms.tell()
+        await alarms.record()
         notice, end = await sent(device)
     assert end["Subject"] == "[Copier] Over: Paper jam"
     assert end["In-Reply-To"] == notice["Message-ID"]
@@ -63,7 +63,7 @@ async def test_the_end_is_told_in_the_same_thread(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "evil", ["x\r\nBcc: all@example.test", "x\nSubject: y", "x\u2028y\x00z", "\u202eevil", "x" * 5000]
 )
-async def test_no_text_can_begin_a_line_of_its_own(tmp_path: Path, evil: str) -> None:
+async def test_texts_cannot_inject_lines(tmp_path: Path, evil: str) -> None:
     async with device_in(tmp_path, WITH) as device:
         # What mailslot.toml refuses may come from a maker's own source.
         device.settings = _with_evil(device, evil)  # type: ignore[method-assign] - stands for such a source
@@ -87,7 +87,7 @@ def _with_evil(device: Device, evil: str) -> Any:
     }
 
 
-async def test_what_exceeds_the_cap_comes_in_one_mail(tmp_path: Path) -> None:
+async def test_alerts_beyond_the_cap_are_mailed_as_a_digest(tmp_path: Path) -> None:
     clock = Clock()
     async with device_in(tmp_path, WITH + 'mails_per_hour = 1\ntimezone = "UTC"\n', clock) as device:
         alarms = Alarms(device)
@@ -99,8 +99,8 @@ async def test_what_exceeds_the_cap_comes_in_one_mail(tmp_path: Path) -> None:
             job = await device.spool.claim("alert-smtp")
             assert job is not None
             await device.spool.fail(job.id, "content_refused", "Refused.")
-        await alarms.tell()
-        await alarms.tell()
+        await alarms.record()
+        await alarms.record()
         _, digest = await sent(device)
     assert digest["Subject"] == "[Copier] 2 alerts"
     assert digest.get_content().splitlines()[5:] == [
@@ -114,14 +114,14 @@ async def test_what_exceeds_the_cap_comes_in_one_mail(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stored", [{}, "x", [], {"seen": 1, "serial": 2, "incidents": [{"colour": "red"}]}])
-async def test_a_board_of_another_version_begins_anew(
+async def test_a_state_of_another_version_is_reset(
     tmp_path: Path, stored: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with device_in(tmp_path, WITH) as device:
         await device.store("alerts").put("board", stored)
         await Alarms(device).raise_("jam")
         assert len(await sent(device)) == 1
-    assert "begin anew" in caplog.text
+    assert "are reset" in caplog.text
 
 
 async def test_while_alert_smtp_is_not_set_up_the_mail_waits(tmp_path: Path) -> None:
@@ -130,18 +130,18 @@ async def test_while_alert_smtp_is_not_set_up_the_mail_waits(tmp_path: Path) -> 
         alarms = Alarms(device)
         assert "alert.smtp has no sender address" in await alarms.raise_("jam")
         assert await device.spool.jobs() == []
-        assert [mail.reports[0].kind for mail in (await alarms.board()).outbox] == ["jam"]
+        assert [mail.reports[0].kind for mail in (await alarms.state()).outbox] == ["jam"]
     async with device_in(home, WITH) as device:
-        assert await Alarms(device).tell() == ""
+        assert await Alarms(device).record() == ""
         assert len(await sent(device)) == 1
 
 
-async def test_without_recipients_it_says_so_and_the_administrator_is_one(tmp_path: Path) -> None:
+async def test_missing_recipients_are_reported_and_the_administrator_is_the_default(tmp_path: Path) -> None:
     home = tmp_path / "home"
     async with device_in(home, SETTINGS) as device:
-        assert "nobody is named" in await Alarms(device).raise_("jam")
+        assert "there are no recipients" in await Alarms(device).raise_("jam")
     async with device_in(home, SETTINGS.replace("[device]", '[device]\nadministrator = "boss@example.test"')) as device:
-        assert await Alarms(device).tell() == ""
+        assert await Alarms(device).record() == ""
         [mail] = await sent(device)
     assert mail["To"] == "boss@example.test"
 
@@ -155,13 +155,13 @@ async def test_recipients_by_kind(tmp_path: Path) -> None:
         assert [mail["To"] for mail in await sent(device)] == ["service@example.test", "admin@example.test"]
 
 
-async def test_an_unknown_kind_names_the_nearest(tmp_path: Path) -> None:
+async def test_an_unknown_kind_suggests_a_similar_one(tmp_path: Path) -> None:
     async with device_in(tmp_path, WITH) as device:
         with pytest.raises(InputError, match="Did you mean toner_low"):
             await Alarms(device).raise_("tonr_low")
 
 
-async def test_two_processes_raise_at_once(tmp_path: Path) -> None:
+async def test_two_processes_raise_alarms_at_once(tmp_path: Path) -> None:
     async with device_in(tmp_path, WITH) as one, device_in(tmp_path, WITH) as other:
         async with anyio.create_task_group() as group:
             for device in (one, other) * 4:
@@ -174,7 +174,7 @@ async def test_two_processes_raise_at_once(tmp_path: Path) -> None:
 async def test_stopped_at_any_write_it_sends_each_mail_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stops_at: int
 ) -> None:
-    """An alarm writes the board, then for each mail the job and the board again; the device stops before one."""
+    """An alarm writes the state, then for each mail the job and the state again; the device stops before a write."""
     home = tmp_path / "home"
     writes = 0
 
@@ -188,48 +188,48 @@ async def test_stopped_at_any_write_it_sends_each_mail_once(
 
         return call
 
-    observed = Observed("printer", (Raised("jam", "error"), Raised("toner_low", "warning")))
+    observed = Observation("printer", (ConditionRaised("jam", "error"), ConditionRaised("toner_low", "warning")))
     async with device_in(home, WITH) as device:
         with monkeypatch.context() as patch, suppress(SpoolError):
             patch.setattr(Store, "put", limited(Store.put))
             patch.setattr(Spool, "accept", limited(Spool.accept))
-            said = await Alarms(device).tell(observed)
+            said = await Alarms(device).record(observed)
             assert bool(said) == (writes > stops_at)
     async with device_in(home, WITH) as device:
         alarms = Alarms(device)
-        await alarms.tell(observed)
-        await alarms.tell(observed)
+        await alarms.record(observed)
+        await alarms.record(observed)
         assert sorted(str(mail["Subject"]) for mail in await sent(device)) == [
             "[Copier] Paper jam",
             "[Copier] Toner low",
         ]
-        assert (await alarms.board()).outbox == ()
+        assert (await alarms.state()).outbox == ()
 
 
-async def test_a_token_that_is_needed_is_an_alarm_and_ends_with_it(tmp_path: Path) -> None:
+async def test_a_needed_token_is_an_alarm_until_it_is_obtained(tmp_path: Path) -> None:
     home = tmp_path / "home"
     wanted = '[records.fax-pop]\nauthentication = "oauth2"\nsecurity = "tls"\naccount = "fax@example.test"\n'
     clock = Clock()
     async with device_in(home, WITH + wanted, clock) as device:
         alarms = Alarms(device)
-        await alarms.watched(await health_watch.watch(device.records, clock.now))
+        await alarms.record_observed(await token_watch.observe_tokens(device.records, clock.now))
         clock.now += 600
-        await alarms.watched(await health_watch.watch(device.records, clock.now))
+        await alarms.record_observed(await token_watch.observe_tokens(device.records, clock.now))
         [mail] = await sent(device)
     assert mail["Subject"] == "[Copier] Token to be obtained again: fax.pop"
     async with device_in(home, WITH, clock) as device:
         alarms = Alarms(device)
-        await alarms.watched(await health_watch.watch(device.records, clock.now))
+        await alarms.record_observed(await token_watch.observe_tokens(device.records, clock.now))
         clock.now += 60
-        await alarms.tell()
-        assert (await alarms.board()).incidents == ()
+        await alarms.record()
+        assert (await alarms.state()).incidents == ()
 
 
 async def test_the_pipeline_watches_until_it_is_stopped(tmp_path: Path, printer: Printer) -> None:
     printer.set_levels(waste=20, black=2)
-    watched = f'debounce = 0\nprinter = "{printer.uri}"\nschedule = "daily 08:00"\n'
+    watched_printer = f'debounce = 0\nprinter = "{printer.uri}"\nschedule = "daily 08:00"\n'
     wanted = '[records.fax-pop]\nauthentication = "oauth2"\nsecurity = "tls"\naccount = "fax@example.test"\n'
-    async with device_in(tmp_path, WITH + watched + wanted) as device:
+    async with device_in(tmp_path, WITH + watched_printer + wanted) as device:
         async with anyio.create_task_group() as group:
             group.start_soon(AlertsPipeline().run, device)
             with anyio.fail_after(120):
@@ -246,7 +246,7 @@ async def test_the_pipeline_watches_until_it_is_stopped(tmp_path: Path, printer:
     assert any("    Black Toner 2 %" in mail.get_content() for mail in mails)
 
 
-async def test_a_watch_that_fails_stops_no_other(
+async def test_a_failing_watch_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     failed = anyio.Event()
@@ -255,7 +255,7 @@ async def test_a_watch_that_fails_stops_no_other(
         failed.set()
         raise KeyError("of a plugin's own")
 
-    monkeypatch.setattr("mailslot_plugins.alerts.pipeline.health_watch.watch", fail)
+    monkeypatch.setattr("mailslot_plugins.alerts.pipeline.token_watch.observe_tokens", fail)
     async with device_in(tmp_path, WITH) as device, anyio.create_task_group() as group:
         group.start_soon(AlertsPipeline().run, device)
         with anyio.fail_after(120):

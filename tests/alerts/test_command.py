@@ -1,4 +1,4 @@
-"""``mailslot alert`` as people and scripts type it."""
+"""``mailslot alert`` on the command line."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def test_an_unknown_kind(home: Path) -> None:
     mailslot(home, "alert", "raise", code=2)
 
 
-def test_it_says_why_no_mail_leaves(tmp_path: Path) -> None:
+def test_the_reason_for_waiting_mail_is_shown(tmp_path: Path) -> None:
     stdout, stderr = mailslot(tmp_path, "alert", "raise", "jam", "--detail", "a\nb")
     assert stdout == "Recorded: Paper jam.\n"
-    assert stderr == "Mail waits: nobody is named who is to be told: mailslot set alerts recipients=ADDRESS\n" + (
+    assert stderr == "Mail waits: there are no recipients: mailslot set alerts recipients=ADDRESS\n" + (
         typed.no_service(tmp_path)
     )
     mailslot(tmp_path, "set", "alerts", "recipients=admin@example.test")

@@ -1,4 +1,4 @@
-"""An alert, and a status request with its answer, on the real servers."""
+"""An alert, and a status request with its reply, on the real servers."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def test_an_alert_arrives_once(copier: AbstractAsyncContextManager[Device]
         assert "    Überall" in mail.get_content().splitlines()
 
 
-async def test_while_the_token_is_refused_the_alert_waits_and_leaves_after(
+async def test_an_alert_waits_for_a_valid_token(
     copier: AbstractAsyncContextManager[Device], dovecot: Dovecot, tmp_path: Path, provider: Provider
 ) -> None:
     token = anyio.Path(tmp_path / "token")
@@ -129,7 +129,7 @@ async def test_while_the_token_is_refused_the_alert_waits_and_leaves_after(
     assert mail["Subject"] == "[Copier] Paper jam"
 
 
-async def test_a_request_is_answered_once_and_no_machine_is(
+async def test_a_request_is_answered_once_and_machines_never(
     copier: AbstractAsyncContextManager[Device],
     dovecot: Dovecot,
     postfix: Postfix,

@@ -1,4 +1,4 @@
-"""Once a day, week or month by the wall clock, whatever the clock does."""
+"""Daily, weekly and monthly schedules, whatever the clock does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailslot_plugins.alerts.schedule import Schedule, Turn, parse_schedule, turn
+from mailslot_plugins.alerts.schedule import DueCheck, Schedule, check_due, parse_schedule
 
 BERLIN = ZoneInfo("Europe/Berlin")
 LORD_HOWE = ZoneInfo("Australia/Lord_Howe")  # half an hour of summer time
@@ -33,24 +33,24 @@ def at(text: str, zone: ZoneInfo = BERLIN, *, fold: int = 0) -> float:
         ("monthly last 08:00", Schedule("monthly", 31, 8, 0)),
     ],
 )
-def test_what_can_be_written(text: str, schedule: Schedule) -> None:
+def test_valid_schedules(text: str, schedule: Schedule) -> None:
     assert parse_schedule(text) == schedule
 
 
 @pytest.mark.parametrize(
     "text", ["", "daily", "daily 24:00", "daily 8", "weekly 8:00", "monthly 0 8:00", "monthly 32 8:00", "hourly 8:00"]
 )
-def test_what_cannot(text: str) -> None:
+def test_invalid_schedules(text: str) -> None:
     with pytest.raises(ValueError, match="daily 08:00"):
         parse_schedule(text)
 
 
 def fired(text: str, start: str, end: str, zone: ZoneInfo, minutes: int = 5) -> list[datetime]:
-    """When a mail went out, looked at every few minutes."""
+    """Return when mails are due, checking every few minutes."""
     schedule, last, found = parse_schedule(text), None, []
     now, until = at(start, zone), at(end, zone)
     while now < until:
-        said = turn(schedule, last, now, zone)
+        said = check_due(schedule, last, now, zone)
         if said.due:
             found.append(datetime.fromtimestamp(now, zone))
             assert not said.late
@@ -59,12 +59,12 @@ def fired(text: str, start: str, end: str, zone: ZoneInfo, minutes: int = 5) -> 
     return found
 
 
-def test_the_hour_that_is_left_out_comes_after_the_gap() -> None:
+def test_a_skipped_time_is_due_after_the_gap() -> None:
     times = fired("daily 02:30", "2026-03-27 12:00", "2026-03-31 12:00", BERLIN)
     assert [f"{time:%d %H:%M}" for time in times] == ["28 02:30", "29 03:30", "30 02:30", "31 02:30"]
 
 
-def test_the_hour_that_comes_twice_comes_once() -> None:
+def test_an_ambiguous_time_is_due_once() -> None:
     times = fired("daily 02:30", "2026-10-23 12:00", "2026-10-27 12:00", BERLIN)
     assert [f"{time:%d %H:%M %z}" for time in times] == [
         "24 02:30 +0200",
@@ -98,30 +98,30 @@ def test_weekly() -> None:
     assert [f"{time:%a %d}" for time in times] == ["Mon 02", "Mon 09", "Mon 16", "Mon 23", "Mon 30"]
 
 
-def test_it_begins_with_the_next_moment() -> None:
+def test_a_new_schedule_begins_with_its_next_occurrence() -> None:
     daily = parse_schedule("daily 08:00")
-    assert turn(daily, None, at("2026-11-24 09:00"), BERLIN) == Turn("2026-11-24T08:00")
+    assert check_due(daily, None, at("2026-11-24 09:00"), BERLIN) == DueCheck("2026-11-24T08:00")
 
 
-def test_of_those_that_were_missed_one_is_due_and_says_so() -> None:
+def test_one_mail_is_due_for_all_missed_occurrences() -> None:
     daily = parse_schedule("daily 08:00")
-    said = turn(daily, "2026-11-20T08:00", at("2026-11-24 09:00"), BERLIN)
-    assert said == Turn("2026-11-24T08:00", due=True, late=True, missed=3)
-    assert turn(daily, said.last, at("2026-11-24 09:01"), BERLIN) == Turn("2026-11-24T08:00")
+    said = check_due(daily, "2026-11-20T08:00", at("2026-11-24 09:00"), BERLIN)
+    assert said == DueCheck("2026-11-24T08:00", due=True, late=True, missed=3)
+    assert check_due(daily, said.last, at("2026-11-24 09:01"), BERLIN) == DueCheck("2026-11-24T08:00")
 
 
-def test_a_clock_that_was_wrong_by_years_stops_nothing_for_years() -> None:
+def test_a_clock_that_was_years_ahead_does_not_stop_the_schedule() -> None:
     daily = parse_schedule("daily 08:00")
-    said = turn(daily, "2036-01-01T08:00", at("2026-11-24 09:00"), BERLIN)
-    assert said == Turn("2026-11-24T08:00")
-    assert turn(daily, said.last, at("2026-11-25 08:00"), BERLIN).due
+    said = check_due(daily, "2036-01-01T08:00", at("2026-11-24 09:00"), BERLIN)
+    assert said == DueCheck("2026-11-24T08:00")
+    assert check_due(daily, said.last, at("2026-11-25 08:00"), BERLIN).due
 
 
-def test_a_clock_set_back_by_an_hour_sends_the_same_moment_once_by_its_name() -> None:
+def test_a_clock_set_back_by_an_hour_does_not_repeat_an_occurrence() -> None:
     daily = parse_schedule("daily 08:00")
-    names = [turn(daily, "2026-11-23T08:00", at("2026-11-24 08:10"), BERLIN).last]
-    back = turn(daily, names[0], at("2026-11-24 07:10"), BERLIN)
-    again = turn(daily, back.last, at("2026-11-24 08:00"), BERLIN)
+    names = [check_due(daily, "2026-11-23T08:00", at("2026-11-24 08:10"), BERLIN).last]
+    back = check_due(daily, names[0], at("2026-11-24 07:10"), BERLIN)
+    again = check_due(daily, back.last, at("2026-11-24 08:00"), BERLIN)
     assert not back.due
     assert again.last == names[0], "its key is that of the mail that went out"
 
@@ -129,7 +129,7 @@ def test_a_clock_set_back_by_an_hour_sends_the_same_moment_once_by_its_name() ->
 def test_the_systems_zone() -> None:
     schedule = parse_schedule("daily 08:00")
     now = datetime(2026, 11, 24, 8, 1).timestamp()  # noqa: DTZ001 - local time is what is tested
-    assert turn(schedule, "2026-11-23T08:00", now, None) == Turn("2026-11-24T08:00", due=True)
+    assert check_due(schedule, "2026-11-23T08:00", now, None) == DueCheck("2026-11-24T08:00", due=True)
 
 
 @given(
@@ -142,11 +142,11 @@ def test_the_systems_zone() -> None:
 def test_once_a_day_in_every_zone(name: str, hour: int, minute: int, start: int, steps: list[int]) -> None:
     zone, schedule = ZoneInfo(name), Schedule("daily", 0, hour, minute)
     now = float(start)
-    first = turn(schedule, None, now, zone).last
+    first = check_due(schedule, None, now, zone).last
     last, due, missed = first, Counter[str](), 0
     for seconds in steps:
         now += seconds
-        said = turn(schedule, last, now, zone)
+        said = check_due(schedule, last, now, zone)
         due[said.last] += said.due
         missed += said.missed
         assert said.due == (said.last != last)

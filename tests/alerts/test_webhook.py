@@ -1,4 +1,4 @@
-"""Alerts whose mail does not leave are posted, each once."""
+"""Alerts whose mail cannot be sent are posted, each once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from alerts.devices import ALERTS, SETTINGS, Clock, device_in
 from alerts.web import serving
 from mailslot_plugins.alerts.alarms import Alarms
-from mailslot_plugins.alerts.webhook import post_stuck
+from mailslot_plugins.alerts.webhook import post_stuck_alerts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,14 +27,14 @@ async def test_a_mail_that_is_held_is_posted_once(tmp_path: Path) -> None:
     async with serving(TAKEN) as web, device_in(tmp_path, settings(web.port), Clock()) as device:
         alarms = Alarms(device)
         await alarms.raise_("toner_low", part="black", detail="5 %")
-        await post_stuck(device, alarms)
+        await post_stuck_alerts(device, alarms)
         assert web.bodies == [], "it is on its way"
         async with device.spool.delivery_lock():
             job = await device.spool.claim("alert-smtp")
             assert job is not None
             await device.spool.hold(job.id, "token_update_failed", "Token update failed.")
         for _ in range(3):
-            await post_stuck(device, alarms)
+            await post_stuck_alerts(device, alarms)
         [body] = web.bodies
     said = json.loads(body)
     incident = said["alert"].pop("incident")
@@ -59,11 +59,11 @@ async def test_a_mail_that_cannot_be_accepted_is_posted(tmp_path: Path) -> None:
     async with serving(TAKEN) as web, device_in(tmp_path, settings(web.port, nobody)) as device:
         alarms = Alarms(device)
         await alarms.raise_("jam")
-        await post_stuck(device, alarms)
+        await post_stuck_alerts(device, alarms)
     assert [json.loads(body)["mail"]["cause"] for body in web.bodies] == ["not_configured"]
 
 
-async def test_three_tries_and_no_more_and_the_address_is_not_told(
+async def test_at_most_three_tries_and_the_address_is_not_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     nobody = "\n".join(line for line in SETTINGS.splitlines() if "sender_address" not in line)
@@ -71,13 +71,13 @@ async def test_three_tries_and_no_more_and_the_address_is_not_told(
         alarms = Alarms(device)
         await alarms.raise_("jam")
         for _ in range(5):
-            await post_stuck(device, alarms)
+            await post_stuck_alerts(device, alarms)
     assert len(web.bodies) == 3
     assert "503" in caplog.text
     assert "hook-4711" not in caplog.text
 
 
-async def test_a_deferred_mail_has_patience_first(tmp_path: Path) -> None:
+async def test_a_deferred_mail_is_posted_only_after_a_while(tmp_path: Path) -> None:
     clock = Clock()
     async with serving(BUSY, TAKEN) as web, device_in(tmp_path, settings(web.port), clock) as device:
         alarms = Alarms(device)
@@ -87,9 +87,9 @@ async def test_a_deferred_mail_has_patience_first(tmp_path: Path) -> None:
             assert job is not None
             await device.spool.defer(job.id, clock.now + 9999, "server_busy", "The server is busy.")
         clock.now = job.created_at + 60
-        await post_stuck(device, alarms)
+        await post_stuck_alerts(device, alarms)
         assert web.bodies == []
         clock.now = job.created_at + 600
         for _ in range(3):
-            await post_stuck(device, alarms)
+            await post_stuck_alerts(device, alarms)
     assert len(web.bodies) == 2, "the first was not taken"

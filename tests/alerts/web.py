@@ -1,4 +1,4 @@
-"""A server on loopback that hears one request a connection and says what the test wants."""
+"""A server on loopback that reads one request per connection and responds as the test wants."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOST = (OSError, anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceEr
 
 @dataclass
 class Web:
-    """What it said and heard.
+    """The received requests and the responses.
 
     Attributes:
         answers: what is said, one after the other; the last one again and again.

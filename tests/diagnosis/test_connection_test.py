@@ -35,7 +35,7 @@ async def test_all_stages_pass(device: Device, sandbox: Sandbox, slot: str) -> N
     assert all(0 <= stage.seconds < 5 for stage in result.stages)
     assert len(sandbox.maildrops[SCANNER].messages) == 1
     assert not sandbox.submissions
-    assert not sandbox.flaws
+    assert not sandbox.violations
     assert "RETR" not in sandbox.transcript
     assert any(line.startswith("C: AUTH ") for line in result.transcript)
 

@@ -26,8 +26,8 @@ pytestmark = pytest.mark.virtual_time
 PLAIN = replace(
     DOVECOT,
     tls_required=False,
-    smtp=replace(DOVECOT.smtp, offers=DOVECOT.smtp.offers_tls),
-    pop3=replace(DOVECOT.pop3, offers=DOVECOT.pop3.offers_tls),
+    smtp=replace(DOVECOT.smtp, capabilities=DOVECOT.smtp.capabilities_tls),
+    pop3=replace(DOVECOT.pop3, capabilities=DOVECOT.pop3.capabilities_tls),
 )
 
 
@@ -140,7 +140,7 @@ async def test_a_token_service_that_cannot_be_asked(device: Device, sandbox: San
 
 
 async def test_a_wrong_clock_by_itself_is_a_warning(device: Device, sandbox: Sandbox) -> None:
-    sandbox.provider.ahead = 3600.0
+    sandbox.provider.clock_ahead = 3600.0
     await device.use(SMTP, sandbox, left=-10)
     result = await device.test(SMTP)
     assert result.ok
@@ -153,7 +153,7 @@ async def test_a_wrong_clock_by_itself_is_a_warning(device: Device, sandbox: San
 async def test_a_clock_that_was_wrong_is_asked_about_again(
     device: Device, sandbox: Sandbox, ahead: float, warned: bool
 ) -> None:
-    sandbox.provider.ahead = ahead
+    sandbox.provider.clock_ahead = ahead
     await device.use(SMTP, sandbox, keep=False)
     await device.keep(SMTP, sandbox.provider.issue(SCANNER).value.reveal(), skew=3600.0)
     result = await device.test(SMTP)
@@ -162,7 +162,7 @@ async def test_a_clock_that_was_wrong_is_asked_about_again(
 
 
 async def test_a_refusal_for_the_clock_is_the_cause(device: Device, sandbox: Sandbox) -> None:
-    sandbox.provider.ahead = 86_400.0
+    sandbox.provider.clock_ahead = 86_400.0
     sandbox.provider.revoke(await device.use(SMTP, sandbox, left=-10))
     result = await device.test(SMTP)
     assert (result.stage, result.diagnosis.cause) == ("token", "clock_wrong")

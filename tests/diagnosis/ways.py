@@ -125,7 +125,7 @@ def shows_certificate(
         sandbox.tls = sandbox.authority.server_context(
             *names, not_before=now + timedelta(days=begins), not_after=now + timedelta(days=ends)
         )
-        sandbox.provider.ahead = ahead * 86_400
+        sandbox.provider.clock_ahead = ahead * 86_400
         if not trusted:
             device.set(SMTP, ca_file=None)
 
@@ -222,7 +222,7 @@ async def starttls_where_tls_is_spoken(device: Device, sandbox: Sandbox) -> None
     await device.use(SMTP, sandbox, port=sandbox.smtps.port)
 
 
-_NO_TLS = replace(DOVECOT, smtp=replace(DOVECOT.smtp, offers=DOVECOT.smtp.offers_tls), tls_required=False)
+_NO_TLS = replace(DOVECOT, smtp=replace(DOVECOT.smtp, capabilities=DOVECOT.smtp.capabilities_tls), tls_required=False)
 
 simple("tls_not_offered", "tls", with_values(), "no STARTTLS", plays=_NO_TLS)
 simple("tls_not_offered", "tls", with_values(security="tls"), "TLS where nothing is spoken", plays=_NO_TLS)
@@ -356,7 +356,7 @@ simple(
     "sign_in",
     with_values(),
     "no bearer mechanism",
-    plays=replace(DOVECOT, smtp=replace(DOVECOT.smtp, offers_tls=("mail.test", "AUTH PLAIN LOGIN"))),
+    plays=replace(DOVECOT, smtp=replace(DOVECOT.smtp, capabilities_tls=("mail.test", "AUTH PLAIN LOGIN"))),
 )
 simple("token_too_long", "sign_in", with_token("x" * 12_000), "too long")
 

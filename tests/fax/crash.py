@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import anyio
 
 from child import die_at, fork, status
-from fax.faxes import ALICE, FAX, fax_device, files_in, incoming, letter, pages_of_pdf
+from fax.faxes import ALICE, FAX, fax_device, files_in, incoming, make_mail, pages_of_pdf
 from mailslot.service.pipeline import Done, SetAside
 from mailslot.spool import files
 from mailslot.spool.spool import Spool
 from mailslot.spool.store import Store
-from mailslot_plugins.fax import answer, reception
+from mailslot_plugins.fax import reception, sender_notification
 from mailslot_plugins.fax.pipeline import pipeline
 from mailslot_plugins.printers import folder as folder_printer
 
@@ -31,7 +31,7 @@ SETTINGS = (
     f'allowed_senders = "{ALICE}"\nreceipts = true'
 )
 ASKED = {"Disposition-Notification-To": ALICE}
-MAILS = {"printed": letter(FAX, fields=ASKED), "not printed": letter(FAX, b"PK\3\4", fields=ASKED)}
+MAILS = {"printed": make_mail(FAX, fields=ASKED), "not printed": make_mail(FAX, b"PK\3\4", fields=ASKED)}
 
 
 def handle(place: Path, octets: bytes, backend: str) -> Handled:
@@ -85,7 +85,7 @@ MOMENTS = (
     (Path, "replace"),
     (folder_printer.os, "fsync"),
     (reception, "deliver"),
-    (answer, "count_reply"),
+    (sender_notification, "count_reply"),
 )
 
 

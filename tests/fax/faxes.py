@@ -1,4 +1,4 @@
-"""Faxes as they come in by mail, and what is left of them in a folder."""
+"""Faxes as received mails, and the files made of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image, ImageChops
 from alerts.devices import Clock, device_in
 from fax.pages import text_page
 from mailslot.spool.incoming import Incoming
-from mailslot_plugins.fax.profile import FINE, Resolution, write
+from mailslot_plugins.fax.profile import FINE, Resolution, write_tiff_fx
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -46,18 +46,18 @@ async def fax_device(home: Path, fax: str = "", clock: Clock | None = None) -> A
 
 def fax_file(*pages: Image.Image, resolution: Resolution = FINE, coding: Coding = "MH") -> bytes:
     file = io.BytesIO()
-    write(file, pages, len(pages), resolution, coding)
+    write_tiff_fx(file, pages, len(pages), resolution, coding)
     return file.getvalue()
 
 
-def letter(
+def make_mail(
     *files: bytes,
     text: str = "",
     fields: dict[str, str] | None = None,
     names: tuple[str, ...] = (),
     kind: tuple[str, str] = ("image", "tiff"),
 ) -> bytes:
-    """A fax of files; each of `fields` takes the place of its usual value, and none where it is empty."""
+    """A fax with these files; `fields` replace default fields, or remove them if empty."""
     message = EmailMessage()
     usual = {
         "Return-Path": f"<{ALICE}>",
@@ -77,7 +77,7 @@ def letter(
 
 
 def incoming(octets: bytes, folder: Path, number: int = 1, tries: int = 1) -> Incoming:
-    """A mail where the poller puts it."""
+    """A mail as the poller stores it."""
     digest = hashlib.sha256(octets).hexdigest()
     path = folder / digest
     path.write_bytes(octets)

@@ -1,4 +1,4 @@
-"""Pages to be faxed."""
+"""Sample pages for faxes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reports that mail servers write as text: matched to the job, and never on paper."""
+"""Reports that mail servers write as text: matched to the job, and never printed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mailslot.message import Message
 from mailslot.service.pipeline import Done, SetAside
 from mailslot.spool.job import NewJob
 from mailslot_plugins.fax.pipeline import pipeline
-from mailslot_plugins.sending.confirmation import OVERALL
+from mailslot_plugins.sending.confirmation import OVERALL_NOTE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -194,7 +194,7 @@ async def test_a_report_as_text_is_matched(tmp_path: Path, mail: str, status: st
     assert files_in(tmp_path / "home" / "fax") == []
 
 
-async def test_each_recipient_has_its_own_words(tmp_path: Path) -> None:
+async def test_each_recipient_has_its_own_diagnostic(tmp_path: Path) -> None:
     mail = QMAIL.replace("Giving up on", f"\n<{BOB}>:\nRemote host said: 552 5.2.2 Full\nGiving up on")
     async with fax_device(tmp_path / "home") as device:
         job = await faxed(device, ALICE, BOB)
@@ -202,7 +202,7 @@ async def test_each_recipient_has_its_own_words(tmp_path: Path) -> None:
         notes = (await device.spool.job(job.id)).notes
     assert "5.1.1" in notes[f"report of {ALICE}"]
     assert "5.2.2" in notes[f"report of {BOB}"]
-    assert notes[OVERALL] == "failed"
+    assert notes[OVERALL_NOTE] == "failed"
 
 
 async def test_a_job_of_another_pipeline_is_matched(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ async def test_a_job_of_another_pipeline_is_matched(tmp_path: Path) -> None:
         )
 
 
-async def test_one_about_an_unknown_mail_is_kept_as_a_report(tmp_path: Path) -> None:
+async def test_a_report_about_an_unknown_mail_is_still_a_report(tmp_path: Path) -> None:
     async with fax_device(tmp_path / "home") as device:
         said = await pipeline.handle(incoming(QMAIL.encode(), tmp_path), device)
     assert said == Done(f"a report about a mail that is not known here: {ALICE} failed 5.1.1")
@@ -246,11 +246,11 @@ Content-Type: message/rfc822
 """
 
 
-async def test_a_complaint_is_no_failure(tmp_path: Path) -> None:
+async def test_a_complaint_is_not_a_failure(tmp_path: Path) -> None:
     async with fax_device(tmp_path / "home") as device:
         job = await faxed(device, ALICE)
         assert await pipeline.handle(incoming(COMPLAINT.encode(), tmp_path), device) == Done("a report")
-        assert (await device.spool.job(job.id)).notes[OVERALL] == "none yet"
+        assert (await device.spool.job(job.id)).notes[OVERALL_NOTE] == "none yet"
     assert files_in(tmp_path / "home" / "fax") == []
 
 
@@ -268,13 +268,13 @@ HOLIDAY = (
         ("Out of office: Fax", "Auto-Submitted: auto-replied\nPrecedence: bulk\n"),
     ],
 )
-async def test_somebody_on_holiday_is_no_failure(tmp_path: Path, subject: str, more: str) -> None:
+async def test_an_absence_reply_is_not_a_failure(tmp_path: Path, subject: str, more: str) -> None:
     async with fax_device(tmp_path / "home") as device:
         job = await faxed(device, ALICE)
         said = await pipeline.handle(incoming((HOLIDAY % (subject, more)).encode(), tmp_path), device)
         assert isinstance(said, Done)
         assert said.note.startswith("not printed: ")
-        assert (await device.spool.job(job.id)).notes[OVERALL] == "none yet"
+        assert (await device.spool.job(job.id)).notes[OVERALL_NOTE] == "none yet"
     assert files_in(tmp_path / "home" / "fax") == []
 
 
@@ -290,7 +290,7 @@ async def test_somebody_on_holiday_is_no_failure(tmp_path: Path, subject: str, m
         "X-MLServer: fml [fml 4.0.3 release]",
     ],
 )
-async def test_what_machines_send_is_on_no_paper(tmp_path: Path, field: str) -> None:
+async def test_mail_from_machines_is_not_printed(tmp_path: Path, field: str) -> None:
     head = "" if field.startswith("From") else f"From: {ALICE}\n"
     pdf = "Content-Type: application/pdf; name=x.pdf\n\n%PDF-1.4\n"
     async with fax_device(tmp_path / "home") as device:
@@ -322,7 +322,7 @@ PERSON = f"Return-Path: <{ALICE}>\nFrom: Alice <{ALICE}>\n"
         PERSON + "Auto-Submitted: no\nPrecedence: normal\nSubject: x\n\nHello.\n",
     ],
 )
-async def test_what_people_write_is_printed(tmp_path: Path, mail: str) -> None:
+async def test_mail_from_people_is_printed(tmp_path: Path, mail: str) -> None:
     assert opened(mail.encode()).report is None
     async with fax_device(tmp_path / "home") as device:
         assert await pipeline.handle(incoming(mail.encode(), tmp_path), device) == Done("printed")

@@ -1,4 +1,4 @@
-"""``mailslot fax send`` as it is typed, without a mail server: what it refuses, and what it accepts."""
+"""``mailslot fax send`` on the command line, without a mail server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 from fax.faxes import SETTINGS
 from mailslot.spool.spool import Spool
-from mailslot_plugins.fax.read import read_pages
+from mailslot_plugins.fax.fax_reader import read_pages
 from typed import mailslot, no_service
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def test_accepted(send: Send, home: Path) -> None:
     [part] = message.iter_attachments()
     assert (part.get_content_type(), part.get_filename()) == ("image/tiff", "fax.tif")
     pages = list(read_pages(part.get_content()))
-    assert [(page.image.width, page.y, page.facsimile) for page in pages] == [(1728, 196, True)] * 2
+    assert [(page.image.width, page.y, page.is_facsimile) for page in pages] == [(1728, 196, True)] * 2
 
 
 def test_confirmation(send: Send, home: Path) -> None:
@@ -103,9 +103,9 @@ def test_settings(send: Send, home: Path) -> None:
         (["--to", "a@example.com"], 2, "FILE"),
         (["PAGE", "--to", "bad, worse"], 2, "'worse'"),
         (["PAGE", "--to", "FAX=0123@gw.example"], 2, "begin with"),
-        (["PAGE", "--to", " , "], 2, "Nobody is to receive"),
+        (["PAGE", "--to", " , "], 2, "has no recipients"),
         (["gone.pdf", "--to", "a@example.com"], 2, "'gone.pdf' does not exist"),
-        (["/bin/true", "--to", "a@example.com"], 2, "It is no document that can be faxed. Nothing was sent."),
+        (["/bin/true", "--to", "a@example.com"], 2, "Documents of this kind cannot be faxed. Nothing was sent."),
         (["PAGE", "--to", "a@example.com", "--subject", "a\nBcc: b@example.com"], 2, "line break"),
         (["PAGE", "--to", ",".join(f"a{n}@example.com" for n in range(101))], 2, "101 recipients, and at most 100"),
     ],

@@ -1,4 +1,4 @@
-"""Killed at any step, each fax has arrived once."""
+"""Each fax is delivered once, even if the device is killed at any step."""
 
 from __future__ import annotations
 

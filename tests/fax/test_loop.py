@@ -1,4 +1,4 @@
-"""A fax from one device to another, through Postfix and Dovecot, and what the sender gets to know of it."""
+"""A fax from one device to another, through Postfix and Dovecot, with its reports."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mailslot.service.poller import poll_once
 from mailslot.service.worker import Worker
 from mailslot.slots.records import Records
 from mailslot.spool.spool import Spool
+from mailslot_plugins.fax.fax_reader import read_pages
 from mailslot_plugins.fax.pipeline import pipeline
-from mailslot_plugins.fax.read import read_pages
-from mailslot_plugins.fax.section import FAX
+from mailslot_plugins.fax.section import SECTION
 from mailslot_plugins.intake.process import run_task
 from typed import mailslot
 
@@ -66,7 +66,7 @@ class Machines:
         records.change("smtp", smtp, {})
         records.change("fax-pop", pop, {})
         if fax:
-            records.settings.change_section(FAX, fax)
+            records.settings.change_section(SECTION, fax)
         return home
 
     async def arrive(self, user: str, number: int = 1) -> None:
@@ -94,7 +94,7 @@ async def poll(home: Path) -> PollReport:
 
 @asynccontextmanager
 async def opened(home: Path) -> AsyncGenerator[Device]:
-    async with open_device(Records(home), [FAX]) as device:
+    async with open_device(Records(home), [SECTION]) as device:
         yield device
 
 
@@ -180,7 +180,7 @@ async def test_a_recipient_that_is_refused(machines: Machines, tmp_path: Path) -
     assert (await job(sender)).state == "failed"
 
 
-async def test_the_story_of_a_fax_is_shown(machines: Machines, tmp_path: Path) -> None:
+async def test_the_history_of_a_fax_is_shown(machines: Machines, tmp_path: Path) -> None:
     sender = machines.home(DAEMON, confirmation=True)
     ran = await fax_send(sender, document(tmp_path), "--to", ALICE, "--wait")
     assert ran.returncode == 0, ran.stderr

@@ -1,4 +1,4 @@
-"""What came in is for its owner's eyes, whatever the umask is and however open the folders were."""
+"""Received documents are readable by their owner only, whatever the umask and permissions."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 from anyio.to_thread import run_sync
 
-from fax.faxes import FAX, fax_device, incoming, letter
+from fax.faxes import FAX, fax_device, incoming, make_mail
 from mailslot.service.pipeline import Done
 from mailslot.vault import durable
-from mailslot_plugins.fax.housekeeping import keep_house
+from mailslot_plugins.fax.cleanup import clean_up
 from mailslot_plugins.fax.pipeline import pipeline
 from mailslot_plugins.printers.folder import FolderPrinter
 from mailslot_plugins.printers.journal import Journal
-from mailslot_plugins.printers.printer import Document, Options
+from mailslot_plugins.printers.printer import Document, PrinterOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,14 +28,14 @@ SCAN = Path(__file__).parents[2] / "fixtures" / "scan" / "page.pdf"
 
 @pytest.fixture(autouse=True)
 def _everything_is_open() -> Iterator[None]:
-    """Nothing is private by itself."""
+    """A umask that makes nothing private."""
     mask = os.umask(0)
     yield
     os.umask(mask)
 
 
 def open_to_others(home: Path) -> dict[str, str]:
-    """What others could read or write below a folder that they can enter, and its mode."""
+    """Return what others could read or write below an accessible folder, with its mode."""
     found = {}
     for path in home.rglob("*"):
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -49,7 +49,7 @@ async def test_a_fax_that_is_received(tmp_path: Path) -> None:
     settings = 'deliver_to = "folder fax; folder out/of/sight"'
     async with fax_device(home, settings) as device:
         home.chmod(0o777)
-        assert await pipeline.handle(incoming(letter(FAX), tmp_path), device) == Done("printed")
+        assert await pipeline.handle(incoming(make_mail(FAX), tmp_path), device) == Done("printed")
     there = open_to_others(home)
     # It was written by this test.
     there.pop("mailslot.toml")
@@ -71,7 +71,7 @@ async def test_folders_that_were_open_are_closed(tmp_path: Path) -> None:
     (home / "linked").symlink_to(elsewhere)
     settings = f'deliver_to = "folder fax; folder linked; folder ../elsewhere; folder {elsewhere}; folder ."'
     async with fax_device(home, settings) as device:
-        await keep_house(device)
+        await clean_up(device)
     assert open_to_others(home).keys() <= {"mailslot.toml", "linked", "linked/d.pdf", "fax/link"}
     # Whoever has put those there knows why.
     assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o777
@@ -81,9 +81,7 @@ async def test_folders_that_were_open_are_closed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("folder_mode", "file_mode"), [(0o777, 0o600), (0o700, 0o600), (0o2770, 0o640)])
 @pytest.mark.parametrize("umask", [0, 0o077])
-async def test_a_folder_is_written_into_without_a_moment_of_openness(
-    tmp_path: Path, folder_mode: int, file_mode: int, umask: int
-) -> None:
+async def test_a_file_is_private_at_every_moment(tmp_path: Path, folder_mode: int, file_mode: int, umask: int) -> None:
     """The document comes through a pipe, so that the file is looked at before its first octet is there."""
     out = tmp_path / "out"
     out.mkdir()
@@ -92,7 +90,7 @@ async def test_a_folder_is_written_into_without_a_moment_of_openness(
     os.mkfifo(pipe)
     seen: list[int] = []
 
-    def write() -> None:
+    def write_tiff_fx() -> None:
         with pipe.open("wb") as end:
             # The other side has opened it; the file is made right after, and stays empty until this goes on.
             while not (files := list(out.iterdir())):
@@ -103,10 +101,10 @@ async def test_a_folder_is_written_into_without_a_moment_of_openness(
     os.umask(umask)
     async with fax_device(tmp_path / "home") as device:
         attempt = (await Journal.load(device.store("print"), "mail:1")).attempt("0.0")
-        thread = threading.Thread(target=write)
+        thread = threading.Thread(target=write_tiff_fx)
         thread.start()
         document = Document(pipe, "pdf", "It", "x", media_type="application/pdf")
-        printed = await FolderPrinter(out, Options()).print(document, attempt)
+        printed = await FolderPrinter(out, PrinterOptions()).print(document, attempt)
         await run_sync(thread.join)
     file = out / printed.job
     assert file.read_bytes() == SCAN.read_bytes()
@@ -115,7 +113,7 @@ async def test_a_folder_is_written_into_without_a_moment_of_openness(
     assert not seen[0] & ~file_mode
 
 
-async def test_a_file_in_the_way_is_not_written_through(tmp_path: Path) -> None:
+async def test_an_existing_file_or_link_is_not_overwritten(tmp_path: Path) -> None:
     """In a folder that others can write to, too."""
     out, theirs = tmp_path / "out", tmp_path / "theirs"
     out.mkdir()
@@ -123,7 +121,7 @@ async def test_a_file_in_the_way_is_not_written_through(tmp_path: Path) -> None:
     async with fax_device(tmp_path / "home") as device:
         attempt = (await Journal.load(device.store("print"), "mail:1")).attempt("0.0")
         (out / f".{attempt.token}.partial").symlink_to(theirs)
-        await FolderPrinter(out, Options()).print(
+        await FolderPrinter(out, PrinterOptions()).print(
             Document(SCAN, "pdf", "It", "x", media_type="application/pdf"), attempt
         )
     assert theirs.read_bytes() == b""

@@ -1,4 +1,4 @@
-"""Profile S is written tag by tag, and read back by decoders that are not ours."""
+"""Profile S, tag by tag, read back by other decoders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image, ImageChops
 
 from fax.pages import text_page
 from mailslot_plugins.fax.coding import COMPRESSION, Coding, decode, encode, reverse_bits
-from mailslot_plugins.fax.profile import FINE, STANDARD, Resolution, write
+from mailslot_plugins.fax.profile import FINE, STANDARD, Resolution, write_tiff_fx
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ PAGES = [text_page(1), text_page(2, lines=1146), Image.new("1", (1728, 97), 255)
 
 def written(pages: list[Image.Image], resolution: Resolution = FINE, coding: Coding = "MH") -> bytes:
     file = io.BytesIO()
-    assert write(file, pages, len(pages), resolution, coding) == len(file.getvalue())
+    assert write_tiff_fx(file, pages, len(pages), resolution, coding) == len(file.getvalue())
     return file.getvalue()
 
 
@@ -71,7 +71,7 @@ def test_coding_and_back(coding: Coding, aligned: bool, page: int) -> None:
 
 
 def test_no_return_to_control() -> None:
-    """Six ends of line in a row are none of TIFF's business (RFC 3949 section 3.4)."""
+    """TIFF has no return to control of six ends of line (RFC 3949 section 3.4)."""
     for coding, end in (("MH", "000000000001" * 2), ("MR", "0000000000011" * 2)):
         octets = encode(text_page(1), coding, aligned=False)  # type: ignore[arg-type]  # of the loop's literals
         assert end not in f"{int.from_bytes(octets, 'big'):b}"
@@ -121,6 +121,6 @@ def test_directories_begin_at_even_offsets() -> None:
         ([text_page(1)] * 2, 1),
     ],
 )
-def test_what_is_no_fax(pages: list[Image.Image], total: int) -> None:
+def test_invalid_pages(pages: list[Image.Image], total: int) -> None:
     with pytest.raises(ValueError, match="page"):
-        write(io.BytesIO(), pages, total)
+        write_tiff_fx(io.BytesIO(), pages, total)

@@ -1,4 +1,4 @@
-"""Who gets a receipt for a fax, and who never does (RFC 8098 section 2.1)."""
+"""Receipts for faxes: who gets one, and who never does (RFC 8098 section 2.1)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from alerts.devices import Clock, sent
-from fax.faxes import ALICE, COPIER, FAX, fax_device, files_in, incoming, letter
+from fax.faxes import ALICE, COPIER, FAX, fax_device, files_in, incoming, make_mail
 from intake.mails import opened
 from mailslot.service.pipeline import Done, SetAside
-from mailslot_plugins.fax import answer
+from mailslot_plugins.fax import sender_notification
 from mailslot_plugins.fax.pipeline import pipeline
-from mailslot_plugins.fax.receipt import compose_receipt, judge_receipt
+from mailslot_plugins.fax.receipt import compose_receipt, decide_receipt
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,9 +54,9 @@ RECEIPTS = f'allowed_senders = "{ALICE}"\nreceipts = true'
         ({"Return-Path": "<noreply@office.test>", "Disposition-Notification-To": "noreply@office.test"}, ""),
     ],
 )
-def test_who_gets_one(fields: dict[str, str], to: str) -> None:
-    mail = opened(letter(FAX, fields={**ASKED, **fields}))
-    judged = judge_receipt(mail, {COPIER}, (ALICE, COPIER, "@office.test"))
+def test_who_gets_a_receipt(fields: dict[str, str], to: str) -> None:
+    mail = opened(make_mail(FAX, fields={**ASKED, **fields}))
+    judged = decide_receipt(mail, {COPIER}, (ALICE, COPIER, "@office.test"))
     assert judged.address == to
     assert bool(judged.refusal) is not bool(to)
 
@@ -64,18 +64,18 @@ def test_who_gets_one(fields: dict[str, str], to: str) -> None:
 @pytest.mark.parametrize(
     "extra", [b"Return-Path: <alice@example.test>\r\n", b"Disposition-Notification-To: alice@example.test\r\n"]
 )
-def test_two_fields_of_a_name(extra: bytes) -> None:
-    assert not judge_receipt(opened(extra + letter(FAX, fields=ASKED)), set(), (ALICE,)).address
+def test_duplicate_fields_get_no_receipt(extra: bytes) -> None:
+    assert not decide_receipt(opened(extra + make_mail(FAX, fields=ASKED)), set(), (ALICE,)).address
 
 
-def test_nobody_unless_listed() -> None:
-    assert not judge_receipt(opened(letter(FAX, fields=ASKED)), set(), ()).address
+def test_no_receipt_without_allowed_senders() -> None:
+    assert not decide_receipt(opened(make_mail(FAX, fields=ASKED)), set(), ()).address
 
 
 @pytest.mark.parametrize("broken", [False, True])
-async def test_what_stands_in_it(tmp_path: Path, broken: bool) -> None:
+async def test_the_content_of_a_receipt(tmp_path: Path, broken: bool) -> None:
     file = b"II*\0broken" if broken else FAX
-    octets = letter(file, fields={**ASKED, "Original-Recipient": "rfc822;fax@office.test"})
+    octets = make_mail(file, fields={**ASKED, "Original-Recipient": "rfc822;fax@office.test"})
     async with fax_device(tmp_path / "home", RECEIPTS) as device:
         for _ in range(2):
             said = await pipeline.handle(incoming(octets, tmp_path), device)
@@ -107,9 +107,9 @@ async def test_what_stands_in_it(tmp_path: Path, broken: bool) -> None:
     assert ("error" in fields) is broken
 
 
-def test_nothing_can_be_put_into_it() -> None:
+def test_a_receipt_cannot_be_injected_into() -> None:
     fields = {**ASKED, "Message-ID": "", "Subject": "=?utf-8?Q?a=0D=0ABcc:_x=40y?="}
-    mail = opened(letter(FAX, fields=fields))
+    mail = opened(make_mail(FAX, fields=fields))
     octets = compose_receipt(
         mail, sender=COPIER, mailbox=COPIER, to=ALICE, device="Evil\r\nBcc: x@y – Ä", error="a\r\nBcc: x@y ü", at=0.0
     )
@@ -126,26 +126,26 @@ def test_nothing_can_be_put_into_it() -> None:
 @pytest.mark.parametrize("settings", ["", f'allowed_senders = "{ALICE}"', "receipts = true"])
 async def test_off_by_default(tmp_path: Path, settings: str) -> None:
     async with fax_device(tmp_path / "home", settings) as device:
-        assert await pipeline.handle(incoming(letter(FAX, fields=ASKED), tmp_path), device) == Done("printed")
+        assert await pipeline.handle(incoming(make_mail(FAX, fields=ASKED), tmp_path), device) == Done("printed")
         assert await device.spool.jobs() == []
 
 
 async def test_failures_answered_by_mail(tmp_path: Path) -> None:
     async with fax_device(tmp_path / "home", f'allowed_senders = "{ALICE}"\nanswer_failures = true') as device:
         for _ in range(2):
-            await pipeline.handle(incoming(letter(b"PK\3\4", names=("a.zip",)), tmp_path), device)
-        await pipeline.handle(incoming(letter(FAX, fields={"Message-ID": "<2@x>"}), tmp_path, 2), device)
+            await pipeline.handle(incoming(make_mail(b"PK\3\4", names=("a.zip",)), tmp_path), device)
+        await pipeline.handle(incoming(make_mail(FAX, fields={"Message-ID": "<2@x>"}), tmp_path, 2), device)
         [mail] = await sent(device)
     assert mail["Subject"] == "Auto: Re: Fax from Alice"
     assert mail["Auto-Submitted"] == "auto-replied"
     assert "'a.zip' cannot be printed" in mail.get_content()
 
 
-async def test_so_many_an_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer, "EACH", 2)
+async def test_notifications_per_hour_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender_notification, "MAX_PER_SENDER", 2)
     clock = Clock()
     async with fax_device(tmp_path / "home", RECEIPTS, clock) as device:
-        octets = letter(text="x", fields=ASKED)
+        octets = make_mail(text="x", fields=ASKED)
         for number in range(4):
             one = octets.replace(b"<1@example.test>", b"<%d@x>" % number)
             assert await pipeline.handle(incoming(one, tmp_path, number), device) == Done("printed")
@@ -154,7 +154,7 @@ async def test_so_many_an_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_two_devices_do_not_go_on_for_ever(tmp_path: Path) -> None:
-    """Both send receipts, and mail faxes on to each other."""
+    """Both send receipts and forward faxes to each other."""
     other = "other@example.test"
     common = 'allowed_senders = "@example.test"\nreceipts = true\nanswer_failures = true\nconfirmation = true\n'
     first_settings = f'{common}deliver_to = "folder fax; mail {other}"'
@@ -167,7 +167,7 @@ async def test_two_devices_do_not_go_on_for_ever(tmp_path: Path) -> None:
         text = text.replace('sender_address = "@"', f'sender_address = "{other}"')
         (tmp_path / "second" / "mailslot.toml").write_text(text)
         devices = {COPIER: first, other: second}
-        fax = letter(FAX, fields={"Return-Path": f"<{other}>", "From": other, "Disposition-Notification-To": other})
+        fax = make_mail(FAX, fields={"Return-Path": f"<{other}>", "From": other, "Disposition-Notification-To": other})
         waiting = [(COPIER, fax)]
         seen: dict[str, int] = {COPIER: 0, other: 0}
         handled = 0

@@ -1,4 +1,4 @@
-"""What comes back is matched to its fax, and shown as what it is: nothing is made up."""
+"""Reports are matched to their fax, and only they change its status."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from intake.mails import opened
 from mailslot.message import Message
 from mailslot.service.pipeline import Done
 from mailslot.spool.job import ENVELOPE_ID, NOTIFY, NewJob
-from mailslot_plugins.fax.capabilities import OURS, coding_for, takes_mmr
-from mailslot_plugins.fax.housekeeping import keep_house
+from mailslot_plugins.fax.capabilities import OWN_FEATURES, best_coding, takes_mmr
+from mailslot_plugins.fax.cleanup import clean_up
 from mailslot_plugins.fax.pipeline import pipeline
-from mailslot_plugins.sending.confirmation import OVERALL
+from mailslot_plugins.sending.confirmation import OVERALL_NOTE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,8 +28,8 @@ ENVID, IDENTIFIER = "fax-0815", "<fax@example.test>"
 
 
 async def faxed(device: Device, *to: str) -> Job:
-    """A fax that the mail server has taken, and of which reports were asked for."""
-    notes = {NOTIFY: "SUCCESS,FAILURE", ENVELOPE_ID: ENVID, OVERALL: "none yet"}
+    """A fax that the mail server accepted, with requested reports."""
+    notes = {NOTIFY: "SUCCESS,FAILURE", ENVELOPE_ID: ENVID, OVERALL_NOTE: "none yet"}
     new = NewJob("fax", "smtp", COPIER, to, "Fax", 3600.0, notes=notes, message_id=IDENTIFIER)
     job = await device.spool.accept(new, Message(sender=COPIER, to=to, message_id=IDENTIFIER, text="x"))
     async with device.spool.delivery_lock():
@@ -102,7 +102,7 @@ async def test_reports(tmp_path: Path, reports: list[bytes], overall: str, note:
         for number, octets in enumerate(reports):
             assert isinstance(await pipeline.handle(incoming(octets, tmp_path, number), device), Done)
         notes = (await device.spool.job(job.id)).notes
-        assert (notes[OVERALL], notes.get(f"report of {ALICE}")) == (overall, note)
+        assert (notes[OVERALL_NOTE], notes.get(f"report of {ALICE}")) == (overall, note)
         assert notes[ENVELOPE_ID] == ENVID
     assert files_in(tmp_path / "home" / "fax") == [], "a report is no fax"
 
@@ -113,7 +113,7 @@ async def test_several_recipients(tmp_path: Path) -> None:
 
         async def after(octets: bytes) -> str:
             await pipeline.handle(incoming(octets, tmp_path), device)
-            return (await device.spool.job(job.id)).notes[OVERALL]
+            return (await device.spool.job(job.id)).notes[OVERALL_NOTE]
 
         assert await after(dsn(group("delivered"))) == "sent"
         assert await after(dsn(group("delivered", to="carol@x"))) == "sent", "it was not sent to her"
@@ -124,51 +124,51 @@ async def test_several_recipients(tmp_path: Path) -> None:
         assert await after(again) == "processed", "what was printed was"
 
 
-async def test_what_never_comes_is_unknown(tmp_path: Path) -> None:
+async def test_a_missing_report_means_unknown(tmp_path: Path) -> None:
     clock = Clock()
     async with fax_device(tmp_path / "home", clock=clock) as device:
         job = await faxed(device, ALICE, BOB)
         await pipeline.handle(incoming(dsn(group("delivered")), tmp_path), device)
-        await keep_house(device)
-        assert (await device.spool.job(job.id)).notes[OVERALL] == "sent"
+        await clean_up(device)
+        assert (await device.spool.job(job.id)).notes[OVERALL_NOTE] == "sent"
         clock.now += 6 * 86400
-        await keep_house(device)
+        await clean_up(device)
         notes = (await device.spool.job(job.id)).notes
-        assert notes[OVERALL] == "unknown"
+        assert notes[OVERALL_NOTE] == "unknown"
         assert notes[f"report of {BOB}"] == "unknown: no report has come"
         # It may still come.
         await pipeline.handle(incoming(dsn(group("delivered", to=BOB)), tmp_path), device)
-        assert (await device.spool.job(job.id)).notes[OVERALL] == "delivered"
+        assert (await device.spool.job(job.id)).notes[OVERALL_NOTE] == "delivered"
 
 
-async def test_journals_of_forgotten_mails_go(tmp_path: Path) -> None:
+async def test_journals_of_forgotten_mails_are_deleted(tmp_path: Path) -> None:
     async with fax_device(tmp_path / "home") as device:
         await device.store("fax").put("mail:77", {"from": "x"})
-        await keep_house(device)
+        await clean_up(device)
         assert await device.store("fax").items() == {}
 
 
-async def test_what_a_recipient_takes_is_learned_and_forgotten(tmp_path: Path) -> None:
-    store_features = f"Media-Accept-Features: {OURS}"
+async def test_capabilities_of_a_recipient_are_learned_and_forgotten(tmp_path: Path) -> None:
+    store_features = f"Media-Accept-Features: {OWN_FEATURES}"
     async with fax_device(tmp_path / "home") as device:
         store = device.store("fax")
         await faxed(device, ALICE)
-        assert await coding_for(store, [ALICE]) == "MH"
+        assert await best_coding(store, [ALICE]) == "MH"
         await pipeline.handle(incoming(mdn(f"{AUTOMATIC}; dispatched", more=store_features), tmp_path), device)
-        assert await coding_for(store, [ALICE.replace("test", "TEST")]) == "MMR"
-        assert await coding_for(store, [ALICE, BOB]) == "MH"
+        assert await best_coding(store, [ALICE.replace("test", "TEST")]) == "MMR"
+        assert await best_coding(store, [ALICE, BOB]) == "MH"
     async with fax_device(tmp_path / "other") as device:
         store = device.store("fax")
         await store.put(f"capable {ALICE}", {"coding": "MMR", "at": 0.0})
         await faxed(device, ALICE)
         await pipeline.handle(incoming(mdn(f"{AUTOMATIC}; processed/error"), tmp_path), device)
-        assert await coding_for(store, [ALICE]) == "MH"
+        assert await best_coding(store, [ALICE]) == "MH"
 
 
 @pytest.mark.parametrize(
     ("features", "takes"),
     [
-        (OURS, True),
+        (OWN_FEATURES, True),
         ("(image-coding=MMR)", True),
         ("(& (color=Binary) (image-coding = [ MH , mmr ]))", True),
         ("(image-coding=MH)", False),

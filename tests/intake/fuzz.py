@@ -21,23 +21,23 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from fax.faxes import FAX, fax_file, letter
+from fax.faxes import FAX, fax_file, make_mail
 from fax.test_bounces import DELAYED, EXIM, GMAIL, IN_BASE64, MIXED, OPENSMTPD, QMAIL
 from fax.test_reports import dsn, group, mdn
-from intake.papers import arrow, filled_form, saved
+from intake.sample_documents import arrow, filled_form, saved
 from intake.test_pictures import PICTURES
 from intake.test_structure import HEAD, LINES, SCAN, SMIME, WINMAIL, outlook_file, signed, tnef, uuencoded, yencoded
 from intake.test_tiff import FORMS
+from mailslot_plugins.fax.fax_reader import UnreadableFaxError, read_pages
 from mailslot_plugins.fax.profile import STANDARD
-from mailslot_plugins.fax.read import UnreadableFaxError, read_pages
-from mailslot_plugins.fax.render import pages_of
-from mailslot_plugins.intake.kinds import LOOKED_AT, kind_of
+from mailslot_plugins.fax.render import render_pages
+from mailslot_plugins.intake.kinds import HEAD_SIZE, detect_kind
 from mailslot_plugins.intake.limits import Limits
-from mailslot_plugins.intake.mail import as_opened
-from mailslot_plugins.intake.mime import KEPT, open_mail
+from mailslot_plugins.intake.mail import opened_mail_from_json
+from mailslot_plugins.intake.mime import KEPT_FIELDS, read_mail
 from mailslot_plugins.intake.pictures import FORMATS
-from mailslot_plugins.intake.refused import Refused
-from mailslot_plugins.intake.thumbnail import to_thumbnail
+from mailslot_plugins.intake.refusal import IntakeRefusedError
+from mailslot_plugins.intake.thumbnail import make_thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +110,7 @@ PDF_WORDS = (
 
 
 def tiffs() -> list[bytes]:
-    """Files of every form that is read."""
+    """Files of every supported format."""
     page = Image.new("1", (1728, 120), 255)
     page.paste(0, (100, 20, 600, 60))
     found = [fax_file(page, page, coding=coding) for coding in ("MH", "MR", "MMR")]
@@ -138,7 +138,7 @@ def pictures() -> list[bytes]:
 
 
 def mails() -> list[bytes]:
-    """Mails of every form that is read."""
+    """Mails of every supported form."""
     rich = EmailMessage()
     rich["From"], rich["Subject"] = "Ä Ö <a@b.test>", "Grüße " * 20
     rich.set_content("plain ä\n")
@@ -154,7 +154,7 @@ def mails() -> list[bytes]:
     embedded = HEAD + b"\r\n" + uuencoded(SCAN[:2000]) + yencoded(SCAN[:2000]) + LINES[:2000] + b"\r\n"
     page = HEAD + b"Content-Type: text/html\r\n\r\n" + PAGE
     whole = [
-        letter(FAX[:3000], text="Hello"),
+        make_mail(FAX[:3000], text="Hello"),
         rich.as_bytes(),
         dsn(group("delivered"), returned="<1@x>"),
         mdn("a/b; c"),
@@ -200,14 +200,14 @@ def add_word(data: bytearray, rng: random.Random) -> None:
 
 
 def check_sentence(error: Exception) -> None:
-    """It can be shown to a person."""
+    """Check that a sentence is fit for a person."""
     said = str(error)
     assert said.isprintable(), repr(said)
     assert 10 < len(said) < 1000
 
 
 def check_tiff(octets: bytes) -> None:
-    """It is read, or it is said why not."""
+    """A file is read, or refused with a sentence."""
     try:
         for number, page in enumerate(read_pages(octets)):
             assert page.image.mode == "1"
@@ -238,11 +238,11 @@ def change_octets(data: bytearray, rng: random.Random) -> None:
 
 
 def check_pages(octets: bytes) -> None:
-    """It becomes pages of a fax and small pictures, or it is said why not."""
+    """A document becomes fax pages and a thumbnail, or is refused with a sentence."""
     limits = Limits(pages=5)
-    kind = kind_of(octets[:LOOKED_AT])
+    kind = detect_kind(octets[:HEAD_SIZE])
     try:
-        for page in pages_of(octets, kind, STANDARD, limits.pages):
+        for page in render_pages(octets, kind, STANDARD, limits.pages):
             assert (page.mode, page.width) == ("1", 1728)
     except UnreadableFaxError as error:
         check_sentence(error)
@@ -250,27 +250,27 @@ def check_pages(octets: bytes) -> None:
         with TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as name, chdir(name):  # noqa: PTH112
             Path("document").write_bytes(octets)
             try:
-                to_thumbnail({"path": "document", "kind": kind, "into": "small.png"}, limits)
-            except Refused as error:
+                make_thumbnail({"path": "document", "kind": kind, "into": "small.png"}, limits)
+            except IntakeRefusedError as error:
                 check_sentence(error)
 
 
 def check_mail(octets: bytes) -> None:
-    """It is taken apart, or it is said why not; nothing of it is anywhere else."""
+    """A mail is opened, or refused with a sentence; it writes nothing elsewhere."""
     limits = Limits()
     with TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as name, chdir(name):  # noqa: PTH112
         folder = Path(name)
         (folder / "mail").write_bytes(octets)
         try:
-            mail = as_opened(open_mail({"path": "mail"}, limits), folder)
-        except Refused as error:
+            mail = opened_mail_from_json(read_mail({"path": "mail"}, limits), folder)
+        except IntakeRefusedError as error:
             check_sentence(error)
             return
         assert {path.name for path in folder.iterdir()} == {"mail", *(part.path.name for part in mail.parts)}
         assert all(part.size == part.path.stat().st_size for part in mail.parts)
         assert all(part.name.isprintable() and "/" not in part.name for part in mail.parts)
         assert len(mail.text) <= limits.text
-        assert {field for field, _ in mail.fields} <= KEPT
+        assert {field for field, _ in mail.fields} <= KEPT_FIELDS
         assert mail.report is None or len(mail.report.identifiers) <= 50
 
 

@@ -1,4 +1,4 @@
-"""Mails taken apart in this process, for what is asked of them afterwards."""
+"""Opens mails in this process, for tests."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mailslot_plugins.intake.limits import Limits
-from mailslot_plugins.intake.mail import OpenedMail, as_opened
-from mailslot_plugins.intake.mime import open_mail
+from mailslot_plugins.intake.mail import OpenedMail, opened_mail_from_json
+from mailslot_plugins.intake.mime import read_mail
 
 
 def opened(octets: bytes) -> OpenedMail:
-    """A mail; its parts are gone."""
+    """Return an opened mail; the files of its parts are deleted."""
     with TemporaryDirectory() as name, chdir(name):
         folder = Path(name)
         (folder / "mail").write_bytes(octets)
-        return as_opened(open_mail({"path": str(folder / "mail")}, Limits()), folder)
+        return opened_mail_from_json(read_mail({"path": str(folder / "mail")}, Limits()), folder)

@@ -1,4 +1,4 @@
-"""What a trusted server says of a sender, and what others would like it to have said."""
+"""Authentication-Results of a trusted server, and forged ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailslot_plugins.intake.authentication_results import Result, parse, why_not_genuine
+from mailslot_plugins.intake.authentication_results import (
+    MethodResult,
+    authentication_refusal,
+    parse_authentication_results,
+)
 from mailslot_plugins.intake.mail import OpenedMail
 
 SERVER = "mx.example.net"
@@ -14,7 +18,7 @@ SERVER = "mx.example.net"
 
 def mail(*values: str) -> OpenedMail:
     fields = tuple(("authentication-results", value) for value in values)
-    return OpenedMail(fields, ("alice@example.com",), "", "", "", (), "", (), is_report=False, flaws=(), report=None)
+    return OpenedMail(fields, ("alice@example.com",), "", "", "", (), "", (), is_report=False, defects=(), report=None)
 
 
 def test_a_field_as_gmail_writes_it() -> None:
@@ -23,12 +27,12 @@ def test_a_field_as_gmail_writes_it() -> None:
         "       spf=pass (google.com: domain of alice@example.com designates 192.0.2.1 (really) as permitted sender)"
         " smtp.mailfrom=alice@example.com;\r\n       dmarc=pass (p=NONE sp=NONE dis=NONE) header.from=example.com"
     )
-    name, results = parse(value)
+    name, results = parse_authentication_results(value)
     assert name == "mx.google.com"
     assert results == (
-        Result("dkim", "pass", {"header.i": "@example.com", "header.s": "s1", "header.b": "ab/c="}),
-        Result("spf", "pass", {"smtp.mailfrom": "alice@example.com"}),
-        Result("dmarc", "pass", {"header.from": "example.com"}),
+        MethodResult("dkim", "pass", {"header.i": "@example.com", "header.s": "s1", "header.b": "ab/c="}),
+        MethodResult("spf", "pass", {"smtp.mailfrom": "alice@example.com"}),
+        MethodResult("dmarc", "pass", {"header.from": "example.com"}),
     )
 
 
@@ -59,12 +63,12 @@ def test_a_field_as_gmail_writes_it() -> None:
         (["(" * 4000 + "mx.example.net; dmarc=pass header.from=example.com"], False),
     ],
 )
-def test_who_is_genuine(values: list[str], genuine: bool) -> None:
-    assert (why_not_genuine(mail(*values), SERVER, "alice@example.com") == "") is genuine
+def test_genuine_senders(values: list[str], genuine: bool) -> None:
+    assert (authentication_refusal(mail(*values), SERVER, "alice@example.com") == "") is genuine
 
 
 @given(st.text(alphabet=' ;=()"\\abdmrc.pass/1', max_size=200))
-def test_anything_can_be_parsed(value: str) -> None:
-    name, results = parse(value)
+def test_any_field_can_be_parsed(value: str) -> None:
+    name, results = parse_authentication_results(value)
     assert name == name.casefold()
     assert all(result.method for result in results)

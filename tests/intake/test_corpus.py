@@ -1,4 +1,4 @@
-"""Documents sent through the product look as poppler and libtiff show them: size, shape, order, and nothing lost."""
+"""Documents sent through the product match the rendering of poppler and libtiff."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.corpus.documents import examine, is_document
 from bench.corpus.pages import Sheet, compare
 from PIL import Image
 
-from intake.papers import ORIENTATION, arrow, filled_form, saved
+from intake.sample_documents import ORIENTATION, arrow, filled_form, saved
 from lab.fixtures import need
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ DOCUMENTS: dict[str, Callable[[Path], Path]] = {
 
 @pytest.mark.lab
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_it_looks_as_elsewhere(name: str, tmp_path: Path) -> None:
+def test_pages_match_other_renderers(name: str, tmp_path: Path) -> None:
     for program in PROGRAMS:
         need(program, shutil.which(program) is not None, "comes with script/setup on Debian")
     path = DOCUMENTS[name](tmp_path / name)
@@ -77,7 +77,7 @@ def test_it_looks_as_elsewhere(name: str, tmp_path: Path) -> None:
     assert examine(path, scratch) == ("same", "")
 
 
-def test_what_differs_is_seen() -> None:
+def test_differences_are_detected() -> None:
     page = Sheet(arrow((200, 300)), 4.0, 6.0)
     assert compare(page, page) == ""
     assert compare(Sheet(page.image, 4.0, 5.0), page).startswith("size")
@@ -96,7 +96,7 @@ def command(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.lab
-def test_a_folder_of_both(tmp_path: Path) -> None:
+def test_a_folder_of_mails_and_documents(tmp_path: Path) -> None:
     for program in PROGRAMS:
         need(program, shutil.which(program) is not None, "comes with script/setup on Debian")
     for folder, name, octets in (("letters", "one.eml", MAIL), ("pages", "two.png", saved(arrow(), "PNG"))):

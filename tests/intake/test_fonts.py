@@ -1,4 +1,4 @@
-"""Characters that the usual font lacks: drawn in a font that has them, or said to be missing."""
+"""Characters that the default font lacks: drawn in another font, or reported as missing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from PIL import Image, ImageDraw
 
 from lab.fixtures import need
-from mailslot_plugins.intake.fonts import Fonts, say_missing
+from mailslot_plugins.intake.fonts import Fonts, missing_font_sentence
 from mailslot_plugins.intake.process import run_task
 from mailslot_plugins.intake.text_pages import text_pages
 
@@ -58,7 +58,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.lab
-def test_a_font_that_has_them_is_found(installed: Path) -> None:
+def test_a_font_with_the_characters_is_found(installed: Path) -> None:
     font_with(installed / "squares.ttf", HAN + "\u3042")
     fonts = Fonts(f"Name: {HAN}", 40)
     assert fonts.missing == ""
@@ -77,7 +77,7 @@ def test_a_font_that_has_them_is_found(installed: Path) -> None:
 
 
 @pytest.mark.lab
-def test_what_no_font_has_is_said(installed: Path) -> None:
+def test_characters_that_no_font_has_are_reported(installed: Path) -> None:
     assert not list(installed.iterdir())
     notes: list[str] = []
     pages = list(text_pages(f"\u00fcber {HAN}\n" * 90, (1240, 1754), 150, notes))
@@ -87,7 +87,7 @@ def test_what_no_font_has_is_said(installed: Path) -> None:
     ]
 
 
-def test_plain_text_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_text_does_not_run_fontconfig(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert (
         Fonts(
@@ -100,12 +100,12 @@ def test_plain_text_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_sentence_names_a_font_for_each_script() -> None:
-    assert say_missing("") == ""
-    assert "such as Noto Sans Thai and Noto Sans CJK." in say_missing("\u0e01\u6f22\ud55c\u3042")
-    assert "…: " in say_missing("".join(map(chr, range(0x4E00, 0x4E40))))
+    assert missing_font_sentence("") == ""
+    assert "such as Noto Sans Thai and Noto Sans CJK." in missing_font_sentence("\u0e01\u6f22\ud55c\u3042")
+    assert "…: " in missing_font_sentence("".join(map(chr, range(0x4E00, 0x4E40))))
 
 
-async def test_a_printed_text_says_so(tmp_path: Path) -> None:
+async def test_a_printed_text_reports_missing_fonts(tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     # No font has what is not assigned yet.
     path.write_text("A private sign: \uf8f8", encoding="utf-8")

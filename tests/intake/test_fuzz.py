@@ -1,4 +1,4 @@
-"""Damaged faxes, mails and documents: always the same, and others for as many seconds as are given."""
+"""Damaged faxes, mails and documents: a fixed set, and random ones for a given time."""
 
 from __future__ import annotations
 

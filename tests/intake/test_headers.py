@@ -1,13 +1,13 @@
-"""Header fields as programs really write them: raw octets, encoded words and parameters in all their broken forms."""
+"""Header fields as programs write them: raw octets, encoded words and parameters, also malformed."""
 
 from __future__ import annotations
 
 import pytest
 
 from intake.mails import opened
-from mailslot_plugins.intake.addresses import addresses
-from mailslot_plugins.intake.charsets import codec_of, decode
-from mailslot_plugins.intake.header_text import header_text
+from mailslot_plugins.intake.addresses import parse_addresses
+from mailslot_plugins.intake.charsets import decode, find_codec
+from mailslot_plugins.intake.header_text import decode_header
 
 HEAD = b"From: alice@example.test\r\n"
 LATIN = "Übersicht für März".encode("latin-1")
@@ -49,7 +49,7 @@ def test_subjects(field: bytes, subject: str) -> None:
     assert opened(b"Subject: " + field + b"\r\n" + HEAD + b"\r\nx").subject == subject
 
 
-def test_octets_of_a_field_are_in_the_charset_of_the_text() -> None:
+def test_raw_octets_of_a_field_use_the_charset_of_the_text() -> None:
     mail = opened(
         b"Subject: \xf0\xd2\xc9\xd7\xc5\xd4\r\n" + HEAD + b"Content-Type: text/plain; charset=koi8-r\r\n\r\nx"
     )
@@ -126,10 +126,10 @@ def test_names(field: bytes, name: str) -> None:
     ],
 )
 def test_addresses(value: str, found: list[str]) -> None:
-    assert addresses(value) == found
+    assert parse_addresses(value) == found
 
 
-def test_a_damaged_line_in_the_header_costs_nothing_else() -> None:
+def test_a_damaged_header_line_loses_nothing_else() -> None:
     mail = opened(
         b"From here on\r\n" + HEAD + b"this is no field\r\nSubject: x\r\nContent-Type : text/plain\r\n\r\ntext"
     )
@@ -140,7 +140,7 @@ def test_a_damaged_line_in_the_header_costs_nothing_else() -> None:
     assert mail.text.startswith("Here the text begins.")
 
 
-def test_a_mailbox_file_s_line_in_front() -> None:
+def test_an_mbox_separator_is_skipped() -> None:
     for front in (b"From alice@example.test Sun Nov 29 17:00:00 2026\r\n", b">From alice Sun Nov\r\n"):
         mail = opened(front + HEAD + b"Subject: x\r\n\r\ntext")
         assert (mail.senders, mail.subject, mail.text) == (("alice@example.test",), "x", "text")
@@ -178,9 +178,9 @@ def test_charsets(octets: bytes, label: str, text: str) -> None:
 @pytest.mark.parametrize(
     "label", ["rot13", "idna", "base64", "zlib", "unicode_escape", "utf-7", "punycode", "x" * 9999, "ü"]
 )
-def test_codecs_that_are_none_of_text(label: str) -> None:
-    assert codec_of(label) is None
+def test_codecs_other_than_text_are_refused(label: str) -> None:
+    assert find_codec(label) is None
 
 
 def test_a_subject_of_encoded_words_without_end_takes_no_time() -> None:
-    header_text(b"=?a?q?" * 100_000)
+    decode_header(b"=?a?q?" * 100_000)

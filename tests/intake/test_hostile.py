@@ -1,4 +1,4 @@
-"""Mails from anybody, in every odd and hostile form: read or refused, and never a burden."""
+"""Odd and hostile mails: opened or refused, within the limits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intake.mails import opened
-from mailslot_plugins.intake.refused import Refused
+from mailslot_plugins.intake.refusal import IntakeRefusedError
 
 HEAD = b"From: alice@example.test\r\nReturn-Path: <alice@example.test>\r\nSubject: status\r\nMessage-ID: <1@x>\r\n"
 MANY = 256 * 1024
@@ -36,7 +36,7 @@ MANY = 256 * 1024
         b"References: " + b"<x@y> " * 300 + b"\r\n",
     ],
 )
-def test_odd_mails_are_read_all_the_same(field: bytes) -> None:
+def test_odd_mails_are_read(field: bytes) -> None:
     opened(field + HEAD + b"\r\n\xff\xfestatus\r\n")
 
 
@@ -70,7 +70,7 @@ def nested(depth: int) -> bytes:
 def test_hostile_mails_take_no_time(octets: bytes) -> None:
     began = time.process_time()
     # Whatever else it is, the process that it happens in ends with it.
-    with suppress(Refused, RecursionError):
+    with suppress(IntakeRefusedError, RecursionError):
         opened(octets)
     assert time.process_time() - began < 2
 
@@ -78,5 +78,5 @@ def test_hostile_mails_take_no_time(octets: bytes) -> None:
 @given(st.binary(max_size=400))
 def test_no_octets_do_harm(octets: bytes) -> None:
     for mail in (octets, HEAD + octets, HEAD + b"\r\n" + octets):
-        with suppress(Refused):
+        with suppress(IntakeRefusedError):
             opened(mail)

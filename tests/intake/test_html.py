@@ -1,4 +1,4 @@
-"""HTML as a mail client shows it."""
+"""The visible text of HTML."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from mailslot_plugins.intake.html_text import text_of_html
+from mailslot_plugins.intake.html_text import html_to_text
 from mailslot_plugins.status.request import Request, parse_request
 
 
@@ -39,8 +39,8 @@ from mailslot_plugins.status.request import Request, parse_request
         ("</div></p>status</b>", "status"),
     ],
 )
-def test_what_is_shown(source: str, text: str) -> None:
-    assert text_of_html(source) == text
+def test_visible_text(source: str, text: str) -> None:
+    assert html_to_text(source) == text
 
 
 def test_a_request_in_html() -> None:
@@ -48,7 +48,7 @@ def test_a_request_in_html() -> None:
         "<html><head><style>x</style><!--[if mso]><p>no</p><![endif]--></head><body>"
         '<div style="display:none">You have mail</div><table><tr><td><p>status&nbsp;supplies</p></td></tr></table>'
     )
-    assert parse_request("", text_of_html(source).splitlines()) == Request(("supplies",))
+    assert parse_request("", html_to_text(source).splitlines()) == Request(("supplies",))
 
 
 @pytest.mark.parametrize(
@@ -56,5 +56,5 @@ def test_a_request_in_html() -> None:
 )
 def test_hostile_html_takes_no_time(piece: str) -> None:
     began = time.process_time()
-    text_of_html(piece * (400_000 // len(piece)))
+    html_to_text(piece * (400_000 // len(piece)))
     assert time.process_time() - began < 10

@@ -1,4 +1,4 @@
-"""What a document is: by its beginning, its declared type and its name together."""
+"""The kind of a document, by its first octets, declared type and name."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import zipfile
 import pytest
 from PIL import Image
 
-from intake.papers import arrow, saved
-from mailslot_plugins.intake.kinds import LOOKED_AT, kind_of
+from intake.sample_documents import arrow, saved
+from mailslot_plugins.intake.kinds import HEAD_SIZE, detect_kind
 
 
 def archive(content: bytes) -> bytes:
@@ -56,5 +56,5 @@ PCL = b"\x1b&l0O\x1b(0U\0\0\x1bEx"
         (b"RIFF\x10\0\0\0WAVEfmt ", "", "", "other"),
     ],
 )
-def test_what_it_is(octets: bytes, declared: str, name: str, kind: str) -> None:
-    assert kind_of(octets[:LOOKED_AT], declared, name) == kind
+def test_kinds(octets: bytes, declared: str, name: str, kind: str) -> None:
+    assert detect_kind(octets[:HEAD_SIZE], declared, name) == kind

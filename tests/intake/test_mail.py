@@ -1,4 +1,4 @@
-"""Mail as people send it, and as hostile senders do, taken apart in a process of its own."""
+"""Ordinary and hostile mails, opened in the confined process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def opened(tmp_path: Path) -> Opener:
     return open_
 
 
-def letter() -> EmailMessage:
+def make_mail() -> EmailMessage:
     message = EmailMessage()
     message["Return-Path"] = "<alice@example.com>"
     message["From"] = "Alice Müller <alice@example.com>"
@@ -56,7 +56,7 @@ def nested(depth: int) -> bytes:
 
 
 def with_part(octets: bytes, declared: str = "application/pdf", name: str = "scan.pdf") -> bytes:
-    message = letter()
+    message = make_mail()
     kind, _, subkind = declared.partition("/")
     message.add_attachment(octets, maintype=kind, subtype=subkind, filename=name)
     return message.as_bytes()
@@ -72,11 +72,11 @@ async def test_a_letter_with_a_scan(opened: Opener) -> None:
     [part] = mail.parts
     assert (part.kind, part.declared, part.name, part.size) == ("pdf", "application/pdf", "scan.pdf", len(SCAN))
     assert part.path.read_bytes() == SCAN
-    assert mail.flaws == ()
+    assert mail.defects == ()
 
 
 async def test_html_alone_becomes_text(opened: Opener) -> None:
-    message = letter()
+    message = make_mail()
     message.set_content(
         "<html><head><title>no</title><style>p{}</style></head><body><p>One &amp; <b>two</b></p>"
         "<script>alert(1)</script><img src='http://example.com/x.png'>three<br>four</body></html>",
@@ -87,7 +87,7 @@ async def test_html_alone_becomes_text(opened: Opener) -> None:
 
 
 async def test_the_plain_alternative_is_taken(opened: Opener) -> None:
-    message = letter()
+    message = make_mail()
     message.add_alternative("<p>rich</p>", subtype="html")
     mail = await opened(message.as_bytes())
     assert mail.text.strip() == "Please print this."
@@ -115,7 +115,7 @@ async def test_the_plain_alternative_is_taken(opened: Opener) -> None:
         (b"", "text"),
     ],
 )
-async def test_content_decides_what_it_is(opened: Opener, octets: bytes, kind: str) -> None:
+async def test_the_content_decides_the_kind(opened: Opener, octets: bytes, kind: str) -> None:
     mail = await opened(with_part(octets, "image/jpeg", "photo.jpg"))
     [part] = mail.parts
     assert part.kind == kind
@@ -163,12 +163,12 @@ def little_work() -> Iterator[None]:
         (b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * 50_000 + b"--b--", "more than 100 parts"),
         (b"X: " + b"a" * 5_000_000 + b"\n\nx", "header has more than"),
         (b"X: a\n" * 20_000 + b"\nx", "too many lines"),
-        (b"Content-Type: message/partial; id=a; number=1; total=2\n\nx", "a piece of a larger one"),
+        (b"Content-Type: message/partial; id=a; number=1; total=2\n\nx", "a fragment of a larger one"),
         (b"Content-Type: multipart/encrypted; boundary=b\n\n--b\n\nx\n--b--", "encrypted"),
         (
             b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: application/pdf\n"
             b"Content-Transfer-Encoding: base64\n\n" + b"!?" * 1000 + b"\n--b--",
-            "not in base64",
+            "declared as base64",
         ),
     ],
 )
@@ -201,36 +201,36 @@ async def test_odd_but_opened(opened: Opener, octets: bytes) -> None:
     assert len(mail.senders) <= 50
 
 
-async def test_too_much_memory_is_a_reason(opened: Opener) -> None:
+async def test_too_much_memory_is_refused(opened: Opener) -> None:
     body = base64.encodebytes(bytes(60_000_000))
     octets = b"Content-Type: application/pdf\nContent-Transfer-Encoding: base64\n\n" + body
-    with pytest.raises(IntakeError, match=r"memory|broke down"):
+    with pytest.raises(IntakeError, match=r"memory|crashed"):
         await opened(octets, Limits(memory=150 << 20))
 
 
-async def test_too_large_a_file_is_a_reason(opened: Opener) -> None:
+async def test_too_large_a_file_is_refused(opened: Opener) -> None:
     with pytest.raises(IntakeError, match="large"):
-        await opened(with_part(SCAN), Limits(written=100_000))
+        await opened(with_part(SCAN), Limits(file_size=100_000))
 
 
-async def test_too_long_is_a_reason_and_ends_it(opened: Opener) -> None:
+async def test_too_much_time_is_refused_and_ends_the_process(opened: Opener) -> None:
     octets = b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * 3_000_000 + b"--b--"
     with anyio.fail_after(120), pytest.raises(IntakeError, match="too long"):
         await opened(octets, Limits(seconds=1, memory=4 << 30, parts=10_000_000))
 
 
-async def test_cancellation_ends_it(opened: Opener) -> None:
+async def test_cancellation_ends_the_process(opened: Opener) -> None:
     octets = b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * 3_000_000 + b"--b--"
     with anyio.move_on_after(0.5) as scope:
         await opened(octets, Limits(memory=4 << 30, parts=10_000_000))
     assert scope.cancelled_caught
 
 
-async def test_cancellation_while_it_starts_ends_it(opened: Opener) -> None:
+async def test_cancellation_during_the_start_ends_the_process(opened: Opener) -> None:
     before = children()
     for steps in range(12):
         async with anyio.create_task_group() as group:
-            group.start_soon(opened, bytes(letter()))
+            group.start_soon(opened, bytes(make_mail()))
             for _ in range(steps):
                 await anyio.lowlevel.checkpoint()
             group.cancel_scope.cancel()

@@ -1,4 +1,4 @@
-"""PDF files as a viewer prints them: what was filled in is on the fax, on paper and in the small picture."""
+"""PDF files as a viewer prints them: form fields are on faxes, prints and thumbnails."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import pikepdf
 import pytest
 from PIL import Image
 
-from intake.papers import BOX, NOTE, SCREEN, TEXT, filled_form, ink
+from intake.sample_documents import BOX, NOTE, SCREEN, TEXT, filled_form, ink
 from mailslot_plugins.fax.profile import FINE
-from mailslot_plugins.fax.render import pages_of
+from mailslot_plugins.fax.render import render_pages
 from mailslot_plugins.intake.pdf import UnreadablePdfError, open_pdf, render_page
 from mailslot_plugins.intake.process import IntakeError, run_task
 from mailslot_plugins.printers.formats import JPEG, PDF
-from mailslot_plugins.printers.prepare import Wanted, prepare
+from mailslot_plugins.printers.prepare import PrinterProfile, prepare
 from mailslot_plugins.printers.printer import Document
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ def placed(place: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
 
 
 @pytest.mark.parametrize("appearances", [True, False])
-def test_a_fax_has_what_was_filled_in(tmp_path: Path, *, appearances: bool) -> None:
+def test_a_fax_shows_form_fields(tmp_path: Path, *, appearances: bool) -> None:
     path = filled_form(tmp_path / "form.pdf", pages=2, appearances=appearances)
-    pages = list(pages_of(path.read_bytes(), "pdf", FINE, 10))
+    pages = list(render_pages(path.read_bytes(), "pdf", FINE, 10))
     assert len(pages) == 2
     for page in pages:
         assert ink(page, placed(TEXT), FAX_PAGE) > 0.05
@@ -42,9 +42,9 @@ def test_a_fax_has_what_was_filled_in(tmp_path: Path, *, appearances: bool) -> N
         assert ink(page, placed(SCREEN), FAX_PAGE) < 0.01
 
 
-async def test_paper_and_the_small_picture_have_it_too(tmp_path: Path) -> None:
+async def test_prints_and_thumbnails_show_form_fields(tmp_path: Path) -> None:
     path = filled_form(tmp_path / "form.pdf")
-    [made] = await prepare(Document(path, "pdf", "It", "alice@example.com"), tmp_path, Wanted((JPEG,), dpi=72))
+    [made] = await prepare(Document(path, "pdf", "It", "alice@example.com"), tmp_path, PrinterProfile((JPEG,), dpi=72))
     with Image.open(made.path) as page:
         assert [ink(page, place) > 0.05 for place in (TEXT, BOX, NOTE, SCREEN)] == [True, True, True, False]
     into = tmp_path / "small.png"
@@ -53,22 +53,22 @@ async def test_paper_and_the_small_picture_have_it_too(tmp_path: Path) -> None:
         assert [ink(small, place) > 0.05 for place in (TEXT, BOX, NOTE, SCREEN)] == [True, True, True, False]
 
 
-async def test_what_stands_before_the_header_is_not_handed_to_a_printer(tmp_path: Path) -> None:
+async def test_data_before_the_pdf_header_is_not_sent_to_a_printer(tmp_path: Path) -> None:
     path = filled_form(tmp_path / "form.pdf")
     odd = tmp_path / "odd.pdf"
     odd.write_bytes(b"HTTP/1.1 200 OK\r\nContent-Type: application/pdf\r\n\r\n" + path.read_bytes())
-    [made] = await prepare(Document(odd, "pdf", "It", "alice@example.com"), tmp_path, Wanted((PDF,)))
+    [made] = await prepare(Document(odd, "pdf", "It", "alice@example.com"), tmp_path, PrinterProfile((PDF,)))
     octets = made.path.read_bytes()
     assert octets.startswith(b"%PDF-")
     with open_pdf(octets) as document:
         page = render_page(document[0], 72, grey=True)
     assert [ink(page, place) > 0.05 for place in (TEXT, BOX, NOTE, SCREEN)] == [True, True, True, False]
-    [same] = await prepare(Document(path, "pdf", "It", "alice@example.com"), tmp_path, Wanted((PDF,)))
+    [same] = await prepare(Document(path, "pdf", "It", "alice@example.com"), tmp_path, PrinterProfile((PDF,)))
     assert same.path == path
 
 
 @pytest.mark.parametrize("task", ["count", "received", "fax"])
-async def test_the_words_are_for_people(task: str, tmp_path: Path) -> None:
+async def test_errors_are_sentences_for_people(task: str, tmp_path: Path) -> None:
     broken, locked = tmp_path / "broken.pdf", tmp_path / "locked.pdf"
     broken.write_bytes(b"%PDF-1.4\nnothing")
     with pikepdf.open(filled_form(tmp_path / "form.pdf")) as pdf:
@@ -90,6 +90,6 @@ async def test_the_words_are_for_people(task: str, tmp_path: Path) -> None:
         assert "pdfium" not in str(raised.value).lower()
 
 
-def test_what_breaks_inside_is_said() -> None:
+def test_errors_of_libraries_become_sentences() -> None:
     with pytest.raises(UnreadablePdfError, match="damaged"), open_pdf(b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj"):
         pass

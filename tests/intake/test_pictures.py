@@ -1,4 +1,4 @@
-"""Pictures in files of their own: printed as they are faxed, on white paper, upright."""
+"""Picture files: on faxes, prints and thumbnails, upright and on a white background."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image, ImageChops, ImageFile
 
-from intake.papers import arrow, saved
+from intake.sample_documents import arrow, saved
 from mailslot_plugins.intake.mail import OpenedMail, Part
 from mailslot_plugins.intake.pictures import DamagedPictureError, read_picture
 from mailslot_plugins.intake.process import IntakeError, run_task
 from mailslot_plugins.print.selection import select_parts
 from mailslot_plugins.printers.formats import JPEG, PDF, PWG, choose_format
-from mailslot_plugins.printers.prepare import Wanted, prepare
+from mailslot_plugins.printers.prepare import PrinterProfile, prepare
 from mailslot_plugins.printers.printer import Document
 
 if TYPE_CHECKING:
@@ -58,10 +58,10 @@ async def test_printed_as_it_is_faxed(name: str, tmp_path: Path) -> None:
     path = tmp_path / "picture"
     path.write_bytes(octets)
     part = Part(path, kind, "application/octet-stream", "picture", len(octets), inline=False)
-    mail = OpenedMail((), (), "", "", "", (), "", (part,), is_report=False, report=None, flaws=())
+    mail = OpenedMail((), (), "", "", "", (), "", (part,), is_report=False, report=None, defects=())
     assert [each.refusal for each in select_parts(mail, "", SETTINGS)] == [""]
     assert (await run_task("count", {"path": str(path), "kind": kind}, tmp_path))["notes"] == []
-    [printed] = await prepare(Document(path, kind, "It", "a@example.com"), tmp_path, Wanted((JPEG,)))
+    [printed] = await prepare(Document(path, kind, "It", "a@example.com"), tmp_path, PrinterProfile((JPEG,)))
     with Image.open(printed.path) as image:
         assert alike(image)
     documents = [{"path": str(path), "kind": kind, "name": "picture"}]
@@ -74,21 +74,21 @@ async def test_printed_as_it_is_faxed(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gif", "bmp", "webp"])
-def test_what_a_printer_takes(kind: Kind) -> None:
+def test_pictures_that_a_printer_accepts(kind: Kind) -> None:
     assert choose_format(kind, {PDF, PWG}) == PDF
     assert choose_format(kind, {PWG}) == PWG
     assert choose_format(kind, ()) in {"image/gif", PDF}
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "gif", "bmp", "webp"])
-async def test_a_damaged_one_is_refused_in_words(kind: Kind, tmp_path: Path) -> None:
+async def test_a_damaged_picture_is_refused_with_a_sentence(kind: Kind, tmp_path: Path) -> None:
     path = tmp_path / "picture"
     path.write_bytes(saved(arrow(mode="RGB"), kind.upper())[:60])
     with pytest.raises(IntakeError, match=r"^The image cannot be read; it is damaged\.$"):
         await run_task("count", {"path": str(path), "kind": kind}, tmp_path)
 
 
-SAID = "The image is damaged; what came of it is shown."
+SAID = "The image is damaged; only the readable part of it is shown."
 
 
 def cut(kind: Kind, **options: Any) -> bytes:
@@ -114,14 +114,14 @@ CUT: dict[str, tuple[Kind, bytes]] = {
 
 
 @pytest.mark.parametrize("name", CUT)
-async def test_what_came_of_a_picture_that_is_cut_off_is_shown(name: str, tmp_path: Path) -> None:
+async def test_the_readable_part_of_a_truncated_picture_is_shown(name: str, tmp_path: Path) -> None:
     kind, octets = CUT[name]
     path = tmp_path / "picture"
     path.write_bytes(octets)
     assert (await run_task("count", {"path": str(path), "kind": kind}, tmp_path))["notes"] == [SAID]
     # A printer that takes such pictures as they are, and one that does not, are handed a whole one.
     for formats in ((), (PDF,)):
-        [printed] = await prepare(Document(path, kind, "It", "a@example.com"), tmp_path, Wanted(formats))
+        [printed] = await prepare(Document(path, kind, "It", "a@example.com"), tmp_path, PrinterProfile(formats))
         assert printed.path != path
         if not formats and kind != "bmp":
             with Image.open(printed.path) as image:
@@ -141,7 +141,7 @@ async def test_what_came_of_a_picture_that_is_cut_off_is_shown(name: str, tmp_pa
         assert any(came[150:176]) == (name == "progressive jpeg")
 
 
-async def test_one_that_is_cut_off_lies_as_it_should(tmp_path: Path) -> None:
+async def test_a_truncated_picture_keeps_its_orientation(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[274] = 6
     path = tmp_path / "picture.jpg"
@@ -154,16 +154,16 @@ async def test_one_that_is_cut_off_lies_as_it_should(tmp_path: Path) -> None:
         assert image.convert("L").crop((image.width - 60, 0, image.width, image.height)).getextrema()[0] < 200
 
 
-async def test_a_jpeg_without_its_last_two_octets_is_all_there(tmp_path: Path) -> None:
+async def test_a_jpeg_without_its_end_marker_is_complete(tmp_path: Path) -> None:
     whole = saved(arrow(mode="RGB"), "JPEG", quality=95)
     path = tmp_path / "picture.jpg"
     path.write_bytes(whole[:-2])
-    [printed] = await prepare(Document(path, "jpeg", "It", "a@example.com"), tmp_path, Wanted((JPEG,)))
+    [printed] = await prepare(Document(path, "jpeg", "It", "a@example.com"), tmp_path, PrinterProfile((JPEG,)))
     with Image.open(printed.path) as image:
         assert alike(image)
 
 
-async def test_a_fax_is_not_sent_of_a_picture_that_is_cut_off(tmp_path: Path) -> None:
+async def test_a_truncated_picture_is_not_sent_as_fax(tmp_path: Path) -> None:
     # Whoever sends it is there, and has the paper.
     path = tmp_path / "picture.jpg"
     path.write_bytes(CUT["jpeg"][1])

@@ -1,4 +1,4 @@
-"""Mails whose parts are put together wrongly, as people send them all the same."""
+"""Mails with malformed structure, as people send them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from cryptography.x509.oid import NameOID
 
 from intake.mails import opened
 from mailslot_plugins.intake.limits import Limits
-from mailslot_plugins.intake.mime import open_mail
-from mailslot_plugins.intake.refused import Refused
+from mailslot_plugins.intake.mime import read_mail
+from mailslot_plugins.intake.refusal import IntakeRefusedError
 
 if TYPE_CHECKING:
     from mailslot_plugins.intake.mail import OpenedMail
@@ -79,7 +79,7 @@ def test_boundaries(declared: bytes, between: bytes, end: bytes) -> None:
     assert sizes(mail) == [("pdf", len(SCAN))]
 
 
-def test_a_multipart_within_that_never_ends() -> None:
+def test_a_nested_multipart_without_end() -> None:
     mail = opened(
         HEAD + b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n"
         b"Content-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\n\r\nplain\r\n"
@@ -89,7 +89,7 @@ def test_a_multipart_within_that_never_ends() -> None:
     assert len(mail.parts) == 1
 
 
-def test_the_attachment_of_a_mail_within_the_mail() -> None:
+def test_an_attachment_of_a_nested_mail() -> None:
     inner = HEAD + PDF + b"Content-Transfer-Encoding: base64\r\n\r\n" + LINES
     for encoding, body in ((b"7bit", inner), (b"base64", base64.encodebytes(inner)), (b"8bit", b"\r\n" + inner)):
         mail = opened(
@@ -98,21 +98,21 @@ def test_the_attachment_of_a_mail_within_the_mail() -> None:
         assert sizes(mail) == [("pdf", len(SCAN))], encoding
 
 
-def test_a_multipart_that_nothing_divides_is_text() -> None:
+def test_a_multipart_without_delimiters_is_text() -> None:
     assert opened(HEAD + b"Content-Type: multipart/mixed; boundary=b\r\n\r\njust text").text == "just text"
 
 
-def test_what_comes_in_lines_of_a_macintosh() -> None:
+def test_macintosh_line_ends() -> None:
     assert opened((HEAD + b"\r\nhello").replace(b"\r\n", b"\r")).text == "hello"
 
 
-def test_a_list_s_footer_is_no_part_of_a_file() -> None:
+def test_a_list_footer_is_not_part_of_a_file() -> None:
     body = LINES + b"\r\n_______________\r\nlist mailing list\r\n"
     mail = opened(HEAD + PDF + b"Content-Transfer-Encoding: base64\r\n\r\n" + body)
     assert sizes(mail) == [("pdf", len(SCAN))]
 
 
-def test_a_text_that_is_not_in_base64_as_it_says() -> None:
+def test_a_text_that_is_wrongly_declared_as_base64() -> None:
     head = HEAD + b"Content-Transfer-Encoding: base64\r\n\r\n"
     assert opened(head + b"Hello, you there.\r\nHow are you?\r\n").text.split()[0] == "Hello,"
     damaged = base64.encodebytes(b"Hello. " * 100).replace(b"\n", b"\n\xd1\x80\xd0\xb8 !!\n", 1)
@@ -129,7 +129,7 @@ def test_a_text_that_is_not_in_base64_as_it_says() -> None:
         ("Grüße".encode("utf-16"), "utf-16", "Grüße"),
     ],
 )
-def test_a_file_of_text_is_handed_out_in_utf_8(tmp_path: Path, octets: bytes, charset: str, text: str) -> None:
+def test_text_files_are_converted_to_utf_8(tmp_path: Path, octets: bytes, charset: str, text: str) -> None:
     (tmp_path / "mail").write_bytes(
         HEAD
         + f"Content-Type: text/plain; charset={charset}; name=a.txt\r\n".encode()
@@ -137,7 +137,7 @@ def test_a_file_of_text_is_handed_out_in_utf_8(tmp_path: Path, octets: bytes, ch
         + base64.encodebytes(octets)
     )
     with chdir(tmp_path):
-        [part] = open_mail({"path": "mail"}, Limits())["parts"]
+        [part] = read_mail({"path": "mail"}, Limits())["parts"]
         assert part["kind"] == "text"
         assert Path(part["path"]).read_text("utf-8") == text
 
@@ -170,14 +170,14 @@ def yencoded(octets: bytes) -> bytes:
     ],
     ids=["base64", "one line", "with its header", "uuencode", "uuencode base64"],
 )
-def test_a_file_undecoded_in_the_text_is_a_file(embedded: bytes, name: str) -> None:
+def test_embedded_files_are_extracted(embedded: bytes, name: str) -> None:
     mail = opened(HEAD + b"\r\nBefore.\r\n\r\n" + embedded + b"\r\nBehind.\r\n")
     assert mail.text.split() == ["Before.", "Behind."]
     assert sizes(mail) == [("pdf", len(SCAN))]
     assert mail.parts[0].name == name
 
 
-def test_yenc_in_the_text_is_a_file() -> None:
+def test_embedded_yenc_is_extracted() -> None:
     # Its escapes may look like soft line breaks; it comes in 8-bit text.
     octets = os.urandom(1000)
     mail = opened(HEAD + b"Content-Transfer-Encoding: 8bit\r\n\r\nBefore.\r\n" + yencoded(octets) + b"Behind.\r\n")
@@ -195,13 +195,13 @@ def test_yenc_in_the_text_is_a_file() -> None:
         "\n".join(["Nothing but words here"] * 50),
     ],
 )
-def test_what_people_write_stays(text: str) -> None:
+def test_ordinary_text_is_kept(text: str) -> None:
     mail = opened(HEAD + b"\r\n" + text.encode())
     assert mail.text.split() == text.split()
     assert mail.parts == ()
 
 
-def test_keys_and_signatures_are_on_no_paper() -> None:
+def test_keys_and_signatures_are_dropped() -> None:
     armour = b"-----BEGIN PGP SIGNATURE-----\r\n\r\n" + LINES[:300] + b"\r\n-----END PGP SIGNATURE-----\r\n"
     assert opened(HEAD + b"\r\nHello.\r\n" + armour).text.split() == ["Hello."]
 
@@ -235,7 +235,7 @@ INNER = (
 SMIME = HEAD + b"Content-Type: application/pkcs7-mime; smime-type=%s; name=smime.p7m\r\n%s\r\n"
 
 
-def test_what_is_only_signed_is_opened() -> None:
+def test_signed_mail_is_opened() -> None:
     octets = signed(INNER, [pkcs7.PKCS7Options.Binary])
     for head, body in (
         (SMIME % (b"signed-data", b"Content-Transfer-Encoding: base64\r\n"), base64.encodebytes(octets)),
@@ -249,7 +249,7 @@ def test_what_is_only_signed_is_opened() -> None:
         assert sizes(mail) == [("pdf", len(SCAN))]
 
 
-def test_what_is_signed_in_pieces_is_opened() -> None:
+def test_signed_mail_in_constructed_strings_is_opened() -> None:
     # As OpenSSL writes it while it streams: lengths that are not said, and a string of strings (X.690 section 8.1.3.6).
     pieces = (INNER[at : at + 1000] for at in range(0, len(INNER), 1000))
     string = b"\x24\x80" + b"".join(b"\x04\x82" + struct.pack(">H", len(each)) + each for each in pieces) + b"\0\0"
@@ -267,15 +267,15 @@ def test_what_is_signed_in_pieces_is_opened() -> None:
         HEAD + b"Content-Type: multipart/encrypted; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--",
     ],
 )
-def test_only_what_is_encrypted_is_called_so(octets: bytes) -> None:
-    with pytest.raises(Refused, match="encrypted"):
+def test_only_encrypted_mail_is_refused_as_encrypted(octets: bytes) -> None:
+    with pytest.raises(IntakeRefusedError, match="encrypted"):
         opened(octets)
 
 
 @pytest.mark.parametrize(
     "octets", [b"", b"x", b"\x30", b"\x30\x80" * 50, b"\x30\x84\xff\xff\xff\xff", bytes(range(100))]
 )
-def test_what_is_neither_is_a_file(octets: bytes) -> None:
+def test_other_smime_content_is_an_attachment(octets: bytes) -> None:
     [part] = opened(SMIME % (b"signed-data", b"") + octets).parts
     assert (part.name, part.declared) == ("smime.p7m", "application/pkcs7-mime")
 
@@ -311,7 +311,7 @@ FILE = outlook_file(SCAN)
 WINMAIL = b"Content-Type: application/ms-tnef; name=winmail.dat\r\nContent-Transfer-Encoding: base64\r\n\r\n"
 
 
-def test_what_outlook_wraps_is_unwrapped() -> None:
+def test_winmail_dat_is_unwrapped() -> None:
     body = attribute(0x9003, struct.pack("<I", 1) + text_property(0x1000, "Hello from Outlook"), level=1)
     mail = opened(HEAD + WINMAIL + base64.encodebytes(tnef(body, FILE, FILE)))
     assert mail.text == "Hello from Outlook"
@@ -320,11 +320,11 @@ def test_what_outlook_wraps_is_unwrapped() -> None:
 
 
 @pytest.mark.parametrize("octets", [b"", b"x" * 100, tnef()[:5], tnef(attribute(0x9003, b"\xff" * 50))], ids=len)
-def test_what_cannot_be_unwrapped_is_named(octets: bytes) -> None:
+def test_a_damaged_winmail_dat_is_an_attachment(octets: bytes) -> None:
     [part] = opened(HEAD + WINMAIL + base64.encodebytes(octets)).parts
     assert part.name == "winmail.dat"
 
 
-def test_what_is_cut_off_is_unwrapped_as_far_as_it_goes() -> None:
+def test_a_truncated_winmail_dat_is_read_as_far_as_possible() -> None:
     mail = opened(HEAD + WINMAIL + base64.encodebytes(tnef(FILE, FILE)[:-20_000]))
     assert sizes(mail)[0] == ("pdf", len(SCAN))

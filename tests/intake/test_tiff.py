@@ -1,4 +1,4 @@
-"""TIFF files of every form that libtiff reads: one reader for faxes, prints and small pictures."""
+"""TIFF files of all formats that libtiff reads, for faxes, prints and thumbnails."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageChops, ImageSequence
 
 from fax.faxes import fax_file
-from intake.papers import (
+from intake.sample_documents import (
     BITS,
     COLORS,
     COMPRESSION,
@@ -25,7 +25,7 @@ from intake.papers import (
     tiff_page,
 )
 from lab.fixtures import need
-from mailslot_plugins.fax.read import DamagedFaxError, Page, UnreadableFaxError, read_pages
+from mailslot_plugins.fax.fax_reader import DamagedFaxError, Page, UnreadableFaxError, read_pages
 from mailslot_plugins.intake.limits import Limits
 from mailslot_plugins.intake.printable import pages_of
 from mailslot_plugins.intake.process import IntakeError, run_task
@@ -109,7 +109,7 @@ def alike(one: Image.Image, other: Image.Image) -> bool:
 
 @pytest.mark.lab
 @pytest.mark.parametrize("form", FORMS)
-async def test_what_libtiff_shows_is_received_and_printed(form: str, tmp_path: Path) -> None:
+async def test_all_formats_of_libtiff_are_received_and_printed(form: str, tmp_path: Path) -> None:
     path = tmp_path / "page.tif"
     path.write_bytes(FORMS[form])
     expected = shown_by_libtiff(path)
@@ -194,7 +194,7 @@ async def test_a_damaged_pointer_keeps_the_pages_before_it(damage: str, tmp_path
     assert (counted["pages"], len(counted["notes"])) == (2, 1)
 
 
-async def test_what_is_too_large_is_said_before_it_is_decoded(tmp_path: Path) -> None:
+async def test_too_large_pages_are_refused_before_decoding(tmp_path: Path) -> None:
     path = tmp_path / "huge.tif"
     path.write_bytes(tiff_page((20_000, 20_000), b"\0" * 100))
     with pytest.raises(IntakeError, match="its size, 20000 × 20000, cannot be"):
@@ -204,8 +204,8 @@ async def test_what_is_too_large_is_said_before_it_is_decoded(tmp_path: Path) ->
 @pytest.mark.parametrize(
     "octets", [tiff_page(SIZE, b"", (COMPRESSION, 3, [50013])), tiff_page(SIZE, b"x" * 1536, (BITS, 3, [5]))]
 )
-def test_no_words_of_a_library(octets: bytes) -> None:
-    for read in (lambda: list(read_pages(octets)), lambda: list(tiff_pages(octets, "RGB", called="document"))):
+def test_sentences_do_not_quote_libraries(octets: bytes) -> None:
+    for read in (lambda: list(read_pages(octets)), lambda: list(tiff_pages(octets, "RGB", noun="document"))):
         with pytest.raises(
             (UnreadableFaxError, UnreadableTiffError), match="form that this device does not know"
         ) as said:
@@ -213,7 +213,7 @@ def test_no_words_of_a_library(octets: bytes) -> None:
         assert not any(word in str(said.value) for word in ("BytesIO", "decoder", "identify", "Error", "0x"))
 
 
-def test_a_page_of_a_coarse_fax_is_printed_in_its_shape(tmp_path: Path) -> None:
+def test_a_standard_resolution_fax_is_printed_undistorted(tmp_path: Path) -> None:
     path = tmp_path / "coarse.tif"
     path.write_bytes(saved(arrow((1728, 1146), "1"), "TIFF", compression="group4", dpi=(204, 98)))
     [page] = pages_of(path, "tiff", (8.27, 11.69), 300, Limits())

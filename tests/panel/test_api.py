@@ -24,7 +24,7 @@ from mailslot.slots.section import DEVICE
 from mailslot.slots.slot import SLOTS
 from mailslot_plugins.panel.api.document import openapi
 from mailslot_plugins.panel.security.keys import ApiKeys
-from mailslot_plugins.sandbox.demo_device import live, set_up_demo_device
+from mailslot_plugins.sandbox.demo_device import populate_demo_device, set_up_demo_device
 from mailslot_plugins.sandbox.sandbox import run_sandbox
 from mailslot_plugins.sandbox.web_faults import WebFault
 from mailslot_plugins.tokens import device as device_flow
@@ -60,7 +60,7 @@ async def open_fleet(home: Path) -> AsyncGenerator[Fleet]:
     async with run_sandbox() as sandbox:
         await run_sync(set_up_demo_device, home, sandbox)
         key = await run_sync(ApiKeys(home, lambda: 0.0).make, "fleet")
-        past = partial(live, sandbox=sandbox, page=PAGE)
+        past = partial(populate_demo_device, sandbox=sandbox, page=PAGE)
         async with open_house(home, claimed=False, before=past) as house:
             yield Fleet(house, sandbox, key.reveal())
 
@@ -240,7 +240,7 @@ async def test_a_token_by_a_code_and_what_it_is_good_for(
 ) -> None:
     """Nobody sits at the device: a script asks for the code, somebody enters it, and mail is fetched and printed."""
     monkeypatch.setattr(device_flow, "flow", device_flow.DeviceFlow(interval=0.1))
-    fleet.sandbox.token_service.sign_ins.interval = 0.1
+    fleet.sandbox.token_service.authorizations.interval = 0.1
     path = "/slots/print.pop/token"
     assert (await script.get(path)).json()["token"] == "Not Retrieved"
     begun = await script.post(path, json={"way": "device"})

@@ -12,7 +12,7 @@ import pytest
 from anyio.to_thread import run_sync
 
 from mailslot_plugins.sandbox.demo import scanned_page
-from mailslot_plugins.sandbox.demo_device import PASSWORD, live, set_up_demo_device
+from mailslot_plugins.sandbox.demo_device import PASSWORD, populate_demo_device, set_up_demo_device
 from mailslot_plugins.sandbox.sandbox import run_sandbox
 from panel.house import SIZES, House, open_house, overflow, shoot
 
@@ -40,7 +40,7 @@ async def demo(home: Path) -> AsyncGenerator[House]:
     async with run_sandbox() as sandbox:
         await run_sync(home.mkdir)
         await run_sync(set_up_demo_device, home, sandbox)
-        past = partial(live, sandbox=sandbox, page=scanned_page())
+        past = partial(populate_demo_device, sandbox=sandbox, page=scanned_page())
         async with open_house(home, claimed=False, serves=True, before=past) as house:
             yield house
 

@@ -15,7 +15,7 @@ from mailslot.spool.incoming import Incoming
 from mailslot.spool.job import NewJob
 from mailslot_plugins.alerts.alarms import Alarms
 from mailslot_plugins.alerts.section import SECTION as ALERTS
-from mailslot_plugins.intake.thumbnails import MOST, Thumbnails
+from mailslot_plugins.intake.thumbnails import MAX_THUMBNAILS, Thumbnails
 from panel.house import House, open_house
 from panel.visitor import Visitor
 
@@ -181,14 +181,14 @@ async def test_only_the_newest_pictures_are_kept(tmp_path: Path, caplog: pytest.
     picture = tmp_path / "page.png"
     picture.write_bytes(b"picture")
     kept = Thumbnails(tmp_path)
-    for number in range(MOST + 2):
+    for number in range(MAX_THUMBNAILS + 2):
         await kept.keep(a_mail(number), picture)
-    there = [kept.path(a_mail(number)) is not None for number in range(MOST + 2)]
-    assert there == [False, False, *[True] * MOST]
+    there = [kept.path(a_mail(number)) is not None for number in range(MAX_THUMBNAILS + 2)]
+    assert there == [False, False, *[True] * MAX_THUMBNAILS]
     picture.write_bytes(bytes(300_000))
     assert caplog.text == ""
-    await kept.keep(a_mail(MOST + 2), picture)
-    assert kept.path(a_mail(MOST + 2)) is None
+    await kept.keep(a_mail(MAX_THUMBNAILS + 2), picture)
+    assert kept.path(a_mail(MAX_THUMBNAILS + 2)) is None
     assert "too large" in caplog.text
 
 
@@ -199,7 +199,7 @@ def a_mail(number: int) -> Incoming:
 async def test_alarms_and_a_test_mail(house: House, admin: Visitor) -> None:
     assert "No alarm" in await text(admin, "/alerts")
     answer = await send(admin, "/alerts/test", {})
-    assert "Nobody is named who is to be told of alarms" in await text(admin, answer.headers["location"])
+    assert "Alarms have no recipients yet" in await text(admin, answer.headers["location"])
     await run_sync(house.device.records.settings.change_section, ALERTS, {"recipients": "alice@example.com"})
     await run_sync(house.device.records.change, "alert-smtp", {"sender_address": "scanner@example.com"}, {})
     await house.device.refresh()
@@ -212,7 +212,7 @@ async def test_alarms_and_a_test_mail(house: House, admin: Visitor) -> None:
     assert "Toner fast leer: black" in page
     assert WRITTEN in page
     await send(admin, "/alerts/clear", {"kind": "toner_low", "part": "black"})
-    [incident] = (await Alarms(house.device).board()).incidents
+    [incident] = (await Alarms(house.device).state()).incidents
     assert incident.absent_since is not None
     answer = await send(admin, "/alerts/clear", {"kind": "nonsense"})
     assert "nonsense" in await text(admin, answer.headers["location"])

@@ -251,13 +251,13 @@ async def test_a_deletion_of_which_the_provider_hears_nothing(house: House, admi
 
 
 async def test_a_code_that_expires(house: House, admin: Visitor, sandbox: Sandbox) -> None:
-    sandbox.token_service.sign_ins.device_lifetime = 1.0
+    sandbox.token_service.authorizations.device_lifetime = 1.0
     try:
         await begin(admin, "device")
-        assert sandbox.token_service.sign_ins.devices[-1].user_code in (await admin.get(PAGE)).text
+        assert sandbox.token_service.authorizations.devices[-1].user_code in (await admin.get(PAGE)).text
         assert "The code has expired" in await settled(admin, while_='data-step="code"')
     finally:
-        sandbox.token_service.sign_ins.device_lifetime = 900.0
+        sandbox.token_service.authorizations.device_lifetime = 900.0
     assert await nothing_there(house)
 
 

@@ -17,7 +17,7 @@ from mailslot.service.pipeline import PLUGINS, find_pipelines
 from mailslot.slots.flows import TOKEN_SOURCES
 from mailslot.slots.records import Records
 from mailslot.slots.token_sources import TokenSources
-from mailslot_plugins.printers.printer import Options, find_printer
+from mailslot_plugins.printers.printer import PrinterOptions, find_printer
 
 if TYPE_CHECKING:
     from plugins.conftest import Site
@@ -129,7 +129,7 @@ def test_two_packages_bring_the_same_name(site: Site) -> None:
 def test_nobody_takes_the_place_of_our_own(site: Site) -> None:
     site.module("telex_good", "def printer(address, options): return 'not ours'\n")
     site.install("aaa", "[mailslot.printers]\nfolder = telex_good:printer\n")
-    assert find_printer("folder /tmp", Options()) != "not ours"
+    assert find_printer("folder /tmp", PrinterOptions()) != "not ours"
     loaded = PluginGroup[object]("mailslot.printers", noun="printer").load_all()
     assert "folder" in loaded.plugins
     assert str(loaded.errors["folder"]) == (

@@ -77,13 +77,13 @@ def test_it_is_found_and_can_be_chosen(site: Path, tmp_path: Path) -> None:
         account = "scanner@example.com"
         [records.print-pop]
         maildrop_options = ["at_most=5"]
-        maildrop = "few"
+        maildrop = "limited"
         """
     )
-    mailslot(site, tmp_path, "set", "network.smtp", "token_source=broker http://127.0.0.1:1/token", "submitter=told")
+    mailslot(site, tmp_path, "set", "network.smtp", "token_source=broker http://127.0.0.1:1/token", "submitter=logged")
     rows: list[dict[str, Any]] = json.loads(mailslot(site, tmp_path, "plugins", "--json"))
     states = {row["name"]: row["state"] for row in rows if row["distribution"] == PACKAGE}
-    assert states == dict.fromkeys(("broker", "journal", "dated", "told", "few"), "active")
+    assert states == dict.fromkeys(("broker", "journal", "dated", "logged", "limited"), "active")
     said = mailslot(site, tmp_path, "token", "get", "network.smtp", code=1)
     assert said == "The token service 127.0.0.1:1 refuses connections.\n"
 
@@ -99,7 +99,7 @@ async def test_a_mail_goes_through_its_pipeline(site: Path, tmp_path: Path) -> N
         polled = await anyio.to_thread.run_sync(mailslot, site, tmp_path, "poll", "print.pop", "--json")
         assert not sandbox.maildrops[USER].messages
     [handled] = json.loads(polled)["handled"]
-    assert (handled["outcome"], handled["note"]) == ("done", "written down")
+    assert (handled["outcome"], handled["note"]) == ("done", "recorded")
     assert "alice@example.com\tHello\n" in (tmp_path / "journal.txt").read_text()
 
 
@@ -146,12 +146,10 @@ async def test_the_panel_shows_what_its_pipeline_brings(tmp_path: Path) -> None:
         assert "Wo Mails notiert werden" in await page("/slots/print.pop", "de")
         assert "/settings/journal" not in await page("/slots/fax.pop")
         settings = await page("/settings/journal")
-        assert "<h1>Where mails are written down</h1>" in settings
-        assert '<label for="report_to">Who is told</label>' in settings
+        assert "<h1>Journal of received mails</h1>" in settings
+        assert '<label for="report_to">Notify</label>' in settings
         assert 'class="back" href="/journal"' in settings
-        assert "Where mails are written down" in await page("/administration", "ja"), (
-            "English stands for what is missing"
-        )
+        assert "Journal of received mails" in await page("/administration", "ja"), "English stands for what is missing"
         assert "Es wurde noch keine Mail notiert." in await page("/journal", "de")
         (house.device.home / "journal.txt").write_text("1\tx\t<b>\n")
         assert "&lt;b&gt;" in await page("/journal")
@@ -195,8 +193,8 @@ def test_the_documentation_shows_it_as_it_is() -> None:
         "src/mailslot_sample/journal.py",
         "src/mailslot_sample/panel/page.py",
         "src/mailslot_sample/dated.py",
-        "src/mailslot_sample/told.py",
-        "src/mailslot_sample/few.py",
+        "src/mailslot_sample/logged.py",
+        "src/mailslot_sample/limited.py",
         "tests/test_broker.py",
     }
     for name, text in examples:

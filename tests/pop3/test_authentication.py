@@ -68,13 +68,13 @@ class TestServices:
         source = Tokens(sandbox.provider.issue(USER))
         assert await enter(sandbox, OAuth(USER, source, mechanism), tls=tls) == (0, 0)
         assert source.asked == [False]
-        assert sandbox.flaws == []
+        assert sandbox.violations == []
 
     async def test_a_renewed_token(self, sandbox: Sandbox, tls: bool, mechanism: str | None) -> None:
         source = Tokens("ya29.expired", sandbox.provider.issue(USER))
         assert await enter(sandbox, OAuth(USER, source, mechanism), tls=tls) == (0, 0)
         assert source.asked == [False, True]
-        assert sandbox.flaws == []
+        assert sandbox.violations == []
 
     async def test_a_bad_token(self, sandbox: Sandbox, tls: bool, mechanism: str | None) -> None:
         source = Tokens("ya29.expired", "ya29.expired-too")
@@ -84,7 +84,7 @@ class TestServices:
         assert source.asked == [False, True]
         assert sandbox.transcript.count("C: AUTH") == 2
         assert "QUIT" not in sandbox.transcript
-        assert sandbox.flaws == []
+        assert sandbox.violations == []
 
 
 @pytest.mark.parametrize("personality", [EXCHANGE], ids=["Exchange"])
@@ -100,8 +100,8 @@ async def test_a_mechanism_that_is_insisted_on_and_unknown(sandbox: Sandbox) -> 
 @pytest.mark.parametrize("password", ["open sesame", "wrong"])
 async def test_passwords(sandbox: Sandbox, mechanisms: str, password: str) -> None:
     """By each mechanism, and by USER and PASS where none is offered."""
-    offers = [line for line in DOVECOT.pop3.offers_tls if not line.startswith("SASL")]
-    pop3 = replace(DOVECOT.pop3, offers_tls=(*offers, f"SASL {mechanisms}".strip()))
+    offers = [line for line in DOVECOT.pop3.capabilities_tls if not line.startswith("SASL")]
+    pop3 = replace(DOVECOT.pop3, capabilities_tls=(*offers, f"SASL {mechanisms}".strip()))
     sandbox.personality = replace(DOVECOT, pop3=pop3)
     auth = Password(USER, password)
     if password == "wrong":
@@ -112,7 +112,7 @@ async def test_passwords(sandbox: Sandbox, mechanisms: str, password: str) -> No
     else:
         assert await enter(sandbox, auth) == (0, 0)
     assert (f"AUTH {mechanisms}" if mechanisms else "C: USER") in sandbox.transcript
-    assert sandbox.flaws == []
+    assert sandbox.violations == []
 
 
 @pytest.mark.parametrize("personality", [EXCHANGE], ids=["Exchange"])

@@ -111,7 +111,7 @@ async def test_at_every_await(
         assert len(mailbox.messages) == 2
     assert due > 25
     assert mailbox.messages == []
-    assert sandbox.flaws == []
+    assert sandbox.violations == []
 
 
 async def test_a_session_that_was_cancelled_is_closed(sandbox: Sandbox, open_session) -> None:

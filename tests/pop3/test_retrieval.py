@@ -53,7 +53,7 @@ class TestOne:
         async with open_session() as session:
             for entry in await session.listing():
                 assert await read(session.retrieve(entry)) == messages[entry.number - 1]
-        assert sandbox.flaws == []
+        assert sandbox.violations == []
 
     async def test_nothing_is_asked_before_it_is_read(self, sandbox: Sandbox, open_session) -> None:
         fill(sandbox, 100)
@@ -87,7 +87,7 @@ class TestOne:
                 await read(left)
             assert await read(session.retrieve(second)) == messages[1]
             assert session.usable
-        assert sandbox.flaws == []
+        assert sandbox.violations == []
 
     async def test_a_long_one_left_early_ends_the_session(self, sandbox: Sandbox, open_session) -> None:
         fill(sandbox, MAX_DISCARDED + 1_000_000, 100)
@@ -182,7 +182,7 @@ class TestMany:
             found = {message.entry.number: await read(message) async for message in session.retrieve_many(entries)}
         assert list(found) == list(range(60, 0, -1))
         assert [found[number + 1] for number in range(60)] == messages
-        assert sandbox.flaws == []
+        assert sandbox.violations == []
 
     async def test_none(self, sandbox: Sandbox, open_session) -> None:
         async with open_session() as session:
@@ -252,7 +252,7 @@ class TestMany:
                     break
             assert await session.stat() == (30, 300_000)
             assert await read(session.retrieve(entries[20])) == messages[20]
-        assert sandbox.flaws == []
+        assert sandbox.violations == []
 
     async def test_nothing_is_lost_by_what_is_done_in_between(self, sandbox: Sandbox, open_session) -> None:
         """A message that nobody was given is asked for again, not passed over."""
@@ -308,7 +308,7 @@ class TestDelete:
             await session.delete()
             await session.delete(*await session.listing())
         assert sandbox.maildrops[USER].messages == []
-        assert sandbox.flaws == []
+        assert sandbox.violations == []
 
     @pipelining
     async def test_a_listing_is_true_each_time(self, sandbox: Sandbox, open_session) -> None:
@@ -509,7 +509,7 @@ async def test_whatever_is_done_in_whatever_order(sandbox: Sandbox, open_session
                     if entry.number not in deleted:
                         assert await read(session.retrieve(entry)) == content(entry.number)
     assert len(sandbox.maildrops[USER].messages) == 12 - len(deleted)
-    assert sandbox.flaws == []
+    assert sandbox.violations == []
 
 
 async def test_entries_that_fail_end_the_session(sandbox: Sandbox, open_session) -> None:

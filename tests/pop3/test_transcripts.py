@@ -147,5 +147,5 @@ async def test_sandbox_answers_alike(transcript: Transcript) -> None:
                 tokens[good] = sandbox.provider.issue(user).value.reveal()
             credentials = OAuth(user, ListedTokenSource(*tokens), auth.get("mechanism"))
         await play_session(transcript, endpoint, sandbox.client_context(), auth=credentials)
-        assert sandbox.flaws == []
+        assert sandbox.violations == []
         assert sandbox.errors == []

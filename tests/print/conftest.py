@@ -1,4 +1,4 @@
-"""A printer for the journey."""
+"""A printer for the end-to-end test."""
 
 from __future__ import annotations
 

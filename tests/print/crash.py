@@ -29,7 +29,7 @@ from mailslot.spool.spool import Spool
 from mailslot.spool.store import Store
 from mailslot_plugins.print.pipeline import pipeline
 from mailslot_plugins.printers.ipp import operations
-from print.letters import RECORD, SETTINGS, fetched, letter, scan
+from print.sample_mails import RECORD, SETTINGS, fetched, make_mail, scan
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,7 +46,7 @@ async def prepare(home: Path, printer: str, names: list[list[str]]) -> None:
     async with open_device(Records(home), [pipeline.section]) as device:
         for number, attachments in enumerate(names):
             parts = [(name, b"%PDF-1.7\n", "application/pdf") if name[0] == "x" else scan(name) for name in attachments]
-            await fetched(device, letter(*parts, number=number))
+            await fetched(device, make_mail(*parts, number=number))
 
 
 async def handle(home: Path, shift: float = 0.0) -> None:
@@ -57,7 +57,7 @@ async def handle(home: Path, shift: float = 0.0) -> None:
 
 
 async def outcome(home: Path) -> tuple[list[tuple[str, str]], int]:
-    """What became of the mails, and how many answers there are."""
+    """Return the outcomes of the mails, and the number of replies."""
     async with Spool(home) as spool:
         return [(mail.state, mail.reason) for mail in await spool.ledger.mails(RECORD)], len(await spool.jobs())
 
@@ -96,9 +96,9 @@ def count_down(step: int) -> None:
 
     def after(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def guarded(*arguments: object, **named: object) -> object:
-            answer = await function(*arguments, **named)
+            result = await function(*arguments, **named)
             passed()
-            return answer
+            return result
 
         return guarded
 

@@ -1,4 +1,4 @@
-"""A printer that is replaced at its address: nothing is printed until somebody says that this is right."""
+"""A printer that is replaced: nothing is printed until somebody forgets the old certificate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lab.process import free_ports
 from mailslot_plugins.printers.pins import StoredPins, fingerprint, pins_of
 from panel.house import open_house
 from panel.visitor import Visitor, words
-from print.letters import device_in, handled, letter, scan
+from print.sample_mails import device_in, handled, make_mail, scan
 from typed import mailslot
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lab.printer import Printer
 
 SAID = (
-    "The printer shows another certificate than before. If it was replaced or reset, let go of the old one with "
+    "The printer's certificate has changed. If the printer was replaced or reset, forget the old certificate with "
     "mailslot printer forget, or on the page Device of the panel."
 )
 
@@ -39,7 +39,7 @@ def port() -> int:
 
 @contextmanager
 def printer_with_a_new_certificate(folder: Path, port: int) -> Iterator[tuple[Printer, str]]:
-    """Run a printer that signs its certificate itself, as they do, and give it with the fingerprint."""
+    """Run a printer with a self-signed certificate, and return it with the fingerprint."""
     keys = folder / "keys"
     keys.mkdir(parents=True)
     certificate = trustme.CA().issue_cert("localhost")
@@ -58,10 +58,10 @@ async def test_a_printer_is_replaced(tmp_path: Path, lab_folder: Path, port: int
     moment = [1_800_000_000.0]
     async with device_in(home, address, now=lambda: moment[0]) as device:
         with printer_with_a_new_certificate(labs / "one", port) as (_, first):
-            [found] = await handled(device, letter(scan()))
+            [found] = await handled(device, make_mail(scan()))
             assert found.note == "1 document was printed."
         with printer_with_a_new_certificate(labs / "two", port) as (printer, second):
-            [found] = await handled(device, letter(scan(), number=2))
+            [found] = await handled(device, make_mail(scan(), number=2))
             assert (found.outcome, found.note) == ("later", SAID)
             assert await pins_of(device).all() != []
             assert first != second
@@ -86,11 +86,11 @@ def by_command(home: Path, place: str, first: str) -> None:
     assert json.loads(run("certificates", "--json")) == [{"printer": place, "fingerprint": first}]
     assert first in run("certificates")
     assert "--yes" in run("forget", code=2)
-    assert "No certificate is kept" in run("forget", "printer.example:631", "--yes", code=2)
+    assert "No certificate is stored" in run("forget", "printer.example:631", "--yes", code=2)
     assert "begin with ipps" in run("forget", f"ipp://{place}/ipp/print", "--yes", code=2)
     assert place in run("forget", f"ipps://{place}/ipp/print", "--yes")
-    assert "No certificate of a printer is kept." in run("certificates")
-    assert "No certificate of a printer is kept." in run("forget", "--yes", code=2)
+    assert "No printer's certificate is stored." in run("certificates")
+    assert "No printer's certificate is stored." in run("forget", "--yes", code=2)
 
 
 async def by_panel(home: Path, place: str, first: str) -> None:
@@ -110,7 +110,7 @@ async def by_panel(home: Path, place: str, first: str) -> None:
         assert again.status_code == 303
 
 
-async def test_the_only_one_needs_no_name(tmp_path: Path) -> None:
+async def test_the_only_certificate_needs_no_name(tmp_path: Path) -> None:
     home = tmp_path / "home"
     pem = trustme.CA().cert_pem.bytes().decode()
     async with device_in(home, "folder x") as device:

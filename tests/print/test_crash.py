@@ -1,4 +1,4 @@
-"""A device that prints and is killed at every step, and at random times."""
+"""A printing device, killed at every step and at random times."""
 
 from __future__ import annotations
 

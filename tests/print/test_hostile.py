@@ -1,4 +1,4 @@
-"""Mail from somebody who means harm: set aside with its reason, and the next one is printed."""
+"""Hostile mails: set aside with a reason, and the next mail is printed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import pypdfium2
 import pytest
 
-from print.letters import SCAN, device_in, handled, letter, scan, sent
+from print.sample_mails import SCAN, device_in, handled, make_mail, scan, sent
 from printers.test_conversions import bomb_png, huge_jpeg
 
 if TYPE_CHECKING:
@@ -51,11 +51,11 @@ def many_pages() -> bytes:
         b"2 0 obj<</Type/Pages/Count 100000/Kids[" + kids + b"]>>endobj\n"
         b"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>endobj\ntrailer<</Root 1 0 R>>\n"
     )
-    return letter(("many.pdf", body, "application/pdf")).as_bytes()
+    return make_mail(("many.pdf", body, "application/pdf")).as_bytes()
 
 
 def attached(name: str, octets: bytes, declared: str) -> bytes:
-    return letter((name, octets, declared)).as_bytes()
+    return make_mail((name, octets, declared)).as_bytes()
 
 
 HOSTILE: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
@@ -64,7 +64,7 @@ HOSTILE: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
     "twenty thousand parts": (lambda: many_parts(20_000), "more than 100 parts"),
     "twenty thousand addresses": (
         lambda: b"From: " + b"alice@example.com, " * 12_000 + b"x@y\r\n" + HEAD[33:] + b"\r\nx",
-        "not one sender",
+        "not have exactly one sender",
     ),
     "twenty thousand encoded words": (
         lambda: HEAD + b"Subject: " + b"=?utf-8?q?a?= " * 12_000 + b"\r\nContent-Type: x/y\r\n\r\nx",
@@ -80,7 +80,7 @@ HOSTILE: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
     "a hundred thousand pages": (many_pages, "100,000 pages, more than 200"),
     "base64 that is none": (
         lambda: HEAD + b"Content-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n" + b"%&!?" * 9000,
-        "not in base64",
+        "declared as base64",
     ),
     "PJL as text": (
         lambda: attached("a.txt", b"Hello\n\x1b%-12345X@PJL SET X=1\n", "text/plain"),
@@ -89,11 +89,11 @@ HOSTILE: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
     "PostScript as PDF": (lambda: attached("a.pdf", b"%!PS\n%PDF-1.4\n", "application/pdf"), "PostScript is not"),
     "PDF behind a language of printers": (
         lambda: attached("a.pdf", b"x\x1b%-12345X@PJL ENTER LANGUAGE=PCL\n" + SCAN, "application/pdf"),
-        "no kind that can be printed",
+        "of this kind cannot be printed",
     ),
     "a piece of a mail": (
         lambda: HEAD + b'Content-Type: message/partial; id="x"; number=1; total=2\r\n\r\nx',
-        "piece of a larger one",
+        "fragment of a larger one",
     ),
     "encrypted": (
         lambda: (
@@ -106,14 +106,14 @@ HOSTILE: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
         "from this device itself",
     ),
     "a bounce": (lambda: HEAD.replace(b"<alice@example.com>", b"<>") + b"\r\nx", "null sender"),
-    "nothing": (lambda: b"\r\n", "not one sender"),
-    "noise": (lambda: base64.b64decode(b"//79gIAA") * 5000, "not one sender"),
+    "nothing": (lambda: b"\r\n", "not have exactly one sender"),
+    "noise": (lambda: base64.b64decode(b"//79gIAA") * 5000, "not have exactly one sender"),
 }
 
 
 @pytest.fixture(scope="module", params=["asyncio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
-    """One of them alone: what is hostile is opened in another process, where there is none."""
+    """One event loop is enough: hostile mails are opened in another process."""
     return str(request.param)
 
 
@@ -124,13 +124,13 @@ def own() -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_set_aside_and_the_rest_goes_on(name: str, tmp_path: Path) -> None:
+async def test_a_hostile_mail_is_set_aside_and_others_are_printed(name: str, tmp_path: Path) -> None:
     make, why = HOSTILE[name]
     out = tmp_path / "out"
     out.mkdir()
     async with device_in(tmp_path / "home", f"folder {out}") as device:
         before = own()
-        hostile, good = await handled(device, make(), letter(scan(), number=2))
+        hostile, good = await handled(device, make(), make_mail(scan(), number=2))
         assert (hostile.outcome, good.outcome) == ("set aside", "done"), hostile.note
         assert why in hostile.note
         assert len(hostile.note) < 1000
@@ -140,7 +140,7 @@ async def test_set_aside_and_the_rest_goes_on(name: str, tmp_path: Path) -> None
     assert [path.name.partition(" ")[2] for path in out.iterdir()] == ["scan.pdf"]
 
 
-async def test_names_that_climb(tmp_path: Path) -> None:
+async def test_path_traversal_in_names(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     names = ["../../../etc/passwd", "..\\..\\x.pdf", "/abs.pdf", "a\u202efdp.exe", "x" * 5000, "\r\nX: y"]
@@ -171,7 +171,7 @@ def _percent(name: str) -> bytes:
     return "".join(f"%{octet:02x}" for octet in name.encode()).encode()
 
 
-def test_the_page_bomb_is_one() -> None:
+def test_the_page_bomb_has_many_pages() -> None:
     part = many_pages()
     assert len(part) > 500_000
     octets = base64.b64decode(part.partition(b"base64")[2].split(b"\n\n", 1)[1].split(b"--")[0])

@@ -1,4 +1,4 @@
-"""A mail from a person's program to paper: Postfix, Dovecot, the poll, and a printer that speaks IPP."""
+"""A mail from a mail program to paper: Postfix, Dovecot, the poll, and an IPP printer."""
 
 from __future__ import annotations
 
@@ -140,8 +140,8 @@ async def test_from_mail_to_paper(
         assert ImageChops.difference(page(octets), page(SCAN.read_bytes())).getbbox() is None
         await Worker(device).deliver_due()
         assert [job.state for job in await device.spool.jobs()] == ["sent"]
-    [answer] = await arrived(dovecot, ALICE, 1)
-    told = email.message_from_bytes(answer, policy=policy.default)
+    [reply] = await arrived(dovecot, ALICE, 1)
+    told = email.message_from_bytes(reply, policy=policy.default)
     assert told["Subject"] == "Auto: Re: Please print"
     assert told["In-Reply-To"] == "<2@example.test>"
     assert "broken.pdf: The PDF cannot be opened; it is damaged." in told.get_content()

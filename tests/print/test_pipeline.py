@@ -1,4 +1,4 @@
-"""Mails printed into a folder: what comes out, what does not and why, and who is told."""
+"""Mails printed into a folder: what is printed, what is not, and the replies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mailslot.message import Message
 from mailslot.service.handling import handle_waiting
 from mailslot.spool.job import NewJob
 from mailslot_plugins.print.pipeline import pipeline
-from print.letters import ALICE, RECORD, SCAN, device_in, handled, letter, scan, sent
+from print.sample_mails import ALICE, RECORD, SCAN, device_in, handled, make_mail, scan, sent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,9 @@ def contents(out: Path) -> list[bytes]:
 
 
 async def test_all_attachments_come_out_as_they_are(tmp_path: Path, out: Path) -> None:
-    mail = letter(scan(), ("photo.jpg", picture("JPEG"), "image/jpeg"), ("note.txt", b"Hello", "text/plain"), text="x")
+    mail = make_mail(
+        scan(), ("photo.jpg", picture("JPEG"), "image/jpeg"), ("note.txt", b"Hello", "text/plain"), text="x"
+    )
     async with device_in(tmp_path / "home", f"folder {out}") as device:
         [found] = await handled(device, mail)
         assert (found.outcome, found.note) == ("done", "3 documents were printed.")
@@ -54,7 +56,7 @@ async def test_all_attachments_come_out_as_they_are(tmp_path: Path, out: Path) -
 
 async def test_a_name_in_long_letters_is_cut_to_what_a_folder_takes(tmp_path: Path, out: Path) -> None:
     async with device_in(tmp_path / "home", f"folder {out}") as device:
-        [found] = await handled(device, letter(scan("\N{CJK UNIFIED IDEOGRAPH-20BB7}" * 76 + ".pdf")))
+        [found] = await handled(device, make_mail(scan("\N{CJK UNIFIED IDEOGRAPH-20BB7}" * 76 + ".pdf")))
     assert (found.outcome, found.note) == ("done", "1 document was printed.")
     [title] = titles(out)
     assert title == "\N{CJK UNIFIED IDEOGRAPH-20BB7}" * 50 + ".pdf"
@@ -72,32 +74,32 @@ async def test_a_name_in_long_letters_is_cut_to_what_a_folder_takes(tmp_path: Pa
 async def test_when_the_text_is_printed(
     body: str, attached: bool, expected: list[str], tmp_path: Path, out: Path
 ) -> None:
-    mail = letter(*([scan()] if attached else []), text="Dear printer,\n\nplease.")
+    mail = make_mail(*([scan()] if attached else []), text="Dear printer,\n\nplease.")
     async with device_in(tmp_path / "home", f"folder {out}", f'body = "{body}"') as device:
         [found] = await handled(device, mail)
     assert found.outcome == "done"
     assert titles(out) == expected
 
 
-async def test_nothing_to_print_is_told_once(tmp_path: Path, out: Path) -> None:
+async def test_a_mail_without_printable_parts_gets_one_reply(tmp_path: Path, out: Path) -> None:
     async with device_in(tmp_path / "home", f"folder {out}") as device:
-        [found] = await handled(device, letter())
+        [found] = await handled(device, make_mail())
         assert found.outcome == "set aside"
         assert found.note == "The mail: It holds nothing that can be printed. (answered by job 1)"
-        [answer] = await sent(device)
+        [reply] = await sent(device)
         await device.spool.ledger.retry(found.mail.id)
         [again] = await handle_waiting(device, RECORD, pipeline)
         assert again.note == found.note
         assert len(await device.spool.jobs()) == 1
-    assert answer["To"] == ALICE
-    assert answer["Subject"] == "Auto: Re: Please print"
-    assert answer["Auto-Submitted"] == "auto-replied"
-    assert answer["In-Reply-To"] == "<1@example.com>"
-    assert "Copier could not print:" in answer.get_content()
+    assert reply["To"] == ALICE
+    assert reply["Subject"] == "Auto: Re: Please print"
+    assert reply["Auto-Submitted"] == "auto-replied"
+    assert reply["In-Reply-To"] == "<1@example.com>"
+    assert "Copier could not print:" in reply.get_content()
 
 
-async def test_the_rest_goes_on_and_one_answer_tells_of_all_that_did_not(tmp_path: Path, out: Path) -> None:
-    mail = letter(
+async def test_one_reply_names_all_documents_that_were_not_printed(tmp_path: Path, out: Path) -> None:
+    mail = make_mail(
         ("broken.pdf", b"%PDF-1.7\nnothing", "application/pdf"),
         scan(),
         ("evil.pdf", b"%!PS-Adobe-3.0\nshowpage", "application/pdf"),
@@ -107,29 +109,29 @@ async def test_the_rest_goes_on_and_one_answer_tells_of_all_that_did_not(tmp_pat
     )
     async with device_in(tmp_path / "home", f"folder {out}") as device:
         [found] = await handled(device, mail)
-        [answer] = await sent(device)
+        [reply] = await sent(device)
     assert found.outcome == "done"
     assert found.note.startswith("1 document was printed, not broken.pdf: The PDF cannot be opened; it is damaged.;")
-    assert answer.get_content().splitlines()[2:] == [
+    assert reply.get_content().splitlines()[2:] == [
         "broken.pdf: The PDF cannot be opened; it is damaged.",
         "evil.pdf: PostScript is not printed here.",
         "lies.png: PJL is not printed here.",
-        "tool.exe: It is of no kind that can be printed.",
+        "tool.exe: Documents of this kind cannot be printed.",
         "empty.pdf: It is empty.",
     ]
     assert titles(out) == ["scan.pdf"]
 
 
-async def test_languages_of_printers_where_an_administrator_wants_them(tmp_path: Path, out: Path) -> None:
-    mail = letter(("a.ps", b"%!PS-Adobe-3.0\nshowpage", "application/postscript"))
+async def test_printer_languages_if_the_administrator_allows_them(tmp_path: Path, out: Path) -> None:
+    mail = make_mail(("a.ps", b"%!PS-Adobe-3.0\nshowpage", "application/postscript"))
     async with device_in(tmp_path / "home", f"folder {out}", "printer_languages = true") as device:
         [found] = await handled(device, mail)
     assert found.outcome == "done"
     assert titles(out) == ["a.ps"]
 
 
-async def test_logos_and_invitations_are_left_alone(tmp_path: Path, out: Path) -> None:
-    mail = letter(scan(), ("meeting.ics", b"BEGIN:VCALENDAR\n", "text/calendar"))
+async def test_logos_and_invitations_are_not_printed(tmp_path: Path, out: Path) -> None:
+    mail = make_mail(scan(), ("meeting.ics", b"BEGIN:VCALENDAR\n", "text/calendar"))
     mail.add_attachment(
         picture(size=(20, 20)), maintype="image", subtype="png", cid="<logo@x>", disposition="inline", filename="x.png"
     )
@@ -146,9 +148,9 @@ def without(mail: EmailMessage, name: str, value: str | None = None) -> EmailMes
     return mail
 
 
-async def test_who_may_not_print(tmp_path: Path, out: Path) -> None:
+async def test_senders_that_may_not_print(tmp_path: Path, out: Path) -> None:
     def changed(name: str, value: str | None, number: int) -> EmailMessage:
-        return without(letter(scan(), number=number), name, value)
+        return without(make_mail(scan(), number=number), name, value)
 
     mails = [
         changed("From", "Bob <bob@example.com>", 1),
@@ -171,13 +173,13 @@ async def test_who_may_not_print(tmp_path: Path, out: Path) -> None:
     assert [each.note for each in found[:4]] == [
         "Not printed, since bob@example.com is not an allowed sender.",
         "Not printed, since eve@evil.example is not an allowed sender.",
-        "Not printed, since it has not one sender.",
+        "Not printed, since it does not have exactly one sender.",
         "Not printed, since eve@sub.office.example is not an allowed sender.",
     ]
     assert titles(out) == []
 
 
-async def test_a_report_is_shown_on_its_job_and_not_printed(tmp_path: Path, out: Path) -> None:
+async def test_a_report_is_added_to_its_job_and_not_printed(tmp_path: Path, out: Path) -> None:
     async with device_in(tmp_path / "home", f"folder {out}") as device:
         message = Message(sender="printer@example.com", to=["alice@example.com"], text="x")
         new = NewJob("print", "smtp", "printer@example.com", ["alice@example.com"], "x", 3600.0)
@@ -192,18 +194,18 @@ async def test_a_report_is_shown_on_its_job_and_not_printed(tmp_path: Path, out:
     assert titles(out) == []
 
 
-async def test_a_domain_may_print_and_its_answer_goes_to_nobody_else(tmp_path: Path, out: Path) -> None:
-    mail = without(letter(("x.exe", b"MZ\0", "application/pdf")), "From", "carol@Office.example")
+async def test_a_domain_may_print_and_only_the_sender_gets_the_reply(tmp_path: Path, out: Path) -> None:
+    mail = without(make_mail(("x.exe", b"MZ\0", "application/pdf")), "From", "carol@Office.example")
     async with device_in(tmp_path / "home", f"folder {out}") as device:
         [found] = await handled(device, without(mail, "Return-Path", "<eve@evil.example>"))
         assert "not answered: eve@evil.example is not an allowed sender" in found.note
         assert await device.spool.jobs() == []
 
 
-async def test_what_a_trusted_server_has_not_found_genuine(tmp_path: Path, out: Path) -> None:
+async def test_mail_that_a_trusted_server_did_not_authenticate(tmp_path: Path, out: Path) -> None:
     def signed(number: int, *values: str) -> bytes:
         fields = "".join(f"Authentication-Results: {value}\n" for value in values)
-        return fields.encode() + letter(scan(), number=number).as_bytes()
+        return fields.encode() + make_mail(scan(), number=number).as_bytes()
 
     genuine = "mx.example.net; dmarc=pass (p=none) header.from=example.com"
     mails = [
@@ -225,13 +227,13 @@ async def test_what_a_trusted_server_has_not_found_genuine(tmp_path: Path, out: 
 async def test_limits_of_pages_and_mails(tmp_path: Path, out: Path) -> None:
     more = "max_pages = 3\nmails_per_hour = 3\npages_per_day = 5"
     async with device_in(tmp_path / "home", f"folder {out}", more) as device:
-        [found] = await handled(device, letter(scan("a"), scan("b"), subject="x #print copies=2"))
-        assert found.note.startswith("1 document was printed, not b: The mail has more than 3 pages, copies counted.")
-        [found] = await handled(device, letter(scan(), scan(), scan(), number=2))
+        [found] = await handled(device, make_mail(scan("a"), scan("b"), subject="x #print copies=2"))
+        assert found.note.startswith("1 document was printed, not b: The mail has more than 3 pages, including copies.")
+        [found] = await handled(device, make_mail(scan(), scan(), scan(), number=2))
         assert found.outcome == "done"
-        [found] = await handled(device, letter(scan(), number=3))
+        [found] = await handled(device, make_mail(scan(), number=3))
         assert found.note.startswith("scan.pdf: alice@example.com may print 5 pages a day.")
-        [found] = await handled(device, letter(scan(), subject="other", number=4))
+        [found] = await handled(device, make_mail(scan(), subject="other", number=4))
         assert found.outcome == "set aside"
 
 
@@ -242,7 +244,7 @@ async def test_options_reach_a_command(tmp_path: Path, out: Path) -> None:
         f'> "{out}/said"\ncp "$1" "{out}/document"\n'
     )
     script.chmod(0o755)
-    mail = letter(scan(), subject="Plan #print copies=2 duplex=short", text="#print colour=mono media=a4 tray=9\nHi")
+    mail = make_mail(scan(), subject="Plan #print copies=2 duplex=short", text="#print colour=mono media=a4 tray=9\nHi")
     async with device_in(tmp_path / "home", f"command {script}") as device:
         [found] = await handled(device, mail)
     assert found.note == "1 document was printed. The option tray=9 is not known."
@@ -260,21 +262,21 @@ async def test_options_reach_a_command(tmp_path: Path, out: Path) -> None:
     assert (out / "document").read_bytes() == SCAN
 
 
-async def test_a_command_that_cannot_now_and_one_that_will_not(tmp_path: Path, out: Path) -> None:
+async def test_commands_that_fail_temporarily_or_for_good(tmp_path: Path, out: Path) -> None:
     for status, outcome in ((75, "later"), (1, "set aside")):
         script = tmp_path / f"print{status}"
         script.write_text(f"#!/bin/sh\nexit {status}\n")
         script.chmod(0o755)
         async with device_in(tmp_path / str(status), f"command {script}") as device:
-            [found] = await handled(device, letter(scan()))
+            [found] = await handled(device, make_mail(scan()))
         assert found.outcome == outcome
 
 
-async def test_what_waits_too_long_is_told(tmp_path: Path, out: Path) -> None:
+async def test_a_document_that_waits_too_long_is_reported(tmp_path: Path, out: Path) -> None:
     moment = [1_800_000_000.0]
     gone = out.rename(tmp_path / "elsewhere")  # noqa: ASYNC240 - of a test
     async with device_in(tmp_path / "home", f"folder {out}", "wait_hours = 2", lambda: moment[0]) as device:
-        [found] = await handled(device, letter(scan()))
+        [found] = await handled(device, make_mail(scan()))
         assert (found.outcome, found.note) == ("later", "The folder for printed documents is not there.")
         moment[0] += 7000
         [found] = await handled(device)
@@ -282,8 +284,8 @@ async def test_what_waits_too_long_is_told(tmp_path: Path, out: Path) -> None:
         moment[0] += 300
         [found] = await handled(device)
         assert found.outcome == "set aside"
-        [answer] = await sent(device)
-        assert "The folder for printed documents is not there." in answer.get_content()
+        [reply] = await sent(device)
+        assert "The folder for printed documents is not there." in reply.get_content()
         # A person has it printed after all.
         gone.rename(out)
         await device.spool.ledger.retry(found.mail.id)
@@ -294,13 +296,13 @@ async def test_what_waits_too_long_is_told(tmp_path: Path, out: Path) -> None:
 
 async def test_without_a_printer_mail_waits(tmp_path: Path) -> None:
     async with device_in(tmp_path / "home", "teapot x") as device:
-        [found] = await handled(device, letter(scan()))
+        [found] = await handled(device, make_mail(scan()))
     assert found.outcome == "later"
 
 
-async def test_what_is_remembered_of_done_mails_is_little(tmp_path: Path, out: Path) -> None:
+async def test_journals_of_finished_mails_are_reduced(tmp_path: Path, out: Path) -> None:
     async with device_in(tmp_path / "home", f"folder {out}") as device:
-        await handled(device, letter(scan(), number=1), letter(scan(), number=2), letter(scan(), number=3))
+        await handled(device, make_mail(scan(), number=1), make_mail(scan(), number=2), make_mail(scan(), number=3))
         kept = {key: value for key, value in (await device.store("print").items()).items() if key.startswith("mail:")}
     assert json.dumps(kept["mail:1"]) == '{"from": "alice@example.com", "subject": "Please print", "pages": 1}'
     assert len(kept) == 3

@@ -1,4 +1,4 @@
-"""Printers of several kinds, and what is remembered of documents."""
+"""Printers of several kinds, and a journal."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def keys(lab_folder: Path, certificate: LeafCert) -> Path:
 
 @pytest.fixture
 async def spool(tmp_path: Path) -> AsyncIterator[Spool]:
-    """A spool, for its memory."""
+    """A spool, for its stores."""
     async with Spool(tmp_path / "home") as spool:
         yield spool
 

@@ -1,4 +1,4 @@
-"""Documents as printers take them, in the child process that converts them."""
+"""Conversion of documents for printers, in the confined process."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from lab.fixtures import need
 from mailslot_plugins.intake.limits import Limits
 from mailslot_plugins.intake.printable import media_size
 from mailslot_plugins.intake.process import IntakeError, run_task
-from mailslot_plugins.printers.formats import CONVERTED, JPEG, PDF, PWG, choose_format
-from mailslot_plugins.printers.prepare import Wanted, prepare
+from mailslot_plugins.printers.formats import CONVERSIONS, JPEG, PDF, PWG, choose_format
+from mailslot_plugins.printers.prepare import PrinterProfile, prepare
 from mailslot_plugins.printers.printer import Document
-from printers import raster
+from printers import pwg_decoder
 
 if TYPE_CHECKING:
     from mailslot_plugins.intake.kinds import Kind
@@ -55,11 +55,11 @@ def much_the_same(one: Image.Image, other: Image.Image) -> bool:
 
 @pytest.mark.parametrize("raster_type", ["srgb_8", "sgray_8", "black_1"])
 async def test_pwg_raster_is_what_another_decoder_reads(raster_type: str, tmp_path: Path) -> None:
-    need("libcups", raster.present(), "comes with script/setup on Debian")
-    wanted = Wanted((PWG,), dpi=150, raster_types=(raster_type,))
+    need("libcups", pwg_decoder.present(), "comes with script/setup on Debian")
+    wanted = PrinterProfile((PWG,), dpi=150, raster_types=(raster_type,))
     [made] = await prepare(document(SCAN, "pdf"), tmp_path, wanted)
     assert made.media_type == PWG
-    [sheet] = raster.read(made.path)
+    [sheet] = pwg_decoder.read(made.path)
     assert sheet.image.size == A4_AT_150
     assert (sheet.dpi, sheet.duplex, sheet.media, sheet.feeds) == (150, False, "iso_a4_210x297mm", (1, 1))
     assert much_the_same(sheet.image, pages(SCAN)[0])
@@ -77,24 +77,24 @@ async def test_pwg_raster_is_what_another_decoder_reads(raster_type: str, tmp_pa
     ],
 )
 async def test_backs_of_sheets(back: str, sides: Any, turned: Image.Transpose | None, tmp_path: Path) -> None:
-    need("libcups", raster.present(), "comes with script/setup on Debian")
-    wanted = Wanted((PWG,), dpi=100, raster_types=("sgray_8",), back=back)
+    need("libcups", pwg_decoder.present(), "comes with script/setup on Debian")
+    wanted = PrinterProfile((PWG,), dpi=100, raster_types=("sgray_8",), back=back)
     path = tmp_path / "two.txt"
     path.write_text("The quick\f brown fox")
     [made] = await prepare(document(path, "text", sides=sides), tmp_path, wanted)
     [normal] = await prepare(document(path, "text"), tmp_path / "..", replace(wanted, back="normal"))
-    front, reverse = raster.read(made.path)
+    front, reverse = pwg_decoder.read(made.path)
     assert (front.duplex, front.tumble) == (True, sides == "two-sided-short-edge")
-    plain = raster.read(normal.path)
+    plain = pwg_decoder.read(normal.path)
     assert ImageChops.difference(front.image, plain[0].image).getbbox() is None
     expected = plain[1].image if turned is None else plain[1].image.transpose(turned)
     assert ImageChops.difference(reverse.image, expected).getbbox() is None
 
 
-async def test_text_is_laid_out_on_pages_and_commands_nothing(tmp_path: Path) -> None:
+async def test_text_is_rendered_so_that_commands_have_no_effect(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_bytes("Größe: 3 €\t東京\r\n".encode() * 200 + b"\x1b%-12345X@PJL" + b"y" * 5000)
-    [made] = await prepare(document(path, "text"), tmp_path, Wanted((PDF, "text/plain")))
+    [made] = await prepare(document(path, "text"), tmp_path, PrinterProfile((PDF, "text/plain")))
     assert made.media_type == PDF
     octets = made.path.read_bytes()
     assert b"PJL" not in octets
@@ -113,16 +113,16 @@ async def test_pictures_keep_their_look(tmp_path: Path) -> None:
     upright.save(tmp_path / "turned.jpg", exif=_turned())
     pages_of_tiff = [Image.new("L", (1728, 1100), 255), upright.copy()]
     pages_of_tiff[0].save(tmp_path / "two.tif", save_all=True, append_images=pages_of_tiff[1:])
-    [made] = await prepare(document(tmp_path / "clear.png", "png"), tmp_path, Wanted((PDF,)))
+    [made] = await prepare(document(tmp_path / "clear.png", "png"), tmp_path, PrinterProfile((PDF,)))
     assert pages(made.path)[0].convert("L").getextrema() == (255, 255)
-    [made] = await prepare(document(tmp_path / "turned.jpg", "jpeg"), tmp_path, Wanted((PDF,)))
+    [made] = await prepare(document(tmp_path / "turned.jpg", "jpeg"), tmp_path, PrinterProfile((PDF,)))
     [shown] = pages(made.path)
     assert shown.height > shown.width
-    [made] = await prepare(document(tmp_path / "two.tif", "tiff"), tmp_path, Wanted((PDF,)))
+    [made] = await prepare(document(tmp_path / "two.tif", "tiff"), tmp_path, PrinterProfile((PDF,)))
     assert len(pages(made.path)) == 2
-    made_jpegs = await prepare(document(tmp_path / "two.tif", "tiff"), tmp_path, Wanted((JPEG,)))
+    made_jpegs = await prepare(document(tmp_path / "two.tif", "tiff"), tmp_path, PrinterProfile((JPEG,)))
     assert len(made_jpegs) == 2
-    [made] = await prepare(document(tmp_path / "turned.jpg", "jpeg"), tmp_path, Wanted((JPEG,)))
+    [made] = await prepare(document(tmp_path / "turned.jpg", "jpeg"), tmp_path, PrinterProfile((JPEG,)))
     assert made.path == tmp_path / "turned.jpg"
 
 
@@ -134,12 +134,12 @@ async def test_pictures_keep_their_look(tmp_path: Path) -> None:
 async def test_the_size_of_what_is_printed(
     dpi: tuple[int, int] | None, size: tuple[int, int], kind: Kind, tmp_path: Path
 ) -> None:
-    need("libcups", raster.present(), "comes with script/setup on Debian")
+    need("libcups", pwg_decoder.present(), "comes with script/setup on Debian")
     path = tmp_path / f"picture.{kind}"
     values = {"resolution": 100} if kind == "pdf" else {"dpi": dpi} if dpi else {}
     Image.new("L", (200, 400)).save(path, **values)
-    [made] = await prepare(document(path, kind), tmp_path, Wanted((PWG,), dpi=150, raster_types=("sgray_8",)))
-    [sheet] = raster.read(made.path)
+    [made] = await prepare(document(path, kind), tmp_path, PrinterProfile((PWG,), dpi=150, raster_types=("sgray_8",)))
+    [sheet] = pwg_decoder.read(made.path)
     left, top, right, bottom = ImageChops.invert(sheet.image.convert("L")).getbbox() or (0, 0, 0, 0)
     assert (right - left, bottom - top) == pytest.approx(size, abs=4)
 
@@ -147,8 +147,8 @@ async def test_the_size_of_what_is_printed(
 async def test_a_jpeg_says_its_size_where_it_has_one(tmp_path: Path) -> None:
     for name, values in (("fax.tif", {"dpi": (204, 204)}), ("logo.gif", {})):
         Image.new("L", (400, 200)).save(tmp_path / name, **values)
-    [fax] = await prepare(document(tmp_path / "fax.tif", "tiff"), tmp_path, Wanted((JPEG,), dpi=600))
-    [logo] = await prepare(document(tmp_path / "logo.gif", "gif"), tmp_path, Wanted((JPEG,), dpi=600))
+    [fax] = await prepare(document(tmp_path / "fax.tif", "tiff"), tmp_path, PrinterProfile((JPEG,), dpi=600))
+    [logo] = await prepare(document(tmp_path / "logo.gif", "gif"), tmp_path, PrinterProfile((JPEG,), dpi=600))
     with Image.open(fax.path) as image:
         assert image.info["dpi"] == (204, 204)
     with Image.open(logo.path) as image:
@@ -162,9 +162,9 @@ def _turned() -> Image.Exif:
 
 
 async def test_copies_that_a_printer_does_not_make(tmp_path: Path) -> None:
-    made = await prepare(document(SCAN, "pdf", copies=3), tmp_path, Wanted((PDF,), copies=1))
+    made = await prepare(document(SCAN, "pdf", copies=3), tmp_path, PrinterProfile((PDF,), copies=1))
     assert [each.copies for each in made] == [1, 1, 1]
-    made = await prepare(document(SCAN, "pdf", copies=3), tmp_path, Wanted((PDF,), copies=99))
+    made = await prepare(document(SCAN, "pdf", copies=3), tmp_path, PrinterProfile((PDF,), copies=99))
     assert [each.copies for each in made] == [3]
 
 
@@ -200,7 +200,7 @@ def huge_jpeg() -> bytes:
     ids=["png bomb", "jpeg bomb", "no jpeg", "tiff loop", "no pdf", "long text"],
 )
 @pytest.mark.parametrize("task", ["count", "printable"])
-async def test_what_is_built_to_be_a_burden(task: str, kind: Kind, octets: bytes, why: str, tmp_path: Path) -> None:
+async def test_documents_that_exceed_the_limits(task: str, kind: Kind, octets: bytes, why: str, tmp_path: Path) -> None:
     path = tmp_path / "bomb"
     path.write_bytes(octets)
     with pytest.raises(IntakeError, match=why):
@@ -211,23 +211,25 @@ async def _opened(task: str, path: Path, kind: Kind) -> object:
     limits = Limits(pages=20)
     if task == "count":
         return await run_task("count", {"path": str(path), "kind": kind}, path.parent, limits)
-    return await prepare(document(path, kind), path.parent, Wanted(CONVERTED[kind], limits=limits))
+    return await prepare(document(path, kind), path.parent, PrinterProfile(CONVERSIONS[kind], limits=limits))
 
 
 async def test_pdfs_with_too_many_or_too_large_pages_or_a_password(tmp_path: Path) -> None:
     many = pdf(tmp_path / "many.pdf", 5)
     with pytest.raises(IntakeError, match="has 5 pages, more than 4"):
-        await prepare(document(many, "pdf"), tmp_path, Wanted((PDF,), limits=Limits(pages=4)))
+        await prepare(document(many, "pdf"), tmp_path, PrinterProfile((PDF,), limits=Limits(pages=4)))
     vast = pdf(tmp_path / "vast.pdf", 1, (20_000, 20_000))
     with pytest.raises(IntakeError, match="no size that can be printed"):
-        await prepare(document(vast, "pdf"), tmp_path, Wanted((PWG,)))
-    [made] = await prepare(document(pdf(tmp_path / "large.pdf", 1, (10_000, 14_000)), "pdf"), tmp_path, Wanted((JPEG,)))
+        await prepare(document(vast, "pdf"), tmp_path, PrinterProfile((PWG,)))
+    [made] = await prepare(
+        document(pdf(tmp_path / "large.pdf", 1, (10_000, 14_000)), "pdf"), tmp_path, PrinterProfile((JPEG,))
+    )
     with Image.open(made.path) as image:
         assert image.width <= 2600
     with pikepdf.open(SCAN) as opened:
         opened.save(tmp_path / "secret.pdf", encryption=pikepdf.Encryption(user="x", owner="y"))
     with pytest.raises(IntakeError, match="password"):
-        await prepare(document(tmp_path / "secret.pdf", "pdf"), tmp_path, Wanted((PDF,)))
+        await prepare(document(tmp_path / "secret.pdf", "pdf"), tmp_path, PrinterProfile((PDF,)))
 
 
 @pytest.mark.parametrize(

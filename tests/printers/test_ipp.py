@@ -1,4 +1,4 @@
-"""Documents on a real IPP printer: as they are or converted, once, and what is said where they do not come out."""
+"""Documents on a real IPP printer: unchanged or converted, printed once, and errors."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from PIL import Image
 
 from mailslot_plugins.intake.process import IntakeError
 from mailslot_plugins.printers.ipp.codec import Attribute, Tag
-from mailslot_plugins.printers.ipp.operations import CREATE_JOB, PRINT_JOB, user
+from mailslot_plugins.printers.ipp.operations import CREATE_JOB, PRINT_JOB, requesting_user
 from mailslot_plugins.printers.ipp.printer import IppPrinter
 from mailslot_plugins.printers.journal import Journal
 from mailslot_plugins.printers.pins import StoredPins
-from mailslot_plugins.printers.printer import Document, Options, PrinterError, find_printer
+from mailslot_plugins.printers.printer import Document, PrinterError, PrinterOptions, find_printer
 from mailslot_plugins.printers.printing import print_document
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mailslot.spool.spool import Spool
 
 SCAN = Path(__file__).parents[2] / "fixtures" / "scan" / "page.pdf"
-QUICK = Options(patience=300, timeout=120)
+QUICK = PrinterOptions(job_timeout=300, timeout=120)
 
 
 def scan(**values: object) -> Document:
@@ -73,14 +73,14 @@ async def test_without_create_job_it_is_print_job(printer: Printer, spool: Spool
     before = len(files(printer))
     ipp = IppPrinter(printer.uri, QUICK)
     can = await ipp._capabilities()
-    ipp._can = replace(can, operations=can.operations - {CREATE_JOB})
+    ipp._cached_capabilities = replace(can, supported_operations=can.supported_operations - {CREATE_JOB})
     await print_document(ipp, scan(), tmp_path, await journal(spool), "0")
     [new] = files(printer)[before:]
     assert new.read_bytes() == SCAN.read_bytes()
 
 
 @pytest.mark.parametrize("kind", ["png", "tiff", "gif", "text"])
-async def test_what_it_does_not_take_is_converted(kind: str, printer: Printer, spool: Spool, tmp_path: Path) -> None:
+async def test_unsupported_formats_are_converted(kind: str, printer: Printer, spool: Spool, tmp_path: Path) -> None:
     before = len(files(printer))
     path = tmp_path / f"document.{kind}"
     if kind == "text":
@@ -94,7 +94,7 @@ async def test_what_it_does_not_take_is_converted(kind: str, printer: Printer, s
     assert new.read_bytes().startswith(b"%PDF-")
 
 
-async def test_a_printer_of_jpeg_gets_each_page_as_a_job(
+async def test_a_jpeg_only_printer_gets_a_job_for_each_page(
     start: Callable[..., Printer], spool: Spool, tmp_path: Path
 ) -> None:
     printer = start("-f", "image/jpeg", "-c", "/bin/true")
@@ -110,12 +110,12 @@ async def test_a_printer_of_jpeg_gets_each_page_as_a_job(
     assert greys == pytest.approx([0, 100, 200], abs=3)
 
 
-async def test_what_no_conversion_makes_printable(printer: Printer, spool: Spool, tmp_path: Path) -> None:
+async def test_documents_that_cannot_be_converted(printer: Printer, spool: Spool, tmp_path: Path) -> None:
     path = tmp_path / "x.pcl"
     path.write_bytes(b"\x1bE")
     book = await journal(spool)
     for _ in range(2):
-        with pytest.raises(PrinterError, match="takes no documents of this kind") as caught:
+        with pytest.raises(PrinterError, match="does not accept documents of this") as caught:
             await print_document(IppPrinter(printer.uri, QUICK), scan(path=path, kind="pcl"), tmp_path, book, "0")
         assert (caught.value.cause, caught.value.retryable) == ("document_unprintable", False)
 
@@ -131,7 +131,7 @@ async def test_a_broken_pdf_never_reaches_the_printer(printer: Printer, spool: S
         await IppPrinter(printer.uri, QUICK).prepare(scan(path=path), tmp_path)
 
 
-async def test_what_it_breaks_off_is_told(start: Callable[..., Printer], spool: Spool, tmp_path: Path) -> None:
+async def test_an_aborted_job_is_reported(start: Callable[..., Printer], spool: Spool, tmp_path: Path) -> None:
     printer = start("-f", "application/pdf", "-c", "/bin/false")
     with pytest.raises(PrinterError, match="broke off") as caught:
         await print_document(IppPrinter(printer.uri, QUICK), scan(), tmp_path, await journal(spool), "0")
@@ -139,12 +139,10 @@ async def test_what_it_breaks_off_is_told(start: Callable[..., Printer], spool: 
     assert "aborted-by-system" in caught.value.detail
 
 
-async def test_one_that_prints_slowly_is_followed_later(
-    start: Callable[..., Printer], spool: Spool, tmp_path: Path
-) -> None:
+async def test_a_slow_job_is_resumed_later(start: Callable[..., Printer], spool: Spool, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     printer = start("-f", "application/pdf", "-c", str(slow(tmp_path, gate)))
-    hasty = IppPrinter(printer.uri, Options(patience=0.5))
+    hasty = IppPrinter(printer.uri, PrinterOptions(job_timeout=0.5))
     for _ in range(2):
         with pytest.raises(PrinterError, match="still printing") as caught:
             await print_document(hasty, scan(), tmp_path, await journal(spool), "0")
@@ -158,7 +156,7 @@ async def test_one_that_prints_slowly_is_followed_later(
     assert len(files(printer)) == 1
 
 
-async def test_nobody_there(spool: Spool, tmp_path: Path, free_port: int) -> None:
+async def test_an_unreachable_printer(spool: Spool, tmp_path: Path, free_port: int) -> None:
     ipp = IppPrinter(f"ipp://localhost:{free_port}/ipp/print", QUICK)
     book = await journal(spool)
     with pytest.raises(PrinterError, match="cannot be reached") as caught:
@@ -167,7 +165,7 @@ async def test_nobody_there(spool: Spool, tmp_path: Path, free_port: int) -> Non
     assert book.attempt("0").step == "new"
 
 
-async def test_encrypted_trusting_what_was_shown_first(
+async def test_tls_with_a_pinned_certificate(
     start: Callable[..., Printer], keys: Path, spool: Spool, tmp_path: Path
 ) -> None:
     printer = start("-f", "application/pdf", "-c", "/bin/true", "-K", str(keys))
@@ -182,13 +180,13 @@ async def test_encrypted_trusting_what_was_shown_first(
     assert ssl.PEM_cert_to_DER_cert(kept) == ssl.PEM_cert_to_DER_cert((keys / "localhost.crt").read_text())
     other = trustme.CA().issue_cert("localhost").cert_chain_pems[0].bytes().decode()
     await pins.put(place, other)
-    with pytest.raises(PrinterError, match="another certificate than before") as caught:
+    with pytest.raises(PrinterError, match="certificate has changed") as caught:
         await print_document(IppPrinter(uri, options), scan(), tmp_path, await journal(spool, "mail:2"), "0")
     assert caught.value.retryable
     assert len(files(printer)) == 1
 
 
-async def test_encrypted_trusting_an_authority(
+async def test_tls_with_a_certificate_authority(
     start: Callable[..., Printer], keys: Path, spool: Spool, tmp_path: Path, ca: trustme.CA
 ) -> None:
     printer = start("-f", "application/pdf", "-c", "/bin/true", "-K", str(keys))
@@ -197,27 +195,27 @@ async def test_encrypted_trusting_an_authority(
     trusting = IppPrinter(uri, replace(QUICK, ca_file=tmp_path / "ca.pem"))
     await print_document(trusting, scan(), tmp_path, await journal(spool), "0")
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
-    with pytest.raises(PrinterError, match="Nobody whom ca_file names"):
+    with pytest.raises(PrinterError, match="not issued by an authority in ca_file"):
         await IppPrinter(uri, replace(QUICK, ca_file=tmp_path / "other.pem")).check()
 
 
-async def test_a_job_whose_answer_was_lost_is_found_by_its_token(
+async def test_a_job_whose_response_was_lost_is_found_by_its_token(
     printer: Printer, spool: Spool, tmp_path: Path
 ) -> None:
     before = len(files(printer))
     ipp = IppPrinter(printer.uri, QUICK)
     book = await journal(spool)
-    await book.note("pieces:0", 1)
+    await book.record("pieces:0", 1)
     attempt = book.attempt("0.0")
     await attempt.reach("begun")
-    about = [user(""), Attribute(Tag.NAME, "job-name", (f"{attempt.token} It",))]
+    about = [requesting_user(""), Attribute(Tag.NAME, "job-name", (f"{attempt.token} It",))]
     kind = Attribute(Tag.MIME_TYPE, "document-format", ("application/pdf",))
-    await ipp._operations.do(PRINT_JOB, [*about, kind], document=SCAN)
+    await ipp._operations.execute(PRINT_JOB, [*about, kind], document=SCAN)
     await print_document(ipp, scan(), tmp_path, await journal(spool), "0")
     assert len(files(printer)) == before + 1
 
 
-async def test_a_job_that_never_got_its_document_is_cancelled_and_printed_anew(
+async def test_a_job_without_document_is_cancelled_and_printed_again(
     printer: Printer, spool: Spool, tmp_path: Path
 ) -> None:
     before = len(files(printer))
@@ -225,7 +223,9 @@ async def test_a_job_that_never_got_its_document_is_cancelled_and_printed_anew(
     book = await journal(spool)
     attempt = book.attempt("0.0")
     await attempt.reach("begun")
-    await ipp._operations.do(CREATE_JOB, [user(""), Attribute(Tag.NAME, "job-name", (f"{attempt.token} It",))])
+    await ipp._operations.execute(
+        CREATE_JOB, [requesting_user(""), Attribute(Tag.NAME, "job-name", (f"{attempt.token} It",))]
+    )
     again = await journal(spool)
     await print_document(ipp, scan(), tmp_path, again, "0")
     [new] = files(printer)[before:]
@@ -233,7 +233,9 @@ async def test_a_job_that_never_got_its_document_is_cancelled_and_printed_anew(
     assert attempt.token not in new.name
 
 
-async def test_a_job_that_nobody_knows_is_printed_anew(printer: Printer, spool: Spool, tmp_path: Path) -> None:
+async def test_a_job_that_the_printer_does_not_know_is_printed_again(
+    printer: Printer, spool: Spool, tmp_path: Path
+) -> None:
     before = len(files(printer))
     book = await journal(spool)
     await book.attempt("0.0").reach("begun")
@@ -241,12 +243,12 @@ async def test_a_job_that_nobody_knows_is_printed_anew(printer: Printer, spool: 
     assert len(files(printer)) == before + 1
 
 
-async def test_a_job_that_was_taken_and_is_forgotten_counts_as_printed(
+async def test_a_confirmed_job_that_the_printer_forgot_counts_as_printed(
     printer: Printer, spool: Spool, tmp_path: Path
 ) -> None:
     before = len(files(printer))
     book = await journal(spool)
-    await book.note("pieces:0", 1)
+    await book.record("pieces:0", 1)
     await book.attempt("0.0").reach("sent", job=987654)
     printed = await print_document(IppPrinter(printer.uri, QUICK), scan(), tmp_path, book, "0")
     assert "forgotten" in printed.note
@@ -260,7 +262,7 @@ async def test_cancelled_at_the_printer_while_it_prints(
     printer = start("-f", "application/pdf", "-c", str(slow(tmp_path, gate)))
     book = await journal(spool)
     with pytest.raises(PrinterError, match="still printing"):
-        await print_document(IppPrinter(printer.uri, Options(patience=0.3)), scan(), tmp_path, book, "0")
+        await print_document(IppPrinter(printer.uri, PrinterOptions(job_timeout=0.3)), scan(), tmp_path, book, "0")
     ipp = IppPrinter(printer.uri, QUICK)
     await ipp._cancel(book.attempt("0.0").job or 0, "alice@example.com")
     gate.touch()

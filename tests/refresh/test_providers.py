@@ -58,7 +58,7 @@ async def at_sandbox(home: Path) -> AsyncIterator[tuple[Sandbox, GrantSource, Fa
     async with run_sandbox() as sandbox:
         sandbox.provider.register("panel")
         sandbox.provider.rotation = "strict"
-        sandbox.token_service.sign_ins.interval = 0
+        sandbox.token_service.authorizations.interval = 0
         async with panel(home, sandbox.issuer, DeviceFlow(interval=0.01), USER) as (source, clocks):
             await source.obtain(EntersCode())
             sandbox.token_service.requests.clear()
@@ -119,7 +119,7 @@ async def test_an_answer_lost_after_the_sandbox_has_acted(
 
 async def test_the_sandboxs_clock_is_wrong(home: Path) -> None:
     async with at_sandbox(home) as (sandbox, source, clocks):
-        sandbox.provider.ahead = 86400.0
+        sandbox.provider.clock_ahead = 86400.0
         clocks.pass_by(3000)
         first = await source.token()
         assert sandbox.provider.find(first.value.reveal())

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def personality() -> Personality:
-    """What the sandbox plays; a test may parametrize it."""
+    """The personality of the sandbox; a test may parametrize it."""
     return DOVECOT
 
 
 @pytest.fixture
 async def sandbox(personality: Personality) -> AsyncIterator[Sandbox]:
-    """A sandbox that must have had no bug of its own at the end."""
+    """A sandbox that must not have failed at the end."""
     async with run_sandbox(personality=personality) as running:
         yield running
         assert not running.errors

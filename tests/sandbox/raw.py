@@ -1,4 +1,4 @@
-"""A blocking client that sends exactly what it is told; for threads."""
+"""A blocking client that sends exactly what it is given, for threads."""
 
 from __future__ import annotations
 
@@ -98,11 +98,11 @@ class Raw:
         return self.file.read(1) == b""
 
 
-def smtp(sandbox: Sandbox, *, signed_in: bool = True) -> Raw:
+def smtp(sandbox: Sandbox, *, authenticated: bool = True) -> Raw:
     """Return a client of the submission server inside TLS, after EHLO."""
     client = Raw(sandbox, sandbox.smtps)
     client.ask("EHLO [127.0.0.1]")
-    if signed_in:
+    if authenticated:
         token = sandbox.provider.issue(USER).value.reveal()
         client.ask("AUTH XOAUTH2")
         assert client.ask(xoauth2(token)).startswith("235")

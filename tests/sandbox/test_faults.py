@@ -1,4 +1,4 @@
-"""Faults at any moment: what the client sees, and what the server did."""
+"""Faults at every moment: what the client sees, and what the server does."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ async def test_octets_slipped_in_before_tls(sandbox: Sandbox, protocol: str) -> 
 
 
 @pytest.mark.parametrize("protocol", ["smtp", "pop3"])
-async def test_sign_in_has_moments_of_its_own(sandbox: Sandbox, protocol: str) -> None:
+async def test_faults_during_authentication(sandbox: Sandbox, protocol: str) -> None:
     start, no = ("334 ", b"535 5.7.139 disabled\r\n") if protocol == "smtp" else ("+ ", b"-ERR [SYS/PERM] disabled\r\n")
     sandbox.faults += [
         Fault("challenge", 1, replace=start.encode() + b"====\r\n"),
@@ -187,7 +187,7 @@ async def test_a_handshake_that_never_comes(sandbox: Sandbox) -> None:
     await in_thread(talk)
 
 
-async def test_a_retrieval_is_cut(sandbox: Sandbox) -> None:
+async def test_a_truncated_retrieval(sandbox: Sandbox) -> None:
     sandbox.maildrops[USER].add(b"x" * 300_000 + b"\r\n")
     sandbox.faults.append(Fault("RETR", keep=100_000, ending="close"))
 

@@ -1,4 +1,4 @@
-"""A sandbox begins at once, ends at once, and lives through every client."""
+"""The sandbox starts and stops at once, and survives every client."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def open_clients(sandbox: Sandbox) -> list[Raw | socket.socket]:
 
 
 @pytest.mark.parametrize("how", ["left", "cancelled", "failed"])
-async def test_it_ends_at_once(how: str) -> None:
+async def test_the_sandbox_stops_at_once(how: str) -> None:
     clients: list[Raw | socket.socket] = []
     began = 0.0
     with anyio.CancelScope() as scope:
@@ -77,7 +77,7 @@ async def test_it_listens_on_loopback_alone(sandbox: Sandbox) -> None:
     assert {int(port, 16): host for host, port in bound if int(port, 16) in ports} == dict.fromkeys(ports, "0100007F")
 
 
-async def test_clients_that_break_everything_break_nothing(sandbox: Sandbox) -> None:
+async def test_misbehaving_clients_do_no_harm(sandbox: Sandbox) -> None:
     def reset(client: Raw) -> None:
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         with client:

@@ -1,4 +1,4 @@
-"""The POP3 server, held to poplib and to octets."""
+"""The POP3 server, tested with poplib and raw octets."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def test_poplib_fetches_and_deletes(sandbox: Sandbox, tls: bool) -> None:
     await in_thread(fetch)
     assert contents(sandbox) == [SECOND]
     assert [message.content for message in sandbox.maildrops[USER].removed] == [FIRST]
-    assert sandbox.flaws == []
+    assert sandbox.violations == []
 
 
 @pytest.mark.parametrize("end", ["RSET", "close", "QUIT"])
@@ -199,7 +199,7 @@ async def test_commands_may_be_sent_together(sandbox: Sandbox) -> None:
             assert [line[:4] for line in answers.split(b"\r\n")] == [b"+OK ", b"+OK ", b"-ERR", b"+OK ", b"+OK ", b""]
 
     await in_thread(talk)
-    assert sandbox.flaws == []
+    assert sandbox.violations == []
 
 
 async def test_before_tls(sandbox: Sandbox) -> None:
@@ -229,7 +229,7 @@ async def test_octets_behind_stls_end_the_connection(sandbox: Sandbox) -> None:
             assert client.at_end
 
     await in_thread(talk)
-    assert "something was sent behind STLS before it was answered" in sandbox.flaws
+    assert "something was sent behind STLS before it was answered" in sandbox.violations
 
 
 @pytest.mark.parametrize(
@@ -269,4 +269,4 @@ async def test_limits_of_a_server_without_pipelining(sandbox: Sandbox) -> None:
             assert [client.line(), client.line()] == ["+OK", "+OK"]
 
     await in_thread(talk)
-    assert sandbox.flaws == ["something was sent behind NOOP before it was answered"]
+    assert sandbox.violations == ["something was sent behind NOOP before it was answered"]

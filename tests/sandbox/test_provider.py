@@ -1,4 +1,4 @@
-"""The token service: its memory, and its HTTP face by urllib."""
+"""The token service, and its HTTP endpoints with urllib."""
 
 from __future__ import annotations
 
@@ -113,19 +113,19 @@ async def test_client_credentials(sandbox: Sandbox, in_form: bool) -> None:
     assert sandbox.token_service.requests == ["token client_credentials 200"]
 
 
-async def test_renewal_revocation_and_introspection(sandbox: Sandbox) -> None:
+async def test_refresh_revocation_and_introspection(sandbox: Sandbox) -> None:
     provider = sandbox.provider
     panel, other = provider.register("panel"), provider.register("other")
-    renewal = provider.consent(USER, panel, ["mail.send"]).reveal()
+    refresh_token = provider.consent(USER, panel, ["mail.send"]).reveal()
 
     def ask(path: str, client: str = "panel", **form: str) -> dict[str, Any]:
         status, answer, _ = fetch(f"{sandbox.issuer}/{path}", client_id=client, **form)
         return answer | {"status": status}
 
     def talk() -> None:
-        refresh = {"grant_type": "refresh_token", "refresh_token": renewal}
+        refresh = {"grant_type": "refresh_token", "refresh_token": refresh_token}
         first, second = ask("token", **refresh), ask("token", **refresh)
-        assert first["refresh_token"] == renewal
+        assert first["refresh_token"] == refresh_token
         assert first["access_token"] != second["access_token"]
         assert ask("token", **refresh, scope="mail.send mail.pop")["error"] == "invalid_scope"
         assert ask("token", other.id, **refresh)["error"] == "invalid_grant"
@@ -133,7 +133,7 @@ async def test_renewal_revocation_and_introspection(sandbox: Sandbox) -> None:
         assert active["active"]
         assert active["username"] == USER
         assert active["scope"] == "mail.send"
-        for token in (renewal, first["access_token"]):
+        for token in (refresh_token, first["access_token"]):
             assert ask("revoke", other.id, token=token)["status"] == 200  # and nothing happens
         assert ask("introspect", token=first["access_token"])["active"]
         assert ask("revoke", token="unknown")["status"] == 200
@@ -141,14 +141,14 @@ async def test_renewal_revocation_and_introspection(sandbox: Sandbox) -> None:
         assert not ask("introspect", token=first["access_token"])["active"]
         assert ask("introspect", token=second["access_token"])["active"]
         # A renewal token takes the access tokens along (RFC 7009 section 2.1).
-        assert ask("revoke", token=renewal)["status"] == 200
+        assert ask("revoke", token=refresh_token)["status"] == 200
         assert not ask("introspect", token=second["access_token"])["active"]
         refused = ask("token", **refresh)
         assert (refused["status"], refused["error"]) == (400, "invalid_grant")
 
     await in_thread(talk)
     assert sandbox.token_service.requests[:2] == ["token refresh_token 200"] * 2
-    assert renewal not in str(sandbox.token_service.requests)
+    assert refresh_token not in str(sandbox.token_service.requests)
 
 
 @pytest.mark.parametrize(

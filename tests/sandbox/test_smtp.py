@@ -1,4 +1,4 @@
-"""The submission server, held to smtplib and to octets."""
+"""The submission server, tested with smtplib and raw octets."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ ENVELOPE = b"MAIL FROM:<scanner@example.com>\r\nRCPT TO:<alice@example.com>\r\n"
 
 def limited(limits: str) -> object:
     """Return Dovecot's personality with limits (RFC 9422)."""
-    manners = DOVECOT.smtp
-    return replace(DOVECOT, smtp=replace(manners, offers_tls=(*manners.offers_tls, f"LIMITS {limits}")))
+    behavior = DOVECOT.smtp
+    return replace(DOVECOT, smtp=replace(behavior, capabilities_tls=(*behavior.capabilities_tls, f"LIMITS {limits}")))
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
@@ -38,7 +38,7 @@ async def test_smtplib_submits(sandbox: Sandbox, mechanism: str, initial: bool) 
     assert submission.sender.address == submission.user == USER
     assert [path.address for path in submission.recipients] == ["Alice@EXAMPLE.com", "out@example.org"]
     assert [stored.content for stored in sandbox.maildrops["alice@example.com"].messages] == [MESSAGE]
-    assert sandbox.flaws == []
+    assert sandbox.violations == []
     assert sandbox.dialogues[0].user == USER
     assert sandbox.dialogues[0].tls
 
@@ -77,7 +77,7 @@ async def test_rules_refuse_sender_and_content(sandbox: Sandbox, which: str) -> 
     assert sandbox.maildrops["alice@example.com"].messages == []
 
 
-async def test_nothing_before_tls_and_nothing_remembered(sandbox: Sandbox) -> None:
+async def test_tls_is_required_and_resets_the_session(sandbox: Sandbox) -> None:
     def talk() -> None:
         with Raw(sandbox, sandbox.smtp) as client:
             assert "250-STARTTLS" in (offers := client.ask("EHLO a")).split("\n")
@@ -105,7 +105,7 @@ async def test_octets_behind_starttls_end_the_connection(sandbox: Sandbox) -> No
             assert client.at_end
 
     await in_thread(talk)
-    assert sandbox.flaws == ["something was sent behind STARTTLS before it was answered"]
+    assert sandbox.violations == ["something was sent behind STARTTLS before it was answered"]
 
 
 async def test_a_group_is_answered_in_one_piece(sandbox: Sandbox) -> None:
@@ -122,7 +122,7 @@ async def test_a_group_is_answered_in_one_piece(sandbox: Sandbox) -> None:
     answers = await in_thread(talk)
     assert [line[:3] for line in answers.splitlines()] == [b"250", b"250", b"501", b"354"]
     assert sandbox.submissions[0].content == MESSAGE
-    assert sandbox.flaws == []
+    assert sandbox.violations == []
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 10_000])
@@ -144,11 +144,11 @@ async def test_only_crlf_dot_crlf_ends_a_message(sandbox: Sandbox, step: int) ->
     (submission,) = sandbox.submissions
     # Dots are taken away behind CRLF alone, and nothing else is changed.
     assert submission.content == b"a\n.\r\nb\r.\r\nc\r\n\nd\n.\n..\r\n.e\r\n"
-    assert submission.flaws == ["a bare LF", "a bare CR"]
+    assert submission.violations == ["a bare LF", "a bare CR"]
 
 
 @pytest.mark.parametrize(
-    ("parameters", "content", "flaws"),
+    ("parameters", "content", "violations"),
     [
         ("SIZE=6", b"four\r\n", []),
         ("SIZE=5", b"four\r\n", ["SIZE=5, but 6 octets came"]),
@@ -160,8 +160,8 @@ async def test_only_crlf_dot_crlf_ends_a_message(sandbox: Sandbox, step: int) ->
         ("", b"", []),
     ],
 )
-async def test_flaws_of_a_message_are_noted(
-    sandbox: Sandbox, parameters: str, content: bytes, flaws: list[str]
+async def test_violations_in_a_message_are_recorded(
+    sandbox: Sandbox, parameters: str, content: bytes, violations: list[str]
 ) -> None:
     def talk() -> None:
         with smtp(sandbox) as client:
@@ -173,7 +173,7 @@ async def test_flaws_of_a_message_are_noted(
 
     await in_thread(talk)
     assert sandbox.submissions[0].content == content
-    assert sandbox.flaws == flaws
+    assert sandbox.violations == violations
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ async def test_helo_offers_nothing(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize(
     "personality",
-    [replace(DOVECOT, smtp=replace(DOVECOT.smtp, offers_tls=("a", "SIZE 10", "AUTH XOAUTH2", "CHUNKING")))],
+    [replace(DOVECOT, smtp=replace(DOVECOT.smtp, capabilities_tls=("a", "SIZE 10", "AUTH XOAUTH2", "CHUNKING")))],
     ids=["SIZE 10"],
 )
 async def test_a_message_over_the_limit_is_refused_after_it(sandbox: Sandbox) -> None:
@@ -303,7 +303,7 @@ async def test_chunks_arrive_octet_for_octet(sandbox: Sandbox) -> None:
     (submission,) = sandbox.submissions
     assert submission.content == b".\r\n.\r\nx"
     assert submission.verb == "BDAT"
-    assert submission.flaws == ["a last line without CRLF"]
+    assert submission.violations == ["a last line without CRLF"]
 
 
 @pytest.mark.parametrize(
@@ -335,9 +335,9 @@ async def test_limits_are_kept(sandbox: Sandbox, answers: list[str]) -> None:
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
-async def test_those_who_did_not_sign_in(sandbox: Sandbox, answers: list[str]) -> None:
+async def test_unauthenticated_clients(sandbox: Sandbox, answers: list[str]) -> None:
     def talk() -> None:
-        with smtp(sandbox, signed_in=False) as client:
+        with smtp(sandbox, authenticated=False) as client:
             got = [client.ask(line.decode()) for line in ENVELOPE.splitlines()[: len(answers)]]
             assert [line[: len(answer)] for line, answer in zip(got, answers, strict=True)] == answers
 
@@ -379,7 +379,7 @@ async def test_command_lines_have_an_end(sandbox: Sandbox, length: int, answer: 
                 return
             client.ask("MAIL FROM:<scanner@example.com>")
             # Extensions make these lines longer (RFC 3461 section 4).
-            if "DSN" in sandbox.personality.smtp.offers:
+            if "DSN" in sandbox.personality.smtp.capabilities:
                 assert client.ask(f"RCPT TO:<alice@example.com> ORCPT=rfc822;{'x' * 480}").startswith("250")
 
     await in_thread(talk)
@@ -393,17 +393,17 @@ async def test_a_bare_lf_or_an_endless_line_ends_the_connection(sandbox: Sandbox
                 assert client.line().startswith("521 5.5.2")
 
     await in_thread(talk)
-    assert len(sandbox.flaws) == 2
+    assert len(sandbox.violations) == 2
 
 
-async def test_pipelining_where_it_is_forbidden_is_noted(sandbox: Sandbox) -> None:
+async def test_forbidden_pipelining_is_recorded(sandbox: Sandbox) -> None:
     def talk() -> None:
         with smtp(sandbox) as client:
             client.send(b"NOOP\r\nRSET\r\n")
             assert [client.line()[:3] for _ in range(2)] == ["250", "250"]
 
     await in_thread(talk)
-    assert sandbox.flaws == ["something was sent behind NOOP before it was answered"]
+    assert sandbox.violations == ["something was sent behind NOOP before it was answered"]
 
 
 @pytest.mark.parametrize("personality", [EXCHANGE], ids=["EXCHANGE"])
@@ -423,4 +423,4 @@ async def test_octets_without_lines_need_chunks(sandbox: Sandbox) -> None:
 
     await in_thread(talk)
     assert sandbox.submissions[0].content == b"\n\r\0"
-    assert sandbox.flaws == []
+    assert sandbox.violations == []

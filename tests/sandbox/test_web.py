@@ -1,4 +1,4 @@
-"""The provider's pages, and what can be made to go wrong at its endpoints; by clients that are not ours."""
+"""The provider's pages and endpoints, and their faults, with clients that are not ours."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 
 from mailslot_plugins.sandbox import ENTRA, GOOGLE, PORTAL, ScriptedResponse, WebFault
 from sandbox.raw import USER, in_thread
+from sandbox.test_authorizations import CHALLENGE, HERE, VERIFIER
 from sandbox.test_provider import fetch
-from sandbox.test_sign_ins import CHALLENGE, HERE, VERIFIER
 
 if TYPE_CHECKING:
     from mailslot_plugins.sandbox import Sandbox
@@ -93,7 +93,7 @@ async def test_a_person_grants_less_or_nothing(sandbox: Sandbox) -> None:
         form = {"user": USER, "decision": "allow", "scope": "mail.pop"}
         code = parameters(authorize(sandbox, form, scope="mail.pop mail.send")[2])["code"]
         client = sandbox.provider.clients["panel"]
-        assert sandbox.token_service.sign_ins.redeem(client, code, HERE, VERIFIER).scopes == {"mail.pop"}
+        assert sandbox.token_service.authorizations.redeem(client, code, HERE, VERIFIER).scopes == {"mail.pop"}
 
     await in_thread(talk)
 
@@ -129,7 +129,7 @@ async def test_requests_that_are_refused(sandbox: Sandbox, changed: dict[str, st
         {"redirect_uri": ""},
     ],
 )
-async def test_nobody_is_sent_to_a_stranger(sandbox: Sandbox, changed: dict[str, str]) -> None:
+async def test_no_redirect_to_unregistered_addresses(sandbox: Sandbox, changed: dict[str, str]) -> None:
     sandbox.provider.register("panel")
     status, _, there = await in_thread(authorize, sandbox, **changed)
     assert (status, there) == (400, "")
@@ -153,16 +153,16 @@ async def test_a_device(sandbox: Sandbox) -> None:
             assert visit(sandbox, "/device", form)[0] == 404
 
     await in_thread(talk)
-    allowed, denied = sandbox.token_service.sign_ins.devices
+    allowed, denied = sandbox.token_service.authorizations.devices
     assert (allowed.user, allowed.denied, denied.user, denied.denied) == (USER, False, None, True)
 
 
 async def test_faults(sandbox: Sandbox) -> None:
     client = sandbox.provider.register("panel")
     sandbox.provider.rotation = "strict"
-    renewal = sandbox.provider.consent(USER, client).reveal()
+    refresh_token = sandbox.provider.consent(USER, client).reveal()
     faults = sandbox.token_service.faults
-    form = {"grant_type": "refresh_token", "client_id": "panel", "refresh_token": renewal}
+    form = {"grant_type": "refresh_token", "client_id": "panel", "refresh_token": refresh_token}
 
     def ask() -> tuple[int, dict[str, str]]:
         status, answer, _ = fetch(f"{sandbox.issuer}/token", **form)
@@ -215,7 +215,7 @@ async def test_a_fault_may_change_the_true_answer_or_delay_it(sandbox: Sandbox) 
 
 @pytest.mark.parametrize("ahead", [0, -3_000_000, 86_400])
 async def test_the_date_is_the_providers(sandbox: Sandbox, ahead: float) -> None:
-    sandbox.provider.ahead = ahead
+    sandbox.provider.clock_ahead = ahead
     for answer in (None, ScriptedResponse(500, {})):
         if answer is not None:
             sandbox.token_service.faults.append(WebFault("metadata", act=False, answer=answer))

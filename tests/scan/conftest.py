@@ -1,4 +1,4 @@
-"""A device with an account, whose mail server is nowhere: what is accepted stays in its spool."""
+"""A device with an account whose mail server does not exist, so that accepted mail stays in the spool."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from mailslot.service.device import Device, open_device
 from mailslot.slots.records import Records
-from mailslot_plugins.scan.section import SCAN
-from scan.papers import ACCOUNT
+from mailslot_plugins.scan.section import SECTION
+from scan.sample_documents import ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -30,12 +30,12 @@ def set_scan(home: Path) -> Callable[..., None]:
     """Sets the section ``[scan]``."""
 
     def change(**values: object) -> None:
-        Records(home).settings.change_section(SCAN, values)
+        Records(home).settings.change_section(SECTION, values)
 
     return change
 
 
 @pytest.fixture
 async def device(home: Path) -> AsyncIterator[Device]:
-    async with open_device(Records(home), [SCAN]) as device:
+    async with open_device(Records(home), [SECTION]) as device:
         yield device

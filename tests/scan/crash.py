@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
-from papers import tiff
+from sample_documents import tiff
 
 from child import die_at, fork, status
 from mailslot.service.device import open_device
@@ -23,7 +23,7 @@ from mailslot.spool import files
 from mailslot.spool.spool import Spool
 from mailslot.spool.store import Store
 from mailslot_plugins.scan import watcher
-from mailslot_plugins.scan.section import SCAN
+from mailslot_plugins.scan.section import SECTION
 
 if TYPE_CHECKING:
     from mailslot.spool.job import Job
@@ -37,20 +37,20 @@ def prepare(folder: Path, count: int) -> Path:
     records = Records(home)
     records.change("smtp", {"server": "127.0.0.1", "sender_address": "scanner@example.com"}, {})
     values = {"folder": "in", "to": "alice@example.com", "subject": "{name} {counter}", "oversize": "split"}
-    records.settings.change_section(SCAN, {**values, "max_size": 60_000})
+    records.settings.change_section(SECTION, {**values, "max_size": 60_000})
     (home / "in").mkdir()
     for number in range(count):
         path = tiff(home / "in" / f"{number}.tif", 5 if number % 2 else 1, compression="raw")
-        moment = time.time() - 1000 + number
-        os.utime(path, (moment, moment))
+        modified_at = time.time() - 1000 + number
+        os.utime(path, (modified_at, modified_at))
     return home
 
 
 async def look(home: Path, times: int = 1) -> None:
-    async with open_device(Records(home), [SCAN]) as device:
-        looking = watcher.Watcher(device)
+    async with open_device(Records(home), [SECTION]) as device:
+        folder_watcher = watcher.FolderWatcher(device)
         for _ in range(times):
-            await looking.look()
+            await folder_watcher.check_folder()
 
 
 async def jobs(home: Path) -> list[Job]:
@@ -59,7 +59,7 @@ async def jobs(home: Path) -> list[Job]:
 
 
 def check(home: Path, count: int, backend: str) -> None:
-    """Every file is away, and was mailed whole and once."""
+    """Every file was removed, and mailed complete and once."""
     left = sorted(path.name for folder in ("in", "scan") for path in (home / folder).iterdir())
     assert left == [], left
     subjects = sorted(job.subject for job in anyio.run(jobs, home, backend=backend))
@@ -101,9 +101,9 @@ MOMENTS = (
     (Store, "put"),
     (Store, "delete"),
     (Spool, "accept"),
-    (watcher, "put_away"),
+    (watcher, "remove_mailed"),
     (watcher, "compose"),
-    (watcher, "submit"),
+    (watcher, "enqueue_scan"),
     (Path, "unlink"),
 )
 

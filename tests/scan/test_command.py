@@ -1,4 +1,4 @@
-"""``mailslot scan`` as it is typed, without a mail server: what it refuses, and what it accepts."""
+"""``mailslot scan`` on the command line, without a mail server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lab.fixtures import need
 from mailslot.cli import main
 from mailslot.slots.records import Records
 from mailslot.spool.spool import Spool
-from scan.papers import ACCOUNT, pdf
+from scan.sample_documents import ACCOUNT, pdf
 from typed import mailslot, no_service
 
 if TYPE_CHECKING:
@@ -101,14 +101,14 @@ def test_standard_input(scan: Scan, home: Path, page: Path) -> None:
         (["PAGE"], 2, "--to"),
         (["--to", "a@example.com"], 2, "FILE"),
         (["PAGE", "--to", "bad, a@example.com", "--cc", "worse"], 2, "'bad'"),
-        (["PAGE", "--to", " , "], 2, "Nobody is to receive"),
+        (["PAGE", "--to", " , "], 2, "has no recipients"),
         (["PAGE", "--to", "a@example.com", "--from-user", "me"], 2, "me"),
         (["PAGE", "--to", "a@example.com", "--subject", "{devise}"], 2, "{devise} is not known"),
         (["PAGE", "--to", "a@example.com", "--subject", "a\nBcc: b@example.com"], 2, "line break"),
         (["PAGE", "--to", "a@example.com", "--name", "../../x"], 2, "slash"),
         (["gone.pdf", "PAGE", "also-gone.pdf", "--to", "a@example.com"], 2, "'also-gone.pdf' does not exist"),
         (["/", "--to", "a@example.com"], 2, "is a folder"),
-        (["/dev/zero", "--to", "a@example.com"], 2, "is no file"),
+        (["/dev/zero", "--to", "a@example.com"], 2, "is not a file"),
         (["-", "--to", "a@example.com"], 2, "Standard input is empty"),
         (["-", "-", "--to", "a@example.com"], 2, "only once"),
         (["PAGE", "--to", "a@example.com", "--resolution", "0"], 2, "resolution"),

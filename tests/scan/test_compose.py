@@ -1,4 +1,4 @@
-"""Mails from documents: who they are from, what they are called, and into how many a scan goes."""
+"""The mails of a scan: senders, names, and splitting."""
 
 from __future__ import annotations
 
@@ -14,14 +14,25 @@ from mailslot.slots.records import Records
 from mailslot.slots.section import DEVICE
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.spool import Spool
-from mailslot_plugins.scan.compose import MARGIN, compose
-from mailslot_plugins.scan.document import look_at
-from mailslot_plugins.scan.prepare import limit_of
+from mailslot_plugins.scan.compose import SIZE_MARGIN, compose
+from mailslot_plugins.scan.document import inspect_file
+from mailslot_plugins.scan.enqueue import enqueue_scan
+from mailslot_plugins.scan.prepare import current_size_limit
 from mailslot_plugins.scan.split import TooLargeError
-from mailslot_plugins.scan.submission import submit
-from mailslot_plugins.sending.account import record_settings
+from mailslot_plugins.sending.account import sending_settings
 from mailslot_plugins.sending.recipients import parse_mailbox, parse_mailboxes
-from scan.papers import ACCOUNT, attached, letter_to_alice, mails, noise, pdf, pdf_pages, pdf_text, tiff, tiff_pages
+from scan.sample_documents import (
+    ACCOUNT,
+    attached,
+    mails,
+    noise,
+    pdf,
+    pdf_pages,
+    pdf_text,
+    scan_to_alice,
+    tiff,
+    tiff_pages,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,10 +42,14 @@ if TYPE_CHECKING:
 SetScan = Callable[..., None]
 
 
-async def test_who_it_is_from(device: Device, tmp_path: Path) -> None:
+async def test_sender_and_reply_to(device: Device, tmp_path: Path) -> None:
     path = pdf(tmp_path / "a.pdf", 1)
-    letter = await letter_to_alice(device, [look_at(path)], user=parse_mailbox("Zoë <zoe@example.com>", "user's"))
-    await submit(device.spool, letter, await compose(letter, None, tmp_path, may_split=False), lifetime=60)
+    scan_message = await scan_to_alice(
+        device, [inspect_file(path)], user=parse_mailbox("Zoë <zoe@example.com>", "user's")
+    )
+    await enqueue_scan(
+        device.spool, scan_message, await compose(scan_message, None, tmp_path, may_split=False), lifetime=60
+    )
     [mail] = await mails(device)
     assert mail["From"] == ACCOUNT
     assert mail["Reply-To"] == "Zoë <zoe@example.com>"
@@ -50,15 +65,17 @@ async def test_names_and_copies(device: Device, home: Path, tmp_path: Path) -> N
     records.settings.change_section(DEVICE, {"name": "Copier 2", "location": "Floor/3", "serial_number": "X1"})
     records.change("smtp", {"sender_name": "Scans of the office"}, {})
     await device.refresh()
-    letter = await letter_to_alice(
+    scan_message = await scan_to_alice(
         device,
-        [look_at(tiff(tmp_path / "SCAN0001", 1)), look_at(pdf(tmp_path / "b.pdf", 1))],
+        [inspect_file(tiff(tmp_path / "SCAN0001", 1)), inspect_file(pdf(tmp_path / "b.pdf", 1))],
         cc=parse_mailboxes(["bob@example.com"]),
         subject="{device} {serial} {location} #{counter:3}",
         name="{location}_{page}_{name}",
         text="Grüße",
     )
-    await submit(device.spool, letter, await compose(letter, None, tmp_path, may_split=False), lifetime=60)
+    await enqueue_scan(
+        device.spool, scan_message, await compose(scan_message, None, tmp_path, may_split=False), lifetime=60
+    )
     [mail] = await mails(device)
     assert mail["From"] == f"Scans of the office <{ACCOUNT}>"
     assert mail["Subject"] == "Copier 2 X1 Floor/3 #001"
@@ -72,8 +89,10 @@ async def test_names_and_copies(device: Device, home: Path, tmp_path: Path) -> N
 
 async def test_subject_of_2000_characters_in_mixed_scripts(device: Device, tmp_path: Path) -> None:
     subject = ("Rechnung Ü 請求書 счёт فاتورة 🖨️ e\u0301 " * 60)[:2000].strip()
-    letter = await letter_to_alice(device, [look_at(pdf(tmp_path / "a.pdf", 1))], subject=subject)
-    await submit(device.spool, letter, await compose(letter, None, tmp_path, may_split=False), lifetime=60)
+    scan_message = await scan_to_alice(device, [inspect_file(pdf(tmp_path / "a.pdf", 1))], subject=subject)
+    await enqueue_scan(
+        device.spool, scan_message, await compose(scan_message, None, tmp_path, may_split=False), lifetime=60
+    )
     [mail] = await mails(device)
     assert mail["Subject"] == subject
     [job] = await device.spool.jobs()
@@ -81,18 +100,18 @@ async def test_subject_of_2000_characters_in_mixed_scripts(device: Device, tmp_p
 
 
 async def test_too_large_is_refused_with_the_numbers(device: Device, tmp_path: Path) -> None:
-    letter = await letter_to_alice(device, [look_at(pdf(tmp_path / "a.pdf", 10, filler=30_000))])
+    scan_message = await scan_to_alice(device, [inspect_file(pdf(tmp_path / "a.pdf", 10, filler=30_000))])
     with pytest.raises(TooLargeError, match=r"The scan has 0\.3 MB and would be a mail of 0\.4 MB; .* at most 0\.1 MB"):
-        await compose(letter, 100_000, tmp_path, may_split=False)
+        await compose(scan_message, 100_000, tmp_path, may_split=False)
 
 
 async def split_into_mails(device: Device, folder: Path, limit: int, *paths: Path) -> list[dict[str, bytes]]:
-    letter = await letter_to_alice(
-        device, [look_at(path) for path in paths], subject="Scan", user=parse_mailbox("u@example.com")
+    scan_message = await scan_to_alice(
+        device, [inspect_file(path) for path in paths], subject="Scan", user=parse_mailbox("u@example.com")
     )
-    composed = await compose(letter, limit, folder, may_split=True)
-    assert all(mail.message.size <= limit - MARGIN for mail in composed)
-    await submit(device.spool, letter, composed, lifetime=60)
+    composed = await compose(scan_message, limit, folder, may_split=True)
+    assert all(mail.message.size <= limit - SIZE_MARGIN for mail in composed)
+    await enqueue_scan(device.spool, scan_message, composed, lifetime=60)
     found = await mails(device)
     assert [mail["Subject"] for mail in found] == [f"Scan ({n}/{len(found)})" for n in range(1, len(found) + 1)]
     assert {mail["Reply-To"] for mail in found} == {"u@example.com"}
@@ -148,34 +167,36 @@ async def test_several_files_over_several_mails(device: Device, tmp_path: Path) 
     assert len(found) < len(names)
 
 
-async def test_a_page_too_large_sends_nothing(device: Device, tmp_path: Path) -> None:
-    letter = await letter_to_alice(device, [look_at(pdf(tmp_path / "a.pdf", 3, filler=90_000))])
-    with pytest.raises(TooLargeError, match=r"a page of it alone has 9\d\.\d kB"):
-        await compose(letter, 60_000, tmp_path, may_split=True)
+async def test_a_single_page_that_is_too_large_sends_nothing(device: Device, tmp_path: Path) -> None:
+    scan_message = await scan_to_alice(device, [inspect_file(pdf(tmp_path / "a.pdf", 3, filler=90_000))])
+    with pytest.raises(TooLargeError, match=r"one of its pages has 9\d\.\d kB"):
+        await compose(scan_message, 60_000, tmp_path, may_split=True)
     assert await device.spool.jobs() == []
 
 
 async def test_too_many_mails(device: Device, tmp_path: Path) -> None:
-    letter = await letter_to_alice(device, [look_at(pdf(tmp_path / "a.pdf", 120, filler=8_000))])
+    scan_message = await scan_to_alice(device, [inspect_file(pdf(tmp_path / "a.pdf", 120, filler=8_000))])
     with pytest.raises(TooLargeError, match="would take 120 mails"):
-        await compose(letter, 20_000, tmp_path, may_split=True)
+        await compose(scan_message, 20_000, tmp_path, may_split=True)
 
 
 async def test_two_gigabytes_are_refused_at_once(device: Device, tmp_path: Path) -> None:
     path = tmp_path / "huge.jpg"
     path.write_bytes(b"\xff\xd8\xff")
     os.truncate(path, 2_000_000_000)
-    letter = await letter_to_alice(device, [look_at(path)])
+    scan_message = await scan_to_alice(device, [inspect_file(path)])
     with pytest.raises(TooLargeError, match=r"2,000\.0 MB and would be a mail of 2,7\d\d\.\d MB; .* 25\.0 MB"):
-        await compose(letter, await limit_of(device, await record_settings(device)), tmp_path, may_split=False)
+        await compose(
+            scan_message, await current_size_limit(device, await sending_settings(device)), tmp_path, may_split=False
+        )
     with pytest.raises(TooLargeError, match="only PDF and TIFF"):
-        await compose(letter, 25_000_000, tmp_path, may_split=True)
+        await compose(scan_message, 25_000_000, tmp_path, may_split=True)
 
 
 async def test_all_mails_of_a_scan_or_none(device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second mail finds the spool full."""
-    letter = await letter_to_alice(device, [look_at(tiff(tmp_path / "a.tif", 10))])
-    composed = await compose(letter, 100_000, tmp_path, may_split=True)
+    scan_message = await scan_to_alice(device, [inspect_file(tiff(tmp_path / "a.tif", 10))])
+    composed = await compose(scan_message, 100_000, tmp_path, may_split=True)
     accept = Spool.accept
 
     async def full(self: Spool, *arguments: object) -> object:
@@ -185,30 +206,30 @@ async def test_all_mails_of_a_scan_or_none(device: Device, tmp_path: Path, monke
 
     monkeypatch.setattr(Spool, "accept", full)
     with pytest.raises(SpoolError, match=r"^The spool is full\.$"):
-        await submit(device.spool, letter, composed, lifetime=60)
+        await enqueue_scan(device.spool, scan_message, composed, lifetime=60)
     assert {job.state for job in await device.spool.jobs()} == {"cancelled"}
     # With a key, what was accepted stays, and the rest comes when it is tried again.
     with pytest.raises(SpoolError):
-        await submit(device.spool, letter, composed, lifetime=60, key="k")
+        await enqueue_scan(device.spool, scan_message, composed, lifetime=60, key="k")
     monkeypatch.undo()
-    jobs = await submit(device.spool, letter, composed, lifetime=60, key="k")
-    assert jobs == await submit(device.spool, letter, composed, lifetime=60, key="k")
+    jobs = await enqueue_scan(device.spool, scan_message, composed, lifetime=60, key="k")
+    assert jobs == await enqueue_scan(device.spool, scan_message, composed, lifetime=60, key="k")
     assert len(jobs) == len(composed)
 
 
-async def test_nobody_and_too_many(device: Device, set_scan: SetScan, tmp_path: Path) -> None:
-    document = look_at(pdf(tmp_path / "a.pdf", 1))
-    with pytest.raises(InputError, match="Nobody is to receive"):
-        await letter_to_alice(device, [document], to=())
+async def test_no_recipients_and_too_many(device: Device, set_scan: SetScan, tmp_path: Path) -> None:
+    document = inspect_file(pdf(tmp_path / "a.pdf", 1))
+    with pytest.raises(InputError, match="has no recipients"):
+        await scan_to_alice(device, [document], to=())
     set_scan(max_recipients=2)
     await device.refresh()
     with pytest.raises(InputError, match="3 recipients, and at most 2"):
-        await letter_to_alice(device, [document], to=parse_mailboxes([f"{n}@example.com" for n in "abc"]))
+        await scan_to_alice(device, [document], to=parse_mailboxes([f"{n}@example.com" for n in "abc"]))
 
 
 @pytest.mark.parametrize("missing", ["server", "sender_address"])
 async def test_not_configured(device: Device, home: Path, missing: str) -> None:
     Records(home).change("smtp", {missing: None}, {})
     with pytest.raises(InputError, match=f"{missing} of network.smtp is not set") as caught:
-        await record_settings(device)
+        await sending_settings(device)
     assert caught.value.cause == "not_configured"

@@ -1,4 +1,4 @@
-"""A watcher of a folder that is killed at every step, and at random times."""
+"""The folder watcher, killed at every step and at random times."""
 
 from __future__ import annotations
 

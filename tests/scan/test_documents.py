@@ -1,4 +1,4 @@
-"""What a file is told to be before a page of it is read, and what it must not become afterwards."""
+"""Inspecting files, and files that change while they are mailed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 from child import fork, status
 from mailslot.errors import InputError
 from mailslot_plugins.scan.compose import compose
-from mailslot_plugins.scan.document import ChangedError, look_at, look_at_all
-from mailslot_plugins.scan.submission import submit
-from scan.papers import letter_to_alice, pdf
+from mailslot_plugins.scan.document import FileChangedError, inspect_file, inspect_files
+from mailslot_plugins.scan.enqueue import enqueue_scan
+from scan.sample_documents import pdf, scan_to_alice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 )
 def test_kinds(tmp_path: Path, head: bytes, name: str, kind: str, suffix: str) -> None:
     (tmp_path / name).write_bytes(head)
-    document = look_at(tmp_path / name)
+    document = inspect_file(tmp_path / name)
     assert (document.kind, document.suffix) == (kind, suffix)
 
 
@@ -47,9 +47,9 @@ def test_every_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError) as caught:
-        look_at_all([tmp_path / name for name in ("empty", "folder", "good", "gone", "pipe", "link", "good/x")])
+        inspect_files([tmp_path / name for name in ("empty", "folder", "good", "gone", "pipe", "link", "good/x")])
     said = str(caught.value)
-    for part in ("'empty' is empty", "'folder' is a folder", "'gone' does not exist", "'pipe' is no file", "'link'"):
+    for part in ("'empty' is empty", "'folder' is a folder", "'gone' does not exist", "'pipe' is not a file", "'link'"):
         assert part in said
     assert "'good'" not in said
     assert said.endswith("Nothing was sent.")
@@ -61,7 +61,7 @@ def test_unreadable_file() -> None:
         if os.geteuid() == 0:
             os.setuid(pwd.getpwnam("nobody").pw_uid)
         with pytest.raises(InputError, match=r"^The file 'shadow' may not be read by this program\."):
-            look_at(Path("/etc/shadow"))
+            inspect_file(Path("/etc/shadow"))
 
     assert status(fork(look_as_nobody)) == 0
 
@@ -84,19 +84,19 @@ async def test_a_file_that_changes_is_not_mailed(
     device: Device, tmp_path: Path, change: Callable[[Path], None]
 ) -> None:
     path = pdf(tmp_path / "a.pdf", 2)
-    letter = await letter_to_alice(device, [look_at(path)])
-    [mail] = await compose(letter, None, tmp_path, may_split=False)
+    scan_message = await scan_to_alice(device, [inspect_file(path)])
+    [mail] = await compose(scan_message, None, tmp_path, may_split=False)
     change(path)
     with pytest.raises(InputError):
-        await submit(device.spool, letter, [mail], lifetime=60)
+        await enqueue_scan(device.spool, scan_message, [mail], lifetime=60)
     assert await device.spool.jobs() == []
 
 
 async def test_a_file_that_grows_while_it_is_read(device: Device, tmp_path: Path) -> None:
     path = tmp_path / "large.bin"
     path.write_bytes(os.urandom(3_000_000))
-    letter = await letter_to_alice(device, [look_at(path)])
-    [mail] = await compose(letter, None, tmp_path, may_split=False)
+    scan_message = await scan_to_alice(device, [inspect_file(path)])
+    [mail] = await compose(scan_message, None, tmp_path, may_split=False)
     seen: list[int] = []
 
     def progress(octets: int) -> None:
@@ -105,7 +105,7 @@ async def test_a_file_that_grows_while_it_is_read(device: Device, tmp_path: Path
         seen.append(octets)
 
     with pytest.raises(InputError, match="changed"):
-        await submit(device.spool, letter, [mail], lifetime=60, progress=progress)
+        await enqueue_scan(device.spool, scan_message, [mail], lifetime=60, progress=progress)
     assert len(seen) > 1
     assert await device.spool.jobs() == []
 
@@ -113,8 +113,8 @@ async def test_a_file_that_grows_while_it_is_read(device: Device, tmp_path: Path
 async def test_a_file_that_is_rewritten_while_it_is_read(device: Device, tmp_path: Path) -> None:
     path = tmp_path / "large.bin"
     path.write_bytes(os.urandom(3_000_000))
-    letter = await letter_to_alice(device, [look_at(path)])
-    [mail] = await compose(letter, None, tmp_path, may_split=False)
-    with pytest.raises(ChangedError):
-        await submit(device.spool, letter, [mail], lifetime=60, progress=lambda _: rewrite(path))
+    scan_message = await scan_to_alice(device, [inspect_file(path)])
+    [mail] = await compose(scan_message, None, tmp_path, may_split=False)
+    with pytest.raises(FileChangedError):
+        await enqueue_scan(device.spool, scan_message, [mail], lifetime=60, progress=lambda _: rewrite(path))
     assert await device.spool.jobs() == []

@@ -1,4 +1,4 @@
-"""A scan on the real servers: what was scanned is in the maildrop, octet by octet."""
+"""A scan through the real servers: it arrives in the maildrop unchanged."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from mailslot.service.device import open_device
 from mailslot.service.worker import Worker
 from mailslot.slots.records import Records
 from mailslot_plugins.scan.pipeline import pipeline
-from mailslot_plugins.scan.section import SCAN
-from scan.papers import attached, pdf, pdf_pages, tiff
+from mailslot_plugins.scan.section import SECTION
+from scan.sample_documents import attached, pdf, pdf_pages, tiff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ DAEMON, ALICE = "daemon@example.test", "alice@example.test"
 
 
 @pytest.fixture
-def office(tmp_path: Path, ca: trustme.CA, provider: Provider, dovecot: Dovecot, postfix: Postfix) -> Path:
+def home(tmp_path: Path, ca: trustme.CA, provider: Provider, dovecot: Dovecot, postfix: Postfix) -> Path:
     """The home of a device that sends through Postfix with OAuth 2.0."""
     home = tmp_path / "office"
     home.mkdir()
@@ -67,10 +67,10 @@ def arrived(dovecot: Dovecot, number: int) -> list[EmailMessage]:
     return [message_from_bytes(octets, policy=policy.default) for octets in dovecot.messages(ALICE)]  # type: ignore[misc]
 
 
-def test_files_and_waiting(office: Path, dovecot: Dovecot, tmp_path: Path) -> None:
+def test_files_and_waiting(home: Path, dovecot: Dovecot, tmp_path: Path) -> None:
     page, picture = pdf(tmp_path / "page.pdf", 3), tiff(tmp_path / "Bild Ü.tif", 2)
     ran = mailslot(
-        office, "scan", page, picture, "--to", ALICE, "--from-user", "Bob <bob@example.test>", "--wait", "--json"
+        home, "scan", page, picture, "--to", ALICE, "--from-user", "Bob <bob@example.test>", "--wait", "--json"
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     [row] = json.loads(ran.stdout)
@@ -80,8 +80,8 @@ def test_files_and_waiting(office: Path, dovecot: Dovecot, tmp_path: Path) -> No
     assert (mail["From"], mail["Reply-To"]) == (DAEMON, "Bob <bob@example.test>")
 
 
-def test_a_scanner_to_a_maildrop(office: Path, dovecot: Dovecot, tmp_path: Path) -> None:
-    ran = mailslot(office, "scan", "--device", "test", "--source", "adf", "--to", ALICE, "--wait")
+def test_a_scanner_to_a_maildrop(home: Path, dovecot: Dovecot, tmp_path: Path) -> None:
+    ran = mailslot(home, "scan", "--device", "test", "--source", "adf", "--to", ALICE, "--wait")
     assert ran.returncode == 0, ran.stderr
     [mail] = arrived(dovecot, 1)
     [octets] = attached(mail).values()
@@ -89,24 +89,24 @@ def test_a_scanner_to_a_maildrop(office: Path, dovecot: Dovecot, tmp_path: Path)
     assert pdf_pages(tmp_path / "read.pdf") == 10
 
 
-def test_refused(office: Path) -> None:
-    ran = mailslot(office, "scan", "-", "--to", "nobody@example.test", "--wait", given=b"text")
+def test_refused(home: Path) -> None:
+    ran = mailslot(home, "scan", "-", "--to", "nobody@example.test", "--wait", given=b"text")
     assert ran.returncode == 1
     assert ran.stderr.startswith("Job 1: ")
     assert "Traceback" not in ran.stderr
 
 
-def test_what_the_server_says_is_known_from_the_connection_test(
-    office: Path, dovecot: Dovecot, postfix: Postfix, tmp_path: Path
+def test_the_size_limit_comes_from_the_connection_test(
+    home: Path, dovecot: Dovecot, postfix: Postfix, tmp_path: Path
 ) -> None:
-    """Postfix takes 1 MiB; nothing else tells so."""
+    """Postfix accepts 1 MiB, which only its EHLO response says."""
     large = pdf(tmp_path / "large.pdf", 12, filler=100_000)
-    assert mailslot(office, "scan", large, "--to", ALICE).returncode == 3
-    assert mailslot(office, "test", "network.smtp").returncode == 0
-    ran = mailslot(office, "scan", large, "--to", ALICE)
+    assert mailslot(home, "scan", large, "--to", ALICE).returncode == 3
+    assert mailslot(home, "test", "network.smtp").returncode == 0
+    ran = mailslot(home, "scan", large, "--to", ALICE)
     assert ran.returncode == 1
     assert f"the mail server takes at most {postfix.size_limit / 1e6:.1f} MB. Nothing was sent" in ran.stderr
-    ran = mailslot(office, "scan", large, "--to", ALICE, "--split", "--wait")
+    ran = mailslot(home, "scan", large, "--to", ALICE, "--split", "--wait")
     assert ran.returncode == 0, ran.stderr
     parts = arrived(dovecot, 2)
     pages = 0
@@ -117,20 +117,20 @@ def test_what_the_server_says_is_known_from_the_connection_test(
     assert pages == 12
 
 
-def test_what_the_server_says_is_known_from_the_last_delivery(office: Path, postfix: Postfix, tmp_path: Path) -> None:
-    assert mailslot(office, "scan", "-", "--to", ALICE, "--wait", given=b"text").returncode == 0
-    ran = mailslot(office, "scan", pdf(tmp_path / "large.pdf", 12, filler=100_000), "--to", ALICE)
+def test_the_size_limit_comes_from_the_last_delivery(home: Path, postfix: Postfix, tmp_path: Path) -> None:
+    assert mailslot(home, "scan", "-", "--to", ALICE, "--wait", given=b"text").returncode == 0
+    ran = mailslot(home, "scan", pdf(tmp_path / "large.pdf", 12, filler=100_000), "--to", ALICE)
     assert ran.returncode == 1
     assert f"the mail server takes at most {postfix.size_limit / 1e6:.1f} MB" in ran.stderr
 
 
-async def test_a_watched_folder_to_a_maildrop(office: Path, dovecot: Dovecot, tmp_path: Path) -> None:
+async def test_a_watched_folder_to_a_maildrop(home: Path, dovecot: Dovecot, tmp_path: Path) -> None:
     folder = tmp_path / "share"
     folder.mkdir()
-    records = Records(office)
-    records.settings.change_section(SCAN, {"folder": str(folder), "to": ALICE, "settle": 1})
+    records = Records(home)
+    records.settings.change_section(SECTION, {"folder": str(folder), "to": ALICE, "settle": 1})
     whole = pdf(tmp_path / "a.pdf", 2)
-    async with open_device(records, [SCAN]) as device, anyio.create_task_group() as group:
+    async with open_device(records, [SECTION]) as device, anyio.create_task_group() as group:
         group.start_soon(pipeline.run, device)
         group.start_soon(Worker(device).run)
         shutil.copy(whole, folder / "a.pdf.part")
@@ -144,9 +144,9 @@ async def test_a_watched_folder_to_a_maildrop(office: Path, dovecot: Dovecot, tm
     assert os.listdir(folder) == []  # noqa: PTH208 - of no loop's concern
 
 
-def test_waiting_while_the_service_delivers(office: Path, dovecot: Dovecot) -> None:
-    with serving(office):
-        ran = mailslot(office, "scan", "-", "--to", ALICE, "--wait", given=b"text")
+def test_waiting_while_the_service_delivers(home: Path, dovecot: Dovecot) -> None:
+    with serving(home):
+        ran = mailslot(home, "scan", "-", "--to", ALICE, "--wait", given=b"text")
     assert ran.returncode == 0, ran.stderr
     assert len(arrived(dovecot, 1)) == 1
 

@@ -1,4 +1,4 @@
-"""SANE's own test scanner: the feeder, the glass, and everything that a scanner can complain of."""
+"""SANE's test scanner: feeder, flatbed, and all errors of scanners."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from PIL import Image
 from lab.fixtures import need
 from mailslot_plugins.scan import sources
 from mailslot_plugins.scan.sane import Scanner, ScannerError
-from scan.papers import pdf_pages, tiff_pages
+from scan.sample_documents import pdf_pages, tiff_pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mailslot_plugins.scan.documents import Document
-
+    from mailslot_plugins.scan.document import Document
     from mailslot_plugins.scan.sane import Format
 
 
@@ -43,11 +42,13 @@ async def from_scanner(
 
     It is first taken for dead soon, which is the usual case, and then later and later: it may be the machine.
     """
-    for silence in (5, 30, 180):
+    for silence_timeout in (5, 30, 180):
         try:
-            return await sources.from_scanner(replace(scanner, silence=silence), encoding, folder, progress)
+            return await sources.from_scanner(
+                replace(scanner, silence_timeout=silence_timeout), encoding, folder, progress
+            )
         except ScannerError as error:
-            if "has said nothing" not in str(error) or silence == 180:
+            if "said nothing for" not in str(error) or silence_timeout == 180:
                 raise
     raise AssertionError
 
@@ -113,7 +114,7 @@ async def test_without_a_source_it_is_one_page(tmp_path: Path) -> None:
         ("CANCELLED", "scanner_cancelled", "stopped at its own panel", True),
     ],
 )
-async def test_complaints(
+async def test_scanner_errors(
     tmp_path: Path,
     source: str | None,
     status: str,
@@ -129,7 +130,7 @@ async def test_complaints(
 
 
 async def test_a_page_that_is_cut_off(tmp_path: Path) -> None:
-    with pytest.raises(ScannerError, match="not complete"):
+    with pytest.raises(ScannerError, match="incomplete page"):
         await from_scanner(failing("EOF"), "pdf", tmp_path, nothing)
     assert not (tmp_path / "scan.pages").exists()
 
@@ -172,7 +173,7 @@ async def test_a_cancelled_scan_leaves_no_process(tmp_path: Path) -> None:
     assert not running(tmp_path)
 
 
-async def test_one_that_is_cancelled_while_it_starts_leaves_no_process_either(tmp_path: Path) -> None:
+async def test_a_scan_cancelled_during_its_start_leaves_no_process(tmp_path: Path) -> None:
     for steps in range(12):
         async with anyio.create_task_group() as group:
             group.start_soon(sources.from_scanner, SLOW, "pdf", tmp_path, nothing)
@@ -183,8 +184,8 @@ async def test_one_that_is_cancelled_while_it_starts_leaves_no_process_either(tm
 
 
 async def test_a_silent_scanner_is_given_up(tmp_path: Path) -> None:
-    with pytest.raises(ScannerError, match="has said nothing for 0 seconds"):
-        await sources.from_scanner(replace(SLOW, silence=0), "pdf", tmp_path, nothing)
+    with pytest.raises(ScannerError, match="said nothing for 0 seconds"):
+        await sources.from_scanner(replace(SLOW, silence_timeout=0), "pdf", tmp_path, nothing)
     assert not running(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""PDF and TIFF files in parts: every page is in one of them, once, and other people's programs read it."""
+"""Splitting PDF and TIFF files: every page is in one part, and other programs can read the parts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pypdfium2
 import pytest
 from PIL import Image, ImageSequence
 
-from intake.papers import BOX, TEXT, filled_form, ink
-from mailslot_plugins.scan.document import look_at
-from mailslot_plugins.scan.split import TooLargeError, split
+from intake.sample_documents import BOX, TEXT, filled_form, ink
+from mailslot_plugins.scan.document import inspect_file
+from mailslot_plugins.scan.split import TooLargeError, split_document
 from mailslot_plugins.scan.split_tiff import split_tiff
 from mailslot_plugins.scan.tiff_pages import HEADER, TiffError, read_pages, write_pages
-from scan.papers import pdf, pdf_pages, pdf_text, tiff, tiff_pages
+from scan.sample_documents import pdf, pdf_pages, pdf_text, tiff, tiff_pages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ def pixels(path: Path) -> list[tuple[str, bytes]]:
 
 async def test_pdf_by_pages(tmp_path: Path, parts: Path) -> None:
     path = pdf(tmp_path / "a.pdf", 10)
-    found = await split(look_at(path), parts, 15_000)
+    found = await split_document(inspect_file(path), parts, 15_000)
     assert len(found) >= 4
     assert all(0 < part.size <= 15_000 for part in found)
     assert sum(pdf_pages(part.path) for part in found) == 10
@@ -49,11 +49,11 @@ async def test_pdf_with_one_heavy_page(tmp_path: Path, parts: Path) -> None:
     with pikepdf.open(light) as target, pikepdf.open(heavy) as source:
         target.pages.extend(source.pages)
         target.save(tmp_path / "both.pdf")
-    found = await split(look_at(tmp_path / "both.pdf"), parts, 25_000)
+    found = await split_document(inspect_file(tmp_path / "both.pdf"), parts, 25_000)
     assert sum(pdf_pages(part.path) for part in found) == 13
     assert all(part.size <= 25_000 for part in found)
-    with pytest.raises(TooLargeError, match=r"'both.pdf' has .* room for 10.0 kB.*a page of it alone has 2\d\.\d kB"):
-        await split(look_at(tmp_path / "both.pdf"), parts, 10_000)
+    with pytest.raises(TooLargeError, match=r"'both.pdf' has .* room for 10.0 kB.*one of its pages has 2\d\.\d kB"):
+        await split_document(inspect_file(tmp_path / "both.pdf"), parts, 10_000)
 
 
 @pytest.mark.parametrize(
@@ -67,13 +67,13 @@ async def test_protected_pdf(tmp_path: Path, parts: Path, encryption: pikepdf.En
     with pikepdf.open(pdf(tmp_path / "a.pdf", 3)) as opened:
         opened.save(tmp_path / "locked.pdf", encryption=encryption)
     with pytest.raises(TooLargeError, match=why):
-        await split(look_at(tmp_path / "locked.pdf"), parts, 5_000)
+        await split_document(inspect_file(tmp_path / "locked.pdf"), parts, 5_000)
 
 
 async def test_damaged_pdf(tmp_path: Path, parts: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(b"%PDF-1.4\n" + bytes(range(256)) * 100)
     with pytest.raises(TooLargeError, match="damaged"):
-        await split(look_at(tmp_path / "a.pdf"), parts, 5_000)
+        await split_document(inspect_file(tmp_path / "a.pdf"), parts, 5_000)
 
 
 @pytest.mark.parametrize(
@@ -95,17 +95,17 @@ async def test_tiff_by_pages_is_not_compressed_again(
 ) -> None:
     path = tiff(tmp_path / "a.tif", 7, mode=mode, compression=compression, dpi=(204, 196), **options)
     room = path.stat().st_size // 3
-    found = await split(look_at(path), parts, room)
+    found = await split_document(inspect_file(path), parts, room)
     assert len(found) >= 3
     assert all(part.size <= room for part in found)
     assert sum(tiff_pages(part.path) for part in found) == 7
     assert [page for part in found for page in pixels(part.path)] == pixels(path)
     with path.open("rb") as whole:
-        strips = [strip for page in read_pages(whole) for strip in octets(whole, page.data)]
+        strips = [strip for page in read_pages(whole) for strip in octets(whole, page.strips)]
     copied = []
     for part in found:
         with part.path.open("rb") as opened:
-            copied += [strip for page in read_pages(opened) for strip in octets(opened, page.data)]
+            copied += [strip for page in read_pages(opened) for strip in octets(opened, page.strips)]
     assert copied == strips
     with Image.open(found[-1].path) as image:
         assert tuple(round(float(each)) for each in image.info["dpi"]) == (204, 196)
@@ -141,8 +141,8 @@ def test_tiff_pages_know_their_size(tmp_path: Path) -> None:
 
 
 async def test_a_tiff_page_alone_too_large(tmp_path: Path, parts: Path) -> None:
-    with pytest.raises(TooLargeError, match=r"a page of it alone has 2\d\.\d kB"):
-        await split(look_at(tiff(tmp_path / "a.tif", 3)), parts, 10_000)
+    with pytest.raises(TooLargeError, match=r"one of its pages has 2\d\.\d kB"):
+        await split_document(inspect_file(tiff(tmp_path / "a.tif", 3)), parts, 10_000)
 
 
 def broken(path: Path) -> list[bytes]:
@@ -167,11 +167,11 @@ def test_broken_tiff(tmp_path: Path, parts: Path, number: int) -> None:
         split_tiff(path, parts, 1000)
 
 
-async def test_what_cannot_be_split(tmp_path: Path, parts: Path) -> None:
+async def test_documents_that_cannot_be_split(tmp_path: Path, parts: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(b"\xff\xd8\xff" + bytes(50_000))
     with pytest.raises(TooLargeError, match=r"'a.jpg' has 50.0 kB.*20.0 kB.*only PDF and TIFF"):
-        await split(look_at(path), parts, 20_000)
+        await split_document(inspect_file(path), parts, 20_000)
 
 
 @pytest.mark.parametrize("room", [2_000, 30_000])
@@ -182,13 +182,13 @@ async def test_one_page_stays_as_it_is(tmp_path: Path, parts: Path, room: int) -
         path.write_bytes(path.read_bytes() + b"\n%" + bytes(60_000))
         before = path.read_bytes()
         with pytest.raises(TooLargeError, match=r"it cannot be split: it has one page only\. Nothing was sent"):
-            await split(look_at(path), parts, room)
+            await split_document(inspect_file(path), parts, room)
         assert path.read_bytes() == before
 
 
-async def test_parts_show_what_was_filled_in(tmp_path: Path, parts: Path) -> None:
+async def test_parts_show_form_fields(tmp_path: Path, parts: Path) -> None:
     path = filled_form(tmp_path / "form.pdf", pages=4)
-    found = await split(look_at(path), parts, path.stat().st_size - 100)
+    found = await split_document(inspect_file(path), parts, path.stat().st_size - 100)
     assert len(found) > 1
     shown = 0
     for part in found:

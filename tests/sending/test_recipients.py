@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailslot.errors import InputError
-from mailslot_plugins.sending.recipients import once, parse_mailbox, parse_mailboxes
+from mailslot_plugins.sending.recipients import parse_mailbox, parse_mailboxes, remove_duplicates
 
 
 def read(*texts: str) -> list[tuple[str, str]]:
@@ -50,7 +50,9 @@ def test_one_bad_one() -> None:
 
 
 def test_nobody_gets_it_twice() -> None:
-    to, cc = once(parse_mailboxes(["a@example.com"]), parse_mailboxes(["A <a@example.com>, b@example.com"]))
+    to, cc = remove_duplicates(
+        parse_mailboxes(["a@example.com"]), parse_mailboxes(["A <a@example.com>, b@example.com"])
+    )
     assert [each.address for each in (*to, *cc)] == ["a@example.com", "b@example.com"]
 
 

@@ -20,7 +20,7 @@ from mailslot.spool.job import NewJob
 from mailslot.spool.spool import Spool
 from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import DOVECOT, Sandbox, run_sandbox
-from mailslot_plugins.sandbox.state import Rules
+from mailslot_plugins.sandbox.state import RefusalRules
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -169,7 +169,7 @@ async def outbox(
     async with AsyncExitStack() as stack:
         if sandbox is None:
             sandbox = await stack.enter_async_context(run_sandbox())
-        sandbox.personality, sandbox.rules = personality, Rules()
+        sandbox.personality, sandbox.rules = personality, RefusalRules()
         for kept in (sandbox.faults, sandbox.submissions, sandbox.dialogues):
             kept.clear()
         records = set_up(home, sandbox_settings(sandbox))

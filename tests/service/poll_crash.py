@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from mailslot.spool.incoming import Incoming
 
 BACKEND = sys.argv[3] if len(sys.argv) > 3 else "asyncio"
-IMPATIENT = replace(GMAIL, pop3=replace(GMAIL.pop3, offers_signed_in=("TOP", "UIDL")))
+IMPATIENT = replace(GMAIL, pop3=replace(GMAIL.pop3, capabilities_authenticated=("TOP", "UIDL")))
 """Gmail, but for the five minutes that it wants between two sign-ins."""
 
 OVER = "over"

@@ -46,7 +46,7 @@ def office(running: Sandbox) -> Office:
 
 def offering(*more: str) -> Personality:
     """The sandbox, which offers more."""
-    return replace(OPEN, smtp=replace(OPEN.smtp, offers=(*OPEN.smtp.offers, *more)))
+    return replace(OPEN, smtp=replace(OPEN.smtp, capabilities=(*OPEN.smtp.capabilities, *more)))
 
 
 class CountingRules(dict[str, str]):
@@ -72,7 +72,7 @@ async def test_a_job_is_sent_and_its_octets_are_those_that_were_accepted(office:
         assert job.recipients[0].state == "accepted"
         assert job.reply.startswith("250 ")
         assert [each.content for each in sandbox.submissions] == [frozen]
-        assert not sandbox.flaws
+        assert not sandbox.violations
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ async def test_what_came_is_fetched_deleted_and_handled_once(tmp_path: Path, per
         assert box.maildrop.messages == []
         box.clocks.set(400)
         assert (await box.poll()).handled == []
-        assert not box.sandbox.flaws
+        assert not box.sandbox.violations
         assert [mail.state for mail in await box.device.spool.ledger.mails()] == ["done"] * 3
         assert not list((tmp_path / "spool").glob("*.mail"))
 

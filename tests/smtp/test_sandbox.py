@@ -88,7 +88,7 @@ async def test_the_sandbox_says_the_same(transcript: Transcript) -> None:
                             stream, hostname="localhost", ssl_context=context, standard_compatible=False
                         )
         assert not sandbox.errors
-        assert not sandbox.flaws
+        assert not sandbox.violations
 
 
 USER = "scanner@example.com"
@@ -112,8 +112,8 @@ MESSAGE = b"Subject: x\nBcc: secret@example.com\n\n.\n..\nend"
 async def test_a_session_by_each_mechanism(personality: str, mechanism: str, security: str) -> None:
     character = getattr(sandboxes, personality)
     if mechanism in {"PLAIN", "LOGIN"}:
-        offers = tuple(f"AUTH {mechanism}" if o.startswith("AUTH ") else o for o in character.smtp.offers_tls)
-        character = replace(character, smtp=replace(character.smtp, offers_tls=offers))
+        offers = tuple(f"AUTH {mechanism}" if o.startswith("AUTH ") else o for o in character.smtp.capabilities_tls)
+        character = replace(character, smtp=replace(character.smtp, capabilities_tls=offers))
     async with sandboxes.run_sandbox(personality=character) as sandbox:
         auth: OAuth | Password = Password(USER, "open sesame")
         if "OAUTH" in mechanism:
@@ -127,7 +127,7 @@ async def test_a_session_by_each_mechanism(personality: str, mechanism: str, sec
             long = b"Subject: long\r\n\r\n" + b"0123456789\r\n" * 20_000
             assert (await smtp.submit(USER, ["alice@example.com"], long)).reply.code == 250
         assert receipt.accepted == ("alice@example.com",)
-        assert not sandbox.flaws
+        assert not sandbox.violations
         assert [submission.content for submission in sandbox.submissions] == [
             b"Subject: x\r\n\r\n.\r\n..\r\nend\r\n",
             long,
@@ -153,7 +153,7 @@ async def test_our_own_message_and_the_standard_library_s(tmp_path: Path) -> Non
         async with connect_smtp(sandbox.smtps, auth, ssl_context=sandbox.client_context(), timeout=5) as smtp:
             for message in (own, old, own):
                 await smtp.submit(USER, ["alice@example.com"], message)
-        assert not sandbox.flaws
+        assert not sandbox.violations
         first, second, third = (submission.content for submission in sandbox.submissions)
     assert first == third == b"".join([piece async for piece in own.chunks()])
     assert message_from_bytes(first).get_payload()[1].get_payload(decode=True) == scan.read_bytes()
@@ -168,4 +168,4 @@ async def test_a_wrong_password_by_scram() -> None:
             ):
                 pass
         assert caught.value.cause == "password_refused"
-        assert not sandbox.flaws
+        assert not sandbox.violations

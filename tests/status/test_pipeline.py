@@ -1,4 +1,4 @@
-"""A request on a device's disk: answered once, to whom may ask, and to nobody else."""
+"""Status requests on a device's disk: answered once, and only for allowed senders."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STATUS = '[status]\nallowed_senders = ["alice@example.test", "@office.test"]\n'
 
 @pytest.fixture
 def mailed(tmp_path: Path) -> Callable[[str], Incoming]:
-    """Puts a mail where the poller puts it."""
+    """Stores a mail as the poller does."""
 
     def put(text: str) -> Incoming:
         octets = text.replace("\n", "\r\n").encode()
@@ -80,7 +80,7 @@ async def test_the_same_mail_twice_has_one_answer(tmp_path: Path, mailed: Callab
         assert len(await device.spool.jobs()) == 2
 
 
-async def test_what_is_not_understood_gets_help(tmp_path: Path, mailed: Callable[[str], Incoming]) -> None:
+async def test_an_unknown_request_gets_help(tmp_path: Path, mailed: Callable[[str], Incoming]) -> None:
     async with device_in(tmp_path / "home", SETTINGS + STATUS) as device:
         await pipeline.handle(mailed(request("reboot now", "#SetMsgAddr evil@example.test\n#Password geheim")), device)
         [mail] = await sent(device)
@@ -102,7 +102,7 @@ async def test_what_is_not_understood_gets_help(tmp_path: Path, mailed: Callable
     ],
     ids=["not allowed", "mailing list", "vacation", "ourselves", "null sender"],
 )
-async def test_who_is_not_answered(tmp_path: Path, mailed: Callable[[str], Incoming], text: str) -> None:
+async def test_senders_that_are_not_answered(tmp_path: Path, mailed: Callable[[str], Incoming], text: str) -> None:
     allowed = '[status]\nallowed_senders = ["alice@example.test", "copier@example.test"]\n'
     async with device_in(tmp_path / "home", SETTINGS + allowed) as device:
         handled = await pipeline.handle(mailed(text), device)
@@ -154,7 +154,7 @@ async def test_without_a_list_nobody_is_answered(tmp_path: Path, mailed: Callabl
         assert "not an allowed sender" in str(await pipeline.handle(mailed(request()), device))
 
 
-async def test_so_many_an_hour(tmp_path: Path, mailed: Callable[[str], Incoming]) -> None:
+async def test_replies_per_hour_are_limited(tmp_path: Path, mailed: Callable[[str], Incoming]) -> None:
     clock = Clock()
 
     async def ask(device: Device, number: int) -> str:
@@ -174,7 +174,7 @@ async def test_it_waits_while_alert_smtp_is_not_set_up(tmp_path: Path, mailed: C
     assert "alert.smtp has no sender address" in handled.why
 
 
-async def test_what_cannot_be_read_is_set_aside(tmp_path: Path, mailed: Callable[[str], Incoming]) -> None:
+async def test_an_unreadable_mail_is_set_aside(tmp_path: Path, mailed: Callable[[str], Incoming]) -> None:
     deep = "".join(f"Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n" for n in range(500))
     async with device_in(tmp_path / "home", SETTINGS + STATUS) as device:
         handled = await pipeline.handle(mailed(request().split("\n\n", 1)[0] + "\n" + deep), device)
@@ -185,7 +185,7 @@ async def test_what_cannot_be_read_is_set_aside(tmp_path: Path, mailed: Callable
         assert isinstance(await pipeline.handle(gone, device), SetAside)
 
 
-async def test_a_hostile_subject_ends_no_line(tmp_path: Path, mailed: Callable[[str], Incoming]) -> None:
+async def test_a_hostile_subject_cannot_inject_lines(tmp_path: Path, mailed: Callable[[str], Incoming]) -> None:
     evil = "=?utf-8?Q?status_all=0D=0ABcc:_all=40example.test=E2=80=AE?="
     async with device_in(tmp_path / "home", SETTINGS + STATUS) as device:
         await pipeline.handle(mailed(request(evil)), device)

@@ -96,7 +96,7 @@ async def test_jobs_are_delivered(device: Device, sandbox: Sandbox, anyio_backen
         third = await outbox.accept(ALICE, text="three")
         await outbox.deliver_due()
         assert (await outbox.job(third)).state == "in_doubt"
-    assert not sandbox.flaws
+    assert not sandbox.violations
 
 
 async def test_it_is_that_client(device: Device, anyio_backend: str) -> None:

@@ -15,9 +15,9 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from mailslot_plugins.sandbox.provider import Issued, Provider
+from mailslot_plugins.sandbox.http_server import SocketConfig, serve_http
+from mailslot_plugins.sandbox.provider import IssuedToken, Provider
 from mailslot_plugins.sandbox.token_service import TokenService
-from mailslot_plugins.sandbox.web_server import SocketConfig, answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -187,8 +187,8 @@ class EntraServer:
 class _EntraTokenService(TokenService):
     """Says nothing of scopes, as Entra to an application (entra-docs v2-oauth2-client-creds-grant-flow.md)."""
 
-    def _answer(self, issued: Issued) -> JSONResponse:
-        members = json.loads(bytes(super()._answer(issued).body))
+    def _token_response(self, issued: IssuedToken) -> JSONResponse:
+        members = json.loads(bytes(super()._token_response(issued).body))
         del members["scope"]
         return JSONResponse(members)
 
@@ -219,7 +219,7 @@ async def answering(app: ASGIApp, settings: SocketConfig) -> AsyncIterator[None]
     stop = anyio.Event()
     failure: BaseException | None = None
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(answer, app, settings, stop)
+        tasks.start_soon(serve_http, app, settings, stop)
         try:
             yield
         except BaseException as error:  # noqa: BLE001 - raised below, so that the task group does not wrap it

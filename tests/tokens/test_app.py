@@ -149,7 +149,7 @@ async def test_with_a_wrong_clock(
 ) -> None:
     """The service's own clock is learnt from its first refusal, and the second assertion is dated by it."""
     client = certified if who == "certified" else robot
-    sandbox.provider.ahead = hours * 3600.0
+    sandbox.provider.clock_ahead = hours * 3600.0
     flow = AppFlow() if who == "certified" else ServiceAccountFlow()
     grant = await flow.obtain(client, http, Nobody())
     assert abs(grant.skew - hours * 3600) < 5

@@ -217,7 +217,7 @@ class TestDeviceFlow(FlowSuite):
 
     @pytest.fixture
     def client(self, sandbox: Sandbox, panel: OAuthClient) -> OAuthClient:
-        sandbox.token_service.sign_ins.interval = 0
+        sandbox.token_service.authorizations.interval = 0
         return panel
 
     @pytest.fixture

@@ -74,12 +74,12 @@ def patient(sandbox: Sandbox) -> Sandbox:
     sandbox.token_service.faults.append(
         WebFault("device_authorization", alter=lambda answer: {k: v for k, v in answer.items() if k != "interval"})
     )
-    sandbox.token_service.sign_ins.interval = 0
+    sandbox.token_service.authorizations.interval = 0
     return sandbox
 
 
 async def test_a_sign_in_in_real_time(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
-    sandbox.token_service.sign_ins.interval = 0.05
+    sandbox.token_service.authorizations.interval = 0.05
     person = KeepsCode()
     grants: list[Grant] = []
 
@@ -98,7 +98,7 @@ async def test_a_sign_in_in_real_time(sandbox: Sandbox, panel: OAuthClient, http
     assert code.verification_uri == f"{sandbox.issuer}/device"
     assert code.verification_uri_complete == f"{sandbox.issuer}/device?user_code={code.user_code}"
     assert abs(code.expires_at - began - 900) < 5
-    [device] = sandbox.token_service.sign_ins.devices
+    [device] = sandbox.token_service.authorizations.devices
     assert device.code not in repr(code)
     assert not any("slow_down" in request for request in sandbox.token_service.requests)
 
@@ -138,7 +138,7 @@ async def test_silence_counts_as_no_answer(patient: Sandbox, panel: OAuthClient)
 async def test_intervals_as_servers_write_them(
     sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, interval: object, first: float
 ) -> None:
-    sandbox.token_service.sign_ins.interval = 0
+    sandbox.token_service.authorizations.interval = 0
     sandbox.token_service.faults.append(
         WebFault("device_authorization", alter=lambda answer: {**answer, "interval": interval})
     )
@@ -152,7 +152,7 @@ async def test_intervals_as_servers_write_them(
 async def test_lifetimes_as_servers_write_them(
     sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, expires_in: object, seconds: float
 ) -> None:
-    sandbox.token_service.sign_ins.interval = 0
+    sandbox.token_service.authorizations.interval = 0
     sandbox.token_service.faults.append(
         WebFault("device_authorization", alter=lambda answer: {**answer, "expires_in": expires_in})
     )
@@ -205,7 +205,7 @@ async def test_answers_without_what_is_needed(
     sandbox.token_service.faults.append(WebFault("device_authorization", alter=lambda answer: {**answer, **changed}))
     with pytest.raises(TokenServiceError, match="without a code, or without an address") as refused:
         await VirtualDeviceFlow().obtain(panel, http)
-    [device] = sandbox.token_service.sign_ins.devices
+    [device] = sandbox.token_service.authorizations.devices
     assert device.code not in refused.value.detail
 
 
@@ -268,8 +268,8 @@ async def test_any_other_error_stops_at_once(
 @pytest.mark.parametrize("told", [True, False])
 async def test_the_code_expires(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, told: bool) -> None:
     """Whether the service says so, or only our own clock."""
-    sandbox.token_service.sign_ins.interval = 0.05
-    sandbox.token_service.sign_ins.device_lifetime = 0.2
+    sandbox.token_service.authorizations.interval = 0.05
+    sandbox.token_service.authorizations.device_lifetime = 0.2
     if not told:
         pending = ScriptedResponse(400, {"error": "authorization_pending"})
         sandbox.token_service.faults.append(WebFault("token", act=False, answer=pending))
@@ -286,10 +286,10 @@ async def test_who_is_done_in_the_last_moment_is_not_lost(
     sandbox.token_service.faults.append(
         WebFault("device_authorization", alter=lambda answer: {**answer, "expires_in": 7, "interval": 5})
     )
-    sandbox.token_service.sign_ins.interval = 0
+    sandbox.token_service.authorizations.interval = 0
     played = VirtualDeviceFlow()
     played.events[1] = played.approve
-    sandbox.token_service.sign_ins.device_lifetime = 60
+    sandbox.token_service.authorizations.device_lifetime = 60
     await played.obtain(panel, http)
     assert played.waits == [5]
 

@@ -125,7 +125,7 @@ async def test_a_slow_answer_is_waited_for(sandbox: Sandbox, panel: OAuthClient,
 
 async def test_a_wrong_clock_is_learnt(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant) -> None:
     assert abs(grant.skew) < 2
-    sandbox.provider.ahead = -86_400
+    sandbox.provider.clock_ahead = -86_400
     renewed = await FLOW.refresh(panel, http, grant)
     assert abs(renewed.skew + 86_400) < 2
 

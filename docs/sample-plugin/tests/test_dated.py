@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mailslot.plugin import Spool
 from mailslot_plugins.printers.journal import Journal
-from mailslot_plugins.printers.printer import Document, Options
+from mailslot_plugins.printers.printer import Document, PrinterOptions
 from mailslot_plugins.printers.printing import print_document
 from mailslot_sample.dated import printer
 
@@ -13,7 +13,7 @@ from mailslot_sample.dated import printer
 async def test_a_text(tmp_path: Path) -> None:
     (tmp_path / "letter").write_text("Hello.")
     folder = tmp_path / "printed"
-    made = printer(f"dated {folder}", Options())
+    made = printer(f"dated {folder}", PrinterOptions())
     assert not (await made.check()).ready
     folder.mkdir()
     assert (await made.check()).ready

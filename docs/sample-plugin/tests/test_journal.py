@@ -1,4 +1,4 @@
-"""A mail through the whole device: fetched from the sandbox, a few at a time, written down, and somebody is told."""
+"""A mail through the whole device: fetched from the sandbox, recorded in the journal, and reported by mail."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ async def test_a_mail(tmp_path: Path, report_to: str) -> None:
             "account": USER,
             "ca_file": str(tmp_path / "ca.pem"),
             "first_poll": "all",
-            "maildrop": "few",
+            "maildrop": "limited",
             "maildrop_options": "at_most=1",
         }
         records.change("print-pop", settings, {"password": Secret("open sesame")})
@@ -35,7 +35,7 @@ async def test_a_mail(tmp_path: Path, report_to: str) -> None:
         sandbox.maildrops[USER].add(MAIL.replace(b"<1@", b"<2@"))
         async with open_device(records, [pipeline.section]) as device:
             report = await poll_once(device, "print-pop", pipeline)
-            assert [(each.outcome, each.note) for each in report.handled] == [("done", "written down")]
+            assert [(each.outcome, each.note) for each in report.handled] == [("done", "recorded")]
             jobs = await device.spool.jobs()
         assert len(sandbox.maildrops[USER].messages) == 1, "one at a time"
     [line] = (tmp_path / "journal.txt").read_text().splitlines()

@@ -1,1 +1,1 @@
-"""Alerts: conditions of the device, such as toner low, mailed once an incident through ``alert.smtp``."""
+"""Alerts: conditions of the device, for example low toner, mailed once per incident through ``alert.smtp``."""

@@ -1,4 +1,4 @@
-"""Alarms of a device, from any process: raise them, clear them, see what is open.
+"""Raises, clears and lists the alarms of a device, from any process.
 
 async with … as device:
     alarms = Alarms(device)
@@ -21,12 +21,12 @@ from mailslot.slots.section import DEVICE
 from mailslot.spool.job import UNFINISHED, NewJob
 from mailslot.spool.locks import exclusive_lock
 from mailslot.timestamps import iso
-from mailslot_plugins.alerts.board import Board, Cleared, Mail, Observed, Raised
-from mailslot_plugins.alerts.board_json import as_json, from_json, lasting
-from mailslot_plugins.alerts.incidents import accepted, resumed, step
+from mailslot_plugins.alerts.incidents import mark_accepted, reset_watched, step
 from mailslot_plugins.alerts.kinds import find_kind
+from mailslot_plugins.alerts.mail_text import compose
 from mailslot_plugins.alerts.section import SECTION, policy
-from mailslot_plugins.alerts.text import compose
+from mailslot_plugins.alerts.state import AlertMail, AlertState, ConditionCleared, ConditionRaised, Observation
+from mailslot_plugins.alerts.state_json import as_json, from_json, persistent_part
 from mailslot_plugins.intake.one_line import one_line
 
 if TYPE_CHECKING:
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from mailslot.service.device import Device
-    from mailslot_plugins.alerts.board import Event, Policy
+    from mailslot_plugins.alerts.state import AlertPolicy, Event
 
 PIPELINE: Final = "alerts"
 RECORD: Final = "alert-smtp"
 LIFETIME: Final = 7 * 86400.0
-"""How long a mail may wait for the server, in seconds."""
+"""Seconds that a mail may wait for the server."""
 
 _LOCK_WAIT: Final = 30.0
 logger = logging.getLogger(__name__)
 
 
 class Alarms:
-    """The alarms of a device; several processes may have them at once."""
+    """The alarms of a device; several processes may use them at once."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -55,18 +55,17 @@ class Alarms:
     async def raise_(
         self, kind: str, *, part: str = "", detail: str = "", source: str = "command", debounce: float | None = None
     ) -> str:
-        """Say that a condition is there; saying it again changes nothing.
+        """Raise a condition; raising it again changes nothing.
 
         Args:
-            kind: a kind's name.
-            part: which of several it is about, such as ``black`` or ``tray 2``; each is an incident of its own.
-            detail: what else there is to say, on one line.
-            source: who says so; the condition is there as long as anybody does.
-            debounce: how many seconds it must last before it is told of; None for what the settings say, else at
-                once.
+            kind: the name of its kind.
+            part: the affected part, for example ``black`` or ``tray 2``; each part has its own incident.
+            detail: further information, on one line.
+            source: who raises it; the condition lasts until every source has cleared it.
+            debounce: seconds that it must last before it is mailed; None for the setting, which defaults to 0.
 
         Returns:
-            why its mail could not be accepted yet, in a sentence; empty where it was, or is not due.
+            why its mail could not be accepted yet, in a sentence; empty if it was, or is not due.
 
         Raises:
             InputError: there is no such kind.
@@ -74,89 +73,91 @@ class Alarms:
         """
         found = find_kind(kind)
         values = self._device.settings(SECTION)
-        wait = values["debounce"] if debounce is None else debounce
-        raised = Raised(
+        seconds = values["debounce"] if debounce is None else debounce
+        raised = ConditionRaised(
             found.name,
             found.severity,
             part=one_line(part, 60),
             detail=one_line(detail, 500),
             source=source,
-            debounce=0.0 if wait is None else float(wait),
-            clear_after=_seconds(values["clear_after"], found.clear_after),
+            debounce=0.0 if seconds is None else float(seconds),
+            clear_after=_or_default(values["clear_after"], found.clear_after),
         )
-        return await self.tell(raised)
+        return await self.record(raised)
 
     async def clear(self, kind: str, *, part: str | None = None, source: str | None = None) -> str:
-        """Say that a condition is gone: of a part or of all, for one source or for all.
+        """Clear a condition: of one part or all, for one source or all.
 
         Raises:
             InputError: there is no such kind.
             MailError: it could not be recorded.
         """
-        return await self.tell(Cleared(find_kind(kind).name, None if part is None else one_line(part, 60), source))
+        return await self.record(
+            ConditionCleared(find_kind(kind).name, None if part is None else one_line(part, 60), source)
+        )
 
-    async def watched(self, *events: Event) -> str:
-        """Record what a watch saw, as `tell` does, with the debounce and hysteresis that are set."""
+    async def record_observed(self, *events: Event) -> str:
+        """Record events of a watch, as `record` does, with the configured debounce and hysteresis."""
         values = self._device.settings(SECTION)
 
-        def as_set(raised: Raised) -> Raised:
+        def with_settings(raised: ConditionRaised) -> ConditionRaised:
             return replace(
                 raised,
-                debounce=_seconds(values["debounce"], raised.debounce),
-                clear_after=_seconds(values["clear_after"], raised.clear_after),
+                debounce=_or_default(values["debounce"], raised.debounce),
+                clear_after=_or_default(values["clear_after"], raised.clear_after),
             )
 
-        return await self.tell(*(_each_raised(event, as_set) for event in events))
+        return await self.record(*(_map_raised(event, with_settings) for event in events))
 
-    async def resume(self, *watches: str) -> None:
-        """Forget what these watches saw before the device was off, unless somebody was told of it.
+    async def reset_watches(self, *watches: str) -> None:
+        """Forget what these watches observed before a restart, unless it was mailed.
 
         Raises:
             MailError: it could not be recorded.
         """
-        async with self._turn():
-            await self._save(resumed(await self.board(), watches))
+        async with self._exclusive():
+            await self._save(reset_watched(await self.state(), watches))
 
-    def _turn(self) -> AbstractAsyncContextManager[None]:
-        """Be the only one, over all processes, who changes the board."""
+    def _exclusive(self) -> AbstractAsyncContextManager[None]:
+        """Hold the lock on the state, over all processes."""
         sentence = "Another process of mailslot is busy with the alarms and does not finish."
         return exclusive_lock(self._device.home / "locks" / "alerts.lock", sentence, timeout=_LOCK_WAIT)
 
-    async def tell(self, *events: Event) -> str:
-        """Record events, and accept whatever mails are due by now; without events, only that.
+    async def record(self, *events: Event) -> str:
+        """Record events, if any, and accept the mails that are due.
 
         Returns:
-            why mails that are due could not be accepted yet, in a sentence; empty where they were.
+            why mails that are due could not be accepted yet, in a sentence; empty if they were.
 
         Raises:
             MailError: the events could not be recorded.
         """
-        async with self._turn():
+        async with self._exclusive():
             rules = policy(self._device.settings(SECTION), self._device.settings(DEVICE)["administrator"])
             jobs = await self._device.spool.jobs(states=UNFINISHED, pipeline=PIPELINE, limit=rules.cap)
-            before = await self.board()
-            board = step(before, self._device.now(), rules, events, waiting=len(jobs))
-            if events or board.outbox or lasting(board) != lasting(before):
-                await self._save(board)
-            return await self._post(board) or _unheard(board, rules)
+            before = await self.state()
+            state = step(before, self._device.now(), rules, events, waiting=len(jobs))
+            if events or state.outbox or persistent_part(state) != persistent_part(before):
+                await self._save(state)
+            return await self._enqueue_mails(state) or _missing_recipients(state, rules)
 
-    async def board(self) -> Board:
-        """Return all that is known."""
+    async def state(self) -> AlertState:
+        """Return the stored state."""
         stored = await self._store.get("board")
         try:
-            return Board() if stored is None else from_json(stored)
+            return AlertState() if stored is None else from_json(stored)
         except (KeyError, TypeError, ValueError):
-            logger.warning("The alarms were kept by another version of mailslot, and begin anew.")
-            return Board()
+            logger.warning("The alarms were stored by another version of mailslot and are reset.")
+            return AlertState()
 
-    async def _save(self, board: Board) -> None:
-        await self._store.put("board", as_json(board))
+    async def _save(self, state: AlertState) -> None:
+        await self._store.put("board", as_json(state))
 
-    async def _post(self, board: Board) -> str:
-        """Accept the mails that are due; each leaves the outbox only once it is safe in the spool."""
-        for mail in board.outbox:
+    async def _enqueue_mails(self, state: AlertState) -> str:
+        """Put the mails that are due into the spool; each leaves the outbox once it is safely there."""
+        for mail in state.outbox:
             try:
-                sender = await sender_of(self._device)
+                sender = await alert_sender(self._device)
                 values = self._device.settings(SECTION)
                 message = compose(mail, self._device.settings(DEVICE), sender, values["timezone"])
                 new = NewJob(
@@ -167,21 +168,21 @@ class Alarms:
                     subject=message.subject,
                     lifetime=LIFETIME,
                     key=mail.key,
-                    notes=notes(mail),
+                    notes=mail_notes(mail),
                 )
                 job = await self._device.spool.accept(new, message)
             except MailError as error:
                 return str(error)
-            board = accepted(board, mail.key, job.id, job.message_id)
-            await self._save(board)
+            state = mark_accepted(state, mail.key, job.id, job.message_id)
+            await self._save(state)
         return ""
 
 
-async def sender_of(device: Device) -> Mailbox:
-    """Return whom alerts and answers are from.
+async def alert_sender(device: Device) -> Mailbox:
+    """Return the sender of alerts and status replies.
 
     Raises:
-        InputError: ``alert.smtp`` has no sender address; `not_configured`.
+        InputError: cause `not_configured`: ``alert.smtp`` has no sender address.
     """
     settings = effective_settings((await run_sync(device.records.settings.load))[RECORD], "SMTP")
     if settings.sender_address is None:
@@ -193,14 +194,14 @@ async def sender_of(device: Device) -> Mailbox:
     return Mailbox(settings.sender_address, settings.sender_name or "")
 
 
-def _unheard(board: Board, rules: Policy) -> str:
-    if any(not incident.told and not rules.recipients(incident.kind) for incident in board.incidents):
-        return "nobody is named who is to be told: mailslot set alerts recipients=ADDRESS"
+def _missing_recipients(state: AlertState, rules: AlertPolicy) -> str:
+    if any(not incident.told and not rules.recipients(incident.kind) for incident in state.incidents):
+        return "there are no recipients: mailslot set alerts recipients=ADDRESS"
     return ""
 
 
-def notes(mail: Mail) -> dict[str, str]:
-    """Return what a mail says, field by field, for whoever is told of it in another way."""
+def mail_notes(mail: AlertMail) -> dict[str, str]:
+    """Return the fields of a mail, for the job's notes and the webhook."""
     if mail.digest:
         return {"what": "digest", "alerts": str(len(mail.reports) + mail.left_out)}
     report = mail.reports[0]
@@ -208,15 +209,15 @@ def notes(mail: Mail) -> dict[str, str]:
     return {**{field: str(getattr(report, field)) for field in fields}, "since": iso(report.since)}
 
 
-def _each_raised(event: Event, change: Callable[[Raised], Raised]) -> Event:
+def _map_raised(event: Event, change: Callable[[ConditionRaised], ConditionRaised]) -> Event:
     match event:
-        case Raised():
+        case ConditionRaised():
             return change(event)
-        case Observed():
+        case Observation():
             return replace(event, conditions=tuple(map(change, event.conditions)))
-        case Cleared():
+        case ConditionCleared():
             return event
 
 
-def _seconds(value: float | None, otherwise: float) -> float:
-    return otherwise if value is None else float(value)
+def _or_default(value: float | None, default: float) -> float:
+    return default if value is None else float(value)

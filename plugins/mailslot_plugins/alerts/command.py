@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mailslot.service.device import Device
     from mailslot_plugins.alerts.alarms import Alarms
 
-app = typer.Typer(help="Alarms: raise one, clear one, see what is open.", no_args_is_help=True)
+app = typer.Typer(help="Alarms: raise, clear and list them.", no_args_is_help=True)
 
 Kind = Annotated[str, typer.Argument(metavar="KIND", help=f"One of {', '.join(KINDS)}.")]
 
@@ -35,17 +35,17 @@ Kind = Annotated[str, typer.Argument(metavar="KIND", help=f"One of {', '.join(KI
 def raise_(
     context: typer.Context,
     kind: Kind,
-    detail: Annotated[str, typer.Option(help="What else there is to say.")] = "",
-    part: Annotated[str, typer.Option(help="Which of several it is about, such as black: each has its own mail.")] = "",
+    detail: Annotated[str, typer.Option(help="Further information.")] = "",
+    part: Annotated[str, typer.Option(help="The affected part, for example black; each part has its own mail.")] = "",
 ) -> None:
-    """Say that a condition is there. It is mailed once, however often it is said."""
+    """Raise an alarm. It is mailed once, however often it is raised."""
     home: Path = context.obj
     found = find_kind(kind)
 
-    async def work(_: Device, alarms: Alarms) -> str:
+    async def action(_: Device, alarms: Alarms) -> str:
         return await alarms.raise_(found.name, part=part, detail=detail)
 
-    _say(f"Recorded: {found.title}.", anyio.run(_with_alarms, home, work))
+    _print_result(f"Recorded: {found.title}.", anyio.run(_with_alarms, home, action))
     warn_if_no_service(home)
 
 
@@ -53,23 +53,23 @@ def raise_(
 def clear(
     context: typer.Context,
     kind: Kind,
-    part: Annotated[str | None, typer.Option(help="Which of several; all without it.")] = None,
+    part: Annotated[str | None, typer.Option(help="The affected part; without it, all parts.")] = None,
 ) -> None:
-    """Say that a condition is gone."""
+    """Clear an alarm."""
     home: Path = context.obj
     found = find_kind(kind)
 
-    async def work(_: Device, alarms: Alarms) -> str:
+    async def action(_: Device, alarms: Alarms) -> str:
         return await alarms.clear(found.name, part=part)
 
-    _say(f"Recorded: {found.title} is over.", anyio.run(_with_alarms, home, work))
+    _print_result(f"Recorded: {found.title} is over.", anyio.run(_with_alarms, home, action))
 
 
 @app.command("list")
 def list_(context: typer.Context, *, as_json: AsJson = False) -> None:
-    """Show the incidents that are open, and what became of their mails."""
+    """List the open alarms and the state of their mails."""
     home: Path = context.obj
-    waits, rows = anyio.run(_with_alarms, home, incident_rows)
+    waiting_reason, rows = anyio.run(_with_alarms, home, incident_rows)
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
         return
@@ -87,20 +87,20 @@ def list_(context: typer.Context, *, as_json: AsJson = False) -> None:
         table.add_row(*map(escape, (name, row["detail"], row["severity"], row["state"], since, mail)))
     console.print(table)
     stuck = [row["mail"]["sentence"] for row in rows if row["mail"] and row["mail"]["state"] != "sent"]
-    for sentence in filter(None, dict.fromkeys([waits, *stuck])):
+    for sentence in filter(None, dict.fromkeys([waiting_reason, *stuck])):
         console.print(escape(f"Mail waits: {sentence}"), highlight=False)
 
 
-def _say(done: str, waits: str) -> None:
+def _print_result(done: str, waiting_reason: str) -> None:
     sys.stdout.write(f"{done}\n")
-    if waits:
-        sys.stderr.write(f"Mail waits: {waits}\n")
+    if waiting_reason:
+        sys.stderr.write(f"Mail waits: {waiting_reason}\n")
 
 
-async def _with_alarms(home: Path, work: Callable[[Device, Alarms], Awaitable[Any]]) -> Any:  # noqa: ANN401 - what work gives
+async def _with_alarms(home: Path, action: Callable[[Device, Alarms], Awaitable[Any]]) -> Any:  # noqa: ANN401 - what work gives
     from mailslot.service.device import open_device  # noqa: PLC0415 - httpx2 takes a while to import
     from mailslot_plugins.alerts.alarms import Alarms  # noqa: PLC0415
     from mailslot_plugins.alerts.section import SECTION  # noqa: PLC0415
 
     async with open_device(open_records(home), [SECTION]) as device:
-        return await work(device, Alarms(device))
+        return await action(device, Alarms(device))

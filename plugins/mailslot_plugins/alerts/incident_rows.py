@@ -1,4 +1,4 @@
-"""What is told of the incidents that are open, as JSON holds it."""
+"""The open incidents as JSON, for ``alert list`` and the API."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from mailslot_plugins.alerts.kinds import KINDS
 if TYPE_CHECKING:
     from mailslot.service.device import Device
     from mailslot_plugins.alerts.alarms import Alarms
-    from mailslot_plugins.alerts.board import Incident
+    from mailslot_plugins.alerts.state import Incident
 
 
 async def incident_rows(device: Device, alarms: Alarms) -> tuple[str, list[dict[str, Any]]]:
-    """Return why mails wait, and what is open; whatever is due by now is accepted first.
+    """Accept the mails that are due; return why mails wait, and the open incidents.
 
     Raises:
         MailError: the alarms cannot be read.
     """
-    waits = await alarms.tell()
-    board = await alarms.board()
-    unsent = {report.incident for mail in board.outbox for report in mail.reports}
+    waiting_reason = await alarms.record()
+    state = await alarms.state()
+    unsent = {report.incident for mail in state.outbox for report in mail.reports}
     rows = [
         {
             "id": incident.id,
@@ -38,18 +38,18 @@ async def incident_rows(device: Device, alarms: Alarms) -> tuple[str, list[dict[
             "told": incident.told,
             "sources": list(incident.sources),
             "mail": (
-                {"job": None, "state": "waiting", "cause": "not_configured", "sentence": waits}
+                {"job": None, "state": "waiting", "cause": "not_configured", "sentence": waiting_reason}
                 if incident.id in unsent
                 else await _mail(device, incident)
             ),
         }
-        for incident in board.incidents
+        for incident in state.incidents
     ]
-    return waits, rows
+    return waiting_reason, rows
 
 
 def _state(incident: Incident) -> str:
-    """Return ``new`` before its mail is due, ``open``, or ``ending`` where it is gone, but not for long enough."""
+    """Return ``new`` before the mail is due, then ``open``, and ``ending`` while it is gone but not over."""
     if incident.absent_since is not None:
         return "ending"
     return "open" if incident.told else "new"

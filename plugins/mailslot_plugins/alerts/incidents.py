@@ -1,8 +1,8 @@
-"""From conditions to mails: an incident is told of once, whatever its sensor does (a pure state machine).
+"""From conditions to mails, as a pure state machine: an incident is reported once, however its sensor flutters.
 
-`step` takes a board, what was seen and the time, and returns the next board; the mails that have become due are in its
-outbox, with everything that is needed to write them, until `accepted` takes them out. A board that is on disk before
-its mails are accepted, under their keys, thus neither loses a mail nor sends it twice.
+`step` takes the state, the events and the time, and returns the next state. Mails that have become due are in its
+outbox, with all that is needed to write them, until `mark_accepted` takes them out. The state is written to disk before
+its mails are accepted, and each mail has a key, so that no crash loses a mail or sends it twice.
 """
 
 from __future__ import annotations
@@ -12,74 +12,85 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
-from mailslot_plugins.alerts.board import HOUR, Board, Cleared, Incident, Mail, Pending, Raised, Report
+from mailslot_plugins.alerts.state import (
+    HOUR,
+    AlertMail,
+    AlertState,
+    ConditionCleared,
+    ConditionRaised,
+    Incident,
+    PendingReport,
+    Report,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from mailslot_plugins.alerts.board import Event, Policy, What
+    from mailslot_plugins.alerts.state import AlertPolicy, Event, ReportType
 
 MAX_INCIDENTS: Final = 200
 MAX_DIGEST: Final = 200
 
 
-def step(board: Board, now: float, policy: Policy, events: Sequence[Event] = (), *, waiting: int = 0) -> Board:
-    """Return the board after these events.
+def step(
+    state: AlertState, now: float, policy: AlertPolicy, events: Sequence[Event] = (), *, waiting: int = 0
+) -> AlertState:
+    """Return the state after these events.
 
     Args:
-        board: as it was.
-        now: the time; where it is before `Board.seen` the clock was set back, and no time has passed.
-        policy: what the settings say.
-        events: what was seen, in order.
-        waiting: how many mails of ours the server has not taken yet.
+        state: the state before.
+        now: the time; if it is before `AlertState.seen`, the clock was set back and no time has passed.
+        policy: the policy from the settings.
+        events: the events, in order.
+        waiting: the number of our mails that wait for the server.
 
     Raises:
-        InputError: more incidents are open than can be kept.
+        InputError: too many incidents are open.
     """
-    board = _at(board, now)
-    # What is over by now is over before anything new is looked at: a condition that returns is a new incident.
-    board = _due(board, policy)
+    state = _set_time(state, now)
+    # Incidents that have ended by now are closed first: a condition that returns is a new incident.
+    state = _collect_due(state, policy)
     for event in events:
-        board = _apply(board, event)
-    return _post(_due(board, policy), policy, waiting)
+        state = _apply(state, event)
+    return _make_mails(_collect_due(state, policy), policy, waiting)
 
 
-def accepted(board: Board, key: str, job: int, thread: str) -> Board:
-    """Return the board once the mail with this key has been accepted as a job."""
-    mail = next((mail for mail in board.outbox if mail.key == key), None)
+def mark_accepted(state: AlertState, key: str, job: int, thread: str) -> AlertState:
+    """Return the state after the mail with this key was accepted as a job."""
+    mail = next((mail for mail in state.outbox if mail.key == key), None)
     if mail is None:
-        return board
-    told = {report.incident for report in mail.reports}
+        return state
+    reported = {report.incident for report in mail.reports}
     return replace(
-        board,
-        outbox=tuple(other for other in board.outbox if other.key != key),
+        state,
+        outbox=tuple(other for other in state.outbox if other.key != key),
         incidents=tuple(
             replace(incident, job=job, thread=incident.thread or ("" if mail.digest else thread))
-            if incident.id in told
+            if incident.id in reported
             else incident
-            for incident in board.incidents
+            for incident in state.incidents
         ),
     )
 
 
-def resumed(board: Board, watches: Collection[str]) -> Board:
-    """Return the board once watching begins anew: what only watches saw and nobody was told of is looked at again."""
-    kept = (each for each in board.incidents if each.told or not set(each.sources) <= set(watches))
-    return replace(board, incidents=tuple(kept))
+def reset_watched(state: AlertState, watches: Collection[str]) -> AlertState:
+    """Return the state after a restart of watches: unmailed incidents that only they raised are dropped."""
+    remaining = (each for each in state.incidents if each.told or not set(each.sources) <= set(watches))
+    return replace(state, incidents=tuple(remaining))
 
 
-def _at(board: Board, now: float) -> Board:
-    """Move the board to a time; where the clock was set back, all times go back with it."""
-    back = max(board.seen - now, 0.0) if board.seen else 0.0
+def _set_time(state: AlertState, now: float) -> AlertState:
+    """Set the time of the state; if the clock was set back, all times are moved back with it."""
+    offset = max(state.seen - now, 0.0) if state.seen else 0.0
     return replace(
-        board,
+        state,
         seen=now,
-        mailed=tuple(at - back for at in board.mailed if now - HOUR < at - back),
-        incidents=tuple(_earlier(incident, back) for incident in board.incidents) if back else board.incidents,
+        mailed=tuple(at - offset for at in state.mailed if now - HOUR < at - offset),
+        incidents=tuple(_shift_back(incident, offset) for incident in state.incidents) if offset else state.incidents,
     )
 
 
-def _earlier(incident: Incident, seconds: float) -> Incident:
+def _shift_back(incident: Incident, seconds: float) -> Incident:
     return replace(
         incident,
         since=incident.since - seconds,
@@ -88,22 +99,22 @@ def _earlier(incident: Incident, seconds: float) -> Incident:
     )
 
 
-def _apply(board: Board, event: Event) -> Board:
-    if isinstance(event, Raised):
-        return _raise(board, event)
-    if isinstance(event, Cleared):
-        return _clear(board, event)
-    there = {(condition.kind, condition.part) for condition in event.conditions}
-    for incident in board.incidents:
-        if event.source in incident.sources and (incident.kind, incident.part) not in there:
-            board = _clear(board, Cleared(incident.kind, incident.part, event.source))
+def _apply(state: AlertState, event: Event) -> AlertState:
+    if isinstance(event, ConditionRaised):
+        return _raise(state, event)
+    if isinstance(event, ConditionCleared):
+        return _clear(state, event)
+    observed = {(condition.kind, condition.part) for condition in event.conditions}
+    for incident in state.incidents:
+        if event.source in incident.sources and (incident.kind, incident.part) not in observed:
+            state = _clear(state, ConditionCleared(incident.kind, incident.part, event.source))
     for condition in event.conditions:
-        board = _raise(board, replace(condition, source=event.source))
-    return board
+        state = _raise(state, replace(condition, source=event.source))
+    return state
 
 
-def _raise(board: Board, event: Raised) -> Board:
-    incidents = list(board.incidents)
+def _raise(state: AlertState, event: ConditionRaised) -> AlertState:
+    incidents = list(state.incidents)
     for number, incident in enumerate(incidents):
         if (incident.kind, incident.part) == (event.kind, event.part):
             incidents[number] = replace(
@@ -115,53 +126,55 @@ def _raise(board: Board, event: Raised) -> Board:
                 sources=tuple(sorted({*incident.sources, event.source})),
                 absent_since=None,
             )
-            return replace(board, incidents=tuple(incidents))
+            return replace(state, incidents=tuple(incidents))
     if len(incidents) >= MAX_INCIDENTS:
         raise InputError(f"{MAX_INCIDENTS} incidents are open, and no more are kept.", stage="data")
-    serial = board.serial + 1
+    serial = state.serial + 1
     new = Incident(
-        id=f"{serial}-{int(board.seen * 1000)}",
+        id=f"{serial}-{int(state.seen * 1000)}",
         kind=event.kind,
         part=event.part,
         detail=event.detail,
         severity=event.severity,
         debounce=event.debounce,
         clear_after=event.clear_after,
-        since=board.seen,
+        since=state.seen,
         sources=(event.source,),
     )
-    return replace(board, serial=serial, incidents=(*incidents, new))
+    return replace(state, serial=serial, incidents=(*incidents, new))
 
 
-def _clear(board: Board, event: Cleared) -> Board:
+def _clear(state: AlertState, event: ConditionCleared) -> AlertState:
     def cleared(incident: Incident) -> Incident:
         if incident.kind != event.kind or event.part not in {None, incident.part} or not incident.sources:
             return incident
-        left = () if event.source is None else tuple(name for name in incident.sources if name != event.source)
-        return replace(incident, sources=left, absent_since=None if left else board.seen)
+        other_sources = () if event.source is None else tuple(name for name in incident.sources if name != event.source)
+        return replace(incident, sources=other_sources, absent_since=None if other_sources else state.seen)
 
-    return replace(board, incidents=tuple(map(cleared, board.incidents)))
+    return replace(state, incidents=tuple(map(cleared, state.incidents)))
 
 
-def _due(board: Board, policy: Policy) -> Board:
-    """Put what is to be told now at the end of what is pending, and let go of what is over."""
-    kept: list[Incident] = []
-    pending = list(board.pending)
-    for incident in board.incidents:
-        what = _what(incident, board.seen, policy)
-        over = incident.absent_since is not None and board.seen - incident.absent_since >= incident.clear_after
+def _collect_due(state: AlertState, policy: AlertPolicy) -> AlertState:
+    """Add the reports that are due to the pending ones, and remove incidents that have ended."""
+    remaining: list[Incident] = []
+    pending = list(state.pending)
+    for incident in state.incidents:
+        what = _due_report(incident, state.seen, policy)
+        over = incident.absent_since is not None and state.seen - incident.absent_since >= incident.clear_after
         if what is not None:
-            _replace_report(pending, Pending(policy.recipients(incident.kind), _report(incident, what)))
-            kept.append(replace(incident, told=incident.told + 1, told_at=board.seen))
+            _replace_report(pending, PendingReport(policy.recipients(incident.kind), _report(incident, what)))
+            remaining.append(replace(incident, told=incident.told + 1, told_at=state.seen))
         else:
-            kept.append(incident)
+            remaining.append(incident)
         if over:
-            kept.pop()
+            remaining.pop()
     left_out = max(len(pending) - MAX_DIGEST, 0)
-    return replace(board, incidents=tuple(kept), pending=tuple(pending[left_out:]), left_out=board.left_out + left_out)
+    return replace(
+        state, incidents=tuple(remaining), pending=tuple(pending[left_out:]), left_out=state.left_out + left_out
+    )
 
 
-def _what(incident: Incident, now: float, policy: Policy) -> What | None:
+def _due_report(incident: Incident, now: float, policy: AlertPolicy) -> ReportType | None:
     if incident.absent_since is not None:
         over = now - incident.absent_since >= incident.clear_after
         tells = incident.told and policy.all_clear and bool(policy.recipients(incident.kind))
@@ -172,7 +185,7 @@ def _what(incident: Incident, now: float, policy: Policy) -> What | None:
     return "reminder" if again else None
 
 
-def _report(incident: Incident, what: What) -> Report:
+def _report(incident: Incident, what: ReportType) -> Report:
     return Report(
         what=what,
         incident=incident.id,
@@ -186,8 +199,8 @@ def _report(incident: Incident, what: What) -> Report:
     )
 
 
-def _replace_report(pending: list[Pending], new: Pending) -> None:
-    """Put a report at the end, in place of the one of the same incident that has not gone out yet."""
+def _replace_report(pending: list[PendingReport], new: PendingReport) -> None:
+    """Append a report; it replaces a pending one about the same incident."""
     for old in [old for old in pending if old.report.incident == new.report.incident]:
         pending.remove(old)
         if new.report.what == "reminder":
@@ -195,33 +208,33 @@ def _replace_report(pending: list[Pending], new: Pending) -> None:
     pending.append(new)
 
 
-def _post(board: Board, policy: Policy, waiting: int) -> Board:
-    """Turn what is pending into mails, as far as there is room for them."""
-    room = policy.cap - max(len(board.mailed), len(board.outbox) + waiting)
-    if not board.pending or room <= 0:
-        return board
-    mails = tuple(islice(_mails(board, room), room))
-    gone = {report.incident for mail in mails for report in mail.reports}
+def _make_mails(state: AlertState, policy: AlertPolicy, waiting: int) -> AlertState:
+    """Turn pending reports into mails, within the cap."""
+    free = policy.cap - max(len(state.mailed), len(state.outbox) + waiting)
+    if not state.pending or free <= 0:
+        return state
+    mails = tuple(islice(_group_mails(state, free), free))
+    reported = {report.incident for mail in mails for report in mail.reports}
     return replace(
-        board,
-        serial=board.serial + 1,
-        outbox=(*board.outbox, *mails),
-        pending=tuple(pending for pending in board.pending if pending.report.incident not in gone),
+        state,
+        serial=state.serial + 1,
+        outbox=(*state.outbox, *mails),
+        pending=tuple(pending for pending in state.pending if pending.report.incident not in reported),
         left_out=0,
-        mailed=(*board.mailed, *(board.seen for _ in mails)),
+        mailed=(*state.mailed, *(state.seen for _ in mails)),
     )
 
 
-def _mails(board: Board, room: int) -> Iterator[Mail]:
-    """Give each report a mail of its own where there is room, else each group of recipients a digest."""
-    prefix = f"alert:{board.serial + 1}-{int(board.seen * 1000)}"
-    if len(board.pending) <= room and not board.left_out:
-        for number, pending in enumerate(board.pending):
-            yield Mail(f"{prefix}-{number}", pending.recipients, (pending.report,), board.seen)
+def _group_mails(state: AlertState, free: int) -> Iterator[AlertMail]:
+    """Return a mail for each report if the cap allows, else a digest for each group of recipients."""
+    prefix = f"alert:{state.serial + 1}-{int(state.seen * 1000)}"
+    if len(state.pending) <= free and not state.left_out:
+        for number, pending in enumerate(state.pending):
+            yield AlertMail(f"{prefix}-{number}", pending.recipients, (pending.report,), state.seen)
         return
     groups: dict[tuple[str, ...], list[Report]] = {}
-    for pending in board.pending:
+    for pending in state.pending:
         groups.setdefault(pending.recipients, []).append(pending.report)
     for number, (recipients, reports) in enumerate(groups.items()):
-        left_out = 0 if number else board.left_out
-        yield Mail(f"{prefix}-{number}", recipients, tuple(reports), board.seen, digest=True, left_out=left_out)
+        left_out = 0 if number else state.left_out
+        yield AlertMail(f"{prefix}-{number}", recipients, tuple(reports), state.seen, digest=True, left_out=left_out)

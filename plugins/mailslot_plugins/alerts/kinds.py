@@ -1,4 +1,4 @@
-"""What can be wrong with a device, and how each kind of trouble is told of."""
+"""The kinds of alerts: what can be wrong with a device, and how it is reported."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 Severity = Literal["information", "warning", "error"]
 
 SEVERITIES: Final[tuple[Severity, ...]] = ("information", "warning", "error")
-"""From the least to the worst."""
+"""In ascending order."""
 
 _MINUTE: Final = 60.0
 _DAY: Final = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of trouble.
+class AlertKind:
+    """A kind of alert.
 
     Attributes:
-        name: how commands call it.
-        severity: how bad it is, where its source does not say.
-        title: what it is called in a subject, without a full stop.
+        name: its name in commands.
+        severity: its severity, if the source gives none.
+        title: its name in a subject, without a full stop.
         advice: what to do about it, in a sentence.
         reasons: the keywords of ``printer-state-reasons``, without suffix, that mean it (RFC 8011 section 5.4.12 and
             the registrations since).
-        debounce: how long a watched condition must last before it is told of, in seconds.
-        clear_after: how long it must be gone before the incident is over, in seconds.
+        debounce: seconds that a watched condition must last before it is mailed.
+        clear_after: seconds that it must be gone before the incident ends.
     """
 
     name: str
@@ -45,9 +45,9 @@ class Kind:
     clear_after: float = _MINUTE
 
 
-_ALL: Final = (
-    # Sensors of supplies flutter about their limit, so that a day must pass before they are believed to be full again.
-    Kind(
+_ALL_KINDS: Final = (
+    # Sensors of supplies flutter at their limit: a supply counts as full again only after a day.
+    AlertKind(
         "toner_low",
         "warning",
         "Toner low",
@@ -55,7 +55,7 @@ _ALL: Final = (
         ("toner-low", "marker-supply-low", "marker-ink-almost-empty", "marker-toner-cartridge-almost-empty"),
         clear_after=_DAY,
     ),
-    Kind(
+    AlertKind(
         "toner_empty",
         "error",
         "Toner empty",
@@ -65,7 +65,7 @@ _ALL: Final = (
             *("marker-supply-missing", "marker-toner-cartridge-missing"),
         ),
     ),
-    Kind(
+    AlertKind(
         "waste_toner_almost_full",
         "warning",
         "Waste toner almost full",
@@ -73,14 +73,14 @@ _ALL: Final = (
         ("marker-waste-almost-full", "marker-waste-ink-receptacle-almost-full"),
         clear_after=_DAY,
     ),
-    Kind(
+    AlertKind(
         "waste_toner_full",
         "error",
         "Waste toner full",
         "Replace the waste toner container.",
         ("marker-waste-full", "marker-waste-ink-receptacle-full"),
     ),
-    Kind(
+    AlertKind(
         "drum_near_end",
         "warning",
         "Drum near its end",
@@ -88,9 +88,9 @@ _ALL: Final = (
         ("opc-near-eol", "developer-low"),
         clear_after=_DAY,
     ),
-    Kind("drum_end", "error", "Drum at its end", "Replace the drum.", ("opc-life-over", "developer-empty")),
-    Kind("paper_low", "warning", "Paper low", "Add paper.", ("media-low",), clear_after=10 * _MINUTE),
-    Kind(
+    AlertKind("drum_end", "error", "Drum at its end", "Replace the drum.", ("opc-life-over", "developer-empty")),
+    AlertKind("paper_low", "warning", "Paper low", "Add paper.", ("media-low",), clear_after=10 * _MINUTE),
+    AlertKind(
         "paper_empty",
         "error",
         "Paper empty",
@@ -98,8 +98,8 @@ _ALL: Final = (
         ("media-empty", "media-needed"),
         debounce=3 * _MINUTE,
     ),
-    Kind("jam", "error", "Paper jam", "Remove the jammed paper.", ("media-jam",), debounce=2 * _MINUTE),
-    Kind(
+    AlertKind("jam", "error", "Paper jam", "Remove the jammed paper.", ("media-jam",), debounce=2 * _MINUTE),
+    AlertKind(
         "cover_open",
         "warning",
         "Cover open",
@@ -107,7 +107,7 @@ _ALL: Final = (
         ("cover-open", "door-open", "interlock-open"),
         debounce=5 * _MINUTE,
     ),
-    Kind(
+    AlertKind(
         "tray_missing",
         "warning",
         "Tray missing",
@@ -115,7 +115,7 @@ _ALL: Final = (
         ("input-tray-missing", "output-tray-missing"),
         debounce=5 * _MINUTE,
     ),
-    Kind(
+    AlertKind(
         "output_full",
         "warning",
         "Output tray full",
@@ -123,8 +123,8 @@ _ALL: Final = (
         ("output-area-full", "output-area-almost-full"),
         debounce=3 * _MINUTE,
     ),
-    Kind("service_due", "warning", "Service due", "Call the service technician for regular maintenance."),
-    Kind(
+    AlertKind("service_due", "warning", "Service due", "Call the service technician for regular maintenance."),
+    AlertKind(
         "service_call",
         "error",
         "Service needed",
@@ -132,29 +132,31 @@ _ALL: Final = (
         ("fuser-over-temp", "fuser-under-temp", "interpreter-resource-unavailable"),
         debounce=5 * _MINUTE,
     ),
-    Kind(
+    AlertKind(
         "disk_full",
         "error",
         "Disk full",
         "Delete documents that are no longer needed.",
         ("spool-area-full",),
     ),
-    Kind("fax_memory_full", "error", "Fax memory full", "Print or delete received faxes, or no more can be received."),
-    Kind(
+    AlertKind(
+        "fax_memory_full", "error", "Fax memory full", "Print or delete received faxes, or no more can be received."
+    ),
+    AlertKind(
         "token_needed",
         "error",
         "Token to be obtained again",
         "Delete the token and obtain it again.",
         debounce=10 * _MINUTE,
     ),
-    Kind(
+    AlertKind(
         "administrator_needed",
         "error",
         "Sign-in refused by the provider",
         "The administrator of the mail service must act.",
         debounce=10 * _MINUTE,
     ),
-    Kind(
+    AlertKind(
         "printer_stopped",
         "warning",
         "Printer stopped",
@@ -162,7 +164,7 @@ _ALL: Final = (
         ("paused", "stopped-partly", "shutdown"),
         debounce=15 * _MINUTE,
     ),
-    Kind(
+    AlertKind(
         "printer_unreachable",
         "error",
         "Printer unreachable",
@@ -170,32 +172,32 @@ _ALL: Final = (
         debounce=15 * _MINUTE,
         clear_after=2 * _MINUTE,
     ),
-    Kind("other", "warning", "Attention needed", "Look at the device.", ("other",), debounce=5 * _MINUTE),
+    AlertKind("other", "warning", "Attention needed", "Look at the device.", ("other",), debounce=5 * _MINUTE),
 )
 
-KINDS: Final[Mapping[str, Kind]] = {kind.name: kind for kind in _ALL}
-"""Every kind by its name."""
+KINDS: Final[Mapping[str, AlertKind]] = {kind.name: kind for kind in _ALL_KINDS}
+"""All kinds, by name."""
 
-REASONS: Final[Mapping[str, Kind]] = {reason: kind for kind in _ALL for reason in kind.reasons}
-"""Which kind a keyword of ``printer-state-reasons`` means, without suffix."""
-
-
-_TITLES: Final = {kind.title.lower().replace(" ", "_"): kind for kind in _ALL}
+REASONS: Final[Mapping[str, AlertKind]] = {reason: kind for kind in _ALL_KINDS for reason in kind.reasons}
+"""The kinds by keyword of ``printer-state-reasons``, without suffix."""
 
 
-def find_kind(name: str) -> Kind:
+_TITLES: Final = {kind.title.lower().replace(" ", "_"): kind for kind in _ALL_KINDS}
+
+
+def find_kind(name: str) -> AlertKind:
     """Return the kind with this name.
 
     Args:
         name: its name or title, with underscores, hyphens or spaces, or a keyword of ``printer-state-reasons``.
 
     Raises:
-        InputError: there is none; the nearest is suggested.
+        InputError: there is no such kind; the sentence suggests a similar one.
     """
-    plain = re.sub(r"[\s_-]+", "_", name.strip().lower())
-    kind = KINDS.get(plain) or _TITLES.get(plain) or REASONS.get(plain.replace("_", "-"))
+    normalized = re.sub(r"[\s_-]+", "_", name.strip().lower())
+    kind = KINDS.get(normalized) or _TITLES.get(normalized) or REASONS.get(normalized.replace("_", "-"))
     if kind is not None:
         return kind
-    near = get_close_matches(plain, KINDS, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]}?" if near else ""
+    suggestions = get_close_matches(normalized, KINDS, n=1, cutoff=0.5)
+    hint = f" Did you mean {suggestions[0]}?" if suggestions else ""
     raise InputError(f"There is no alert {name[:80]!r}.{hint} There are {', '.join(KINDS)}.", stage="resolve")

@@ -1,4 +1,4 @@
-"""The pipeline of alerts: while the service runs, it watches the printer and the tokens, and keeps the times."""
+"""The pipeline ``alerts``: while the service runs, it watches the printer and the tokens and sends due mails."""
 
 from __future__ import annotations
 
@@ -10,47 +10,47 @@ import anyio
 from mailslot.exit_guard import ExitGuard
 from mailslot.plugin import RESUBMIT_AFTER, UNATTENDED, MailError, PanelPackage, RetryPolicy, SetAside
 from mailslot.service.log import describe_error
-from mailslot_plugins.alerts import health_watch, ipp_watch
+from mailslot_plugins.alerts import printer_watch, token_watch
 from mailslot_plugins.alerts.alarms import Alarms
-from mailslot_plugins.alerts.board import Observed
 from mailslot_plugins.alerts.scheduled_mail import send_if_due
 from mailslot_plugins.alerts.section import SECTION
-from mailslot_plugins.alerts.webhook import post_stuck
+from mailslot_plugins.alerts.state import Observation
+from mailslot_plugins.alerts.webhook import post_stuck_alerts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from mailslot.plugin import Device, Incoming
 
-TICK: Final = 5.0
-"""How often what has become due by time alone is looked at, in seconds."""
+TICK_INTERVAL: Final = 5.0
+"""Seconds between checks for mails that have become due."""
 
-_HEALTH: Final = 60.0
-_WEBHOOK: Final = 60.0
+_TOKEN_INTERVAL: Final = 60.0
+_WEBHOOK_INTERVAL: Final = 60.0
 logger = logging.getLogger(__name__)
 
 
 class AlertsPipeline:
-    """Raises and clears what can be seen, and sends what is due."""
+    """Raises and clears alarms from watches, and sends the mails that are due."""
 
     name: Final = "alerts"
     section: Final = SECTION
     polls: Final = None
-    # An alarm that nobody hears of is worse than one that arrives twice.
+    # A lost alarm is worse than one that arrives twice.
     retry_policy: Final = RetryPolicy(UNATTENDED, resubmit_after=RESUBMIT_AFTER)
     panel: Final = PanelPackage("mailslot_plugins.alerts.panel", has_page=True, icon="bell", records=("alert-smtp",))
 
     async def handle(self, mail: Incoming, device: Device) -> SetAside:  # noqa: ARG002 - it polls nothing
-        """Take no mail."""
-        return SetAside("alerts take no mail")
+        """Set the mail aside: no record is polled for alerts."""
+        return SetAside("alerts receive no mail")
 
     async def run(self, device: Device) -> None:
-        """Watch until cancelled; one watch that fails stops no other."""
+        """Watch until cancelled; a watch that fails does not stop the others."""
         alarms = Alarms(device)
-        await alarms.resume(ipp_watch.SOURCE, ipp_watch.LINK, health_watch.SOURCE)
+        await alarms.reset_watches(printer_watch.SOURCE, printer_watch.LINK, token_watch.SOURCE)
 
         async def tick() -> str:
-            return await alarms.tell()
+            return await alarms.record()
 
         async def schedule() -> None:
             await send_if_due(device)
@@ -58,39 +58,41 @@ class AlertsPipeline:
         async def printer() -> None:
             values = device.settings(SECTION)
             if values["printer"] is None:
-                await alarms.watched(Observed(ipp_watch.SOURCE), Observed(ipp_watch.LINK))
+                await alarms.record_observed(Observation(printer_watch.SOURCE), Observation(printer_watch.LINK))
             else:
-                await alarms.watched(*await ipp_watch.watch(values["printer"], ca_file=values["printer_ca_file"]))
+                await alarms.record_observed(
+                    *await printer_watch.observe_printer(values["printer"], ca_file=values["printer_ca_file"])
+                )
 
         async def tokens() -> None:
-            await alarms.watched(await health_watch.watch(device.records, device.now()))
+            await alarms.record_observed(await token_watch.observe_tokens(device.records, device.now()))
 
         async def webhook() -> None:
-            await post_stuck(device, alarms)
+            await post_stuck_alerts(device, alarms)
 
         async with anyio.create_task_group() as group:
-            group.start_soon(_repeat, device, tick, lambda: TICK)
-            group.start_soon(_repeat, device, schedule, lambda: TICK)
+            group.start_soon(_repeat, device, tick, lambda: TICK_INTERVAL)
+            group.start_soon(_repeat, device, schedule, lambda: TICK_INTERVAL)
             group.start_soon(_repeat, device, printer, lambda: float(device.settings(SECTION)["printer_interval"]))
-            group.start_soon(_repeat, device, tokens, lambda: _HEALTH)
-            group.start_soon(_repeat, device, webhook, lambda: _WEBHOOK)
+            group.start_soon(_repeat, device, tokens, lambda: _TOKEN_INTERVAL)
+            group.start_soon(_repeat, device, webhook, lambda: _WEBHOOK_INTERVAL)
 
 
-async def _repeat(device: Device, work: Callable[[], Awaitable[str | None]], pause: Callable[[], float]) -> None:
-    """Do something again and again; what it says, and a failure, is logged once."""
-    said = ""
+async def _repeat(device: Device, action: Callable[[], Awaitable[str | None]], interval: Callable[[], float]) -> None:
+    """Repeat an action; its message, or a failure, is logged when it changes."""
+    last_sentence = ""
     while True:
         try:
             with ExitGuard():
-                sentence = await work() or ""
+                sentence = await action() or ""
         except MailError as error:
             sentence = str(error)
-        except Exception as error:  # noqa: BLE001 - one watch that fails stops no other
+        except Exception as error:  # noqa: BLE001 - a watch that fails does not stop the others
             sentence = f"One of the watches failed: {describe_error(error)}"
-        if sentence and sentence != said:
+        if sentence and sentence != last_sentence:
             logger.warning("Alerts: %s", sentence)
-        said = sentence
-        await device.sleep(pause())
+        last_sentence = sentence
+        await device.sleep(interval())
 
 
 pipeline: Final = AlertsPipeline()

@@ -1,7 +1,7 @@
-"""When a regular mail is due: daily, weekly or monthly, at an hour of the wall clock.
+"""When a scheduled mail is due: daily, weekly or monthly, at a local time.
 
-A moment is named by its local date and hour, so that it comes once a day whatever the clock does: an hour that is left
-out when summer time begins is taken at once after the gap, and of an hour that comes twice the first is taken.
+An occurrence is identified by its local date and time, so that it comes once a day whatever the clock does: a time
+that is skipped when summer time begins is due right after the gap, and of a time that comes twice the first counts.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 ALLOWED: Final = "daily 08:00, weekly mon 08:00, monthly 1 08:00 or monthly last 08:00"
-"""What can be written, for people."""
+"""The allowed forms, for people."""
 
-PUNCTUAL: Final = 600.0
-"""How late a mail may be, in seconds, before it says that it is late."""
+LATE_AFTER: Final = 600.0
+"""Seconds of delay after which a mail says that it is late."""
 
 _SYNTAX: Final = re.compile(
     rf"(?:(?P<daily>daily)|weekly\s+(?P<weekday>{'|'.join(DAYS)})[a-z]*|monthly\s+(?P<day>last|0?[1-9]|[12]\d|3[01]))"
@@ -32,12 +32,11 @@ _SYNTAX: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A regular moment of the wall clock.
+    """A recurring local time.
 
     Attributes:
-        every: how often.
-        day: 0 (Monday) to 6 of a weekly one; 1 to 31 of a monthly one, where a month without that day has it on its
-            last.
+        every: how often it recurs.
+        day: 0 (Monday) to 6 if weekly; 1 to 31 if monthly, where shorter months use their last day.
         hour: 0 to 23.
         minute: 0 to 59.
     """
@@ -49,14 +48,14 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """What a schedule says now.
+class DueCheck:
+    """Whether a mail is due now.
 
     Attributes:
-        last: the name of the moment to remember.
-        due: whether a mail is due for it.
-        late: whether the moment has long passed, as when the device was off.
-        missed: how many moments before it were missed as well.
+        last: the latest occurrence, to be stored.
+        due: whether its mail is due.
+        late: whether it was some time ago, for example because the device was off.
+        missed: the number of earlier occurrences that were missed too.
     """
 
     last: str
@@ -66,10 +65,10 @@ class Turn:
 
 
 def parse_schedule(text: str) -> Schedule:
-    """Return the schedule that a text means.
+    """Parse a schedule.
 
     Raises:
-        ValueError: it means none; `ALLOWED` says what would.
+        ValueError: it is not one of the forms in `ALLOWED`.
     """
     found = _SYNTAX.fullmatch(" ".join(text.lower().split()))
     if found is None:
@@ -82,51 +81,51 @@ def parse_schedule(text: str) -> Schedule:
     return Schedule("monthly", 31 if found["day"] == "last" else int(found["day"]), hour, minute)
 
 
-def turn(schedule: Schedule, last: str | None, now: float, zone: tzinfo | None) -> Turn:
-    """Say whether a mail is due.
+def check_due(schedule: Schedule, last: str | None, now: float, zone: tzinfo | None) -> DueCheck:
+    """Return whether a mail is due.
 
     Args:
-        schedule: when it is to be sent.
-        last: the moment that was remembered last; None before the first, which begins with the next moment. One
-            that lies in the future, since the clock was set back, counts as none.
+        schedule: the schedule.
+        last: the stored occurrence; None for a new schedule, which begins with its next occurrence. One in the future,
+            after the clock was set back, counts as None.
         now: the time, in seconds since the epoch.
-        zone: the zone of the wall clock; None for the system's.
+        zone: the time zone; None for the system's.
 
     Returns:
-        the moment to remember, and whether its mail is due. Of several that were missed, one mail is due.
+        the occurrence to store, and whether its mail is due. If several were missed, one mail is due.
     """
-    passed = _passed(schedule, now, zone)
-    latest = next(passed)
-    name = _name(latest)
-    if last is None or last == name or _too_new(last, now, zone):
-        return Turn(name)
+    occurrences = _past_occurrences(schedule, now, zone)
+    latest = next(occurrences)
+    name = _occurrence_name(latest)
+    if last is None or last == name or _is_in_future(last, now, zone):
+        return DueCheck(name)
     missed = 0
-    for missed, moment in enumerate(passed):
-        if _name(moment) <= last or missed == 366:
+    for missed, occurrence in enumerate(occurrences):
+        if _occurrence_name(occurrence) <= last or missed == 366:
             break
-    return Turn(name, due=True, late=now - latest.timestamp() > PUNCTUAL, missed=missed)
+    return DueCheck(name, due=True, late=now - latest.timestamp() > LATE_AFTER, missed=missed)
 
 
-def _too_new(last: str, now: float, zone: tzinfo | None) -> bool:
+def _is_in_future(last: str, now: float, zone: tzinfo | None) -> bool:
     try:
         return datetime.fromisoformat(last).replace(tzinfo=zone).timestamp() > now
     except (ValueError, OverflowError, OSError):
         return True
 
 
-def _name(moment: datetime) -> str:
-    return moment.replace(tzinfo=None).isoformat(timespec="minutes")
+def _occurrence_name(occurrence: datetime) -> str:
+    return occurrence.replace(tzinfo=None).isoformat(timespec="minutes")
 
 
-def _passed(schedule: Schedule, now: float, zone: tzinfo | None) -> Iterator[datetime]:
-    """Give the moments that have passed, the newest first."""
+def _past_occurrences(schedule: Schedule, now: float, zone: tzinfo | None) -> Iterator[datetime]:
+    """Return the past occurrences, newest first."""
     day = datetime.fromtimestamp(now, zone).date() + timedelta(days=1)
     while True:
         if _is_day(schedule, day):
-            # In a gap, the first of the two readings is after it; of two such hours it is the first (PEP 495).
-            moment = datetime(day.year, day.month, day.day, schedule.hour, schedule.minute, tzinfo=zone)
-            if moment.timestamp() <= now:
-                yield moment
+            # With fold=0, a time in a gap is read as after it, and an ambiguous time as the first (PEP 495).
+            occurrence = datetime(day.year, day.month, day.day, schedule.hour, schedule.minute, tzinfo=zone)
+            if occurrence.timestamp() <= now:
+                yield occurrence
         day -= timedelta(days=1)
 
 

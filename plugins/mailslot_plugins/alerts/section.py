@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from mailslot.plugin import InputError, Key, Section, keys
 from mailslot_plugins.alerts import schedule
-from mailslot_plugins.alerts.board import HOUR, Policy
 from mailslot_plugins.alerts.kinds import KINDS, SEVERITIES
+from mailslot_plugins.alerts.state import HOUR, AlertPolicy
 from mailslot_plugins.printers.ipp.client import http_address
 
 if TYPE_CHECKING:
@@ -45,35 +45,35 @@ SECTION: Final = Section(
         "recipients": Key(f"{_ADDRESSES}; without them, the device's administrator", keys.list_of(keys.address)),
         **{f"recipients_{kind}": Key(_ADDRESSES, keys.list_of(keys.address), advanced=True) for kind in KINDS},
         "minimum_severity": Key(
-            f"{', '.join(SEVERITIES)}: from which on mails are sent", keys.one_of(*SEVERITIES), default="warning"
+            f"{', '.join(SEVERITIES)}: the least severity that is mailed", keys.one_of(*SEVERITIES), default="warning"
         ),
         "debounce": Key("seconds from 0 to 86400 that a condition must last", keys.number(0, 86400)),
         "clear_after": Key("seconds from 0 to 604800 that a condition must be gone", keys.number(0, 604800)),
         "reminder_hours": Key("hours from 0 to 720; 0 for no reminder", keys.number(0, 720), default=24),
-        "all_clear": Key("true or false: whether the end of an incident is told", keys.flag, default=True),
+        "all_clear": Key("true or false: whether the end of an incident is mailed", keys.flag, default=True),
         "mails_per_hour": Key(
-            "a number from 1 to 200; what exceeds it goes out together", keys.number(1, 200), default=10
+            "a number from 1 to 200; alerts beyond it are mailed together", keys.number(1, 200), default=10
         ),
         "schedule": Key(f"when a status mail is sent: {schedule.ALLOWED}", _schedule),
         "schedule_recipients": Key(f"{_ADDRESSES}; without them, the recipients of alerts", keys.list_of(keys.address)),
-        "timezone": Key("a zone's name, such as Europe/Berlin; without it, the system's", _zone),
-        "printer": Key("the address of a printer to watch, such as ipp://printer.example/ipp/print", _printer),
+        "timezone": Key("a time zone, for example Europe/Berlin; without it, the system's", _zone),
+        "printer": Key("the address of a printer to watch, for example ipp://printer.example/ipp/print", _printer),
         "printer_interval": Key("seconds from 10 to 3600", keys.number(10, 3600), default=60),
         "printer_ca_file": Key("the path of a file with certificates, for ipps", keys.path, set_by="local"),
     },
 )
 
 
-def policy(values: Mapping[str, Any], administrator: str | None) -> Policy:
-    """Return what the settings say about mails.
+def policy(values: Mapping[str, Any], administrator: str | None) -> AlertPolicy:
+    """Return the policy that the settings describe.
 
     Args:
         values: the section's values.
-        administrator: who is told where nobody else is named.
+        administrator: the recipient if no other is set.
     """
-    everybody: tuple[str, ...] = values["recipients"] or ((administrator,) if administrator else ())
-    return Policy(
-        recipients=lambda kind: values.get(f"recipients_{kind}") or everybody,
+    default_recipients: tuple[str, ...] = values["recipients"] or ((administrator,) if administrator else ())
+    return AlertPolicy(
+        recipients=lambda kind: values.get(f"recipients_{kind}") or default_recipients,
         minimum=values["minimum_severity"],
         reminder=values["reminder_hours"] * HOUR,
         all_clear=values["all_clear"],

@@ -1,4 +1,4 @@
-"""The other way out: alerts whose mail does not leave are posted to an address of the administrator's."""
+"""Posts alerts whose mail cannot be sent to a webhook."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from mailslot.slots.section import DEVICE
-from mailslot_plugins.alerts.alarms import PIPELINE, notes
-from mailslot_plugins.alerts.text import subject
+from mailslot_plugins.alerts.alarms import PIPELINE, mail_notes
+from mailslot_plugins.alerts.mail_text import mail_subject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,72 +18,72 @@ if TYPE_CHECKING:
     from mailslot.spool.job import Job
     from mailslot_plugins.alerts.alarms import Alarms
 
-PATIENCE: Final = 300.0
-"""How long a mail may be on its way before it counts as stuck, in seconds."""
+STUCK_AFTER: Final = 300.0
+"""Seconds after which a mail that is still unsent counts as stuck."""
 
-TRIES: Final = 3
+MAX_TRIES: Final = 3
 TIMEOUT: Final = 15.0
 
-_REMEMBERED: Final = 500
-_IDENTITY: Final = ("name", "model", "serial_number", "location")
+_MAX_REMEMBERED: Final = 500
+_IDENTITY_KEYS: Final = ("name", "model", "serial_number", "location")
 logger = logging.getLogger(__name__)
 
 
-async def post_stuck(device: Device, alarms: Alarms) -> None:
-    """Post what is stuck, each alert once, and try three times.
+async def post_stuck_alerts(device: Device, alarms: Alarms) -> None:
+    """Post stuck alerts, each once, with up to three tries.
 
     The body is JSON: ``device`` (name, model, serial_number, location), ``alert`` (what, kind, part, detail, severity,
-    since, incident, subject), ``mail`` (state, cause, sentence: why it does not leave). No secret is in it.
+    since, incident, subject), ``mail`` (state, cause, sentence: why it is not sent). It contains no secret.
     """
     address = device.settings(DEVICE)["webhook"]
     if address is None:
         return
     store = device.store(PIPELINE)
     tries: dict[str, int] = await store.get("webhook", {})
-    for name, body in (await _stuck(device, alarms)).items():
-        if tries.get(name, 0) >= TRIES:
+    for name, body in (await _stuck_alerts(device, alarms)).items():
+        if tries.get(name, 0) >= MAX_TRIES:
             continue
         posted = await _post(address, body)
-        tries[name] = TRIES if posted else tries.get(name, 0) + 1
-        await store.put("webhook", dict(list(tries.items())[-_REMEMBERED:]))
+        tries[name] = MAX_TRIES if posted else tries.get(name, 0) + 1
+        await store.put("webhook", dict(list(tries.items())[-_MAX_REMEMBERED:]))
 
 
-async def _stuck(device: Device, alarms: Alarms) -> dict[str, dict[str, Any]]:
-    """Return what does not leave by mail, by the name under which it is remembered."""
+async def _stuck_alerts(device: Device, alarms: Alarms) -> dict[str, dict[str, Any]]:
+    """Return the bodies of stuck alerts, by key."""
     values = device.settings(DEVICE)
-    identity = {name: values[name] for name in _IDENTITY}
-    found: dict[str, dict[str, Any]] = {}
-    board = await alarms.board()
-    for mail in board.outbox:
-        alert = {**notes(mail), "subject": subject(mail, values["name"] or "")}
-        state = {"state": "waiting", "cause": "not_configured", "sentence": "The mail could not be accepted yet."}
-        found[mail.key] = {"device": identity, "alert": alert, "mail": state}
+    identity = {name: values[name] for name in _IDENTITY_KEYS}
+    alerts: dict[str, dict[str, Any]] = {}
+    state = await alarms.state()
+    for mail in state.outbox:
+        alert = {**mail_notes(mail), "subject": mail_subject(mail, values["name"] or "")}
+        delivery = {"state": "waiting", "cause": "not_configured", "sentence": "The mail could not be accepted yet."}
+        alerts[mail.key] = {"device": identity, "alert": alert, "mail": delivery}
     for job in await device.spool.jobs(states={"deferred", "held", "failed"}, pipeline=PIPELINE, limit=50):
         if _is_stuck(job, device.now()):
             alert = {**job.notes, "subject": job.subject}
-            state = {"state": job.state, "cause": job.cause or "", "sentence": job.sentence}
-            found[f"job {job.id}"] = {"device": identity, "alert": alert, "mail": state}
-    return found
+            delivery = {"state": job.state, "cause": job.cause or "", "sentence": job.sentence}
+            alerts[f"job {job.id}"] = {"device": identity, "alert": alert, "mail": delivery}
+    return alerts
 
 
 def _is_stuck(job: Job, now: float) -> bool:
-    return job.state in {"held", "failed"} or now - job.created_at > PATIENCE
+    return job.state in {"held", "failed"} or now - job.created_at > STUCK_AFTER
 
 
 async def _post(address: str, body: Mapping[str, Any]) -> bool:
-    """Post JSON; whether it was taken. The address is a secret of its own and never logged."""
+    """Post JSON and return whether it was accepted. The address may contain a secret and is never logged."""
     import httpx2  # noqa: PLC0415 - a device without a webhook needs no HTTP client
 
     try:
         with anyio.fail_after(TIMEOUT):
             async with (
                 httpx2.AsyncClient(timeout=TIMEOUT, follow_redirects=False, headers={"User-Agent": "mailslot"}) as http,
-                http.stream("POST", address, json=body) as answer,
+                http.stream("POST", address, json=body) as response,
             ):
-                status = answer.status_code
+                status = response.status_code
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
-        logger.warning("The webhook did not take an alert: %s", type(error).__name__)
+        logger.warning("The webhook did not accept an alert: %s", type(error).__name__)
         return False
     if not 200 <= status < 300:
-        logger.warning("The webhook did not take an alert: HTTP status %s", status)
+        logger.warning("The webhook did not accept an alert: HTTP status %s", status)
     return 200 <= status < 300

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from mailslot.sasl.credentials import Credentials
     from mailslot.slots.submitter import SubmissionSession, Submitter
     from mailslot_plugins.sandbox import Personality, Sandbox
-    from mailslot_plugins.sandbox.connection import Ending
+    from mailslot_plugins.sandbox.connection import ConnectionEnd
 
 USER: Final = "scanner@example.com"
 RECIPIENT: Final = "alice@example.com"
@@ -57,7 +57,7 @@ SILENCE_TIMEOUTS: Final = (0.5, 5.0, 50.0)
 
 def with_offers(personality: Personality, *offers: str) -> Personality:
     """Return a personality that offers other things in TLS."""
-    return replace(personality, smtp=replace(personality.smtp, offers_tls=("mail.test", *offers)))
+    return replace(personality, smtp=replace(personality.smtp, capabilities_tls=("mail.test", *offers)))
 
 
 class SubmitterSuite:
@@ -134,7 +134,7 @@ class SubmitterSuite:
                     assert (receipt.accepted, dict(receipt.refused), receipt.reply.code) == ((RECIPIENT,), {}, 250)
             assert {taken.content for taken in sandbox.submissions} == {b"Subject: x\r\n\r\n.\r\n..\r\nend\r\n"}
             assert all(taken.user == USER for taken in sandbox.submissions)
-            assert not sandbox.flaws
+            assert not sandbox.violations
 
     @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "SCRAM-SHA-256"])
     async def test_a_password(self, mechanism: str) -> None:
@@ -145,7 +145,7 @@ class SubmitterSuite:
             error = await self.open_error(sandbox, Password(USER, "wrong"))
             assert isinstance(error, SignInError)
             assert (error.cause, error.retryable) == ("password_refused", False)
-            assert not sandbox.flaws
+            assert not sandbox.violations
 
     async def test_a_stream(self, sandbox: Sandbox) -> None:
         """A long message in pieces of any size, with dots wherever they hurt; several in one session."""
@@ -156,7 +156,7 @@ class SubmitterSuite:
             for message in (StreamedMessage(*pieces), content, StreamedMessage(content)):
                 assert (await session.submit(USER, [RECIPIENT], message)).reply.code == 250
         assert [taken.content for taken in sandbox.submissions] == [content] * 3
-        assert not sandbox.flaws
+        assert not sandbox.violations
 
     async def test_octets_over_127_and_international_addresses(self, sandbox: Sandbox) -> None:
         """They are declared where the server offers that."""
@@ -168,7 +168,7 @@ class SubmitterSuite:
         assert "SMTPUTF8" not in first.sender.parameters
         assert "SMTPUTF8" in second.sender.parameters
         assert second.recipients[1].address == "a@xn--bcher-kva.example"
-        assert not sandbox.flaws
+        assert not sandbox.violations
 
     async def test_reports_are_asked_for(self, sandbox: Sandbox) -> None:
         """By DSN, where it is offered."""
@@ -244,7 +244,7 @@ class SubmitterSuite:
             assert (caught.value.retryable, hook.calls) == (False, 0)
             assert (await session.submit(USER, [RECIPIENT], MESSAGE)).accepted == (RECIPIENT,)
         assert len(sandbox.submissions) == 2
-        assert not sandbox.flaws
+        assert not sandbox.violations
 
     async def test_refusals_leave_the_session_usable(self, sandbox: Sandbox) -> None:
         """Of the sender, of DATA, and of the message."""
@@ -311,7 +311,7 @@ class SubmitterSuite:
             assert error.challenge["status"] == status
             assert error.reply is not None
             assert error.reply.enhanced == "5.7.8"
-        assert not sandbox.flaws
+        assert not sandbox.violations
 
     async def test_a_connection_that_is_closed_after_the_refusal(self, sandbox: Sandbox) -> None:
         """The new token is tried on another one."""
@@ -333,7 +333,7 @@ class SubmitterSuite:
 
     async def test_starttls_is_never_skipped(self) -> None:
         """Where it is not offered, or refused, nothing goes on."""
-        plain = replace(DOVECOT, smtp=replace(DOVECOT.smtp, offers=("mail.test", "AUTH PLAIN XOAUTH2")))
+        plain = replace(DOVECOT, smtp=replace(DOVECOT.smtp, capabilities=("mail.test", "AUTH PLAIN XOAUTH2")))
         async with run_sandbox(personality=plain) as sandbox:
             error = await self.open_error(sandbox, tls=False)
             assert (error.cause, error.stage, error.retryable) == ("tls_not_offered", "tls", False)
@@ -414,7 +414,7 @@ class SubmitterSuite:
         ],
     )
     async def test_a_line_that_breaks(
-        self, sandbox: Sandbox, at: str, stage: Stage, endings: Sequence[Ending | None]
+        self, sandbox: Sandbox, at: str, stage: Stage, endings: Sequence[ConnectionEnd | None]
     ) -> None:
         """Broken or silent: the stage is told, the session is closed, and there is doubt behind the message alone."""
         for ending in endings:

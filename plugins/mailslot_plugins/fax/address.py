@@ -1,6 +1,6 @@
 """Addresses of fax machines behind a gateway: ``FAX=+12027653000/T33S=1387@gateway.example`` (RFC 3191, RFC 3192).
 
-Anything else is an ordinary mail address, of a device that takes Internet Fax itself.
+Any other address is an ordinary mail address, of a device that receives Internet Fax itself.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _SEPARATORS: Final = str.maketrans("", "", "-.")
 
 
 def fax_address(text: str) -> str:
-    """Return where a fax goes, with the separators in a number left out (RFC 3191 section 2).
+    """Return a fax address without separators in its number (RFC 3191 section 2).
 
     Args:
-        text: a mail address, or that of a fax machine behind a gateway.
+        text: a mail address, or the address of a fax machine behind a gateway.
 
     Raises:
-        InputError: it is none, or its number is not one that can be dialled from everywhere.
+        InputError: it is not an address, or its number is not an international one.
     """
     given = parse_address(text.strip(), "recipient").original
     local, _, domain = given.rpartition("@")
@@ -34,19 +34,19 @@ def fax_address(text: str) -> str:
         return given
     elements = _ELEMENT.findall(f"/{plain}")
     if "/".join(f"{name}={value}" for name, value in elements) != plain:
-        raise _unusable(text, "it must read FAX=+NUMBER@GATEWAY, or FAX=+NUMBER/T33S=SUBADDRESS@GATEWAY")
+        raise _unusable(text, "it must be FAX=+NUMBER@GATEWAY or FAX=+NUMBER/T33S=SUBADDRESS@GATEWAY")
     checked: list[str] = []
     for position, (name, value) in enumerate(elements):
         if position == 0:
             if not _GLOBAL_NUMBER.fullmatch(value):
-                raise _unusable(text, "the number must begin with + and the country's code, and be of digits")
+                raise _unusable(text, "the number must begin with + and the country code and consist of digits")
             checked.append(f"FAX={value.translate(_SEPARATORS)}")
         elif name.upper() == "T33S":
             if not _SUB_ADDRESS.fullmatch(value.translate(_SEPARATORS)):
-                raise _unusable(text, "a sub-address is of digits, # and *")
+                raise _unusable(text, "a sub-address consists of digits, # and *")
             checked.append(f"T33S={value.translate(_SEPARATORS)}")
         else:
-            # What we do not know is the gateway's (RFC 3192 section 3).
+            # Unknown elements are for the gateway (RFC 3192 section 3).
             checked.append(f"{name}={value}")
     return f"{'/'.join(checked)}@{domain}"
 

@@ -1,4 +1,4 @@
-"""``mailslot fax``: documents become an Internet Fax."""
+"""``mailslot fax``: sends documents as an Internet Fax."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mailslot.cli.home import open_records
 from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
 from mailslot.service.json_documents import job_document
-from mailslot_plugins.sending.outcome import LATER, tell
+from mailslot_plugins.sending.outcome import EXIT_LATER, print_outcome
 
 if TYPE_CHECKING:
     from mailslot.service.device import Device
@@ -27,7 +27,7 @@ app = typer.Typer(help="Internet Fax: send documents to fax machines that have a
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _SendOptions:
     files: list[str]
     to: list[str]
     subject: str | None
@@ -50,70 +50,71 @@ def send(
     *,
     to: Annotated[
         list[str],
-        typer.Option(metavar="ADDRESS", help="To whom: alice@example.com, or FAX=+12027653000@gateway.example."),
+        typer.Option(metavar="ADDRESS", help="A recipient: alice@example.com, or FAX=+12027653000@gateway.example."),
     ],
     subject: Annotated[str | None, typer.Option(metavar="S", help="The subject of the mail.")] = None,
     confirm: Annotated[
         bool | None,
         typer.Option(
-            "--confirm/--no-confirm", help="Whether delivery and printing are to be reported; else what is set."
+            "--confirm/--no-confirm",
+            help="Whether to request reports of delivery and printing; the setting decides if not given.",
         ),
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="End when the mail server has answered.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the mail server has answered.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Send documents as one fax.
 
-    Exits 3 once it is accepted and still to be delivered; with --wait 0 once it is sent, 1 where it failed.
+    Exits with 3 once the fax is accepted and waits for delivery; with --wait, 0 once it is sent, 1 if it failed.
     """
     home: Path = context.obj
-    wanted = _Wanted(files, to, subject, confirm, wait)
+    options = _SendOptions(files, to, subject, confirm, wait)
     from mailslot_plugins.sending.progress import Progress  # noqa: PLC0415 - rich takes a while to import
 
     with Progress(quiet=as_json) as progress:
-        job = anyio.run(_send, open_records(home), wanted, progress)
+        job = anyio.run(_send, open_records(home), options, progress)
     if as_json:
         sys.stdout.write(json.dumps(job_document(job), indent=2) + "\n")
-    code = tell([job], wait=wait, quiet=as_json)
-    if code == LATER:
+    code = print_outcome([job], wait=wait, quiet=as_json)
+    if code == EXIT_LATER:
         warn_if_no_service(home)
     raise typer.Exit(code)
 
 
-async def _send(records: Records, wanted: _Wanted, progress: Progress) -> Job:
+async def _send(records: Records, options: _SendOptions, progress: Progress) -> Job:
     from mailslot.service.device import open_device  # noqa: PLC0415 - with it come httpx2 and the rest
-    from mailslot_plugins.fax.section import FAX  # noqa: PLC0415 - likewise
+    from mailslot_plugins.fax.section import SECTION  # noqa: PLC0415 - likewise
 
-    async with open_device(records, [FAX]) as device:
-        job = await _accept(device, wanted, progress)
-        if wanted.wait:
-            from mailslot_plugins.sending.waiting import wait_for  # noqa: PLC0415 - likewise
+    async with open_device(records, [SECTION]) as device:
+        job = await _enqueue(device, options, progress)
+        if options.wait:
+            from mailslot_plugins.sending.wait import wait_for_delivery  # noqa: PLC0415 - likewise
 
-            progress.waiting("Sending …")
-            job = await wait_for(device, job.id, progress.sent)
+            progress.start_waiting("Sending …")
+            job = await wait_for_delivery(device, job.id, progress.update_sent)
     return job
 
 
-async def _accept(device: Device, wanted: _Wanted, progress: Progress) -> Job:
+async def _enqueue(device: Device, options: _SendOptions, progress: Progress) -> Job:
     from tempfile import TemporaryDirectory  # noqa: PLC0415 - not needed for --help
 
-    from mailslot_plugins.fax.submission import recipients_of, submit  # noqa: PLC0415 - likewise
+    from mailslot_plugins.fax.enqueue import enqueue_fax, parse_recipients  # noqa: PLC0415 - likewise
     from mailslot_plugins.scan.sources import from_files  # noqa: PLC0415 - likewise
-    from mailslot_plugins.sending.account import record_settings  # noqa: PLC0415 - likewise
+    from mailslot_plugins.sending.account import sending_settings  # noqa: PLC0415 - likewise
 
-    # All that can be wrong is, before a page is made.
-    settings = await record_settings(device)
-    to = recipients_of(wanted.to)
+    # Whatever can be wrong is found before a page is made.
+    settings = await sending_settings(device)
+    to = parse_recipients(options.to)
     with TemporaryDirectory(prefix="mailslot-fax-") as path:
         folder = Path(path)
-        documents = await from_files(wanted.files, folder)
-        progress.waiting("Making the pages …")
-        return await submit(
+        documents = await from_files(options.files, folder)
+        progress.start_waiting("Making the pages …")
+        return await enqueue_fax(
             device,
             settings,
             [document.path.absolute() for document in documents],
             folder,
             to=to,
-            subject=wanted.subject,
-            confirm=wanted.confirm,
+            subject=options.subject,
+            confirm=options.confirm,
         )

@@ -1,4 +1,4 @@
-"""From documents to the mail of an Internet Fax (RFC 3965 section 2)."""
+"""Composes the mail of an Internet Fax from documents (RFC 3965 section 2)."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Fax:
-    """A fax, ready to be sent.
+    """A fax to be sent.
 
     Attributes:
         message: the mail.
-        pages: how many pages it has.
+        pages: the number of pages.
         subject: its subject.
     """
 
@@ -50,37 +50,37 @@ async def compose(
     coding: Coding = "MH",
     confirm: bool = False,
 ) -> Fax:
-    """Return documents as one fax: profile S in an ``image/tiff`` part.
+    """Compose documents into one fax: profile S in an ``image/tiff`` part.
 
     Args:
-        documents: PDF, TIFF or images, absolute paths; the pages of one follow those of the one before.
-        folder: where the TIFF file goes; it has to stay until the mail is accepted.
-        sender: whom it is from, and where reports go.
+        documents: absolute paths of PDF, TIFF, image or text files, in the order of the pages.
+        folder: where the TIFF file is written; it must stay until the mail is accepted.
+        sender: the sender, to whom reports are sent.
         to: the recipients.
-        subject: the subject; None for one that says what it is.
-        identity: what the device says of itself.
+        subject: the subject; None for a default with the device's name and the number of pages.
+        identity: the device's identity.
         settings: the section ``[fax]``.
-        at: when it is sent, in seconds since 1970.
-        coding: ``MH``, which is profile S; another only where every recipient is known to take it.
-        confirm: whether the recipients are asked to say that they have printed it (RFC 3965, RFC 8098).
+        at: the time, in seconds since 1970.
+        coding: ``MH``, which is profile S; another only if every recipient is known to accept it.
+        confirm: whether the recipients are asked to confirm that they printed it (RFC 3965, RFC 8098).
 
     Raises:
         InputError: a document cannot be read as pages.
     """
-    moment = datetime.fromtimestamp(at).astimezone()
+    sent_at = datetime.fromtimestamp(at).astimezone()
     name = identity.name or sender.name or sender.address
-    head = ""
+    header = ""
     if settings["header_line"]:
         number = settings["own_number"]
-        head = "   ".join(filter(None, (name, sender.address, number, moment.strftime("%Y-%m-%d %H:%M"))))
+        header = "   ".join(filter(None, (name, sender.address, number, sent_at.strftime("%Y-%m-%d %H:%M"))))
     try:
-        made = await run_task(
+        result = await run_task(
             "fax",
             {
                 "paths": [str(path) for path in documents],
                 "resolution": settings["resolution"],
                 "coding": coding,
-                "header": head,
+                "header": header,
                 "into": "fax.tif",
             },
             folder,
@@ -88,16 +88,16 @@ async def compose(
         )
     except IntakeError as error:
         raise InputError(f"The fax cannot be made. {error} Nothing was sent.", stage="data") from None
-    for note in made["notes"]:
-        logger.warning("The fax is not as it should be: %s", note)
-    pages = int(made["pages"])
+    for note in result["notes"]:
+        logger.warning("The fax is not complete: %s", note)
+    pages = int(result["pages"])
     subject = subject or f"Fax from {name} ({pages} page{'' if pages == 1 else 's'})"
     attachment = Attachment.from_path(folder / "fax.tif", name="fax.tif", content_type="image/tiff")
     message = Message(
         sender=sender,
         to=list(to),
         subject=subject,
-        date=moment,
+        date=sent_at,
         attachments=[attachment],
         headers=[("Disposition-Notification-To", sender.address)] if confirm else (),
     )

@@ -1,4 +1,4 @@
-"""Where received faxes go: folders, printers and mail addresses, each once, whatever happens in between."""
+"""Delivers received faxes to folders, printers and mail addresses, once to each, even after a crash."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from mailslot.message import Attachment, Message
 from mailslot.spool.job import NewJob
 from mailslot.vault import durable
 from mailslot_plugins.fax.reports import PIPELINE
-from mailslot_plugins.fax.section import FAX
+from mailslot_plugins.fax.section import SECTION
 from mailslot_plugins.intake.auto_reply_policy import own_addresses
 from mailslot_plugins.printers.folder import FolderPrinter
 from mailslot_plugins.printers.formats import MEDIA_TYPES
 from mailslot_plugins.printers.pins import pins_of
-from mailslot_plugins.printers.printer import Document, Options, PrinterError, find_printer
+from mailslot_plugins.printers.printer import Document, PrinterError, PrinterOptions, find_printer
 from mailslot_plugins.printers.printing import print_document
-from mailslot_plugins.sending.account import HOUR, RECORD, record_settings, sender_of
+from mailslot_plugins.sending.account import HOUR, RECORD, sender_mailbox, sending_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedPages:
-    """Pages on their way.
+    """The pages of a received fax, or a notice about it.
 
     Attributes:
-        name: of the files, without suffix; ``fax`` or ``notice``, which tells them apart in the journal, too.
-        folder: where the files are.
-        title: what people know them by.
-        owner: whom they are from.
-        automatic: whether a machine has sent them, so that no mail may be made of them.
+        name: ``fax`` or ``notice``: the files' name without suffix, also used in the journal.
+        folder: the folder with the files.
+        title: the title, for people.
+        owner: the sender.
+        automatic: whether a machine sent them, so that they must not be forwarded by mail.
     """
 
     name: str
@@ -49,106 +49,112 @@ class ReceivedPages:
     automatic: bool
 
     def file(self, kind: Kind) -> Path:
-        """Return the file with the pages as ``pdf`` or ``tiff``."""
+        """Return the file with the pages, as ``pdf`` or ``tiff``."""
         return self.folder / f"{self.name}.{'pdf' if kind == 'pdf' else 'tif'}"
 
 
 @dataclass(slots=True)
 class DeliveryOutcome:
-    """What became of pages.
+    """The outcome of a delivery.
 
     Attributes:
-        later: why some are to be delivered later; empty where none are.
-        failed: why some never will be; empty where all were.
+        retry_reason: why a destination is tried again later; empty if none is.
+        failure: why a destination failed for good; empty if none did.
     """
 
-    later: str = ""
-    failed: str = ""
+    retry_reason: str = ""
+    failure: str = ""
 
 
-async def deliver(device: Device, sheets: ReceivedPages, journal: Journal, key: str) -> DeliveryOutcome:
-    """Deliver pages to every place that is set, as far as they are not there already.
+async def deliver(device: Device, received_pages: ReceivedPages, journal: Journal, key: str) -> DeliveryOutcome:
+    """Deliver pages to every configured destination that does not have them yet.
 
     Args:
         device: the device.
-        sheets: the pages.
-        journal: what is remembered of their mail.
-        key: the mail's name, which no other bears.
+        received_pages: the pages.
+        journal: the journal of their mail.
+        key: identifies the mail.
     """
     outcome = DeliveryOutcome()
-    for destination in device.settings(FAX)["deliver_to"]:
-        way, _, where = destination.partition(" ")
+    for destination in device.settings(SECTION)["deliver_to"]:
+        destination_kind, _, target = destination.partition(" ")
         try:
-            if way == "mail":
-                await _mail(device, sheets, where, key)
+            if destination_kind == "mail":
+                await _forward_by_mail(device, received_pages, target, key)
             else:
-                await _print(device, sheets, way, where, journal)
+                await _print_pages(device, received_pages, destination_kind, target, journal)
         except PrinterError as error:
             if error.retryable:
-                outcome.later = str(error)
+                outcome.retry_reason = str(error)
             else:
-                outcome.failed = str(error)
-        except _NotForwarded as error:
-            outcome.failed = str(error)
+                outcome.failure = str(error)
+        except _NotForwardedError as error:
+            outcome.failure = str(error)
         except MailError as error:
-            # The settings or the spool are in trouble, and the fax is not to blame.
-            outcome.later = str(error)
+            # The settings or the spool are at fault, not the fax.
+            outcome.retry_reason = str(error)
     return outcome
 
 
-async def close_folders(device: Device) -> None:
-    """Let nobody but its owner into those folders of the home folder where faxes are."""
-    for destination in device.settings(FAX)["deliver_to"]:
-        way, _, where = destination.partition(" ")
-        if way == "folder" and await run_sync((device.home / where).is_dir):
-            await run_sync(_make, device.home / where, device.home)
+async def restrict_folders(device: Device) -> None:
+    """Make the fax folders inside the home folder accessible to their owner only."""
+    for destination in device.settings(SECTION)["deliver_to"]:
+        destination_kind, _, target = destination.partition(" ")
+        if destination_kind == "folder" and await run_sync((device.home / target).is_dir):
+            await run_sync(_make_private, device.home / target, device.home)
 
 
-class _Folder(FolderPrinter):
-    """A folder that takes documents as they are."""
+class _UnconvertedFolder(FolderPrinter):
+    """A folder that accepts documents without conversion."""
 
     async def prepare(self, document: Document, folder: Path) -> list[Document]:  # noqa: ARG002 - nothing is converted
         return [replace(document, media_type=MEDIA_TYPES[document.kind])]
 
 
-async def _print(device: Device, sheets: ReceivedPages, way: str, where: str, journal: Journal) -> None:
-    settings = device.settings(FAX)
+async def _print_pages(
+    device: Device, received_pages: ReceivedPages, destination_kind: str, target: str, journal: Journal
+) -> None:
+    settings = device.settings(SECTION)
     printer: Printer
     kind: Kind = "pdf"
-    if way == "folder":
-        path = device.home / where
-        await run_sync(_make, path, device.home)
-        printer, kind = _Folder(path, Options()), settings["format"]
+    if destination_kind == "folder":
+        path = device.home / target
+        await run_sync(_make_private, path, device.home)
+        printer, kind = _UnconvertedFolder(path, PrinterOptions()), settings["format"]
     else:
-        options = Options(ca_file=settings["ca_file"], pins=pins_of(device))
-        printer = await run_sync(find_printer, where, options)
-    document = Document(path=sheets.file(kind), kind=kind, title=sheets.title, owner=sheets.owner)
-    await print_document(printer, document, sheets.folder, journal, f"{sheets.name} {way} {where}")
+        options = PrinterOptions(ca_file=settings["ca_file"], pins=pins_of(device))
+        printer = await run_sync(find_printer, target, options)
+    document = Document(
+        path=received_pages.file(kind), kind=kind, title=received_pages.title, owner=received_pages.owner
+    )
+    await print_document(
+        printer, document, received_pages.folder, journal, f"{received_pages.name} {destination_kind} {target}"
+    )
 
 
-def _make(folder: Path, home: Path) -> None:
-    """Make a folder of the home folder, for its owner alone; one elsewhere may be a disk that is not mounted now."""
-    inside = folder.resolve()
-    if home.resolve() in inside.parents:
+def _make_private(folder: Path, home: Path) -> None:
+    """Create a private folder inside the home folder; one elsewhere may be a disk that is not mounted now."""
+    resolved = folder.resolve()
+    if home.resolve() in resolved.parents:
         durable.make_private_folder(folder)
 
 
-class _NotForwarded(Exception):  # noqa: N818 - it is refused, and nothing is wrong
-    """Pages that no mail may be made of."""
+class _NotForwardedError(Exception):
+    """The pages must not be forwarded by mail."""
 
 
-async def _mail(device: Device, sheets: ReceivedPages, to: str, key: str) -> None:
-    if sheets.automatic:
-        raise _NotForwarded("It was sent automatically, and is not mailed on.")
+async def _forward_by_mail(device: Device, received_pages: ReceivedPages, to: str, key: str) -> None:
+    if received_pages.automatic:
+        raise _NotForwardedError("It was sent automatically and is not forwarded by mail.")
     if to.casefold() in {address.casefold() for address in await run_sync(own_addresses, device)}:
-        raise InputError(f"Faxes are not mailed on to {to}, which is this device's own address.", stage="envelope")
-    sender = sender_of(device, await record_settings(device))
-    kind: Kind = device.settings(FAX)["format"]
+        raise InputError(f"Faxes are not forwarded to {to}, which is this device's own address.", stage="envelope")
+    sender = sender_mailbox(device, await sending_settings(device))
+    kind: Kind = device.settings(SECTION)["format"]
     message = Message(
         sender=sender,
         to=[to],
-        subject=sheets.title,
-        attachments=[Attachment.from_path(sheets.file(kind), content_type=MEDIA_TYPES[kind])],
+        subject=received_pages.title,
+        attachments=[Attachment.from_path(received_pages.file(kind), content_type=MEDIA_TYPES[kind])],
         auto_submitted="auto-generated",
     )
     new = NewJob(
@@ -157,8 +163,8 @@ async def _mail(device: Device, sheets: ReceivedPages, to: str, key: str) -> Non
         sender=sender.address,
         recipients=[to],
         subject=message.subject,
-        lifetime=device.settings(FAX)["lifetime"] * HOUR,
-        key=f"{sheets.name}:{key}:{to}",
+        lifetime=device.settings(SECTION)["lifetime"] * HOUR,
+        key=f"{received_pages.name}:{key}:{to}",
         message_id=message.message_id,
     )
     await device.spool.accept(new, message)

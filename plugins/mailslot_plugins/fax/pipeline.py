@@ -1,11 +1,11 @@
-"""Internet Fax as a pipeline of the service: what comes in at ``fax.pop`` is a fax, or a report about one."""
+"""Internet Fax as a pipeline of the service: mail at ``fax.pop`` is a fax, or a report about one."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from mailslot.plugin import RESUBMIT_AFTER, PanelPackage, RetryPolicy, SetAside
-from mailslot_plugins.fax.section import FAX
+from mailslot_plugins.fax.section import SECTION
 
 if TYPE_CHECKING:
     from mailslot.plugin import Device, Handled, Incoming, Section
@@ -14,17 +14,17 @@ _HOUR: Final = 3600.0
 
 
 class FaxPipeline:
-    """The pipeline."""
+    """The pipeline ``fax``."""
 
     name: str = "fax"
-    section: Section | None = FAX
+    section: Section | None = SECTION
     polls: str | None = "fax-pop"
     retry_policy: RetryPolicy = RetryPolicy(resubmit_after=RESUBMIT_AFTER)
     panel: PanelPackage = PanelPackage("mailslot_plugins.fax.panel", records=("smtp",))
 
     async def handle(self, mail: Incoming, device: Device) -> Handled:
-        """Print a fax, or show a report on the fax that it is about."""
-        # What opens and prints mails is only needed where the service runs; commands read the section alone.
+        """Print a fax, or add a report to the fax that it is about."""
+        # Imported here, because commands need only the section.
         from mailslot_plugins.fax.reception import receive  # noqa: PLC0415
 
         if mail.path is None:
@@ -32,11 +32,11 @@ class FaxPipeline:
         return await receive(mail, mail.path, device)
 
     async def run(self, device: Device) -> None:
-        """Once an hour, note which reports are not waited for any more, and forget mails of long ago."""
-        from mailslot_plugins.fax.housekeeping import keep_house  # noqa: PLC0415 - as above
+        """Clean up once an hour."""
+        from mailslot_plugins.fax.cleanup import clean_up  # noqa: PLC0415 - as above
 
         while True:
-            await keep_house(device)
+            await clean_up(device)
             await device.sleep(_HOUR)
 
 

@@ -1,4 +1,4 @@
-"""TIFF-FX files of profile S and F, written tag by tag (RFC 3949 sections 3 and 4)."""
+"""Writes TIFF-FX files of profiles S and F, tag by tag (RFC 3949 sections 3 and 4)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from PIL import Image
 
 WIDTH: Final = 1728
-"""Pixels across the page, the only width of profile S (RFC 3949 section 3.2)."""
+"""Pixels across the page: the only width in profile S (RFC 3949 section 3.2)."""
 
 _SHORT, _LONG, _RATIONAL = 3, 4, 5
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Pixels an inch.
+    """Pixels per inch.
 
     Attributes:
         x, y: across and down the page.
@@ -35,37 +35,37 @@ STANDARD: Final = Resolution(204, 98)
 FINE: Final = Resolution(204, 196)
 
 
-def write(
+def write_tiff_fx(
     file: BinaryIO,
     pages: Iterable[Image.Image],
     total: int,
     resolution: Resolution = FINE,
     coding: Coding = "MH",
 ) -> int:
-    """Write pages as one TIFF-FX file; with MH it is profile S exactly, with MR or MMR profile F.
+    """Write pages as one TIFF-FX file: exactly profile S with MH, profile F with MR or MMR.
 
-    A page's directory stands before its data, its long values right behind it, and no page needs another, so that
-    a device can print while it reads.
+    A page's directory is followed by its long values and its data, and no page refers to another, so that a device can
+    print while it reads.
 
     Args:
-        file: where to; written from its beginning.
-        pages: images of mode ``1``, 1728 pixels wide; taken one after the other.
-        total: how many they are.
-        resolution: of all of them.
-        coding: how they are compressed.
+        file: an empty file.
+        pages: images of mode ``1``, 1728 pixels wide; read one at a time.
+        total: the number of pages.
+        resolution: the resolution of all pages.
+        coding: the coding of all pages.
 
     Returns:
-        the octets written.
+        the number of octets written.
 
     Raises:
-        ValueError: a page has another width or no lines, or there are not as many as was said.
+        ValueError: a page has another width or no lines, or the number of pages is not `total`.
     """
     file.write(struct.pack("<2sHI", b"II", 42, 8))
     position, number = 8, 0
     for image in pages:
         if image.width != WIDTH or not image.height or image.mode != "1" or number >= total:
             raise ValueError(f"page {number + 1} of {total} is {image.mode} {image.size}")
-        octets = _page(image, resolution, coding, position, number, total)
+        octets = _encode_page(image, resolution, coding, position, number, total)
         file.write(octets)
         position += len(octets)
         number += 1
@@ -74,9 +74,11 @@ def write(
     return position
 
 
-def _page(image: Image.Image, resolution: Resolution, coding: Coding, position: int, number: int, total: int) -> bytes:
-    """Return directory, long values and strip of a page, padded so that the next one begins at an even offset."""
-    # Profile S has the least significant bit first (RFC 3949 section 3.3), and every reader of F takes either.
+def _encode_page(
+    image: Image.Image, resolution: Resolution, coding: Coding, position: int, number: int, total: int
+) -> bytes:
+    """Return a page's directory, long values and strip, padded so that the next page begins at an even offset."""
+    # Profile S has the least significant bit first (RFC 3949 section 3.3); readers of profile F accept either order.
     strip = reverse_bits(encode(image, coding))
     options: tuple[int, int] = (293, 0) if coding == "MMR" else (292, 4 | (coding == "MR"))
     fields: list[tuple[int, int, int]] = [
@@ -97,16 +99,16 @@ def _page(image: Image.Image, resolution: Resolution, coding: Coding, position: 
         (296, _SHORT, 2),
         (297, _SHORT, number | total << 16),
     ]
-    behind = position + 2 + 12 * len(fields) + 4
-    data = behind + 16
-    following = data + len(strip) + len(strip) % 2
+    values_offset = position + 2 + 12 * len(fields) + 4
+    strip_offset = values_offset + 16
+    next_offset = strip_offset + len(strip) + len(strip) % 2
     directory = struct.pack("<H", len(fields))
     for tag, kind, value in fields:
         if kind == _RATIONAL:
-            value = behind if tag == 282 else behind + 8  # noqa: PLW2901 - the field holds where its value is
+            value = values_offset if tag == 282 else values_offset + 8  # noqa: PLW2901 - the field holds where its value is
         elif tag == 273:
-            value = data  # noqa: PLW2901 - known only now
+            value = strip_offset  # noqa: PLW2901 - known only now
         directory += struct.pack("<HHII", tag, kind, 2 if tag == 297 else 1, value)
-    directory += struct.pack("<I", following if number + 1 < total else 0)
+    directory += struct.pack("<I", next_offset if number + 1 < total else 0)
     directory += struct.pack("<4I", resolution.x, 1, resolution.y, 1)
     return directory + strip + bytes(len(strip) % 2)

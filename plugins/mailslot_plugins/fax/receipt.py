@@ -1,4 +1,4 @@
-"""Receipts for faxes that came in: to whom one may be sent, and what stands in it (RFC 8098, RFC 2532, RFC 3249)."""
+"""Receipts for received faxes: who may get one, and its content (RFC 8098, RFC 2532, RFC 3249)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from email.policy import SMTP
 from email.utils import formatdate, getaddresses, make_msgid
 from typing import TYPE_CHECKING, Final
 
-from mailslot_plugins.fax.capabilities import OURS
-from mailslot_plugins.intake.auto_reply_policy import ReplyDecision, is_machine, why_automatic
-from mailslot_plugins.intake.senders import ADDRESS, is_allowed
+from mailslot_plugins.fax.capabilities import OWN_FEATURES
+from mailslot_plugins.intake.auto_reply_policy import ReplyDecision, automatic_reason, is_machine_address
+from mailslot_plugins.intake.senders import ADDRESS, is_listed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -23,53 +23,53 @@ _REQUIRED: Final = re.compile(r"=\s*required\b", re.IGNORECASE)
 _QUOTED_PAIR: Final = re.compile(r"\\(.)")
 
 
-def judge_receipt(mail: OpenedMail, own: Collection[str], allowed: Collection[str]) -> ReplyDecision:
-    """Say who gets a receipt, or why nobody does (RFC 8098 section 2.1, RFC 2532 section 2.2.1).
+def decide_receipt(mail: OpenedMail, own_addresses: Collection[str], allowed: Collection[str]) -> ReplyDecision:
+    """Decide who gets a receipt, if anybody does (RFC 8098 section 2.1, RFC 2532 section 2.2.1).
 
     Args:
         mail: the mail.
-        own: our own addresses, in any case.
-        allowed: the addresses and @domains that may have one; none where there are none.
+        own_addresses: our own addresses, in upper or lower case.
+        allowed: the addresses and @domains that may get one; if there are none, nobody does.
     """
-    refusal = next(_refusals(mail, own, allowed), "")
-    return ReplyDecision(refusal=refusal) if refusal else ReplyDecision(address=_plain(mail.return_paths[0]))
+    refusal = next(_receipt_refusals(mail, own_addresses, allowed), "")
+    return ReplyDecision(refusal=refusal) if refusal else ReplyDecision(address=_comparable(mail.return_paths[0]))
 
 
-def _refusals(mail: OpenedMail, own: Collection[str], allowed: Collection[str]) -> Iterator[str]:
-    asked = mail.values("disposition-notification-to")
-    if not asked:
-        yield "no receipt is asked for"
-    yield from filter(None, [why_automatic(mail)])
-    wanted = [_plain(address) for _, address in getaddresses(list(asked))]
-    if len(asked) != 1 or len(wanted) != 1:
-        yield "receipts are asked for at not one address"
+def _receipt_refusals(mail: OpenedMail, own_addresses: Collection[str], allowed: Collection[str]) -> Iterator[str]:
+    requests = mail.values("disposition-notification-to")
+    if not requests:
+        yield "no receipt is requested"
+    yield from filter(None, [automatic_reason(mail)])
+    addresses = [_comparable(address) for _, address in getaddresses(list(requests))]
+    if len(requests) != 1 or len(addresses) != 1:
+        yield "receipts are not requested for exactly one address"
     if any(_REQUIRED.search(value) for value in mail.values("disposition-notification-options")):
-        yield "it requires something of a receipt that is not known here"
-    if wanted != [_plain(address) for address in mail.return_paths]:
-        yield "the receipt would go elsewhere than the mail came from"
-    for address in wanted:
+        yield "it requires an unknown option of the receipt"
+    if addresses != [_comparable(address) for address in mail.return_paths]:
+        yield "the receipt would go to another address than the sender's"
+    for address in addresses:
         if not ADDRESS.fullmatch(address):
-            yield "its sender's address is none that can be answered"
-        if address.casefold() in {each.casefold() for each in own}:
+            yield "its sender's address cannot be answered"
+        if address.casefold() in {each.casefold() for each in own_addresses}:
             yield "it is from this device itself"
-        if is_machine(address):
+        if is_machine_address(address):
             yield "it is from a machine"
-        if not is_allowed(address, allowed):
+        if not is_listed(address, allowed):
             yield f"{address[:100]} is not an allowed sender"
 
 
 def compose_receipt(
     mail: OpenedMail, *, sender: str, mailbox: str, to: str, device: str, error: str = "", at: float
 ) -> bytes:
-    """Return a receipt: that a fax was printed, or why it was not. Nothing of the fax itself stands in it.
+    """Return a receipt: that a fax was printed, or why it was not. It contains nothing of the fax itself.
 
     Args:
         mail: the fax.
-        sender: whom it is from.
-        mailbox: where the fax arrived.
-        to: who asked for it.
-        device: what the device is called.
-        error: why it was not printed; empty where it was.
+        sender: the receipt's sender.
+        mailbox: the mailbox where the fax arrived.
+        to: who requested the receipt.
+        device: the device's name.
+        error: why it was not printed; empty if it was.
         at: the time, in seconds since 1970.
     """
     report = MIMEMultipart("report", report_type="disposition-notification", policy=SMTP)
@@ -81,37 +81,37 @@ def compose_receipt(
     if mail.message_id:
         report["In-Reply-To"] = report["References"] = mail.message_id
     report["Auto-Submitted"] = "auto-replied"
-    said = (
+    sentence = (
         f"The fax could not be printed. {error}"
         if error
         else ("The fax was received and printed. This does not mean that anybody has read it.")
     )
-    report.attach(MIMEText(f"{said}\r\n", policy=SMTP))
-    fields = [("Reporting-UA", f"{_ascii(device) or 'fax'}; mailslot")]
-    fields += [("Original-Recipient", _ascii(value)) for value in mail.values("original-recipient")[:1]]
+    report.attach(MIMEText(f"{sentence}\r\n", policy=SMTP))
+    fields = [("Reporting-UA", f"{_to_ascii(device) or 'fax'}; mailslot")]
+    fields += [("Original-Recipient", _to_ascii(value)) for value in mail.values("original-recipient")[:1]]
     fields += [("Final-Recipient", f"rfc822;{mailbox}")]
     if mail.message_id:
         fields.append(("Original-Message-ID", mail.message_id))
-    done = "processed/error" if error else "dispatched"
-    fields.append(("Disposition", f"automatic-action/MDN-sent-automatically; {done}"))
+    disposition = "processed/error" if error else "dispatched"
+    fields.append(("Disposition", f"automatic-action/MDN-sent-automatically; {disposition}"))
     if error:
-        fields.append(("Error", _ascii(error)))
-    fields.append(("Media-Accept-Features", OURS.replace(") (", ")\r\n (")))
+        fields.append(("Error", _to_ascii(error)))
+    fields.append(("Media-Accept-Features", OWN_FEATURES.replace(") (", ")\r\n (")))
     notification = MIMENonMultipart("message", "disposition-notification", policy=SMTP)
     notification.set_payload("".join(f"{name}: {value}\r\n" for name, value in fields))
     report.attach(notification)
     return report.as_bytes()
 
 
-def _plain(address: str) -> str:
-    """Return an address to be compared: local parts are compared in their case, without quotation marks."""
+def _comparable(address: str) -> str:
+    """Return an address for comparison: the local part without quotation marks, the domain in lower case."""
     local, _, domain = address.strip().rpartition("@")
     if len(local) > 1 and local[0] == local[-1] == '"':
         local = _QUOTED_PAIR.sub(r"\1", local[1:-1])
     return f"{local}@{domain.casefold()}"
 
 
-def _ascii(text: str) -> str:
-    """Return a text that can stand in a field: one line of ASCII."""
-    said = "".join(each if each.isascii() and each.isprintable() else "?" for each in " ".join(text.split()))
-    return said[:300]
+def _to_ascii(text: str) -> str:
+    """Return a text as one line of ASCII, for a header field."""
+    sentence = "".join(each if each.isascii() and each.isprintable() else "?" for each in " ".join(text.split()))
+    return sentence[:300]

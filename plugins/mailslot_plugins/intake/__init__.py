@@ -1,1 +1,1 @@
-"""Mail and documents from anybody, opened in a process of its own that can do no harm."""
+"""Opens mail and documents from anybody in a confined process of its own."""

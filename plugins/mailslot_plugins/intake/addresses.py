@@ -1,8 +1,8 @@
-"""Addresses in From and its like, as programs write them (RFC 5322 section 3.4).
+"""Parses addresses in From and similar fields, as programs write them (RFC 5322 section 3.4).
 
-What decides is where an address stands: in angle brackets, else alone. An address in the place of a name is a name,
-with or without quotation marks, so that ``a@example.com <a@example.com>`` is one sender, and nobody is who stands
-before the brackets of somebody else. What can be read in two ways is no address.
+An address counts only in angle brackets, or alone. An address in place of a display name is a name, quoted or not:
+``a@example.com <a@example.com>`` is one sender, and an address before somebody else's brackets is ignored. A field
+that can be read in two ways has no address.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from mailslot_plugins.intake.comments import without_comments
+from mailslot_plugins.intake.comments import strip_comments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,39 +22,39 @@ _TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|<[^<>]*>|[,;:<>]|[^"<>,;:]+', re.
 _BARE: Final = re.compile(r"[^\s<>\"(),:;@\[\]\\\x00-\x1f\x7f]+@[^\s<>\"(),:;@\\\x00-\x1f\x7f]+")
 
 
-def addresses(value: str) -> list[str]:
-    """Return the addresses in a field; one that cannot be told for certain is there, and empty.
+def parse_addresses(value: str) -> list[str]:
+    """Return the addresses in a field; an ambiguous one is returned as an empty string.
 
     Args:
-        value: the field, its encoded words not decoded: what stands in them is a name and never an address.
+        value: the field, with its encoded words not decoded: they are names and never addresses.
     """
-    plain = without_comments(value)
+    plain = strip_comments(value)
     if not plain.strip():
         return [""] if value.strip() else []
     found: list[str] = []
-    unnamed = False
+    unfinished_name = False
     for mailbox in _mailboxes(plain):
         text, angles = mailbox.text.strip(), mailbox.angles
         if mailbox.broken or len(angles) > 1 or (mailbox.quoted and text and not angles):
             found += ["", ""]
         elif angles:
-            found.append(_certain(angles[0].strip()))
+            found.append(_unambiguous(angles[0].strip()))
         elif "@" in text:
-            found.append(_certain(text))
+            found.append(_unambiguous(text))
         else:
-            # It may be the beginning of «Müller, Alice <alice@example.com>», which should have been quoted.
-            unnamed = unnamed or bool(text) or mailbox.quoted
+            # It may be the beginning of an unquoted name: «Müller, Alice <alice@example.com>».
+            unfinished_name = unfinished_name or bool(text) or mailbox.quoted
             continue
-        unnamed = False
+        unfinished_name = False
         if len(found) > MAX_ADDRESSES:
             break
-    return [*found, *([""] if unnamed else [])][:MAX_ADDRESSES]
+    return [*found, *([""] if unfinished_name else [])][:MAX_ADDRESSES]
 
 
-def _certain(address: str) -> str:
+def _unambiguous(address: str) -> str:
     if not _BARE.fullmatch(address):
         return ""
-    # A letter that looks to a comparison like another one would let a stranger pass.
+    # A letter that is equivalent to an ASCII letter could let a stranger pass a comparison.
     if not address.isascii() and unicodedata.normalize("NFKC", address.casefold()).isascii():
         return ""
     return address
@@ -62,7 +62,7 @@ def _certain(address: str) -> str:
 
 @dataclass(slots=True)
 class _Mailbox:
-    """What stands between commas."""
+    """The text between two commas."""
 
     text: str = ""
     quoted: bool = False
@@ -73,19 +73,19 @@ class _Mailbox:
 def _mailboxes(value: str) -> Iterator[_Mailbox]:
     mailbox = _Mailbox()
     for token in _TOKEN.finditer(value):
-        said = token[0]
-        if said in {",", ";"}:
+        matched = token[0]
+        if matched in {",", ";"}:
             yield mailbox
             mailbox = _Mailbox()
-        elif said == ":" and not mailbox.angles and "@" not in mailbox.text:
-            # What stands before it is the name of a group.
+        elif matched == ":" and not mailbox.angles and "@" not in mailbox.text:
+            # The text before a colon is the name of a group.
             mailbox = _Mailbox()
-        elif said[0] == '"':
+        elif matched[0] == '"':
             mailbox.quoted = True
-        elif said[0] == "<" and said[-1] == ">" and len(said) > 1:
-            mailbox.angles.append(said[1:-1])
-        elif said in {"<", ">"}:
+        elif matched[0] == "<" and matched[-1] == ">" and len(matched) > 1:
+            mailbox.angles.append(matched[1:-1])
+        elif matched in {"<", ">"}:
             mailbox.broken = True
         else:
-            mailbox.text += said
+            mailbox.text += matched
     yield mailbox

@@ -1,4 +1,4 @@
-"""Whether a server that is trusted has found a mail's sender to be genuine (RFC 8601)."""
+"""Checks whether a trusted server authenticated a mail's sender (RFC 8601)."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from mailslot_plugins.intake.comments import without_comments
+from mailslot_plugins.intake.comments import strip_comments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mailslot_plugins.intake.mail import OpenedMail
 
-_PIECE: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s;="]+)|([;=])')
+_TOKEN: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s;="]+)|([;=])')
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What one method has found.
+class MethodResult:
+    """The result of one authentication method.
 
     Attributes:
-        method: such as ``"dmarc"``, in lower case.
-        result: such as ``"pass"``, in lower case.
-        properties: such as ``{"header.from": "example.com"}``, names and values in lower case.
+        method: its name, for example ``"dmarc"``, in lower case.
+        result: its result, for example ``"pass"``, in lower case.
+        properties: for example ``{"header.from": "example.com"}``, names and values in lower case.
     """
 
     method: str
@@ -31,22 +31,22 @@ class Result:
     properties: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def why_not_genuine(mail: OpenedMail, server: str, sender: str) -> str:
-    """Say why a mail's sender is not taken for genuine; empty where it is.
+def authentication_refusal(mail: OpenedMail, server: str, sender: str) -> str:
+    """Return why a mail's sender is not considered genuine; empty if it is.
 
-    Only the topmost field that bears the server's name counts: the server writes its own above whatever came with the
-    mail (RFC 8601 section 5 has it remove what bears its name). It has to write one into every mail.
+    Only the topmost field with the server's name counts: the server adds its own above all others (RFC 8601 section 5
+    requires it to remove older ones with its name). It must add one to every mail.
 
     Args:
         mail: the mail.
-        server: the name of the server that is trusted (authserv-id).
-        sender: the one address in From.
+        server: the name of the trusted server (authserv-id).
+        sender: the only address in From.
     """
     found = next(
         (
             results
             for value in mail.values("authentication-results")
-            for name, results in [parse(value)]
+            for name, results in [parse_authentication_results(value)]
             if name == server.casefold()
         ),
         None,
@@ -66,25 +66,25 @@ def why_not_genuine(mail: OpenedMail, server: str, sender: str) -> str:
     return "" if genuine else f"{server} has not found it to be from {domain[:100]}"
 
 
-def parse(value: str) -> tuple[str, tuple[Result, ...]]:
-    """Return the server's name, in lower case, and what its methods have found.
+def parse_authentication_results(value: str) -> tuple[str, tuple[MethodResult, ...]]:
+    """Return the server's name, in lower case, and the results of its methods.
 
-    Of a field of another version than 1, or in no form that is known, the name is empty.
+    The name is empty if the field is malformed or of another version than 1.
     """
     statements: list[list[str]] = [[]]
-    for piece in _PIECE.finditer(without_comments(value)):
-        if piece[3] == ";":
+    for token in _TOKEN.finditer(strip_comments(value)):
+        if token[3] == ";":
             statements.append([])
         else:
-            quoted, plain = piece[1], piece[2]
+            quoted, plain = token[1], token[2]
             statements[-1].append(re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain or "=")
     head = statements[0]
     if not head or "=" in head or (len(head) > 1 and head[1] != "1"):
         return "", ()
-    return head[0].casefold(), tuple(result for each in statements[1:] if (result := _result(each)) is not None)
+    return head[0].casefold(), tuple(result for each in statements[1:] if (result := _parse_method(each)) is not None)
 
 
-def _result(words: list[str]) -> Result | None:
+def _parse_method(words: list[str]) -> MethodResult | None:
     pairs: list[tuple[str, str]] = []
     at = 0
     while at + 2 < len(words) and words[at + 1] == "=":
@@ -96,11 +96,11 @@ def _result(words: list[str]) -> Result | None:
     name, _, version = method.partition("/")
     if version not in {"", "1"}:
         return None
-    # The first one of a name counts.
-    return Result(name, result, dict(reversed(pairs[1:])))
+    # The first property of a name counts.
+    return MethodResult(name, result, dict(reversed(pairs[1:])))
 
 
-def _domain(result: Result, *names: str) -> str:
+def _domain(result: MethodResult, *names: str) -> str:
     for name in names:
         if name in result.properties:
             return result.properties[name].rpartition("@")[2]

@@ -1,4 +1,4 @@
-"""Answers to mail that came in: one a mail, so many an hour, and marked as automatic (RFC 3834)."""
+"""Automatic replies to received mail: one for each mail, limited per hour, and marked as automatic (RFC 3834)."""
 
 from __future__ import annotations
 
@@ -14,46 +14,50 @@ if TYPE_CHECKING:
     from mailslot.service.device import Device
     from mailslot_plugins.intake.mail import OpenedMail
 
-HEADERS: Final = (("X-Auto-Response-Suppress", "All"),)
-"""Keeps Exchange from answering (MS-OXCMAIL section 2.1.3.2.20); others go by Auto-Submitted."""
+AUTO_REPLY_HEADERS: Final = (("X-Auto-Response-Suppress", "All"),)
+"""Keeps Exchange from replying (MS-OXCMAIL section 2.1.3.2.20); other servers obey Auto-Submitted."""
 
 
 def reply_key(opened: OpenedMail, digest: str) -> str:
-    """Return the name of the answer to a mail, for `NewJob.key`: the same mail, though it comes twice, has one answer.
+    """Return the key of the reply to a mail, for `NewJob.key`: a mail that arrives twice has one reply.
 
     Args:
         opened: the mail.
-        digest: that of its file, for a mail without an identifier.
+        digest: the digest of its file, for a mail without Message-ID.
     """
-    same = f"{opened.message_id}\0{''.join(opened.senders)}" if opened.message_id else digest
-    return hashlib.sha256(same.encode("utf-8", "replace")).hexdigest()
+    identity = f"{opened.message_id}\0{''.join(opened.senders)}" if opened.message_id else digest
+    return hashlib.sha256(identity.encode("utf-8", "replace")).hexdigest()
 
 
-async def count_reply(device: Device, pipeline: str, key: str, address: str, *, each: int, together: int) -> str:
-    """Count an answer, on the disk, before it is accepted: a crash in between costs a count, never a second answer.
+async def count_reply(
+    device: Device, pipeline: str, key: str, address: str, *, max_per_address: int, max_total: int
+) -> str:
+    """Count a reply on disk before it is accepted: a crash in between costs a count, but never sends two replies.
 
     Args:
         device: the device.
-        pipeline: whose answers are counted.
-        key: `reply_key`; the same one counts once.
-        address: whom it goes to.
-        each: the most an hour to one address.
-        together: the most an hour to all.
+        pipeline: the pipeline whose replies are counted.
+        key: the key from `reply_key`; the same key counts once.
+        address: the recipient.
+        max_per_address: the most replies per hour to one address.
+        max_total: the most replies per hour.
 
     Returns:
-        why this one is too many; empty where it is not.
+        why the reply exceeds the limits; empty if it does not.
     """
     store = device.store(pipeline)
     stored = await store.get("answers")
-    before = tuple((str(name), float(at), str(to)) for name, at, to in stored or ())
-    answers, refusal = allow(before, key, address, device.now(), each=each, together=together)
-    if answers != before:
-        await store.put("answers", answers)
+    sent_before = tuple((str(name), float(at), str(to)) for name, at, to in stored or ())
+    replies, refusal = allow(
+        sent_before, key, address, device.now(), max_per_address=max_per_address, max_total=max_total
+    )
+    if replies != sent_before:
+        await store.put("answers", replies)
     return refusal
 
 
-def reply_to(opened: OpenedMail, sender: Mailbox, to: str, text: str) -> Message:
-    """Return the answer to a mail, in its thread (RFC 3834 section 3.1)."""
+def compose_reply(opened: OpenedMail, sender: Mailbox, to: str, text: str) -> Message:
+    """Compose the reply to a mail, in its thread (RFC 3834 section 3.1)."""
     identifiers = (opened.message_id,) if opened.message_id else ()
     return Message(
         sender=sender,
@@ -64,5 +68,5 @@ def reply_to(opened: OpenedMail, sender: Mailbox, to: str, text: str) -> Message
         in_reply_to=opened.message_id or None,
         references=(*opened.references, *identifiers)[-10:],
         auto_submitted="auto-replied",
-        headers=HEADERS,
+        headers=AUTO_REPLY_HEADERS,
     )

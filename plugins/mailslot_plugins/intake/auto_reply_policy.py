@@ -1,4 +1,4 @@
-"""Whom an answer goes to, and why none does (RFC 3834: a responder that is a service)."""
+"""Decides who gets an automatic reply, if anybody does (RFC 3834: a service responder)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from mailslot_plugins.intake.automatic import ABSENT, why_of_machine
-from mailslot_plugins.intake.senders import ADDRESS, is_allowed
+from mailslot_plugins.intake.machine_mail import ABSENCE_SUBJECT, machine_reason
+from mailslot_plugins.intake.senders import ADDRESS, is_listed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -18,88 +18,92 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReplyDecision:
-    """Who is answered, or why nobody is; one of the two is empty."""
+    """Who gets the reply, or why nobody does; one of the two is empty."""
 
     address: str = ""
     refusal: str = ""
 
 
-_MACHINES: Final = re.compile(
+_MACHINE_ADDRESS: Final = re.compile(
     r"(?:mailer-daemon|listserv|majordomo|no-?reply|do-?not-?reply|bounces?|owner-.*|.*-owner|.*-request|"
     r".*-bounces?|bounces?[+=].*|msprvs1=.*|prvs=.*)@.*",
     re.IGNORECASE,
 )
-_UNWANTED: Final = frozenset({"all", "autoreply", "oof"})
+_SUPPRESS_VALUES: Final = frozenset({"all", "autoreply", "oof"})
 _LIST_FIELDS: Final = (
     *("list-id", "list-unsubscribe", "list-post", "list-help", "list-owner", "list-archive", "mailing-list"),
     *("x-autoreply", "x-autorespond", "x-autoresponder", "x-auto-response", "x-loop", "feedback-id"),
 )
-_RETURNED: Final = re.compile(
+_REPORT_SUBJECT: Final = re.compile(
     r"\s*(?:undeliver(?:able|ed)(?: mail)?:|delivery status notification\b|returned mail: (?:see|user|host|unknown))",
     re.IGNORECASE,
 )
-"""How the subjects of reports begin. Words such as «delivery failed» are people's, too."""
+"""How subjects of reports begin. People also write «delivery failed», which is therefore not in the list."""
 
 
 def decide_reply(mail: OpenedMail, own: Collection[str], allowed: Collection[str]) -> ReplyDecision:
-    """Say who is answered.
+    """Decide who gets the reply to a mail.
 
-    The answer goes to the address in Return-Path, which the mail server has put there, and only where it and the one
-    address in From are both allowed, so that nobody can have it sent to a third (RFC 3834 section 4). Where the
-    server puts no Return-Path, it goes to From.
+    The reply goes to the address in Return-Path, which the mail server adds, and only if it and the only address in
+    From are both allowed, so that nobody can direct it at a third party (RFC 3834 section 4). Without Return-Path, it
+    goes to From.
 
     Args:
         mail: the mail.
-        own: our own addresses, in any case.
-        allowed: the addresses and @domains that are answered.
+        own: our own addresses, in upper or lower case.
+        allowed: the addresses and @domains that get replies.
     """
-    refusal = why_automatic(mail) or next(_not_from_one(mail), "")
+    refusal = automatic_reason(mail) or next(_sender_refusals(mail), "")
     if refusal:
         return ReplyDecision(refusal=refusal)
     ours = {address.casefold() for address in own}
     for address in (next(iter(mail.senders), ""), *mail.return_paths):
         if not ADDRESS.fullmatch(address):
-            return ReplyDecision(refusal="its sender's address is none that can be answered")
+            return ReplyDecision(refusal="its sender's address cannot be answered")
         if address.casefold() in ours:
             return ReplyDecision(refusal="it is from this device itself")
-        if is_machine(address):
+        if is_machine_address(address):
             return ReplyDecision(refusal="it is from a machine")
-        if not is_allowed(address, allowed):
+        if not is_listed(address, allowed):
             return ReplyDecision(refusal=f"{address[:100]} is not an allowed sender")
     return ReplyDecision(address=next(iter(mail.return_paths), mail.senders[0]))
 
 
-def why_automatic(mail: OpenedMail) -> str:
-    """Say why a mail counts as automatic, so that no machine may answer it; empty where a person has written it."""
-    return next(_automatic(mail), "")
+def automatic_reason(mail: OpenedMail) -> str:
+    """Return why a mail counts as automatic and must not be answered; empty if a person wrote it."""
+    return next(_automatic_reasons(mail), "")
 
 
-def is_machine(address: str) -> bool:
-    """Tell whether an address is one that no person reads, such as ``mailer-daemon@…`` or a list's."""
-    return _MACHINES.fullmatch(address) is not None
+def is_machine_address(address: str) -> bool:
+    """Return whether no person reads an address, for example ``mailer-daemon@…`` or a mailing list."""
+    return _MACHINE_ADDRESS.fullmatch(address) is not None
 
 
 def own_addresses(device: Device) -> set[str]:
-    """Return the addresses that this device sends from or receives at. Blocks."""
+    """Return the addresses of this device's accounts and senders. Blocks."""
     settings = device.records.settings.load().values()
-    addresses = {address for mine in settings for address in (mine.sender_address, mine.account)}
+    addresses = {
+        address
+        for settings_of_record in settings
+        for address in (settings_of_record.sender_address, settings_of_record.account)
+    }
     return {address for address in addresses if address}
 
 
-def _not_from_one(mail: OpenedMail) -> Iterator[str]:
+def _sender_refusals(mail: OpenedMail) -> Iterator[str]:
     if len(mail.senders) > 1 or len(mail.values("from")) != 1:
-        yield "it has not one sender"
+        yield "it does not have exactly one sender"
     if len(mail.return_paths) > 1:
         yield "it has several return paths"
 
 
-def _automatic(mail: OpenedMail) -> Iterator[str]:
-    yield from filter(None, [why_of_machine(mail.fields, mail.senders)])
+def _automatic_reasons(mail: OpenedMail) -> Iterator[str]:
+    yield from filter(None, [machine_reason(mail.fields, mail.senders)])
     if mail.is_report or mail.report is not None:
         yield "it is a report"
     if any(mail.values(name) for name in _LIST_FIELDS):
         yield "it came through a mailing list or an automatic responder"
-    if any(_UNWANTED & set(re.split(r"[\s,]+", v.casefold())) for v in mail.values("x-auto-response-suppress")):
-        yield "its sender wants no automatic answer"
-    if ABSENT.match(mail.subject) or _RETURNED.match(mail.subject):
-        yield "its subject is that of an automatic answer"
+    if any(_SUPPRESS_VALUES & set(re.split(r"[\s,]+", v.casefold())) for v in mail.values("x-auto-response-suppress")):
+        yield "its sender wants no automatic reply"
+    if ABSENCE_SUBJECT.match(mail.subject) or _REPORT_SUBJECT.match(mail.subject):
+        yield "its subject is that of an automatic reply"

@@ -1,7 +1,7 @@
-"""Reports of delivery that mail servers write as text for people, made out as well as can be: who, and what.
+"""Extracts recipients and statuses from delivery reports that mail servers write as text for people.
 
-There is no standard for them. Nearly all name the recipients, each at the beginning of a line or behind a word such as
-«to», and quote the other server's reply below (RFC 5321, RFC 3463).
+There is no standard for them. Nearly all name each recipient at the beginning of a line or behind a word like «to»,
+and quote the other server's reply below (RFC 5321, RFC 3463).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 _MAX_RECIPIENTS: Final = 50
 _MAX_LINES: Final = 400
-_MAX_WORDS: Final = 300
+_MAX_DIAGNOSTIC: Final = 300
 
 _ADDRESS: Final = re.compile(r"(?<![\w.+@=-])[\w!#$%&'*+/=?^`{|}~.-]{1,64}@[A-Za-z0-9][A-Za-z0-9.-]{0,252}[A-Za-z0-9]")
-_AT_START: Final = re.compile(r"[\s>*-]{0,40}(?:[\"'<(\[]|mailto:|smtp;|rfc822;|addressee:)*\s*$", re.IGNORECASE)
-_NAMED: Final = re.compile(
+_LINE_START: Final = re.compile(r"[\s>*-]{0,40}(?:[\"'<(\[]|mailto:|smtp;|rfc822;|addressee:)*\s*$", re.IGNORECASE)
+_AFTER_KEYWORD: Final = re.compile(
     r"(?:\bto|\bfor|recipients?|address(?:es|ee)?|users?|mailbox|account|empf[äa]nger|destinataire|rcpt to|"
     r"failed|final-recipient:? *rfc822|original-recipient:? *rfc822|deliver(?:ed|y)?|unknown|mail|local)"
     r"[\s:;=<>\"'(\[]{1,12}$",
@@ -52,34 +52,34 @@ _DELIVERED: Final = re.compile(
 )
 
 
-def text_groups(
-    text: str, fields: Sequence[tuple[str, bytes]], returned: Sequence[Mapping[str, str]]
+def parse_text_report(
+    text: str, fields: Sequence[tuple[str, bytes]], returned_headers: Sequence[Mapping[str, str]]
 ) -> list[dict[str, str]]:
-    """Return groups of fields, as a report in the form of RFC 3464 would have them; none where nothing is told.
+    """Return groups of fields as in an RFC 3464 report; none if no recipient is found.
 
     Args:
-        text: what the report says, without the mail that it brings back.
-        fields: those of its header.
-        returned: the headers of the mails that it brings back.
+        text: the report's text, without the returned mail.
+        fields: the report's header fields.
+        returned_headers: the headers of the returned mails.
     """
     head = {name: value.decode("utf-8", "replace") for name, value in reversed(fields)}
-    others = _others(head, returned)
+    not_recipients = _other_addresses(head, returned_headers)
     lines = [line[:1000] for line in text.splitlines()[:_MAX_LINES]]
-    stated = _addresses(head.get("x-failed-recipients", ""))
-    found = _recipients(lines, others, stated) or _from_returned(returned)
+    failed_recipients = _addresses(head.get("x-failed-recipients", ""))
+    found = _recipients(lines, not_recipients, failed_recipients) or _from_returned(returned_headers)
     if not found:
-        # Somebody wrote to himself.
-        found = _recipients(lines, set(_addresses(head.get("from", ""))), stated)
+        # The recipient may be the sender.
+        found = _recipients(lines, set(_addresses(head.get("from", ""))), failed_recipients)
     delayed = bool(_DELAYED_SUBJECT.search(head.get("subject", "")) or _DELAYED.search(text)) and not _FINAL.search(
         text
     )
-    whole = _status(text)
+    overall_status = _status(text)
     groups: list[dict[str, str]] = []
     for number, (address, at) in enumerate(found):
-        # What stands between this recipient and the next one is about this one.
+        # The lines up to the next recipient are about this one.
         end = found[number + 1][1] if number + 1 < len(found) else len(lines)
         words = "\n".join(lines[at:end]) if at >= 0 else text
-        status = _status(words) or whole
+        status = _status(words) or overall_status
         action = "delayed" if delayed else "failed"
         if action == "failed" and status.startswith("2"):
             action = "delivered" if _DELIVERED.search(text) else action
@@ -88,21 +88,21 @@ def text_groups(
                 "final-recipient": f"rfc822; {address}",
                 "action": action,
                 "status": status or ("4.0.0" if delayed else "5.0.0"),
-                "diagnostic-code": f"smtp; {' '.join(words.split())[:_MAX_WORDS]}",
+                "diagnostic-code": f"smtp; {' '.join(words.split())[:_MAX_DIAGNOSTIC]}",
             }
         )
     return groups
 
 
-def better_status(status: str, words: str) -> str:
-    """Return the status that the other server's own words tell, where it says more than the one that is given."""
+def most_specific_status(status: str, words: str) -> str:
+    """Return the enhanced status code in the other server's reply if it is more specific than the given one."""
     given = _STATUS.search(status)
-    told = _STATUS.search(words)
-    said = given[1] if given else ""
-    if told and (not said or (said.endswith(".0.0") and told[1][0] == said[0])):
-        return told[1]
-    if said:
-        return said
+    in_words = _STATUS.search(words)
+    given_code = given[1] if given else ""
+    if in_words and (not given_code or (given_code.endswith(".0.0") and in_words[1][0] == given_code[0])):
+        return in_words[1]
+    if given_code:
+        return given_code
     code = _CERTAIN_CODE.search(f" {words}") or _CODE.search(f" {words}")
     return f"{code[1][0]}.0.0" if code else ""
 
@@ -116,39 +116,47 @@ def _status(words: str) -> str:
     return f"{code[1][0]}.0.0" if code else ""
 
 
-def _others(head: Mapping[str, str], returned: Sequence[Mapping[str, str]]) -> set[str]:
-    """Return the addresses that are not the recipients': the sender's, and those of the server that reports."""
+def _other_addresses(head: Mapping[str, str], returned_headers: Sequence[Mapping[str, str]]) -> set[str]:
+    """Return addresses that are not recipients: those of the sender and of the reporting server."""
     values = [head.get(name, "") for name in ("to", "from", "reply-to", "x-original-to", "delivered-to", "return-path")]
-    for each in returned:
+    for each in returned_headers:
         values += [each.get(name, "") for name in ("from", "return-path", "reply-to", "sender", "errors-to")]
         values.append(each.get("message-id", ""))
     return {address.casefold() for value in values for address in _addresses(value)}
 
 
-def _recipients(lines: Sequence[str], others: set[str], stated: Sequence[str]) -> list[tuple[str, int]]:
-    """Return the recipients, and the line where each is first named; -1 for one that stands in no line."""
-    placed: dict[str, tuple[str, int]] = {}
-    named: dict[str, tuple[str, int]] = {}
-    other: dict[str, tuple[str, int]] = {}
+def _recipients(
+    lines: Sequence[str], not_recipients: set[str], failed_recipients: Sequence[str]
+) -> list[tuple[str, int]]:
+    """Return the recipients, each with the first line that names it, or -1 if no line does."""
+    at_line_start: dict[str, tuple[str, int]] = {}
+    after_keyword: dict[str, tuple[str, int]] = {}
+    elsewhere: dict[str, tuple[str, int]] = {}
     for number, line in enumerate(lines):
         for match in _ADDRESS.finditer(line):
             address, before = match[0].strip("'.`"), line[: match.start()]
             plain = address.casefold()
-            if plain in others or _NOT_RECIPIENTS.fullmatch(plain) or "message-id" in before.casefold():
+            if plain in not_recipients or _NOT_RECIPIENTS.fullmatch(plain) or "message-id" in before.casefold():
                 continue
-            kept = placed if _AT_START.fullmatch(before) else named if _NAMED.search(before) else other
-            kept.setdefault(plain, (address, number))
-    if stated:
-        known = {**other, **named, **placed}
-        found = [known.get(address.casefold(), (address, -1)) for address in stated]
+            group = (
+                at_line_start
+                if _LINE_START.fullmatch(before)
+                else after_keyword
+                if _AFTER_KEYWORD.search(before)
+                else elsewhere
+            )
+            group.setdefault(plain, (address, number))
+    if failed_recipients:
+        known = {**elsewhere, **after_keyword, **at_line_start}
+        found = [known.get(address.casefold(), (address, -1)) for address in failed_recipients]
     else:
-        # The first line that names one is about the recipient; further ones may be of anybody.
-        found = list(placed.values()) or list(named.values())[:1] or list(other.values())[:1]
+        # Only the first address is certain to be a recipient's.
+        found = list(at_line_start.values()) or list(after_keyword.values())[:1] or list(elsewhere.values())[:1]
     return sorted(found, key=lambda each: each[1])[:_MAX_RECIPIENTS]
 
 
-def _from_returned(returned: Sequence[Mapping[str, str]]) -> list[tuple[str, int]]:
-    for each in returned:
+def _from_returned(returned_headers: Sequence[Mapping[str, str]]) -> list[tuple[str, int]]:
+    for each in returned_headers:
         for name in ("x-original-to", "delivered-to", "to"):
             addresses = _addresses(each.get(name, ""))
             if addresses:

@@ -1,8 +1,7 @@
-"""Octets of text decoded as mail clients do it: by the charset they are said to be in, and where that is wrong, better.
+"""Decodes text as mail clients do: by the declared charset, or by a better one if the declaration is wrong.
 
-Names follow the WHATWG Encoding Standard where mails are concerned: ISO-8859-1 and US-ASCII are Windows-1252, and the
-charsets of East Asia are the larger ones that programs mean by their names. UTF-7 is refused, as everywhere today: it
-hides letters from whoever looks for them.
+Labels follow the WHATWG Encoding Standard: ISO-8859-1 and US-ASCII mean Windows-1252, and East Asian labels mean the
+larger charsets that programs use under these names. UTF-7 is refused, because it can hide characters from filters.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from encodings.aliases import aliases
 from typing import Final
 
 _WINDOWS: Final = "cp1252"
-_WIDER: Final = {
+_ALIASES: Final = {
     **dict.fromkeys(("ascii", "us_ascii", "iso8859_1", "iso_8859_1", "latin_1", "latin1", "x_ansi"), _WINDOWS),
     **dict.fromkeys(("iso_8859_1_windows_3_1_latin_1", "ansi", "x_cp1252", "windows_1252"), _WINDOWS),
     **dict.fromkeys(("gb2312", "gbk", "gb_2312_80", "gb_2312", "x_gbk", "euc_cn", "cp936", "hz_gb"), "gb18030"),
@@ -30,82 +29,86 @@ _WIDER: Final = {
     **dict.fromkeys(("utf8", "utf_8", "unicode_1_1_utf_8", "x_unicode20utf8", "utf_8n"), "utf_8"),
     **dict.fromkeys(("utf_16", "utf16", "unicode"), "utf_16"),
 }
-_REFUSED: Final = frozenset({"utf_7", "base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec"})
-_TEXT: Final = frozenset({*aliases.values(), "cp874", "koi8_u"}) - _REFUSED - {"zlib_codec", "mbcs", "oem"}
-_UNKNOWN: Final = re.compile(r"[^a-z0-9]+")
+_REFUSED_CODECS: Final = frozenset(
+    {"utf_7", "base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec"}
+)
+_TEXT_CODECS: Final = (
+    frozenset({*aliases.values(), "cp874", "koi8_u"}) - _REFUSED_CODECS - {"zlib_codec", "mbcs", "oem"}
+)
+_NOT_IN_LABEL: Final = re.compile(r"[^a-z0-9]+")
 
-_RATHER: Final = {"iso2022_jp_ext": ("utf_8", "euc_jp", "cp932")}
-"""What text really is that is not in the charset that it is said to be in."""
+_ALTERNATIVES: Final = {"iso2022_jp_ext": ("utf_8", "euc_jp", "cp932")}
+"""The charsets to try if text is not valid in the declared one."""
 
 _C1: Final = {
     octet: bytes([octet]).decode(_WINDOWS) for octet in range(0x80, 0xA0) if octet not in {0x81, 0x8D, 0x8F, 0x90, 0x9D}
 }
-"""What Windows-1252 has where ISO-8859-1 has controls; five octets mean nothing in either."""
+"""The characters of Windows-1252 in place of the C1 controls; five octets are undefined."""
 
 
-def codec_of(label: str) -> str | None:
-    """Return the codec for a charset's name, whatever its form; None for one that is not known or not used."""
-    name = _UNKNOWN.sub("_", label.casefold()).strip("_")[:60]
-    if name in _WIDER:
-        return _WIDER[name]
+def find_codec(label: str) -> str | None:
+    """Return the codec for a charset label in any spelling; None if it is unknown or refused."""
+    name = _NOT_IN_LABEL.sub("_", label.casefold()).strip("_")[:60]
+    if name in _ALIASES:
+        return _ALIASES[name]
     try:
         found = codecs.lookup(name).name.replace("-", "_") if name.isascii() and name else ""
     except (LookupError, ValueError):
         return None
-    found = _WIDER.get(found, found)
-    return found if found in _TEXT else None
+    found = _ALIASES.get(found, found)
+    return found if found in _TEXT_CODECS else None
 
 
-def decode(octets: bytes, label: str = "", other: str = "") -> str:
-    """Return text; it never fails, and loses no letter that can be told.
+def decode(octets: bytes, label: str = "", fallback: str = "") -> str:
+    """Decode text; never fails.
 
     Args:
-        octets: of it.
-        label: the charset that they are said to be in; may be empty.
-        other: the charset to try where `label` says nothing, such as that of the mail's text.
+        octets: the text.
+        label: the declared charset; may be empty.
+        fallback: the charset to try without a label, for example that of the mail's text.
     """
-    codec = codec_of(label)
+    codec = find_codec(label)
     if codec in {None, _WINDOWS}:
-        # Who says US-ASCII, or nothing, and has more than that, means UTF-8 where it is valid.
-        if octets.isascii() and codec_of(other) in {None, _WINDOWS, "utf_8"}:
+        # Text that is declared as US-ASCII, or not at all, and is valid UTF-8 is UTF-8.
+        if octets.isascii() and find_codec(fallback) in {None, _WINDOWS, "utf_8"}:
             return octets.decode("ascii")
         if codec is None or "ascii" in label.casefold():
-            return _guessed(octets, other)
-        return _windows(octets)
-    assert codec is not None  # noqa: S101 - it is in neither of both
+            return _decode_unlabelled(octets, fallback)
+        return _decode_windows(octets)
+    assert codec is not None  # noqa: S101 - checked above
     text = octets.decode(codec, "replace")
     if codec == "utf_8" and "\ufffd" in text:
-        text = _damaged(octets, text, other)
+        text = _decode_damaged_utf8(octets, text, fallback)
     elif "\ufffd" in text:
-        text = _in_another(octets, _RATHER.get(codec, ("utf_8",))) or text
+        text = _decode_with_any(octets, _ALTERNATIVES.get(codec, ("utf_8",))) or text
     return text.removeprefix("\ufeff")
 
 
-def _guessed(octets: bytes, other: str) -> str:
+def _decode_unlabelled(octets: bytes, fallback: str) -> str:
     try:
         return octets.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError:
         pass
-    codec = codec_of(other)
+    codec = find_codec(fallback)
     if codec not in {None, _WINDOWS, "utf_8"}:
-        assert codec is not None  # noqa: S101 - as above
+        assert codec is not None  # noqa: S101 - checked above
         text = octets.decode(codec, "replace")
         if "\ufffd" not in text:
             return text
-    return _windows(octets)
+    return _decode_windows(octets)
 
 
-def _damaged(octets: bytes, text: str, other: str) -> str:
-    """Return text that is said to be UTF-8 and is not valid: another charset, unless most of it is UTF-8."""
+def _decode_damaged_utf8(octets: bytes, text: str, fallback: str) -> str:
+    """Decode invalid UTF-8: as UTF-8 if most of it is valid, else in another charset."""
     lost = text.count("\ufffd")
-    whole = sum(letter > "\x7f" for letter in text) - lost
-    return text if whole >= lost else _guessed(octets, other)
+    valid = sum(letter > "\x7f" for letter in text) - lost
+    return text if valid >= lost else _decode_unlabelled(octets, fallback)
 
 
-def _in_another(octets: bytes, several: tuple[str, ...]) -> str:
-    """Return text in the first charset that all of it is valid in; empty for none."""
-    for codec in several:
-        # Escapes between charsets mean nothing in any other.
+def _decode_with_any(octets: bytes, codecs_to_try: tuple[str, ...]) -> str:
+    """Decode text in the first charset in which it is valid; empty if there is none."""
+    for codec in codecs_to_try:
+        # Text with ISO-2022 escapes is in no other charset.
         if b"\x1b" not in octets:
             try:
                 return octets.decode(codec)
@@ -114,5 +117,5 @@ def _in_another(octets: bytes, several: tuple[str, ...]) -> str:
     return ""
 
 
-def _windows(octets: bytes) -> str:
+def _decode_windows(octets: bytes) -> str:
     return octets.decode("latin-1").translate(_C1)

@@ -1,34 +1,34 @@
-"""Comments in structured header fields (RFC 5322 section 3.2.2)."""
+"""Removes comments from structured header fields (RFC 5322 section 3.2.2)."""
 
 from __future__ import annotations
 
 from typing import Final
 
-_MOST_COMMENTS: Final = 100
+_MAX_COMMENTS: Final = 100
 
 
-def without_comments(value: str) -> str:
-    """Return a field without its comments; nothing where one of them, or a quotation, has no end."""
+def strip_comments(value: str) -> str:
+    """Return a field without its comments; empty if a comment or quoted string is not closed."""
     kept: list[str] = []
     depth = comments = 0
     quoted = escaped = False
-    for letter in value:
+    for character in value:
         if escaped:
             escaped = False
-        elif letter == "\\":
+        elif character == "\\":
             escaped = True
-        elif letter == '"' and not depth:
+        elif character == '"' and not depth:
             quoted = not quoted
-        elif letter == "(" and not quoted:
+        elif character == "(" and not quoted:
             depth += 1
             comments += 1
-        elif letter == ")" and depth:
+        elif character == ")" and depth:
             depth -= 1
             kept.append(" ")
             continue
-        if comments > _MOST_COMMENTS:
+        if comments > _MAX_COMMENTS:
             return ""
         if not depth:
-            kept.append(letter)
-    # What is opened and never closed makes the rest of it nobody's words.
+            kept.append(character)
+    # An unclosed comment or quoted string makes the rest ambiguous.
     return "" if depth or quoted else "".join(kept)

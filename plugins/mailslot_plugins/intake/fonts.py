@@ -1,7 +1,7 @@
-"""The fonts that text on pages is drawn with: for each character one that has it.
+"""Selects fonts for text on pages: for each character a font that has it.
 
-Which font has a character is what fontconfig knows; it is asked by its own program. Where there is none, or no font
-has a character, that is said: boxes in its place tell nobody what is missing.
+Fonts are found with fontconfig's program ``fc-list``. Characters that no font has are reported in a sentence, since
+boxes in their place would not say what is missing.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
-_FONTS: Final = ("DejaVuSans.ttf", "NotoSans-Regular.ttf")
-"""Fonts with more letters than the one that Pillow brings; the first that the system has is taken."""
+_PREFERRED_FONTS: Final = ("DejaVuSans.ttf", "NotoSans-Regular.ttf")
+"""Fonts with more characters than Pillow's own; the first one that is installed is used."""
 
-_MOST_FONTS: Final = 12
-"""Fonts of one text."""
+_MAX_FONTS: Final = 12
+"""The most fonts for one text."""
 
-_SECONDS: Final = 20.0
-_PLAIN: Final = 0xFF
-"""The last character that every font has."""
+_FC_LIST_TIMEOUT: Final = 20.0
+_LAST_COMMON: Final = 0xFF
+"""Every font has the characters up to this one."""
 
-_NOWHERE: Final = "\U0010fffe"
-"""What is no character, and drawn as all that a font lacks."""
+_NO_CHARACTER: Final = "\U0010fffe"
+"""A noncharacter, drawn like every character that a font lacks."""
 
 _REGULAR: Final = 80
 _FORMAT: Final = r"%{file}\t%{index}\t%{weight}\t%{slant}\t%{charset}\n"
-_ALIKE: Final = frozenset({"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "IDEOGRAPHIC", "FULLWIDTH"})
+_CJK_SCRIPTS: Final = frozenset({"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "IDEOGRAPHIC", "FULLWIDTH"})
 _SCRIPTS: Final = frozenset(
     {
         "ARABIC",
@@ -51,12 +51,12 @@ _SCRIPTS: Final = frozenset(
         "KHMER",
     }
 )
-"""How the names of characters begin (`unicodedata`), as fonts are named too."""
+"""The first words of characters' names (`unicodedata`), which are also in font names."""
 
 
 def load_font(size: int) -> Font:
-    """Return the font that text is drawn with where it has the characters, so many pixels high."""
-    for name in _FONTS:
+    """Return the default font, in pixels of height."""
+    for name in _PREFERRED_FONTS:
         try:
             return ImageFont.truetype(name, size)
         except OSError:
@@ -65,146 +65,148 @@ def load_font(size: int) -> Font:
 
 
 class Fonts:
-    """The fonts of one text.
+    """The fonts for one text.
 
     Args:
-        text: all of it.
-        size: pixels of the height.
+        text: the whole text.
+        size: the height in pixels.
 
     Attributes:
-        missing: the characters that no font has, in the order in which they come.
+        missing: the characters that no font has, in order of appearance.
     """
 
     def __init__(self, text: str, size: int) -> None:
         self._size = size
-        self._usual = load_font(size)
-        self._others: dict[str, Font] = {}
-        seen = dict.fromkeys(each for each in text if ord(each) > _PLAIN and each.isprintable() and not each.isspace())
-        lacking = [each for each in seen if not _has(self._usual, each)]
-        self._find(set(lacking))
-        self.missing = "".join(each for each in lacking if each not in self._others)
+        self._default = load_font(size)
+        self._fallbacks: dict[str, Font] = {}
+        seen = dict.fromkeys(
+            each for each in text if ord(each) > _LAST_COMMON and each.isprintable() and not each.isspace()
+        )
+        missing = [each for each in seen if not _has_character(self._default, each)]
+        self._find_fallbacks(set(missing))
+        self.missing = "".join(each for each in missing if each not in self._fallbacks)
 
     def width(self, text: str) -> float:
-        """Return how many pixels a line takes."""
+        """Return the width of a line in pixels."""
         return sum(font.getlength(run) for font, run in self._runs(text))
 
-    def draw(self, draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str) -> None:
+    def draw(self, draw: ImageDraw.ImageDraw, position: tuple[float, float], text: str) -> None:
         """Draw a line in black.
 
         Args:
-            draw: what is drawn on.
-            place: of its left upper corner.
+            draw: the target.
+            position: the upper left corner.
             text: the line.
         """
-        across, down = place
+        across, down = position
         for font, run in self._runs(text):
-            if isinstance(font, ImageFont.FreeTypeFont) and isinstance(self._usual, ImageFont.FreeTypeFont):
-                # Fonts are of different heights, and a line has one base.
-                draw.text((across, down + self._usual.getmetrics()[0]), run, fill=0, font=font, anchor="ls")
+            if isinstance(font, ImageFont.FreeTypeFont) and isinstance(self._default, ImageFont.FreeTypeFont):
+                # Fonts have different heights, and a line has one baseline.
+                draw.text((across, down + self._default.getmetrics()[0]), run, fill=0, font=font, anchor="ls")
             else:
                 draw.text((across, down), run, fill=0, font=font)
             across += font.getlength(run)
 
     def _runs(self, text: str) -> Iterator[tuple[Font, str]]:
-        if not self._others:
-            yield self._usual, text
+        if not self._fallbacks:
+            yield self._default, text
             return
-        for font, run in groupby(text, lambda each: self._others.get(each, self._usual)):
+        for font, run in groupby(text, lambda each: self._fallbacks.get(each, self._default)):
             yield font, "".join(run)
 
-    def _find(self, lacking: set[str]) -> None:
-        """Find a font for each of these characters, as few fonts as it takes."""
-        left = {ord(each) for each in lacking}
-        for _ in range(_MOST_FONTS):
-            if not left:
+    def _find_fallbacks(self, missing: set[str]) -> None:
+        """Find fonts for these characters, as few as possible."""
+        wanted = {ord(each) for each in missing}
+        for _ in range(_MAX_FONTS):
+            if not wanted:
                 return
-            found = sorted(_fonts_with(min(left)), key=lambda font: (-len(font.characters & left), font.oddness))
-            font = self._opened(found)
-            covered = found[0].characters & left if font is not None else {min(left)}
-            left -= covered
+            found = sorted(_fonts_with(min(wanted)), key=lambda font: (-len(font.characters & wanted), font.deviation))
+            font = self._open_first(found)
+            covered = found[0].characters & wanted if font is not None else {min(wanted)}
+            wanted -= covered
             if font is not None:
-                self._others.update(dict.fromkeys(map(chr, covered), font))
+                self._fallbacks.update(dict.fromkeys(map(chr, covered), font))
 
-    def _opened(self, found: list[_Installed]) -> Font | None:
-        """Return the first that can be opened."""
+    def _open_first(self, found: list[_InstalledFont]) -> Font | None:
+        """Return the first font that can be opened."""
         for each in found[:3]:
             with suppress(OSError):
                 return ImageFont.truetype(each.path, self._size, index=each.index)
         return None
 
 
-def say_missing(characters: str) -> str:
-    """Return a sentence that says which font is missing; empty where none is.
+def missing_font_sentence(characters: str) -> str:
+    """Return a sentence that says which fonts to install; empty if none is missing.
 
     Args:
-        characters: those that no font has.
+        characters: the characters that no font has.
     """
     if not characters:
         return ""
     names = list(dict.fromkeys(name for each in characters if (name := _font_for(each))))
     return (
         f"No font on this device has the characters {characters[:20]}{'…' if len(characters) > 20 else ''}: "
-        f"install one that has them, such as {' and '.join(names[:4]) or 'those of Noto'}."
+        f"install one that has them, such as {' and '.join(names[:4]) or 'the Noto fonts'}."
     )
 
 
 def _font_for(character: str) -> str:
     script = unicodedata.name(character, "").partition(" ")[0].partition("-")[0]
-    if script in _ALIKE:
+    if script in _CJK_SCRIPTS:
         return "Noto Sans CJK"
     return f"Noto Sans {script.title()}" if script in _SCRIPTS else ""
 
 
 @dataclass(frozen=True, slots=True)
-class _Installed:
-    """A font of the system: its file, which one in it, what it has, and how far from upright and regular it is."""
+class _InstalledFont:
+    """An installed font: its file, its index there, its characters, and how much it deviates from upright regular."""
 
     path: str
     index: int
     characters: frozenset[int] = field(repr=False)
-    oddness: float
+    deviation: float
 
 
-def _has(font: Font, character: str) -> bool:
-    """Tell whether a font has a character: else it draws what it draws for all that it lacks."""
+def _has_character(font: Font, character: str) -> bool:
+    """Return whether a font has a character: missing ones are all drawn alike."""
     try:
-        return _drawn(font, character) != _drawn(font, _NOWHERE)
+        return _render(font, character) != _render(font, _NO_CHARACTER)
     except (OSError, ValueError):
         return False
 
 
-def _drawn(font: Font, character: str) -> tuple[float, bytes]:
+def _render(font: Font, character: str) -> tuple[float, bytes]:
     image = Image.new("L", (64, 64))
     ImageDraw.Draw(image).text((16, 0), character, fill=255, font=font)
     return font.getlength(character), image.tobytes()
 
 
-def _fonts_with(character: int) -> Iterator[_Installed]:
-    """Return what fontconfig knows of fonts that have a character; nothing where there is no fontconfig."""
+def _fonts_with(character: int) -> Iterator[_InstalledFont]:
+    """Return the installed fonts that have a character; none without fontconfig."""
     try:
-        said = subprocess.run(  # noqa: S603 - a character's number is all that comes from outside
+        output = subprocess.run(  # noqa: S603 - a character's number is all that comes from outside
             ["fc-list", "--format", _FORMAT, f":charset={character:x}"],  # noqa: S607 - wherever the system has it
             capture_output=True,
-            timeout=_SECONDS,
+            timeout=_FC_LIST_TIMEOUT,
             check=False,
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return
-    for line in said.decode("utf-8", "replace").splitlines():
+    for line in output.decode("utf-8", "replace").splitlines():
         path, index, weight, slant, characters = [*line.split("\t"), "", "", "", ""][:5]
         try:
-            # A variable font has a range of weights; the file of one is as good as any.
-            odd = abs(float(weight or _REGULAR) - _REGULAR) + float(slant or 0)
+            # A variable font has a range of weights, which is not a number; it counts as regular.
+            deviation = abs(float(weight or _REGULAR) - _REGULAR) + float(slant or 0)
         except ValueError:
-            odd = 0.0
+            deviation = 0.0
         try:
-            yield _Installed(path, int(index) & 0xFFFF, frozenset(_ranges(characters)), odd)
+            yield _InstalledFont(path, int(index) & 0xFFFF, frozenset(_ranges(characters)), deviation)
         except ValueError:
             continue
 
 
 def _ranges(characters: str) -> Iterator[int]:
-    """Return the numbers in a charset of fontconfig's, such as ``20-7e a0``."""
+    """Return the code points in a charset of fontconfig, for example ``20-7e a0``."""
     for each in characters.split():
         first, _, last = each.partition("-")
         yield from range(int(first, 16), int(last or first, 16) + 1)

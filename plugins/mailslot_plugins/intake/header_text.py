@@ -1,4 +1,4 @@
-"""Text in header fields, as it is written: encoded words (RFC 2047) in all their broken forms, and raw octets."""
+"""Decodes text in header fields: encoded words (RFC 2047), also malformed ones, and raw octets."""
 
 from __future__ import annotations
 
@@ -9,47 +9,49 @@ from typing import Final
 from mailslot_plugins.intake.charsets import decode
 
 MAX_TEXT: Final = 4000
-"""Octets of a field whose text is decoded."""
+"""The most octets of a field that are decoded."""
 
-# What is cut off at the field's end is taken all the same; blanks within are no reason to show the code of it.
+# A word that is truncated at the end of the field is decoded too, and so is one with blanks in it.
 _WORD: Final = re.compile(rb"=\?([!->@-~]{1,60})\?([bBqQ])\?([^?]*(?:\?(?!=)[^?]*)*)(?:\?=|\Z)")
 _LANGUAGE: Final = re.compile(rb"\*.*")
 _HEX: Final = re.compile(rb"=([0-9A-Fa-f]{2})")
 _NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/]")
 
-_Piece = tuple[bytes, str, bool]
-"""Octets, the charset that they are said to be in, and whether they were an encoded word."""
+_Segment = tuple[bytes, str, bool]
+"""Octets, their declared charset, and whether they were an encoded word."""
 
 
-def header_text(octets: bytes, charset: str = "") -> str:
+def decode_header(octets: bytes, charset: str = "") -> str:
     """Return a field's text on one line.
 
     Args:
         octets: the field's value, unfolded.
-        charset: that of the mail's text, for octets that are neither encoded nor UTF-8.
+        charset: the charset of the mail's text, for octets that are neither encoded nor UTF-8.
     """
-    pieces: list[_Piece] = []
+    segments: list[_Segment] = []
     end = 0
     octets = octets[:MAX_TEXT]
     for word in _WORD.finditer(octets):
         between = octets[end : word.start()]
-        # Blanks between two encoded words are none (RFC 2047 section 6.2).
-        if between.strip() or (between and not (pieces and pieces[-1][2])):
-            pieces.append((between, "", False))
+        # Blanks between two encoded words are ignored (RFC 2047 section 6.2).
+        if between.strip() or (between and not (segments and segments[-1][2])):
+            segments.append((between, "", False))
         label = _LANGUAGE.sub(b"", word[1]).decode("ascii").casefold()
-        said = _base64(word[3]) if word[2] in b"bB" else _quoted(word[3])
-        if pieces and pieces[-1][2] and pieces[-1][1] == label:
-            # A letter may be cut in two by programs that count octets.
-            said = pieces.pop()[0] + said
-        pieces.append((said, label, True))
+        encoded = _decode_b(word[3]) if word[2] in b"bB" else _decode_q(word[3])
+        if segments and segments[-1][2] and segments[-1][1] == label:
+            # Some programs split a character across two encoded words.
+            encoded = segments.pop()[0] + encoded
+        segments.append((encoded, label, True))
         end = word.end()
-    pieces.append((octets[end:], "", False))
-    return " ".join("".join(decode(said, label, charset) for said, label, _ in pieces).replace("\0", "").split())
+    segments.append((octets[end:], "", False))
+    return " ".join(
+        "".join(decode(encoded, label, charset) for encoded, label, _ in segments).replace("\0", "").split()
+    )
 
 
-def _base64(said: bytes) -> bytes:
+def _decode_b(encoded: bytes) -> bytes:
     found = b""
-    for piece in said.split(b"="):
+    for piece in encoded.split(b"="):
         kept = _NOT_BASE64.sub(b"", piece)
         kept = kept[: len(kept) - (len(kept) % 4 == 1)]
         try:
@@ -59,5 +61,5 @@ def _base64(said: bytes) -> bytes:
     return found
 
 
-def _quoted(said: bytes) -> bytes:
-    return _HEX.sub(lambda code: bytes([int(code[1], 16)]), said.replace(b"_", b" "))
+def _decode_q(encoded: bytes) -> bytes:
+    return _HEX.sub(lambda code: bytes([int(code[1], 16)]), encoded.replace(b"_", b" "))

@@ -1,4 +1,4 @@
-"""What a person reads in HTML, as a mail client shows it, well enough to print it or to find an order in it."""
+"""Extracts the visible text of HTML, well enough to print it or to parse a request in it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import html
 import re
 from typing import Final
 
-# No tag holds the beginning of another, so that this takes time in proportion to the text, whatever the text is.
+# A tag cannot contain the beginning of another one, so that matching takes linear time.
 _TAG: Final = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:]*|!)([^<>]*)>")
-_UNSEEN: Final = frozenset({"style", "script", "title", "template", "object", "select", "textarea", "xml"})
+_INVISIBLE: Final = frozenset({"style", "script", "title", "template", "object", "select", "textarea", "xml"})
 _VOID: Final = frozenset(
     {
         *("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track"),
@@ -28,7 +28,7 @@ _HIDDEN: Final = re.compile(
     r"(?:^|[\s\"'])hidden(?=[\s=/]|$)",
     re.IGNORECASE,
 )
-_VALUES: Final = re.compile(r"\s(?!style\b)[\w:-]+\s*=\s*(?:\"[^\"]*\"|'[^']*')", re.IGNORECASE)
+_OTHER_ATTRIBUTES: Final = re.compile(r"\s(?!style\b)[\w:-]+\s*=\s*(?:\"[^\"]*\"|'[^']*')", re.IGNORECASE)
 _MAX_ATTRIBUTES: Final = 4000
 _MAX_DEPTH: Final = 64
 _ZERO_WIDTH: Final = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
@@ -36,7 +36,7 @@ _BLANK: Final = re.compile(r"\n{3,}")
 
 
 class _OpenElements:
-    """The elements that are open, as far as is needed to know whether their text is shown."""
+    """The stack of open elements, to know whether their text is visible."""
 
     def __init__(self) -> None:
         self._open: list[tuple[str, bool]] = []
@@ -44,21 +44,23 @@ class _OpenElements:
 
     @property
     def is_shown(self) -> bool:
-        """Whether text that comes now is."""
+        """Whether text at the current position is visible."""
         return not self._hidden
 
-    def enter(self, name: str, attributes: str) -> None:
-        """An element begins."""
+    def open(self, name: str, attributes: str) -> None:
+        """Handle the start of an element."""
         if name == "p" or name in _BREAKS:
-            self._leave_paragraph()
+            self._close_paragraph()
         if name in _VOID or attributes.endswith("/") or len(self._open) >= _MAX_DEPTH:
             return
-        hidden = bool(attributes) and _HIDDEN.search(_VALUES.sub(" ", attributes[:_MAX_ATTRIBUTES])) is not None
+        hidden = (
+            bool(attributes) and _HIDDEN.search(_OTHER_ATTRIBUTES.sub(" ", attributes[:_MAX_ATTRIBUTES])) is not None
+        )
         self._open.append((name, hidden))
         self._hidden += hidden
 
-    def leave(self, name: str) -> None:
-        """An element ends, and with it those within it that nobody has ended."""
+    def close(self, name: str) -> None:
+        """Handle the end of an element, and of unclosed elements in it."""
         if any(each == name for each, _ in self._open):
             while self._open:
                 each, hidden = self._open.pop()
@@ -66,42 +68,42 @@ class _OpenElements:
                 if each == name:
                     break
 
-    def _leave_paragraph(self) -> None:
+    def _close_paragraph(self) -> None:
         # A paragraph ends where another block begins.
         if self._open and self._open[-1][0] == "p":
             self._hidden -= self._open.pop()[1]
 
 
-def text_of_html(source: str) -> str:
-    """Return HTML's text with its line breaks; nothing that it refers to is fetched.
+def html_to_text(source: str) -> str:
+    """Return the visible text of HTML, with line breaks; nothing is fetched.
 
-    Comments, conditional ones of Outlook among them, and what is hidden by its own style are left out.
+    Comments, including Outlook's conditional ones, and elements hidden by their own style are left out.
     """
     flat = " ".join(_without_comments(source).split())
-    seen: list[str] = []
-    shown = _OpenElements()
-    unseen, end = "", 0
+    parts: list[str] = []
+    open_elements = _OpenElements()
+    skipped_until, end = "", 0
     for tag in _TAG.finditer(flat):
         closing, name = bool(tag[1]), tag[2].lower()
-        if unseen:
-            if closing and name == unseen:
-                unseen = ""
+        if skipped_until:
+            if closing and name == skipped_until:
+                skipped_until = ""
                 end = tag.end()
             continue
-        if shown.is_shown:
-            seen.append(flat[end : tag.start()])
+        if open_elements.is_shown:
+            parts.append(flat[end : tag.start()])
         end = tag.end()
         if closing:
-            shown.leave(name)
-        elif name in _UNSEEN and not tag[3].endswith("/"):
-            unseen = name
+            open_elements.close(name)
+        elif name in _INVISIBLE and not tag[3].endswith("/"):
+            skipped_until = name
         else:
-            shown.enter(name, tag[3])
-        if shown.is_shown:
-            seen.append("\n" if name in _BREAKS else " " if name in _CELLS else "")
-    if not unseen and shown.is_shown:
-        seen.append(flat[end:])
-    lines = html.unescape("".join(seen)).translate(_ZERO_WIDTH).split("\n")
+            open_elements.open(name, tag[3])
+        if open_elements.is_shown:
+            parts.append("\n" if name in _BREAKS else " " if name in _CELLS else "")
+    if not skipped_until and open_elements.is_shown:
+        parts.append(flat[end:])
+    lines = html.unescape("".join(parts)).translate(_ZERO_WIDTH).split("\n")
     return _BLANK.sub("\n\n", "\n".join(" ".join(line.split()) for line in lines)).strip()
 
 
@@ -110,7 +112,7 @@ def _without_comments(source: str) -> str:
     at = 0
     while (start := source.find("<!--", at)) >= 0:
         kept.append(source[at:start])
-        # «<!-->» and «<!--->» are comments, too.
+        # «<!-->» and «<!--->» are complete comments, too.
         end = source.find("-->", start + 2)
         if end < 0:
             return "".join(kept)

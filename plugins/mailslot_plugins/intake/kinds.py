@@ -1,4 +1,4 @@
-"""What a document is: by how it begins, and by what it says that it is only where that does not tell."""
+"""Detects the kind of a document by its first octets, and by its declared type only if they do not decide."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ Kind = Literal[
     "other",
 ]
 
-LOOKED_AT: Final = 4096
-"""The octets from a document's beginning that decide."""
+HEAD_SIZE: Final = 4096
+"""The octets at the beginning of a document that are inspected."""
 
-_STARTS: Final[tuple[tuple[bytes, Kind], ...]] = (
+_SIGNATURES: Final[tuple[tuple[bytes, Kind], ...]] = (
     (b"%!", "postscript"),
     (b"\x04%!", "postscript"),
     (b"\xc5\xd0\xd3\xc6", "postscript"),
@@ -52,11 +52,11 @@ _STARTS: Final[tuple[tuple[bytes, Kind], ...]] = (
 )
 
 _CONTAINERS: Final = (b"PK\3\4", b"\xd0\xcf\x11\xe0", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"{\\rtf")
-"""How other files begin that are no documents here: archives, and what word processors write."""
+"""Signatures of other files: archives and word processor documents."""
 
 _ESCAPES: Final = (b"\x1b%-12345X", b"\x1bE", b"\x1b&", b"\x1b*")
 _LANGUAGES: Final = (b"\x1b%-12345X", b"@PJL", b"\x1bE", b"%!PS")
-"""What makes a printer leave plain text; it is looked for in all of what passes for text."""
+"""Sequences that switch a printer from plain text to a printer language."""
 
 _PRINTER_TYPES: Final[Mapping[str, Kind]] = {
     **dict.fromkeys(("application/vnd.hp-pcl", "application/vnd.hp-pclxl", "application/x-pcl"), "pcl"),
@@ -71,63 +71,62 @@ _PRINTER_SUFFIXES: Final[Mapping[str, Kind]] = {
 _TEXT_SUFFIXES: Final = frozenset({".txt", ".text", ".log", ".csv", ".md", ".asc"})
 
 
-def kind_of(head: bytes, declared: str = "", name: str = "") -> Kind:
-    """Return what a document is: first by how it begins, then by what it says that it is.
+def detect_kind(head: bytes, declared: str = "", name: str = "") -> Kind:
+    """Return a document's kind: by its first octets, else by its declared type and name.
 
     Args:
-        head: its first `LOOKED_AT` octets, or all of it.
-        declared: the media type that it is declared to have; empty for none.
+        head: its first `HEAD_SIZE` octets, or all of it.
+        declared: its declared media type; empty for none.
         name: its file name; empty for none.
 
     Returns:
-        ``text`` only where nothing in `head` is a control of a printer's, and ``other`` where nobody can tell.
+        the kind; ``text`` only if `head` contains no printer commands, ``other`` if the kind is unknown.
     """
-    return _by_beginning(head) or _by_claim(head, declared.lower(), PurePath(name).suffix.lower())
+    return _by_signature(head) or _by_declaration(head, declared.lower(), PurePath(name).suffix.lower())
 
 
-def _by_beginning(head: bytes) -> Kind | None:
-    for start, kind in _STARTS:
+def _by_signature(head: bytes) -> Kind | None:
+    for start, kind in _SIGNATURES:
         if head.startswith(start):
             return kind
     if _is_bmp(head):
         return "bmp"
     if head.startswith(b"RIFF"):
         return "webp" if head[8:12] == b"WEBP" else "other"
-    # A PDF may begin with up to a kilobyte of something else (ISO 32000-1 annex H.3.4.1); where that something is a
-    # language of printers, it is not taken for a PDF.
+    # A PDF may begin with up to a kilobyte of other data (ISO 32000-1 annex H.3.4.1), but not with printer commands.
     position = head[:1024].find(b"%PDF-")
     if position >= 0:
         return "other" if has_printer_language(head[:position]) else "pdf"
     return "other" if head.startswith(_CONTAINERS) else None
 
 
-def _by_claim(head: bytes, declared: str, suffix: str) -> Kind:
+def _by_declaration(head: bytes, declared: str, suffix: str) -> Kind:
     if b"\0" in head:
-        # A picture or an archive may hold any octets; only where it says so is it what they mean to a printer.
-        said = _PRINTER_TYPES.get(declared) or _PRINTER_SUFFIXES.get(suffix)
-        return said if said and any(mark in head for mark in (*_LANGUAGES, *_ESCAPES)) else "other"
+        # Binary data may contain such sequences by chance; it is a printer language only if it is declared as one.
+        declared_kind = _PRINTER_TYPES.get(declared) or _PRINTER_SUFFIXES.get(suffix)
+        return declared_kind if declared_kind and any(mark in head for mark in (*_LANGUAGES, *_ESCAPES)) else "other"
     says_text = declared.startswith("text/") or suffix in _TEXT_SUFFIXES
-    # What says that it is text is laid out on pages, and commands nobody; no text for people holds an escape, though.
+    # Declared text is rendered as pages, so commands in it have no effect; but text for people has no escapes.
     if any(mark in head for mark in _ESCAPES) or (has_printer_language(head) and not says_text):
         return "pjl"
     if not _is_text(head):
         return "other"
-    opening = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:200].lower()
-    return "html" if opening.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) else "text"
+    first_characters = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:200].lower()
+    return "html" if first_characters.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) else "text"
 
 
-def has_printer_language(piece: bytes) -> bool:
-    """Tell whether text holds what makes a printer take the rest for commands."""
-    return any(mark in piece for mark in _LANGUAGES)
+def has_printer_language(text: bytes) -> bool:
+    """Return whether a text contains a sequence that switches a printer to a printer language."""
+    return any(mark in text for mark in _LANGUAGES)
 
 
 def _is_bmp(head: bytes) -> bool:
-    """Tell whether it begins as a bitmap of Windows or OS/2: two letters alone are those of many a text."""
+    """Return whether it is a Windows or OS/2 bitmap: the two letters of the signature also begin ordinary texts."""
     return head.startswith(b"BM") and len(head) >= 18 and int.from_bytes(head[14:18], "little") in _BMP_HEADERS
 
 
 _BMP_HEADERS: Final = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
-"""The octets of the second header, by its version."""
+"""The sizes of the second header, by version."""
 
 
 def _is_text(head: bytes) -> bool:

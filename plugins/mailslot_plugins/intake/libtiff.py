@@ -1,7 +1,6 @@
-"""Pages of TIFF files as libtiff itself shows them, in RGBA: it knows forms of pixels that Pillow does not.
+"""Reads pages of TIFF files with libtiff's RGBA interface, which supports pixel formats that Pillow does not.
 
-It is the library that Pillow brings, or the system's where only that one knows a compression. For the process of its
-own: what is read here comes from anybody.
+It uses Pillow's bundled library, or the system's if only that one supports a compression. For the confined process.
 """
 
 from __future__ import annotations
@@ -20,30 +19,30 @@ from PIL import Image, ImageChops
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-_SYSTEM: Final = ("libtiff.so.6", "libtiff.so.5", "libtiff.6.dylib")
+_SYSTEM_LIBRARIES: Final = ("libtiff.so.6", "libtiff.so.5", "libtiff.6.dylib")
 _WIDTH, _LENGTH, _COMPRESSION, _ORIENTATION, _ROWS, _TILE_WIDTH, _TILE_LENGTH = 256, 257, 259, 274, 278, 322, 323
 _UPRIGHT: Final = 1
 _BAND: Final = 256
-"""Lines that are taken over at a time."""
+"""Lines that are copied at a time."""
 
 
-class NotShownError(ValueError):
-    """A page that libtiff does not show."""
+class LibtiffError(ValueError):
+    """A page cannot be read by libtiff."""
 
 
 @contextmanager
-def opened(data: bytes) -> Generator[TiffFile]:
+def open_tiff(data: bytes) -> Generator[TiffFile]:
     """Open a TIFF file.
 
     Args:
         data: the whole file.
 
     Raises:
-        NotShownError: there is no libtiff here.
+        LibtiffError: libtiff is not installed.
     """
     libraries = list(_libraries())
     if not libraries:
-        raise NotShownError("there is no libtiff")
+        raise LibtiffError("there is no libtiff")
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.flush()
@@ -51,10 +50,10 @@ def opened(data: bytes) -> Generator[TiffFile]:
 
 
 class TiffFile:
-    """An open file.
+    """An open TIFF file.
 
     Args:
-        libraries: those that can be asked, the best first.
+        libraries: the libraries to try, best first.
         descriptor: the file.
     """
 
@@ -62,38 +61,38 @@ class TiffFile:
         self._libraries = libraries
         self._descriptor = descriptor
 
-    def page(self, offset: int, mode: str, most: int) -> Image.Image:
-        """Return a page on white paper, as it lies in the file, whatever its orientation.
+    def page(self, offset: int, mode: str, max_pixels: int) -> Image.Image:
+        """Return a page on a white background, as stored in the file, without applying its orientation.
 
         Args:
-            offset: where its directory is.
+            offset: the offset of its directory.
             mode: ``L`` or ``RGB``.
-            most: the pixels that it may have.
+            max_pixels: the most pixels.
 
         Raises:
-            NotShownError: libtiff does not show it.
+            LibtiffError: libtiff cannot read it.
         """
         why = "it cannot be opened"
         for library in self._libraries:
             try:
-                return _page(library, self._descriptor, offset, mode, most)
-            except NotShownError as error:
+                return _render_page(library, self._descriptor, offset, mode, max_pixels)
+            except LibtiffError as error:
                 why = str(error)
-        raise NotShownError(why)
+        raise LibtiffError(why)
 
 
 def _libraries() -> Iterator[ctypes.CDLL]:
-    beside = Path(PIL.__file__).parent
-    bundled = [*beside.parent.glob("pillow.libs/libtiff*"), *beside.glob(".dylibs/libtiff*")]
-    for name in [*map(str, bundled), *_SYSTEM]:
+    package = Path(PIL.__file__).parent
+    bundled = [*package.parent.glob("pillow.libs/libtiff*"), *package.glob(".dylibs/libtiff*")]
+    for name in [*map(str, bundled), *_SYSTEM_LIBRARIES]:
         try:
             library = ctypes.CDLL(name)
         except OSError:
             continue
-        yield _declared(library)
+        yield _declare_functions(library)
 
 
-def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
+def _declare_functions(library: ctypes.CDLL) -> ctypes.CDLL:
     pointer, number = ctypes.c_void_p, ctypes.c_uint32
     for name, result, arguments in (
         ("TIFFFdOpen", pointer, [ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p]),
@@ -104,7 +103,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         ("TIFFReadRGBATile", ctypes.c_int, [pointer, number, number, pointer]),
         ("TIFFIsTiled", ctypes.c_int, [pointer]),
         ("TIFFIsCODECConfigured", ctypes.c_int, [ctypes.c_uint16]),
-        # These two take more arguments, of which ctypes need not know.
+        # These two are variadic.
         ("TIFFGetFieldDefaulted", ctypes.c_int, [pointer, number]),
         ("TIFFSetField", ctypes.c_int, [pointer, number]),
     ):
@@ -113,24 +112,24 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     return library
 
 
-def _page(library: ctypes.CDLL, descriptor: int, offset: int, mode: str, most: int) -> Image.Image:
-    # libtiff reads from where the descriptor is, and closes it.
+def _render_page(library: ctypes.CDLL, descriptor: int, offset: int, mode: str, max_pixels: int) -> Image.Image:
+    # libtiff reads from the descriptor's position, and closes it.
     os.lseek(descriptor, 0, os.SEEK_SET)
     file = library.TIFFFdOpen(os.dup(descriptor), b"page", b"r")
     if not file:
-        raise NotShownError("it cannot be opened")
+        raise LibtiffError("it cannot be opened")
     try:
         if not library.TIFFSetSubDirectory(file, offset):
-            raise NotShownError("its directory cannot be read")
+            raise LibtiffError("its directory cannot be read")
         if not library.TIFFIsCODECConfigured(_field(library, file, _COMPRESSION, ctypes.c_uint16)):
-            raise NotShownError("its compression is not known")
+            raise LibtiffError("its compression is not known")
         why = ctypes.create_string_buffer(1024)
         if not library.TIFFRGBAImageOK(file, why):
-            raise NotShownError(why.value.decode("ascii", "replace"))
+            raise LibtiffError(why.value.decode("ascii", "replace"))
         size = _field(library, file, _WIDTH), _field(library, file, _LENGTH)
-        if not all(size) or size[0] * size[1] > most:
-            raise NotShownError(f"its size is {size[0]} × {size[1]}")
-        # What comes then lies as in the file; to be turned by whoever knows the other three ways, too.
+        if not all(size) or size[0] * size[1] > max_pixels:
+            raise LibtiffError(f"its size is {size[0]} × {size[1]}")
+        # This disables libtiff's own rotation, which does not support all orientations; the caller rotates.
         library.TIFFSetField(file, _ORIENTATION, ctypes.c_int(_UPRIGHT))
         return (_from_tiles if library.TIFFIsTiled(file) else _from_strips)(library, file, size, mode)
     finally:
@@ -151,13 +150,13 @@ def _from_strips(library: ctypes.CDLL, file: int, size: tuple[int, int], mode: s
     raster = ctypes.create_string_buffer(4 * wide * rows)
     for row in range(0, high, rows):
         if not library.TIFFReadRGBAStrip(file, row, raster) and not row:
-            raise NotShownError("its first strip cannot be read")
-        # The last line comes first; a page of one strip would be in memory three times if it were not taken in bands.
+            raise LibtiffError("its first strip cannot be read")
+        # Lines are in reverse order. Copying in bands keeps a single large strip from being in memory three times.
         held = min(rows, high - row)
         for above in range(0, held, _BAND):
             below = min(held, above + _BAND)
             band = bytes(memoryview(raster).cast("B")[4 * wide * (held - below) : 4 * wide * (held - above)])
-            image.paste(_on_paper(band, (wide, below - above), mode), (0, row + above))
+            image.paste(_on_white(band, (wide, below - above), mode), (0, row + above))
     return image
 
 
@@ -165,18 +164,18 @@ def _from_tiles(library: ctypes.CDLL, file: int, size: tuple[int, int], mode: st
     image = Image.new(mode, size, "white")
     wide, high = _field(library, file, _TILE_WIDTH), _field(library, file, _TILE_LENGTH)
     if not wide or not high or wide * high > 4 * max(1 << 16, size[0] * size[1]):
-        raise NotShownError(f"its tiles are of {wide} × {high}")
+        raise LibtiffError(f"its tiles are of {wide} × {high}")
     raster = ctypes.create_string_buffer(4 * wide * high)
     for down in range(0, size[1], high):
         for across in range(0, size[0], wide):
             if not library.TIFFReadRGBATile(file, across, down, raster) and not across and not down:
-                raise NotShownError("its first tile cannot be read")
-            image.paste(_on_paper(raster.raw, (wide, high), mode), (across, down))
+                raise LibtiffError("its first tile cannot be read")
+            image.paste(_on_white(raster.raw, (wide, high), mode), (across, down))
     return image
 
 
-def _on_paper(raster: bytes, size: tuple[int, int], mode: str) -> Image.Image:
-    """Return pixels on white; they come last line first, and multiplied by their alpha."""
+def _on_white(raster: bytes, size: tuple[int, int], mode: str) -> Image.Image:
+    """Return pixels on white; the raster has its last line first and is premultiplied by alpha."""
     order = "RGBA" if sys.byteorder == "little" else "ABGR"
     pixels = Image.frombuffer("RGBA", size, raster, "raw", order, 0, -1)
     shown = pixels.convert(mode)

@@ -1,4 +1,4 @@
-"""What a mail and its documents may cost; whatever costs more is set aside."""
+"""Limits for opening mails and documents; those that exceed them are set aside."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The bounds of one task in a process of its own.
+    """The limits of one task in the confined process.
 
     Attributes:
-        seconds: processor time; twice as much may pass on the clock.
+        seconds: processor time; twice as much real time is allowed.
         memory: octets of address space.
-        written: octets of any file that it writes.
-        depth: levels of MIME.
+        file_size: octets of each file that it writes.
+        depth: levels of nested MIME entities.
         parts: parts of a mail.
         header: octets of a header, and of each field in it.
         text: characters of a mail's text that are kept.
@@ -23,7 +23,7 @@ class Limits:
 
     seconds: int = 60
     memory: int = 1 << 30
-    written: int = 200 << 20
+    file_size: int = 200 << 20
     depth: int = 10
     parts: int = 100
     header: int = 256 << 10
@@ -32,5 +32,5 @@ class Limits:
     pixels: int = 100_000_000
 
     def as_json(self) -> dict[str, int]:
-        """Return them as JSON holds them."""
+        """Return the limits as JSON values."""
         return asdict(self)

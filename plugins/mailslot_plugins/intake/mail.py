@@ -1,4 +1,4 @@
-"""A mail that was opened in a process of its own."""
+"""Opens a mail in the confined process."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Part:
     """An attachment.
 
     Attributes:
-        path: the file with its octets.
-        kind: what it is, by its content.
-        declared: the media type that it says it has.
-        name: its file name, for people to read only; may be empty.
-        size: its octets.
-        inline: whether the text shows it, such as a logo.
+        path: the file with its content.
+        kind: its kind, by its content.
+        declared: its declared media type.
+        name: its file name, only for people to read; may be empty.
+        size: its size in octets.
+        inline: whether the text shows it, for example a logo.
     """
 
     path: Path
@@ -39,22 +39,22 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class OpenedMail:
-    """A mail from anybody; nothing in it is to be believed.
+    """An opened mail; none of its content can be trusted.
 
     Attributes:
-        fields: the header fields that matter (`mailslot_plugins.intake.mime.KEPT`), top first, names in lower case,
-            not decoded, cut.
-        senders: the addresses in From; one that cannot be parsed is empty.
+        fields: the header fields that matter (`mailslot_plugins.intake.mime.KEPT_FIELDS`), top first, names in
+            lower case, not decoded, cut.
+        senders: the addresses in From; an ambiguous one is empty.
         sender: the address in Sender, or empty.
-        subject: decoded.
-        message_id: its identifier, ``<…@…>``, or empty.
-        references: the identifiers of its thread, oldest first.
-        text: its text, plain if there is any, else that of its HTML.
-        parts: what is attached, in order.
-        is_report: whether it is a report about another mail by its form (RFC 6522).
-        report: what the report says, also where a mail server has written it as text; None where it is none, or is
-            not understood.
-        flaws: what is wrong with its form, for engineers.
+        subject: its subject, decoded.
+        message_id: its Message-ID, ``<…@…>``, or empty.
+        references: the Message-IDs of its thread, oldest first.
+        text: its plain text, or else the text of its HTML.
+        parts: the attachments, in order.
+        is_report: whether it has the form of a report about another mail (RFC 6522).
+        report: the parsed report, also if a mail server wrote it as text; None if it is not a report or is not
+            understood.
+        defects: defects of its form, for engineers.
     """
 
     fields: tuple[tuple[str, str], ...]
@@ -67,46 +67,46 @@ class OpenedMail:
     parts: tuple[Part, ...]
     is_report: bool
     report: Report | None
-    flaws: tuple[str, ...]
+    defects: tuple[str, ...]
 
     def values(self, name: str) -> tuple[str, ...]:
-        """Return what stands in the fields of this name, in lower case; the topmost one first."""
+        """Return the values of the fields with this name, in lower case; topmost first."""
         return tuple(value for field, value in self.fields if field == name)
 
     @property
     def return_paths(self) -> tuple[str, ...]:
-        """What stands in Return-Path, without angle brackets; ``""`` is the null sender."""
+        """The addresses in Return-Path, without angle brackets; ``""`` is the null sender."""
         return tuple(value.strip().removeprefix("<").removesuffix(">") for value in self.values("return-path"))
 
 
 async def open_mail(path: Path, folder: Path, limits: Limits | None = None) -> OpenedMail:
-    """Take a mail apart.
+    """Open a mail.
 
     Args:
         path: its file, absolute.
-        folder: where its parts go; it has to be there, and is the caller's to remove.
-        limits: what it may cost.
+        folder: an existing folder for its parts; the caller removes it.
+        limits: the limits; None for the defaults.
 
     Raises:
-        IntakeError: it cannot be opened; its text says why.
+        IntakeError: it cannot be opened; the text says why.
     """
-    return as_opened(await run_task("mail", {"path": str(path)}, folder, limits), folder)
+    return opened_mail_from_json(await run_task("mail", {"path": str(path)}, folder, limits), folder)
 
 
-def as_opened(said: Mapping[str, Any], folder: Path) -> OpenedMail:
-    """Return what `mailslot_plugins.intake.mime.open_mail` said of a mail whose parts are in a folder."""
-    parts = cast("list[dict[str, Any]]", said["parts"])
-    report = cast("dict[str, Any] | None", said["report"])
+def opened_mail_from_json(result: Mapping[str, Any], folder: Path) -> OpenedMail:
+    """Return the mail from the result of `mailslot_plugins.intake.mime.read_mail`, with its parts in a folder."""
+    parts = cast("list[dict[str, Any]]", result["parts"])
+    report = cast("dict[str, Any] | None", result["report"])
     return OpenedMail(
-        fields=tuple((name, value) for name, value in said["fields"]),
-        senders=tuple(said["senders"]),
-        sender=said["sender"],
-        subject=said["subject"],
-        message_id=said["message_id"],
-        references=tuple(said["references"]),
-        text=said["text"],
+        fields=tuple((name, value) for name, value in result["fields"]),
+        senders=tuple(result["senders"]),
+        sender=result["sender"],
+        subject=result["subject"],
+        message_id=result["message_id"],
+        references=tuple(result["references"]),
+        text=result["text"],
         parts=tuple(Part(**{**part, "path": folder / part["path"]}) for part in parts),
-        is_report=said["is_report"],
+        is_report=result["is_report"],
         report=None if report is None else Report.from_json(report),
-        flaws=tuple(said["flaws"]),
+        defects=tuple(result["defects"]),
     )

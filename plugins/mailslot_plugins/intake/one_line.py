@@ -1,22 +1,23 @@
-"""Text from elsewhere, such as a printer or a person, made fit for a line of a mail or a terminal."""
+"""Makes untrusted text safe for one line of a mail or a terminal."""
 
 from __future__ import annotations
 
 import unicodedata
 from typing import Final
 
-# Besides control characters: line separators, halves of surrogate pairs, what is not assigned, and the marks that
-# turn the direction of writing.
-_UNFIT: Final = frozenset({"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"})
+# Control and format characters (bidirectional marks among them), surrogates, unassigned characters, line separators.
+_UNPRINTABLE: Final = frozenset({"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"})
 
 
-def one_line(text: str, most: int) -> str:
-    """Return text as one line of printable characters, cut to `most` of them."""
-    plain = "".join(" " if unicodedata.category(letter) in _UNFIT else letter for letter in text[: 4 * most])
+def one_line(text: str, max_length: int) -> str:
+    """Return text as one line of at most `max_length` printable characters."""
+    plain = "".join(
+        " " if unicodedata.category(character) in _UNPRINTABLE else character for character in text[: 4 * max_length]
+    )
     plain = " ".join(plain.split())
-    return plain if len(plain) <= most else plain[: most - 1] + "…"
+    return plain if len(plain) <= max_length else plain[: max_length - 1] + "…"
 
 
-def cut(text: str, octets: int) -> str:
-    """Return a text's beginning that has at most so many octets in UTF-8."""
-    return text.encode()[:octets].decode("utf-8", "ignore")
+def cut_to_octets(text: str, max_octets: int) -> str:
+    """Return the beginning of a text that has at most so many octets in UTF-8."""
+    return text.encode()[:max_octets].decode("utf-8", "ignore")

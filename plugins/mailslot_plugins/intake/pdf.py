@@ -1,6 +1,6 @@
-"""The pages of PDF files as a viewer prints them: with what was filled into their forms, and with annotations.
+"""Renders pages of PDF files as a viewer prints them, with form fields and annotations.
 
-For the process of its own, since PDFium bears one thread only and documents come from anybody.
+For the confined process, because PDFium is not thread-safe and documents come from anybody.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-POINTS: Final = 72
+POINTS_PER_INCH: Final = 72
 
 
 class UnreadablePdfError(ValueError):
-    """A PDF file, or a page of it, that cannot be shown; its text says why, for a person."""
+    """A PDF file or one of its pages cannot be read; the text says why, for a person."""
 
 
 @contextmanager
 def open_pdf(source: Path | bytes) -> Generator[pypdfium2.PdfDocument]:
-    """Open a file so that its forms are shown too.
+    """Open a file, with its form fields.
 
     Args:
         source: the file, or its octets.
 
     Raises:
-        UnreadablePdfError: it cannot be opened; or PDFium stumbles over it while it is open.
+        UnreadablePdfError: it cannot be opened, or PDFium fails while it is open.
     """
     try:
         document = pypdfium2.PdfDocument(source)
@@ -42,23 +42,23 @@ def open_pdf(source: Path | bytes) -> Generator[pypdfium2.PdfDocument]:
         raise UnreadablePdfError("The PDF cannot be opened; it is damaged.") from error
     with document:
         try:
-            # Without it, PDFium leaves out the fields of forms; it has to be there before the first page is.
+            # Form fields are drawn only if this is called before the first page is loaded.
             document.init_forms()
             yield document
         except pypdfium2.PdfiumError as error:
             raise UnreadablePdfError("A page of the PDF cannot be read; it is damaged.") from error
 
 
-def render_page(page: pypdfium2.PdfPage, dots: float, *, grey: bool) -> Image.Image:
-    """Return a page as it is printed, on white paper.
+def render_page(page: pypdfium2.PdfPage, dpi: float, *, grey: bool) -> Image.Image:
+    """Render a page as it is printed, on a white background.
 
     Args:
-        page: of a document that `open_pdf` has opened.
-        dots: pixels an inch.
-        grey: whether it is rendered in grey, mode ``L``; else in colours, mode ``RGB``.
+        page: a page of a document from `open_pdf`.
+        dpi: pixels per inch.
+        grey: True for mode ``L``, False for mode ``RGB``.
     """
-    # Its scale is a float by its documentation, and an int by its default.
+    # The scale is a float by its documentation, but typed as int by its default.
     render = cast("Callable[..., Any]", page.render)
-    # What is for the screen alone, such as a button to send the form, is not printed; notes that may be printed are.
-    bitmap = render(scale=dots / POINTS, grayscale=grey, optimize_mode="print", rev_byteorder=not grey)
+    # In print mode, elements for the screen only, for example submit buttons, are left out.
+    bitmap = render(scale=dpi / POINTS_PER_INCH, grayscale=grey, optimize_mode="print", rev_byteorder=not grey)
     return cast("Image.Image", bitmap.to_pil()).convert("L" if grey else "RGB")

@@ -1,6 +1,6 @@
-"""Pictures in files of their own (JPEG, PNG, GIF, BMP, WebP), read in one way for faxes, prints and small pictures.
+"""Reads picture files (JPEG, PNG, GIF, BMP, WebP) for faxes, prints and thumbnails.
 
-For the process of its own: what is read here comes from anybody.
+For the confined process, because pictures come from anybody.
 """
 
 from __future__ import annotations
@@ -25,72 +25,72 @@ FORMATS: Final[Mapping[PictureKind, str]] = {
     "bmp": "BMP",
     "webp": "WEBP",
 }
-"""What Pillow calls each kind."""
+"""Pillow's name of each kind."""
 
-_LEAST: Final = 20
-"""Of a picture that is cut off, one line of so many must be there: less is of no use to anybody."""
+_MIN_LINES_FRACTION: Final = 20
+"""A truncated picture must have at least one of so many lines; less is of no use."""
 
-_DEEP: Final = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
+_DEEP_GREY_MODES: Final = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
 
 
 class UnreadablePictureError(ValueError):
-    """A picture that cannot be shown; its text says why, for a person."""
+    """A picture cannot be read; the text says why, for a person."""
 
 
 class DamagedPictureError(UnreadablePictureError):
-    """A picture that is cut off or damaged on the way; its text says so, for a person.
+    """A picture is truncated or damaged.
 
     Attributes:
-        image: what there is of it, as `read_picture` returns it; white where nothing came.
+        image: the readable part, as from `read_picture`; the rest is white.
     """
 
     def __init__(self, image: Image.Image) -> None:
-        super().__init__("The image is damaged; what came of it is shown.")
+        super().__init__("The image is damaged; only the readable part of it is shown.")
         self.image = image
 
 
 def read_picture(
-    source: Path | BinaryIO, kind: PictureKind, mode: Literal["L", "RGB"] | None = None, most: int | None = None
+    source: Path | BinaryIO, kind: PictureKind, mode: Literal["L", "RGB"] | None = None, max_pixels: int | None = None
 ) -> Image.Image:
-    """Return a picture, upright and on white paper; of a moving one the first.
+    """Return a picture, upright and on a white background; of an animation, the first frame.
 
     Args:
         source: the file.
-        kind: what it is.
-        mode: what it becomes; None for ``1``, ``L`` or ``RGB``, whatever it is.
-        most: the pixels that it may have; None for what `PIL.Image.MAX_IMAGE_PIXELS` says.
+        kind: its kind.
+        mode: the mode to convert it to; None for ``1``, ``L`` or ``RGB``, whichever fits.
+        max_pixels: the most pixels; None for `PIL.Image.MAX_IMAGE_PIXELS`.
 
     Returns:
-        the image; its pixels an inch stand in ``info["dpi"]`` where the file tells them.
+        the image, with its pixels per inch in ``info["dpi"]`` if the file gives them.
 
     Raises:
-        DamagedPictureError: its end is missing, or damaged.
+        DamagedPictureError: its end is missing or damaged.
         UnreadablePictureError: it cannot be read, or is too large.
     """
     try:
-        return _as_wanted(_read(source, kind, most), mode)
+        return _convert(_read(source, kind, max_pixels), mode)
     except (UnreadablePictureError, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001 - whatever a hostile file makes Pillow stumble over: struct.error, KeyError, and more
-        # What is in its frames are the pixels of a picture.
+    except Exception as error:  # noqa: BLE001 - a hostile file can make Pillow raise anything: struct.error, KeyError, and more
+        # Without its traceback, whose frames keep the pixels in memory.
         why = error.with_traceback(None)
     if not isinstance(source, Path):
         source.seek(0)
     try:
-        with _as_far_as_it_goes():
-            image = _read(source, kind, most, damaged=True)
+        with _allow_truncated():
+            image = _read(source, kind, max_pixels, damaged=True)
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - as above
         raise UnreadablePictureError("The image cannot be read; it is damaged.") from why
-    raise DamagedPictureError(_as_wanted(image, mode)) from why
+    raise DamagedPictureError(_convert(image, mode)) from why
 
 
-def resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Return an image of another size; one of mode ``1`` in grey.
+def resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Resize an image; one of mode ``1`` becomes grey.
 
-    Shrunk, each pixel is the mean of those that it stands for, so that no thin line is lost. Enlarged, what is smooth
-    stays smooth: letters of a scan of 100 dpi would be steps. Black and white alone stay what they are.
+    When shrinking, each pixel is the mean of the pixels that it replaces, so that no thin line is lost. When enlarging,
+    grey and colour are interpolated, so that letters of a coarse scan are not jagged; mode ``1`` is not.
     """
     grows = size[0] > image.width or size[1] > image.height
     smooth = grows and image.mode != "1"
@@ -98,34 +98,34 @@ def resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return grey.resize(size, Image.Resampling.BICUBIC if smooth else Image.Resampling.BOX)
 
 
-def _read(source: Path | BinaryIO, kind: PictureKind, most: int | None, *, damaged: bool = False) -> Image.Image:
+def _read(source: Path | BinaryIO, kind: PictureKind, max_pixels: int | None, *, damaged: bool = False) -> Image.Image:
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(source, formats=[FORMATS[kind]]) as opened:
-            if most is not None and opened.width * opened.height > most:
-                raise UnreadablePictureError(f"The image has more than {most:,} pixels.")
-            dpi = opened.info.get("dpi")
+        with warnings.catch_warnings(action="ignore"), Image.open(source, formats=[FORMATS[kind]]) as picture:
+            if max_pixels is not None and picture.width * picture.height > max_pixels:
+                raise UnreadablePictureError(f"The image has more than {max_pixels:,} pixels.")
+            dpi = picture.info.get("dpi")
             if damaged:
-                image = ImageOps.exif_transpose(_without_void(_on_paper(opened).copy(), kind))
+                image = ImageOps.exif_transpose(_whiten_missing_lines(_on_white(picture).copy(), kind))
             else:
-                image = _on_paper(ImageOps.exif_transpose(opened))
-                image = image.copy() if image is opened else image
+                image = _on_white(ImageOps.exif_transpose(picture))
+                image = image.copy() if image is picture else image
     except Image.DecompressionBombError as error:
         raise UnreadablePictureError(f"The image has more than {Image.MAX_IMAGE_PIXELS:,} pixels.") from error
     image.info["dpi"] = dpi
     return image
 
 
-def _as_wanted(image: Image.Image, mode: str | None) -> Image.Image:
+def _convert(image: Image.Image, mode: str | None) -> Image.Image:
     if mode is None or image.mode == mode:
         return image
-    made = image.convert(mode)
-    made.info["dpi"] = image.info["dpi"]
-    return made
+    converted = image.convert(mode)
+    converted.info["dpi"] = image.info["dpi"]
+    return converted
 
 
 @contextmanager
-def _as_far_as_it_goes() -> Generator[None]:
-    """Have Pillow decode what there is of a picture; it knows that as a setting for all of them only."""
+def _allow_truncated() -> Generator[None]:
+    """Let Pillow decode truncated pictures, which is a global setting."""
     before = ImageFile.LOAD_TRUNCATED_IMAGES
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     try:
@@ -134,38 +134,38 @@ def _as_far_as_it_goes() -> Generator[None]:
         ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
-def _without_void(image: Image.Image, kind: PictureKind) -> Image.Image:
-    """Make white what Pillow has filled up with one colour because it did not come, grey or black.
+def _whiten_missing_lines(image: Image.Image, kind: PictureKind) -> Image.Image:
+    """Make missing lines white, which Pillow fills with grey or black.
 
     Raises:
-        ValueError: next to nothing came.
+        ValueError: nearly all lines are missing.
     """
-    # Only a bitmap begins with its last line.
+    # Only BMP files store the last line first.
     lines = range(image.height) if kind == "bmp" else range(image.height - 1, -1, -1)
-    void, count = _colour_of(image, lines[0]), 0
-    if void is not None:
-        count = next((n for n, line in enumerate(lines) if _colour_of(image, line) != void), image.height)
+    fill, count = _colour_of(image, lines[0]), 0
+    if fill is not None:
+        count = next((n for n, line in enumerate(lines) if _colour_of(image, line) != fill), image.height)
         first = 0 if kind == "bmp" else image.height - count
         image.paste("white", (0, first, image.width, first + count))
-    if (image.height - count) * _LEAST < image.height:
-        raise ValueError(f"{count} of {image.height} lines did not come")
+    if (image.height - count) * _MIN_LINES_FRACTION < image.height:
+        raise ValueError(f"{count} of {image.height} lines are missing")
     return image
 
 
 def _colour_of(image: Image.Image, line: int) -> object:
-    """Return the colour that all of a line has; None where it has several."""
+    """Return the only colour of a line; None if it has several."""
     colours = image.crop((0, line, image.width, line + 1)).getcolors(1)
     return colours[0][1] if colours else None
 
 
-def _on_paper(image: Image.Image) -> Image.Image:
+def _on_white(image: Image.Image) -> Image.Image:
     if image.mode in {"1", "L", "RGB"} and "transparency" not in image.info:
         return image
-    if image.mode in _DEEP:
+    if image.mode in _DEEP_GREY_MODES:
         return image.convert("I").point(lambda grey: grey / 256).convert("L")
     if image.mode == "CMYK":
         return image.convert("RGB")
-    clear = image.convert("RGBA")
-    white = Image.new("RGB", clear.size, "white")
-    white.paste(clear, mask=clear.getchannel("A"))
+    rgba = image.convert("RGBA")
+    white = Image.new("RGB", rgba.size, "white")
+    white.paste(rgba, mask=rgba.getchannel("A"))
     return white

@@ -1,4 +1,4 @@
-"""Documents looked through for a printer, and turned into what it takes, in the process that may break over them."""
+"""Checks documents for a printer and converts them to formats that it accepts, in the confined process."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from PIL import Image
 
-from mailslot_plugins.intake.pdf import POINTS, UnreadablePdfError, open_pdf, render_page
+from mailslot_plugins.intake.pdf import POINTS_PER_INCH, UnreadablePdfError, open_pdf, render_page
 from mailslot_plugins.intake.pictures import (
     FORMATS,
     DamagedPictureError,
     PictureKind,
     UnreadablePictureError,
     read_picture,
-    resized,
+    resize,
 )
-from mailslot_plugins.intake.pwg import SYNC, Form, RasterType, write_page
-from mailslot_plugins.intake.refused import Refused
+from mailslot_plugins.intake.pwg import SYNC_WORD, PageFormat, RasterType, write_page
+from mailslot_plugins.intake.refusal import IntakeRefusedError
 from mailslot_plugins.intake.text_pages import text_pages
 from mailslot_plugins.intake.tiff import DamagedEndError, UnreadableTiffError, tiff_pages
 
@@ -32,82 +32,82 @@ if TYPE_CHECKING:
     from mailslot_plugins.intake.limits import Limits
 
 MAX_POINTS: Final = 14_400
-"""The longest side of a PDF's page (ISO 32000-1 annex C)."""
+"""The longest side of a PDF page (ISO 32000-1 annex C)."""
 
 _MEDIA: Final = re.compile(r"[a-z0-9_.-]+_([0-9.]+)x([0-9.]+)(mm|in)")
 _A4: Final = (210 / 25.4, 297 / 25.4)
 
 
 def count_pages(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
-    """Look through the document ``path`` of a ``kind``.
+    """Count the pages of the document ``path`` of a ``kind``.
 
     Returns:
-        ``pages``, how many it has; its ``pixels``; and ``notes``, sentences about what will be missing on paper.
+        ``pages``, their number; ``pixels`` of its images; and ``notes``, sentences about what will be missing on paper.
     """
     Image.MAX_IMAGE_PIXELS = limits.pixels
     path, kind = Path(request["path"]), request["kind"]
     notes: list[str] = []
     pages, pixels = 1, 0
     if kind == "pdf":
-        with _pdf(path, limits) as document:
+        with _open_checked_pdf(path, limits) as document:
             pages = len(document)
     elif kind == "tiff" or kind in FORMATS:
-        sizes = [image.size for image in _images(path, kind, limits, notes)]
+        sizes = [image.size for image in _read_images(path, kind, limits, notes)]
         pages, pixels = len(sizes), sum(width * height for width, height in sizes)
     elif kind in {"text", "html"}:
-        pages = sum(1 for _ in _bounded(_sheets(path, kind, _A4, 72, limits, notes), limits))
-    # What only the printer understands counts as one.
+        pages = sum(1 for _ in _limit_pages(_render_pages(path, kind, _A4, 72, limits, notes), limits))
+    # A document in a printer language counts as one page.
     return {"pages": pages, "pixels": pixels, "notes": notes}
 
 
 def make_printable(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
-    """Turn a document into what a printer takes.
+    """Convert a document to a format that a printer accepts.
 
     Args:
         request: ``path`` and ``kind`` of the document; ``into``, a media type; ``as_is``, whether it stays as it is;
             ``name`` and ``suffix`` of the files to write; ``dpi``; ``color``; ``raster_types``; ``media``, the paper;
-            ``duplex``, the sides to print on; ``back``, how the printer wants the back of a sheet.
-        limits: what it may cost.
+            ``duplex``, the sides to print on; ``back``, how the printer expects the back of a sheet.
+        limits: the limits of the task.
 
     Returns:
-        ``files``, their names, none where it stays as it is, and ``pages``.
+        ``files``, their names, none if the document is unchanged, and ``pages``, their number.
     """
     Image.MAX_IMAGE_PIXELS = limits.pixels
     if request["as_is"]:
-        looked = count_pages(request, limits)
-        return {"files": _mended(request, limits, damaged=bool(looked["notes"])), "pages": looked["pages"]}
+        counted = count_pages(request, limits)
+        return {"files": _repair(request, limits, damaged=bool(counted["notes"])), "pages": counted["pages"]}
     path, kind, dpi = Path(request["path"]), request["kind"], int(request["dpi"])
     size = media_size(request["media"])
-    write = _WRITERS[request["into"]]
-    return write(pages_of(path, kind, size, dpi, limits), request, size)
+    write_tiff_fx = _WRITERS[request["into"]]
+    return write_tiff_fx(pages_of(path, kind, size, dpi, limits), request, size)
 
 
 def pages_of(path: Path, kind: str, size: tuple[float, float], dpi: int, limits: Limits) -> Iterator[Image.Image]:
-    """Return a document's pages; those of an image are its own pixels.
+    """Render a document's pages; images keep their own pixels.
 
     Args:
         path: the document.
-        kind: what it is.
-        size: of the paper, in inches.
-        dpi: pixels an inch, for what has none of its own.
-        limits: what it may cost.
+        kind: its kind.
+        size: the size of the paper, in inches.
+        dpi: pixels per inch, for documents other than images.
+        limits: the limits of the task.
 
     Raises:
-        Refused: it cannot be read, or has too many pages.
+        IntakeRefusedError: it cannot be read, or has too many pages.
     """
     if kind == "tiff" or kind in FORMATS:
-        return _images(path, kind, limits, [])
-    return _bounded(_sheets(path, kind, size, dpi, limits, []), limits)
+        return _read_images(path, kind, limits, [])
+    return _limit_pages(_render_pages(path, kind, size, dpi, limits, []), limits)
 
 
-def _mended(request: dict[str, Any], limits: Limits, *, damaged: bool) -> list[str]:
-    """Write a document anew that a printer would stumble over.
+def _repair(request: dict[str, Any], limits: Limits, *, damaged: bool) -> list[str]:
+    """Rewrite a document that could confuse a printer.
 
-    A printer might take what stands before a PDF's header for text, or for commands, and might print nothing at all of
-    a picture that is cut off.
+    A printer might take data before a PDF's header for text or commands, and might not print a truncated picture at
+    all.
 
     Returns:
-        the file; none where the document stays as it is.
+        the new file; none if the document is unchanged.
     """
     path, kind = Path(request["path"]), request["kind"]
     name = f"{request['name']}.{request['suffix']}"
@@ -115,97 +115,97 @@ def _mended(request: dict[str, Any], limits: Limits, *, damaged: bool) -> list[s
         with path.open("rb") as file:
             if file.read(5) == b"%PDF-":
                 return []
-        with _pdf(path, limits) as document:
+        with _open_checked_pdf(path, limits) as document:
             document.save(name)
         return [name]
     if not damaged or kind not in FORMATS:
         return []
-    for image in _images(path, kind, limits, []):
-        dots = {"dpi": image.info["dpi"]} if image.info.get("dpi") else {}
-        image.save(name, FORMATS[cast("PictureKind", kind)], quality=92, **dots)
+    for image in _read_images(path, kind, limits, []):
+        page_dpi = {"dpi": image.info["dpi"]} if image.info.get("dpi") else {}
+        image.save(name, FORMATS[cast("PictureKind", kind)], quality=92, **page_dpi)
     return [name]
 
 
 def media_size(name: str) -> tuple[float, float]:
-    """Return the size of paper by its name in PWG 5101.1, in inches; that of A4 where the name is of no such form."""
+    """Return the size in inches of a paper by its PWG 5101.1 name; A4 if the name has another form."""
     found = _MEDIA.fullmatch(name)
     try:
         size = (float(found[1]), float(found[2])) if found else (0.0, 0.0)
     except ValueError:
         size = (0.0, 0.0)
     unit = 25.4 if found and found[3] == "mm" else 1.0
-    wide, high = size[0] / unit, size[1] / unit
-    return (wide, high) if 1 <= wide <= 40 and 1 <= high <= 40 else _A4
+    width, height = size[0] / unit, size[1] / unit
+    return (width, height) if 1 <= width <= 40 and 1 <= height <= 40 else _A4
 
 
-def _bounded(pages: Iterator[Image.Image], limits: Limits) -> Iterator[Image.Image]:
+def _limit_pages(pages: Iterator[Image.Image], limits: Limits) -> Iterator[Image.Image]:
     for number, page in enumerate(pages):
         if number >= limits.pages:
-            raise Refused(f"The document has more than {limits.pages} pages.")
+            raise IntakeRefusedError(f"The document has more than {limits.pages} pages.")
         yield page
 
 
-def _sheets(
+def _render_pages(
     path: Path, kind: str, size: tuple[float, float], dpi: int, limits: Limits, notes: list[str]
 ) -> Iterator[Image.Image]:
-    """Return the pages of a document that has no pixels of its own."""
+    """Render the pages of a PDF, text or HTML document."""
     if kind == "pdf":
         pages = _pdf_pages(path, size, dpi, limits)
     elif kind in {"text", "html"}:
         pages = text_pages(_text(path, kind), (round(size[0] * dpi), round(size[1] * dpi)), dpi, notes)
     else:
-        raise Refused("Documents of this kind cannot be converted for the printer.")
+        raise IntakeRefusedError("Documents of this kind cannot be converted for the printer.")
     for page in pages:
         page.info["dpi"] = (dpi, dpi)
         yield page
 
 
 @contextmanager
-def _pdf(path: Path, limits: Limits) -> Generator[pypdfium2.PdfDocument]:
+def _open_checked_pdf(path: Path, limits: Limits) -> Generator[pypdfium2.PdfDocument]:
     try:
         with open_pdf(path) as document:
             if not len(document):
-                raise Refused("The PDF has no pages.")
+                raise IntakeRefusedError("The PDF has no pages.")
             if len(document) > limits.pages:
-                raise Refused(f"The document has {len(document):,} pages, more than {limits.pages}.")
+                raise IntakeRefusedError(f"The document has {len(document):,} pages, more than {limits.pages}.")
             for number in range(len(document)):
-                wide, high = cast("tuple[float, float]", document.get_page_size(number))
-                if not (1 <= wide <= MAX_POINTS and 1 <= high <= MAX_POINTS):
-                    raise Refused(f"Page {number + 1} of the PDF has no size that can be printed.")
+                width, height = cast("tuple[float, float]", document.get_page_size(number))
+                if not (1 <= width <= MAX_POINTS and 1 <= height <= MAX_POINTS):
+                    raise IntakeRefusedError(f"Page {number + 1} of the PDF has no size that can be printed.")
             yield document
     except UnreadablePdfError as error:
-        raise Refused(str(error)) from error
+        raise IntakeRefusedError(str(error)) from error
 
 
 def _pdf_pages(path: Path, size: tuple[float, float], dpi: int, limits: Limits) -> Iterator[Image.Image]:
-    with _pdf(path, limits) as document:
+    with _open_checked_pdf(path, limits) as document:
         for number in range(len(document)):
             page = document[number]
-            wide, high = page.get_width() / POINTS, page.get_height() / POINTS
-            room = size if (wide <= high) == (size[0] <= size[1]) else (size[1], size[0])
-            # Only what is larger than the paper is made smaller.
-            shrink = min(1.0, room[0] / wide, room[1] / high)
+            width, height = page.get_width() / POINTS_PER_INCH, page.get_height() / POINTS_PER_INCH
+            paper = size if (width <= height) == (size[0] <= size[1]) else (size[1], size[0])
+            # Pages larger than the paper are scaled down; smaller ones are not enlarged.
+            shrink = min(1.0, paper[0] / width, paper[1] / height)
             image = render_page(page, dpi * shrink, grey=False)
             page.close()
             yield image
 
 
-def _images(path: Path, kind: str, limits: Limits, notes: list[str]) -> Iterator[Image.Image]:
-    """Return the pictures in an image's file, upright, on white paper, with pixels that are square.
+def _read_images(path: Path, kind: str, limits: Limits, notes: list[str]) -> Iterator[Image.Image]:
+    """Return the images in a file, upright, on a white background, with square pixels.
 
     Raises:
-        Refused: it cannot be read, or is too large.
+        IntakeRefusedError: it cannot be read, or is too large.
     """
     try:
         if kind != "tiff":
-            yield read_picture(path, cast("PictureKind", kind), most=limits.pixels)
+            yield read_picture(path, cast("PictureKind", kind), max_pixels=limits.pixels)
             return
         for number, page in enumerate(tiff_pages(path.read_bytes(), "RGB", limits.pixels, "document")):
             if number >= limits.pages:
-                raise Refused(f"The document has more than {limits.pages} pages.")
+                raise IntakeRefusedError(f"The document has more than {limits.pages} pages.")
             image = page.image
             if not 0.99 < page.x / page.y < 1.01:
-                # Pixels of a coarse fax are twice as high as they are wide.
+                # Pixels of a standard resolution fax are twice as high as wide.
                 grey = image.convert("L") if image.mode == "1" else image
                 image = grey.resize((image.width, max(1, round(image.height * page.x / page.y))))
             image.info["dpi"] = (page.x, page.x)
@@ -216,7 +216,7 @@ def _images(path: Path, kind: str, limits: Limits, notes: list[str]) -> Iterator
     except DamagedEndError as error:
         notes.append(str(error))
     except (UnreadableTiffError, UnreadablePictureError) as error:
-        raise Refused(str(error)) from error
+        raise IntakeRefusedError(str(error)) from error
 
 
 def _text(path: Path, kind: str) -> str:
@@ -226,46 +226,50 @@ def _text(path: Path, kind: str) -> str:
     except UnicodeDecodeError:
         text = octets.decode("latin-1")
     if kind == "html":
-        from mailslot_plugins.intake.html_text import text_of_html  # noqa: PLC0415 - few documents are HTML
+        from mailslot_plugins.intake.html_text import html_to_text  # noqa: PLC0415 - few documents are HTML
 
-        return text_of_html(text)
+        return html_to_text(text)
     return text
 
 
-def _shown(image: Image.Image, request: dict[str, Any]) -> Image.Image:
+def _in_color_mode(image: Image.Image, request: dict[str, Any]) -> Image.Image:
     return image if request["color"] or image.mode == "1" else image.convert("L")
 
 
-def _dots(image: Image.Image) -> float:
-    """Return the pixels an inch of a page; 0.0 where nobody knows."""
-    own = image.info.get("dpi")
-    return float(own[0]) if own and float(own[0]) >= 50 else 0.0
+def _dpi_of(image: Image.Image) -> float:
+    """Return the pixels per inch of a page; 0.0 if unknown."""
+    image_dpi = image.info.get("dpi")
+    return float(image_dpi[0]) if image_dpi and float(image_dpi[0]) >= 50 else 0.0
 
 
-def _placed(image: Image.Image, size: tuple[int, int], dpi: int) -> Image.Image:
-    """Return an image in the middle of a sheet: turned, and made smaller where it must be.
+def _center_on_sheet(image: Image.Image, size: tuple[int, int], dpi: int) -> Image.Image:
+    """Return an image centred on a sheet, rotated and scaled down if necessary.
 
-    A picture without a size of its own is as large as the sheet.
+    A picture without a known resolution fills the sheet.
     """
-    dots = _dots(image)
+    page_dpi = _dpi_of(image)
     if (image.width > image.height) != (size[0] > size[1]) and image.width != image.height:
         image = image.transpose(Image.Transpose.ROTATE_90)
-    scale = min(dpi / dots if dots else math.inf, size[0] / image.width, size[1] / image.height)
-    fitted = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    if fitted != image.size:
-        image = resized(image, fitted)
+    scale = min(dpi / page_dpi if page_dpi else math.inf, size[0] / image.width, size[1] / image.height)
+    fit_to_width = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    if fit_to_width != image.size:
+        image = resize(image, fit_to_width)
     sheet = Image.new("RGB" if image.mode == "RGB" else "L", size, "white")
-    sheet.paste(image, ((size[0] - fitted[0]) // 2, (size[1] - fitted[1]) // 2))
+    sheet.paste(image, ((size[0] - fit_to_width[0]) // 2, (size[1] - fit_to_width[1]) // 2))
     return sheet
 
 
-def _as_pwg(pages: Iterator[Image.Image], request: dict[str, Any], size: tuple[float, float]) -> dict[str, Any]:
+def _write_pwg(pages: Iterator[Image.Image], request: dict[str, Any], size: tuple[float, float]) -> dict[str, Any]:
     dpi = int(request["dpi"])
-    kinds: list[RasterType] = request["raster_types"]
-    best: list[RasterType] = ["srgb_8", "sgray_8", "black_1"] if request["color"] else ["sgray_8", "black_1", "srgb_8"]
-    raster_type: RasterType = min([kind for kind in kinds if best.count(kind)] or best[:1], key=best.index)
+    offered: list[RasterType] = request["raster_types"]
+    preferred: list[RasterType] = (
+        ["srgb_8", "sgray_8", "black_1"] if request["color"] else ["sgray_8", "black_1", "srgb_8"]
+    )
+    raster_type: RasterType = min(
+        [kind for kind in offered if preferred.count(kind)] or preferred[:1], key=preferred.index
+    )
     sides = request["duplex"]
-    form = Form(
+    page_format = PageFormat(
         raster_type,
         dpi,
         0,
@@ -277,34 +281,38 @@ def _as_pwg(pages: Iterator[Image.Image], request: dict[str, Any], size: tuple[f
     name = f"{request['name']}.{request['suffix']}"
     number = 0
     with Path(name).open("wb") as file:
-        file.write(SYNC)
+        file.write(SYNC_WORD)
         for number, page in enumerate(pages, start=1):
-            write_page(file, _placed(page, (round(size[0] * dpi), round(size[1] * dpi)), dpi), form, number - 1)
+            write_page(
+                file, _center_on_sheet(page, (round(size[0] * dpi), round(size[1] * dpi)), dpi), page_format, number - 1
+            )
     return {"files": [name], "pages": number}
 
 
-def _as_jpeg(pages: Iterator[Image.Image], request: dict[str, Any], _size: tuple[float, float]) -> dict[str, Any]:
+def _write_jpeg(pages: Iterator[Image.Image], request: dict[str, Any], _size: tuple[float, float]) -> dict[str, Any]:
     files: list[str] = []
     for number, page in enumerate(pages):
         name = f"{request['name']}-{number + 1:03}.{request['suffix']}"
-        shown = _shown(page, request)
-        # Without a size, it is as large as the printer likes.
-        dots = round(_dots(page))
-        (shown.convert("L") if shown.mode == "1" else shown).save(name, "JPEG", quality=92, dpi=(dots, dots))
+        converted = _in_color_mode(page, request)
+        # Without a resolution, the printer chooses the size.
+        page_dpi = round(_dpi_of(page))
+        (converted.convert("L") if converted.mode == "1" else converted).save(
+            name, "JPEG", quality=92, dpi=(page_dpi, page_dpi)
+        )
         files.append(name)
     return {"files": files, "pages": len(files)}
 
 
-def _as_pdf(pages: Iterator[Image.Image], request: dict[str, Any], size: tuple[float, float]) -> dict[str, Any]:
+def _write_pdf(pages: Iterator[Image.Image], request: dict[str, Any], size: tuple[float, float]) -> dict[str, Any]:
     name = f"{request['name']}.{request['suffix']}"
     number = 0
     for number, page in enumerate(pages, start=1):
-        shown = _shown(page, request)
-        # A picture without a size of its own, or larger than the paper, is as large as the paper.
-        least = max(min(shown.size) / min(size), max(shown.size) / max(size))
-        quality = {} if shown.mode == "1" else {"quality": 92}
-        shown.save(name, "PDF", resolution=max(_dots(page), least), append=number > 1, **quality)
+        converted = _in_color_mode(page, request)
+        # A picture without a known resolution, or larger than the paper, is scaled to the paper.
+        min_dpi = max(min(converted.size) / min(size), max(converted.size) / max(size))
+        quality = {} if converted.mode == "1" else {"quality": 92}
+        converted.save(name, "PDF", resolution=max(_dpi_of(page), min_dpi), append=number > 1, **quality)
     return {"files": [name], "pages": number}
 
 
-_WRITERS: Final = {"image/pwg-raster": _as_pwg, "image/jpeg": _as_jpeg, "application/pdf": _as_pdf}
+_WRITERS: Final = {"image/pwg-raster": _write_pwg, "image/jpeg": _write_jpeg, "application/pdf": _write_pdf}

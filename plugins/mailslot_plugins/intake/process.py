@@ -1,7 +1,7 @@
-"""One task in a process of its own: bounded in time, memory and what it writes, and gone with whatever it did.
+"""Runs one task in a confined process, with limits on time, memory and written files.
 
-A mail or a document from anybody is opened there and nowhere else. The process gets a folder to write into, no
-environment, no open files of ours, and no second try.
+Mails and documents from anybody are opened only there. The process gets a working folder, no environment and none of
+our open files.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ if TYPE_CHECKING:
 
     from anyio.abc import Process
 
-MAX_ANSWER: Final = 4 << 20
-_MAX_COMPLAINT: Final = 20_000
+MAX_OUTPUT: Final = 4 << 20
+_MAX_STDERR: Final = 20_000
 
 logger = logging.getLogger(__name__)
 
 
 class IntakeError(Exception):
-    """What came in cannot be opened; its text is one sentence that says why."""
+    """A mail or document cannot be opened; the text is one sentence that says why."""
 
 
 async def run_task(task: str, request: Mapping[str, Any], folder: Path, limits: Limits | None = None) -> dict[str, Any]:
-    """Run a task of `mailslot_plugins.intake.tasks` and return its answer.
+    """Run a task of `mailslot_plugins.intake.tasks` and return its result.
 
     Args:
         task: its name.
-        request: what it gets, as JSON holds it.
-        folder: where it runs and may write; it has to be there.
-        limits: what it may cost.
+        request: its arguments, as JSON values.
+        folder: its working folder, which must exist.
+        limits: its limits; None for the defaults.
 
     Raises:
-        IntakeError: it failed, cost too much, or died.
+        IntakeError: it failed, exceeded its limits, or crashed.
     """
     limits = limits or Limits()
-    asked = json.dumps({"task": task, "request": request, "limits": limits.as_json()}).encode()
-    answer = bytearray()
-    complaint = bytearray()
+    input_octets = json.dumps({"task": task, "request": request, "limits": limits.as_json()}).encode()
+    output = bytearray()
+    errors = bytearray()
     process = await start_program(
         [sys.executable, "-P", "-m", "mailslot_plugins.intake.child"],
         stdin=PIPE,
@@ -61,57 +61,57 @@ async def run_task(task: str, request: Mapping[str, Any], folder: Path, limits: 
         env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONDONTWRITEBYTECODE": "1"},
         start_new_session=True,
     )
-    ended = False
+    finished = False
     try:
         with anyio.move_on_after(2 * limits.seconds):
-            await _converse(process, asked, answer, complaint)
+            await _communicate(process, input_octets, output, errors)
             await process.wait()
-            ended = True
+            finished = True
     finally:
         with anyio.CancelScope(shield=True):
-            await _end(process)
-    if complaint:
-        logger.debug("While %s was done: %s", task, complaint.decode("utf-8", "replace"))
-    if not ended:
+            await _kill(process)
+    if errors:
+        logger.debug("While %s was done: %s", task, errors.decode("utf-8", "replace"))
+    if not finished:
         raise IntakeError("It takes too long to open.")
-    return _answered(process.returncode or 0, bytes(answer))
+    return _parse_output(process.returncode or 0, bytes(output))
 
 
-async def _converse(process: Process, asked: bytes, answer: bytearray, complaint: bytearray) -> None:
-    async def listen(stream: Any, into: bytearray, most: int) -> None:  # noqa: ANN401 - anyio's optional stream
+async def _communicate(process: Process, input_octets: bytes, output: bytearray, errors: bytearray) -> None:
+    async def read_stream(stream: Any, target: bytearray, limit: int) -> None:  # noqa: ANN401 - anyio's optional stream
         async for piece in stream:
-            if len(into) < most:
-                into += piece
+            if len(target) < limit:
+                target += piece
 
     async with anyio.create_task_group() as group:
-        group.start_soon(listen, process.stdout, answer, MAX_ANSWER + 1)
-        group.start_soon(listen, process.stderr, complaint, _MAX_COMPLAINT)
+        group.start_soon(read_stream, process.stdout, output, MAX_OUTPUT + 1)
+        group.start_soon(read_stream, process.stderr, errors, _MAX_STDERR)
         stdin = process.stdin
-        assert stdin is not None  # noqa: S101 - it was asked for
+        assert stdin is not None  # noqa: S101 - it is a pipe
         with suppress(anyio.BrokenResourceError):
-            await stdin.send(asked)
+            await stdin.send(input_octets)
         await stdin.aclose()
 
 
-async def _end(process: Process) -> None:
-    # Whatever it has started has its process group.
+async def _kill(process: Process) -> None:
+    # Kills its child processes too, which are in its process group.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     await process.aclose()
 
 
-def _answered(code: int, answer: bytes) -> dict[str, Any]:
+def _parse_output(code: int, output: bytes) -> dict[str, Any]:
     if code == -signal.SIGXCPU:
         raise IntakeError("It takes too long to open.")
     if code == -signal.SIGXFSZ:
         raise IntakeError("It becomes too large when it is opened.")
     try:
-        said = json.loads(answer) if len(answer) <= MAX_ANSWER else None
+        parsed = json.loads(output) if len(output) <= MAX_OUTPUT else None
     except ValueError:
-        said = None
-    if not isinstance(said, dict):
-        raise IntakeError("It cannot be opened: the program that reads it broke down over it.")
-    found = cast("dict[str, Any]", said)
-    if "refused" in found:
-        raise IntakeError(str(found["refused"]))
-    return found
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise IntakeError("It cannot be opened: the program that reads it crashed.")
+    result = cast("dict[str, Any]", parsed)
+    if "refused" in result:
+        raise IntakeError(str(result["refused"]))
+    return result

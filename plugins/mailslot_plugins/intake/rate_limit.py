@@ -1,4 +1,4 @@
-"""How many answers an hour, to one sender and to all together."""
+"""Limits automatic replies per hour, to one address and in total."""
 
 from __future__ import annotations
 
@@ -6,30 +6,32 @@ from typing import Final
 
 HOUR: Final = 3600.0
 
-Answers = tuple[tuple[str, float, str], ...]
-"""The answers of the last hour: the key of each, when it was given, and to whom, in lower case."""
+SentReplies = tuple[tuple[str, float, str], ...]
+"""The replies of the last hour: the key, time and address, in lower case, of each."""
 
 
-def allow(answers: Answers, key: str, address: str, now: float, *, each: int, together: int) -> tuple[Answers, str]:
-    """Count an answer.
+def allow(
+    replies: SentReplies, key: str, address: str, now: float, *, max_per_address: int, max_total: int
+) -> tuple[SentReplies, str]:
+    """Count a reply.
 
     Args:
-        answers: those before.
-        key: the answer's name; the same one again, as after a crash, counts once.
-        address: to whom it goes.
-        now: the time, in seconds since the epoch; answers of the future, where the clock was set back, count as now.
-        each: the most to one address.
-        together: the most to all.
+        replies: the replies before.
+        key: the reply's key; the same key again, for example after a crash, counts once.
+        address: the recipient.
+        now: the time, in seconds since the epoch; later replies, after the clock was set back, count as now.
+        max_per_address: the most replies to one address.
+        max_total: the most replies.
 
     Returns:
-        the answers to remember, and why this one is too many; empty where it is not.
+        the replies to store, and why this one exceeds the limits; empty if it does not.
     """
-    recent = tuple((other, min(at, now), to) for other, at, to in answers if at > now - HOUR)
+    recent = tuple((other, min(at, now), to) for other, at, to in replies if at > now - HOUR)
     if any(other == key for other, _, _ in recent):
         return recent, ""
     plain = address.casefold()
-    if sum(to == plain for _, _, to in recent) >= each:
-        return recent, f"{address} was answered {each} times within an hour"
-    if len(recent) >= together:
-        return recent, f"{together} answers were given within an hour"
+    if sum(to == plain for _, _, to in recent) >= max_per_address:
+        return recent, f"{address} was answered {max_per_address} times within an hour"
+    if len(recent) >= max_total:
+        return recent, f"{max_total} answers were given within an hour"
     return (*recent, (key, now, plain)), ""

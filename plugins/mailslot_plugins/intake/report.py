@@ -1,4 +1,4 @@
-"""What a report says of a mail that was sent: of its delivery (RFC 3464), or of what the recipient did (RFC 8098)."""
+"""A report about a sent mail: of its delivery (RFC 3464) or its disposition by the recipient (RFC 8098)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a report says.
+    """A report about a sent mail.
 
     Attributes:
-        kind: of delivery, or of disposition.
-        groups: its groups of fields, names in lower case: of delivery perhaps one about the mail and then one for
-            each recipient; of disposition only one.
-        identifiers: those of the mails that it may be about, ``<…@…>``, the likeliest first.
+        kind: a delivery or a disposition report.
+        groups: its groups of fields, names in lower case. A delivery report may have one about the mail, then has one
+            for each recipient; a disposition report has one.
+        identifiers: the Message-IDs of the mails that it may be about, ``<…@…>``, most likely first.
     """
 
     kind: Literal["delivery", "disposition"]
@@ -25,10 +25,10 @@ class Report:
     identifiers: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as JSON holds it."""
+        """Return the report as JSON values."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, said: Mapping[str, Any]) -> Self:
-        """Return it again."""
-        return cls(said["kind"], tuple(said["groups"]), tuple(said["identifiers"]))
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return the report from JSON values."""
+        return cls(stored["kind"], tuple(stored["groups"]), tuple(stored["identifiers"]))

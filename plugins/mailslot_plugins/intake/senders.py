@@ -1,4 +1,4 @@
-"""Lists of senders, as devices have them: addresses, and ``@domain`` for everybody there."""
+"""Lists of senders: addresses, and ``@domain`` for all addresses of a domain."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 MAX_LISTED: Final = 50
-"""Entries of a list, as many as devices have."""
+"""The most entries of a list, as on office devices."""
 
 ADDRESS: Final = re.compile(r"[^\s<>\"(),:;@\[\]\\\x00-\x1f\x7f]{1,64}@[\w.-]{1,253}")
-"""An address of a sender that is taken at its word: nothing quoted and nothing else that could be read in two ways."""
+"""An unambiguous address: without quoted strings and other forms that can be read in two ways."""
 
 
 def parse_sender(value: object) -> str:
-    """Return an address, or ``@domain`` for everybody there but not in its subdomains, as it is compared.
+    """Return an address, or ``@domain`` for a domain without its subdomains, normalised for comparison.
 
     Raises:
         ValueError: it is neither.
@@ -30,16 +30,16 @@ def parse_sender(value: object) -> str:
     return keys.address(text)
 
 
-def sender_list(most: int = MAX_LISTED) -> keys.Parser:
-    """Return what reads a setting that is a list of senders.
+def sender_list(max_entries: int = MAX_LISTED) -> keys.Parser:
+    """Return the parser of a setting that is a list of senders.
 
     Args:
-        most: how many entries it may have.
+        max_entries: the most entries.
     """
-    return keys.list_of(parse_sender, max_items=most)
+    return keys.list_of(parse_sender, max_items=max_entries)
 
 
-def is_allowed(address: str, allowed: Collection[str]) -> bool:
-    """Whether an address is in a list, by itself or by its domain; nobody is in an empty one."""
-    plain = address.casefold()
-    return plain in allowed or f"@{plain.rpartition('@')[2]}" in allowed
+def is_listed(address: str, allowed: Collection[str]) -> bool:
+    """Return whether an address or its domain is in a list."""
+    folded = address.casefold()
+    return folded in allowed or f"@{folded.rpartition('@')[2]}" in allowed

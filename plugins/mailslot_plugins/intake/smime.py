@@ -1,7 +1,7 @@
-"""S/MIME messages (RFC 8551) that are only signed or compressed: what is in them. Signatures are not verified.
+"""Unwraps S/MIME messages (RFC 8551) that are signed or compressed. Signatures are not verified.
 
-A walk over BER (X.690), as far as is needed: a mail may use its indefinite lengths and constructed strings, which
-libraries for DER do not read.
+It contains a minimal BER reader (X.690), because mails may use indefinite lengths and constructed strings, which DER
+libraries do not support.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from mailslot_plugins.intake.refused import Refused
+from mailslot_plugins.intake.refusal import IntakeRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,36 +28,40 @@ class _Element(NamedTuple):
 
 
 class _BrokenError(ValueError):
-    """It is no BER."""
+    """The data is not valid BER."""
 
 
-def opened_content(octets: bytes, most: int) -> bytes | None:
-    """Return the mail within a signed or compressed message; None where there is none, or it is damaged.
+def unwrap_smime(octets: bytes, max_octets: int) -> bytes | None:
+    """Return the mail in a signed or compressed message; None if there is none, or it is damaged.
 
     Args:
         octets: the message.
-        most: octets that a compressed one may become.
+        max_octets: the most octets after decompression.
 
     Raises:
-        Refused: it is encrypted.
+        IntakeRefusedError: it is encrypted.
     """
     try:
-        [outer] = _elements(octets, 0, len(octets), most=1)
-        kind, content = list(_elements(octets, outer.start, outer.end, most=2))[:2]
-        name = octets[kind.start : kind.end]
-        if outer.tag != _SEQUENCE or kind.tag != _OID:
+        [outer] = _elements(octets, 0, len(octets), max_octets=1)
+        content_type, content = list(_elements(octets, outer.start, outer.end, max_octets=2))[:2]
+        name = octets[content_type.start : content_type.end]
+        if outer.tag != _SEQUENCE or content_type.tag != _OID:
             return None
         if name not in {_SIGNED, _COMPRESSED}:
-            raise Refused("The mail is encrypted.")
-        [inner] = _elements(octets, content.start, content.end, most=1)
-        wrapped = next(
+            raise IntakeRefusedError("The mail is encrypted.")
+        [inner] = _elements(octets, content.start, content.end, max_octets=1)
+        encapsulated = next(
             each
-            for number, each in enumerate(_elements(octets, inner.start, inner.end, most=3))
+            for number, each in enumerate(_elements(octets, inner.start, inner.end, max_octets=3))
             if number == 2 and each.tag == _SEQUENCE
         )
-        held = next(each for each in _elements(octets, wrapped.start, wrapped.end, most=2) if each.tag == _EXPLICIT)
-        found = b"".join(_strings(octets, held.start, held.end, 0))
-        return found if name == _SIGNED else zlib.decompressobj().decompress(found, most)
+        content_element = next(
+            each
+            for each in _elements(octets, encapsulated.start, encapsulated.end, max_octets=2)
+            if each.tag == _EXPLICIT
+        )
+        found = b"".join(_strings(octets, content_element.start, content_element.end, 0))
+        return found if name == _SIGNED else zlib.decompressobj().decompress(found, max_octets)
     except (_BrokenError, ValueError, StopIteration, IndexError, zlib.error):
         return None
 
@@ -72,12 +76,12 @@ def _strings(octets: bytes, start: int, end: int, depth: int) -> Iterator[bytes]
             yield from _strings(octets, each.start, each.end, depth + 1)
 
 
-def _elements(octets: bytes, start: int, end: int, *, most: int = -1, depth: int = 0) -> Iterator[_Element]:
-    while start < end and most and octets[start : start + 2] != b"\0\0":
+def _elements(octets: bytes, start: int, end: int, *, max_octets: int = -1, depth: int = 0) -> Iterator[_Element]:
+    while start < end and max_octets and octets[start : start + 2] != b"\0\0":
         element = _element(octets, start, end, depth)
         yield element
         start = element.following
-        most -= 1
+        max_octets -= 1
 
 
 def _element(octets: bytes, at: int, end: int, depth: int) -> _Element:
@@ -91,10 +95,10 @@ def _element(octets: bytes, at: int, end: int, depth: int) -> _Element:
             last = inner.following
         return _Element(tag, at, last, last + 2)
     if length > 0x80:
-        many = length - 0x80
-        if many > 4 or at + many > end:
+        length_octets = length - 0x80
+        if length_octets > 4 or at + length_octets > end:
             raise _BrokenError
-        length = int.from_bytes(octets[at : at + many])
-        at += many
-    # What is cut off at its end may still hold what is looked for.
+        length = int.from_bytes(octets[at : at + length_octets])
+        at += length_octets
+    # A truncated element may still contain the wanted data.
     return _Element(tag, at, min(at + length, end), at + length)

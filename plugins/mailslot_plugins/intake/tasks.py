@@ -1,24 +1,24 @@
-"""What can be done in the process of its own, by name."""
+"""The tasks of the confined process, by name."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mailslot_plugins.intake.mime import open_mail
-from mailslot_plugins.intake.refused import Refused
+from mailslot_plugins.intake.mime import read_mail
+from mailslot_plugins.intake.refusal import IntakeRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mailslot_plugins.intake.limits import Limits
 
-__all__ = ["TASKS", "Refused"]
+__all__ = ["TASKS", "IntakeRefusedError"]
 
 
 def _fax(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
-    from mailslot_plugins.intake.documents import to_fax  # noqa: PLC0415 - Pillow and PDFium take a while to import
+    from mailslot_plugins.intake.documents import make_fax  # noqa: PLC0415 - Pillow and PDFium take a while to import
 
-    return to_fax(request, limits)
+    return make_fax(request, limits)
 
 
 def _printable(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
@@ -34,19 +34,19 @@ def _count(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
 
 
 def _received(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
-    from mailslot_plugins.fax.received import to_pages  # noqa: PLC0415 - as above
+    from mailslot_plugins.fax.received_pages import make_received_pages  # noqa: PLC0415 - as above
 
-    return to_pages(request, limits)
+    return make_received_pages(request, limits)
 
 
 def _thumbnail(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
-    from mailslot_plugins.intake.thumbnail import to_thumbnail  # noqa: PLC0415 - as above
+    from mailslot_plugins.intake.thumbnail import make_thumbnail  # noqa: PLC0415 - as above
 
-    return to_thumbnail(request, limits)
+    return make_thumbnail(request, limits)
 
 
 TASKS: Final[Mapping[str, Callable[[dict[str, Any], Limits], dict[str, Any]]]] = {
-    "mail": open_mail,
+    "mail": read_mail,
     "fax": _fax,
     "received": _received,
     "printable": _printable,

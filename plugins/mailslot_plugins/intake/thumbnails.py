@@ -1,6 +1,6 @@
-"""Small pictures of what came in: the first page of a fax, or of a mail that was printed, for a list to show.
+"""Stores thumbnails of received faxes and printed mails, for lists in the panel.
 
-A mail's own file goes once it is done, so the picture is made while it is handled, and the newest are kept.
+A mail's file is deleted once it is done, so the thumbnail is made while it is handled. The newest ones are kept.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
     from mailslot.spool.incoming import Incoming
 
-MOST: Final = 200
-"""Pictures that are kept."""
+MAX_THUMBNAILS: Final = 200
+"""The most thumbnails that are kept."""
 
-LARGEST: Final = 200_000
-"""Octets of one; a page of snow takes about half."""
+MAX_SIZE: Final = 200_000
+"""The most octets of a thumbnail; a page of noise takes about half."""
 
 logger = logging.getLogger(__name__)
 
 
 class Thumbnails:
-    """The pictures of one device, each found by its mail's digest: numbers begin anew where the ledger was lost.
+    """The thumbnails of one device, stored by the mail's digest, because mail numbers restart if the ledger is lost.
 
     Args:
         home: the home folder.
@@ -38,18 +38,18 @@ class Thumbnails:
         self._folder = home / "thumbnails"
 
     def path(self, mail: Incoming) -> Path | None:
-        """Return a mail's picture, a PNG file; None where there is none. Blocks."""
+        """Return a mail's thumbnail, a PNG file; None if there is none. Blocks."""
         path = self._path(mail)
         return path if path.is_file() else None
 
     async def make(self, mail: Incoming, document: Path, kind: str, folder: Path) -> None:
-        """Make and keep a picture of a document's first page; where that fails, there is none, and the log says so.
+        """Make and store a thumbnail of a document's first page; a failure is only logged.
 
         Args:
-            mail: what brought it.
-            document: its file.
-            kind: what it is, as `mailslot_plugins.intake.kinds` says.
-            folder: where the picture is made; it has to be there.
+            mail: the mail.
+            document: the document's file.
+            kind: its kind (`mailslot_plugins.intake.kinds`).
+            folder: an existing working folder.
         """
         into = folder / "thumbnail.png"
         try:
@@ -59,27 +59,27 @@ class Thumbnails:
         else:
             await self.keep(mail, into)
 
-    async def keep(self, mail: Incoming, picture: Path) -> None:
-        """Keep a picture, and let go of the oldest where there are too many; where that fails, the log says so.
+    async def keep(self, mail: Incoming, image: Path) -> None:
+        """Store a thumbnail and delete the oldest if there are too many; a failure is only logged.
 
         Args:
-            mail: what brought it.
-            picture: a PNG file; nothing is kept where there is none.
+            mail: the mail.
+            image: a PNG file; nothing is stored if it does not exist.
         """
         try:
-            await run_sync(self._keep, self._path(mail), picture)
+            await run_sync(self._store, self._path(mail), image)
         except OSError as error:
-            # A mail does not wait for its picture.
+            # A mail must not fail because of its thumbnail.
             logger.info("There is no picture of mail %d: %s", mail.id, error)
 
-    def _keep(self, path: Path, picture: Path) -> None:
-        octets = durable.read(picture, LARGEST)
+    def _store(self, path: Path, image: Path) -> None:
+        octets = durable.read(image, MAX_SIZE)
         if octets is None:
             return
         durable.make_private_folder(self._folder)
         durable.replace(path, octets)
         kept = sorted(self._folder.glob("*.png"), key=lambda each: each.stat().st_mtime_ns)
-        for each in kept[:-MOST]:
+        for each in kept[:-MAX_THUMBNAILS]:
             durable.remove(each)
 
     def _path(self, mail: Incoming) -> Path:

@@ -1,7 +1,7 @@
-"""Outlook's ``winmail.dat``: the text and the files in it (MS-OXTNEF).
+"""Extracts text and files from Outlook's ``winmail.dat`` (MS-OXTNEF).
 
-The one library for it in Python is under the LGPL and has had no release since 2021; what is needed of the format is
-a list of attributes, each with its length.
+The only Python library for it is under the LGPL and has had no release since 2021; the needed part of the format is a
+simple list of attributes with their lengths.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class TnefFile:
 
 @dataclass(slots=True)
 class Tnef:
-    """What is in it: plain text, HTML, and files; each may be empty."""
+    """The content: plain text, HTML, and files; each may be empty."""
 
     text: str = ""
     html: bytes = b""
@@ -51,11 +51,11 @@ class Tnef:
 
 
 def read_tnef(octets: bytes, depth: int = 0) -> Tnef | None:
-    """Return what is in a ``winmail.dat``, as far as it can be read; None where it is none.
+    """Return the readable content of a ``winmail.dat``; None if it is not one.
 
     Args:
-        octets: of it.
-        depth: in how many others it is.
+        octets: the file.
+        depth: the level of nesting.
     """
     if not octets.startswith(_SIGNATURE) or depth > _MAX_DEPTH:
         return None
@@ -68,43 +68,43 @@ def read_tnef(octets: bytes, depth: int = 0) -> Tnef | None:
             elif name == _BODY:
                 found.text = found.text or decode(value.rstrip(b"\0"), charset)
             elif name == _MESSAGE_PROPERTIES:
-                _take_message(found, value, charset)
+                _read_message(found, value, charset)
             elif name == _ATTACH_BEGIN and len(found.files) < _MAX_FILES:
                 found.files.append(TnefFile())
             elif found.files:
-                _take_file(found, name, value, charset, depth)
+                _read_attachment(found, name, value, charset, depth)
     except (struct.error, IndexError):
-        # What was read before the damage is something.
+        # What was read before the damage is kept.
         pass
     found.files = [file for file in found.files if file.octets]
     return found
 
 
-def _take_message(found: Tnef, value: bytes, charset: str) -> None:
-    for name, kind, said in _properties(value):
+def _read_message(found: Tnef, value: bytes, charset: str) -> None:
+    for name, kind, data in _properties(value):
         if name == _BODY_TEXT:
-            found.text = _text(kind, said, charset)
+            found.text = _text(kind, data, charset)
         elif name == _BODY_HTML:
-            found.html = said if kind == _BINARY else _text(kind, said, charset).encode("utf-8", "replace")
+            found.html = data if kind == _BINARY else _text(kind, data, charset).encode("utf-8", "replace")
 
 
-def _take_file(found: Tnef, name: int, value: bytes, charset: str, depth: int) -> None:
+def _read_attachment(found: Tnef, name: int, value: bytes, charset: str, depth: int) -> None:
     file = found.files[-1]
     if name == _ATTACH_DATA:
         file.octets = value
     elif name == _ATTACH_TITLE:
         file.name = file.name or decode(value.rstrip(b"\0"), charset)
     elif name == _ATTACH_PROPERTIES:
-        for key, kind, said in _properties(value):
+        for key, kind, data in _properties(value):
             if key == _LONG_NAME or (key == _FILE_NAME and not file.name):
-                file.name = _text(kind, said, charset)
+                file.name = _text(kind, data, charset)
             elif key == _DATA and kind == _OBJECT:
-                # A mail within it: an interface's identifier, then the same again.
-                inner = read_tnef(said[16:], depth + 1)
+                # A nested mail: an interface identifier, then another TNEF stream.
+                inner = read_tnef(data[16:], depth + 1)
                 if inner is not None:
                     found.files += inner.files[: _MAX_FILES - len(found.files)]
             elif key == _DATA:
-                file.octets = said
+                file.octets = data
 
 
 def _attributes(octets: bytes) -> Iterator[tuple[int, bytes]]:
@@ -113,7 +113,7 @@ def _attributes(octets: bytes) -> Iterator[tuple[int, bytes]]:
         name, _, length = struct.unpack_from("<HHI", octets, at + 1)
         at += 9
         yield name, octets[at : at + length]
-        # A checksum follows; what is damaged is shown all the same.
+        # A checksum follows; it is ignored, so that damaged files are still read.
         at += length + 2
 
 
@@ -125,7 +125,7 @@ def _properties(value: bytes) -> Iterator[tuple[int, int, bytes]]:
         kind, name = struct.unpack_from("<HH", value, at)
         at += 4
         if name >= 0x8000:
-            at = _behind_name(value, at)
+            at = _skip_name(value, at)
         single = kind & ~_MULTIPLE
         values = 1
         if kind & _MULTIPLE or single not in _SIZES:
@@ -144,12 +144,12 @@ def _properties(value: bytes) -> Iterator[tuple[int, int, bytes]]:
         yield name, single, first
 
 
-def _behind_name(value: bytes, at: int) -> int:
-    """Return where a named property goes on: behind its set, and its number or its name."""
+def _skip_name(value: bytes, at: int) -> int:
+    """Return the position after a named property's set, and its number or name."""
     is_text, length = struct.unpack_from("<II", value, at + 16)
     return at + 24 + (length + -length % 4 if is_text else 0)
 
 
-def _text(kind: int, said: bytes, charset: str) -> str:
-    text = said.decode("utf-16-le", "replace") if kind == _UNICODE else decode(said, charset)
+def _text(kind: int, data: bytes, charset: str) -> str:
+    text = data.decode("utf-16-le", "replace") if kind == _UNICODE else decode(data, charset)
     return text.rstrip("\0")

@@ -1,4 +1,4 @@
-"""Bodies decoded from what carried them (RFC 2045 section 6), however a program wrote its name or its lines."""
+"""Decodes content transfer encodings (RFC 2045 section 6) leniently."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ _BASE64_LINE: Final = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
 _NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/=]")
 _SOFT_BREAK: Final = re.compile(rb"=[ \t]+(\r?\n)")
 _UU: Final = frozenset({"uuencode", "x-uuencode", "x-uue", "uue"})
-_LOOKED_AT: Final = 100_000
+_SAMPLE_SIZE: Final = 100_000
 _SPACE: Final = b" \t\r\n\v\f"
 
 
 def encoding_of(field: bytes) -> str:
-    """Return a Content-Transfer-Encoding's name: in lower case, without blanks, quotation marks and comments."""
+    """Return the name in Content-Transfer-Encoding, in lower case, without blanks, quotation marks and comments."""
     found = _TOKEN.search(_COMMENT.sub(b"", field[:200].lower()))
     return found[0].decode("ascii") if found else ""
 
 
 def decode_body(body: bytes, encoding: str) -> bytes:
-    """Return a body's octets; never fails. An encoding that is not known is none.
+    """Decode a body; never fails. With an unknown encoding, the body is returned unchanged.
 
     Args:
-        body: as it is in the mail.
-        encoding: what `encoding_of` returned.
+        body: the encoded body.
+        encoding: the result of `encoding_of`.
     """
     if encoding == "base64":
         return decode_base64(body)
@@ -37,34 +37,34 @@ def decode_body(body: bytes, encoding: str) -> bytes:
 
 
 def is_base64(body: bytes) -> bool:
-    """Whether a body that is said to be in base64 is, but for a stray octet now and then."""
+    """Return whether a body is base64, except for at most 1 % of stray octets."""
     found = body.translate(None, _SPACE)
     return len(_NOT_BASE64.findall(found)) * 100 <= len(found)
 
 
 def is_mostly_base64(body: bytes) -> bool:
-    """Whether most lines of a text that is said to be in base64 are; damage to the others hides no more than them."""
-    lines = [line for line in body[:_LOOKED_AT].split(b"\n") if line.strip()]
+    """Return whether at least half of a text's lines are base64; damage affects only the other lines."""
+    lines = [line for line in body[:_SAMPLE_SIZE].split(b"\n") if line.strip()]
     return sum(_BASE64_LINE.fullmatch(line.strip()) is not None for line in lines) * 2 >= len(lines)
 
 
 def decode_base64(body: bytes) -> bytes:
-    """Return octets; of several encoded texts one after the other, all of them, and nothing of a list's footer."""
+    """Decode base64: all of several concatenated texts, but not the footer of a mailing list."""
     if b"=" in body:
-        body = _without_footer(body)
+        body = _strip_footer(body)
     found: list[bytes] = []
     for piece in _NOT_BASE64.sub(b"", body).split(b"="):
-        kept = piece[: len(piece) - (len(piece) % 4 == 1)]
-        if kept:
+        complete = piece[: len(piece) - (len(piece) % 4 == 1)]
+        if complete:
             try:
-                found.append(a2b_base64(kept + b"=" * (-len(kept) % 4)))
+                found.append(a2b_base64(complete + b"=" * (-len(complete) % 4)))
             except Error:
                 continue
     return b"".join(found)
 
 
-def _without_footer(body: bytes) -> bytes:
-    """Return a body up to the first line behind its padding that is no base64."""
+def _strip_footer(body: bytes) -> bytes:
+    """Return a body up to the first line after its padding that is not base64."""
     end = body.find(b"=")
     end = body.find(b"\n", end)
     while 0 <= end < len(body):
@@ -77,7 +77,7 @@ def _without_footer(body: bytes) -> bytes:
 
 
 def decode_uu(body: bytes) -> bytes:
-    """Return what stands between ``begin`` and ``end``; what is there if neither is."""
+    """Decode uuencoded text between ``begin`` and ``end``; all of it without these lines."""
     lines = body.splitlines()
     start = next((at for at, line in enumerate(lines) if line.startswith(b"begin ")), -1)
     found = bytearray()
@@ -87,7 +87,7 @@ def decode_uu(body: bytes) -> bytes:
         try:
             found += a2b_uu(line)
         except Error:
-            # Programs pad lines wrongly; the first letter says how many octets there are.
+            # Some programs pad lines wrongly; the first character gives the number of octets.
             try:
                 found += a2b_uu(line[: 1 + (((line[0] - 32) & 63) * 4 + 5) // 3])
             except (Error, IndexError):

@@ -1,1 +1,1 @@
-"""E-mail print: what is mailed to ``print.pop`` comes out of a printer."""
+"""E-mail print: mail that arrives at ``print.pop`` is printed."""

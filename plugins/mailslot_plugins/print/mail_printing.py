@@ -1,4 +1,4 @@
-"""One mail on its way to paper: opened, judged, its documents printed one after the other, its sender told."""
+"""Prints one mail: opens it, checks its sender, prints its documents one by one, and reports failures to the sender."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from mailslot_plugins.intake.mail import open_mail
 from mailslot_plugins.intake.one_line import one_line
 from mailslot_plugins.intake.process import IntakeError, run_task
 from mailslot_plugins.intake.thumbnails import Thumbnails
-from mailslot_plugins.print.authorization import why_not_allowed
+from mailslot_plugins.print.authorization import printing_refusal
 from mailslot_plugins.print.options import PrintOptions, parse_print_options
-from mailslot_plugins.print.quota import PrintedMail, count
-from mailslot_plugins.print.reply import answer
+from mailslot_plugins.print.quota import PrintedMail, count_mail
 from mailslot_plugins.print.selection import select_parts
-from mailslot_plugins.printers.journal import ENDED
+from mailslot_plugins.print.sender_notification import notify_sender
+from mailslot_plugins.printers.journal import FINAL_STEPS
 from mailslot_plugins.printers.printer import Document, PrinterError
 from mailslot_plugins.printers.printing import print_document
-from mailslot_plugins.sending.reports import take_report
+from mailslot_plugins.sending.reports import apply_report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,31 +34,31 @@ if TYPE_CHECKING:
     from mailslot_plugins.printers.journal import Journal
     from mailslot_plugins.printers.printer import Printer
 
-PAUSE: Final = 60.0
-"""Seconds after which a printer that did not print is asked again."""
+RETRY_DELAY: Final = 60.0
+"""Seconds after which a document is tried again at a printer that did not print it."""
 
-TOLD: Final = ("from", "subject", "pages")
-"""What is kept of a mail for people, in its journal, once it is done."""
+KEPT_AFTER_DONE: Final = ("from", "subject", "pages")
+"""What the journal keeps of a mail, for people, once the mail is done."""
 
 MAX_PIXELS: Final = 300_000_000
-"""Pixels of all images of a mail."""
+"""The most pixels of all images of a mail."""
 
-_LONGEST: Final = 900.0
-"""Seconds after which a mail's next document waits for its turn, so that other mails have theirs."""
+_MAX_TURN: Final = 900.0
+"""Seconds after which a mail's next document waits, so that other mails get their turn."""
 
 _MAX_TITLE: Final = 100
 
 
 class MailPrinting:
-    """The handling of one mail.
+    """Prints one mail.
 
     Args:
         device: the device.
         mail: the mail.
         path: its file.
-        folder: an empty folder for what comes of it.
-        printer: where it is printed.
-        journal: what is remembered of it.
+        folder: an empty folder for its parts.
+        printer: the printer.
+        journal: the mail's journal.
         values: the section ``[print]``.
     """
 
@@ -80,66 +80,66 @@ class MailPrinting:
         self._printer = printer
         self._journal = journal
         self._values = values
-        self._began = device.monotonic()
+        self._started_at = device.monotonic()
 
     async def run(self) -> Done | SetAside | Later:
-        """Do it.
+        """Print the mail.
 
         Raises:
             IntakeError: the mail cannot be opened.
-            MailError: the device's own memory fails, or the answer cannot be accepted.
+            MailError: the device's storage fails, or the reply cannot be accepted.
         """
         opened = await open_mail(self._path, self._folder)
         if opened.report is not None:
-            return Done((await take_report(opened.report, self._device)).said)
-        refusal = why_not_allowed(opened, await run_sync(own_addresses, self._device), self._values)
+            return Done((await apply_report(opened.report, self._device)).sentence)
+        refusal = printing_refusal(opened, await run_sync(own_addresses, self._device), self._values)
         if refusal:
             return SetAside(f"Not printed, since {refusal}.")
         if self._journal.get("closed"):
-            # A person has it handled again: what was printed stays so, and what failed has another chance.
-            await self._journal.take_up()
-            await self._journal.note("closed", None)
-            await self._journal.note("since", None)
+            # A person has the mail handled again: printed documents stay printed, failed ones are tried again.
+            await self._journal.retry_failed()
+            await self._journal.record("closed", None)
+            await self._journal.record("since", None)
         if self._journal.get("since") is None:
-            await self._journal.note("from", opened.senders[0])
-            await self._journal.note("subject", one_line(opened.subject, 200))
-            await self._journal.note("since", self._device.now())
-        wishes = parse_print_options(opened.subject, opened.text, self._values["options"], self._values["max_copies"])
-        chosen = select_parts(opened, wishes.text, self._values)
-        if not chosen:
-            return await self._end(opened, 0, [("The mail", "It holds nothing that can be printed.")], [])
-        refusals = await self._count(opened.senders[0], chosen, wishes)
-        return await self._print(opened, chosen, refusals, wishes)
+            await self._journal.record("from", opened.senders[0])
+            await self._journal.record("subject", one_line(opened.subject, 200))
+            await self._journal.record("since", self._device.now())
+        options = parse_print_options(opened.subject, opened.text, self._values["options"], self._values["max_copies"])
+        selected = select_parts(opened, options.text, self._values)
+        if not selected:
+            return await self._finish(opened, 0, [("The mail", "It holds nothing that can be printed.")], [])
+        refusals = await self._count_pages(opened.senders[0], selected, options)
+        return await self._print(opened, selected, refusals, options)
 
     async def _print(
-        self, opened: OpenedMail, chosen: list[SelectedPart], refusals: list[str], wishes: PrintOptions
+        self, opened: OpenedMail, selected: list[SelectedPart], refusals: list[str], options: PrintOptions
     ) -> Done | SetAside | Later:
         printed = 0
         failed: list[tuple[str, str]] = []
-        notes = [*wishes.ignored, *self._journal.get("notes", [])]
-        for number, (each, refusal) in enumerate(zip(chosen, refusals, strict=True)):
+        notes = [*options.ignored, *self._journal.get("notes", [])]
+        for number, (each, refusal) in enumerate(zip(selected, refusals, strict=True)):
             if refusal:
                 failed.append((each.title, refusal))
                 continue
-            if printed and self._device.monotonic() - self._began > _LONGEST:
+            if printed and self._device.monotonic() - self._started_at > _MAX_TURN:
                 return Later(1.0, "The next document is printed after the mails that came meanwhile.")
             try:
-                note = await self._print_one(number, each, opened, wishes)
+                note = await self._print_one(number, each, opened, options)
             except PrinterError as error:
                 if error.retryable and not await self._give_up(number):
-                    return Later(PAUSE, str(error))
+                    return Later(RETRY_DELAY, str(error))
                 failed.append((each.title, str(error)))
             else:
                 printed += 1
                 notes += [note] if note else []
                 if printed == 1 and self._values["thumbnails"]:
-                    path = await self._file(each, wishes)
+                    path = await self._file_of(each, options)
                     await Thumbnails(self._device.home).make(self._mail, path, each.kind, self._folder)
-        return await self._end(opened, printed, failed, notes)
+        return await self._finish(opened, printed, failed, notes)
 
-    async def _print_one(self, number: int, chosen: SelectedPart, opened: OpenedMail, wishes: PrintOptions) -> str:
+    async def _print_one(self, number: int, selected: SelectedPart, opened: OpenedMail, options: PrintOptions) -> str:
         name = str(number)
-        if self._journal.attempt(name).step not in ENDED and self._journal.get(f"pieces:{name}") is None:
+        if self._journal.attempt(name).step not in FINAL_STEPS and self._journal.get(f"pieces:{name}") is None:
             ready = await self._printer.check()
             if not ready.ready:
                 raise PrinterError(
@@ -149,100 +149,100 @@ class MailPrinting:
                     retryable=True,
                 )
         document = Document(
-            path=await self._file(chosen, wishes),
-            kind=chosen.kind,
-            title=one_line(chosen.title, _MAX_TITLE),
+            path=await self._file_of(selected, options),
+            kind=selected.kind,
+            title=one_line(selected.title, _MAX_TITLE),
             owner=one_line(opened.senders[0], 255),
-            copies=wishes.copies,
-            sides=wishes.sides,
-            media=wishes.media,
-            color=wishes.color,
+            copies=options.copies,
+            sides=options.sides,
+            media=options.media,
+            color=options.color,
         )
         return (await print_document(self._printer, document, self._folder, self._journal, name)).note
 
-    async def _file(self, chosen: SelectedPart, wishes: PrintOptions) -> Path:
-        if chosen.path is not None:
-            return chosen.path
+    async def _file_of(self, selected: SelectedPart, options: PrintOptions) -> Path:
+        if selected.path is not None:
+            return selected.path
         path = self._folder / "text.txt"
-        await run_sync(path.write_bytes, wishes.text.encode("utf-8", "replace"))
+        await run_sync(path.write_bytes, options.text.encode("utf-8", "replace"))
         return path
 
     async def _give_up(self, number: int) -> bool:
-        """Whether a document has waited long enough; it then counts as failed."""
+        """Return whether a document has waited too long; it then counts as failed."""
         since: float = self._journal.get("since")
-        # A clock that was set back gives a mail more time, and none for ever.
+        # A clock that was set back gives a mail more time, but not endless time.
         if 0 <= self._device.now() - since < self._values["wait_hours"] * 3600.0:
             return False
         if self._device.now() < since:
-            await self._journal.note("since", self._device.now())
+            await self._journal.record("since", self._device.now())
             return False
-        await self._journal.attempt(str(number)).reach("failed", said="The printer could not print it in time.")
+        await self._journal.attempt(str(number)).reach("failed", note="The printer could not print it in time.")
         return True
 
-    async def _count(self, sender: str, chosen: list[SelectedPart], wishes: PrintOptions) -> list[str]:
-        """Return for each document why it is not printed, if it is not: pages, pixels and the sender's share."""
+    async def _count_pages(self, sender: str, selected: list[SelectedPart], options: PrintOptions) -> list[str]:
+        """Return for each document why it is not printed (pages, pixels, the sender's quota); empty if it is."""
         known: list[str] | None = self._journal.get("refusals")
-        if known is not None and len(known) == len(chosen):
+        if known is not None and len(known) == len(selected):
             return known
         pages = pixels = 0
-        copies = wishes.copies
+        copies = options.copies
         refusals: list[str] = []
         notes: list[str] = []
-        for each in chosen:
+        for each in selected:
             refusal = each.refusal
-            if not refusal and (each.path is not None or not wishes.text.isascii()):
-                # Text that is not plain ASCII may need fonts that are not there.
-                path = await self._file(each, wishes)
+            if not refusal and (each.path is not None or not options.text.isascii()):
+                # Text other than ASCII may need fonts that are not installed.
+                path = await self._file_of(each, options)
                 try:
-                    said = await run_task("count", {"path": str(path), "kind": each.kind}, self._folder)
+                    result = await run_task("count", {"path": str(path), "kind": each.kind}, self._folder)
                 except IntakeError as error:
                     refusal = str(error)
                 else:
-                    notes += [f"{one_line(each.title, 60)}: {note}" for note in said["notes"]]
-                    pages += said["pages"] * copies
-                    pixels += said["pixels"]
-                    refusal = self._too_much(pages, pixels)
+                    notes += [f"{one_line(each.title, 60)}: {note}" for note in result["notes"]]
+                    pages += result["pages"] * copies
+                    pixels += result["pixels"]
+                    refusal = self._limit_refusal(pages, pixels)
                     if refusal:
-                        pages -= said["pages"] * copies
-                        pixels -= said["pixels"]
+                        pages -= result["pages"] * copies
+                        pixels -= result["pixels"]
             elif not refusal:
                 pages += copies
             refusals.append(refusal)
-        if too_many := await self._share(sender, pages):
+        if too_many := await self._check_quota(sender, pages):
             refusals = [refusal or f"{too_many}." for refusal in refusals]
-        await self._journal.note("pages", pages)
-        await self._journal.note("notes", notes)
-        await self._journal.note("refusals", refusals)
+        await self._journal.record("pages", pages)
+        await self._journal.record("notes", notes)
+        await self._journal.record("refusals", refusals)
         return refusals
 
-    def _too_much(self, pages: int, pixels: int) -> str:
-        most: int = self._values["max_pages"]
-        if pages > most:
-            return f"The mail has more than {most} pages, copies counted."
+    def _limit_refusal(self, pages: int, pixels: int) -> str:
+        max_pages: int = self._values["max_pages"]
+        if pages > max_pages:
+            return f"The mail has more than {max_pages} pages, including copies."
         return "The mail's images are too large." if pixels > MAX_PIXELS else ""
 
-    async def _share(self, sender: str, pages: int) -> str:
+    async def _check_quota(self, sender: str, pages: int) -> str:
         store = self._device.store("print")
-        uses = [PrintedMail(**each) for each in await store.get("uses", [])]
-        use = PrintedMail(self._mail.id, self._device.now(), sender.casefold(), pages)
-        kept, refusal = count(
-            uses,
-            use,
+        printed_mails = [PrintedMail(**each) for each in await store.get("uses", [])]
+        this_mail = PrintedMail(self._mail.id, self._device.now(), sender.casefold(), pages)
+        kept, refusal = count_mail(
+            printed_mails,
+            this_mail,
             mails_per_hour=self._values["mails_per_hour"],
             pages_per_day=self._values["pages_per_day"],
         )
         await store.put("uses", [asdict(each) for each in kept])
         return refusal
 
-    async def _end(
+    async def _finish(
         self, opened: OpenedMail, printed: int, failed: list[tuple[str, str]], notes: list[str]
     ) -> Done | SetAside:
-        said = await answer(self._device, self._mail, opened, failed) if failed else ""
-        tail = f" ({said})" if said else ""
+        result = await notify_sender(self._device, self._mail, opened, failed) if failed else ""
+        reply_note = f" ({result})" if result else ""
         reasons = "; ".join(f"{one_line(title, 60)}: {one_line(reason, 200)}" for title, reason in failed[:5])
         if printed:
             what = "1 document was printed" if printed == 1 else f"{printed} documents were printed"
             missing = f", not {reasons}" if failed else ""
-            return Done(" ".join([f"{what}{missing}{tail}.", *dict.fromkeys(notes)]))
-        await self._journal.note("closed", value=True)
-        return SetAside(f"{reasons}{tail}")
+            return Done(" ".join([f"{what}{missing}{reply_note}.", *dict.fromkeys(notes)]))
+        await self._journal.record("closed", value=True)
+        return SetAside(f"{reasons}{reply_note}")

@@ -1,4 +1,4 @@
-"""How a mail wants to be printed: ``#print copies=2 sides=long`` at the end of its subject, or in its first lines."""
+"""Print options in a mail: ``#print copies=2 sides=long`` at the end of its subject, or in its first lines."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
     from mailslot_plugins.printers.printer import Color, Sides
 
-NAMES: Final = ("copies", "sides", "media", "color")
-"""What can be asked for."""
+OPTION_NAMES: Final = ("copies", "sides", "media", "color")
+"""The options that a mail can set."""
 
-_MARK: Final = re.compile(r"(?:^|\s)#print\b(.*)$", re.IGNORECASE)
-_MOST_LINES: Final = 5
-_MOST_WORDS: Final = 12
+_PRINT_MARK: Final = re.compile(r"(?:^|\s)#print\b(.*)$", re.IGNORECASE)
+_MAX_LINES: Final = 5
+_MAX_WORDS: Final = 12
 
 _ALIASES: Final = {"duplex": "sides", "paper": "media", "colour": "color"}
 _SIDES: Final[Mapping[str, Sides]] = {
@@ -40,13 +40,13 @@ _MEDIA: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class PrintOptions:
-    """How a mail wants to be printed.
+    """How a mail is to be printed.
 
     Attributes:
-        copies: how often.
-        sides, media, color: as `Document` has them; None for the printer's default.
-        text: the mail's text without the lines that say so.
-        ignored: what was asked for and is not done, a sentence each.
+        copies: the number of copies.
+        sides, media, color: as in `Document`; None for the printer's default.
+        text: the mail's text without the option lines.
+        ignored: a sentence for each option that was not applied.
     """
 
     copies: int = 1
@@ -57,40 +57,40 @@ class PrintOptions:
     ignored: tuple[str, ...] = ()
 
 
-def parse_print_options(subject: str, text: str, allowed: Collection[str], most_copies: int) -> PrintOptions:
-    """Return what a mail asks for; never fails.
+def parse_print_options(subject: str, text: str, allowed: Collection[str], max_copies: int) -> PrintOptions:
+    """Parse a mail's print options; never fails.
 
     Args:
         subject: its subject, decoded.
         text: its text.
-        allowed: the names of what a mail may set.
-        most_copies: the most copies.
+        allowed: the names of the options that a mail may set.
+        max_copies: the most copies.
     """
     words: list[str] = []
-    if found := _MARK.search(subject):
+    if found := _PRINT_MARK.search(subject):
         words += found[1].split()
     kept: list[str] = []
-    looked_at = 0
+    lines_read = 0
     for line in text.split("\n"):
-        said = _MARK.match(line.strip()) if looked_at < _MOST_LINES else None
-        looked_at += bool(line.strip())
-        if said is None:
+        match = _PRINT_MARK.match(line.strip()) if lines_read < _MAX_LINES else None
+        lines_read += bool(line.strip())
+        if match is None:
             kept.append(line)
         else:
-            words += said[1].split()
+            words += match[1].split()
     values: dict[str, Any] = {}
-    ignored: list[str] = [f"Only {_MOST_WORDS} options are read."] if len(words) > _MOST_WORDS else []
-    for word in words[:_MOST_WORDS]:
+    ignored: list[str] = [f"Only {_MAX_WORDS} options are read."] if len(words) > _MAX_WORDS else []
+    for word in words[:_MAX_WORDS]:
         name, _, value = word.casefold().partition("=")
         name = _ALIASES.get(name, name)
         parsed = _PARSERS[name](value) if name in _PARSERS else None
         if name in _PARSERS and name not in allowed:
             ignored.append(f"The option {name} is not allowed.")
         elif parsed is None:
-            ignored.append(f"The option {_shown(word)} is not known.")
-        elif name == "copies" and parsed > most_copies:
-            ignored.append(f"At most {most_copies} copies are made.")
-            values[name] = most_copies
+            ignored.append(f"The option {_printable(word)} is not known.")
+        elif name == "copies" and parsed > max_copies:
+            ignored.append(f"At most {max_copies} copies are made.")
+            values[name] = max_copies
         else:
             values[name] = parsed
     return PrintOptions(**values, text="\n".join(kept), ignored=tuple(dict.fromkeys(ignored)))
@@ -100,7 +100,7 @@ def _copies(value: str) -> int | None:
     return int(value) if re.fullmatch(r"[1-9][0-9]{0,5}", value, re.ASCII) else None
 
 
-def _shown(word: str) -> str:
+def _printable(word: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in word[:40])
 
 

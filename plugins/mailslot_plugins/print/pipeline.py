@@ -1,4 +1,4 @@
-"""The pipeline that prints: what comes in at ``print.pop`` goes to the printer, and who sent in vain is told."""
+"""The pipeline ``print``: it prints mail from ``print.pop`` and replies to senders whose mail was not printed."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from mailslot.plugin import (
 )
 from mailslot.vault import durable
 from mailslot_plugins.intake.process import IntakeError
-from mailslot_plugins.print.mail_printing import PAUSE, TOLD, MailPrinting
+from mailslot_plugins.print.mail_printing import KEPT_AFTER_DONE, RETRY_DELAY, MailPrinting
 from mailslot_plugins.print.section import SECTION
 from mailslot_plugins.printers.journal import Journal
 from mailslot_plugins.printers.pins import pins_of
-from mailslot_plugins.printers.printer import Options, find_printer
+from mailslot_plugins.printers.printer import PrinterOptions, find_printer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,64 +33,64 @@ if TYPE_CHECKING:
     from mailslot.plugin import Device, Incoming
     from mailslot_plugins.printers.printer import Printer
 
-_UNSET: Final = 300.0
+_NO_PRINTER_DELAY: Final = 300.0
 
 
 class PrintPipeline:
-    """Prints what may be printed, once."""
+    """Prints each mail once, if its sender may print."""
 
     name: Final = "print"
     section: Final = SECTION
     polls: Final = "print-pop"
-    # Who sent in vain may be told of it twice; never is worse.
+    # A reply about a failure may arrive twice, which is better than never.
     retry_policy: Final = RetryPolicy(UNATTENDED, resubmit_after=RESUBMIT_AFTER)
     panel: Final = PanelPackage("mailslot_plugins.print.panel")
 
     async def handle(self, mail: Incoming, device: Device) -> Done | SetAside | Later:
-        """Print a mail, or say why not."""
+        """Print a mail, or return why it is not printed."""
         if mail.path is None:
-            return SetAside("Its file is gone.")
+            return SetAside("Its file is missing.")
         values = device.settings(SECTION)
         try:
             printer = await self.printer(device)
         except InputError as error:
-            return Later(_UNSET, str(error))
-        await self._forget(device, mail.id)
+            return Later(_NO_PRINTER_DELAY, str(error))
+        await self._trim_journals(device, mail.id)
         folder = device.home / "print" / str(mail.id)
         try:
-            await run_sync(_emptied, folder)
+            await run_sync(_make_empty, folder)
             journal = await Journal.load(device.store(self.name), f"mail:{mail.id}")
-            work = MailPrinting(device, mail, mail.path, folder, printer=printer, journal=journal, values=values)
-            return await work.run()
+            printing = MailPrinting(device, mail, mail.path, folder, printer=printer, journal=journal, values=values)
+            return await printing.run()
         except IntakeError as error:
             return SetAside(f"Not printed: {error}")
         except OSError as error:
-            return Later(PAUSE, f"The mail cannot be opened at the moment: {error.strerror or error}.")
+            return Later(RETRY_DELAY, f"The mail cannot be opened at the moment: {error.strerror or error}.")
         except MailError as error:
-            return Later(PAUSE, str(error))
+            return Later(RETRY_DELAY, str(error))
         finally:
             with anyio.CancelScope(shield=True):
                 await run_sync(shutil.rmtree, folder, True)  # noqa: FBT003 - whether errors are passed over
 
     async def run(self, device: Device) -> None:
-        """Do nothing beside the polling."""
+        """Do nothing: this pipeline only handles polled mail."""
 
     async def printer(self, device: Device) -> Printer:
-        """Return the printer that is set.
+        """Return the configured printer.
 
         Raises:
-            InputError: none is, or it cannot be used.
+            InputError: none is configured, or it cannot be used.
         """
         values = device.settings(SECTION)
         if values["printer"] is None:
             raise InputError("No printer is set up: mailslot set print printer=ipp://…", stage="resolve")
-        options = Options(ca_file=values["ca_file"], pins=pins_of(device))
+        options = PrinterOptions(ca_file=values["ca_file"], pins=pins_of(device))
         return await run_sync(find_printer, values["printer"], options)
 
-    async def _forget(self, device: Device, current: int) -> None:
-        """Keep of mails that are done what people may want to know of them, and nothing of those that are forgotten."""
+    async def _trim_journals(self, device: Device, current: int) -> None:
+        """Reduce the journals of finished mails to what people may want to know; delete those of forgotten mails."""
         store = device.store(self.name)
-        for key, kept in (await store.items()).items():
+        for key, stored in (await store.items()).items():
             kind, _, number = key.partition(":")
             if kind != "mail" or number == str(current):
                 continue
@@ -99,12 +99,12 @@ class PrintPipeline:
             except InputError:
                 await store.delete(key)
                 continue
-            told = {name: kept[name] for name in TOLD if name in kept}
-            if done and told != kept:
-                await store.put(key, told)
+            kept_values = {name: stored[name] for name in KEPT_AFTER_DONE if name in stored}
+            if done and kept_values != stored:
+                await store.put(key, kept_values)
 
 
-def _emptied(folder: Path) -> None:
+def _make_empty(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     durable.make_private_folder(folder.parent)
     durable.make_folder(folder)

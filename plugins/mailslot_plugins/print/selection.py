@@ -1,4 +1,4 @@
-"""Which parts of a mail are printed."""
+"""Selects the parts of a mail that are printed."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ if TYPE_CHECKING:
     from mailslot_plugins.intake.mail import OpenedMail, Part
 
 MAX_OCTETS: Final = 50_000_000
-"""Octets of the largest attachment."""
+"""The most octets of an attachment."""
 
-SMALL: Final = 20_000
-"""Octets below which a picture that the text shows is a logo, and not printed."""
+MIN_INLINE_OCTETS: Final = 20_000
+"""Octets; a smaller inline picture is taken for a logo and not printed."""
 
 BODY: Final = "text of the mail"
 
-_PLAIN: Final = frozenset({"pdf", "tiff", "jpeg", "png", "gif", "bmp", "webp"})
+_PRINTABLE: Final = frozenset({"pdf", "tiff", "jpeg", "png", "gif", "bmp", "webp"})
 _LANGUAGES: Final = frozenset({"postscript", "pcl", "pjl"})
-_WORDS: Final[Mapping[str, str]] = {
+_REFUSALS: Final[Mapping[str, str]] = {
     "postscript": "PostScript is not printed here.",
     "pcl": "PCL is not printed here.",
     "pjl": "PJL is not printed here.",
     "html": "Web pages are not printed.",
     "text": "Files of this kind are not printed.",
 }
-_LEFT_ALONE: Final = frozenset(
+_IGNORED_TYPES: Final = frozenset(
     {
         *("text/calendar", "text/vcard", "text/x-vcard", "application/ms-tnef", "message/disposition-notification"),
         *("message/delivery-status", "application/ics"),
     }
 )
-"""What comes with mails without anybody wanting it on paper."""
+"""Parts that nobody wants on paper."""
 
 
 @dataclass(frozen=True, slots=True)
 class SelectedPart:
-    """A part that is to be printed, or the text.
+    """A part to be printed, or the mail's text.
 
     Attributes:
         path: its file; None for the mail's text.
-        kind: what it is.
-        title: what people know it by.
-        refusal: why it is not printed; empty where it is.
+        kind: its kind.
+        title: its name, for people.
+        refusal: why it is not printed; empty if it is.
     """
 
     path: Path | None
@@ -56,17 +56,19 @@ class SelectedPart:
 
 
 def select_parts(mail: OpenedMail, text: str, values: Mapping[str, Any]) -> list[SelectedPart]:
-    """Return what is printed of a mail, and what is not though somebody may want it, in order.
+    """Return the parts to print, in order, and those that the sender may miss, with a refusal.
 
     Args:
         mail: the mail.
-        text: its text, without what was said to the printer.
+        text: its text, without the option lines.
         values: the section ``[print]``.
     """
-    found = [_chosen(part, values) for part in mail.parts if not _is_decoration(part)]
-    most: int = values["max_attachments"]
+    found = [_select(part, values) for part in mail.parts if not _is_decoration(part)]
+    max_attachments: int = values["max_attachments"]
     found = [
-        each if number < most or each.refusal else SelectedPart(each.path, each.kind, each.title, _too_many(most))
+        each
+        if number < max_attachments or each.refusal
+        else SelectedPart(each.path, each.kind, each.title, _too_many(max_attachments))
         for number, each in enumerate(found)
     ]
     body = values["body"]
@@ -76,10 +78,10 @@ def select_parts(mail: OpenedMail, text: str, values: Mapping[str, Any]) -> list
 
 
 def _is_decoration(part: Part) -> bool:
-    return part.declared in _LEFT_ALONE or (part.inline and part.size < SMALL)
+    return part.declared in _IGNORED_TYPES or (part.inline and part.size < MIN_INLINE_OCTETS)
 
 
-def _chosen(part: Part, values: Mapping[str, Any]) -> SelectedPart:
+def _select(part: Part, values: Mapping[str, Any]) -> SelectedPart:
     title = part.name or f"attachment ({part.kind})"
     return SelectedPart(part.path, part.kind, title, _refusal(part, values))
 
@@ -89,12 +91,12 @@ def _refusal(part: Part, values: Mapping[str, Any]) -> str:
         return "It is empty."
     if part.size > MAX_OCTETS:
         return f"It has more than {MAX_OCTETS // 1_000_000} MB."
-    if part.kind in _PLAIN or (part.kind in _LANGUAGES and values["printer_languages"]):
+    if part.kind in _PRINTABLE or (part.kind in _LANGUAGES and values["printer_languages"]):
         return ""
     if part.kind == "text" and part.declared in {"text/plain", "application/octet-stream"}:
         return ""
-    return _WORDS.get(part.kind, "It is of no kind that can be printed.")
+    return _REFUSALS.get(part.kind, "Documents of this kind cannot be printed.")
 
 
-def _too_many(most: int) -> str:
-    return f"Only the first {most} attachments of a mail are printed."
+def _too_many(max_attachments: int) -> str:
+    return f"Only the first {max_attachments} attachments of a mail are printed."

@@ -1,1 +1,1 @@
-"""Ways to printers."""
+"""Printers: IPP, folders and commands."""

@@ -1,4 +1,4 @@
-"""``mailslot printer``: the certificates that printers are known by."""
+"""``mailslot printer``: the certificates of printers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.table import Table
 from mailslot.cli.console import make_console
 from mailslot.cli.home import open_records
 from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
-from mailslot.errors import InputError
+from mailslot.plugin import InputError
 from mailslot_plugins.printers.pins import StoredPins, pins_of
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def _printer() -> None:
 
 @app.command("certificates")
 def certificates(context: typer.Context, *, as_json: AsJson = False) -> None:
-    """Show the certificates that printers are known by: those that they showed first, where no ca_file is set."""
+    """List the trusted certificates of printers: those that they showed first, if no ca_file is set."""
     home: Path = context.obj
     pins = anyio.run(_with_pins, home, StoredPins.all)
     if as_json:
@@ -42,7 +42,7 @@ def certificates(context: typer.Context, *, as_json: AsJson = False) -> None:
         return
     console = make_console()
     if not pins:
-        console.print("No certificate of a printer is kept.")
+        console.print("No printer's certificate is stored.")
         return
     table = Table()
     for heading in ("Printer", "SHA-256"):
@@ -57,48 +57,56 @@ def forget(
     context: typer.Context,
     printer: Annotated[
         str | None,
-        typer.Argument(metavar="[PRINTER]", help="HOST:PORT, or its ipps address; the only one that there is without."),
+        typer.Argument(metavar="[PRINTER]", help="HOST:PORT, or its ipps address; not needed if only one is stored."),
     ] = None,
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Let go of a printer's certificate once it was replaced: the next one that is shown there is trusted."""
+    """Forget a printer's certificate after it was replaced: the next one that the printer shows is trusted."""
     home: Path = context.obj
-    place = _place(printer) if printer is not None else anyio.run(_with_pins, home, _only)
+    printer_address = (
+        _parse_host_and_port(printer) if printer is not None else anyio.run(_with_pins, home, _only_pinned_printer)
+    )
     if not yes:
         if not sys.stdin.isatty():
-            raise typer.BadParameter("nobody is there to be asked; add --yes", param_hint="--yes")
-        typer.confirm(f"Trust whatever certificate {place} shows next?", abort=True)
+            raise typer.BadParameter("there is no terminal to ask on; add --yes", param_hint="--yes")
+        typer.confirm(f"Trust whatever certificate {printer_address} shows next?", abort=True)
 
-    async def work(pins: StoredPins) -> None:
-        await pins.forget(place)
+    async def action(pins: StoredPins) -> None:
+        await pins.forget(printer_address)
 
-    anyio.run(_with_pins, home, work)
-    make_console().print(f"The certificate of {escape(place)} is forgotten; the next one is trusted.", soft_wrap=True)
+    anyio.run(_with_pins, home, action)
+    make_console().print(
+        f"The certificate of {escape(printer_address)} is forgotten; the next one is trusted.", soft_wrap=True
+    )
 
 
-def _place(printer: str) -> str:
+def _parse_host_and_port(printer: str) -> str:
     from mailslot_plugins.printers.ipp.client import http_address  # noqa: PLC0415 - httpx2 takes a while to import
-    from mailslot_plugins.printers.ipp.trust import place_of  # noqa: PLC0415 - likewise
+    from mailslot_plugins.printers.ipp.trust import host_and_port  # noqa: PLC0415 - likewise
 
     if "://" not in printer:
         return printer.strip().lower()
     address = http_address(printer)
     if not address.startswith("https:"):
         raise InputError("Only printers at addresses that begin with ipps have a certificate.", stage="resolve")
-    return place_of(address)
+    return host_and_port(address)
 
 
-async def _only(pins: StoredPins) -> str:
-    kept = [pin.printer for pin in await pins.all()]
-    if len(kept) == 1:
-        return kept[0]
-    known = f"Certificates are kept of {', '.join(kept)}: name one." if kept else "No certificate of a printer is kept."
-    raise InputError(known, stage="resolve")
+async def _only_pinned_printer(pins: StoredPins) -> str:
+    printers = [pin.printer for pin in await pins.all()]
+    if len(printers) == 1:
+        return printers[0]
+    sentence = (
+        f"Certificates are stored for {', '.join(printers)}: name one."
+        if printers
+        else "No printer's certificate is stored."
+    )
+    raise InputError(sentence, stage="resolve")
 
 
-async def _with_pins(home: Path, work: Callable[[StoredPins], Awaitable[T]]) -> T:
-    from mailslot.service.device import open_device  # noqa: PLC0415 - as above
+async def _with_pins(home: Path, action: Callable[[StoredPins], Awaitable[T]]) -> T:
+    from mailslot.plugin import open_device  # noqa: PLC0415 - as above
 
     async with open_device(open_records(home)) as device:
-        return await work(pins_of(device))
+        return await action(pins_of(device))

@@ -1,4 +1,4 @@
-"""Kinds of documents, their media types, and what a document becomes for a printer that does not take it."""
+"""Kinds of documents, their media types, and the formats that they can be converted to."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SUFFIXES: Final[Mapping[str, str]] = {
     "application/vnd.hp-PCL": "pcl",
 }
 
-CONVERTED: Final[Mapping[Kind, tuple[str, ...]]] = {
+CONVERSIONS: Final[Mapping[Kind, tuple[str, ...]]] = {
     "pdf": (PWG, JPEG),
     "jpeg": (PDF, PWG),
     "png": (PDF, JPEG, PWG),
@@ -49,19 +49,19 @@ CONVERTED: Final[Mapping[Kind, tuple[str, ...]]] = {
     "text": (PDF, PWG, JPEG),
     "html": (PDF, PWG, JPEG),
 }
-"""What each kind can become, the best first. Text is never handed over as it is: what a printer takes for a command in
-it would be done."""
+"""The formats that each kind can be converted to, best first. Text is never sent unconverted, because a printer may
+execute commands in it."""
 
 
-def choose_format(kind: Kind, taken: Collection[str]) -> str | None:
-    """Return the media type that a document goes to a printer as; None where it can take none.
+def choose_format(kind: Kind, accepted: Collection[str]) -> str | None:
+    """Return the media type to send a document as; None if the printer accepts none of them.
 
     Args:
-        kind: the document's.
-        taken: the media types that the printer takes; none for one that takes anything.
+        kind: the document's kind.
+        accepted: the media types that the printer accepts; empty if it accepts any.
     """
-    own = MEDIA_TYPES.get(kind)
-    # What a printer does not tell of a TIFF are the many forms that it can have: converted, it prints everywhere.
-    if own is not None and kind != "tiff" and (not taken or own in taken):
-        return own
-    return next((each for each in CONVERTED.get(kind, ()) if not taken or each in taken), None)
+    unchanged = MEDIA_TYPES.get(kind)
+    # TIFF has many variants, and printers do not say which they support: converted, it prints everywhere.
+    if unchanged is not None and kind != "tiff" and (not accepted or unchanged in accepted):
+        return unchanged
+    return next((each for each in CONVERSIONS.get(kind, ()) if not accepted or each in accepted), None)

@@ -1,4 +1,4 @@
-"""The certificates that printers showed first, in the device's memory, for people to look at and to let go of."""
+"""Stores the certificates that printers showed first; people can list and forget them."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
-from mailslot.errors import InputError
+from mailslot.plugin import InputError
 
 if TYPE_CHECKING:
-    from mailslot.service.device import Device
-    from mailslot.spool.store import Store
+    from mailslot.plugin import Device, Store
 
 STORE: Final = "printers"
-"""The memory that all pipelines share."""
+"""The name of the store, which all pipelines share."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A certificate that is trusted since it was shown first.
+    """A certificate that is trusted because it was shown first.
 
     Attributes:
-        printer: where, ``HOST:PORT``.
+        printer: the printer, ``HOST:PORT``.
         fingerprint: its SHA-256, in pairs of hexadecimal digits.
     """
 
@@ -34,37 +33,37 @@ class StoredPins:
     """Certificates in a `Store`; see `mailslot_plugins.printers.printer.Pins`.
 
     Args:
-        store: the memory, which is called `STORE`.
+        store: the store named `STORE`.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def get(self, host: str) -> str | None:
-        """Return what was seen first at ``HOST:PORT``; None where nothing was."""
+        """Return the certificate of ``HOST:PORT``; None if there is none."""
         return cast("str | None", await self._store.get(host))
 
     async def put(self, host: str, pem: str) -> None:
-        """Remember what was seen first."""
+        """Store the certificate of ``HOST:PORT``."""
         await self._store.put(host, pem)
 
     async def all(self) -> list[Pin]:
-        """Return all of them, by their printers."""
+        """Return all stored certificates."""
         return [Pin(host, fingerprint(pem)) for host, pem in (await self._store.items()).items()]
 
     async def forget(self, host: str) -> None:
-        """Let go of a certificate: the next one that is shown there is trusted.
+        """Delete a certificate: the next one that the printer shows is trusted.
 
         Raises:
-            InputError: none is kept of a printer at ``HOST:PORT``.
+            InputError: there is none for ``HOST:PORT``.
         """
         if await self.get(host) is None:
-            raise InputError(f"No certificate is kept of a printer at {host[:80]!a}.", stage="resolve")
+            raise InputError(f"No certificate is stored for a printer at {host[:80]!a}.", stage="resolve")
         await self._store.delete(host)
 
 
 def pins_of(device: Device) -> StoredPins:
-    """Return the certificates that a device keeps."""
+    """Return a device's stored certificates."""
     return StoredPins(device.store(STORE))
 
 

@@ -1,4 +1,4 @@
-"""Documents made ready for a printer: looked through, and converted where it does not take them."""
+"""Prepares documents for a printer: checks them, and converts them if the printer does not accept them."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ A4 = "iso_a4_210x297mm"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a printer takes.
+class PrinterProfile:
+    """What a printer accepts.
 
     Attributes:
         formats: the media types; empty for any.
-        dpi: dots an inch of pages that are rendered.
-        color: whether it prints colours.
-        media: the paper that is in it, as PWG 5101.1 names its size.
-        raster_types: the kinds of PWG raster that it takes, such as ``sgray_8``; empty where it does not say.
-        back: how it wants the back of a sheet in PWG raster (``pwg-raster-document-sheet-back``).
-        copies: the most copies that it makes of one document; more are handed over as documents of their own.
-        limits: what a conversion may cost; None for the usual ones.
+        dpi: dots per inch of rendered pages.
+        color: whether it prints in colour.
+        media: its paper, by the PWG 5101.1 name.
+        raster_types: the supported kinds of PWG raster, for example ``sgray_8``; empty if unknown.
+        back: how it expects the back of a sheet in PWG raster (``pwg-raster-document-sheet-back``).
+        copies: the most copies of one document; more are sent as further documents.
+        limits: the limits of a conversion; None for the defaults.
     """
 
     formats: tuple[str, ...]
@@ -42,22 +42,22 @@ class Wanted:
     limits: Limits | None = None
 
 
-async def prepare(document: Document, folder: Path, wanted: Wanted) -> list[Document]:
-    """Return the documents that a printer takes in place of one, in order.
+async def prepare(document: Document, folder: Path, profile: PrinterProfile) -> list[Document]:
+    """Return the documents to send to a printer for one document, in order.
 
     Args:
-        document: what is to be printed.
-        folder: where converted files go.
-        wanted: what the printer takes.
+        document: the document.
+        folder: where converted files are written.
+        profile: what the printer accepts.
 
     Raises:
-        IntakeError: the document cannot be opened, has too many pages, or cannot become what the printer takes.
+        IntakeError: the document cannot be opened or converted, or has too many pages.
     """
-    media_type = choose_format(document.kind, wanted.formats)
+    media_type = choose_format(document.kind, profile.formats)
     if media_type is None:
-        raise IntakeError("The printer takes no documents of this kind.")
-    color = wanted.color and document.color != "monochrome"
-    said = await run_task(
+        raise IntakeError("The printer does not accept documents of this kind.")
+    color = profile.color and document.color != "monochrome"
+    result = await run_task(
         "printable",
         {
             "path": str(document.path),
@@ -66,19 +66,19 @@ async def prepare(document: Document, folder: Path, wanted: Wanted) -> list[Docu
             "as_is": media_type == MEDIA_TYPES.get(document.kind),
             "name": f"{document.path.stem}-print",
             "suffix": SUFFIXES[media_type],
-            "dpi": wanted.dpi,
+            "dpi": profile.dpi,
             "color": color,
-            "raster_types": list(wanted.raster_types),
-            "media": document.media or wanted.media,
+            "raster_types": list(profile.raster_types),
+            "media": document.media or profile.media,
             "duplex": document.sides or "one-sided",
-            "back": wanted.back,
+            "back": profile.back,
         },
         folder,
-        wanted.limits,
+        profile.limits,
     )
-    files = [folder / name for name in said["files"]] or [document.path]
+    files = [folder / name for name in result["files"]] or [document.path]
     prepared = [replace(document, path=path, media_type=media_type) for path in files]
-    # A printer that makes one copy is handed as many documents as copies are wanted.
-    if document.copies > wanted.copies:
+    # A printer without copies gets the document once for each copy.
+    if document.copies > profile.copies:
         prepared = [replace(each, copies=1) for each in prepared] * document.copies
     return prepared

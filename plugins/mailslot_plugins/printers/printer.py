@@ -1,6 +1,6 @@
-"""What a printer is to the pipelines: something that takes a document once, and says what became of it.
+"""The interface of printers, which print each document once and report the result.
 
-Printers are found under the entry points ``mailslot.printers``, each a function of an address and `Options`. The
+Printers are found by the entry points ``mailslot.printers``, each a function of an address and `PrinterOptions`. The
 address begins with the entry point's name: ``ipp://printer.example/ipp/print``, ``folder /srv/print``,
 ``command lp``; ``ipps`` belongs to ``ipp``.
 """
@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
-from mailslot.errors import InputError, MailError
+from mailslot.plugin import InputError, MailError
 from mailslot.registry import PluginGroup
 
 if TYPE_CHECKING:
@@ -31,27 +31,27 @@ _ALIASES: Final = {"ipps": "ipp"}
 
 
 class PrinterError(MailError):
-    """A printer cannot be reached, does not print, or refuses.
+    """A printer cannot be reached, does not print, or refuses a document.
 
-    Where it is `retryable`, the document may be printed later and nobody has to be told yet; else it never will.
-    Its cause is ``printer_unreachable``, ``printer_stopped``, ``printer_refused`` or ``document_unprintable``.
+    If it is `retryable`, the document may be printed later; otherwise it has failed for good. Its cause is
+    ``printer_unreachable``, ``printer_stopped``, ``printer_refused`` or ``document_unprintable``.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What is to be printed.
+    """A document to be printed.
 
     Attributes:
         path: its file.
-        kind: what it is, by its content.
-        title: what people know it by; printable, on one line.
-        owner: who wants it printed, for the printer's list of jobs.
-        copies: how often.
-        sides: on which sides of the paper; None for the printer's default.
-        media: a size of paper, as PWG 5101.1 names it, such as ``iso_a4_210x297mm``; None for the printer's default.
-        color: in colour or not; None for the printer's default.
-        media_type: what it goes to the printer as; set by `Printer.prepare`.
+        kind: its kind, by its content.
+        title: its name for people; printable, on one line.
+        owner: who prints it, for the printer's list of jobs.
+        copies: the number of copies.
+        sides: the sides of the paper; None for the printer's default.
+        media: the paper by its PWG 5101.1 name, for example ``iso_a4_210x297mm``; None for the printer's default.
+        color: colour or monochrome; None for the printer's default.
+        media_type: the media type that it is sent as; set by `Printer.prepare`.
     """
 
     path: Path
@@ -67,13 +67,13 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What a printer says of itself.
+    """A printer's state.
 
     Attributes:
-        ready: whether it takes documents and prints them now.
+        ready: whether it accepts documents and prints them now.
         state: ``"idle"``, ``"printing"``, ``"stopped"`` or ``"unknown"``.
-        reasons: what is the matter with it, a sentence each.
-        formats: the media types of the documents that it takes.
+        reasons: its problems, one sentence each.
+        formats: the media types that it accepts.
     """
 
     ready: bool
@@ -83,12 +83,12 @@ class Readiness:
 
 
 @dataclass(frozen=True, slots=True)
-class Printed:
-    """A document that was printed.
+class PrintResult:
+    """The result of a printed document.
 
     Attributes:
-        job: how the printer calls it; empty where it does not.
-        note: what else there is to say, in a sentence; such as that somebody has to release it.
+        job: the printer's name for the job; empty if there is none.
+        note: further information in a sentence, for example that somebody has to release the job.
     """
 
     job: str = ""
@@ -96,119 +96,119 @@ class Printed:
 
 
 class Pins(Protocol):
-    """The certificates that printers showed when they were first seen, in PEM."""
+    """A store of the certificates that printers showed first, in PEM."""
 
     async def get(self, host: str) -> str | None:
-        """Return what was seen first at ``HOST:PORT``; None where nothing was."""
+        """Return the certificate of ``HOST:PORT``; None if there is none."""
         ...
 
     async def put(self, host: str, pem: str) -> None:
-        """Remember what was seen first."""
+        """Store the certificate of ``HOST:PORT``."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """What a printer is made with.
+class PrinterOptions:
+    """The options of a printer.
 
     Attributes:
-        limits: what the conversion of a document may cost; None for the usual ones.
-        ca_file: certificate authorities in PEM that alone vouch for a printer; None to trust the certificate that it
-            shows first.
-        pins: where first certificates are kept; None to trust none without `ca_file`.
-        timeout: for each step of talking to it, in seconds.
-        patience: how long it is waited for a document's end before its follower is to come back later, in seconds.
+        limits: the limits of a conversion; None for the defaults.
+        ca_file: the only certificate authorities that are trusted, in PEM; None to trust the certificate that the
+            printer shows first.
+        pins: the store of first certificates; None to trust none without `ca_file`.
+        timeout: seconds for each step of a request.
+        job_timeout: seconds to wait for the end of a job before trying again later.
     """
 
     limits: Limits | None = None
     ca_file: Path | None = None
     pins: Pins | None = None
     timeout: float = 30.0
-    patience: float = 240.0
+    job_timeout: float = 240.0
 
 
 class Printer(Protocol):
-    """A printer. None of its methods is called for the same document by two tasks at once.
+    """A printer. Two tasks never call its methods for the same document at once.
 
     Every method may raise `PrinterError`.
     """
 
     async def check(self) -> Readiness:
-        """Ask whether it is ready, and what it takes."""
+        """Return whether it is ready, and the formats that it accepts."""
         ...
 
     async def prepare(self, document: Document, folder: Path) -> list[Document]:
-        """Return the documents that it takes in place of this one, in order; often that one alone.
-
-        Args:
-            document: what is to be printed.
-            folder: where converted files go.
-
-        Raises:
-            IntakeError: it cannot be opened.
-        """
-        ...
-
-    async def print(self, document: Document, attempt: Attempt) -> Printed:
-        """Print a document that `prepare` has returned, and follow it to its end.
+        """Return the documents to print for this one, in order; often just this one.
 
         Args:
             document: the document.
-            attempt: what is remembered of it; brought up to date before each octet that makes a difference.
+            folder: where converted files are written.
+
+        Raises:
+            IntakeError: the document cannot be opened.
         """
         ...
 
-    async def resume(self, attempt: Attempt) -> Printed | None:
-        """Follow a document to its end that was handed over, or may have been.
+    async def print(self, document: Document, attempt: Attempt) -> PrintResult:
+        """Print a document that `prepare` returned, and wait for its end.
+
+        Args:
+            document: the document.
+            attempt: its journal entry; each step must be recorded before it is taken.
+        """
+        ...
+
+    async def resume(self, attempt: Attempt) -> PrintResult | None:
+        """Wait for the end of a document that was, or may have been, sent before.
 
         Returns:
-            what became of it; None where it did not get there, so that it is to be printed.
+            the result; None if the document did not reach the printer and is to be printed.
         """
         ...
 
 
-PRINTERS: Final[PluginGroup[Callable[[str, Options], Printer]]] = PluginGroup(
+PRINTERS: Final[PluginGroup[Callable[[str, PrinterOptions], Printer]]] = PluginGroup(
     "mailslot.printers", noun="printer", check=callable
 )
-"""What makes a printer of an address, by the word that the address begins with."""
+"""The functions that make printers, by the first word of an address."""
 
 
-def is_address(text: str) -> bool:
+def is_printer_address(text: str) -> bool:
     """Whether a text has the form of a printer's address."""
     return _ADDRESS.fullmatch(text) is not None
 
 
-def kind_of(address: str) -> str:
-    """Return the name of the entry point that an address belongs to; empty where it is no address."""
+def entry_point_name(address: str) -> str:
+    """Return the name of the entry point for an address; empty if it is not an address."""
     found = _ADDRESS.fullmatch(address)
     name = found[1] if found else ""
     return _ALIASES.get(name, name)
 
 
-def used_printers(address: str) -> list[tuple[str, str]]:
-    """Return which plugin an address puts to use, as `mailslot.slots.keys.Key.plugins` wants it."""
-    return [(PRINTERS.name, kind_of(address))]
+def printer_plugins(address: str) -> list[tuple[str, str]]:
+    """Return the plugin that an address uses, for `mailslot.slots.keys.Key.plugins`."""
+    return [(PRINTERS.name, entry_point_name(address))]
 
 
-def sets_printer(address: str) -> SetterRole:
-    """Return who may set a printer's address, as `mailslot.slots.keys.Key.set_by` wants it.
+def printer_set_by(address: str) -> SetterRole:
+    """Return who may set a printer's address, for `mailslot.slots.keys.Key.set_by`.
 
-    A printer on the network is anybody's to name. Any other may be a folder that is written to, a program that is run,
-    or whatever else a plugin makes of it.
+    A network printer may be set through the API. Any other address is set locally, because a plugin may write to the
+    folder or run the program that it names.
     """
-    return "api_key" if kind_of(address) == "ipp" else "local"
+    return "api_key" if entry_point_name(address) == "ipp" else "local"
 
 
-def find_printer(address: str, options: Options) -> Printer:
-    """Return the printer at an address. Its module is imported: a coroutine has it done in a thread.
+def find_printer(address: str, options: PrinterOptions) -> Printer:
+    """Return the printer at an address. This imports its module, so coroutines call it in a thread.
 
     Raises:
-        InputError: nothing that is installed knows such printers, or it cannot be loaded, or the address is none.
+        InputError: the address is not valid, or no installed plugin for it can be loaded.
     """
-    name = kind_of(address)
+    name = entry_point_name(address)
     if name not in PRINTERS.names():
         raise InputError(
-            f"{address[:80]!r} names no printer; a printer is such as ipp://printer.example/ipp/print, ipps://… or "
+            f"{address[:80]!r} is not a printer; examples are ipp://printer.example/ipp/print, ipps://… and "
             "folder /srv/print.",
             stage="resolve",
         )

@@ -1,4 +1,4 @@
-"""A document printed once: in as many pieces as the printer wants, and from where it was left."""
+"""Prints a document once, in as many parts as the printer needs, and resumes it after a crash."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailslot_plugins.intake.process import IntakeError
-from mailslot_plugins.printers.journal import ENDED
-from mailslot_plugins.printers.printer import Printed, PrinterError
+from mailslot_plugins.printers.journal import FINAL_STEPS
+from mailslot_plugins.printers.printer import PrinterError, PrintResult
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,72 +16,74 @@ if TYPE_CHECKING:
     from mailslot_plugins.printers.printer import Document, Printer
 
 
-async def print_document(printer: Printer, document: Document, folder: Path, journal: Journal, name: str) -> Printed:
-    """Print a document that may have been printed, in whole or in part, before.
+async def print_document(
+    printer: Printer, document: Document, folder: Path, journal: Journal, name: str
+) -> PrintResult:
+    """Print a document, of which all or some parts may have been printed before.
 
     Args:
         printer: the printer.
         document: the document.
-        folder: where converted files go.
-        journal: what is remembered of its mail.
-        name: the document's name in the journal, such as ``"0"``.
+        folder: where converted files are written.
+        journal: the journal of its mail.
+        name: the document's name in the journal, for example ``"0"``.
 
     Raises:
-        PrinterError: it is to be printed later, or never; in that case the journal says so too, and asking again
-            raises the same.
+        PrinterError: it is to be printed later, or has failed; a failure is recorded, so that a second call raises it
+            again.
     """
-    whole = journal.attempt(name)
-    if whole.step == "printed":
-        return Printed(note=whole.said)
-    if whole.step == "failed":
-        raise _unprintable(whole.said)
+    document_attempt = journal.attempt(name)
+    if document_attempt.step == "printed":
+        return PrintResult(note=document_attempt.note)
+    if document_attempt.step == "failed":
+        raise _unprintable_error(document_attempt.note)
     try:
         printed = await _print(printer, document, folder, journal, name)
     except IntakeError as error:
-        await whole.reach("failed", said=str(error))
-        raise _unprintable(str(error)) from error
+        await document_attempt.reach("failed", note=str(error))
+        raise _unprintable_error(str(error)) from error
     except PrinterError as error:
         if not error.retryable:
-            await whole.reach("failed", said=str(error))
+            await document_attempt.reach("failed", note=str(error))
         raise
-    await whole.reach("printed", said=printed.note)
+    await document_attempt.reach("printed", note=printed.note)
     return printed
 
 
-async def _print(printer: Printer, document: Document, folder: Path, journal: Journal, name: str) -> Printed:
-    pieces: list[Document] | None = None
+async def _print(printer: Printer, document: Document, folder: Path, journal: Journal, name: str) -> PrintResult:
+    prepared: list[Document] | None = None
     count: int | None = journal.get(f"pieces:{name}")
     notes: list[str] = []
     number = 0
     while count is None or number < count:
         attempt = journal.attempt(f"{name}.{number}")
-        if attempt.step not in ENDED:
+        if attempt.step not in FINAL_STEPS:
             printed = await printer.resume(attempt) if attempt.step != "new" else None
             if printed is None:
-                pieces = pieces or await printer.prepare(document, folder)
+                prepared = prepared or await printer.prepare(document, folder)
                 if count is None:
-                    count = len(pieces)
-                    await journal.note(f"pieces:{name}", count)
-                printed = await _print_piece(printer, pieces, number, attempt)
-            await attempt.reach("printed", said=printed.note)
-        if attempt.said:
-            notes.append(attempt.said)
+                    count = len(prepared)
+                    await journal.record(f"pieces:{name}", count)
+                printed = await _print_part(printer, prepared, number, attempt)
+            await attempt.reach("printed", note=printed.note)
+        if attempt.note:
+            notes.append(attempt.note)
         number += 1
-    return Printed(note=" ".join(dict.fromkeys(notes)))
+    return PrintResult(note=" ".join(dict.fromkeys(notes)))
 
 
-async def _print_piece(printer: Printer, pieces: list[Document], number: int, attempt: Attempt) -> Printed:
-    if number >= len(pieces):
-        # The printer takes other formats than when the first pieces were printed, and needs fewer of them now.
+async def _print_part(printer: Printer, prepared: list[Document], number: int, attempt: Attempt) -> PrintResult:
+    if number >= len(prepared):
+        # The printer's formats have changed since the first parts were printed, and it needs fewer parts now.
         raise PrinterError(
-            "The printer takes other formats now than when the document's first pages were printed.",
+            "The printer's formats have changed since the document's first pages were printed.",
             stage="transaction",
             cause="document_unprintable",
         )
-    piece = pieces[number]
-    title = piece.title if len(pieces) == 1 else f"{piece.title} ({number + 1} of {len(pieces)})"
-    return await printer.print(replace(piece, title=title), attempt)
+    part = prepared[number]
+    title = part.title if len(prepared) == 1 else f"{part.title} ({number + 1} of {len(prepared)})"
+    return await printer.print(replace(part, title=title), attempt)
 
 
-def _unprintable(sentence: str) -> PrinterError:
+def _unprintable_error(sentence: str) -> PrinterError:
     return PrinterError(sentence, stage="transaction", cause="document_unprintable")

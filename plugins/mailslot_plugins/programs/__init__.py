@@ -1,1 +1,1 @@
-"""Programs of somebody else's."""
+"""External programs."""

@@ -1,4 +1,4 @@
-"""A program, started so that whoever starts it can also end it."""
+"""Starts external programs without leaving them behind on cancellation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 async def start_program(command: Sequence[str], **options: Any) -> Process:  # noqa: ANN401 - `anyio.open_process`'s
     """Start a program.
 
-    On asyncio, one that is cancelled while its program starts would leave it to run: so nobody is.
+    Shielded: on asyncio, a cancellation while the program starts would leave it running.
 
     Args:
         command: the program and its arguments.

@@ -1,4 +1,4 @@
-"""Assertions: what an application signs to prove who it is, or for whom it acts (RFC 7523)."""
+"""Verifies JWT assertions: client authentication, and authorization grants of service accounts (RFC 7523)."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from mailslot_plugins.sandbox.provider import Client, Provider
 
 _PADDINGS: Final = {"RS256": PKCS1v15(), "PS256": PSS(MGF1(SHA256()), PSS.DIGEST_LENGTH)}  # RFC 7518 section 3.1
-_LONGEST: Final = 3600  # seconds from iat to exp; Google's limit
+_MAX_LIFETIME: Final = 3600  # seconds from iat to exp; Google's limit
 _TOLERANCE: Final = 60
 
 
 class Assertions:
-    """What was signed and shown to one provider.
+    """The assertions that one provider has verified.
 
     Attributes:
-        claims: the claims of every assertion that was taken, oldest first.
+        claims: the claims of every accepted assertion, oldest first.
         headers: their headers.
     """
 
@@ -38,26 +38,26 @@ class Assertions:
         self.headers: list[dict[str, Any]] = []
 
     def authenticate(self, assertion: str) -> Client:
-        """Return the client that proves itself (RFC 7523 section 3); its ``jti`` is good for once.
+        """Return the client that an assertion authenticates (RFC 7523 section 3); its ``jti`` is valid once.
 
         Raises:
-            GrantError: it does not.
+            GrantError: the assertion is not valid.
         """
         try:
             client, claims = self._check(assertion)
         except ValueError as error:
             raise GrantError("invalid_client", str(error), 401) from None
-        number = claims.get("jti")
-        if claims.get("sub") != client.id or not isinstance(number, str) or number in self._seen:
+        jti = claims.get("jti")
+        if claims.get("sub") != client.id or not isinstance(jti, str) or jti in self._seen:
             raise GrantError("invalid_client", "The assertion's sub or jti is missing, wrong or used.", 401)
-        self._seen.add(number)
+        self._seen.add(jti)
         return client
 
-    def delegated(self, assertion: str) -> tuple[Client, str, str]:
-        """Return the service account, the user it acts for, and the scope that it asks for.
+    def verify_delegation(self, assertion: str) -> tuple[Client, str, str]:
+        """Return the service account of an assertion, the user that it acts for, and the requested scope.
 
         Raises:
-            GrantError: it is none, or does not say so.
+            GrantError: the assertion is not valid.
         """
         try:
             client, claims = self._check(assertion)
@@ -68,7 +68,11 @@ class Assertions:
     def _check(self, assertion: str) -> tuple[Client, dict[str, Any]]:
         try:
             first, second, third = assertion.split(".")
-            header, claims, signature = json.loads(_octets(first)), json.loads(_octets(second)), _octets(third)
+            header, claims, signature = (
+                json.loads(_decode_base64url(first)),
+                json.loads(_decode_base64url(second)),
+                _decode_base64url(third),
+            )
         except (ValueError, binascii.Error):
             raise ValueError("Invalid JWT.") from None
         client = self._provider.clients.get(claims.get("iss", ""))
@@ -90,8 +94,12 @@ class Assertions:
         return client, claims
 
     def _check_times(self, claims: dict[str, Any]) -> None:
-        now, begins, ends = self._provider.now(), claims.get("nbf", claims.get("iat", 0)), claims.get("exp", 0)
-        if not begins - _TOLERANCE <= now < ends + _TOLERANCE or ends - begins > _LONGEST:
+        now, valid_from, valid_until = (
+            self._provider.now(),
+            claims.get("nbf", claims.get("iat", 0)),
+            claims.get("exp", 0),
+        )
+        if not valid_from - _TOLERANCE <= now < valid_until + _TOLERANCE or valid_until - valid_from > _MAX_LIFETIME:
             # googleapis/google-api-php-client issues 1429 and 1501
             raise ValueError(
                 "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your "
@@ -99,5 +107,5 @@ class Assertions:
             )
 
 
-def _octets(part: str) -> bytes:
+def _decode_base64url(part: str) -> bytes:
     return base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)

@@ -1,4 +1,4 @@
-"""The server's side of SASL (RFC 4422): each mechanism gives challenges and takes responses."""
+"""The server side of SASL (RFC 4422): each mechanism sends challenges and receives responses."""
 
 from __future__ import annotations
 
@@ -21,67 +21,67 @@ if TYPE_CHECKING:
     from mailslot_plugins.sandbox.personality import ProtocolBehavior
     from mailslot_plugins.sandbox.state import SandboxState
 
-    Exchange = Generator[bytes, bytes, str]
-    Answer = Callable[[str, str | None], Awaitable[None]]
+    MechanismSteps = Generator[bytes, bytes, str]
+    ResultCallback = Callable[[str, str | None], Awaitable[None]]
 
 _XOAUTH2: Final = re.compile(rb"user=([^\x00-\x1f\x7f]+)\x01auth=Bearer ([!-~]+)\x01\x01")
 _OAUTHBEARER: Final = re.compile(rb"n,a=((?:[^\x00-\x1f\x7f,=]|=2C|=3D)+),\x01((?:[A-Za-z]+=[^\x00\x01]*\x01)+)\x01")
 _ITERATIONS: Final = 4_096
 
 
-class Refused(Exception):  # noqa: N818 - it is the answer to a sign-in and no error
-    """The sign-in is refused.
+class AuthenticationRefused(Exception):  # noqa: N818 - it is the answer to a sign-in and no error
+    """The authentication is refused.
 
     Attributes:
-        occasion: which of the personality's words say so.
+        reply_key: the key of the personality's reply.
     """
 
-    def __init__(self, occasion: str) -> None:
-        super().__init__(occasion)
-        self.occasion = occasion
+    def __init__(self, reply_key: str) -> None:
+        super().__init__(reply_key)
+        self.reply_key = reply_key
 
 
 @dataclass(frozen=True, slots=True)
 class SaslExchange:
-    """One attempt to sign in on a connection."""
+    """One SASL exchange on a connection."""
 
-    office: SandboxState
-    manners: ProtocolBehavior
+    state: SandboxState
+    behavior: ProtocolBehavior
     connection: Connection
 
-    async def run(self, argument: str, prompt: str, answer: Answer) -> None:
-        """Go through AUTH.
+    async def run(self, argument: str, prompt: str, on_result: ResultCallback) -> None:
+        """Run an AUTH command.
 
         Args:
-            argument: what follows AUTH: a mechanism and perhaps an initial response, ``=`` for an
+            argument: the argument of AUTH: a mechanism and optionally an initial response, ``=`` for an
                 empty one (RFC 4954 section 4, RFC 5034 section 4).
-            prompt: what stands before a challenge, ``"334 "`` or ``"+ "``.
-            answer: lets the user in, if there is one, and says so.
+            prompt: the prefix of a challenge, ``"334 "`` or ``"+ "``.
+            on_result: called with the key of the reply and the authenticated user, or None.
 
         Raises:
             Hangup: the connection ends.
         """
         user: str | None = None
-        occasion = "signed_in"
+        reply_key = "signed_in"
         try:
             user = await self._exchange(argument, prompt)
-        except Refused as refused:
-            occasion = refused.occasion
-        await self.connection.during("sign_in", lambda: answer(occasion, user))
+        except AuthenticationRefused as refused:
+            reply_key = refused.reply_key
+        await self.connection.perform("sign_in", lambda: on_result(reply_key, user))
 
-    async def run_password(self, user: str, password: str, answer: Answer) -> None:
-        """Go through USER and PASS."""
-        occasion = "signed_in" if self._knows(user, password) else "password"
-        known = user if occasion == "signed_in" else None
-        await self.connection.during("sign_in", lambda: answer(occasion, known))
+    async def run_password(self, user: str, password: str, on_result: ResultCallback) -> None:
+        """Run USER and PASS."""
+        reply_key = "signed_in" if self._password_matches(user, password) else "password"
+        expected = user if reply_key == "signed_in" else None
+        await self.connection.perform("sign_in", lambda: on_result(reply_key, expected))
 
     async def _exchange(self, argument: str, prompt: str) -> str:
         name, _, initial = argument.partition(" ")
         mechanism = _MECHANISMS.get(name.upper())
-        if mechanism is None or name.upper() not in self.office.personality.mechanisms:
-            raise Refused("mechanism")
-        if initial and not self.manners.initial_response:
-            raise Refused("one_line")
+        if mechanism is None or name.upper() not in self.state.personality.mechanisms:
+            raise AuthenticationRefused("mechanism")
+        if initial and not self.behavior.initial_response:
+            raise AuthenticationRefused("one_line")
         exchange = mechanism(self)
         challenge = next(exchange)
         try:
@@ -97,118 +97,118 @@ class SaslExchange:
 
     async def _challenge(self, text: str) -> None:
         async def say() -> None:
-            self.connection.say(text)
+            self.connection.reply(text)
 
-        await self.connection.during("challenge", say)
+        await self.connection.perform("challenge", say)
 
     async def _response(self) -> bytes:
-        if self.connection.waiting:
-            self.connection.dialogue.flaw("a response before its challenge")
-        line = await self.connection.line()
-        # The three responses that hold no secret tell most about a client.
-        shown = line.decode() if line in {b"", b"*", b"AQ=="} else MASK
-        self.connection.dialogue.transcript.client(shown)
+        if self.connection.buffered:
+            self.connection.dialogue.add_violation("a response before its challenge")
+        line = await self.connection.read_line()
+        # These three responses contain no secret and are useful in the transcript.
+        logged = line.decode() if line in {b"", b"*", b"AQ=="} else MASK
+        self.connection.dialogue.transcript.client(logged)
         if line == b"*":
-            raise Refused("cancelled")
-        if len(line) > self.manners.response_limit:
-            raise Refused("long_response")
+            raise AuthenticationRefused("cancelled")
+        if len(line) > self.behavior.response_limit:
+            raise AuthenticationRefused("long_response")
         return _decode(line.decode("ascii", "replace"))
 
     def check_bearer(
         self, user: bytes, token: bytes, reasons: Mapping[str, str] | None, acknowledgement: bytes
-    ) -> Exchange:
-        """Let a user in by token, or give reasons, have them acknowledged, and refuse."""
-        name = _text(user)
-        provider = self.office.provider
-        refusal = provider.check(_text(token), name, self.manners.scope)
-        if refusal is None and name.lower() in self.office.maildrops:
+    ) -> MechanismSteps:
+        """Accept a token, or send the reasons, await the acknowledgement, and refuse."""
+        name = _decode_text(user)
+        provider = self.state.provider
+        refusal = provider.check(_decode_text(token), name, self.behavior.scope)
+        if refusal is None and name.lower() in self.state.maildrops:
             return name
         if refusal != "unavailable" and reasons is not None:
             challenge = {key: value.replace("{issuer}", provider.issuer) for key, value in reasons.items()}
             if (yield json.dumps(challenge, separators=(",", ":")).encode()) != acknowledgement:
-                self.connection.dialogue.flaw("the reasons of a refusal were not acknowledged")
-        raise Refused(refusal or "token")
+                self.connection.dialogue.add_violation("the reasons of a refusal were not acknowledged")
+        raise AuthenticationRefused(refusal or "token")
 
     def check_password(self, user: str, password: str) -> str:
-        """Let a user in by password, or refuse."""
-        if not self._knows(user, password):
-            raise Refused("password")
+        """Accept a password, or refuse."""
+        if not self._password_matches(user, password):
+            raise AuthenticationRefused("password")
         return user
 
-    def _knows(self, user: str, password: str) -> bool:
-        known = self.office.passwords.get(user.lower())
-        return self.office.personality.passwords and known is not None and known == password
+    def _password_matches(self, user: str, password: str) -> bool:
+        expected = self.state.passwords.get(user.lower())
+        return self.state.personality.passwords and expected is not None and expected == password
 
 
-def _xoauth2(sign_in: SaslExchange) -> Exchange:
+def _xoauth2(exchange: SaslExchange) -> MechanismSteps:
     """Google's and Microsoft's mechanism; a refusal's JSON is answered with an empty line."""
     match = _XOAUTH2.fullmatch((yield b""))
     if match is None:
-        raise Refused("malformed")
-    reasons = sign_in.office.personality.xoauth2
-    return (yield from sign_in.check_bearer(match[1], match[2], reasons, b""))
+        raise AuthenticationRefused("malformed")
+    reasons = exchange.state.personality.xoauth2
+    return (yield from exchange.check_bearer(match[1], match[2], reasons, b""))
 
 
-def _oauthbearer(sign_in: SaslExchange) -> Exchange:
+def _oauthbearer(exchange: SaslExchange) -> MechanismSteps:
     """RFC 7628; a refusal's JSON is answered with one 0x01."""
     match = _OAUTHBEARER.fullmatch((yield b""))
     if match is None:
-        raise Refused("malformed")
+        raise AuthenticationRefused("malformed")
     pairs = dict(pair.split(b"=", 1) for pair in match[2].split(b"\x01") if pair)
     scheme, _, token = pairs.get(b"auth", b"").partition(b" ")
     if scheme.lower() != b"bearer" or not token:
-        raise Refused("malformed")
-    port = str(sign_in.connection.port).encode()
+        raise AuthenticationRefused("malformed")
+    port = str(exchange.connection.port).encode()
     if pairs.get(b"host") not in {b"localhost", b"127.0.0.1"} or pairs.get(b"port") != port:
-        sign_in.connection.dialogue.flaw("OAUTHBEARER names another host or port")
+        exchange.connection.dialogue.add_violation("OAUTHBEARER names another host or port")
     user = match[1].replace(b"=2C", b",").replace(b"=3D", b"=")
-    reasons = sign_in.office.personality.oauthbearer
-    return (yield from sign_in.check_bearer(user, token, reasons, b"\x01"))
+    reasons = exchange.state.personality.oauthbearer
+    return (yield from exchange.check_bearer(user, token, reasons, b"\x01"))
 
 
-def _plain(sign_in: SaslExchange) -> Exchange:
+def _plain(exchange: SaslExchange) -> MechanismSteps:
     """RFC 4616; nobody may act as somebody else."""
-    fields = _text((yield b"")).split("\0")
+    fields = _decode_text((yield b"")).split("\0")
     if len(fields) != 3 or fields[0] not in {"", fields[1]}:
-        raise Refused("malformed")
-    return sign_in.check_password(fields[1], fields[2])
+        raise AuthenticationRefused("malformed")
+    return exchange.check_password(fields[1], fields[2])
 
 
-def _login(sign_in: SaslExchange) -> Exchange:
+def _login(exchange: SaslExchange) -> MechanismSteps:
     """LOGIN, which was never standardised: a user name, then a password."""
     user = yield b"Username:"
     password = yield b"Password:"
-    return sign_in.check_password(_text(user), _text(password))
+    return exchange.check_password(_decode_text(user), _decode_text(password))
 
 
-def _scram(sign_in: SaslExchange) -> Exchange:
+def _scram(exchange: SaslExchange) -> MechanismSteps:
     """SCRAM-SHA-256 without channel binding (RFC 5802, RFC 7677)."""
-    first = re.fullmatch(r"([ny],(?:a=[^,]*)?,)(n=([^,]+),r=([!-+\--~]+))", _text((yield b"")))
+    first = re.fullmatch(r"([ny],(?:a=[^,]*)?,)(n=([^,]+),r=([!-+\--~]+))", _decode_text((yield b"")))
     if first is None:
-        raise Refused("malformed")
+        raise AuthenticationRefused("malformed")
     user = first[3].replace("=2C", ",").replace("=3D", "=")
-    password = sign_in.office.passwords.get(user.lower())
-    if password is None or not sign_in.office.personality.passwords:
-        raise Refused("password")
+    password = exchange.state.passwords.get(user.lower())
+    if password is None or not exchange.state.personality.passwords:
+        raise AuthenticationRefused("password")
     salt, nonce = secrets.token_bytes(16), first[4] + secrets.token_urlsafe(18)
     challenge = f"r={nonce},s={base64.b64encode(salt).decode()},i={_ITERATIONS}"
-    final = re.fullmatch(r"(c=([^,]+),r=([^,]+)),p=([^,]+)", _text((yield challenge.encode())))
+    final = re.fullmatch(r"(c=([^,]+),r=([^,]+)),p=([^,]+)", _decode_text((yield challenge.encode())))
     if final is None or final[3] != nonce or _decode(final[2]) != first[1].encode():
-        raise Refused("malformed")
+        raise AuthenticationRefused("malformed")
     salted = hashlib.pbkdf2_hmac("sha256", password.reveal().encode(), salt, _ITERATIONS)
     message = f"{first[2]},{challenge},{final[1]}".encode()
     client_key = hmac.digest(salted, b"Client Key", "sha256")
     signature = hmac.digest(hashlib.sha256(client_key).digest(), message, "sha256")
     proof = bytes(a ^ b for a, b in zip(client_key, signature, strict=True))
     if not hmac.compare_digest(proof, _decode(final[4])):
-        raise Refused("password")
+        raise AuthenticationRefused("password")
     verifier = hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), message, "sha256")
     if (yield b"v=" + base64.b64encode(verifier)):
-        raise Refused("malformed")
+        raise AuthenticationRefused("malformed")
     return user
 
 
-_MECHANISMS: Final[Mapping[str, Callable[[SaslExchange], Exchange]]] = {
+_MECHANISMS: Final[Mapping[str, Callable[[SaslExchange], MechanismSteps]]] = {
     "XOAUTH2": _xoauth2,
     "OAUTHBEARER": _oauthbearer,
     "PLAIN": _plain,
@@ -217,8 +217,8 @@ _MECHANISMS: Final[Mapping[str, Callable[[SaslExchange], Exchange]]] = {
 }
 
 
-def masked(command: str) -> str:
-    """Return an AUTH line without its response, or what is no mechanism."""
+def mask_auth_command(command: str) -> str:
+    """Return an AUTH command with its initial response, or an unknown mechanism, masked."""
     verb, space, argument = command.partition(" ")
     name, _, initial = argument.partition(" ")
     if space and name.upper() not in _MECHANISMS:
@@ -230,11 +230,11 @@ def _decode(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise Refused("malformed") from None
+        raise AuthenticationRefused("malformed") from None
 
 
-def _text(data: bytes) -> str:
+def _decode_text(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise Refused("malformed") from None
+        raise AuthenticationRefused("malformed") from None

@@ -1,4 +1,4 @@
-"""A certificate authority of the sandbox's own, new with each."""
+"""The sandbox's certificate authority, new for each sandbox."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class CertificateAuthority:
         """Return a server's context with a new certificate.
 
         Args:
-            names: host names and addresses that it is good for; localhost and 127.0.0.1 by default.
-            not_before: when it begins to be valid.
-            not_after: when it ends.
+            names: its host names and addresses; localhost and 127.0.0.1 by default.
+            not_before: the beginning of its validity.
+            not_after: the end of its validity.
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         names = names or ("localhost", "127.0.0.1")
@@ -42,5 +42,5 @@ class CertificateAuthority:
         return context
 
     def client_context(self) -> ssl.SSLContext:
-        """Return a client's context that trusts this authority and no other."""
+        """Return a client's context that trusts only this authority."""
         return ssl.create_default_context(cadata=self.pem.decode())

@@ -1,4 +1,4 @@
-"""One client's connection: lines in, answers out, and whatever is to go wrong with them."""
+"""A client's connection to the sandbox: reads commands, sends replies, and injects faults."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import anyio
 from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSStream
 
+from mailslot.plugin import Transcript
 from mailslot.wire.lines import LineBuffer
-from mailslot.wire.transcript import Transcript
 
 if TYPE_CHECKING:
     import ssl
@@ -21,41 +21,41 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteStream
 
-Ending = Literal["close", "reset"]
+ConnectionEnd = Literal["close", "reset"]
 
-_PIECE: Final = 65_536
+_CHUNK_SIZE: Final = 65_536
 _MAX_LINE: Final = 65_536
 _RESET: Final = struct.pack("ii", 1, 0)
 
 
 class Hangup(Exception):  # noqa: N818 - it ends a connection and is no error
-    """The connection ends, by either side."""
+    """The connection is closed, by either side."""
 
-    def __init__(self, ending: Ending = "close") -> None:
+    def __init__(self, ending: ConnectionEnd = "close") -> None:
         super().__init__(ending)
-        self.ending: Ending = ending
+        self.ending: ConnectionEnd = ending
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What goes wrong at one moment of a dialogue.
+    """A fault to inject at one moment of a dialogue.
 
-    A moment is a command's verb and what is said to it, or ``greeting``, ``TLS`` (the handshake), ``challenge``
-    (each), ``sign_in`` (what is said once a sign-in is complete), ``content`` (before DATA's message is read) or
-    ``message`` (what is said to a complete one).
+    A moment is a command with its reply, named by the verb, or ``greeting``, ``TLS`` (the handshake), ``challenge``
+    (each), ``sign_in`` (the reply to a finished authentication), ``content`` (before DATA's message is read) or
+    ``message`` (the reply to a complete message).
 
     Attributes:
         at: the moment.
-        nth: which such moment of a connection, counted from 1; 0 for each.
+        nth: the number of this moment on a connection, counted from 1; 0 for every one.
         protocol: ``smtp`` or ``pop3``; empty for both.
-        connection: which connection of that protocol, counted from 1; 0 for each.
+        connection: the number of the connection of that protocol, counted from 1; 0 for every one.
         delay: seconds to wait first; ``math.inf`` for silence.
-        act: False leaves undone what was asked for, and its answer unsaid.
-        replace: octets instead of the answer.
-        keep: only so many octets of the answer; with `ending`, the connection then ends at once.
-        append: octets after the answer.
-        split: write octet by octet.
-        ending: how the connection ends afterwards; None where it goes on.
+        act: False to neither execute the command nor reply.
+        replace: octets to send instead of the reply.
+        keep: the number of octets of the reply to send; with `ending`, the connection then closes at once.
+        append: octets to send after the reply.
+        split: whether to write octet by octet.
+        ending: how the connection closes afterwards; None to keep it open.
     """
 
     at: str
@@ -69,32 +69,32 @@ class Fault:
     keep: int | None = None
     append: bytes = b""
     split: bool = False
-    ending: Ending | None = None
+    ending: ConnectionEnd | None = None
 
 
 @dataclass(slots=True)
 class Dialogue:
-    """What was said on one connection, without secrets and without messages.
+    """The dialogue on one connection, without secrets and without messages.
 
     Attributes:
         protocol: ``smtp`` or ``pop3``.
-        number: which connection of that protocol it is, counted from 1.
-        transcript: the lines.
-        flaws: what the client did that a standard forbids and the server let pass.
-        user: who signed in; None for nobody.
-        tls: whether TLS came up.
+        number: the number of the connection of that protocol, counted from 1.
+        transcript: the transcript.
+        violations: violations of standards by the client that the server tolerated.
+        user: the authenticated user; None if there is none.
+        tls: whether TLS is active.
     """
 
     protocol: str
     number: int
     transcript: Transcript = field(default_factory=Transcript)
-    flaws: list[str] = field(default_factory=list[str])
+    violations: list[str] = field(default_factory=list[str])
     user: str | None = None
     tls: bool = False
 
-    def flaw(self, text: str) -> None:
-        """Note something that a standard forbids."""
-        self.flaws.append(text)
+    def add_violation(self, text: str) -> None:
+        """Record a violation of a standard."""
+        self.violations.append(text)
         self.transcript.event(f"flaw: {text}")
 
     def __str__(self) -> str:
@@ -112,73 +112,73 @@ class Connection:
         self._faults = faults
         self._received = LineBuffer()
         self._unsent = bytearray()
-        self._moments: dict[str, int] = {}
+        self._moment_counts: dict[str, int] = {}
         self._fault: Fault | None = None
-        self._room = 0
+        self._octets_left = 0
 
     @property
-    def waiting(self) -> int:
-        """How many octets were received and not read yet."""
+    def buffered(self) -> int:
+        """The number of octets that were received and not read yet."""
         return len(self._received)
 
-    async def line(self) -> bytes:
-        """Return the next line without its CRLF; whatever is unsent goes out before waiting for it.
+    async def read_line(self) -> bytes:
+        """Return the next line without its CRLF; pending output is sent before waiting for it.
 
         Raises:
-            Hangup: the client is gone.
+            Hangup: the client closed the connection.
             RemoteProtocolError: the line ends with a bare LF, or is longer than 64 KiB.
         """
-        while (line := self._received.next_line(_MAX_LINE)) is None:
+        while (read_line := self._received.next_line(_MAX_LINE)) is None:
             self._received.feed(await self._receive())
-        return line
+        return read_line
 
-    async def octets(self) -> bytes:
-        """Return octets, at least one; whatever is unsent goes out before waiting for them."""
+    async def read_octets(self) -> bytes:
+        """Return at least one octet; pending output is sent before waiting."""
         return self._received.take() or await self._receive()
 
     def unread(self, data: bytes) -> None:
-        """Take back octets that were read too much."""
+        """Push back octets that were read beyond the end."""
         self._received.feed(data)
 
-    def say(self, text: str) -> None:
-        """Answer with one or more lines, joined with LF; an empty text says nothing."""
+    def reply(self, text: str) -> None:
+        """Reply with one or more lines, joined with LF; an empty text sends nothing."""
         if text:
             if self._fault is None or self._fault.replace is None:
                 self.dialogue.transcript.server(text)
-            self.send(b"".join(line.encode() + b"\r\n" for line in text.split("\n")))
+            self.send(b"".join(read_line.encode() + b"\r\n" for read_line in text.split("\n")))
 
     def send(self, data: bytes) -> None:
-        """Answer with octets that are not noted in the dialogue."""
+        """Send octets that are not recorded in the transcript."""
         fault = self._fault
         if fault is not None:
             if fault.replace is not None:
                 return
             if fault.keep is not None:
-                data = data[: self._room]
-                self._room -= len(data)
+                data = data[: self._octets_left]
+                self._octets_left -= len(data)
         self._unsent += data
-        if fault is not None and fault.keep is not None and not self._room and fault.ending:
+        if fault is not None and fault.keep is not None and not self._octets_left and fault.ending:
             self.dialogue.transcript.event(f"a fault cuts the answer after {fault.keep} octets")
             raise Hangup(fault.ending)
 
     async def flush(self) -> None:
-        """Write whatever is unsent."""
+        """Send the pending output."""
         data, self._unsent = bytes(self._unsent), bytearray()
-        step = 1 if self._fault is not None and self._fault.split else _PIECE
+        step = 1 if self._fault is not None and self._fault.split else _CHUNK_SIZE
         try:
             for start in range(0, len(data), step):
                 await self._stream.send(data[start : start + step])
         except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
             raise Hangup from None
 
-    async def during(self, moment: str, act: Callable[[], Awaitable[None]]) -> None:
-        """Do what a moment asks for, with the fault that is planned for it."""
-        nth = self._moments[moment] = self._moments.get(moment, 0) + 1
-        fault = self._plan(moment, nth)
+    async def perform(self, moment: str, act: Callable[[], Awaitable[None]]) -> None:
+        """Run the action of a moment, with the fault that is planned for it."""
+        nth = self._moment_counts[moment] = self._moment_counts.get(moment, 0) + 1
+        fault = self._find_fault(moment, nth)
         if fault is None:
             await act()
             return
-        outer, self._fault, self._room = self._fault, fault, fault.keep or 0
+        outer, self._fault, self._octets_left = self._fault, fault, fault.keep or 0
         await self.flush()
         await anyio.sleep(fault.delay)
         hangup: Hangup | None = None
@@ -187,9 +187,9 @@ class Connection:
                 await act()
         except Hangup as raised:
             hangup = raised
-        if octets := (fault.replace or b"") + fault.append:
-            self.dialogue.transcript.event(f"a fault sends {len(octets)} octets")
-            self._unsent += octets
+        if read_octets := (fault.replace or b"") + fault.append:
+            self.dialogue.transcript.event(f"a fault sends {len(read_octets)} octets")
+            self._unsent += read_octets
         await self.flush()
         self._fault = outer
         if fault.ending:
@@ -199,7 +199,7 @@ class Connection:
             raise hangup
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
-        """Make the handshake.
+        """Perform the TLS handshake.
 
         Raises:
             Hangup: it failed.
@@ -215,8 +215,8 @@ class Connection:
         self.dialogue.tls = True
         self.dialogue.transcript.event("TLS is up")
 
-    async def aclose(self, ending: Ending = "close") -> None:
-        """Close, with FIN or with RST, whatever is going on."""
+    async def aclose(self, ending: ConnectionEnd = "close") -> None:
+        """Close the connection, with FIN or with RST."""
         with anyio.CancelScope(shield=True):
             if ending == "reset":
                 with suppress(OSError):  # the client may have been faster
@@ -226,11 +226,11 @@ class Connection:
     async def _receive(self) -> bytes:
         await self.flush()
         try:
-            return await self._stream.receive(_PIECE)
+            return await self._stream.receive(_CHUNK_SIZE)
         except (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
             raise Hangup from None
 
-    def _plan(self, moment: str, nth: int) -> Fault | None:
+    def _find_fault(self, moment: str, nth: int) -> Fault | None:
         for fault in self._faults:
             if (
                 fault.at == moment

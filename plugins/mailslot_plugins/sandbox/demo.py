@@ -1,4 +1,4 @@
-"""The demo: a scanned page travels from file to maildrop and back, past three kinds of mail service."""
+"""The demo: a scanned page is sent to a maildrop and fetched back, with three kinds of mail service."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mailslot import AccessToken
     from mailslot_plugins.sandbox.sandbox import Sandbox
 
-PLAYED = (DOVECOT, GMAIL, EXCHANGE)
+PERSONALITIES = (DOVECOT, GMAIL, EXCHANGE)
 ADDRESS = "scanner@example.com"
 
 
@@ -37,11 +37,11 @@ class Step:
     """One line of the table.
 
     Attributes:
-        service: the kind of mail service that was played.
-        what: what was done.
-        came: what came of it.
-        ok: whether it came as it should.
-        seconds: how long it took.
+        service: the simulated mail service.
+        what: the action.
+        came: the result.
+        ok: whether the result is as expected.
+        seconds: the duration.
     """
 
     service: str
@@ -53,46 +53,46 @@ class Step:
 
 def demo(
     *,
-    once: Annotated[bool, typer.Option("--once", help="Walk through the journeys and end.")] = False,
+    remove_duplicates: Annotated[
+        bool, typer.Option("--once", help="Run the demo and exit, without the panel.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document (with --once).")] = False,
-    backend: Annotated[
-        Literal["asyncio", "trio"], typer.Option(help="On which library for asynchronous work.")
-    ] = "asyncio",
+    backend: Annotated[Literal["asyncio", "trio"], typer.Option(help="The asynchronous library to use.")] = "asyncio",
 ) -> None:
-    """Send a scanned page and fetch it back, on mail servers of its own; then show a device's panel, until Ctrl-C."""
-    if as_json and not once:
+    """Send a scanned page and fetch it back, on built-in mail servers; then show a device's panel, until Ctrl-C."""
+    if as_json and not remove_duplicates:
         raise typer.BadParameter("--json goes with --once", param_hint="--json")
-    steps = anyio.run(_journeys, as_json, backend=backend)
+    steps = anyio.run(_run_journeys, as_json, backend=backend)
     if as_json:
         sys.stdout.write(json.dumps([asdict(step) for step in steps], indent=2) + "\n")
     if not all(step.ok for step in steps):
-        sys.exit("The demo did not go as it should; the rows marked with ✗ say where.")
-    if not once:
-        from mailslot_plugins.sandbox.demo_panel import stay  # noqa: PLC0415 - the panel takes a while to import
+        sys.exit("The demo failed; see the rows marked with ✗.")
+    if not remove_duplicates:
+        from mailslot_plugins.sandbox.demo_panel import run_demo_panel  # noqa: PLC0415 - the panel takes a while to import
 
         try:
-            anyio.run(stay, scanned_page(), backend=backend)
+            anyio.run(run_demo_panel, scanned_page(), backend=backend)
         except KeyboardInterrupt:
             sys.stdout.write("\n")
 
 
-async def _journeys(quiet: bool) -> list[Step]:  # noqa: FBT001 - anyio.run passes by position
+async def _run_journeys(quiet: bool) -> list[Step]:  # noqa: FBT001 - anyio.run passes by position
     page = scanned_page()
     steps: list[Step] = []
     console = Console(quiet=quiet)
     console.print(f"A scanned page, {page.name} of {page.stat().st_size:,} octets, goes to {ADDRESS} and comes back.")
-    for personality in PLAYED:
+    for personality in PERSONALITIES:
         with console.status(f"{personality.name} …"):
             async with run_sandbox(personality=personality) as sandbox:
-                walked = [step async for step in _journey(sandbox, page)]
-        console.print(_table(personality.name, walked))
-        steps += walked
+                journey_steps = [step async for step in _run_journey(sandbox, page)]
+        console.print(_table(personality.name, journey_steps))
+        steps += journey_steps
     console.print("A dead token is refused in three different ways; the cause in brackets is the same.")
     return steps
 
 
-async def _journey(sandbox: Sandbox, page: Path) -> AsyncIterator[Step]:
-    """Walk through one service: sign in, send, fetch, compare, and see a token die."""
+async def _run_journey(sandbox: Sandbox, page: Path) -> AsyncIterator[Step]:
+    """Use one service: authenticate, send, fetch, compare, and use an expired token."""
     name = sandbox.personality.name
     context = sandbox.client_context()
     token = sandbox.provider.issue(ADDRESS, jwt=True, size=3000)
@@ -104,46 +104,46 @@ async def _journey(sandbox: Sandbox, page: Path) -> AsyncIterator[Step]:
         text="One page, scanned by the demo.\n",
         attachments=[Attachment.from_path(page)],
     )
-    watch = _Watch()
+    stopwatch = _Stopwatch()
     transcript = Transcript()
     async with connect_smtp(sandbox.smtp, auth, ssl_context=context, transcript=transcript) as smtp:
-        yield watch.step(name, "sign in to SMTP", _signed_in(transcript, token), ok=True)
+        yield stopwatch.step(name, "sign in to SMTP", _describe_authentication(transcript, token), ok=True)
         receipt = await smtp.submit(ADDRESS, [ADDRESS], message)
         came = f"{message.size:,} octets taken: {receipt.reply}"
-        yield watch.step(name, "submit the page", came, ok=receipt.accepted == (ADDRESS,))
+        yield stopwatch.step(name, "submit the page", came, ok=receipt.accepted == (ADDRESS,))
     transcript = Transcript()
     async with connect_pop3(sandbox.pop3s, auth, ssl_context=context, transcript=transcript) as pop:
-        yield watch.step(name, "sign in to POP3", _signed_in(transcript, token), ok=True)
+        yield stopwatch.step(name, "sign in to POP3", _describe_authentication(transcript, token), ok=True)
         [entry] = await pop.listing()
         fetched = b"".join([piece async for piece in pop.retrieve(entry)])
-        yield watch.step(name, "fetch it back", f"{len(fetched):,} octets, unique-id {entry.uid}", ok=True)
+        yield stopwatch.step(name, "fetch it back", f"{len(fetched):,} octets, unique-id {entry.uid}", ok=True)
         await pop.delete(entry)
     sent = b"".join([piece async for piece in message.chunks()])
-    same = fetched == sent and _attached(fetched) == await anyio.Path(page).read_bytes()
+    is_identical = fetched == sent and _attachment_of(fetched) == await anyio.Path(page).read_bytes()
     digest = hashlib.sha256(fetched).hexdigest()[:12]
-    came = f"every octet is the same (SHA-256 {digest}…)" if same else "the octets differ"
-    yield watch.step(name, "compare", came, ok=same)
+    came = f"every octet is the same (SHA-256 {digest}…)" if is_identical else "the octets differ"
+    yield stopwatch.step(name, "compare", came, ok=is_identical)
     sandbox.provider.expire(token)
     try:
         async with connect_smtp(sandbox.smtp, auth, ssl_context=context):
-            yield watch.step(name, "use the dead token", "it was accepted", ok=False)
+            yield stopwatch.step(name, "use the dead token", "it was accepted", ok=False)
     except MailError as error:
-        yield watch.step(name, "use the dead token", f"{error} [{error.cause}]", ok=error.cause == "token_refused")
+        yield stopwatch.step(name, "use the dead token", f"{error} [{error.cause}]", ok=error.cause == "token_refused")
 
 
-def _signed_in(transcript: Transcript, token: AccessToken) -> str:
+def _describe_authentication(transcript: Transcript, token: AccessToken) -> str:
     mechanism = next(line.split()[2] for line in transcript.lines if line.startswith("C: AUTH "))
     return f"by {mechanism} over TLS, with a token of {len(token.value):,} characters"
 
 
-def _attached(octets: bytes) -> bytes:
+def _attachment_of(octets: bytes) -> bytes:
     [part] = message_from_bytes(octets, policy=policy.default).iter_attachments()
     content: bytes = part.get_content()
     return content
 
 
-class _Watch:
-    """Times the steps: each lasts from the end of the one before."""
+class _Stopwatch:
+    """Measures the steps: each lasts from the end of the previous one."""
 
     def __init__(self) -> None:
         self._last = perf_counter()
@@ -168,6 +168,6 @@ def _table(service: str, steps: list[Step]) -> Table:
 
 
 def scanned_page() -> Path:
-    """Return the page: beside this module where it was installed, in ``fixtures`` in a checkout."""
+    """Return the page: installed beside this module, or in ``fixtures`` in a checkout."""
     installed = Path(__file__).parent / "scan" / "page.pdf"
     return installed if installed.exists() else Path(__file__).parents[3] / "fixtures" / "scan" / "page.pdf"

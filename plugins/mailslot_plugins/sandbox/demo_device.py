@@ -1,7 +1,7 @@
-"""A device in a sandbox with a past: what a newcomer finds in the panel of the demo.
+"""The device of the demo, with settings and history to explore in the panel.
 
-Faxes and alarms work, and the toner is low. ``print.pop`` has never had a token, though a mail waits for it. The
-token for sending was revoked while nobody looked, and a scan waits for another one.
+Faxes and alarms work, and the toner is low. ``print.pop`` has never had a token, and a mail waits for it. The refresh
+token for sending was revoked, and a scan waits for a new one.
 """
 
 from __future__ import annotations
@@ -14,31 +14,26 @@ from typing import TYPE_CHECKING, Final
 from anyio.to_thread import run_sync
 
 from mailslot.diagnosis.connection_test import check_connection
-from mailslot.message import Attachment, Mailbox, Message
-from mailslot.oauth.http import TokenHttp
+from mailslot.plugin import DEVICE, Attachment, Mailbox, Message, NewJob, Records, Secret, TokenHttp
 from mailslot.slots.flows import choose_flow
-from mailslot.slots.records import Records
-from mailslot.slots.section import DEVICE
 from mailslot.slots.slot import find_slot
-from mailslot.spool.job import NewJob
-from mailslot.wire.secret import Secret
 from mailslot_plugins.alerts.alarms import Alarms
 from mailslot_plugins.alerts.section import SECTION as ALERTS
 from mailslot_plugins.fax.compose import compose
-from mailslot_plugins.fax.section import FAX
+from mailslot_plugins.fax.section import SECTION as FAX
 from mailslot_plugins.panel.security.password import Password
 from mailslot_plugins.print.section import SECTION as PRINT
 from mailslot_plugins.sandbox.demo_person import ConsentingPerson
-from mailslot_plugins.sending.account import sender_of
+from mailslot_plugins.sending.account import sender_mailbox
 
 if TYPE_CHECKING:
-    from mailslot.service.device import Device
+    from mailslot.plugin import Device
     from mailslot_plugins.sandbox.sandbox import Sandbox
 
-PASSWORD: Final = "open sesame"  # noqa: S105 - it is shown to whoever starts the demo
+PASSWORD: Final = "open sesame"  # noqa: S105 - the demo prints it
 """The administrator's password."""
 
-_READER: Final = "alice@example.com"
+_RECIPIENT: Final = "alice@example.com"
 
 
 def set_up_demo_device(home: Path, sandbox: Sandbox) -> Records:
@@ -46,7 +41,7 @@ def set_up_demo_device(home: Path, sandbox: Sandbox) -> Records:
 
     Args:
         home: an empty folder.
-        sandbox: what it talks to.
+        sandbox: its servers.
     """
     authority = home / "ca.pem"
     authority.write_bytes(sandbox.ca_pem)
@@ -73,21 +68,21 @@ def set_up_demo_device(home: Path, sandbox: Sandbox) -> Records:
     change(DEVICE, {"name": "Copier", "location": "Second floor", "model": "Sandbox 1000", "serial_number": "0042"})
     change(FAX, {"deliver_to": f"folder {home / 'faxes'}"})
     change(PRINT, {"printer": f"folder {home / 'prints'}", "allowed_senders": "@example.com"})
-    change(ALERTS, {"recipients": _READER})
+    change(ALERTS, {"recipients": _RECIPIENT})
     Password(home).set(Secret(PASSWORD))
     return records
 
 
-async def live(device: Device, sandbox: Sandbox, page: Path) -> None:
-    """Give the device its past, before its service runs.
+async def populate_demo_device(device: Device, sandbox: Sandbox, page: Path) -> None:
+    """Create the device's history, before its service runs.
 
     Args:
         device: the device.
-        sandbox: what it talks to.
+        sandbox: its servers.
         page: a scanned page.
     """
     for record, user in (("smtp", "scanner"), ("alert-smtp", "scanner"), ("fax-pop", "fax")):
-        await _sign_in(device.records, record, f"{user}@example.com")
+        await _obtain_token(device.records, record, f"{user}@example.com")
     grant = await device.records.tokens.store("smtp").load()
     if grant is not None and grant.refresh_token is not None:
         sandbox.provider.revoke(grant.refresh_token)
@@ -99,7 +94,7 @@ async def live(device: Device, sandbox: Sandbox, page: Path) -> None:
         await check_connection(device.connector, find_slot(slot))
 
 
-async def _sign_in(records: Records, record: str, user: str) -> None:
+async def _obtain_token(records: Records, record: str, user: str) -> None:
     settings = records.settings.load()[record]
     flow = choose_flow(settings, "browser")
     async with TokenHttp(ca_file=settings.ca_file) as http:
@@ -109,18 +104,18 @@ async def _sign_in(records: Records, record: str, user: str) -> None:
 async def _scan(device: Device, page: Path, subject: str) -> None:
     settings = (await run_sync(device.records.settings.load))["smtp"]
     message = Message(
-        sender=sender_of(device, settings),
-        to=[_READER],
+        sender=sender_mailbox(device, settings),
+        to=[_RECIPIENT],
         subject=subject,
         text="One document is attached.\n",
         attachments=[Attachment.from_path(page)],
     )
-    new = NewJob("scan", "smtp", message.sender.address, [_READER], subject=subject, lifetime=86_400.0)
+    new = NewJob("scan", "smtp", message.sender.address, [_RECIPIENT], subject=subject, lifetime=86_400.0)
     await device.spool.accept(new, message)
 
 
 async def _fax(device: Device, page: Path) -> bytes:
-    """Return a fax as another machine would send it."""
+    """Return the mail of a fax from another machine."""
     with TemporaryDirectory(prefix="mailslot-demo-") as name:
         fax = await compose(
             [page],

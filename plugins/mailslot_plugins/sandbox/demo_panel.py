@@ -1,4 +1,4 @@
-"""The end of the demo: the panel of a device that lives in a sandbox, for whoever wants to press every button."""
+"""The last part of the demo: the panel of a device that is connected to a sandbox."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from rich.console import Console
 
-from mailslot.service.device import open_device
+from mailslot.plugin import open_device
 from mailslot.service.panel import find_panel
 from mailslot.service.pipeline import find_pipelines
 from mailslot.service.service import Service, wait_for_signal
 from mailslot.service.systemd import ServiceManager
-from mailslot_plugins.sandbox.demo_device import PASSWORD, live, set_up_demo_device
+from mailslot_plugins.sandbox.demo_device import PASSWORD, populate_demo_device, set_up_demo_device
 from mailslot_plugins.sandbox.sandbox import run_sandbox
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 _PORT: Final = 8725
 
 
-async def stay(page: Path) -> None:
-    """Leave a sandbox running, and the panel of a device that lives in it, until cancelled.
+async def run_demo_panel(page: Path) -> None:
+    """Run a sandbox, and a device with its panel that is connected to it, until cancelled.
 
     Args:
         page: a scanned page.
@@ -42,27 +42,27 @@ async def stay(page: Path) -> None:
             sections = [each.section for each in pipelines if each.section is not None]
             async with open_device(records, sections) as device:
                 with console.status("Somebody signs in, a scan is accepted, a fax comes in …"):
-                    await live(device, sandbox, page)
+                    await populate_demo_device(device, sandbox, page)
                 panel = ("panel", partial(panel_of(device).serve, listener))
                 service = Service(
                     device, pipelines, ServiceManager.from_environment({}, os.getpid()), extra_tasks=[panel]
                 )
                 address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-                # Whichever way it ends, the folder with its keys goes too.
+                # Signals are handled, so that the folder with its keys is deleted in any case.
                 with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
                     stopped = partial(wait_for_signal, device, signals)
-                    await service.run(stopped, partial(_tell, console, address, sandbox, Path(folder)))
+                    await service.run(stopped, partial(_print_instructions, console, address, sandbox, Path(folder)))
 
 
-def _tell(console: Console, address: str, sandbox: Sandbox, folder: Path) -> None:
-    """Say what there is to be tried."""
+def _print_instructions(console: Console, address: str, sandbox: Sandbox, folder: Path) -> None:
+    """Print what to try."""
     console.print(
         f"\nThe panel is open at [bold]{address}[/bold]   password: [bold]{PASSWORD}[/bold]\n\n"
         "  • Faxes and alarms work: press Connection Test.\n"
-        "  • A scan waits, since the token for sending was revoked: see why, get it again, and watch it leave.\n"
+        "  • A scan waits, because the token for sending was revoked: see why, get it again, and watch it being sent.\n"
         "  • E-mail Print has never had a token: get one, then check for mail.\n"
     )
-    console.print("Signing in leads to the provider of the sandbox, where everybody may. Press Ctrl-C to end.\n")
+    console.print("Sign-ins go to the sandbox's provider, which accepts everybody. Press Ctrl-C to stop.\n")
     for name, endpoint in (
         ("submission", sandbox.smtp),
         ("", sandbox.smtps),
@@ -74,7 +74,7 @@ def _tell(console: Console, address: str, sandbox: Sandbox, folder: Path) -> Non
 
 
 def _listener() -> socket.socket:
-    """Return a socket that listens on this machine: at a port that can be remembered, where that is free."""
+    """Return a socket that listens on loopback, on a fixed port if that is free."""
     try:
         return socket.create_server(("127.0.0.1", _PORT))
     except OSError:

@@ -1,4 +1,4 @@
-"""Maildrops: where mail lies until a POP3 session takes it away (RFC 1939 section 3)."""
+"""Maildrops, from which POP3 sessions fetch mail (RFC 1939 section 3)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class StoredMessage:
 
     Attributes:
         uid: its unique-id, 1 to 70 characters (RFC 1939 section 7).
-        content: its octets, as they came.
-        size: its octets once every line ends with CRLF, as LIST gives them.
+        content: its octets, as received.
+        size: its size with CRLF line ends, as LIST reports it.
     """
 
     uid: str
@@ -28,13 +28,13 @@ class StoredMessage:
 
 
 class Maildrop:
-    """What one user's POP3 sessions see.
+    """One user's maildrop.
 
     Attributes:
-        messages: what is in it, oldest first.
-        removed: what sessions have removed, in that order.
-        locked: whether a session has it (RFC 1939 section 4).
-        last_sign_in: when a session last had it, in seconds of the event loop's clock.
+        messages: its messages, oldest first.
+        removed: the messages that sessions have deleted, in order.
+        locked: whether a session holds the lock (RFC 1939 section 4).
+        last_sign_in: the time of the last sign-in, by the event loop's clock.
     """
 
     def __init__(self) -> None:
@@ -45,9 +45,9 @@ class Maildrop:
         self._numbers = count(1)
 
     def add(self, content: bytes, uid: str | None = None) -> StoredMessage:
-        """Put a message in; the uid is made up where none is given.
+        """Add a message; a uid is generated if none is given.
 
-        A session that is under way does not see it.
+        A session that is already open does not see it.
         """
         canonical = LineEndNormalizer()
         canonical.feed(content)
@@ -57,7 +57,7 @@ class Maildrop:
         return message
 
     def remove(self, messages: Iterable[StoredMessage]) -> None:
-        """Take messages out for good, as QUIT does with those that were deleted."""
+        """Delete messages, as QUIT does."""
         gone = {id(message) for message in messages}
         self.removed += [message for message in self.messages if id(message) in gone]
         self.messages = [message for message in self.messages if id(message) not in gone]

@@ -1,4 +1,4 @@
-"""How different mail services behave on the wire, as data.
+"""The wire behaviour of different mail services, as data.
 
 A variant is made with `dataclasses.replace`, for example
 ``replace(DOVECOT, smtp=replace(DOVECOT.smtp, line_limit=512))``.
@@ -15,35 +15,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProtocolBehavior:
-    """One protocol's part of a personality; an answer's lines are joined with LF.
+    """The behaviour of one protocol; the lines of a reply are joined with LF.
 
     Attributes:
-        greeting: the first answer.
-        offers: EHLO keywords or CAPA lines before TLS; for SMTP the first is the server's name.
-        offers_tls: the same inside TLS.
-        offers_signed_in: CAPA lines after the sign-in; SMTP has no such list.
-        scope: the scope that an access token needs here.
-        words: complete answers by occasion; see `SMTP_WORDS` and `POP3_WORDS`.
-        closing: the occasions after which the server closes the connection.
-        line_limit: octets of a command line, CRLF included.
-        response_limit: octets of base64 in a sign-in response.
-        initial_response: whether AUTH with everything on one line is understood.
+        greeting: the greeting.
+        capabilities: EHLO keywords or CAPA lines before TLS; for SMTP the first is the server's name.
+        capabilities_tls: the same inside TLS.
+        capabilities_authenticated: CAPA lines after authentication; unused for SMTP.
+        scope: the scope that an access token needs.
+        replies: complete replies by key; see `POSTFIX_REPLIES` and `DOVECOT_REPLIES`.
+        closes_after: the keys of replies after which the server closes the connection.
+        line_limit: octets of a command line, including CRLF.
+        response_limit: octets of base64 in a SASL response.
+        initial_response: whether AUTH with an initial response is supported.
     """
 
     greeting: str
-    offers: tuple[str, ...]
-    offers_tls: tuple[str, ...]
-    offers_signed_in: tuple[str, ...] = ()
+    capabilities: tuple[str, ...]
+    capabilities_tls: tuple[str, ...]
+    capabilities_authenticated: tuple[str, ...] = ()
     scope: str
-    words: Mapping[str, str]
-    closing: frozenset[str] = frozenset()
+    replies: Mapping[str, str]
+    closes_after: frozenset[str] = frozenset()
     line_limit: int
     response_limit: int = 12_288
     initial_response: bool = True
 
-    def offered(self, keyword: str, *, tls: bool) -> str | None:
-        """Return what follows `keyword` in its line of the offers; None where it is not offered."""
-        for line in self.offers_tls if tls else self.offers:
+    def capability_parameters(self, keyword: str, *, tls: bool) -> str | None:
+        """Return the parameters of a capability; None if it is not offered."""
+        for line in self.capabilities_tls if tls else self.capabilities:
             name, _, parameters = line.partition(" ")
             if name == keyword:
                 return parameters
@@ -52,21 +52,21 @@ class ProtocolBehavior:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Personality:
-    """A mail service.
+    """A mail service to simulate.
 
     Attributes:
-        name: what it plays.
-        source: where its behaviour was read or measured; words that were not are Postfix's or Dovecot's.
-        smtp, pop3: its manners in each protocol.
-        mechanisms: the SASL mechanisms that it understands, offered or not.
-        xoauth2, oauthbearer: the members of the JSON challenge with which a token is refused, where
-            ``{issuer}`` stands for the provider's address; None for a refusal without one.
-        passwords: whether a right password lets anybody in.
-        tls_required: whether TLS has to be up before MAIL, AUTH, USER and PASS.
-        sign_in_required: where SMTP refuses those who did not sign in; None for an open relay.
-        own_sender: when a sender other than the account is refused; None for never.
-        retrieving_removes: whether a message that was retrieved is gone after QUIT without DELE.
-        login_delay: seconds that have to pass between two POP3 sign-ins (RFC 2449 section 6.5).
+        name: the name of the service.
+        source: where its behaviour was documented or measured; other replies are those of Postfix or Dovecot.
+        smtp, pop3: its behaviour in each protocol.
+        mechanisms: the SASL mechanisms that it supports, offered or not.
+        xoauth2, oauthbearer: the members of the JSON challenge that refuses a token, in which
+            ``{issuer}`` stands for the provider's address; None for a refusal without challenge.
+        passwords: whether passwords are accepted.
+        tls_required: whether TLS is required before MAIL, AUTH, USER and PASS.
+        sign_in_required: the command at which SMTP refuses unauthenticated clients; None for an open relay.
+        own_sender: the moment at which a sender other than the account is refused; None for never.
+        retrieving_removes: whether retrieved messages are deleted at QUIT without DELE.
+        login_delay: the least seconds between two POP3 sign-ins (RFC 2449 section 6.5).
     """
 
     name: str
@@ -84,11 +84,11 @@ class Personality:
     login_delay: float = 0.0
 
 
-def _lines(text: str) -> tuple[str, ...]:
+def _split_lines(text: str) -> tuple[str, ...]:
     return tuple(text.split(" / "))
 
 
-SMTP_WORDS: Final[Mapping[str, str]] = {
+POSTFIX_REPLIES: Final[Mapping[str, str]] = {
     "starttls": "220 2.0.0 Ready to start TLS",
     "signed_in": "235 2.7.0 Authentication successful",
     "token": "535 5.7.8 Error: authentication failed: (reason unavailable)",
@@ -110,9 +110,9 @@ SMTP_WORDS: Final[Mapping[str, str]] = {
     "too_large": "552 5.3.4 Message size exceeds fixed limit",
     "quit": "221 2.0.0 Bye",
 }
-"""Postfix's answers; the other personalities say some of them in their own words."""
+"""Postfix's replies; the other personalities replace some of them."""
 
-POP3_WORDS: Final[Mapping[str, str]] = {
+DOVECOT_REPLIES: Final[Mapping[str, str]] = {
     "capabilities": "+OK",
     "starttls": "+OK Begin TLS negotiation now.",
     "user": "+OK",
@@ -131,9 +131,9 @@ POP3_WORDS: Final[Mapping[str, str]] = {
     "login_delay": "-ERR [LOGIN-DELAY] You have to wait before you may log in again.",
     "quit": "+OK Logging out.",
 }
-"""Dovecot's answers."""
+"""Dovecot's responses."""
 
-_POSTFIX_OFFERS: Final = (
+_POSTFIX_CAPABILITIES: Final = (
     "mail.test / PIPELINING / SIZE 104857600 / VRFY / {} / ENHANCEDSTATUSCODES / 8BITMIME / DSN / SMTPUTF8 / CHUNKING"
 )
 
@@ -142,23 +142,25 @@ DOVECOT: Final = Personality(
     source="measured on Dovecot 2.3.19 and Postfix 3.7.11; RFC 5321, RFC 1939, RFC 7628",
     smtp=ProtocolBehavior(
         greeting="220 mail.test ESMTP Postfix",
-        offers=_lines(_POSTFIX_OFFERS.format("STARTTLS")),
-        offers_tls=_lines(_POSTFIX_OFFERS.format("AUTH PLAIN LOGIN XOAUTH2 OAUTHBEARER SCRAM-SHA-256")),
+        capabilities=_split_lines(_POSTFIX_CAPABILITIES.format("STARTTLS")),
+        capabilities_tls=_split_lines(
+            _POSTFIX_CAPABILITIES.format("AUTH PLAIN LOGIN XOAUTH2 OAUTHBEARER SCRAM-SHA-256")
+        ),
         scope="mail.send",
-        words=SMTP_WORDS,
+        replies=POSTFIX_REPLIES,
         line_limit=2_048,
     ),
     pop3=ProtocolBehavior(
         greeting="+OK Dovecot ready.",
-        offers=_lines("CAPA / TOP / UIDL / RESP-CODES / PIPELINING / AUTH-RESP-CODE / STLS / SASL"),
-        offers_tls=_lines(
+        capabilities=_split_lines("CAPA / TOP / UIDL / RESP-CODES / PIPELINING / AUTH-RESP-CODE / STLS / SASL"),
+        capabilities_tls=_split_lines(
             "CAPA / TOP / UIDL / RESP-CODES / PIPELINING / AUTH-RESP-CODE / USER / "
             "SASL PLAIN LOGIN XOAUTH2 OAUTHBEARER SCRAM-SHA-256"
         ),
-        offers_signed_in=_lines("CAPA / TOP / UIDL / RESP-CODES / PIPELINING / AUTH-RESP-CODE"),
+        capabilities_authenticated=_split_lines("CAPA / TOP / UIDL / RESP-CODES / PIPELINING / AUTH-RESP-CODE"),
         scope="mail.pop",
-        words=POP3_WORDS,
-        closing=frozenset({"long_response", "in_use"}),
+        replies=DOVECOT_REPLIES,
+        closes_after=frozenset({"long_response", "in_use"}),
         line_limit=8_192,
         response_limit=8_192,
     ),
@@ -177,7 +179,7 @@ DOVECOT: Final = Personality(
     own_sender="RCPT",
 )
 
-_EXCHANGE_OFFERS: Final = (
+_EXCHANGE_CAPABILITIES: Final = (
     "outlook.test Hello [127.0.0.1] / SIZE 157286400 / PIPELINING / DSN / ENHANCEDSTATUSCODES / {} / "
     "8BITMIME / BINARYMIME / CHUNKING / SMTPUTF8"
 )
@@ -191,11 +193,11 @@ EXCHANGE: Final = Personality(
     ),
     smtp=ProtocolBehavior(
         greeting="220 outlook.test Microsoft ESMTP MAIL Service ready",
-        offers=_lines(_EXCHANGE_OFFERS.format("STARTTLS")),
-        offers_tls=_lines(_EXCHANGE_OFFERS.format("AUTH LOGIN XOAUTH2")),
+        capabilities=_split_lines(_EXCHANGE_CAPABILITIES.format("STARTTLS")),
+        capabilities_tls=_split_lines(_EXCHANGE_CAPABILITIES.format("AUTH LOGIN XOAUTH2")),
         scope="https://outlook.office.com/SMTP.Send",
-        words={
-            **SMTP_WORDS,
+        replies={
+            **POSTFIX_REPLIES,
             "starttls": "220 2.0.0 SMTP server ready",
             "token": "535 5.7.3 Authentication unsuccessful [outlook.test]",
             "password": "535 5.7.139 Authentication unsuccessful, basic authentication is disabled.",
@@ -215,12 +217,12 @@ EXCHANGE: Final = Personality(
     ),
     pop3=ProtocolBehavior(
         greeting="+OK The Microsoft Exchange POP3 service is ready. [dABlAHMAdAA=]",
-        offers=_lines("TOP / UIDL / STLS"),
-        offers_tls=_lines("TOP / UIDL / SASL PLAIN XOAUTH2 / USER"),
-        offers_signed_in=_lines("TOP / UIDL"),
+        capabilities=_split_lines("TOP / UIDL / STLS"),
+        capabilities_tls=_split_lines("TOP / UIDL / SASL PLAIN XOAUTH2 / USER"),
+        capabilities_authenticated=_split_lines("TOP / UIDL"),
         scope="https://outlook.office.com/POP.AccessAsUser.All",
-        words={
-            **POP3_WORDS,
+        replies={
+            **DOVECOT_REPLIES,
             "starttls": "+OK Begin TLS negotiation.",
             "signed_in": "+OK User successfully logged on.",
             "token": "-ERR Authentication failure: unknown user name or bad password.",
@@ -231,7 +233,7 @@ EXCHANGE: Final = Personality(
             "long_response": "-ERR Protocol error. Connection is closed. 10",
             "quit": "+OK Microsoft Exchange Server POP3 server signing off.",
         },
-        closing=frozenset({"long_response", "one_line", "in_use"}),
+        closes_after=frozenset({"long_response", "one_line", "in_use"}),
         line_limit=255,
         response_limit=5_632,
         initial_response=False,
@@ -243,7 +245,7 @@ EXCHANGE: Final = Personality(
     own_sender="message",
 )
 
-_GMAIL_OFFERS: Final = (
+_GMAIL_CAPABILITIES: Final = (
     "smtp.gmail.test at your service, [127.0.0.1] / SIZE 35882577 / 8BITMIME / {} / ENHANCEDSTATUSCODES / "
     "PIPELINING / CHUNKING / SMTPUTF8"
 )
@@ -257,11 +259,13 @@ GMAIL: Final = Personality(
     ),
     smtp=ProtocolBehavior(
         greeting="220 smtp.gmail.test ESMTP - gsmtp",
-        offers=_lines(_GMAIL_OFFERS.format("STARTTLS")),
-        offers_tls=_lines(_GMAIL_OFFERS.format("AUTH LOGIN PLAIN XOAUTH2 PLAIN-CLIENTTOKEN OAUTHBEARER XOAUTH")),
+        capabilities=_split_lines(_GMAIL_CAPABILITIES.format("STARTTLS")),
+        capabilities_tls=_split_lines(
+            _GMAIL_CAPABILITIES.format("AUTH LOGIN PLAIN XOAUTH2 PLAIN-CLIENTTOKEN OAUTHBEARER XOAUTH")
+        ),
         scope="https://mail.google.com/",
-        words={
-            **SMTP_WORDS,
+        replies={
+            **POSTFIX_REPLIES,
             "signed_in": "235 2.7.0 Accepted",
             "token": "535-5.7.8 Username and Password not accepted. For more information, go to\n"
             "535 5.7.8  https://support.google.com/mail/?p=BadCredentials - gsmtp",
@@ -280,20 +284,20 @@ GMAIL: Final = Personality(
             "too_large": "552 5.2.3 Your message exceeded Google's message size limits. - gsmtp",
             "quit": "221 2.0.0 closing connection - gsmtp",
         },
-        closing=frozenset({"long_line", "long_auth"}),
+        closes_after=frozenset({"long_line", "long_auth"}),
         line_limit=1_007,
     ),
     pop3=ProtocolBehavior(
         greeting="+OK Gpop ready for requests from 127.0.0.1",
-        offers=_lines("USER / RESP-CODES / EXPIRE 0 / LOGIN-DELAY 300 / TOP / UIDL / STLS"),
-        offers_tls=_lines(
+        capabilities=_split_lines("USER / RESP-CODES / EXPIRE 0 / LOGIN-DELAY 300 / TOP / UIDL / STLS"),
+        capabilities_tls=_split_lines(
             "USER / RESP-CODES / EXPIRE 0 / LOGIN-DELAY 300 / TOP / UIDL / X-GOOGLE-RICO / "
             "SASL PLAIN XOAUTH2 OAUTHBEARER"
         ),
-        offers_signed_in=_lines("USER / RESP-CODES / EXPIRE 0 / LOGIN-DELAY 300 / TOP / UIDL"),
+        capabilities_authenticated=_split_lines("USER / RESP-CODES / EXPIRE 0 / LOGIN-DELAY 300 / TOP / UIDL"),
         scope="https://mail.google.com/",
-        words={
-            **POP3_WORDS,
+        replies={
+            **DOVECOT_REPLIES,
             "capabilities": "+OK Capability list follows",
             "user": "+OK send PASS",
             "signed_in": "+OK Welcome.",
@@ -301,7 +305,7 @@ GMAIL: Final = Personality(
             "password": "-ERR [AUTH] Application-specific password required",
             "quit": "+OK Farewell.",
         },
-        closing=frozenset({"in_use"}),
+        closes_after=frozenset({"in_use"}),
         line_limit=8_192,
     ),
     mechanisms=frozenset({"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"}),

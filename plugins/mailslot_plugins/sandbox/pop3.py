@@ -10,7 +10,7 @@ import anyio
 from mailslot.wire.dot_stuffing import DotStuffer
 from mailslot.wire.protocol_error import RemoteProtocolError
 from mailslot.wire.secret import MASK
-from mailslot_plugins.sandbox.authentication import SaslExchange, masked
+from mailslot_plugins.sandbox.authentication import SaslExchange, mask_auth_command
 from mailslot_plugins.sandbox.connection import Hangup
 
 if TYPE_CHECKING:
@@ -22,31 +22,31 @@ if TYPE_CHECKING:
 
     Commands = Mapping[str, Callable[[str], Awaitable[None]]]
 
-_PIECE: Final = 65_536
-_NO_SUCH: Final = "-ERR There's no such message."
+_CHUNK_SIZE: Final = 65_536
+_NO_SUCH_MESSAGE: Final = "-ERR There's no such message."
 
 
 class Pop3Session:
     """One client's session.
 
     Args:
-        office: the sandbox's state.
-        connection: the connection, with TLS up or not.
+        state: the sandbox's state.
+        connection: the connection, with or without TLS.
     """
 
-    def __init__(self, office: SandboxState, connection: Connection) -> None:
-        self._office = office
+    def __init__(self, state: SandboxState, connection: Connection) -> None:
+        self._state = state
         self._connection = connection
         self._dialogue = connection.dialogue
-        self._manners = office.personality.pop3
-        self._sign_in = SaslExchange(office, self._manners, connection)
-        self._then: Callable[[], Awaitable[None]] | None = None
+        self._behavior = state.personality.pop3
+        self._exchange = SaslExchange(state, self._behavior, connection)
+        self._next_step: Callable[[], Awaitable[None]] | None = None
         self._user = ""
         self._maildrop: Maildrop | None = None
         self._messages: list[StoredMessage] = []
         self._deleted: set[int] = set()
         self._retrieved: set[int] = set()
-        self._authorization: Commands = {
+        self._authorization_commands: Commands = {
             "CAPA": self._capa,
             "STLS": self._stls,
             "AUTH": self._auth,
@@ -54,7 +54,7 @@ class Pop3Session:
             "PASS": self._password,
             "QUIT": self._quit,
         }
-        self._transaction: Commands = {
+        self._transaction_commands: Commands = {
             "CAPA": self._capa,
             "STAT": self._stat,
             "LIST": self._list,
@@ -68,18 +68,18 @@ class Pop3Session:
         }
 
     async def run(self) -> None:
-        """Serve until either side ends it; without QUIT nothing is deleted.
+        """Serve until either side closes the connection; without QUIT nothing is deleted.
 
         Raises:
-            Hangup: it has ended.
+            Hangup: the connection is closed.
         """
         try:
-            await self._connection.during("greeting", self._greet)
+            await self._connection.perform("greeting", self._greet)
             while True:
-                await self._command(await self._connection.line())
+                await self._command(await self._connection.read_line())
         except RemoteProtocolError as error:
-            self._dialogue.flaw(str(error))
-            self._connection.say(f"-ERR {error}")
+            self._dialogue.add_violation(str(error))
+            self._connection.reply(f"-ERR {error}")
             raise Hangup from None
         finally:
             if self._maildrop is not None:
@@ -89,167 +89,167 @@ class Pop3Session:
         text = line.decode("utf-8", "replace")
         verb, _, argument = text.partition(" ")
         verb = verb.upper()
-        commands = self._authorization if self._maildrop is None else self._transaction
-        shown = text if verb in commands else MASK
+        commands = self._authorization_commands if self._maildrop is None else self._transaction_commands
+        logged = text if verb in commands else MASK
         if verb in {"AUTH", "PASS"}:
-            shown = masked(shown) if verb == "AUTH" else f"PASS {MASK}"
-        self._dialogue.transcript.client(shown)
-        if self._connection.waiting and "PIPELINING" not in self._offers:
-            self._dialogue.flaw(f"something was sent behind {verb} before it was answered")
-        if len(line) + 2 > self._manners.line_limit:
-            self._say("long_line")
+            logged = mask_auth_command(logged) if verb == "AUTH" else f"PASS {MASK}"
+        self._dialogue.transcript.client(logged)
+        if self._connection.buffered and "PIPELINING" not in self._capabilities:
+            self._dialogue.add_violation(f"something was sent behind {verb} before it was answered")
+        if len(line) + 2 > self._behavior.line_limit:
+            self._reply("long_line")
         elif verb not in commands:
-            self._connection.say("-ERR Unknown command.")
+            self._connection.reply("-ERR Unknown command.")
         else:
-            await self._connection.during(verb, lambda: commands[verb](argument))
-            if then := self._then:
-                self._then = None
-                await then()
+            await self._connection.perform(verb, lambda: commands[verb](argument))
+            if next_step := self._next_step:
+                self._next_step = None
+                await next_step()
 
     @property
-    def _offers(self) -> tuple[str, ...]:
+    def _capabilities(self) -> tuple[str, ...]:
         if self._maildrop is not None:
-            return self._manners.offers_signed_in
-        return self._manners.offers_tls if self._dialogue.tls else self._manners.offers
+            return self._behavior.capabilities_authenticated
+        return self._behavior.capabilities_tls if self._dialogue.tls else self._behavior.capabilities
 
     @property
-    def _tls_first(self) -> bool:
-        return self._office.personality.tls_required and not self._dialogue.tls
+    def _needs_tls(self) -> bool:
+        return self._state.personality.tls_required and not self._dialogue.tls
 
-    def _say(self, occasion: str) -> None:
-        self._connection.say(self._manners.words[occasion])
-        if occasion in self._manners.closing:
+    def _reply(self, reply_key: str) -> None:
+        self._connection.reply(self._behavior.replies[reply_key])
+        if reply_key in self._behavior.closes_after:
             raise Hangup
 
-    # Before the sign-in
+    # AUTHORIZATION state
 
     async def _greet(self) -> None:
-        self._connection.say(self._manners.greeting)
+        self._connection.reply(self._behavior.greeting)
 
     async def _capa(self, _argument: str) -> None:
-        self._connection.say("\n".join([self._manners.words["capabilities"], *self._offers, "."]))
+        self._connection.reply("\n".join([self._behavior.replies["capabilities"], *self._capabilities, "."]))
 
     async def _stls(self, argument: str) -> None:
-        if argument or self._dialogue.tls or "STLS" not in self._offers:
-            self._connection.say("-ERR TLS is not available now.")
-        elif self._connection.waiting:
-            # They could be taken for what came inside TLS.
-            self._dialogue.flaw("something was sent behind STLS before it was answered")
-            self._connection.say("-ERR Something was sent behind STLS.")
+        if argument or self._dialogue.tls or "STLS" not in self._capabilities:
+            self._connection.reply("-ERR TLS is not available now.")
+        elif self._connection.buffered:
+            # These octets could be mistaken for octets received inside TLS.
+            self._dialogue.add_violation("something was sent behind STLS before it was answered")
+            self._connection.reply("-ERR Something was sent behind STLS.")
             raise Hangup
         else:
-            self._say("starttls")
-            self._then = partial(self._connection.during, "TLS", self._handshake)
+            self._reply("starttls")
+            self._next_step = partial(self._connection.perform, "TLS", self._handshake)
 
     async def _handshake(self) -> None:
-        await self._connection.start_tls(self._office.tls)
+        await self._connection.start_tls(self._state.tls)
         self._user = ""
 
     async def _auth(self, argument: str) -> None:
         if not argument:
-            sasl = self._manners.offered("SASL", tls=self._dialogue.tls) or ""
-            self._connection.say("\n".join(["+OK", *sasl.split(), "."]))
-        elif self._tls_first:
-            self._say("tls_first")
+            sasl = self._behavior.capability_parameters("SASL", tls=self._dialogue.tls) or ""
+            self._connection.reply("\n".join(["+OK", *sasl.split(), "."]))
+        elif self._needs_tls:
+            self._reply("tls_first")
         else:
-            self._then = partial(self._sign_in.run, argument, "+ ", self._enter)
+            self._next_step = partial(self._exchange.run, argument, "+ ", self._open_maildrop)
 
     async def _user_name(self, argument: str) -> None:
-        self._user = "" if self._tls_first else argument
-        self._say("tls_first" if self._tls_first else "user")
+        self._user = "" if self._needs_tls else argument
+        self._reply("tls_first" if self._needs_tls else "user")
 
     async def _password(self, argument: str) -> None:
         user, self._user = self._user, ""
         if user:
-            self._then = partial(self._sign_in.run_password, user, argument, self._enter)
+            self._next_step = partial(self._exchange.run_password, user, argument, self._open_maildrop)
         else:
-            self._connection.say("-ERR No username given.")
+            self._connection.reply("-ERR No username given.")
 
-    async def _enter(self, occasion: str, user: str | None) -> None:
-        """Open the user's maildrop, or say why not."""
+    async def _open_maildrop(self, reply_key: str, user: str | None) -> None:
+        """Open the user's maildrop, or reply why not."""
         if user is not None:
-            maildrop, now = self._office.maildrops[user.lower()], anyio.current_time()
+            maildrop, now = self._state.maildrops[user.lower()], anyio.current_time()
             if maildrop.locked:
-                occasion = "in_use"
-            elif now < maildrop.last_sign_in + self._office.personality.login_delay:
-                occasion = "login_delay"
+                reply_key = "in_use"
+            elif now < maildrop.last_sign_in + self._state.personality.login_delay:
+                reply_key = "login_delay"
             else:
                 maildrop.locked, maildrop.last_sign_in = True, now
                 self._maildrop, self._messages = maildrop, list(maildrop.messages)
                 self._dialogue.user = user
-        self._say(occasion)
+        self._reply(reply_key)
 
-    # After it
+    # TRANSACTION state
 
     def _find(self, argument: str) -> int | None:
-        """Return the number of a message that is there and not deleted; else say that it is not."""
+        """Return the number of a message that exists and is not deleted; otherwise reply with an error."""
         number = int(argument) if argument.isdecimal() and len(argument) < 10 else 0
         if 1 <= number <= len(self._messages) and number not in self._deleted:
             return number
-        self._connection.say(_NO_SUCH)
+        self._connection.reply(_NO_SUCH_MESSAGE)
         return None
 
-    def _left(self) -> list[tuple[int, StoredMessage]]:
+    def _remaining(self) -> list[tuple[int, StoredMessage]]:
         numbered = enumerate(self._messages, 1)
         return [(number, message) for number, message in numbered if number not in self._deleted]
 
     async def _stat(self, _argument: str) -> None:
-        left = self._left()
-        self._connection.say(f"+OK {len(left)} {sum(message.size for _, message in left)}")
+        remaining = self._remaining()
+        self._connection.reply(f"+OK {len(remaining)} {sum(message.size for _, message in remaining)}")
 
     async def _list(self, argument: str) -> None:
-        self._give_listing(argument, lambda message: str(message.size))
+        self._send_listing(argument, lambda message: str(message.size))
 
     async def _uidl(self, argument: str) -> None:
-        self._give_listing(argument, lambda message: message.uid)
+        self._send_listing(argument, lambda message: message.uid)
 
-    def _give_listing(self, argument: str, show: Callable[[StoredMessage], str]) -> None:
+    def _send_listing(self, argument: str, format_value: Callable[[StoredMessage], str]) -> None:
         if not argument:
-            left = self._left()
-            self._connection.say(f"+OK {len(left)} messages:")
-            lines = [f"{number} {show(message)}\r\n" for number, message in left]
+            remaining = self._remaining()
+            self._connection.reply(f"+OK {len(remaining)} messages:")
+            lines = [f"{number} {format_value(message)}\r\n" for number, message in remaining]
             self._connection.send("".join([*lines, ".\r\n"]).encode())
         elif number := self._find(argument):
-            self._connection.say(f"+OK {number} {show(self._messages[number - 1])}")
+            self._connection.reply(f"+OK {number} {format_value(self._messages[number - 1])}")
 
     async def _retr(self, argument: str) -> None:
         if number := self._find(argument):
             self._retrieved.add(number)
-            await self._give(self._messages[number - 1].content)
+            await self._send_message(self._messages[number - 1].content)
 
     async def _top(self, argument: str) -> None:
         first, _, lines = argument.partition(" ")
         if not lines.isdecimal():
-            self._connection.say("-ERR Invalid arguments.")
+            self._connection.reply("-ERR Invalid arguments.")
         elif number := self._find(first):
             header, blank, body = self._messages[number - 1].content.partition(b"\r\n\r\n")
-            await self._give(header + blank + b"".join(body.splitlines(keepends=True)[: int(lines)]))
+            await self._send_message(header + blank + b"".join(body.splitlines(keepends=True)[: int(lines)]))
 
-    async def _give(self, content: bytes) -> None:
-        self._connection.say("+OK message follows")
+    async def _send_message(self, content: bytes) -> None:
+        self._connection.reply("+OK message follows")
         stuffer = DotStuffer()
-        for start in range(0, len(content), _PIECE):
-            self._connection.send(stuffer.feed(content[start : start + _PIECE]))
+        for start in range(0, len(content), _CHUNK_SIZE):
+            self._connection.send(stuffer.feed(content[start : start + _CHUNK_SIZE]))
             await self._connection.flush()
         self._connection.send(stuffer.finish())
 
     async def _dele(self, argument: str) -> None:
         if number := self._find(argument):
             self._deleted.add(number)
-            self._connection.say("+OK Marked to be deleted.")
+            self._connection.reply("+OK Marked to be deleted.")
 
     async def _rset(self, _argument: str) -> None:
         self._deleted.clear()
-        self._connection.say("+OK")
+        self._connection.reply("+OK")
 
     async def _noop(self, _argument: str) -> None:
-        self._connection.say("+OK")
+        self._connection.reply("+OK")
 
     async def _quit(self, _argument: str) -> None:
-        """Enter UPDATE: only now is anything deleted (RFC 1939 section 6)."""
+        """Enter the UPDATE state, in which messages are deleted (RFC 1939 section 6)."""
         if self._maildrop is not None:
-            removes = self._office.personality.retrieving_removes
-            gone = self._deleted | self._retrieved if removes else self._deleted
-            self._maildrop.remove(self._messages[number - 1] for number in gone)
-        self._say("quit")
+            removes = self._state.personality.retrieving_removes
+            removed = self._deleted | self._retrieved if removes else self._deleted
+            self._maildrop.remove(self._messages[number - 1] for number in removed)
+        self._reply("quit")
         raise Hangup

@@ -1,4 +1,4 @@
-"""The authorization server's memory: who may act for whom, with which tokens, until when."""
+"""The authorization server without HTTP: clients, grants and tokens."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from mailslot.sasl.credentials import AccessToken
-from mailslot.wire.secret import Secret
+from mailslot.plugin import AccessToken, Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -20,11 +19,11 @@ Refusal = Literal["token", "unavailable"]
 Rotation = Literal["none", "lax", "strict"]
 
 OPENID_SCOPES: Final = frozenset({"openid", "profile", "email", "offline_access"})
-"""What every client may ask for besides (OpenID Connect Core sections 5.4 and 11)."""
+"""Scopes that every client may request in addition (OpenID Connect Core sections 5.4 and 11)."""
 
 
 class GrantError(Exception):
-    """A request that the token endpoint refuses.
+    """The token endpoint refuses a request.
 
     Attributes:
         error: the code (RFC 6749 section 5.2).
@@ -41,13 +40,13 @@ class GrantError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """An application that is registered.
+    """A registered client.
 
     Attributes:
         id: its client identifier.
         secret: its secret; None for a public client (RFC 6749 section 2.1).
-        mailboxes: the mailboxes that it may open without anybody's consent (client credentials, service account).
-        key: the public key, PEM, that its assertions are checked with (RFC 7523); None where it makes none.
+        mailboxes: the mailboxes that it may access without a user's consent (client credentials, service account).
+        key: the public key, PEM, of its assertions (RFC 7523); None if it makes none.
     """
 
     id: str
@@ -58,14 +57,14 @@ class Client:
 
 @dataclass(slots=True)
 class Grant:
-    """That a client may act for a user, or for itself; a renewal token stands for it.
+    """The right of a client to act for a user or for itself.
 
     Attributes:
         client: the client.
-        subject: whose sign-in it was: a user, or the client itself.
-        mailboxes: the mailboxes that it opens.
-        scopes: what was granted.
-        alive: whether it still holds.
+        subject: the user, or the client itself.
+        mailboxes: the mailboxes that it gives access to.
+        scopes: the granted scopes.
+        alive: whether it is still valid.
     """
 
     client: Client
@@ -76,42 +75,42 @@ class Grant:
 
 
 @dataclass(slots=True)
-class Issued:
+class IssuedToken:
     """An access token that was issued.
 
     Attributes:
-        token: the token as its holder got it.
-        grant: what it rests on.
-        scopes: what it is good for, some or all of the grant's.
-        expires_at: when it ends, in seconds since the epoch.
-        renewal: the renewal token that is given with it; None for none.
-        id_token: who signed in, for the client; None where it was not asked for.
+        token: the access token.
+        grant: its grant.
+        scopes: its scopes, some or all of the grant's.
+        expires_at: its expiry, in seconds since the epoch.
+        refresh_token: the refresh token issued with it; None for none.
+        id_token: the ID token; None if it was not requested.
     """
 
     token: AccessToken
     grant: Grant
     scopes: frozenset[str]
     expires_at: float
-    renewal: Secret | None = None
+    refresh_token: Secret | None = None
     id_token: Secret | None = None
 
 
 class Provider:
-    """An authorization server without its HTTP face.
+    """An authorization server without HTTP.
 
     Args:
         issuer: its address.
-        scopes: every scope of its mail service; also what is granted where nothing is asked for.
+        scopes: the scopes of its mail service; also the default of a request without scopes.
         clock: the time, in seconds since the epoch.
 
     Attributes:
-        clients: the registered applications, by identifier.
-        available: False makes every check answer that it cannot tell.
-        lifetime: seconds that an access token lives from the token endpoint.
-        rotation: what a renewal does to the renewal token: ``none`` leaves it; ``lax`` gives a new one, and the old
-            one stays good (Entra); with ``strict`` the old one is used up, and using it again ends all that came of
-            the sign-in (RFC 9700 section 4.14.2).
-        ahead: seconds that its clock is ahead of the true time.
+        clients: the registered clients, by identifier.
+        available: False to fail every check as temporarily unavailable.
+        lifetime: the lifetime of access tokens from the token endpoint, in seconds.
+        rotation: how a refresh changes the refresh token: ``none`` keeps it; ``lax`` issues a new one, and the old one
+            stays valid (Entra); with ``strict`` the old one is used up, and using it again revokes the whole grant
+            (RFC 9700 section 4.14.2).
+        clock_ahead: seconds by which its clock is ahead.
     """
 
     def __init__(self, issuer: str, scopes: Iterable[str], *, clock: Callable[[], float] = time.time) -> None:
@@ -121,16 +120,16 @@ class Provider:
         self.available = True
         self.lifetime = 3600.0
         self.rotation: Rotation = "none"
-        self.ahead = 0.0
+        self.clock_ahead = 0.0
         self._clock = clock
-        self._issued: dict[str, Issued] = {}
+        self._issued: dict[str, IssuedToken] = {}
         self._grants: dict[str, Grant] = {}
-        self._used: set[str] = set()
+        self._used_refresh_tokens: set[str] = set()
         self._key = secrets.token_bytes(32)
 
     def now(self) -> float:
         """The time by its own clock, in seconds since the epoch."""
-        return self._clock() + self.ahead
+        return self._clock() + self.clock_ahead
 
     def register(
         self,
@@ -140,7 +139,7 @@ class Provider:
         *,
         key: str | None = None,
     ) -> Client:
-        """Register an application; without a secret and a key it is a public client."""
+        """Register a client; without a secret and a key it is a public client."""
         client = Client(
             client_id,
             None if secret is None else Secret(secret),
@@ -162,9 +161,9 @@ class Provider:
         """Issue an access token as if `user` had just signed in.
 
         Args:
-            user: the mailbox that it opens.
-            scopes: what it is good for; everything by default.
-            lifetime: seconds; negative for one that has expired.
+            user: the mailbox that it gives access to.
+            scopes: its scopes; all by default.
+            lifetime: seconds; negative for an expired token.
             jwt: a JSON Web Token with readable claims instead of an opaque string.
             size: at least this many characters.
         """
@@ -173,38 +172,40 @@ class Provider:
         return self._issue(grant, granted, lifetime, jwt=jwt, size=size).token
 
     def consent(self, user: str, client: Client, scopes: Iterable[str] | None = None) -> Secret:
-        """Record that `user` lets `client` act for them, and return the renewal token."""
+        """Record the consent of `user` for `client`, and return the refresh token."""
         granted = self.scopes if scopes is None else frozenset(scopes)
-        return self._renewal(Grant(client, user, frozenset({user.lower()}), granted))
+        return self._new_refresh_token(Grant(client, user, frozenset({user.lower()}), granted))
 
-    def signed_in(self, user: str, client: Client, asked: Iterable[str], *, nonce: str | None = None) -> Issued:
-        """Give what a sign-in comes to: an access token, and what OpenID's scopes ask for besides.
+    def complete_sign_in(
+        self, user: str, client: Client, requested: Iterable[str], *, nonce: str | None = None
+    ) -> IssuedToken:
+        """Issue the tokens of a finished sign-in: an access token, and those that OpenID scopes request.
 
         Args:
             user: who signed in.
-            client: for whom.
-            asked: the scopes, OpenID's too.
-            nonce: what the id token is to repeat.
+            client: the client.
+            requested: the scopes, including OpenID scopes.
+            nonce: the nonce of the ID token.
         """
-        scopes = frozenset(asked)
+        scopes = frozenset(requested)
         grant = Grant(client, user, frozenset({user.lower()}), scopes - OPENID_SCOPES)
         issued = self._issue(grant, grant.scopes)
         if "offline_access" in scopes:
-            issued.renewal = self._renewal(grant)
+            issued.refresh_token = self._new_refresh_token(grant)
         if "openid" in scopes:
             claims = {"aud": client.id, "exp": int(issued.expires_at), **({"nonce": nonce} if nonce else {})}
-            issued.id_token = Secret(self._signed(grant, claims))
+            issued.id_token = Secret(self._sign_jwt(grant, claims))
         return issued
 
-    def client_credentials(self, client: Client, scope: str) -> Issued:
-        """Give a client a token of its own (RFC 6749 section 4.4); ``/.default`` asks for all."""
+    def client_credentials(self, client: Client, scope: str) -> IssuedToken:
+        """Issue a token for the client credentials grant (RFC 6749 section 4.4); ``/.default`` requests all scopes."""
         if client.secret is None and client.key is None:
             raise GrantError("unauthorized_client", "A public client has no grant of its own.")
         grant = Grant(client, client.id, client.mailboxes, self.scopes)
-        return self._redeem(grant, "" if scope.endswith("/.default") else scope)
+        return self._issue_within(grant, "" if scope.endswith("/.default") else scope)
 
-    def act_for(self, client: Client, user: str, scope: str) -> Issued:
-        """Give a service account a token that opens somebody's mailbox (RFC 7523 section 2.1)."""
+    def issue_delegated(self, client: Client, user: str, scope: str) -> IssuedToken:
+        """Issue a token for a service account with access to a user's mailbox (RFC 7523 section 2.1)."""
         if user.lower() not in client.mailboxes:
             raise GrantError(
                 "unauthorized_client",
@@ -212,31 +213,31 @@ class Provider:
                 "any of the scopes requested.",
                 401,
             )
-        return self._redeem(Grant(client, user, frozenset({user.lower()}), self.scopes), scope)
+        return self._issue_within(Grant(client, user, frozenset({user.lower()}), self.scopes), scope)
 
-    def refresh(self, client: Client, renewal: str, scope: str) -> Issued:
-        """Renew (RFC 6749 section 6), with what `rotation` says of the renewal token."""
-        grant = self._grants.get(renewal)
-        if grant is not None and renewal in self._used:
+    def refresh(self, client: Client, refresh_token: str, scope: str) -> IssuedToken:
+        """Refresh an access token (RFC 6749 section 6); `rotation` decides about the refresh token."""
+        grant = self._grants.get(refresh_token)
+        if grant is not None and refresh_token in self._used_refresh_tokens:
             grant.alive = False
         if grant is None or not grant.alive or grant.client != client:
             raise GrantError("invalid_grant", "The refresh token is invalid, expired or revoked.")
-        issued = self._redeem(grant, scope)
-        issued.renewal = Secret(renewal) if self.rotation == "none" else self._renewal(grant)
+        issued = self._issue_within(grant, scope)
+        issued.refresh_token = Secret(refresh_token) if self.rotation == "none" else self._new_refresh_token(grant)
         if self.rotation == "strict":
-            self._used.add(renewal)
+            self._used_refresh_tokens.add(refresh_token)
         return issued
 
     def expire(self, token: AccessToken) -> None:
-        """Let an access token end now."""
+        """Expire an access token now."""
         self._issued[token.value.reveal()].expires_at = self.now()
 
     def revoke(self, token: AccessToken | Secret | str, client: Client | None = None) -> None:
-        """End an access token, or a renewal token with all that came of it (RFC 7009 section 2.1).
+        """Revoke an access token, or a refresh token with all tokens of its grant (RFC 7009 section 2.1).
 
         Args:
-            token: the token; one that is not known changes nothing.
-            client: whose it has to be; None for anybody's.
+            token: the token; an unknown one is ignored.
+            client: the client that it must belong to; None for any.
         """
         value = (token.value if isinstance(token, AccessToken) else Secret(token)).reveal()
         issued, grant = self._issued.get(value), self._grants.get(value)
@@ -245,15 +246,15 @@ class Provider:
         if grant is not None and client in {None, grant.client}:
             grant.alive = False
 
-    def find(self, value: str) -> Issued | None:
-        """Return what is known of an access token that is good now; None for any other."""
+    def find(self, value: str) -> IssuedToken | None:
+        """Return a valid access token; None if it is unknown, expired or revoked."""
         issued = self._issued.get(value)
         if issued is None or not issued.grant.alive or issued.expires_at <= self.now():
             return None
         return issued
 
     def check(self, value: str, user: str, scope: str) -> Refusal | None:
-        """Return why a mail server must not let `user` in with this token; None where it may."""
+        """Return why a mail server must refuse `user` with this token; None if it is valid."""
         if not self.available:
             return "unavailable"
         issued = self.find(value)
@@ -261,16 +262,16 @@ class Provider:
             return "token"
         return None if user.lower() in issued.grant.mailboxes else "token"
 
-    def _renewal(self, grant: Grant) -> Secret:
-        renewal = Secret(secrets.token_urlsafe(32))
-        self._grants[renewal.reveal()] = grant
-        return renewal
+    def _new_refresh_token(self, grant: Grant) -> Secret:
+        refresh_token = Secret(secrets.token_urlsafe(32))
+        self._grants[refresh_token.reveal()] = grant
+        return refresh_token
 
-    def _redeem(self, grant: Grant, scope: str) -> Issued:
-        asked = frozenset(scope.split()) or grant.scopes
-        if not asked <= grant.scopes:
-            raise GrantError("invalid_scope", "More was asked for than was granted.")
-        return self._issue(grant, asked)
+    def _issue_within(self, grant: Grant, scope: str) -> IssuedToken:
+        requested = frozenset(scope.split()) or grant.scopes
+        if not requested <= grant.scopes:
+            raise GrantError("invalid_scope", "The requested scope exceeds the grant.")
+        return self._issue(grant, requested)
 
     def _issue(
         self,
@@ -280,11 +281,11 @@ class Provider:
         *,
         jwt: bool = False,
         size: int = 0,
-    ) -> Issued:
+    ) -> IssuedToken:
         expires_at = self.now() + (self.lifetime if lifetime is None else lifetime)
         value = self._jwt(grant, scopes, expires_at, size) if jwt else secrets.token_urlsafe(32)
         value += "x" * (size - len(value))
-        issued = Issued(AccessToken(value, expires_at), grant, scopes, expires_at)
+        issued = IssuedToken(AccessToken(value, expires_at), grant, scopes, expires_at)
         self._issued[value] = issued
         return issued
 
@@ -296,14 +297,16 @@ class Provider:
             "jti": secrets.token_urlsafe(8),
             "padding": "x" * (size * 3 // 4),
         }
-        return self._signed(grant, claims)
+        return self._sign_jwt(grant, claims)
 
-    def _signed(self, grant: Grant, claims: Mapping[str, object]) -> str:
-        who = {"iss": self.issuer, "sub": grant.subject, "email": grant.subject, "iat": int(self.now())}
-        parts = [_part(json.dumps(part).encode()) for part in ({"typ": "JWT", "alg": "HS256"}, {**who, **claims})]
+    def _sign_jwt(self, grant: Grant, claims: Mapping[str, object]) -> str:
+        identity = {"iss": self.issuer, "sub": grant.subject, "email": grant.subject, "iat": int(self.now())}
+        parts = [
+            _base64url(json.dumps(part).encode()) for part in ({"typ": "JWT", "alg": "HS256"}, {**identity, **claims})
+        ]
         signed = ".".join(parts)
-        return f"{signed}.{_part(hmac.digest(self._key, signed.encode(), 'sha256'))}"
+        return f"{signed}.{_base64url(hmac.digest(self._key, signed.encode(), 'sha256'))}"
 
 
-def _part(data: bytes) -> str:
+def _base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -1,4 +1,4 @@
-"""Everything a mail slot talks to, in one process on loopback."""
+"""Runs all servers that a mail slot needs, in one process on loopback."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from anyio.abc import Listener, SocketAttribute, SocketStream
 
-from mailslot.net.endpoint import Endpoint, Security
-from mailslot.wire.secret import Secret
+from mailslot.plugin import Endpoint, Secret, Security
 from mailslot_plugins.sandbox.certificates import CertificateAuthority
 from mailslot_plugins.sandbox.connection import Connection, Hangup
+from mailslot_plugins.sandbox.http_server import SocketConfig, serve_http
 from mailslot_plugins.sandbox.maildrop import Maildrop
 from mailslot_plugins.sandbox.personality import DOVECOT, Personality
 from mailslot_plugins.sandbox.pop3 import Pop3Session
@@ -23,15 +23,16 @@ from mailslot_plugins.sandbox.provider import Provider
 from mailslot_plugins.sandbox.smtp import SmtpSession
 from mailslot_plugins.sandbox.state import SandboxState
 from mailslot_plugins.sandbox.token_service import TokenService
-from mailslot_plugins.sandbox.web_server import SocketConfig, answer
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator, Mapping
 
+    from mailslot_plugins.sandbox.connection import ConnectionEnd
+
 _LOOPBACK: Final = "127.0.0.1"
-_GRACE: Final = 0.2
-"""Seconds that the token service may take to end its connections."""
+_SHUTDOWN_GRACE: Final = 0.2
+"""Seconds that the token service may take to close its connections."""
 
 _USERS: Final[Mapping[str, str]] = {
     f"{name}@example.com": "open sesame" for name in ("scanner", "fax", "print", "status", "alice")
@@ -42,15 +43,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class Sandbox(SandboxState):
-    """A sandbox that runs.
+    """A running sandbox.
 
     Attributes:
         smtp: submission with STARTTLS; its port takes connections without TLS too.
         smtps: submission with TLS from the first octet.
         pop3: POP3 with STLS.
         pop3s: POP3 with TLS from the first octet.
-        authority: what issues certificates.
-        token_service: the provider's HTTP face.
+        authority: the certificate authority.
+        token_service: the provider's HTTP endpoints.
     """
 
     smtp: Endpoint
@@ -67,7 +68,7 @@ class Sandbox(SandboxState):
 
     @property
     def ca_pem(self) -> bytes:
-        """The certificate that vouches for the servers, PEM."""
+        """The certificate of the servers' authority, PEM."""
         return self.authority.pem
 
     def client_context(self) -> ssl.SSLContext:
@@ -82,8 +83,8 @@ async def run_sandbox(
     """Run a sandbox on free ports of 127.0.0.1 until the context is left.
 
     Args:
-        personality: which service it plays.
-        users: who has a maildrop, with their passwords.
+        personality: the mail service to simulate.
+        users: the users with a maildrop, and their passwords.
     """
     authority = CertificateAuthority()
     async with AsyncExitStack() as stack:
@@ -94,7 +95,7 @@ async def run_sandbox(
         port = SocketAttribute.local_port
         smtp, smtps, pop3, pop3s = (listener.extra(port) for listener in listeners)
         web = stack.enter_context(socket.create_server((_LOOPBACK, 0)))
-        # Connections inherit it; asyncio would leave Nagle's algorithm on, and each answer late by 40 ms.
+        # Connections inherit it; asyncio would leave Nagle's algorithm on, which delays each response by 40 ms.
         web.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         provider = Provider(
             f"http://localhost:{web.getsockname()[1]}",
@@ -115,46 +116,46 @@ async def run_sandbox(
         )
         stop = anyio.Event()
         failure: BaseException | None = None
-        async with anyio.create_task_group() as tasks:
-            kinds = [("smtp", False), ("smtp", True), ("pop3", False), ("pop3", True)]
-            for listener, (protocol, tls) in zip(listeners, kinds, strict=True):
-                tasks.start_soon(listener.serve, partial(_serve, sandbox, protocol, tls))
-            tasks.start_soon(_serve_web, sandbox.token_service, web, stop)
+        async with anyio.create_task_group() as task_group:
+            services = [("smtp", False), ("smtp", True), ("pop3", False), ("pop3", True)]
+            for listener, (protocol, tls) in zip(listeners, services, strict=True):
+                task_group.start_soon(listener.serve, partial(_serve, sandbox, protocol, tls))
+            task_group.start_soon(_serve_web, sandbox.token_service, web, stop)
             try:
                 yield sandbox
             except BaseException as error:  # noqa: BLE001 - raised below, so that the task group does not wrap it
                 failure = error
             finally:
                 stop.set()
-                tasks.cancel_scope.cancel()
+                task_group.cancel_scope.cancel()
         if failure is not None:
             raise failure
 
 
-async def _serve(office: SandboxState, protocol: str, tls: bool, stream: SocketStream) -> None:  # noqa: FBT001 - bound by partial
-    """Serve one client; nothing that it does reaches the others."""
-    connection = Connection(stream, office.open_dialogue(protocol), office.faults)
+async def _serve(state: SandboxState, protocol: str, tls: bool, stream: SocketStream) -> None:  # noqa: FBT001 - bound by partial
+    """Serve one client; its errors do not affect other clients."""
+    connection = Connection(stream, state.open_dialogue(protocol), state.faults)
     session = SmtpSession if protocol == "smtp" else Pop3Session
-    ending: Hangup = Hangup()
+    ending: ConnectionEnd = "close"
     try:
         try:
             if tls:
-                await connection.during("TLS", partial(connection.start_tls, office.tls))
-            await session(office, connection).run()
+                await connection.perform("TLS", partial(connection.start_tls, state.tls))
+            await session(state, connection).run()
         except Hangup as hangup:
-            ending = hangup
+            ending = hangup.ending
             await connection.flush()
     except Hangup:
         pass
     except Exception as error:
-        office.errors.append(error)
+        state.errors.append(error)
         logger.exception("The sandbox failed at a client of %s.", protocol)
     finally:
-        await connection.aclose(ending.ending)
+        await connection.aclose(ending)
 
 
 async def _serve_web(service: TokenService, sock: socket.socket, stop: anyio.Event) -> None:
     """Serve the provider until `stop`."""
-    settings = SocketConfig(sock, _GRACE)
+    settings = SocketConfig(sock, _SHUTDOWN_GRACE)
     settings.include_date_header = False  # the provider's clock may be wrong
-    await answer(service.app, settings, stop)
+    await serve_http(service.app, settings, stop)

@@ -1,11 +1,11 @@
-"""MAIL, RCPT and messages, read strictly (RFC 5321 section 4.1.2, RFC 6531 section 3.3)."""
+"""Parses MAIL and RCPT and checks messages, strictly (RFC 5321 section 4.1.2, RFC 6531 section 3.3)."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
 
-from mailslot_plugins.sandbox.state import Path
+from mailslot_plugins.sandbox.state import EnvelopePath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ _PATH: Final = re.compile(rf"(FROM|TO):<({_MAILBOX}|)>((?: [^\x00-\x20\x7f]+)*)"
 _XTEXT: Final = r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})"
 _EVENT: Final = r"(?:SUCCESS|FAILURE|DELAY)"
 
-# By command and keyword: the extension that has to be offered, and what stands behind the keyword.
+# By command and keyword: the required extension, and the syntax of the value.
 _PARAMETERS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "MAIL": {
         "SIZE": ("SIZE", r"=[0-9]{1,20}"),  # RFC 1870 section 4
@@ -38,48 +38,48 @@ _PARAMETERS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
 }
 
 
-class Malformed(Exception):  # noqa: N818 - it is the answer to a command and no error
-    """The command cannot be taken; the exception's text is the complete answer."""
+class MalformedCommand(Exception):  # noqa: N818 - it is the answer to a command and no error
+    """The command is malformed; the exception's text is the complete reply."""
 
 
-def parse_path(verb: str, argument: str, offered: Callable[[str], str | None]) -> Path:
-    """Read what follows MAIL or RCPT.
+def parse_path(verb: str, argument: str, capability: Callable[[str], str | None]) -> EnvelopePath:
+    """Parse the argument of MAIL or RCPT.
 
     Args:
         verb: ``MAIL`` or ``RCPT``.
         argument: the rest of the line.
-        offered: gives an extension's parameters, or None where it is not offered.
+        capability: returns an extension's parameters, or None if it is not offered.
 
     Raises:
-        Malformed: 501 for what no standard knows, 555 for a parameter that was not offered.
+        MalformedCommand: 501 for a syntax error, 555 for a parameter that was not offered.
     """
     match = _PATH.fullmatch(argument)
     if match is None or match[1].upper() != {"MAIL": "FROM", "RCPT": "TO"}[verb]:
-        raise Malformed("501 5.5.4 Syntax error in the command, the address or its brackets")
+        raise MalformedCommand("501 5.5.4 Syntax error in the command, the address or its brackets")
     address = match[2]
     if not address and verb == "RCPT":
-        raise Malformed("501 5.1.3 Null address")
+        raise MalformedCommand("501 5.1.3 Null address")
     if len(address.rpartition("@")[0].encode()) > 64 or len(address.encode()) > 254:
-        raise Malformed("501 5.1.3 Address too long")  # RFC 5321 section 4.5.3.1
+        raise MalformedCommand("501 5.1.3 Address too long")  # RFC 5321 section 4.5.3.1
     parameters: dict[str, str] = {}
     for word in match[3].split():
         name, equals, value = word.partition("=")
         name = name.upper()
         extension, syntax = _PARAMETERS[verb].get(name, ("", ""))
-        if not extension or offered(extension) is None:
-            raise Malformed("555 5.5.4 Unsupported option")
+        if not extension or capability(extension) is None:
+            raise MalformedCommand("555 5.5.4 Unsupported option")
         values = value.upper().split(",") if name == "NOTIFY" else []
         repeated = name in parameters or len(values) != len(set(values))
         if repeated or not re.fullmatch(syntax, equals + value):
-            raise Malformed(f"501 5.5.4 Bad or repeated value of {name}")
+            raise MalformedCommand(f"501 5.5.4 Bad or repeated value of {name}")
         parameters[name] = value
-    if parameters.get("BODY", "").upper() == "BINARYMIME" and offered("BINARYMIME") is None:
-        raise Malformed("555 5.5.4 Unsupported option")
-    return Path(address, parameters)
+    if parameters.get("BODY", "").upper() == "BINARYMIME" and capability("BINARYMIME") is None:
+        raise MalformedCommand("555 5.5.4 Unsupported option")
+    return EnvelopePath(address, parameters)
 
 
-def find_flaws(content: bytes, parameters: Mapping[str, str]) -> list[str]:
-    """Return what is forbidden in a message that came with these parameters of MAIL."""
+def find_violations(content: bytes, parameters: Mapping[str, str]) -> list[str]:
+    """Return the violations in a message, given the parameters of MAIL."""
     body = parameters.get("BODY", "7BIT").upper()
     size = int(parameters.get("SIZE", len(content)))
     seven_bit = body == "7BIT" and "SMTPUTF8" not in parameters
@@ -94,4 +94,4 @@ def find_flaws(content: bytes, parameters: Mapping[str, str]) -> list[str]:
         "a line of over 998 octets": text and any(len(o) > 998 for o in content.split(b"\r\n")),
         "a last line without CRLF": text and content[-2:] not in {b"", b"\r\n"},
     }
-    return [flaw for flaw, found in checks.items() if found]
+    return [flaw for flaw, is_present in checks.items() if is_present]

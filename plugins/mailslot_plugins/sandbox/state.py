@@ -1,4 +1,4 @@
-"""What the SMTP and the POP3 server share: users, maildrops, rules, and what happened."""
+"""The state that the SMTP and POP3 servers share: users, maildrops, rules, and the recorded dialogues."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
-    from mailslot.wire.secret import Secret
+    from mailslot.plugin import Secret
     from mailslot_plugins.sandbox.maildrop import Maildrop
     from mailslot_plugins.sandbox.personality import Personality
     from mailslot_plugins.sandbox.provider import Provider
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class EnvelopePath:
     """A sender or a recipient, with the parameters of its command (RFC 5321 section 4.1.2).
 
     Attributes:
@@ -32,35 +32,35 @@ class Path:
 
 @dataclass(slots=True)
 class SubmittedMessage:
-    """A message that SMTP took.
+    """A message that SMTP accepted.
 
     Attributes:
-        sender: where it came from.
-        recipients: where it goes to, those that were accepted.
-        content: its octets, dots unstuffed, nothing else changed.
-        user: who had signed in; None for nobody.
+        sender: its sender.
+        recipients: the accepted recipients.
+        content: its octets, dot-unstuffed and otherwise unchanged.
+        user: the authenticated user; None if there was none.
         verb: ``DATA`` or ``BDAT``.
-        flaws: what is forbidden in it: a bare CR or LF, a SIZE that was not true, and the like.
+        violations: violations of standards in it, for example a bare CR or LF, or a wrong SIZE.
     """
 
-    sender: Path
-    recipients: list[Path]
+    sender: EnvelopePath
+    recipients: list[EnvelopePath]
     content: bytes = field(repr=False)
     user: str | None
     verb: str
-    flaws: list[str] = field(default_factory=list[str])
+    violations: list[str] = field(default_factory=list[str])
 
 
 @dataclass(slots=True)
-class Rules:
-    """Complete answers that refuse, such as ``"452 4.2.2 Mailbox full"``.
+class RefusalRules:
+    """Complete replies that refuse, for example ``"452 4.2.2 Mailbox full"``.
 
-    Addresses are in small letters.
+    Addresses are in lower case.
 
     Attributes:
         senders: at MAIL, by address.
         recipients: at RCPT, by address.
-        content: after the message; None where it is taken.
+        content: after the message; None to accept it.
     """
 
     senders: dict[str, str] = field(default_factory=dict[str, str])
@@ -70,19 +70,19 @@ class Rules:
 
 @dataclass(kw_only=True)
 class SandboxState:
-    """The state of a sandbox; tests may look at all of it and change it at any time.
+    """The state of a sandbox; tests may read and change all of it at any time.
 
     Attributes:
-        personality: which service it plays.
+        personality: the simulated service.
         provider: the authorization server.
-        passwords: by user, in small letters.
-        maildrops: by user, in small letters.
-        tls: the certificate that is shown in handshakes.
-        rules: who and what is refused.
-        faults: what goes wrong; of several that fit, the first counts.
-        submissions: what SMTP took, oldest first.
-        dialogues: what was said, by connection, oldest first.
-        errors: the sandbox's own bugs; always empty.
+        passwords: the passwords by user, in lower case.
+        maildrops: the maildrops by user, in lower case.
+        tls: the TLS context of the servers.
+        rules: the refusals.
+        faults: the faults to inject; the first one that matches counts.
+        submissions: the messages that SMTP accepted, oldest first.
+        dialogues: the dialogues by connection, oldest first.
+        errors: errors of the sandbox itself; always empty.
     """
 
     personality: Personality
@@ -90,7 +90,7 @@ class SandboxState:
     passwords: dict[str, Secret]
     maildrops: dict[str, Maildrop]
     tls: ssl.SSLContext
-    rules: Rules = field(default_factory=Rules)
+    rules: RefusalRules = field(default_factory=RefusalRules)
     faults: list[Fault] = field(default_factory=list[Fault])
     submissions: list[SubmittedMessage] = field(default_factory=list[SubmittedMessage])
     dialogues: list[Dialogue] = field(default_factory=list[Dialogue])
@@ -98,24 +98,24 @@ class SandboxState:
 
     @property
     def transcript(self) -> str:
-        """Everything that was said, without secrets."""
+        """The transcripts of all dialogues, without secrets."""
         return "\n\n".join(map(str, self.dialogues))
 
     @property
-    def flaws(self) -> list[str]:
-        """Everything that clients did against a standard, in dialogues and messages."""
-        found = [flaw for dialogue in self.dialogues for flaw in dialogue.flaws]
-        return found + [flaw for submission in self.submissions for flaw in submission.flaws]
+    def violations(self) -> list[str]:
+        """All violations of standards by clients, in dialogues and messages."""
+        found = [flaw for dialogue in self.dialogues for flaw in dialogue.violations]
+        return found + [flaw for submission in self.submissions for flaw in submission.violations]
 
     def open_dialogue(self, protocol: str) -> Dialogue:
-        """Begin to note what is said on a new connection."""
+        """Start the record of a new connection."""
         number = 1 + sum(dialogue.protocol == protocol for dialogue in self.dialogues)
         dialogue = Dialogue(protocol, number)
         self.dialogues.append(dialogue)
         return dialogue
 
     def deliver(self, submission: SubmittedMessage) -> None:
-        """Keep a submission, and put it into the maildrops of its recipients."""
+        """Store a submission, and add it to the maildrops of its recipients."""
         self.submissions.append(submission)
         for recipient in submission.recipients:
             if maildrop := self.maildrops.get(recipient.address.lower()):

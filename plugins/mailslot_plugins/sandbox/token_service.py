@@ -1,6 +1,6 @@
-"""The provider's HTTP face: discovery, tokens, device codes, revocation and introspection, as an ASGI app.
+"""The provider's HTTP endpoints as an ASGI app: metadata, tokens, device codes, revocation and introspection.
 
-A grant type is one function in `TokenService.grants`; `TokenService.refuse` renders every refusal.
+A grant type is one function in `TokenService.grants`; `TokenService.error_response` renders every error.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mailslot_plugins.sandbox.assertions import Assertions
-from mailslot_plugins.sandbox.provider import Client, GrantError, Issued
+from mailslot_plugins.sandbox.authorizations import PendingAuthorizations
+from mailslot_plugins.sandbox.provider import Client, GrantError, IssuedToken
 from mailslot_plugins.sandbox.sign_in_pages import SignInPages
-from mailslot_plugins.sandbox.sign_ins import SignIns
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -32,7 +32,7 @@ DEVICE_CODE: Final = "urn:ietf:params:oauth:grant-type:device_code"
 JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 Form = dict[str, str]
-GrantType = Callable[[Client, Form], Issued]
+GrantType = Callable[[Client, Form], IssuedToken]
 Handler = Callable[[Client, Form], Awaitable[Response]]
 
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -42,28 +42,28 @@ class TokenService:
     """The endpoints of one provider.
 
     Attributes:
-        grants: what the token endpoint does for each grant type (RFC 6749 section 4.5).
-        sign_ins: what persons are doing.
-        assertions: what applications have signed.
-        faults: what goes wrong; of several that fit, the first counts.
-        requests: what was asked for and how it was answered, such as ``"token refresh_token 200"``.
+        grants: the functions of the token endpoint by grant type (RFC 6749 section 4.5).
+        authorizations: the pending authorizations.
+        assertions: the verified assertions.
+        faults: the faults to inject; the first one that matches counts.
+        requests: the requests and their statuses, for example ``"token refresh_token 200"``.
         app: the ASGI application.
     """
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
-        self.sign_ins = SignIns(provider)
+        self.authorizations = PendingAuthorizations(provider)
         self.assertions = Assertions(provider)
         self.faults: list[WebFault] = []
         self.requests: list[str] = []
-        self._asked: dict[tuple[str, str], int] = {}
+        self._request_counts: dict[tuple[str, str], int] = {}
         self.grants: dict[str, GrantType] = {
             "authorization_code": self._authorization_code,
             "client_credentials": self._client_credentials,
             "refresh_token": self._refresh_token,
             DEVICE_CODE: self._device_code,
         }
-        posts: dict[str, Handler] = {
+        post_handlers: dict[str, Handler] = {
             "token": self._token,
             "revoke": self._revoke,
             "introspect": self._introspect,
@@ -73,8 +73,11 @@ class TokenService:
         self.app = Starlette(
             routes=[
                 *(Route(f"/.well-known/{name}", self._metadata) for name in documents),
-                *(Route(f"/{name}", self._endpoint(name, handle), methods=["POST"]) for name, handle in posts.items()),
-                *SignInPages(provider, self.sign_ins).routes,
+                *(
+                    Route(f"/{name}", self._endpoint(name, handle), methods=["POST"])
+                    for name, handle in post_handlers.items()
+                ),
+                *SignInPages(provider, self.authorizations).routes,
             ]
         )
 
@@ -105,46 +108,46 @@ class TokenService:
                 }
             )
 
-        return await self._amiss("metadata", "", answer)
+        return await self._with_faults("metadata", "", answer)
 
     def _endpoint(self, name: str, handle: Handler) -> Callable[[Request], Awaitable[Response]]:
-        """Read the form, authenticate the client, answer a refusal, and note what happened."""
+        """Return an endpoint that parses the form, authenticates the client, and records the request."""
 
         async def endpoint(request: Request) -> Response:
             body = (await request.body()).decode("utf-8", "replace")
             form: Form = dict(parse_qsl(body, keep_blank_values=True))
-            kind = form.get("grant_type", "")
-            shown = kind if kind in {*self.grants, JWT_BEARER} else ""
+            grant_type = form.get("grant_type", "")
+            logged_grant = grant_type if grant_type in {*self.grants, JWT_BEARER} else ""
 
             async def answer() -> Response:
                 try:
-                    if kind == JWT_BEARER:
-                        return self._answer(self._jwt_bearer(form))
+                    if grant_type == JWT_BEARER:
+                        return self._token_response(self._jwt_bearer(form))
                     return await handle(self._client(request, form), form)
                 except GrantError as error:
-                    return self.refuse(error)
+                    return self.error_response(error)
 
-            response = await self._amiss(name, shown, answer)
-            self.requests.append(" ".join(filter(None, (name, shown, str(response.status_code)))))
+            response = await self._with_faults(name, logged_grant, answer)
+            self.requests.append(" ".join(filter(None, (name, logged_grant, str(response.status_code)))))
             return response
 
         return endpoint
 
-    async def _amiss(self, at: str, grant: str, act: Callable[[], Awaitable[Response]]) -> Response:
-        """Answer with the fault that is planned, and with the date by the provider's own clock."""
-        nth = self._asked[at, grant] = self._asked.get((at, grant), 0) + 1
-        fitting = (f for f in self.faults if f.at == at and f.grant in {"", grant} and f.nth in {0, nth})
-        fault = next(fitting, None)
+    async def _with_faults(self, at: str, grant: str, respond: Callable[[], Awaitable[Response]]) -> Response:
+        """Respond with the planned fault, if any, and with the date of the provider's clock."""
+        nth = self._request_counts[at, grant] = self._request_counts.get((at, grant), 0) + 1
+        matching = (f for f in self.faults if f.at == at and f.grant in {"", grant} and f.nth in {0, nth})
+        fault = next(matching, None)
         if fault is None:
-            response = await act()
+            response = await respond()
         else:
-            response = fault.applied(await act() if fault.act else Response(status_code=503))
+            response = fault.apply(await respond() if fault.act else Response(status_code=503))
             await anyio.sleep(fault.delay)
         response.headers["Date"] = formatdate(self._provider.now(), usegmt=True)
         return response
 
-    def refuse(self, error: GrantError) -> Response:
-        """Render a refusal (RFC 6749 section 5.2)."""
+    def error_response(self, error: GrantError) -> Response:
+        """Render an error (RFC 6749 section 5.2)."""
         headers = dict(_NO_STORE)
         if error.status == 401:
             headers["WWW-Authenticate"] = "Basic"
@@ -152,7 +155,7 @@ class TokenService:
         return JSONResponse(body, error.status, headers)
 
     def _client(self, request: Request, form: Form) -> Client:
-        """Authenticate the client, by header or in the form (RFC 6749 section 2.3.1)."""
+        """Authenticate the client, by header or form (RFC 6749 section 2.3.1)."""
         scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
         client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
         if scheme.lower() == "basic":
@@ -174,9 +177,9 @@ class TokenService:
         grant = self.grants.get(form.get("grant_type", ""))
         if grant is None:
             raise GrantError("unsupported_grant_type", "This grant type is not supported.")
-        return self._answer(grant(client, form))
+        return self._token_response(grant(client, form))
 
-    def _answer(self, issued: Issued) -> Response:
+    def _token_response(self, issued: IssuedToken) -> Response:
         """RFC 6749 section 5.1."""
         answer = {
             "access_token": issued.token.value.reveal(),
@@ -184,48 +187,48 @@ class TokenService:
             "expires_in": int(self._provider.lifetime),
             "scope": " ".join(sorted(issued.scopes)),
         }
-        if issued.renewal is not None:
-            answer["refresh_token"] = issued.renewal.reveal()
+        if issued.refresh_token is not None:
+            answer["refresh_token"] = issued.refresh_token.reveal()
         if issued.id_token is not None:
             answer["id_token"] = issued.id_token.reveal()
         return JSONResponse(answer, headers=_NO_STORE)
 
-    def _authorization_code(self, client: Client, form: Form) -> Issued:
-        return self.sign_ins.redeem(
+    def _authorization_code(self, client: Client, form: Form) -> IssuedToken:
+        return self.authorizations.redeem(
             client, form.get("code", ""), form.get("redirect_uri", ""), form.get("code_verifier", "")
         )
 
-    def _device_code(self, client: Client, form: Form) -> Issued:
-        return self.sign_ins.fetch(client, form.get("device_code", ""))
+    def _device_code(self, client: Client, form: Form) -> IssuedToken:
+        return self.authorizations.redeem_device_code(client, form.get("device_code", ""))
 
-    def _jwt_bearer(self, form: Form) -> Issued:
-        """RFC 7523 section 2.1: the assertion is all of the proof."""
+    def _jwt_bearer(self, form: Form) -> IssuedToken:
+        """RFC 7523 section 2.1: no client authentication besides the assertion."""
         if not self._provider.available:
             raise GrantError("temporarily_unavailable", "Try again later.", 503)
-        return self._provider.act_for(*self.assertions.delegated(form.get("assertion", "")))
+        return self._provider.issue_delegated(*self.assertions.verify_delegation(form.get("assertion", "")))
 
-    def _client_credentials(self, client: Client, form: Form) -> Issued:
+    def _client_credentials(self, client: Client, form: Form) -> IssuedToken:
         return self._provider.client_credentials(client, form.get("scope", ""))
 
-    def _refresh_token(self, client: Client, form: Form) -> Issued:
+    def _refresh_token(self, client: Client, form: Form) -> IssuedToken:
         return self._provider.refresh(client, form.get("refresh_token", ""), form.get("scope", ""))
 
     async def _device_authorization(self, client: Client, form: Form) -> Response:
         """RFC 8628 section 3.2."""
-        device = self.sign_ins.begin(client, form.get("scope", ""))
+        device = self.authorizations.authorize_device(client, form.get("scope", ""))
         address = f"{self._provider.issuer}/device"
         answer = {
             "device_code": device.code,
             "user_code": device.user_code,
             "verification_uri": address,
             "verification_uri_complete": f"{address}?user_code={device.user_code}",
-            "expires_in": self.sign_ins.device_lifetime,
-            "interval": self.sign_ins.interval,
+            "expires_in": self.authorizations.device_lifetime,
+            "interval": self.authorizations.interval,
         }
         return JSONResponse(answer, headers=_NO_STORE)
 
     async def _revoke(self, client: Client, form: Form) -> Response:
-        """RFC 7009: a token that is unknown, or another client's, is no error."""
+        """RFC 7009: an unknown token, or one of another client, is not an error."""
         self._provider.revoke(form.get("token", ""), client)
         return Response(headers=_NO_STORE)
 

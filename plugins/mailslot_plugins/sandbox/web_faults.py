@@ -1,4 +1,4 @@
-"""What goes wrong at the token service, and refusals in its providers' own words."""
+"""Faults of the token service, and error responses of real providers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Members = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ScriptedResponse:
-    """A complete answer.
+    """A complete HTTP response.
 
     Attributes:
         status: the HTTP status.
         body: JSON members, or octets.
-        headers: besides ``Content-Type``.
-        source: who was heard to say so.
+        headers: the headers besides ``Content-Type``.
+        source: where it was observed.
     """
 
     status: int
@@ -33,7 +33,7 @@ class ScriptedResponse:
     source: str = ""
 
     def response(self) -> Response:
-        """Return it as a response."""
+        """Return it as a Starlette response."""
         if isinstance(self.body, bytes):
             return Response(self.body, self.status, dict(self.headers), "text/html")
         return Response(json.dumps(self.body), self.status, dict(self.headers), "application/json")
@@ -41,17 +41,17 @@ class ScriptedResponse:
 
 @dataclass(frozen=True, slots=True)
 class WebFault:
-    """What goes wrong with one kind of request.
+    """A fault to inject into one kind of request.
 
     Attributes:
-        at: which endpoint: ``metadata``, ``token``, ``revoke``, ``introspect`` or ``device_authorization``.
-        grant: with which grant type; empty for each.
-        nth: which such request, counted from 1; 0 for each.
-        act: False leaves undone what was asked for, and answers 503 unless `answer` says otherwise.
-        delay: seconds to wait before the answer, once all is done; ``math.inf`` for silence.
-        answer: what is answered instead.
-        alter: makes another answer of the members of the true one.
-        cut: whether the connection ends in the middle of the answer.
+        at: the endpoint: ``metadata``, ``token``, ``revoke``, ``introspect`` or ``device_authorization``.
+        grant: the grant type; empty for every one.
+        nth: the number of such a request, counted from 1; 0 for every one.
+        act: False to not handle the request, and to respond with 503 unless `answer` is given.
+        delay: seconds to wait before the response is sent; ``math.inf`` for silence.
+        answer: the response to send instead.
+        alter: a function that changes the members of the real response.
+        cut: whether the connection closes in the middle of the response.
     """
 
     at: str
@@ -64,17 +64,17 @@ class WebFault:
     alter: Callable[[Members], Members] | None = None
     cut: bool = False
 
-    def applied(self, response: Response) -> Response:
-        """Return what is answered instead of the true answer."""
+    def apply(self, response: Response) -> Response:
+        """Return the response to send instead of the real one."""
         if self.answer is not None:
             response = self.answer.response()
         elif self.alter is not None:
             response = ScriptedResponse(response.status_code, self.alter(json.loads(bytes(response.body)))).response()
-        return _Cut(response) if self.cut else response
+        return _TruncatedResponse(response) if self.cut else response
 
 
-class _Cut(Response):
-    """An answer of which half the body comes; then the server closes the connection."""
+class _TruncatedResponse(Response):
+    """A response of which half the body is sent before the server closes the connection."""
 
     def __init__(self, whole: Response) -> None:
         super().__init__(whole.body, whole.status_code, media_type=whole.media_type)
@@ -86,7 +86,7 @@ class _Cut(Response):
 
 
 def _entra(number: int, error: str, text: str, source: str, status: int = 400) -> ScriptedResponse:
-    """An answer of Entra's token endpoint (entra-docs v2-oauth2-auth-code-flow.md, "Error response example")."""
+    """An error of Entra's token endpoint (entra-docs v2-oauth2-auth-code-flow.md, "Error response example")."""
     times = {
         "timestamp": "2026-01-20 12:00:00Z",
         "trace_id": "255d1aef-8c98-452f-ac51-23d051240864",
@@ -151,7 +151,7 @@ ENTRA: Final[Mapping[int, ScriptedResponse]] = {
     700016: _entra(700016, "unauthorized_client", "Application was not found in the directory.", _CODES),
     90033: _entra(90033, "temporarily_unavailable", "A transient error has occurred. Please try again.", _CODES, 503),
 }
-"""Entra's refusals, by their AADSTS numbers."""
+"""Entra's error responses, by AADSTS number."""
 
 GOOGLE: Final[Mapping[str, ScriptedResponse]] = {
     "revoked": ScriptedResponse(
@@ -179,11 +179,11 @@ GOOGLE: Final[Mapping[str, ScriptedResponse]] = {
         source="googleapis/oauth2client issue 88",
     ),
 }
-"""Google's refusals."""
+"""Google's error responses."""
 
 PORTAL: Final = ScriptedResponse(
     200,
     b"<!DOCTYPE html><html><title>Welcome</title><body>Please sign in to the network.</body></html>",
     source="any hotel",
 )
-"""What a captive portal answers to anything."""
+"""The response of a captive portal to any request."""

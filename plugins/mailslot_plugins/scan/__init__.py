@@ -1,1 +1,1 @@
-"""Scan-to-email: files, standard input or a scanner become mail, and so do the files of a watched folder."""
+"""Scan-to-email: files, standard input, a scanner or a watched folder become mail."""

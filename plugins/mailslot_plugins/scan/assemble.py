@@ -1,4 +1,4 @@
-"""Scanned pages as one file: PDF or TIFF, grey and colour as JPEG, black and white as Group 4."""
+"""Joins scanned pages into one PDF or TIFF file: JPEG for grey and colour, Group 4 for black and white."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def assemble(pages: Sequence[Path], kind: Literal["pdf", "tiff"], target: Path, resolution: int | None) -> None:
-    """Write pages into one file; only one of them is in memory at a time.
+    """Write pages into one file; only one page is in memory at a time.
 
     Args:
-        pages: TIFF files of the scanner's, a page each.
-        kind: what to make.
+        pages: the scanner's TIFF files, one page each.
+        kind: the format to write.
         target: the file to write.
-        resolution: dots an inch, where the pages do not say; None for what they say.
+        resolution: dots per inch; None for what the pages say.
 
     Raises:
         ScannerError: a page is not complete.
@@ -38,7 +38,7 @@ def assemble(pages: Sequence[Path], kind: Literal["pdf", "tiff"], target: Path, 
     except (TiffError, Image.DecompressionBombError, SyntaxError) as error:
         raise _incomplete(error) from error
     except OSError as error:
-        # Pillow's own, for an image that is cut off, has no number; the disk's has one.
+        # Pillow's error for a truncated image has no errno; an error of the disk has one.
         if error.errno is None:
             raise _incomplete(error) from error
         raise
@@ -48,7 +48,7 @@ def assemble(pages: Sequence[Path], kind: Literal["pdf", "tiff"], target: Path, 
 
 def _incomplete(error: Exception) -> ScannerError:
     return ScannerError(
-        "The scanner gave a page that is not complete. Nothing was sent.", "scanner_failed", detail=str(error)
+        "The scanner delivered an incomplete page. Nothing was sent.", "scanner_failed", detail=str(error)
     )
 
 

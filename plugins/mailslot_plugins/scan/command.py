@@ -15,7 +15,7 @@ from mailslot.cli.home import open_records
 from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
 from mailslot.service.json_documents import job_document
-from mailslot_plugins.sending.outcome import LATER, tell
+from mailslot_plugins.sending.outcome import EXIT_LATER, print_outcome
 
 if TYPE_CHECKING:
     from mailslot.service.device import Device
@@ -28,7 +28,7 @@ FormatName = Literal["pdf", "tiff", "jpeg", "png"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _ScanOptions:
     files: list[str]
     to: list[str]
     cc: list[str]
@@ -53,44 +53,47 @@ def scan(
     ] = None,
     *,
     to: Annotated[
-        list[str] | None, typer.Option(metavar="ADDRESS", help="To whom; several times, or with commas.")
+        list[str] | None, typer.Option(metavar="ADDRESS", help="A recipient; repeat it, or separate with commas.")
     ] = None,
-    cc: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="To whom in copy; likewise.")] = None,
+    cc: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="A recipient in copy; likewise.")] = None,
     subject: Annotated[
         str | None, typer.Option(metavar="S", help="The subject; {device}, {date}, {time} … are filled in.")
     ] = None,
     text: Annotated[str | None, typer.Option(metavar="T", help="The text of the mail.")] = None,
     from_user: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Who scans: answers go there. The mail is from the account.")
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Who scans: replies go there. The mail is sent from the account."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(metavar="PATTERN", help="What the files are called, without suffix: {device}_{date} …")
+        str | None, typer.Option(metavar="PATTERN", help="How the files are named, without suffix: {device}_{date} …")
     ] = None,
-    device: Annotated[str | None, typer.Option(metavar="SANE", help="A scanner, by SANE's name of it.")] = None,
+    device: Annotated[str | None, typer.Option(metavar="SANE", help="A scanner, by its SANE name.")] = None,
     source: Annotated[
         str | None,
-        typer.Option(metavar="SOURCE", help="Where the paper is: adf, flatbed, duplex or the scanner's word."),
+        typer.Option(metavar="SOURCE", help="Where the paper is: adf, flatbed, duplex or the scanner's own name."),
     ] = None,
-    resolution: Annotated[int | None, typer.Option(min=25, max=9600, help="Dots an inch.")] = None,
-    mode: Annotated[str | None, typer.Option(metavar="MODE", help="Such as Gray, Color or Lineart.")] = None,
-    format_: Annotated[FormatName, typer.Option("--format", help="What scanned pages become.")] = "pdf",
+    resolution: Annotated[int | None, typer.Option(min=25, max=9600, help="Dots per inch.")] = None,
+    mode: Annotated[str | None, typer.Option(metavar="MODE", help="For example Gray, Color or Lineart.")] = None,
+    format_: Annotated[FormatName, typer.Option("--format", help="The file format of scanned pages.")] = "pdf",
     split: Annotated[
         bool | None,
-        typer.Option("--split/--no-split", help="Whether a large scan becomes several mails; else what is set."),
+        typer.Option(
+            "--split/--no-split", help="Whether a large scan becomes several mails; the setting decides if not given."
+        ),
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="End when the mail server has answered.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the mail server has answered.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Mail files, or what a scanner scans.
 
-    Exits 3 once it is accepted and still to be delivered; with --wait 0 once it is sent, 1 where it failed.
+    Exits with 3 once the scan is accepted and waits for delivery; with --wait, 0 once it is sent, 1 if it failed.
     """
     home: Path = context.obj
     if not files and device is None:
         raise typer.BadParameter("name a file, - for standard input, or a scanner with --device", param_hint="FILE…")
     if not to and not cc:
-        raise typer.BadParameter("say to whom", param_hint="--to")
-    wanted = _Wanted(
+        raise typer.BadParameter("name a recipient", param_hint="--to")
+    options = _ScanOptions(
         files=files or [],
         to=to or [],
         cc=cc or [],
@@ -109,80 +112,80 @@ def scan(
     from mailslot_plugins.sending.progress import Progress  # noqa: PLC0415 - rich takes a while to import
 
     with Progress(quiet=as_json) as progress:
-        jobs = anyio.run(_scan, open_records(home), wanted, progress)
+        jobs = anyio.run(_scan, open_records(home), options, progress)
     if as_json:
         sys.stdout.write(json.dumps([job_document(job) for job in jobs], indent=2) + "\n")
-    code = tell(jobs, wait=wait, quiet=as_json)
-    if code == LATER:
+    code = print_outcome(jobs, wait=wait, quiet=as_json)
+    if code == EXIT_LATER:
         warn_if_no_service(home)
     raise typer.Exit(code)
 
 
-async def _scan(records: Records, wanted: _Wanted, progress: Progress) -> list[Job]:
+async def _scan(records: Records, options: _ScanOptions, progress: Progress) -> list[Job]:
     from mailslot.service.device import open_device  # noqa: PLC0415 - with it come httpx2 and the rest
-    from mailslot_plugins.scan.section import SCAN  # noqa: PLC0415 - likewise
+    from mailslot_plugins.scan.section import SECTION  # noqa: PLC0415 - likewise
 
-    async with open_device(records, [SCAN]) as device:
-        jobs = await _accept(device, wanted, progress)
-        if wanted.wait:
-            from mailslot_plugins.sending.waiting import wait_for  # noqa: PLC0415 - likewise
+    async with open_device(records, [SECTION]) as device:
+        jobs = await _enqueue(device, options, progress)
+        if options.wait:
+            from mailslot_plugins.sending.wait import wait_for_delivery  # noqa: PLC0415 - likewise
 
-            progress.waiting("Sending …")
-            jobs = [await wait_for(device, job.id, progress.sent) for job in jobs]
+            progress.start_waiting("Sending …")
+            jobs = [await wait_for_delivery(device, job.id, progress.update_sent) for job in jobs]
     return jobs
 
 
-async def _accept(device: Device, wanted: _Wanted, progress: Progress) -> list[Job]:
+async def _enqueue(device: Device, options: _ScanOptions, progress: Progress) -> list[Job]:
     from tempfile import TemporaryDirectory  # noqa: PLC0415 - not needed for --help
 
     from mailslot_plugins.scan.compose import compose  # noqa: PLC0415 - likewise
-    from mailslot_plugins.scan.prepare import limit_of, scan_message  # noqa: PLC0415 - likewise
-    from mailslot_plugins.scan.section import SCAN  # noqa: PLC0415 - likewise
-    from mailslot_plugins.scan.submission import submit  # noqa: PLC0415 - likewise
-    from mailslot_plugins.sending.account import HOUR, record_settings  # noqa: PLC0415 - likewise
-    from mailslot_plugins.sending.recipients import once, parse_mailbox, parse_mailboxes  # noqa: PLC0415 - likewise
+    from mailslot_plugins.scan.enqueue import enqueue_scan  # noqa: PLC0415 - likewise
+    from mailslot_plugins.scan.prepare import current_size_limit, prepare_scan_message  # noqa: PLC0415 - likewise
+    from mailslot_plugins.scan.section import SECTION  # noqa: PLC0415 - likewise
+    from mailslot_plugins.sending.account import HOUR, sending_settings  # noqa: PLC0415 - likewise
+    from mailslot_plugins.sending.recipients import parse_mailbox, parse_mailboxes, remove_duplicates  # noqa: PLC0415 - likewise
 
-    section = device.settings(SCAN)
-    settings = await record_settings(device)
-    parse_mailboxes([*wanted.to, *wanted.cc])  # so that all bad ones are named at once
-    to, cc = once(parse_mailboxes(wanted.to), parse_mailboxes(wanted.cc))
-    # All that can be wrong is, before a page is scanned.
-    letter = await scan_message(
+    section = device.settings(SECTION)
+    settings = await sending_settings(device)
+    parse_mailboxes([*options.to, *options.cc])  # so that one error names all bad addresses
+    to, cc = remove_duplicates(parse_mailboxes(options.to), parse_mailboxes(options.cc))
+    # Whatever can be wrong is found before a page is scanned.
+    scan_message = await prepare_scan_message(
         device,
         settings,
         (),
         to=to,
         cc=cc,
-        user=None if wanted.user is None else parse_mailbox(wanted.user, "user's"),
-        subject=wanted.subject,
-        text=wanted.text,
-        name=_name(wanted, section["name"]),
+        user=None if options.user is None else parse_mailbox(options.user, "user's"),
+        subject=options.subject,
+        text=options.text,
+        name=_name_pattern(options, section["name"]),
     )
     with TemporaryDirectory(prefix="mailslot-scan-") as path:
         folder = Path(path)
-        letter = replace(letter, documents=await _documents(wanted, folder, progress))
-        may_split = section["oversize"] == "split" if wanted.split is None else wanted.split
-        progress.waiting("Composing …")
-        mails = await compose(letter, await limit_of(device, settings), folder, may_split=may_split)
-        progress.accepting(sum(mail.message.size for mail in mails))
-        return await submit(
-            device.spool, letter, mails, lifetime=section["lifetime"] * HOUR, progress=progress.accepted
+        scan_message = replace(scan_message, documents=await _documents(options, folder, progress))
+        may_split = section["oversize"] == "split" if options.split is None else options.split
+        progress.start_waiting("Composing …")
+        mails = await compose(scan_message, await current_size_limit(device, settings), folder, may_split=may_split)
+        progress.start_accepting(sum(mail.message.size for mail in mails))
+        return await enqueue_scan(
+            device.spool, scan_message, mails, lifetime=section["lifetime"] * HOUR, progress=progress.add_accepted
         )
 
 
-async def _documents(wanted: _Wanted, folder: Path, progress: Progress) -> list[Document]:
+async def _documents(options: _ScanOptions, folder: Path, progress: Progress) -> list[Document]:
     from mailslot_plugins.scan.sane import Scanner  # noqa: PLC0415 - as above
     from mailslot_plugins.scan.sources import from_files, from_scanner  # noqa: PLC0415 - as above
 
-    documents = await from_files(wanted.files, folder)
-    if wanted.device is not None:
-        scanner = Scanner(wanted.device, wanted.source, wanted.resolution, wanted.mode)
-        documents += await from_scanner(scanner, wanted.format, folder, progress.scanned)
+    documents = await from_files(options.files, folder)
+    if options.device is not None:
+        scanner = Scanner(options.device, options.source, options.resolution, options.mode)
+        documents += await from_scanner(scanner, options.format, folder, progress.update_scan)
     return documents
 
 
-def _name(wanted: _Wanted, name: str | None) -> str | None:
-    """Return the pattern of names; what comes from a scanner has none of its own."""
-    if wanted.name is not None or name is not None or wanted.files:
-        return wanted.name or name
-    return "Scan {date} {time}" if wanted.format in {"pdf", "tiff"} else "Scan {date} {time} {page:3}"
+def _name_pattern(options: _ScanOptions, name: str | None) -> str | None:
+    """Return the pattern for file names: scanned pages have no name yet, files keep theirs by default."""
+    if options.name is not None or name is not None or options.files:
+        return options.name or name
+    return "Scan {date} {time}" if options.format in {"pdf", "tiff"} else "Scan {date} {time} {page:3}"

@@ -1,4 +1,4 @@
-"""From documents to mails: who it is from, what it is called, and into how many mails it goes."""
+"""Composes the mails of a scan: sender, subject, attachment names, and how many mails it takes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from mailslot.message import Mailbox, Message
 from mailslot.message.transfer_encoding import base64_size
 from mailslot.spool.limits import format_size
-from mailslot_plugins.scan.names import MAX_SUBJECT, Pattern, moment_values
-from mailslot_plugins.scan.split import TooLargeError, split
+from mailslot_plugins.scan.patterns import MAX_SUBJECT, Pattern, timestamp_values
+from mailslot_plugins.scan.split import TooLargeError, split_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from mailslot_plugins.scan.document import Document
 
-MARGIN: Final = 4_096
-"""Octets that a mail is kept smaller than a server says: it counts its own trace fields too (RFC 5321 section 4.4)."""
+SIZE_MARGIN: Final = 4_096
+"""Octets by which a mail stays below a server's limit: servers count their own trace fields (RFC 5321 section 4.4)."""
 
-MOST_MAILS: Final = 99
-"""Mails of one scan; more would fill the receiver's mailbox for hours."""
+MAX_MAILS: Final = 99
+"""The most mails of one scan; more would flood the recipient's mailbox."""
 
 _LINE_OCTETS, _LINE_CHARS = 57, 78  # a line of base64, with its CRLF
 
@@ -32,15 +32,15 @@ class ScanMessage:
     """A scan that is to be mailed.
 
     Attributes:
-        documents: the files, in their order.
-        sender: whom it is from: the account that may send, never the user.
-        to, cc: to whom.
-        user: who scanned, and gets the answers; None where nobody is known.
+        documents: the files, in order.
+        sender: the account that may send, never the user.
+        to, cc: the recipients.
+        user: who scanned and gets the replies; None if unknown.
         subject: the pattern of the subject.
         text: the body; may be empty.
-        name: the pattern of the files' names; None to keep them.
-        values: what the patterns are filled with, besides date and time, name and page.
-        moment: when it was scanned, with its zone.
+        name: the pattern of the file names; None to keep the names.
+        values: the placeholders' values, except date, time, name and page.
+        scanned_at: when it was scanned, with its time zone.
     """
 
     documents: Sequence[Document]
@@ -52,7 +52,7 @@ class ScanMessage:
     text: str
     name: Pattern | None
     values: Mapping[str, str | int]
-    moment: datetime
+    scanned_at: datetime
 
     @property
     def recipients(self) -> list[str]:
@@ -66,7 +66,7 @@ class Mail:
 
     Attributes:
         message: the message.
-        documents: what is attached.
+        documents: the attached documents.
         subject: its subject.
     """
 
@@ -75,89 +75,90 @@ class Mail:
     subject: str
 
 
-async def compose(letter: ScanMessage, limit: int | None, folder: Path, *, may_split: bool) -> list[Mail]:
-    """Return the mails of a scan, each complete and small enough.
+async def compose(scan: ScanMessage, limit: int | None, folder: Path, *, may_split: bool) -> list[Mail]:
+    """Return the mails of a scan, each complete and within the limit.
 
     Args:
-        letter: the scan.
-        limit: the octets that the mail server takes; None where it is not known.
-        folder: where parts of files go; they must stay until the mails are accepted.
-        may_split: whether it may become several mails.
+        scan: the scan.
+        limit: the most octets that the mail server accepts; None if unknown.
+        folder: where parts of files are written; they must stay until the mails are accepted.
+        may_split: whether the scan may become several mails.
 
     Raises:
-        TooLargeError: it is too large, with the numbers.
-        InputError: a file cannot be read, or something cannot stand in a message.
+        TooLargeError: it is too large; the sentence gives the sizes.
+        InputError: a file cannot be read, or a value is not allowed in a message.
     """
-    numbered = list(enumerate(letter.documents, start=1))
-    whole = _mail(letter, numbered)
-    if limit is None or whole.message.size <= limit - MARGIN:
-        return [whole]
+    numbered = list(enumerate(scan.documents, start=1))
+    single = _make_mail(scan, numbered)
+    if limit is None or single.message.size <= limit - SIZE_MARGIN:
+        return [single]
     if not may_split:
-        raise _too_large(letter, whole.message.size, limit)
+        raise _too_large(scan, single.message.size, limit)
     pieces: list[tuple[int, Document]] = []
     for number, document in numbered:
-        alone = _mail(letter, [(number, document)], (MOST_MAILS, MOST_MAILS)).message.size
-        if alone <= limit - MARGIN:
+        size_alone = _make_mail(scan, [(number, document)], (MAX_MAILS, MAX_MAILS)).message.size
+        if size_alone <= limit - SIZE_MARGIN:
             pieces.append((number, document))
             continue
-        room = (limit - MARGIN - alone + base64_size(document.size)) // _LINE_CHARS * _LINE_OCTETS
-        pieces += [(number, part) for part in await split(document, folder, max(room, 1))]
-    groups = _grouped(letter, pieces, limit - MARGIN)
-    if len(groups) > MOST_MAILS:
+        max_size = (limit - SIZE_MARGIN - size_alone + base64_size(document.size)) // _LINE_CHARS * _LINE_OCTETS
+        pieces += [(number, part) for part in await split_document(document, folder, max(max_size, 1))]
+    groups = _group_by_size(scan, pieces, limit - SIZE_MARGIN)
+    if len(groups) > MAX_MAILS:
         raise TooLargeError(
-            f"The scan would take {len(groups)} mails of {format_size(limit)}, "
-            f"and more than {MOST_MAILS} are not sent. "
+            f"The scan would take {len(groups)} mails of {format_size(limit)}, and at most {MAX_MAILS} are sent. "
             "Nothing was sent."
         )
-    return [_mail(letter, group, (part, len(groups))) for part, group in enumerate(groups, start=1)]
+    return [_make_mail(scan, group, (part, len(groups))) for part, group in enumerate(groups, start=1)]
 
 
-def _grouped(
-    letter: ScanMessage, pieces: Sequence[tuple[int, Document]], room: int
+def _group_by_size(
+    scan: ScanMessage, pieces: Sequence[tuple[int, Document]], max_size: int
 ) -> list[list[tuple[int, Document]]]:
-    """Return the pieces in their order, as many in a mail as there is room for."""
+    """Return the pieces in order, as many in each group as fit into one mail."""
     groups: list[list[tuple[int, Document]]] = []
-    filled = 0
-    nothing = _mail(letter, pieces[:1], (MOST_MAILS, MOST_MAILS)).message.size - base64_size(pieces[0][1].size)
+    used = 0
+    empty_size = _make_mail(scan, pieces[:1], (MAX_MAILS, MAX_MAILS)).message.size - base64_size(pieces[0][1].size)
     for piece in pieces:
-        # The header of a part has less than a thousand octets: its name has 120, thrice as many where percent-encoded.
+        # A part's header has less than 1,000 octets: its name has at most 120, three times as many percent-encoded.
         octets = base64_size(piece[1].size) + 1_000
-        if not groups or filled + octets > room:
+        if not groups or used + octets > max_size:
             groups.append([])
-            filled = nothing
+            used = empty_size
         groups[-1].append(piece)
-        filled += octets
+        used += octets
     return groups
 
 
-def _mail(letter: ScanMessage, pieces: Sequence[tuple[int, Document]], part: tuple[int, int] | None = None) -> Mail:
-    values = {**letter.values, **moment_values(letter.moment), "name": letter.documents[0].stem, "page": pieces[0][0]}
-    subject = letter.subject.fill(values)[:MAX_SUBJECT]
+def _make_mail(scan: ScanMessage, pieces: Sequence[tuple[int, Document]], part: tuple[int, int] | None = None) -> Mail:
+    values = {**scan.values, **timestamp_values(scan.scanned_at), "name": scan.documents[0].stem, "page": pieces[0][0]}
+    subject = scan.subject.fill(values)[:MAX_SUBJECT]
     if part is not None and part[1] > 1:
         subject = f"{subject} ({part[0]}/{part[1]})".lstrip()
     message = Message(
-        sender=letter.sender,
-        to=letter.to,
-        cc=letter.cc,
-        reply_to=letter.user,
+        sender=scan.sender,
+        to=scan.to,
+        cc=scan.cc,
+        reply_to=scan.user,
         subject=subject,
-        text=letter.text,
-        date=letter.moment,
-        attachments=[document.attachment(_name(letter, values, number, document)) for number, document in pieces],
+        text=scan.text,
+        date=scan.scanned_at,
+        attachments=[
+            document.attachment(_attachment_name(scan, values, number, document)) for number, document in pieces
+        ],
     )
     return Mail(message, [document for _, document in pieces], subject)
 
 
-def _name(letter: ScanMessage, values: Mapping[str, str | int], number: int, document: Document) -> str:
-    pattern = letter.name or Pattern("{name}", "file name")
+def _attachment_name(scan: ScanMessage, values: Mapping[str, str | int], number: int, document: Document) -> str:
+    pattern = scan.name or Pattern("{name}", "file name")
     suffix = document.suffix
     if document.part is not None:
         suffix = f" ({document.part[0]} of {document.part[1]}){suffix}"
     return pattern.file_name({**values, "name": document.stem, "page": number}, suffix)
 
 
-def _too_large(letter: ScanMessage, size: int, limit: int) -> TooLargeError:
-    files = sum(document.size for document in letter.documents)
+def _too_large(scan: ScanMessage, size: int, limit: int) -> TooLargeError:
+    files = sum(document.size for document in scan.documents)
     return TooLargeError(
         f"The scan has {format_size(files)} and would be a mail of {format_size(size)}; the mail server takes at most "
         f"{format_size(limit)}. Nothing was sent: scan fewer pages or at a lower resolution, or have it split into "

@@ -1,4 +1,4 @@
-"""A file that is to be mailed: what it is, and as what it was seen."""
+"""A file to be mailed: its kind, and its state when it was inspected."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 Kind = Literal["pdf", "tiff", "jpeg", "png", "other"]
 
 SUFFIXES: Final = {"pdf": ".pdf", "tiff": ".tif", "jpeg": ".jpg", "png": ".png", "other": ""}
-"""How the name of each kind ends, where nobody has named it."""
+"""The suffix of each kind, for documents without a name."""
 
-_OWN_SUFFIXES: Final = {"pdf": {".pdf"}, "tiff": {".tif", ".tiff"}, "jpeg": {".jpg", ".jpeg"}, "png": {".png"}}
-_TYPES: Final = {"pdf": "application/pdf", "tiff": "image/tiff", "jpeg": "image/jpeg", "png": "image/png"}
-_HEAD: Final = 1024
-"""A PDF's header may stand anywhere in so many octets (ISO 32000-1, annex H, note 13)."""
+_KNOWN_SUFFIXES: Final = {"pdf": {".pdf"}, "tiff": {".tif", ".tiff"}, "jpeg": {".jpg", ".jpeg"}, "png": {".png"}}
+_CONTENT_TYPES: Final = {"pdf": "application/pdf", "tiff": "image/tiff", "jpeg": "image/jpeg", "png": "image/png"}
+_HEAD_SIZE: Final = 1024
+"""Octets within which a PDF's header may begin (ISO 32000-1, annex H, note 13)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file as it was when it was looked at.
+    """A file as it was when it was inspected.
 
     Attributes:
         path: the file.
-        name: what it was called, for patterns and for people.
-        kind: what its first octets say that it is.
-        state: what changes when the file does.
-        part: which part of a larger document it is, and of how many; None for a whole one.
+        name: its name, for patterns and for people.
+        kind: its kind, by its first octets.
+        state: what tells whether the file has changed.
+        part: the number of this part and how many parts there are; None for a whole document.
     """
 
     path: Path
@@ -45,15 +45,15 @@ class Document:
 
     @property
     def size(self) -> int:
-        """Its octets."""
+        """Its size in octets."""
         return self.state.size
 
     @property
     def suffix(self) -> str:
-        """How its name ends: as before, where that fits to what it is."""
-        own = Path(self.name).suffix
-        fits = self.kind == "other" or own.lower() in _OWN_SUFFIXES[self.kind]
-        return own if fits else SUFFIXES[self.kind]
+        """Its suffix: that of its name if it fits its kind, else the usual one."""
+        suffix = Path(self.name).suffix
+        fits = self.kind == "other" or suffix.lower() in _KNOWN_SUFFIXES[self.kind]
+        return suffix if fits else SUFFIXES[self.kind]
 
     @property
     def stem(self) -> str:
@@ -64,18 +64,18 @@ class Document:
         """Return it as the attachment of a message.
 
         Args:
-            name: what it is to be called.
+            name: the attachment's name.
 
         Raises:
             InputError: it has changed, or cannot be read any more.
         """
-        attachment = Attachment.from_path(self.path, name=name, content_type=_TYPES.get(self.kind))
+        attachment = Attachment.from_path(self.path, name=name, content_type=_CONTENT_TYPES.get(self.kind))
         if attachment.size != self.size:
-            raise changed(self)
+            raise changed_error(self)
         return attachment
 
     def check(self) -> None:
-        """See that the file is the one that was looked at.
+        """Check that the file has not changed since it was inspected.
 
         Raises:
             InputError: it has changed, or is gone.
@@ -85,12 +85,12 @@ class Document:
         except OSError as error:
             raise InputError(f"The file {self.name!r} has vanished.", stage="data", detail=str(error)) from None
         if now != self.state:
-            raise changed(self)
+            raise changed_error(self)
 
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What differs once a file was written or replaced: its octets, when, and which file it is."""
+    """What changes once a file is written to or replaced: its size, modification time and inode."""
 
     size: int
     modified: int
@@ -98,85 +98,87 @@ class FileState:
 
     @classmethod
     def of(cls, status: os.stat_result) -> FileState:
-        """Return it from what stat(2) says."""
+        """Return the state from a result of stat(2)."""
         return cls(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
-class ChangedError(InputError):
-    """The file was written to while it was read; once that has ended it may be read again."""
+class FileChangedError(InputError):
+    """The file was written to while it was read; it may be read again later."""
 
 
-def changed(document: Document) -> ChangedError:
-    """Return the error for a file that is not what it was."""
-    return ChangedError(
+def changed_error(document: Document) -> FileChangedError:
+    """Return the error for a file that has changed."""
+    return FileChangedError(
         f"The file {document.name!r} changed while it was read.", stage="data", detail=f"it had {document.size} octets"
     )
 
 
-def look_at(path: Path, name: str | None = None) -> Document:
-    """Return what a file is.
+def inspect_file(path: Path, name: str | None = None) -> Document:
+    """Inspect a file and return it as a document.
 
     Args:
         path: the file.
-        name: what to call it; None for its own name.
+        name: its name; None for the file's own.
 
     Raises:
-        InputError: it is missing, unreadable, empty, or no file.
+        InputError: it is missing, unreadable, empty, or not a regular file.
     """
     name = path.name if name is None else name
     try:
-        # A pipe would otherwise be waited for.
+        # Opening a pipe would otherwise block.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
-        raise _unreadable(name, error) from None
+        raise _unreadable_error(name, error) from None
     try:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
             raise InputError(f"{name!r} is a folder; name the files in it.", stage="data")
         if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{name!r} is no file; to mail what a pipe gives, use - for standard input.", stage="data")
+            raise InputError(
+                f"{name!r} is not a file; to mail the output of a pipe, use - for standard input.", stage="data"
+            )
         if not status.st_size:
             raise InputError(f"The file {name!r} is empty.", stage="data")
-        head = os.read(descriptor, _HEAD)
+        head = os.read(descriptor, _HEAD_SIZE)
     except OSError as error:
-        raise _unreadable(name, error) from None
+        raise _unreadable_error(name, error) from None
     finally:
         os.close(descriptor)
-    return Document(path, name, kind_of(head), FileState.of(status))
+    return Document(path, name, detect_kind(head), FileState.of(status))
 
 
-def look_at_all(paths: Iterable[Path]) -> list[Document]:
-    """Return what several files are.
+def inspect_files(paths: Iterable[Path]) -> list[Document]:
+    """Inspect several files and return them as documents.
 
     Raises:
-        InputError: some cannot be used; all of them are named.
+        InputError: some cannot be used; the sentence names all of them.
     """
-    found: list[Document] = []
-    faults: list[InputError] = []
+    documents: list[Document] = []
+    errors: list[InputError] = []
     for path in paths:
         try:
-            found.append(look_at(path))
+            documents.append(inspect_file(path))
         except InputError as error:
-            faults.append(error)
-    if len(faults) == 1:
-        raise faults[0]
-    if faults:
-        raise InputError(f"{' '.join(map(str, faults))} Nothing was sent.", stage="data")
-    return found
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise InputError(f"{' '.join(map(str, errors))} Nothing was sent.", stage="data")
+    return documents
 
 
-def kind_of(head: bytes) -> Kind:
-    """Return what the first octets of a file say that it is."""
+def detect_kind(head: bytes) -> Kind:
+    """Return a file's kind by its first octets."""
     if head.startswith((b"II*\0", b"MM\0*")):
         return "tiff"
     if head.startswith(b"\xff\xd8\xff"):
         return "jpeg"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "png"
-    return "pdf" if b"%PDF-" in head[:_HEAD] else "other"
+    return "pdf" if b"%PDF-" in head[:_HEAD_SIZE] else "other"
 
 
-def _unreadable(name: str, error: OSError) -> InputError:
+def _unreadable_error(name: str, error: OSError) -> InputError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         why = "does not exist"
     elif isinstance(error, PermissionError):

@@ -1,6 +1,6 @@
-"""A watched folder: when a file in it is complete, and what becomes of it afterwards.
+"""A watched folder: when a file in it is complete, and where the file goes afterwards.
 
-Everything here blocks, and may do so for long where the folder is on a share that went away.
+Everything here blocks, possibly for long if the folder is on a network share that went away.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mailslot.vault import durable
-from mailslot_plugins.scan.document import ChangedError, FileState
+from mailslot_plugins.scan.document import FileChangedError, FileState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-FAILED: Final = "failed"
-"""The folder for files that cannot be mailed, each beside a text that says why."""
+FAILED_FOLDER: Final = "failed"
+"""The folder for files that cannot be mailed, each beside a text file with the reason."""
 
-DONE: Final = "done"
-"""The folder for files that were mailed, where they are kept."""
+DONE_FOLDER: Final = "done"
+"""The folder for mailed files, if they are kept."""
 
-EMPTY_FOR: Final = 120.0
-"""Seconds after which an empty file is no longer expected to be filled."""
+EMPTY_FILE_TIMEOUT: Final = 120.0
+"""Seconds after which an empty file is not expected to be filled any more."""
 
-_BELIEVED: Final = 1e9
-"""Seconds; what claims to be older was written by a clock that was never set."""
-_PIECE: Final = 1 << 20
-_TEMPORARY: Final = (
+_MAX_PLAUSIBLE_AGE: Final = 1e9
+"""Seconds; a file that seems older was written by a device whose clock was never set."""
+_CHUNK_SIZE: Final = 1 << 20
+_TEMPORARY_SUFFIXES: Final = (
     ".part",
     ".tmp",
     ".temp",
@@ -45,17 +45,17 @@ _TEMPORARY: Final = (
     ".!ut",
     ".writing",
 )
-_WRITES: Final = os.O_WRONLY | os.O_RDWR
+_WRITE_FLAGS: Final = os.O_WRONLY | os.O_RDWR
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Something in the folder that is to be taken now.
+class FoundFile:
+    """An entry of the folder that is to be processed now.
 
     Attributes:
-        path: what it is.
-        state: as what it was seen.
-        fault: why it cannot be mailed; empty where it can.
+        path: its path.
+        state: its state when it was found.
+        fault: why it cannot be mailed; empty if it can.
     """
 
     path: Path
@@ -63,51 +63,53 @@ class Found:
     fault: str = ""
 
 
-class Folder:
-    """A folder that is looked at again and again.
+class WatchedFolder:
+    """A folder that is polled.
 
     Args:
         path: the folder.
-        settle: seconds for which a file must not have changed.
-        clock: seconds that nobody sets.
-        wall: seconds since 1970, as the file system counts them.
+        settle: seconds for which a file must stay unchanged before it counts as complete.
+        monotonic: the monotonic clock, in seconds.
+        wall_clock: the clock of the file system, in seconds since 1970.
     """
 
-    def __init__(self, path: Path, settle: float, clock: Callable[[], float], wall: Callable[[], float]) -> None:
+    def __init__(
+        self, path: Path, settle: float, monotonic: Callable[[], float], wall_clock: Callable[[], float]
+    ) -> None:
         self.path = path
         self._settle = settle
-        self._clock = clock
-        self._wall = wall
+        self._monotonic = monotonic
+        self._wall_clock = wall_clock
         self._seen: dict[str, tuple[FileState, float]] = {}
-        self._left: dict[str, FileState] = {}
+        self._ignored: dict[str, FileState] = {}
 
-    def look(self) -> list[Found]:
-        """Return what is complete now, the oldest first, each time until it is gone, changed or `leave` is called.
+    def list_complete(self) -> list[FoundFile]:
+        """Return what is complete now, oldest first; an entry is returned until it is gone, changed or ignored.
 
         Raises:
             OSError: the folder is missing, cannot be read, or its share went away.
         """
-        now = self._clock()
+        now = self._monotonic()
         entries = dict(self._entries())
         self._seen = {name: seen for name, seen in self._seen.items() if name in entries}
-        self._left = {name: left for name, left in self._left.items() if name in entries}
-        found: list[Found] = []
+        self._ignored = {name: ignored for name, ignored in self._ignored.items() if name in entries}
+        found: list[FoundFile] = []
         for name, status in entries.items():
             state = FileState.of(status)
-            if self._left.get(name) == state:
+            if self._ignored.get(name) == state:
                 continue
             since = self._unchanged_since(name, state, now)
             fault = _fault(status, name)
             if fault or self._complete(name, status, now - since):
-                found.append(Found(self.path / name, state, fault or _empty(status, name)))
+                found.append(FoundFile(self.path / name, state, fault or _empty_fault(status, name)))
         return sorted(found, key=lambda each: (each.state.modified, each.path.name))
 
-    def leave(self, found: Found) -> None:
-        """Do not give this one again unless it changes."""
-        self._left[found.path.name] = found.state
+    def ignore(self, found: FoundFile) -> None:
+        """Do not return this entry again unless it changes."""
+        self._ignored[found.path.name] = found.state
 
-    def again(self, found: Found) -> None:
-        """Take the waiting for a file to be complete from the beginning."""
+    def restart_wait(self, found: FoundFile) -> None:
+        """Wait anew for a file to stay unchanged."""
         self._seen.pop(found.path.name, None)
 
     def _entries(self) -> Iterator[tuple[str, os.stat_result]]:
@@ -126,16 +128,16 @@ class Folder:
         before = self._seen.get(name)
         if before is not None and before[0] == state:
             return before[1]
-        age = self._wall() - state.modified / 1e9
-        # What is here for the first time and was written some time ago was renamed into place.
-        whole = before is None and state.size > 0 and self._settle <= age < _BELIEVED
-        self._seen[name] = (state, now - self._settle if whole else now)
+        age = self._wall_clock() - state.modified / 1e9
+        # A new file that was written some time ago was renamed into place.
+        is_complete = before is None and state.size > 0 and self._settle <= age < _MAX_PLAUSIBLE_AGE
+        self._seen[name] = (state, now - self._settle if is_complete else now)
         return self._seen[name][1]
 
     def _complete(self, name: str, status: os.stat_result, unchanged: float) -> bool:
         if not status.st_size:
-            return unchanged >= max(EMPTY_FOR, self._settle)
-        return unchanged >= self._settle and not is_written(self.path / name)
+            return unchanged >= max(EMPTY_FILE_TIMEOUT, self._settle)
+        return unchanged >= self._settle and not is_open_for_writing(self.path / name)
 
 
 def claim(path: Path) -> int | None:
@@ -167,21 +169,21 @@ def release(descriptor: int) -> None:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether programs call files so while they write them."""
-    return name.startswith((".", "~")) or name.endswith("~") or name.lower().endswith(_TEMPORARY)
+    """Whether a name is one that programs give to files that they still write."""
+    return name.startswith((".", "~")) or name.endswith("~") or name.lower().endswith(_TEMPORARY_SUFFIXES)
 
 
-def is_written(path: Path) -> bool:
-    """Whether some process on this machine has a file open for writing, as far as we may see its files."""
+def is_open_for_writing(path: Path) -> bool:
+    """Whether a process on this machine has the file open for writing, as far as we may look into processes."""
     try:
-        wanted = path.stat()
+        target = path.stat()
         processes = [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - thousands of them
     except OSError:
         return False
-    return any(_writes(Path("/proc", process), wanted) for process in processes)
+    return any(_has_open_for_writing(Path("/proc", process), target) for process in processes)
 
 
-def _writes(process: Path, wanted: os.stat_result) -> bool:
+def _has_open_for_writing(process: Path, target: os.stat_result) -> bool:
     try:
         descriptors = os.listdir(process / "fd")  # noqa: PTH208 - as above
     except OSError:
@@ -189,42 +191,42 @@ def _writes(process: Path, wanted: os.stat_result) -> bool:
     for descriptor in descriptors:
         try:
             status = (process / "fd" / descriptor).stat()
-            if (status.st_ino, status.st_dev) != (wanted.st_ino, wanted.st_dev):
+            if (status.st_ino, status.st_dev) != (target.st_ino, target.st_dev):
                 continue
             flags = (process / "fdinfo" / descriptor).read_text().partition("flags:")[2].split()
-            if flags and int(flags[0], 8) & _WRITES:
+            if flags and int(flags[0], 8) & _WRITE_FLAGS:
                 return True
         except (OSError, ValueError):
             continue
     return False
 
 
-def fingerprint(found: Found) -> str:
-    """Return what tells this file from every other, and from itself once it was written anew.
+def fingerprint(found: FoundFile) -> str:
+    """Return a digest of the file's path, state and content: it differs once the file is written again.
 
     Raises:
-        ChangedError: it is not what it was when it was found.
+        FileChangedError: it has changed since it was found.
         OSError: it cannot be read.
     """
     digest = hashlib.sha256()
     descriptor = os.open(found.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     with os.fdopen(descriptor, "rb", buffering=0) as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
+        while chunk := file.read(_CHUNK_SIZE):
+            digest.update(chunk)
         after = os.fstat(descriptor)
     if FileState.of(after) != found.state or not stat.S_ISREG(after.st_mode):
-        raise ChangedError(f"The file {found.path.name!r} changed while it was read.", stage="data")
+        raise FileChangedError(f"The file {found.path.name!r} changed while it was read.", stage="data")
     state = found.state
-    whole = hashlib.sha256(os.fsencode(found.path))
-    whole.update(f"\0{state.inode}\0{state.modified}\0{digest.hexdigest()}".encode())
-    return whole.hexdigest()
+    combined = hashlib.sha256(os.fsencode(found.path))
+    combined.update(f"\0{state.inode}\0{state.modified}\0{digest.hexdigest()}".encode())
+    return combined.hexdigest()
 
 
-def is_same(found: Found) -> bool:
-    """Whether the file is still there as it was found.
+def is_unchanged(found: FoundFile) -> bool:
+    """Whether the file is still there, unchanged.
 
     Raises:
-        OSError: the folder cannot be looked at.
+        OSError: the folder cannot be read.
     """
     try:
         return FileState.of(found.path.lstat()) == found.state
@@ -232,40 +234,40 @@ def is_same(found: Found) -> bool:
         return False
 
 
-def put_away(found: Found, after: str) -> None:
-    """Delete a file that was mailed, or move it into the folder `done`; one that is gone is no error.
+def remove_mailed(found: FoundFile, after: str) -> None:
+    """Delete a mailed file, or move it into the folder `done`; a file that is gone is no error.
 
     Raises:
         OSError: neither can be done.
     """
-    if not is_same(found):
-        # It is gone, or something new stands under its name, which is another scan.
+    if not is_unchanged(found):
+        # It is gone, or its name now belongs to a new scan.
         return
     if after == "delete":
         found.path.unlink(missing_ok=True)
         durable.sync_folder(found.path.parent)
     else:
-        _move(found.path, DONE)
+        _move(found.path, DONE_FOLDER)
 
 
-def set_aside(found: Found, reason: str) -> Path:
-    """Move what cannot be mailed into the folder `failed`, beside a text that says why; return where it is now.
+def set_aside(found: FoundFile, reason: str) -> Path:
+    """Move a file that cannot be mailed into the folder `failed`, beside a text with the reason; return its new path.
 
     Raises:
         OSError: it cannot be moved.
     """
-    return _move(found.path, FAILED, reason)
+    return _move(found.path, FAILED_FOLDER, reason)
 
 
 def _move(path: Path, folder: str, reason: str | None = None) -> Path:
     target = path.parent / folder
     target.mkdir(exist_ok=True)
     if target.is_symlink():
-        # Whoever may write to the share must not lead us elsewhere.
+        # Somebody who may write to the share must not lead us out of it.
         raise NotADirectoryError(errno.ENOTDIR, f"{folder} is a link")
-    place = _free(target, path.name)
+    place = _unused_path(target, path.name)
     if reason is not None:
-        # The text first: a file there always says why.
+        # The text is written first, so that no file is there without its reason.
         place.with_name(f"{place.name}.txt").write_text(f"{reason}\n", encoding="utf-8", errors="backslashreplace")
     try:
         path.rename(place)
@@ -278,8 +280,8 @@ def _move(path: Path, folder: str, reason: str | None = None) -> Path:
     return place
 
 
-def _free(folder: Path, name: str) -> Path:
-    """Return a path that nothing stands at."""
+def _unused_path(folder: Path, name: str) -> Path:
+    """Return a path that does not exist yet."""
     suffix = Path(name).suffix
     stem = name.removesuffix(suffix)
     for number in range(1, 1_000_000):
@@ -291,11 +293,11 @@ def _free(folder: Path, name: str) -> Path:
 
 def _fault(status: os.stat_result, name: str) -> str:
     if stat.S_ISLNK(status.st_mode):
-        return f"{name!r} is a link, and links are not followed."
+        return f"{name!r} is a link; links are not followed."
     if not stat.S_ISREG(status.st_mode):
-        return f"{name!r} is no file, but a pipe, a socket or a device."
+        return f"{name!r} is not a file but a pipe, a socket or a device."
     return ""
 
 
-def _empty(status: os.stat_result, name: str) -> str:
-    return "" if status.st_size else f"The file {name!r} is empty, and nothing was written into it for a while."
+def _empty_fault(status: os.stat_result, name: str) -> str:
+    return "" if status.st_size else f"The file {name!r} is empty, and nothing has been written to it for a while."

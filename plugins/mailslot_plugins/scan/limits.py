@@ -1,4 +1,4 @@
-"""How large a mail may be, as far as is known before it is sent."""
+"""How large a mail may be, as far as that is known before it is sent."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ if TYPE_CHECKING:
 
     from mailslot.slots.settings import Settings
 
-USUAL: Final = 25_000_000
-"""Octets that a mail may have where nobody has said anything: what most servers take, 25 MB."""
+DEFAULT_SIZE_LIMIT: Final = 25_000_000
+"""The limit if neither server nor settings give one: 25 MB, which most servers accept."""
 
 
 def size_limit(announced: int | None, settings: Settings, section: Mapping[str, Any]) -> int:
-    """Return the most octets of a mail.
+    """Return the most octets that a mail may have.
 
     Args:
-        announced: what the mail server said last (RFC 1870 section 4); None where it has not been heard, 0 where it
-            said that it has no limit.
-        settings: those of the record.
-        section: those of ``[scan]``; their ``max_size`` holds in any case.
+        announced: the SIZE that the mail server announced last (RFC 1870 section 4); None if unknown, 0 if the server
+            has no limit.
+        settings: the record's settings.
+        section: the settings ``[scan]``; their ``max_size`` holds in any case.
     """
     provider = preset_provider(settings)
     known = announced or (provider.limits.message_octets if provider is not None else None)
-    own: int | None = section["max_size"]
-    given = [limit for limit in (known, own) if limit]
-    return min(given) if given else USUAL
+    configured: int | None = section["max_size"]
+    limits = [limit for limit in (known, configured) if limit]
+    return min(limits) if limits else DEFAULT_SIZE_LIMIT

@@ -1,4 +1,4 @@
-"""A scanner, through SANE's ``scanimage``: one page from the glass, or all that lie in the feeder."""
+"""Scans through SANE's ``scanimage``: one page from the flatbed, or all pages in the feeder."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 PROGRAM: Final = "scanimage"
 
-SILENCE: Final = 180.0
-"""Seconds for which a scanner may say nothing; a cold lamp needs one minute."""
+SILENCE_TIMEOUT: Final = 180.0
+"""Seconds for which a scanner may be silent; a cold lamp needs one minute."""
 
-MOST_PAGES: Final = 1_000
-_GRACE: Final = 5.0
-_KEPT: Final = 20
-_LONGEST_LINE: Final = 4_096
+MAX_PAGES: Final = 1_000
+_STOP_TIMEOUT: Final = 5.0
+_MAX_LINES: Final = 20
+_MAX_LINE_LENGTH: Final = 4_096
 
 Format = Literal["pdf", "tiff", "jpeg", "png"]
 
 # SANE standard 1.06, section 4.2.7; scanimage ends with the status as its exit code.
-_STATUS: Final = {
+_STATUSES: Final = {
     1: ("scanner_failed", "cannot do what was asked of it"),
     2: ("scanner_cancelled", "was stopped at its own panel"),
     3: ("scanner_busy", "is busy; somebody else is using it"),
@@ -46,7 +46,7 @@ _STATUS: Final = {
     10: ("scanner_failed", "has not enough memory for such a scan"),
     11: ("scanner_refused", "may not be used by this program"),
 }
-_WORDS: Final = {
+_STATUS_TEXTS: Final = {
     "Device busy": 3,
     "Document feeder jammed": 6,
     "Document feeder out of documents": 7,
@@ -56,14 +56,14 @@ _WORDS: Final = {
 }
 _IO_ERROR: Final = 9
 _PROGRESS: Final = re.compile(r"Progress: ([0-9.]+)%")
-_OPENING: Final = re.compile(r"open of device .* failed: (.*)")
+_OPEN_FAILED: Final = re.compile(r"open of device .* failed: (.*)")
 _SOURCES: Final = re.compile(r"^ +--source ([^\[\n]+?)(?: \[|$)", re.MULTILINE)
-_KINDS: Final = {"adf": ("adf", "feeder"), "flatbed": ("flatbed", "glass", "platen"), "duplex": ("duplex",)}
+_SOURCE_WORDS: Final = {"adf": ("adf", "feeder"), "flatbed": ("flatbed", "glass", "platen"), "duplex": ("duplex",)}
 _RETRYABLE: Final = frozenset({2, 3, 6, 7, 8})
 
 
 class ScannerError(MailError):
-    """The scanner gave no scan, and nothing was sent.
+    """The scan failed, and nothing was sent.
 
     Its cause is `scanner_busy`, `feeder_empty`, `feeder_jammed`, `scanner_cover_open`, `scanner_refused`,
     `scanner_cancelled`, `scanner_not_found` or `scanner_failed`.
@@ -75,15 +75,15 @@ class ScannerError(MailError):
 
 @dataclass(frozen=True, slots=True)
 class Scanner:
-    """A scanner and how to scan.
+    """A scanner and its settings.
 
     Attributes:
-        device: SANE's name of it, such as ``"test"`` or ``"airscan:e0:Office"``.
-        source: where the paper is: ``adf``, ``flatbed``, ``duplex`` or the scanner's own word; None for its default.
-        resolution: dots an inch; None for its default.
-        mode: such as ``Gray``, ``Color`` or ``Lineart``; None for its default.
-        options: further ones of the device, such as ``("-x", "210")``.
-        silence: seconds without a word from it, after which it is taken for dead.
+        device: its SANE name, for example ``"test"`` or ``"airscan:e0:Office"``.
+        source: where the paper is: ``adf``, ``flatbed``, ``duplex`` or the scanner's own name; None for its default.
+        resolution: dots per inch; None for its default.
+        mode: ``Gray``, ``Color`` or ``Lineart``; None for its default.
+        options: further options of the device, for example ``("-x", "210")``.
+        silence_timeout: seconds without output after which the scan is given up.
     """
 
     device: str
@@ -91,43 +91,43 @@ class Scanner:
     resolution: int | None = None
     mode: str | None = None
     options: Sequence[str] = ()
-    silence: float = SILENCE
+    silence_timeout: float = SILENCE_TIMEOUT
 
 
 async def scan_pages(
     scanner: Scanner, encoding: Literal["tiff", "jpeg", "png"], folder: Path, progress: Callable[[int, float], None]
 ) -> list[Path]:
-    """Scan, from the feeder until it is empty, else one page.
+    """Scan all pages in the feeder, or one page from any other source.
 
     Args:
         scanner: the scanner.
-        encoding: what each page becomes.
-        folder: where the pages go.
-        progress: called with the page's number and how much of it is scanned, 0.0 to 1.0.
+        encoding: the file format of each page.
+        folder: where the pages are written.
+        progress: called with the page's number and the scanned fraction of it, 0.0 to 1.0.
 
     Returns:
-        the pages, a file each.
+        the pages, one file each.
 
     Raises:
-        ScannerError: there was no paper, or something happened to a page; then none counts.
+        ScannerError: there was no paper, or a page failed; then none is returned.
     """
     if shutil.which(PROGRAM) is None:
         raise ScannerError(f"{PROGRAM} is not installed; on Debian: apt-get install sane-utils", "scanner_failed")
-    source = await _source(scanner)
+    source = await _find_source(scanner)
     command = _command(scanner, source)
-    # Only a feeder tells when there is no more paper; the glass would be scanned for ever.
-    feeds = source is not None and any(word in source.lower() for word in (*_KINDS["adf"], "duplex"))
+    # Only a feeder reports that it is empty; a batch from the flatbed would never end.
+    has_feeder = source is not None and any(word in source.lower() for word in (*_SOURCE_WORDS["adf"], "duplex"))
     suffix = {"tiff": "tif", "jpeg": "jpg", "png": "png"}[encoding]
     command += [f"--format={encoding}", "--progress", "--batch-print", f"--batch={folder}/page%04d.{suffix}"]
-    if not feeds:
+    if not has_feeder:
         command.append("--batch-count=1")
-    run = _Run(progress, scanner.silence)
+    run = _ScanimageRun(progress, scanner.silence_timeout)
     code = await run.run(command)
     pages = await to_thread.run_sync(lambda: sorted(folder.glob(f"page*.{suffix}")))
     if code:
-        raise _error(scanner, code, run.said, len(pages))
+        raise _scanner_error(scanner, code, run.stderr_lines, len(pages))
     if not pages:
-        raise _error(scanner, _IO_ERROR, run.said, 0)
+        raise _scanner_error(scanner, _IO_ERROR, run.stderr_lines, 0)
     return pages
 
 
@@ -139,50 +139,52 @@ def _command(scanner: Scanner, source: str | None) -> list[str]:
     return [*command, *scanner.options]
 
 
-async def _source(scanner: Scanner) -> str | None:
-    """Return the scanner's own word for where the paper is."""
+async def _find_source(scanner: Scanner) -> str | None:
+    """Return the scanner's own name for the wanted source."""
     if scanner.source is None:
         return None
-    run = _Run(lambda _page, _part: None, scanner.silence)
-    code = await run.run([PROGRAM, "-d", scanner.device, "--all-options"], keep=True)
+    run = _ScanimageRun(lambda _page, _part: None, scanner.silence_timeout)
+    code = await run.run([PROGRAM, "-d", scanner.device, "--all-options"], keep_output=True)
     if code:
-        raise _error(scanner, code, run.said, 0)
-    match = _SOURCES.search("\n".join(run.output))
+        raise _scanner_error(scanner, code, run.stderr_lines, 0)
+    match = _SOURCES.search("\n".join(run.stdout_lines))
     known = match[1].strip().split("|") if match else []
     wanted = scanner.source.lower()
     exact = [word for word in known if word.lower() == wanted]
-    like = [word for word in known if any(part in word.lower() for part in _KINDS.get(wanted, (wanted,)))]
-    for word in (*exact, *like):
+    similar = [word for word in known if any(part in word.lower() for part in _SOURCE_WORDS.get(wanted, (wanted,)))]
+    for word in (*exact, *similar):
         return word
-    there = f"it has {', '.join(known)}" if known else "it has no choice of sources"
-    raise ScannerError(f"The scanner {scanner.device!r} has no source {scanner.source!r}; {there}.", "scanner_failed")
+    available = f"it has {', '.join(known)}" if known else "it has no choice of sources"
+    raise ScannerError(
+        f"The scanner {scanner.device!r} has no source {scanner.source!r}; {available}.", "scanner_failed"
+    )
 
 
-class _Run:
-    """One run of scanimage, and what it said."""
+class _ScanimageRun:
+    """One run of scanimage, and its output."""
 
-    def __init__(self, progress: Callable[[int, float], None], silence: float) -> None:
-        self.said: list[str] = []
-        self.output: list[str] = []
+    def __init__(self, progress: Callable[[int, float], None], silence_timeout: float) -> None:
+        self.stderr_lines: list[str] = []
+        self.stdout_lines: list[str] = []
         self._progress = progress
-        self._silence = silence
+        self._silence_timeout = silence_timeout
         self._page = 1
-        self._heard = 0.0
+        self._last_output_at = 0.0
 
-    async def run(self, command: Sequence[str], *, keep: bool = False) -> int:
-        """Run it to its end; returns the exit code. It is stopped where we are cancelled or it falls silent."""
+    async def run(self, command: Sequence[str], *, keep_output: bool = False) -> int:
+        """Run it to its end and return the exit code; it is stopped if we are cancelled or it falls silent."""
         try:
             process = await start_program(command, stdin=subprocess.DEVNULL)
         except OSError as error:
             raise ScannerError(f"{PROGRAM} cannot be run: {error.strerror}.", "scanner_failed") from error
         failure: ScannerError | None = None
         try:
-            # Nothing may be raised in the group: it would come out as a group of exceptions.
+            # Nothing is raised inside the task group, which would wrap it in an exception group.
             async with anyio.create_task_group() as group:
-                self._heard = anyio.current_time()
+                self._last_output_at = anyio.current_time()
                 if process.stdout is not None and process.stderr is not None:
-                    group.start_soon(self._read, process.stdout, self.output if keep else None)
-                    group.start_soon(self._read, process.stderr, self.said)
+                    group.start_soon(self._read, process.stdout, self.stdout_lines if keep_output else None)
+                    group.start_soon(self._read, process.stderr, self.stderr_lines)
                 failure = await self._watch(process)
                 if failure is not None:
                     group.cancel_scope.cancel()
@@ -198,45 +200,44 @@ class _Run:
             with anyio.move_on_after(1.0):
                 await process.wait()
                 return None
-            if anyio.current_time() - self._heard > self._silence:
+            if anyio.current_time() - self._last_output_at > self._silence_timeout:
                 return ScannerError(
-                    f"The scanner has said nothing for {self._silence:.0f} seconds and was given up. Nothing was sent.",
+                    f"The scanner said nothing for {self._silence_timeout:.0f} seconds and was given up. "
+                    "Nothing was sent.",
                     "scanner_failed",
                 )
-            if self._page > MOST_PAGES:
-                return ScannerError(
-                    f"The scanner has scanned more than {MOST_PAGES} pages. Nothing was sent.", "scanner_failed"
-                )
+            if self._page > MAX_PAGES:
+                return ScannerError(f"The scan has more than {MAX_PAGES} pages. Nothing was sent.", "scanner_failed")
 
     async def _read(self, stream: ByteReceiveStream, lines: list[str] | None) -> None:
         pending = ""
         with suppress(anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError):
             while True:
                 pending += (await stream.receive()).decode(errors="replace")
-                self._heard = anyio.current_time()
-                *whole, pending = re.split(r"[\r\n]", pending)
-                for line in whole:
-                    self._hear(line, lines)
-                pending = pending[-_LONGEST_LINE:]
-        self._hear(pending, lines)
+                self._last_output_at = anyio.current_time()
+                *complete, pending = re.split(r"[\r\n]", pending)
+                for line in complete:
+                    self._handle_line(line, lines)
+                pending = pending[-_MAX_LINE_LENGTH:]
+        self._handle_line(pending, lines)
 
-    def _hear(self, line: str, lines: list[str] | None) -> None:
+    def _handle_line(self, line: str, lines: list[str] | None) -> None:
         if match := _PROGRESS.match(line):
             self._progress(self._page, min(float(match[1]) / 100, 1.0))
         elif match := re.match(r"Scanning page (\d{1,6})", line):
             self._page = int(match[1])
         elif lines is not None and line.strip():
             lines.append(line)
-            if lines is self.said:
-                del lines[:-_KEPT]
+            if lines is self.stderr_lines:
+                del lines[:-_MAX_LINES]
 
 
 async def _stop(process: Process) -> None:
-    """Let scanimage bring the paper out and end, and end it otherwise."""
+    """Let scanimage eject the paper and end; kill it if it does not."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             process.terminate()
-        with anyio.move_on_after(_GRACE):
+        with anyio.move_on_after(_STOP_TIMEOUT):
             await process.wait()
     if process.returncode is None:
         with suppress(ProcessLookupError):
@@ -245,22 +246,24 @@ async def _stop(process: Process) -> None:
     await process.aclose()
 
 
-def _error(scanner: Scanner, code: int, said: Sequence[str], pages: int) -> ScannerError:
-    detail = "\n".join(said)
-    opening = next((match[1] for line in said if (match := _OPENING.search(line))), None)
-    told = next((status for line in said if (status := _told(line)) is not None), None)
-    if opening is not None and told is None:
+def _scanner_error(scanner: Scanner, code: int, stderr_lines: Sequence[str], pages: int) -> ScannerError:
+    detail = "\n".join(stderr_lines)
+    open_failure = next((match[1] for line in stderr_lines if (match := _OPEN_FAILED.search(line))), None)
+    notes_from_report = next((status for line in stderr_lines if (status := _reported_status(line)) is not None), None)
+    if open_failure is not None and notes_from_report is None:
         return ScannerError(
             f"There is no scanner {scanner.device!r}, or it is switched off. Nothing was sent.",
             "scanner_not_found",
             retryable=True,
             detail=detail,
         )
-    wrong = next((line for line in said if "setting of option" in line or "unrecognized option" in line), None)
-    status = told if told is not None else 4 if wrong else code
-    cause, does = _STATUS.get(status, ("scanner_failed", f"failed: {said[-1]}" if said else "failed"))
-    if wrong:
-        does += f" ({wrong.removeprefix(f'{PROGRAM}: ')})"
+    bad_option = next(
+        (line for line in stderr_lines if "setting of option" in line or "unrecognized option" in line), None
+    )
+    status = notes_from_report if notes_from_report is not None else 4 if bad_option else code
+    cause, does = _STATUSES.get(status, ("scanner_failed", f"failed: {stderr_lines[-1]}" if stderr_lines else "failed"))
+    if bad_option:
+        does += f" ({bad_option.removeprefix(f'{PROGRAM}: ')})"
     where = f" on page {pages + 1}" if pages else ""
     return ScannerError(
         f"The scanner {scanner.device!r} {does}{where}. Nothing was sent.",
@@ -270,5 +273,5 @@ def _error(scanner: Scanner, code: int, said: Sequence[str], pages: int) -> Scan
     )
 
 
-def _told(line: str) -> int | None:
-    return next((status for words, status in _WORDS.items() if words in line), None)
+def _reported_status(line: str) -> int | None:
+    return next((status for words, status in _STATUS_TEXTS.items() if words in line), None)

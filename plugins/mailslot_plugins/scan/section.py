@@ -1,11 +1,11 @@
-"""What can be set for scan-to-email, under ``[scan]``."""
+"""The settings of scan-to-email, ``[scan]``."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, cast
 
 from mailslot.plugin import InputError, Key, Section, keys
-from mailslot_plugins.scan.names import Pattern
+from mailslot_plugins.scan.patterns import Pattern
 from mailslot_plugins.sending.recipients import parse_mailboxes
 
 if TYPE_CHECKING:
@@ -36,22 +36,22 @@ def _addresses(value: object) -> tuple[str, ...]:
     return tuple(f'"{each.name}" <{each.address}>' if each.name else each.address for each in found)
 
 
-SCAN: Final = Section(
+SECTION: Final = Section(
     "scan",
     {
         "subject": Key(
-            "a text on one line, in which {device}, {date} and so on are filled in",
+            "a text on one line, with placeholders {device}, {date} and so on",
             _pattern("subject"),
             default="Scan from {device}",
         ),
         "text": Key("a text on one line", keys.text, default=""),
         "name": Key(
-            "a file name without its suffix, in which {device}, {date}, {time}, {counter} and so on are filled in; "
-            "unset, files keep their names",
+            "a file name without suffix, with placeholders {device}, {date}, {time}, {counter} and so on; "
+            "if not set, files keep their names",
             _pattern("file name"),
         ),
         "oversize": Key(
-            "refuse, or split into several mails that are each complete",
+            "refuse, or split into several complete mails",
             keys.one_of("refuse", "split"),
             default="refuse",
         ),
@@ -59,14 +59,14 @@ SCAN: Final = Section(
         "max_recipients": Key("a number from 1 to 1000", keys.number(1, 1000), default=100),
         "lifetime": Key("hours from 1 to 720", keys.number(1, 720), default=24),
         "folder": Key("the path of a folder whose files become scans", keys.path, set_by="local"),
-        "to": Key("one or several e-mail addresses, to which the folder's files go", _addresses, default=()),
+        "to": Key("one or several e-mail addresses for the folder's files", _addresses, default=()),
         "after": Key(
-            "delete or move: what happens to a file of the folder once its scan is accepted; moved, it is in the "
+            "delete or move: what happens to a file of the folder once its scan is accepted; moved files are in the "
             "folder `done`",
             keys.one_of("delete", "move"),
             default="delete",
         ),
-        "settle": Key("seconds from 1 to 600 for which a file must not change", keys.number(1, 600), default=3),
+        "settle": Key("seconds from 1 to 600 for which a file must stay unchanged", keys.number(1, 600), default=3),
     },
 )
 """The table ``[scan]``."""

@@ -1,4 +1,4 @@
-"""A document in parts that are each complete and small enough."""
+"""Splits a document into parts that are each complete and small enough."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anyio import BrokenWorkerProcess, to_process, to_thread
 from mailslot.errors import InputError
 from mailslot.spool.errors import full_error
 from mailslot.spool.limits import format_size
-from mailslot_plugins.scan.document import Document, look_at
+from mailslot_plugins.scan.document import Document, inspect_file
 from mailslot_plugins.scan.split_tiff import split_tiff
 
 if TYPE_CHECKING:
@@ -27,23 +27,23 @@ class TooLargeError(InputError):
         super().__init__(sentence, stage="data", cause="message_too_large", detail=detail)
 
 
-async def split(document: Document, folder: Path, room: int) -> list[Document]:
+async def split_document(document: Document, folder: Path, max_size: int) -> list[Document]:
     """Return the parts of a PDF or TIFF file.
 
     Args:
         document: the file.
-        folder: where the parts go; a folder is made in it.
-        room: the most octets of a part.
+        folder: where the parts are written, in a new folder.
+        max_size: the most octets of a part.
 
     Raises:
-        TooLargeError: it cannot be split, or a page alone is too large; with the numbers.
+        TooLargeError: it cannot be split, or a single page is too large; the sentence gives the sizes.
         InputError: it changed while it was read.
     """
     if document.kind not in {"pdf", "tiff"}:
-        _cannot(document, room, "only PDF and TIFF files can be split")
-    place = Path(await to_thread.run_sync(mkdtemp, None, "parts-", folder))
+        _refuse(document, max_size, "only PDF and TIFF files can be split")
+    parts_folder = Path(await to_thread.run_sync(mkdtemp, None, "parts-", folder))
     try:
-        found = await _parts(document, place, room)
+        found = await _split_file(document, parts_folder, max_size)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise full_error(f"There is no room to split {document.name!r}: the disk is full.", str(error)) from error
@@ -52,33 +52,33 @@ async def split(document: Document, folder: Path, room: int) -> list[Document]:
     except ValueError as error:
         if isinstance(error, InputError):
             raise
-        _cannot(document, room, str(error))
+        _refuse(document, max_size, str(error))
     await to_thread.run_sync(document.check)
     if isinstance(found, int):
-        _cannot(document, room, f"a page of it alone has {format_size(found)}")
-    return await to_thread.run_sync(_named, document, found)
+        _refuse(document, max_size, f"one of its pages has {format_size(found)}")
+    return await to_thread.run_sync(_as_documents, document, found)
 
 
-async def _parts(document: Document, place: Path, room: int) -> list[Path] | int:
+async def _split_file(document: Document, parts_folder: Path, max_size: int) -> list[Path] | int:
     if document.kind == "tiff":
-        return await to_thread.run_sync(split_tiff, document.path, place, room)
+        return await to_thread.run_sync(split_tiff, document.path, parts_folder, max_size)
     from mailslot_plugins.scan.split_pdf import PdfError, split_pdf  # noqa: PLC0415 - PDFium is large
 
     try:
-        # Whatever a broken file does to PDFium, it does not do it to us.
-        return await to_process.run_sync(split_pdf, document.path, place, room, cancellable=True)
+        # In a process of its own: a broken file may crash PDFium.
+        return await to_process.run_sync(split_pdf, document.path, parts_folder, max_size, cancellable=True)
     except BrokenWorkerProcess:
         raise PdfError("it is damaged") from None
 
 
-def _named(document: Document, paths: Sequence[Path]) -> list[Document]:
-    parts = [look_at(path, document.name) for path in paths]
+def _as_documents(document: Document, paths: Sequence[Path]) -> list[Document]:
+    parts = [inspect_file(path, document.name) for path in paths]
     return [replace(part, part=(number, len(parts))) for number, part in enumerate(parts, start=1)]
 
 
-def _cannot(document: Document, room: int, why: str) -> NoReturn:
+def _refuse(document: Document, max_size: int, why: str) -> NoReturn:
     raise TooLargeError(
-        f"{document.name!r} has {format_size(document.size)}, a mail has room for {format_size(max(room, 0))}, "
+        f"{document.name!r} has {format_size(document.size)}, a mail has room for {format_size(max(max_size, 0))}, "
         f"and it cannot be split: {why}. Nothing was sent.",
-        detail=f"{document.size} octets, room for {room}",
+        detail=f"{document.size} octets, room for {max_size}",
     )

@@ -1,4 +1,4 @@
-"""A PDF file in parts of whole pages; meant for a process of its own, since PDFium takes one thread at a time."""
+"""Splits a PDF file by pages; meant for a process of its own, because PDFium is not thread-safe."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 
 
 class PdfError(ValueError):
-    """A PDF file whose pages cannot be taken apart; its text says why, for a person."""
+    """A PDF file cannot be split; the text says why, for a person."""
 
 
-def split_pdf(path: Path, folder: Path, room: int) -> list[Path] | int:
-    """Write the pages of a file into files that are small enough, in their order.
+def split_pdf(path: Path, folder: Path, max_size: int) -> list[Path] | int:
+    """Write the pages of a file into files that are small enough, in order.
 
-    What was filled into a form stays on its page, as print and no more as fields: fields belong to the whole document.
-    What pages share, such as fonts, is in each part again, so nobody knows a part's size before it is written: the
-    file is cut into even parts, and those that are too large are halved.
+    The content of form fields becomes part of the page, because fields belong to the whole document. Fonts and other
+    shared objects are repeated in each part, so that a part's size is known only once it is written: the file is split
+    evenly, and parts that are too large are halved.
 
     Args:
         path: the file.
-        folder: where the parts go.
-        room: the most octets of a part.
+        folder: where the parts are written.
+        max_size: the most octets of a part.
 
     Returns:
-        the parts; or the octets of the first page that alone is too large.
+        the parts; or the size in octets of the first single page that is too large.
 
     Raises:
-        PdfError: its pages cannot be taken apart.
+        PdfError: it cannot be split.
         OSError: it cannot be read, or a part cannot be written.
     """
     size = path.stat().st_size
@@ -43,16 +43,16 @@ def split_pdf(path: Path, folder: Path, room: int) -> list[Path] | int:
     except pypdfium2.PdfiumError as error:
         raise PdfError(_why_unreadable(error)) from error
     try:
-        # The fields of forms are drawn by what this sets up, which has to be there before the first page is.
+        # Form fields are drawn only if this is called before the first page is loaded.
         document.init_forms()
-        return _split(document, size, folder, room)
+        return _split(document, size, folder, max_size)
     except pypdfium2.PdfiumError as error:
         raise PdfError("it is damaged") from error
     finally:
         document.close()
 
 
-def _split(document: pypdfium2.PdfDocument, size: int, folder: Path, room: int) -> list[Path] | int:
+def _split(document: pypdfium2.PdfDocument, size: int, folder: Path, max_size: int) -> list[Path] | int:
     if raw.FPDF_GetSecurityHandlerRevision(document.raw) != -1:
         raise PdfError("it is encrypted")
     if raw.FPDF_GetSignatureCount(document.raw) > 0:
@@ -67,22 +67,22 @@ def _split(document: pypdfium2.PdfDocument, size: int, folder: Path, room: int) 
             page = document[number]
             page.flatten(raw.FLAT_PRINT)
             page.close()
-    parts = min(count, max(2, ceil(size / room)))
+    parts = min(count, max(2, ceil(size / max_size)))
     bounds = [count * number // parts for number in range(parts + 1)]
-    waiting = [range(start, end) for start, end in pairwise(bounds)]
+    pending = [range(start, end) for start, end in pairwise(bounds)]
     written: list[Path] = []
-    while waiting:
-        pages = waiting.pop(0)
+    while pending:
+        pages = pending.pop(0)
         part = folder / f"{pages.start + 1:06}.pdf"
         _write(document, pages, part)
         octets = part.stat().st_size
-        if octets <= room:
+        if octets <= max_size:
             written.append(part)
         elif len(pages) == 1:
             return octets
         else:
             half = len(pages) // 2
-            waiting[:0] = [pages[:half], pages[half:]]
+            pending[:0] = [pages[:half], pages[half:]]
     return written
 
 

@@ -1,4 +1,4 @@
-"""A TIFF file in parts of whole pages, copied as they are."""
+"""Splits a TIFF file by pages, which are copied unchanged."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def split_tiff(path: Path, folder: Path, room: int) -> list[Path] | int:
-    """Write the pages of a file into as few files as they take, in their order.
+def split_tiff(path: Path, folder: Path, max_size: int) -> list[Path] | int:
+    """Write the pages of a file into as few files as possible, in order.
 
     Args:
         path: the file.
-        folder: where the parts go.
-        room: the most octets of a part.
+        folder: where the parts are written.
+        max_size: the most octets of a part.
 
     Returns:
-        the parts; or the octets of the first page that alone is too large.
+        the parts; or the size in octets of the first single page that is too large.
 
     Raises:
-        TiffError: its pages cannot be taken apart.
+        TiffError: it cannot be split.
         OSError: it cannot be read, or a part cannot be written.
     """
     with path.open("rb") as file:
         groups: list[list[Page]] = []
-        filled = 0
+        used = 0
         pages = read_pages(file)
         if len(pages) == 1:
             raise TiffError("it has one page only")
         for page in pages:
-            if HEADER + page.size > room:
+            if HEADER + page.size > max_size:
                 return HEADER + page.size
-            if not groups or filled + page.size > room:
+            if not groups or used + page.size > max_size:
                 groups.append([])
-                filled = HEADER
+                used = HEADER
             groups[-1].append(page)
-            filled += page.size
+            used += page.size
         parts: list[Path] = []
         for number, group in enumerate(groups, start=1):
             parts.append(folder / f"{number:04}.tif")

@@ -9,25 +9,25 @@ from anyio import to_thread
 
 from mailslot.errors import InputError
 from mailslot.spool.limits import format_size
-from mailslot_plugins.scan.document import SUFFIXES, Document, kind_of, look_at
+from mailslot_plugins.scan.document import SUFFIXES, Document, detect_kind, inspect_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-MOST: Final = 2_000_000_000
-"""Octets that are taken; a mail takes no more in any case."""
+MAX_SIZE: Final = 2_000_000_000
+"""The most octets that are read; no mail takes more."""
 
-_PIECE: Final = 1 << 18
+_CHUNK_SIZE: Final = 1 << 18
 
 
 async def read_stdin(folder: Path) -> Document:
-    """Read standard input to its end into a file.
+    """Read standard input into a file.
 
     Args:
-        folder: where the file goes.
+        folder: where the file is written.
 
     Raises:
-        InputError: it is empty, a keyboard, or too large; or the file cannot be written.
+        InputError: it is empty, a terminal, or too large; or the file cannot be written.
     """
     if sys.stdin.isatty():
         raise InputError("Standard input is a keyboard; name a file, or put < FILE after the command.", stage="data")
@@ -40,20 +40,20 @@ def _read(source: BinaryIO, folder: Path) -> Document:
     head = b""
     try:
         with path.open("wb") as target:
-            while piece := source.read(_PIECE):
-                head = head or piece
-                size += len(piece)
-                if size > MOST:
+            while chunk := source.read(_CHUNK_SIZE):
+                head = head or chunk
+                size += len(chunk)
+                if size > MAX_SIZE:
                     raise InputError(
-                        f"Standard input holds more than {format_size(MOST)}. Nothing was sent.",
+                        f"Standard input holds more than {format_size(MAX_SIZE)}. Nothing was sent.",
                         stage="data",
                         cause="message_too_large",
                     )
-                target.write(piece)
+                target.write(chunk)
     except OSError as error:
         raise InputError(
-            f"Standard input cannot be kept: {error.strerror}.", stage="data", cause="spool_full", detail=str(error)
+            f"Standard input cannot be stored: {error.strerror}.", stage="data", cause="spool_full", detail=str(error)
         ) from error
     if not size:
         raise InputError("Standard input is empty. Nothing was sent.", stage="data")
-    return look_at(path, f"scan{SUFFIXES[kind_of(head)]}")
+    return inspect_file(path, f"scan{SUFFIXES[detect_kind(head)]}")

@@ -1,8 +1,8 @@
-"""The files of a watched folder become scans: each one once, and none is lost.
+"""Turns the files of a watched folder into scans: each file once, and none is lost.
 
-A file is accepted into the spool under a key of its own and put away afterwards. Where the device stops in between,
-the same file is found again, has the same key, and becomes no second scan. What the mails were made with, such as their
-number and the size that they were split by, is kept until the file is away, so that they are the same then.
+A file is put into the spool under a key and removed afterwards. If the device stops in between, the file is found
+again with the same key and does not become a second scan. The plan that its mails are made by (number, size limit,
+names) is stored until the file is removed, so that the mails are the same the second time.
 """
 
 from __future__ import annotations
@@ -22,12 +22,21 @@ from mailslot.errors import InputError, MailError
 from mailslot.spool.errors import writing
 from mailslot.vault import durable
 from mailslot_plugins.scan.compose import compose
-from mailslot_plugins.scan.document import ChangedError, changed, look_at
-from mailslot_plugins.scan.folder import Folder, Found, claim, fingerprint, is_same, put_away, release, set_aside
-from mailslot_plugins.scan.prepare import check_recipients, limit_of, next_number, scan_message
-from mailslot_plugins.scan.section import SCAN
-from mailslot_plugins.scan.submission import PIPELINE, submit
-from mailslot_plugins.sending.account import HOUR, record_settings
+from mailslot_plugins.scan.document import FileChangedError, changed_error, inspect_file
+from mailslot_plugins.scan.enqueue import PIPELINE, enqueue_scan
+from mailslot_plugins.scan.folder import (
+    FoundFile,
+    WatchedFolder,
+    claim,
+    fingerprint,
+    is_unchanged,
+    release,
+    remove_mailed,
+    set_aside,
+)
+from mailslot_plugins.scan.prepare import check_recipients, current_size_limit, next_scan_number, prepare_scan_message
+from mailslot_plugins.scan.section import SECTION
+from mailslot_plugins.sending.account import HOUR, sending_settings
 from mailslot_plugins.sending.recipients import parse_mailboxes
 
 if TYPE_CHECKING:
@@ -37,80 +46,80 @@ if TYPE_CHECKING:
     from mailslot.service.device import Device
     from mailslot.slots.settings import Settings
 
-PAUSE: Final = 1.0
-"""Seconds between two looks."""
+POLL_INTERVAL: Final = 1.0
+"""Seconds between two polls of the folder."""
 
-TROUBLE: Final = 10.0
-"""Seconds until the next look where the folder, the settings or the spool are in trouble."""
+ERROR_INTERVAL: Final = 10.0
+"""Seconds until the next poll after an error of the folder, the settings or the spool."""
 
-_PLAN: Final = "file "
+_PLAN_PREFIX: Final = "file "
 
 logger: Final = logging.getLogger(__name__)
 
 
-class Watcher:
-    """Looks after the folder that the settings name, now and whenever they change."""
+class FolderWatcher:
+    """Watches the folder that the settings name, and follows changes of the settings."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        self._folder: Folder | None = None
-        self._set: tuple[Path, float] | None = None
-        self._parts = device.home / "scan"
-        self._trouble = ""
-        self._is_new = True
+        self._folder: WatchedFolder | None = None
+        self._configured: tuple[Path, float] | None = None
+        self._parts_folder = device.home / "scan"
+        self._problem = ""
+        self._needs_cleanup = True
         self._is_shared = False
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Poll until cancelled."""
         while True:
-            await self._device.sleep(await self.look())
+            await self._device.sleep(await self.check_folder())
 
-    async def look(self) -> float:
-        """Take what is complete; returns the seconds until the next look."""
-        section = self._device.settings(SCAN)
-        folder = self._current(section["folder"], float(section["settle"]))
+    async def check_folder(self) -> float:
+        """Process the complete files; return the seconds until the next poll."""
+        section = self._device.settings(SECTION)
+        folder = self._current_folder(section["folder"], float(section["settle"]))
         if folder is None:
-            return PAUSE
+            return POLL_INTERVAL
         try:
-            found = await to_thread.run_sync(folder.look, abandon_on_cancel=True)
-            if self._is_new:
+            found = await to_thread.run_sync(folder.list_complete, abandon_on_cancel=True)
+            if self._needs_cleanup:
                 await to_thread.run_sync(self._clear_parts)
-                await self._forget_plans(folder)
-                self._is_new = False
+                await self._delete_stale_plans(folder)
+                self._needs_cleanup = False
             if found:
-                settings = await record_settings(self._device)
-                await self._take_all(folder, found, settings, _recipients(section))
+                settings = await sending_settings(self._device)
+                await self._process_all(folder, found, settings, _recipients(section))
         except MailError as error:
-            # The settings or the spool are in trouble, and no file is to blame: all of them wait.
-            return self._trouble_with(f"The files in {folder.path} wait: {error}")
+            # The settings or the spool are at fault, not a file: all files wait.
+            return self._report_problem(f"The files in {folder.path} wait: {error}")
         except OSError as error:
-            return self._trouble_with(f"The folder {folder.path} cannot be used: {error.strerror or error}.")
-        if self._trouble:
-            logger.info("The folder %s is looked after again.", folder.path)
-            self._trouble = ""
-        return PAUSE
+            return self._report_problem(f"The folder {folder.path} cannot be used: {error.strerror or error}.")
+        if self._problem:
+            logger.info("The folder %s is watched again.", folder.path)
+            self._problem = ""
+        return POLL_INTERVAL
 
-    def _current(self, path: Path | None, settle: float) -> Folder | None:
+    def _current_folder(self, path: Path | None, settle: float) -> WatchedFolder | None:
         if path is None:
-            self._folder = self._set = None
-        elif (path, settle) != self._set:
-            self._set = path, settle
-            self._is_new = True
+            self._folder = self._configured = None
+        elif (path, settle) != self._configured:
+            self._configured = path, settle
+            self._needs_cleanup = True
             self._is_shared = False
-            self._folder = Folder(self._device.home / path, settle, self._device.monotonic, self._device.now)
+            self._folder = WatchedFolder(self._device.home / path, settle, self._device.monotonic, self._device.now)
         return self._folder
 
-    def _trouble_with(self, sentence: str) -> float:
-        """Log a trouble once, not at each look; returns the seconds until the next one."""
-        if sentence != self._trouble:
-            self._trouble = sentence
+    def _report_problem(self, sentence: str) -> float:
+        """Log a problem once, not at each poll; return the seconds until the next poll."""
+        if sentence != self._problem:
+            self._problem = sentence
             logger.warning("%s", sentence)
-        return TROUBLE
+        return ERROR_INTERVAL
 
-    async def _take_all(
-        self, folder: Folder, found: Sequence[Found], settings: Settings, to: Sequence[Mailbox]
+    async def _process_all(
+        self, folder: WatchedFolder, found: Sequence[FoundFile], settings: Settings, to: Sequence[Mailbox]
     ) -> None:
-        """Take what was found, unless another service is about to: a copy of this device's would mail it, too."""
+        """Process the files found, unless another service is about to: a copy of this device would mail them, too."""
         claimed = await to_thread.run_sync(claim, folder.path, abandon_on_cancel=True)
         if claimed is None:
             if not self._is_shared:
@@ -122,39 +131,41 @@ class Watcher:
             return
         try:
             for each in found:
-                await self._take(folder, each, settings, to)
+                await self._process(folder, each, settings, to)
         finally:
             release(claimed)
 
-    async def _take(self, folder: Folder, found: Found, settings: Settings, to: Sequence[Mailbox]) -> None:
-        """Mail a file and put it away, or set it aside."""
+    async def _process(
+        self, folder: WatchedFolder, found: FoundFile, settings: Settings, to: Sequence[Mailbox]
+    ) -> None:
+        """Mail a file and remove it from the folder, or set it aside."""
         if found.fault:
             await self._set_aside(folder, found, found.fault)
             return
         try:
-            print_ = await to_thread.run_sync(fingerprint, found, abandon_on_cancel=True)
+            digest = await to_thread.run_sync(fingerprint, found, abandon_on_cancel=True)
         except OSError as error:
-            await self._cannot(folder, found, f"{found.path.name!r} cannot be read: {error.strerror or error}.")
+            await self._handle_failure(folder, found, f"{found.path.name!r} cannot be read: {error.strerror or error}.")
             return
-        except ChangedError:
-            folder.again(found)
+        except FileChangedError:
+            folder.restart_wait(found)
             return
         try:
-            await self._accept(found, print_, settings, to)
+            await self._enqueue(found, digest, settings, to)
         except InputError as error:
-            await self._device.store(PIPELINE).delete(_plan_key(print_))
-            await self._cannot(folder, found, str(error))
+            await self._device.store(PIPELINE).delete(_plan_key(digest))
+            await self._handle_failure(folder, found, str(error))
             return
-        if await self._put_away(folder, found):
-            await self._device.store(PIPELINE).delete(_plan_key(print_))
+        if await self._remove_mailed(folder, found):
+            await self._device.store(PIPELINE).delete(_plan_key(digest))
 
-    async def _accept(self, found: Found, print_: str, settings: Settings, to: Sequence[Mailbox]) -> None:
+    async def _enqueue(self, found: FoundFile, digest: str, settings: Settings, to: Sequence[Mailbox]) -> None:
         device = self._device
-        document = await to_thread.run_sync(look_at, found.path)
+        document = await to_thread.run_sync(inspect_file, found.path)
         if document.state != found.state:
-            raise changed(document)
-        plan = await self._plan(found, print_, settings)
-        letter = await scan_message(
+            raise changed_error(document)
+        plan = await self._plan(found, digest, settings)
+        scan = await prepare_scan_message(
             device,
             settings,
             [document],
@@ -164,88 +175,88 @@ class Watcher:
             at=plan.at,
             counter=plan.counter,
         )
-        with TemporaryDirectory(dir=self._parts) as parts:
-            mails = await compose(letter, plan.limit, Path(parts), may_split=plan.split)
-            jobs = await submit(
-                device.spool, letter, mails, lifetime=device.settings(SCAN)["lifetime"] * HOUR, key=plan.key
+        with TemporaryDirectory(dir=self._parts_folder) as parts:
+            mails = await compose(scan, plan.limit, Path(parts), may_split=plan.split)
+            jobs = await enqueue_scan(
+                device.spool, scan, mails, lifetime=device.settings(SECTION)["lifetime"] * HOUR, key=plan.key
             )
         numbers = ", ".join(str(job.id) for job in jobs)
         logger.info("%r became job %s.", found.path.name, numbers, extra={"jobs": [job.id for job in jobs]})
 
-    async def _plan(self, found: Found, print_: str, settings: Settings) -> _Plan:
-        """Return what this file's mails are made with, the same each time until it is away."""
+    async def _plan(self, found: FoundFile, digest: str, settings: Settings) -> _Plan:
+        """Return the plan for this file's mails: the stored one, or a new one."""
         device = self._device
         store = device.store(PIPELINE)
-        kept = await store.get(_plan_key(print_))
-        if kept is not None:
-            return _Plan(**kept)
-        section = device.settings(SCAN)
+        stored = await store.get(_plan_key(digest))
+        if stored is not None:
+            return _Plan(**stored)
+        section = device.settings(SECTION)
         patterns = f"{section['subject']}{section['name'] or ''}"
         plan = _Plan(
-            # Not the fingerprint alone: whoever puts the same file into the folder again wants it mailed again.
-            key=f"{print_}-{token_hex(8)}",
+            # Not the digest alone: the same file put into the folder again is to be mailed again.
+            key=f"{digest}-{token_hex(8)}",
             path=str(found.path),
             at=device.now(),
-            limit=await limit_of(device, settings),
+            limit=await current_size_limit(device, settings),
             split=section["oversize"] == "split",
-            counter=await next_number(device) if "{counter" in patterns else None,
+            counter=await next_scan_number(device) if "{counter" in patterns else None,
             subject=section["subject"],
             name=section["name"],
         )
-        await store.put(_plan_key(print_), asdict(plan))
+        await store.put(_plan_key(digest), asdict(plan))
         return plan
 
     def _clear_parts(self) -> None:
-        """Remove what was left of split files where the device stopped."""
-        shutil.rmtree(self._parts, ignore_errors=True)
-        with writing(self._parts):
-            durable.make_folder(self._parts)
+        """Delete parts of split files that were left when the device stopped."""
+        shutil.rmtree(self._parts_folder, ignore_errors=True)
+        with writing(self._parts_folder):
+            durable.make_folder(self._parts_folder)
 
-    async def _forget_plans(self, folder: Folder) -> None:
-        """Forget what was kept for files that are away, where the device stopped just then."""
+    async def _delete_stale_plans(self, folder: WatchedFolder) -> None:
+        """Delete plans of files that are gone, left when the device stopped."""
         store = self._device.store(PIPELINE)
         for name, value in (await store.items()).items():
-            ours = name.startswith(_PLAN) and Path(value["path"]).parent == folder.path
+            ours = name.startswith(_PLAN_PREFIX) and Path(value["path"]).parent == folder.path
             if ours and not await to_thread.run_sync(os.path.lexists, value["path"]):
                 await store.delete(name)
 
-    async def _put_away(self, folder: Folder, found: Found) -> bool:
-        after = self._device.settings(SCAN)["after"]
+    async def _remove_mailed(self, folder: WatchedFolder, found: FoundFile) -> bool:
+        after = self._device.settings(SECTION)["after"]
         try:
-            await to_thread.run_sync(put_away, found, after)
+            await to_thread.run_sync(remove_mailed, found, after)
         except OSError as error:
             logger.warning(
-                "%r was mailed but cannot be %s: %s. It is left where it is, and is not mailed again.",
+                "%r was mailed but cannot be %s: %s. It stays where it is and is not mailed again.",
                 found.path.name,
                 "deleted" if after == "delete" else "moved",
                 error.strerror,
             )
-            folder.leave(found)
+            folder.ignore(found)
             return False
         return True
 
-    async def _cannot(self, folder: Folder, found: Found, reason: str) -> None:
-        """Set a file aside, if it is the file that is at fault: one that changed is looked at again later."""
+    async def _handle_failure(self, folder: WatchedFolder, found: FoundFile, reason: str) -> None:
+        """Set a file aside, unless it changed: then it is tried again later."""
         await to_thread.run_sync(os.stat, folder.path)
-        if await to_thread.run_sync(is_same, found):
+        if await to_thread.run_sync(is_unchanged, found):
             await self._set_aside(folder, found, reason)
         else:
-            folder.again(found)
+            folder.restart_wait(found)
 
-    async def _set_aside(self, folder: Folder, found: Found, reason: str) -> None:
+    async def _set_aside(self, folder: WatchedFolder, found: FoundFile, reason: str) -> None:
         logger.warning("%r is set aside: %s", found.path.name, reason)
         try:
             await to_thread.run_sync(set_aside, found, reason)
         except OSError as error:
-            logger.warning("%r cannot be moved: %s. It is left where it is.", found.path.name, error.strerror)
-            folder.leave(found)
+            logger.warning("%r cannot be moved: %s. It stays where it is.", found.path.name, error.strerror)
+            folder.ignore(found)
 
 
 def _recipients(section: Mapping[str, Any]) -> Sequence[Mailbox]:
     to = parse_mailboxes(section["to"])
     if not to:
         raise InputError(
-            "Nobody is to receive them. mailslot set scan to=ADDRESS", stage="envelope", cause="not_configured"
+            "They have no recipients. mailslot set scan to=ADDRESS", stage="envelope", cause="not_configured"
         )
     check_recipients(len(to), section)
     return to
@@ -263,5 +274,5 @@ class _Plan:
     name: str | None
 
 
-def _plan_key(print_: str) -> str:
-    return f"{_PLAN}{print_}"
+def _plan_key(digest: str) -> str:
+    return f"{_PLAN_PREFIX}{digest}"

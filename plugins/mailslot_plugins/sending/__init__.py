@@ -1,1 +1,1 @@
-"""What `mailslot scan` and `mailslot fax` have in common: accounts, recipients, waiting, and how they end."""
+"""What scan and fax share: the sending account, recipients, progress, waiting, and reports about sent mail."""

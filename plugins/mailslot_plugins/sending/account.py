@@ -1,4 +1,4 @@
-"""The account that scans and faxes leave through."""
+"""The account that sends scans and faxes."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from mailslot.slots.settings import Settings
 
 RECORD: Final = "smtp"
-"""The record."""
+"""The record of the account."""
 
 HOUR: Final = 3600.0
-"""The seconds of an hour, which `lifetime` is set in."""
+"""Seconds; the unit of the setting `lifetime`."""
 
 
-async def record_settings(device: Device) -> Settings:
-    """Return the settings through which they leave.
+async def sending_settings(device: Device) -> Settings:
+    """Return the settings of the sending account.
 
     Raises:
-        InputError: cause `not_configured`: the server or the sender is missing.
+        InputError: cause `not_configured`: the server or the sender address is not set.
     """
     in_use = await to_thread.run_sync(device.records.settings.current)
     settings = effective_settings(in_use.records[RECORD], "SMTP")
@@ -41,7 +41,7 @@ async def record_settings(device: Device) -> Settings:
     return settings
 
 
-def sender_of(device: Device, settings: Settings) -> Mailbox:
-    """Return whom they are from: the account, which may send as nobody else, under the name that is set for it."""
+def sender_mailbox(device: Device, settings: Settings) -> Mailbox:
+    """Return the sender: the account's address, because it may send as nobody else, with the configured name."""
     name = settings.sender_name or device.identity.name
     return Mailbox(settings.sender_address or "", " ".join(name.split()), what="sender")

@@ -1,7 +1,7 @@
-"""What is known of a mail after the mail server took it, and what reports add to that.
+"""The delivery status of a mail after the mail server accepted it, updated by reports.
 
-sent → delayed → delivered → processed, or failed, or unknown: a receipt that never comes is no failure, and none is
-made up (RFC 2532 section 2.1). What is known stands in the notes of its job.
+sent → delayed → delivered → processed, or failed, or unknown. A missing receipt is not a failure, and none is
+invented (RFC 2532 section 2.1). The status is kept in the job's notes.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 Status = Literal["sent", "delayed", "unknown", "delivered", "processed", "failed"]
 
-OVERALL: Final = "confirmation"
-"""The note that holds the state of the whole job, where reports were asked for or have come."""
+OVERALL_NOTE: Final = "confirmation"
+"""The note with the status of the whole job, if reports were requested or have arrived."""
 
-_EACH: Final = "report of "
+_RECIPIENT_NOTE: Final = "report of "
 
-_RANK: Final[Mapping[str, int]] = {
+_RANKS: Final[Mapping[str, int]] = {
     "sent": 0,
     "delayed": 1,
     "unknown": 2,
@@ -31,79 +31,79 @@ _RANK: Final[Mapping[str, int]] = {
 }
 _ACTIONS: Final[Mapping[str, Status]] = {
     "failed": "failed",
-    # The server goes on trying, and reports again.
+    # The server keeps trying, and reports again.
     "delayed": "delayed",
     "delivered": "delivered",
-    # Handed to what reports nothing, or to a list (RFC 3464 section 2.3.3).
+    # Passed to a system that does not report, or to a list (RFC 3464 section 2.3.3).
     "relayed": "unknown",
     "expanded": "unknown",
 }
 
 
-def reported(report: Report, job: Job) -> dict[str, str]:
-    """Return the notes that a report adds to a job's; none where it tells nothing new.
+def notes_from_report(report: Report, job: Job) -> dict[str, str]:
+    """Return the notes that a report adds to a job; none if it says nothing new.
 
     Args:
-        report: what came back.
-        job: the job that it is about.
+        report: the report.
+        job: the job it is about.
     """
-    news = _deliveries(report) if report.kind == "delivery" else _disposition(report)
-    changed: dict[str, str] = {}
-    for addresses, status, words in news:
-        recipient = _recipient(addresses, job)
-        if recipient is None or _RANK[status] <= _RANK[status_of({**job.notes, **changed}, recipient)]:
+    statuses = _deliveries(report) if report.kind == "delivery" else _disposition(report)
+    new_notes: dict[str, str] = {}
+    for addresses, status, text in statuses:
+        recipient = _find_recipient(addresses, job)
+        if recipient is None or _RANKS[status] <= _RANKS[status_of({**job.notes, **new_notes}, recipient)]:
             continue
-        changed[f"{_EACH}{recipient}"] = f"{status}: {words}" if words else status
-    return changed and changed | {OVERALL: _overall(job, changed)}
+        new_notes[f"{_RECIPIENT_NOTE}{recipient}"] = f"{status}: {text}" if text else status
+    return new_notes and new_notes | {OVERALL_NOTE: _overall(job, new_notes)}
 
 
-def given_up(job: Job, why: str) -> dict[str, str]:
-    """Return the notes for a job whose reports have not come in time."""
-    silent = [each.address for each in job.recipients if status_of(job.notes, each.address) in {"sent", "delayed"}]
-    changed = {f"{_EACH}{address}": f"unknown: {why}" for address in silent}
-    return changed and changed | {OVERALL: _overall(job, changed)}
+def notes_without_report(job: Job, why: str) -> dict[str, str]:
+    """Return the notes for a job whose reports did not arrive in time."""
+    unreported = [each.address for each in job.recipients if status_of(job.notes, each.address) in {"sent", "delayed"}]
+    new_notes = {f"{_RECIPIENT_NOTE}{address}": f"unknown: {why}" for address in unreported}
+    return new_notes and new_notes | {OVERALL_NOTE: _overall(job, new_notes)}
 
 
 def status_of(notes: Mapping[str, str], recipient: str) -> Status:
-    """Return what is known of one recipient."""
-    word = notes.get(f"{_EACH}{recipient}", "sent").partition(":")[0]
-    return word if word in _RANK else "sent"  # type: ignore[return-value]  # the keys are those words
+    """Return the status of one recipient."""
+    word = notes.get(f"{_RECIPIENT_NOTE}{recipient}", "sent").partition(":")[0]
+    return word if word in _RANKS else "sent"  # type: ignore[return-value]  # the keys are those words
 
 
-def _overall(job: Job, changed: Mapping[str, str]) -> Status:
-    notes = {**job.notes, **changed}
+def _overall(job: Job, new_notes: Mapping[str, str]) -> Status:
+    notes = {**job.notes, **new_notes}
     each: list[Status] = [status_of(notes, recipient.address) for recipient in job.recipients]
-    return "failed" if "failed" in each else min(each, key=lambda status: _RANK[status])
+    return "failed" if "failed" in each else min(each, key=lambda status: _RANKS[status])
 
 
 def _deliveries(report: Report) -> Iterator[tuple[list[str], Status, str]]:
     for group in report.groups:
         status = _ACTIONS.get(group.get("action", "").split(" ")[0].lower())
         if status is not None:
-            said = [group.get("status", ""), _typed(group.get("diagnostic-code", ""))]
-            yield _addresses(group), status, _short(" ".join(filter(None, said)))
+            text = [group.get("status", ""), _without_type(group.get("diagnostic-code", ""))]
+            yield _addresses(group), status, _shorten(" ".join(filter(None, text)))
 
 
 def _disposition(report: Report) -> Iterator[tuple[list[str], Status, str]]:
     [group, *_] = report.groups
-    _, _, said = group.get("disposition", "").partition(";")
-    kind, _, modifier = said.strip().lower().partition("/")
-    broken = bool({"error", "failure"} & {word.strip() for word in modifier.split(",")})
+    _, _, text = group.get("disposition", "").partition(";")
+    kind, _, modifier = text.strip().lower().partition("/")
+    has_error = bool({"error", "failure"} & {word.strip() for word in modifier.split(",")})
     status: Status = "unknown"
-    if kind.strip() == "failed" or broken:
+    if kind.strip() == "failed" or has_error:
         status = "failed"
     elif kind.strip() in {"dispatched", "processed", "displayed"}:
         status = "processed"
     why = group.get("error", "") or group.get("failure", "")
-    yield _addresses(group), status, _short(" ".join(filter(None, (said.strip(), why))))
+    yield _addresses(group), status, _shorten(" ".join(filter(None, (text.strip(), why))))
 
 
 def _addresses(group: Mapping[str, str]) -> list[str]:
-    return [_typed(group[name]) for name in ("original-recipient", "final-recipient") if name in group]
+    return [_without_type(group[name]) for name in ("original-recipient", "final-recipient") if name in group]
 
 
-def _recipient(addresses: list[str], job: Job) -> str | None:
-    """Return which recipient a report is about; the only one, whatever it is called where it was delivered."""
+def _find_recipient(addresses: list[str], job: Job) -> str | None:
+    """Return the recipient that a report is about; a job's only recipient even if the report names an alias of it."""
     known = {each.address.casefold(): each.address for each in job.recipients}
     found = [known[address.casefold()] for address in addresses if address.casefold() in known]
     if found:
@@ -111,11 +111,11 @@ def _recipient(addresses: list[str], job: Job) -> str | None:
     return job.recipients[0].address if len(job.recipients) == 1 else None
 
 
-def _typed(value: str) -> str:
-    """Return what stands behind the type in ``rfc822; alice@example.com``."""
+def _without_type(value: str) -> str:
+    """Return the value behind the type, as in ``rfc822; alice@example.com``."""
     return value.partition(";")[2].strip() or value
 
 
-def _short(words: str) -> str:
-    said = "".join(each if each.isprintable() else " " for each in words).strip()
-    return said if len(said) <= 200 else f"{said[:199]}…"
+def _shorten(text: str) -> str:
+    text = "".join(each if each.isprintable() else " " for each in text).strip()
+    return text if len(text) <= 200 else f"{text[:199]}…"

@@ -1,4 +1,4 @@
-"""What became of jobs, for a person and for whoever looks at the exit code."""
+"""The outcome of jobs, as sentences and as an exit code."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ if TYPE_CHECKING:
 
     from mailslot.spool.job import Job
 
-DONE, FAILED, LATER = 0, 1, 3
-"""How it ends: the server took it; it failed; it is accepted and still to be delivered."""
+EXIT_DONE, EXIT_FAILED, EXIT_LATER = 0, 1, 3
+"""The exit codes: accepted by the server; failed; queued and still to be delivered."""
 
 
-def tell(jobs: Sequence[Job], *, wait: bool, quiet: bool) -> int:
-    """Say what became of the jobs; returns the exit code."""
-    code = DONE
+def print_outcome(jobs: Sequence[Job], *, wait: bool, quiet: bool) -> int:
+    """Print the outcome of the jobs and return the exit code."""
+    code = EXIT_DONE
     for job in jobs:
         if job.state == "sent" and not any(each.state == "refused" for each in job.recipients):
-            said, ends = f"Sent: job {job.id}, {job.subject!r}.", DONE
+            sentence, exit_code = f"Sent: job {job.id}, {job.subject!r}.", EXIT_DONE
         elif job.state in {"failed", "cancelled"} or job.state == "sent":
-            said, ends = f"Job {job.id}: {job.sentence or job.state}", FAILED
+            sentence, exit_code = f"Job {job.id}: {job.sentence or job.state}", EXIT_FAILED
         elif wait:
-            said, ends = f"Job {job.id} is {job.state.replace('_', ' ')}: {job.sentence}", LATER
+            sentence, exit_code = f"Job {job.id} is {job.state.replace('_', ' ')}: {job.sentence}", EXIT_LATER
         else:
-            said, ends = f"Accepted as job {job.id}, still to be delivered.", LATER
-        to_error = ends == FAILED or (wait and ends == LATER)
+            sentence, exit_code = f"Accepted as job {job.id}, still to be delivered.", EXIT_LATER
+        to_error = exit_code == EXIT_FAILED or (wait and exit_code == EXIT_LATER)
         if to_error or not quiet:
-            (sys.stderr if to_error else sys.stdout).write(f"{said}\n")
-        code = FAILED if FAILED in {code, ends} else max(code, ends)
+            (sys.stderr if to_error else sys.stdout).write(f"{sentence}\n")
+        code = EXIT_FAILED if EXIT_FAILED in {code, exit_code} else max(code, exit_code)
     return code

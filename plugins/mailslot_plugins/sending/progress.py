@@ -1,4 +1,4 @@
-"""How far a scan or a fax is, for a person at a terminal."""
+"""The progress of a scan or a fax, shown on a terminal."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
     from rich.progress import ProgressColumn, TaskID
 
-LARGE: Final = 5_000_000
-"""Octets from which on accepting a scan takes long enough to be shown."""
+SHOWN_FROM: Final = 5_000_000
+"""Octets; below this size, progress is not worth showing."""
 
 
 class Progress:
-    """Bars on standard error, where that is a terminal; nothing anywhere else."""
+    """Progress bars on standard error if that is a terminal; otherwise nothing."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._console = Console(stderr=True)
@@ -35,34 +35,34 @@ class Progress:
     ) -> None:
         self._end()
 
-    def scanned(self, page: int, part: float) -> None:
-        """Show how much of a page is scanned, 0.0 to 1.0."""
+    def update_scan(self, page: int, fraction: float) -> None:
+        """Show the scanned fraction of a page, 0.0 to 1.0."""
         if self._task is None:
             self._begin(TextColumn("{task.description}"), BarColumn(), total=1.0)
-        self._update(description=f"Scanning page {page}", completed=part)
+        self._update(description=f"Scanning page {page}", completed=fraction)
 
-    def accepting(self, octets: int) -> None:
-        """Begin to show how much of a large scan is accepted."""
+    def start_accepting(self, octets: int) -> None:
+        """Start to show how much of a large scan is accepted."""
         self._end()
-        if octets >= LARGE:
-            self._begin(*_octets(), total=octets, description="Accepting")
+        if octets >= SHOWN_FROM:
+            self._begin(*_transfer_columns(), total=octets, description="Accepting")
 
-    def accepted(self, octets: int) -> None:
-        """Show that so many more are."""
+    def add_accepted(self, octets: int) -> None:
+        """Show that so many more octets are accepted."""
         if self._bars is not None and self._task is not None:
             self._bars.advance(self._task, octets)
 
-    def sent(self, octets: int, size: int) -> None:
+    def update_sent(self, octets: int, size: int) -> None:
         """Show how much of a large mail is sent."""
-        if size >= LARGE:
+        if size >= SHOWN_FROM:
             if self._sending != size:
                 self._end()
-                self._begin(*_octets(), total=size, description="Sending")
+                self._begin(*_transfer_columns(), total=size, description="Sending")
                 self._sending = size
             self._update(description="Sending", completed=octets)
 
-    def waiting(self, what: str) -> None:
-        """Show that something takes a while of which nobody knows the end."""
+    def start_waiting(self, what: str) -> None:
+        """Show that something takes a while, of unknown length."""
         self._end()
         self._begin(TextColumn("{task.description}"), BarColumn(), total=None, description=what)
 
@@ -82,5 +82,5 @@ class Progress:
         self._bars = self._task = None
 
 
-def _octets() -> tuple[ProgressColumn, ...]:
+def _transfer_columns() -> tuple[ProgressColumn, ...]:
     return TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()

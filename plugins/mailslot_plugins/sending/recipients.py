@@ -1,4 +1,4 @@
-"""Lists of addresses as people write them, with every bad one named at once."""
+"""Parses lists of addresses as people write them; one error names all bad addresses."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from mailslot.message import Mailbox
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# A comma or semicolon that stands neither between quotation marks nor in angle brackets.
+# A comma or semicolon outside quotation marks and angle brackets.
 _SEPARATOR: Final = re.compile(r'[,;](?=(?:[^"]*"[^"]*")*[^"]*$)(?![^<]*>)')
-_NAMED: Final = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^"<>]*?))\s*<([^<>]*)>\s*')
-_WHY: Final = re.compile(r"cannot be used: (.*?)\.?$")
+_NAME_AND_ADDRESS: Final = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^"<>]*?))\s*<([^<>]*)>\s*')
+_REASON: Final = re.compile(r"cannot be used: (.*?)\.?$")
 
 
 def parse_mailbox(text: str, what: str = "recipient") -> Mailbox:
     """Return ``name@domain`` or ``Name <name@domain>`` as a mailbox.
 
     Raises:
-        InputError: it is none.
+        InputError: it is not a mailbox.
     """
-    if match := _NAMED.fullmatch(text):
+    if match := _NAME_AND_ADDRESS.fullmatch(text):
         quoted, plain, address = match.groups()
         name = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain
         return Mailbox(address.strip(), name, what=what)
@@ -31,13 +31,13 @@ def parse_mailbox(text: str, what: str = "recipient") -> Mailbox:
 
 
 def parse_mailboxes(texts: Iterable[str]) -> tuple[Mailbox, ...]:
-    """Return the mailboxes of lists with commas or semicolons, each address once, in their order.
+    """Return the mailboxes in lists separated by commas or semicolons, each address once, in order.
 
     Raises:
-        InputError: some are none; all of them are named.
+        InputError: some are not mailboxes; the sentence names all of them.
     """
     found: dict[str, Mailbox] = {}
-    faults: list[str] = []
+    bad_addresses: list[str] = []
     for text in texts:
         for part in _SEPARATOR.split(text):
             if not part.strip():
@@ -45,28 +45,28 @@ def parse_mailboxes(texts: Iterable[str]) -> tuple[Mailbox, ...]:
             try:
                 mailbox = parse_mailbox(part)
             except InputError as error:
-                why = _WHY.search(str(error))
-                faults.append(f"{_shown(part)} ({why[1] if why else str(error).rstrip('.')})")
+                why = _REASON.search(str(error))
+                bad_addresses.append(f"{_quote(part)} ({why[1] if why else str(error).rstrip('.')})")
             else:
-                found.setdefault(_same(mailbox), mailbox)
-    if faults:
-        which = "This address" if len(faults) == 1 else f"These {len(faults)} addresses"
-        raise InputError(f"{which} cannot be used: {'; '.join(faults)}. Nothing was sent.", stage="envelope")
+                found.setdefault(_comparison_key(mailbox), mailbox)
+    if bad_addresses:
+        subject = "This address" if len(bad_addresses) == 1 else f"These {len(bad_addresses)} addresses"
+        raise InputError(f"{subject} cannot be used: {'; '.join(bad_addresses)}. Nothing was sent.", stage="envelope")
     return tuple(found.values())
 
 
-def once(to: Iterable[Mailbox], cc: Iterable[Mailbox]) -> tuple[tuple[Mailbox, ...], tuple[Mailbox, ...]]:
-    """Return both with nobody in twice; who is in both stays in the first."""
-    first = {_same(mailbox): mailbox for mailbox in to}
-    return tuple(first.values()), tuple(mailbox for mailbox in cc if _same(mailbox) not in first)
+def remove_duplicates(to: Iterable[Mailbox], cc: Iterable[Mailbox]) -> tuple[tuple[Mailbox, ...], tuple[Mailbox, ...]]:
+    """Return both lists without duplicates; an address in both stays in the first."""
+    first = {_comparison_key(mailbox): mailbox for mailbox in to}
+    return tuple(first.values()), tuple(mailbox for mailbox in cc if _comparison_key(mailbox) not in first)
 
 
-def _same(mailbox: Mailbox) -> str:
-    # The local part is the receiver's own affair (RFC 5321 section 2.4); the domain knows no case.
+def _comparison_key(mailbox: Mailbox) -> str:
+    # Local parts are case-sensitive (RFC 5321 section 2.4), domains are not.
     local, _, domain = mailbox.wire.rpartition("@")
     return f"{local}@{domain.lower()}"
 
 
-def _shown(part: str) -> str:
-    said = ascii(part.strip())
-    return said if len(said) <= 80 else f"{said[:79]}…"
+def _quote(part: str) -> str:
+    quoted_part = ascii(part.strip())
+    return quoted_part if len(quoted_part) <= 80 else f"{quoted_part[:79]}…"

@@ -1,4 +1,4 @@
-"""Reports that came back, matched to the job that they are about, whichever pipeline it is of."""
+"""Matches reports to the job that they are about, of any pipeline."""
 
 from __future__ import annotations
 
@@ -7,67 +7,67 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mailslot.spool.job import ENVELOPE_ID
 from mailslot_plugins.intake.one_line import one_line
-from mailslot_plugins.sending.confirmation import OVERALL, reported
+from mailslot_plugins.sending.confirmation import OVERALL_NOTE, notes_from_report
 
 if TYPE_CHECKING:
     from mailslot.service.device import Device
     from mailslot.spool.job import Job
     from mailslot_plugins.intake.report import Report
 
-_PAGE: Final = 500
-_TOLD: Final = 3
-"""Recipients of an unknown mail that are named."""
+_PAGE_SIZE: Final = 500
+_MAX_NAMED: Final = 3
+"""The most recipients of an unknown mail that are named."""
 
 logger = logging.getLogger(__name__)
 
 
 class ReportOutcome(NamedTuple):
-    """What came of a report: the job that it is about, None where none is known, and that in words for people."""
+    """The job that a report is about, None if it is not known, and a sentence about it for people."""
 
     job: Job | None
-    said: str
+    sentence: str
 
 
-async def take_report(report: Report, device: Device) -> ReportOutcome:
-    """Show a report on the job that it is about.
+async def apply_report(report: Report, device: Device) -> ReportOutcome:
+    """Add a report to the job that it is about.
 
-    The job's notes get what it says of each recipient; the job's own state tells of the mail server's answer, and
-    stays.
+    The status of each recipient is added to the job's notes. The job's state, which is the mail server's reply, does
+    not change.
     """
-    job = await _job_of(report, device)
+    job = await _find_job(report, device)
     if job is None:
-        return ReportOutcome(None, f"a report about a mail that is not known here{_contents(report)}")
-    notes = reported(report, job)
+        return ReportOutcome(None, f"a report about a mail that is not known here{_summarize(report)}")
+    notes = notes_from_report(report, job)
     if notes:
         job = await device.spool.annotate(job.id, notes)
-        logger.info("A job is reported %s", job.notes[OVERALL], extra={"job": job.id, "pipeline": job.pipeline})
-    return ReportOutcome(job, f"a report about job {job.id}: {job.notes.get(OVERALL, 'nothing new')}")
+        logger.info("A job is reported %s", job.notes[OVERALL_NOTE], extra={"job": job.id, "pipeline": job.pipeline})
+    return ReportOutcome(job, f"a report about job {job.id}: {job.notes.get(OVERALL_NOTE, 'nothing new')}")
 
 
-async def _job_of(report: Report, device: Device) -> Job | None:
-    """Return the job whose envelope identifier or Message-ID a report names; both are random."""
+async def _find_job(report: Report, device: Device) -> Job | None:
+    """Return the job whose envelope identifier or Message-ID the report names; both are random."""
     group = report.groups[0]
     envelope = group.get("original-envelope-id", "")
-    named = [group.get("original-message-id", ""), *report.identifiers]
+    identifiers = [group.get("original-message-id", ""), *report.identifiers]
     found: dict[str, Job] = {}
     before: int | None = None
-    while jobs := await device.spool.jobs(limit=_PAGE, before=before):
+    while jobs := await device.spool.jobs(limit=_PAGE_SIZE, before=before):
         for job in jobs:
             if envelope and job.notes.get(ENVELOPE_ID) == envelope:
                 return job
-            if job.message_id and job.message_id in named:
+            if job.message_id and job.message_id in identifiers:
                 found.setdefault(job.message_id, job)
         before = jobs[-1].id
-    # The likeliest one comes first.
-    return next((found[each] for each in named if each in found), None)
+    # The identifiers are in order of likelihood.
+    return next((found[each] for each in identifiers if each in found), None)
 
 
-def _contents(report: Report) -> str:
-    """Return whom a report is about, and what it says of each."""
-    told: list[str] = []
+def _summarize(report: Report) -> str:
+    """Return the recipients that a report names, each with its status."""
+    entries: list[str] = []
     for group in report.groups:
         address = group.get("final-recipient", group.get("original-recipient", "")).rpartition(";")[2]
-        said = group.get("action", "") or group.get("disposition", "").rpartition(";")[2]
+        sentence = group.get("action", "") or group.get("disposition", "").rpartition(";")[2]
         if address.strip():
-            told.append(one_line(f"{address} {said} {group.get('status', '')}", 120))
-    return f": {'; '.join(told[:_TOLD])}" if told else ""
+            entries.append(one_line(f"{address} {sentence} {group.get('status', '')}", 120))
+    return f": {'; '.join(entries[:_MAX_NAMED])}" if entries else ""

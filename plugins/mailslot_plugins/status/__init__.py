@@ -1,1 +1,1 @@
-"""E-mail status: requests that arrive at ``status.pop`` are answered with what the device knows of itself."""
+"""E-mail status: requests that arrive at ``status.pop`` are answered with the device's status."""

@@ -16,6 +16,6 @@ SECTION: Final = Section(
             default=(),
         ),
         "answers_per_sender": Key("a number from 1 to 100 an hour", keys.number(1, 100), default=6),
-        "answers_per_hour": Key("a number from 1 to 1000, to all together", keys.number(1, 1000), default=30),
+        "answers_per_hour": Key("a number from 1 to 1000, for all senders together", keys.number(1, 1000), default=30),
     },
 )

@@ -1,4 +1,4 @@
-"""Tokens from a broker: a service, mostly on this machine, that signs in by itself and hands tokens out over HTTP."""
+"""Tokens from a broker: a service, usually on this machine, that obtains tokens and serves them over HTTP."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MARGIN = 60.0
-"""Seconds that a token must still live to be given again."""
+"""Seconds that a cached token must still be valid to be used."""
 
 
 class BrokerToken:
-    """Asks the broker when it has to, and keeps the token in memory meanwhile.
+    """Requests tokens from the broker, and caches the last one in memory.
 
     Args:
-        address: the broker's; it answers a GET as a token endpoint does (RFC 6749 section 5.1).
-        ca_file: certificate authorities that are trusted besides the system's.
+        address: the broker's address; it responds to GET like a token endpoint (RFC 6749 section 5.1).
+        ca_file: certificate authorities that are trusted in addition to the system's.
         timeout: seconds for each step.
     """
 
@@ -34,16 +34,16 @@ class BrokerToken:
         self._last: AccessToken | None = None
 
     async def token(self, *, force: bool = False) -> AccessToken:
-        """Give a token that is valid now.
+        """Return a valid token.
 
         Args:
-            force: the mail server refused the last one, so that another is wanted.
+            force: the mail server refused the last token, so a new one is needed.
 
         Raises:
-            TokenError: the broker gives none, or was not reached.
+            TokenError: the broker has no token, or cannot be reached.
         """
         refused = self._last if force else None
-        async with self._lock:  # of several tasks at once, one asks
+        async with self._lock:  # only one task requests a token at a time
             last = self._last
             ends = last.expires_at if last is not None else None
             if last is None or last is refused or (ends is not None and ends - MARGIN <= time.time()):
@@ -51,7 +51,7 @@ class BrokerToken:
             return last
 
     async def forget(self) -> None:
-        """Drop the token; what the broker keeps is its own."""
+        """Delete the cached token; the broker keeps its own."""
         self._last = None
 
     async def _ask(self) -> AccessToken:

@@ -1,4 +1,4 @@
-"""A printer that is a folder with a folder in it for each day."""
+"""A printer that writes documents into a folder for each day."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import TYPE_CHECKING
 from anyio.to_thread import run_sync
 
 from mailslot_plugins.printers.folder import FolderPrinter
-from mailslot_plugins.printers.printer import Printed, PrinterError
+from mailslot_plugins.printers.printer import PrinterError, PrintResult
 
 if TYPE_CHECKING:
     from mailslot_plugins.printers.journal import Attempt
-    from mailslot_plugins.printers.printer import Document, Options, Readiness
+    from mailslot_plugins.printers.printer import Document, PrinterOptions, Readiness
 
 
 class DatedFolder:
-    """Puts each document into the folder of the day. A day's folder is a printer that mailslot has already."""
+    """Writes each document into the folder of the day, with mailslot's own folder printer."""
 
-    def __init__(self, folder: Path, options: Options) -> None:
+    def __init__(self, folder: Path, options: PrinterOptions) -> None:
         self._folder = folder
         self._printer = partial(FolderPrinter, options=options)
 
     async def check(self) -> Readiness:
-        """Tell whether the folder is there."""
+        """Check that the folder exists."""
         return await self._printer(self._folder).check()
 
     async def prepare(self, document: Document, folder: Path) -> list[Document]:
-        """Return the document in a form that programs can open."""
+        """Return the document in a common file format."""
         return await self._printer(self._folder).prepare(document, folder)
 
-    async def print(self, document: Document, attempt: Attempt) -> Printed:
-        """Put the document into the folder of today."""
-        today = datetime.now().astimezone().date()  # by the clock on the wall, as people look for it
+    async def print(self, document: Document, attempt: Attempt) -> PrintResult:
+        """Write the document into today's folder."""
+        today = datetime.now().astimezone().date()  # by the local date, as people look for it
         day = self._folder / today.isoformat()
         try:
             await run_sync(partial(day.mkdir, exist_ok=True))
@@ -48,8 +48,8 @@ class DatedFolder:
             ) from error
         return await self._printer(day).print(document, attempt)
 
-    async def resume(self, attempt: Attempt) -> Printed | None:
-        """Return what became of a document that was under way when the device stopped, perhaps yesterday."""
+    async def resume(self, attempt: Attempt) -> PrintResult | None:
+        """Return the result of a document that was being printed when the device stopped, perhaps yesterday."""
         for day in await run_sync(lambda: sorted(self._folder.glob("????-??-??"))):
             printed = await self._printer(day).resume(attempt)
             if printed is not None:
@@ -57,6 +57,6 @@ class DatedFolder:
         return None
 
 
-def printer(address: str, options: Options) -> DatedFolder:
-    """Return the printer that is called ``dated FOLDER``."""
+def printer(address: str, options: PrinterOptions) -> DatedFolder:
+    """Return the printer for an address ``dated FOLDER``."""
     return DatedFolder(Path(address.partition(" ")[2].strip()), options)

@@ -1,1 +1,1 @@
-"""What the panel is told of alarms: words, and the page of what is wrong now, who is told, and when."""
+"""The panel's texts for alerts, and its page with open alarms, recipients and schedule."""

@@ -1,4 +1,4 @@
-"""The open alarms, for the panel's list of what needs somebody."""
+"""The open alarms, for the panel's list of things that need attention."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ async def attention(device: Device, language: str, named: Container[str]) -> lis
 
     Args:
         device: the device.
-        language: of the sentences.
-        named: the slots of which something is said already.
+        language: the language of the sentences.
+        named: the slots that already have an entry in the list.
     """
     found: list[AttentionItem] = []
-    for incident in (await Alarms(device).board()).incidents:
-        # What is wrong with a slot is said of the slot.
+    for incident in (await Alarms(device).state()).incidents:
+        # Problems of a slot are listed with the slot.
         if incident.absent_since is None and incident.part not in named:
             what = kind_name(incident.kind, language, incident.part)
             sentence, button = (

@@ -1,4 +1,4 @@
-"""What kinds of trouble are called in the panel's languages."""
+"""The names of alert kinds in the panel's languages."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from mailslot_plugins.panel.translations import translate
 
 
 def kind_name(kind: str, language: str, part: str = "") -> str:
-    """Return what a kind is called.
+    """Return the name of a kind.
 
     Args:
-        kind: its name in commands; any that is not known is called as ``other`` is.
-        language: one of the panel's.
-        part: which of several it is about; empty where there is but one. A slot is called as the device's menu does.
+        kind: its name in commands; an unknown one is named as ``other``.
+        language: one of the panel's languages.
+        part: the affected part; empty if there is only one. A slot gets its name in the device's menu.
     """
     part = next((slot.path.rpartition(" → ")[2] for slot in SLOTS if slot.id == part), part)
     name = translate("alerts", f"kind_{kind if kind in KINDS else 'other'}", language)
@@ -21,6 +21,6 @@ def kind_name(kind: str, language: str, part: str = "") -> str:
 
 
 def setting_label(key: str, language: str) -> str | None:
-    """Return what a setting is called that is about one kind; None for any other."""
+    """Return the label of a setting for one kind of alert; None for other settings."""
     kind = key.removeprefix("recipients_")
     return translate("alerts", "recipients_of", language, kind=kind_name(kind, language)) if kind in KINDS else None

@@ -1,4 +1,4 @@
-"""``/alerts``: what is wrong with the device now, what is watched, who is told and when, and a test mail."""
+"""``/alerts``: open alarms, watched conditions, recipients, schedule, and a test mail."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from mailslot_plugins.alerts.board import Incident
+    from mailslot_plugins.alerts.state import Incident
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A kind of trouble, and what happens when it comes.
+    """A kind of alert, and who is mailed when it is raised.
 
     Attributes:
-        name: what it is called.
-        severity: how bad it is.
-        open: whether it is there now.
-        told: who gets a mail; empty where it is not bad enough, or nobody is named.
+        name: its name.
+        severity: its severity.
+        open: whether it is raised now.
+        recipients: who gets a mail; empty if the severity is too low or there are no recipients.
     """
 
     name: str
     severity: str
     open: bool
-    told: tuple[str, ...]
+    recipients: tuple[str, ...]
 
 
 async def show(request: Request) -> Response:
-    """Answer with the page."""
+    """Return the page."""
     return render(request, "alerts/alerts.html", **await _context(request))
 
 
 async def show_live(request: Request) -> Response:
-    """Answer with the part of it that changes by itself."""
+    """Return the part of the page that refreshes automatically."""
     return render(request, "alerts/incidents.html", **await _context(request))
 
 
 async def clear(request: Request) -> Response:
-    """Say that a condition is gone."""
+    """Clear an alarm."""
     device = device_of(request)
     form: FormData = request.state.form
     try:
@@ -65,7 +65,7 @@ async def clear(request: Request) -> Response:
 
 
 async def send_test(request: Request) -> Response:
-    """Have a test mail sent, and go to its job."""
+    """Send a test mail, and redirect to its job."""
     try:
         job = await send_test_mail(device_of(request))
     except MailError as error:
@@ -78,9 +78,9 @@ async def _context(request: Request) -> dict[str, Any]:
     language = request.state.language
     values = device.settings(SECTION)
     rules = policy(values, device.settings(DEVICE)["administrator"])
-    incidents = (await Alarms(device).board()).incidents
-    there = {incident.kind for incident in incidents if incident.absent_since is None}
-    enough = SEVERITIES[SEVERITIES.index(rules.minimum) :]
+    incidents = (await Alarms(device).state()).incidents
+    open_kinds = {incident.kind for incident in incidents if incident.absent_since is None}
+    mailed_severities = SEVERITIES[SEVERITIES.index(rules.minimum) :]
     return {
         "incidents": sorted(incidents, key=_worst_first),
         "names": {each.id: kind_name(each.kind, language, each.part) for each in incidents},
@@ -88,8 +88,8 @@ async def _context(request: Request) -> dict[str, Any]:
             Condition(
                 kind_name(kind, language),
                 each.severity,
-                kind in there,
-                tuple(rules.recipients(kind)) if each.severity in enough else (),
+                kind in open_kinds,
+                tuple(rules.recipients(kind)) if each.severity in mailed_severities else (),
             )
             for kind, each in KINDS.items()
         ],

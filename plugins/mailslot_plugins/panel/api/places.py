@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mailslot.slots.section import Section
     from mailslot.slots.slot import Slot
-    from mailslot_plugins.alerts.kinds import Kind
+    from mailslot_plugins.alerts.kinds import AlertKind
     from mailslot_plugins.panel.api.operation import Call
     from mailslot_plugins.panel.api.schema import Schema
 
@@ -77,7 +77,7 @@ def number_in(call: Call, name: str) -> int:
     return number
 
 
-def kind_in(call: Call) -> Kind:
+def kind_in(call: Call) -> AlertKind:
     """Return the kind of alarm that a path names.
 
     Raises:

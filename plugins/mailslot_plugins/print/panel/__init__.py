@@ -1,1 +1,1 @@
-"""What the panel is told of this pipeline: its words."""
+"""The panel's texts for this pipeline."""

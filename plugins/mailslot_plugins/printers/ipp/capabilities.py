@@ -1,4 +1,4 @@
-"""What a printer can do, from its attributes (RFC 8011 section 5.4, PWG 5100.12 and 5102.4)."""
+"""A printer's capabilities, from its attributes (RFC 8011 section 5.4, PWG 5100.12 and 5102.4)."""
 
 from __future__ import annotations
 
@@ -23,49 +23,49 @@ ATTRIBUTES: Final = (
 
 STATES: Final = {3: "idle", 4: "printing", 5: "stopped"}
 
-_USUAL_DPI: Final = 300
+_DEFAULT_DPI: Final = 300
 _DOTS_PER_INCH: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a printer can do, and how it is.
+    """A printer's capabilities and state.
 
     Attributes:
         state: ``"idle"``, ``"printing"``, ``"stopped"`` or ``"unknown"``.
-        accepting: whether it takes documents.
-        reasons: what is the matter with it, a sentence each.
-        formats: the media types that it takes.
-        operations: the codes of the operations that it does.
-        copies: the most copies that it makes of one document.
-        sides, media, colors: the keywords that it knows.
-        paper: the paper that is used where nothing is said.
-        color: whether it prints colours.
-        most_octets: of the largest document; 0 where it does not say.
-        dpi: dots an inch for PWG raster and pages that are rendered.
-        raster_types: the kinds of PWG raster that it takes.
-        back: how it wants the back of a sheet in PWG raster.
+        accepting: whether it accepts documents.
+        reasons: its problems, one sentence each.
+        formats: the media types that it accepts.
+        supported_operations: the codes of its operations.
+        copies: the most copies of one document.
+        sides, media, colors: the supported keywords.
+        paper: the default paper.
+        color: whether it prints in colour.
+        max_octets: the size of the largest document; 0 if unknown.
+        dpi: dots per inch for PWG raster and rendered pages.
+        raster_types: the supported kinds of PWG raster.
+        back: how it expects the back of a sheet in PWG raster.
     """
 
     state: str
     accepting: bool
     reasons: tuple[str, ...]
     formats: tuple[str, ...]
-    operations: frozenset[int]
+    supported_operations: frozenset[int]
     copies: int
     sides: frozenset[str]
     media: frozenset[str]
     colors: frozenset[str]
     paper: str
     color: bool
-    most_octets: int
+    max_octets: int
     dpi: int
     raster_types: tuple[str, ...]
     back: str
 
 
-def capabilities(attributes: Mapping[str, tuple[Value, ...]]) -> Capabilities:
-    """Return what attributes say; each may be missing, or of another type than it should."""
+def parse_capabilities(attributes: Mapping[str, tuple[Value, ...]]) -> Capabilities:
+    """Return the capabilities in attributes, any of which may be missing or of a wrong type."""
 
     def texts(name: str) -> tuple[str, ...]:
         return tuple(value for value in attributes.get(name, ()) if isinstance(value, str))
@@ -80,14 +80,16 @@ def capabilities(attributes: Mapping[str, tuple[Value, ...]]) -> Capabilities:
         accepting=first("printer-is-accepting-jobs") is not False,
         reasons=printer_sentences(attributes.get("printer-state-reasons", ())),
         formats=texts("document-format-supported"),
-        operations=frozenset(each for each in attributes.get("operations-supported", ()) if isinstance(each, int)),
+        supported_operations=frozenset(
+            each for each in attributes.get("operations-supported", ()) if isinstance(each, int)
+        ),
         copies=copies[1] if isinstance(copies, tuple) else 1,
         sides=frozenset(texts("sides-supported")),
         media=frozenset(texts("media-supported")),
         colors=frozenset(texts("print-color-mode-supported")),
         paper=next(iter(texts("media-default")), A4),
         color=first("color-supported") is not False,
-        most_octets=octets[1] * 1024 if isinstance(octets, tuple) else 0,
+        max_octets=octets[1] * 1024 if isinstance(octets, tuple) else 0,
         dpi=_dpi(attributes),
         raster_types=texts("pwg-raster-document-type-supported"),
         back=next(iter(texts("pwg-raster-document-sheet-back")), "normal"),
@@ -103,5 +105,5 @@ def _dpi(attributes: Mapping[str, tuple[Value, ...]]) -> int:
         ]
         fit = [dpi for dpi in found if 72 <= dpi <= 1200]
         if fit:
-            return min(fit, key=lambda dpi: abs(dpi - _USUAL_DPI))
-    return _USUAL_DPI
+            return min(fit, key=lambda dpi: abs(dpi - _DEFAULT_DPI))
+    return _DEFAULT_DPI

@@ -1,4 +1,4 @@
-"""Requests to an IPP printer, over HTTP (RFC 8010 section 4)."""
+"""Sends requests to an IPP printer, over HTTP (RFC 8010 section 4)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import anyio
 from anyio.to_thread import run_sync
 
-from mailslot.errors import InputError, NetworkError, RefusedError, ServerError
 from mailslot.net.tls import context_trusting
+from mailslot.plugin import InputError, NetworkError, RefusedError, ServerError
 from mailslot_plugins.printers.ipp.codec import MAX_OCTETS, Attribute, Tag, decode, encode
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def http_address(uri: str) -> str:
         uri: ``ipp://HOST[:PORT]/PATH``, or ``ipps`` for TLS.
 
     Raises:
-        InputError: it is no such address.
+        InputError: it is not such an address.
     """
     try:
         parts = urlsplit(uri)
@@ -41,17 +41,17 @@ def http_address(uri: str) -> str:
             raise ValueError
     except ValueError:
         raise InputError(
-            "What is to be a printer's address is none, such as ipp://printer.example/ipp/print.", stage="resolve"
+            "The printer's address is not valid; an example is ipp://printer.example/ipp/print.", stage="resolve"
         ) from None
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{_SCHEMES[parts.scheme]}://{host}:{port}{parts.path or '/'}"
 
 
 def tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    """Return how ``ipps`` is verified; blocks for a moment.
+    """Return the TLS context for ``ipps``; blocks for a moment.
 
     Args:
-        ca_file: certificate authorities in PEM that are trusted besides the system's.
+        ca_file: certificate authorities in PEM that are trusted in addition to the system's.
 
     Raises:
         InputError: the file cannot be used.
@@ -66,31 +66,31 @@ async def printer_attributes(
     timeout: float = 15.0,
     ca_file: Path | None = None,
 ) -> Mapping[str, tuple[Value, ...]]:
-    """Ask a printer for attributes (Get-Printer-Attributes, RFC 8011 section 4.2.5).
+    """Query a printer's attributes (Get-Printer-Attributes, RFC 8011 section 4.2.5).
 
     Args:
         uri: the printer's address, ``ipp`` or ``ipps``.
-        names: the attributes' names, or names of groups of them.
-        timeout: for each step, in seconds.
-        ca_file: certificate authorities in PEM that are trusted besides the system's, for ``ipps``.
+        names: the names of attributes or of groups of attributes.
+        timeout: seconds for each step.
+        ca_file: certificate authorities in PEM that are trusted in addition to the system's, for ``ipps``.
 
     Returns:
-        those that the printer has, each with its values.
+        the attributes that the printer has, each with its values.
 
     Raises:
         InputError: the address or the file cannot be used.
-        NetworkError: the printer was not reached.
-        ServerError: what answered speaks something else.
+        NetworkError: the printer cannot be reached.
+        ServerError: the server does not speak IPP.
         RefusedError: the printer refused.
     """
-    wanted = Attribute(Tag.KEYWORD, "requested-attributes", tuple(names))
-    operation = (*opening(uri), wanted)
+    requested = Attribute(Tag.KEYWORD, "requested-attributes", tuple(names))
+    operation = (*operation_attributes(uri), requested)
     head = encode(GET_PRINTER_ATTRIBUTES, 1, [(Tag.OPERATION, operation)])
     context = await run_sync(tls_context, ca_file)
-    response = await post(http_address(uri), head, context=context, timeout=timeout, within=2 * timeout)
+    response = await post(http_address(uri), head, context=context, timeout=timeout, total_timeout=2 * timeout)
     if response.status >= 0x100:
         raise RefusedError(
-            "The printer does not tell its state.",
+            "The printer does not report its state.",
             stage="greeting",
             cause="protocol_error",
             detail=f"IPP status 0x{response.status:04x}",
@@ -98,8 +98,8 @@ async def printer_attributes(
     return response.group(Tag.PRINTER)
 
 
-def opening(uri: str) -> tuple[Attribute, ...]:
-    """Return the attributes that every request begins with, in their order (RFC 8011 section 4.1.4)."""
+def operation_attributes(uri: str) -> tuple[Attribute, ...]:
+    """Return the attributes that every request begins with, in the required order (RFC 8011 section 4.1.4)."""
     return (
         Attribute(Tag.CHARSET, "attributes-charset", ("utf-8",)),
         Attribute(Tag.LANGUAGE, "attributes-natural-language", ("en",)),
@@ -113,41 +113,41 @@ async def post(
     *,
     context: ssl.SSLContext,
     timeout: float,
-    within: float,
+    total_timeout: float,
     document: AsyncIterable[bytes] | None = None,
     size: int = 0,
 ) -> Response:
     """Send a request, and return the printer's response.
 
     Args:
-        address: the printer's, as HTTP has it.
-        head: the request without document.
-        context: how TLS is verified.
-        timeout: for each step, in seconds.
-        within: for all of it, in seconds.
-        document: the octets of the document that follows; None without one.
-        size: how many those are.
+        address: the printer's HTTP address.
+        head: the encoded request without document.
+        context: the TLS context.
+        timeout: seconds for each step.
+        total_timeout: seconds for the whole request.
+        document: the octets of the document; None for no document.
+        size: the number of these octets.
 
     Raises:
-        NetworkError: the printer was not reached, or what was said broke off.
-        ServerError: what answered speaks something else.
+        NetworkError: the printer cannot be reached, or the connection broke.
+        ServerError: the server does not speak IPP.
     """
     import httpx2  # noqa: PLC0415 - a device without such a printer needs no HTTP client
 
     length = len(head) + size
     headers = {"Content-Type": "application/ipp", "Accept-Encoding": "identity", "Content-Length": str(length)}
-    content = head if document is None else _Body(head, document)
+    content = head if document is None else _RequestBody(head, document)
     body = bytearray()
     try:
-        # A printer stands in the same house: no proxy is asked for it.
+        # A printer is on the local network: no proxy is used.
         async with httpx2.AsyncClient(timeout=timeout, verify=context, trust_env=False) as http:
-            with anyio.fail_after(within):
-                async with http.stream("POST", address, content=content, headers=headers) as answer:
-                    status = answer.status_code
-                    # Ended from inside: whoever leaves the loop leaves a generator half-way, which trio resents.
+            with anyio.fail_after(total_timeout):
+                async with http.stream("POST", address, content=content, headers=headers) as response:
+                    status = response.status_code
+                    # Cancelled from inside: leaving the loop would suspend the generator for good, which trio forbids.
                     with anyio.CancelScope() as scope:
-                        async for piece in answer.aiter_raw():
-                            body += piece
+                        async for chunk in response.aiter_raw():
+                            body += chunk
                             if len(body) > MAX_OCTETS:
                                 scope.cancel()
     except (httpx2.TimeoutException, TimeoutError) as error:
@@ -164,11 +164,11 @@ async def post(
             stage="connect",
             cause="printer_unreachable",
             retryable=True,
-            detail=_causes(error),
+            detail=_describe_error(error),
         ) from error
     if status != 200:
         raise ServerError(
-            _HTTP.get(status, "What answers at the printer's address is no IPP printer."),
+            _STATUS_SENTENCES.get(status, "The server at the printer's address is not an IPP printer."),
             stage="greeting",
             cause="printer_stopped" if status in _BUSY else "protocol_error",
             retryable=True,
@@ -177,35 +177,35 @@ async def post(
     return decode(bytes(body))
 
 
-def _causes(error: BaseException) -> str:
-    """Return what an error says, and what led to it."""
-    said: list[str] = []
+def _describe_error(error: BaseException) -> str:
+    """Return the messages of an error and its causes."""
+    messages: list[str] = []
     cause: BaseException | None = error
-    while cause is not None and len(said) < 5:
-        said.append(str(cause))
+    while cause is not None and len(messages) < 5:
+        messages.append(str(cause))
         cause = cause.__cause__ or cause.__context__
-    return ": ".join(dict.fromkeys(each for each in said if each))
+    return ": ".join(dict.fromkeys(each for each in messages if each))
 
 
 _BUSY: Final = frozenset({429, 503})
-_HTTP: Final = {
-    401: "The printer wants a sign-in.",
+_STATUS_SENTENCES: Final = {
+    401: "The printer requires a sign-in.",
     403: "The printer does not let this device print.",
-    413: "The printer does not take a document of this size.",
-    426: "The printer wants an encrypted connection; its address is to begin with ipps.",
+    413: "The printer does not accept a document of this size.",
+    426: "The printer requires an encrypted connection; its address must begin with ipps.",
     429: "The printer is busy.",
     503: "The printer is busy.",
 }
 
 
-class _Body:
-    """A request and the document behind it; no generator, which would be left half-way where sending breaks off."""
+class _RequestBody:
+    """A request and its document. Not a generator, which would be left suspended if sending fails."""
 
     def __init__(self, head: bytes, document: AsyncIterable[bytes]) -> None:
         self._head: bytes | None = head
         self._document = aiter(document)
 
-    def __aiter__(self) -> _Body:
+    def __aiter__(self) -> _RequestBody:
         return self
 
     async def __anext__(self) -> bytes:

@@ -1,4 +1,4 @@
-"""Requests and responses of the Internet Printing Protocol in octets (RFC 8010 section 3)."""
+"""Encodes requests and decodes responses of the Internet Printing Protocol (RFC 8010 section 3)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from mailslot.errors import ServerError
+from mailslot.plugin import ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 
 class Tag(IntEnum):
-    """Delimiters of groups and types of values (RFC 8010 section 3.5)."""
+    """Group delimiters and value types (RFC 8010 section 3.5)."""
 
     OPERATION = 0x01
     JOB = 0x02
@@ -43,14 +43,14 @@ class Tag(IntEnum):
 
 
 Value: TypeAlias = "int | bool | str | bytes | tuple[int, ...] | Mapping[str, tuple[Value, ...]] | None"
-"""A value: whole numbers and enumerations as int, texts as str, ranges and resolutions as tuples, collections as
-mappings, what is of no type that we know as bytes, and what has no value as None."""
+"""A value: integers and enums as int, texts as str, ranges and resolutions as tuples, collections as mappings, values
+of unknown type as bytes, and out-of-band values as None."""
 
 MAX_OCTETS: Final = 1 << 20
 """The most octets that are decoded."""
 
 _MAX_TAGS: Final = 20_000
-"""Groups and values that are read: a megabyte holds a million empty groups, over which everything would stand still."""
+"""The most groups and values that are read: a megabyte could hold a million empty groups, which take long to decode."""
 
 _MAX_DEPTH: Final = 8
 _FIRST_VALUE_TAG: Final = 0x10
@@ -78,12 +78,12 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a printer answers.
+    """A printer's response.
 
     Attributes:
-        status: its status code; below 0x100 it has done what was asked (RFC 8011 appendix B).
-        request_id: that of the request.
-        groups: its attributes, group by group.
+        status: the status code; below 0x100 it means success (RFC 8011 appendix B).
+        request_id: the identifier of the request.
+        groups: the attributes, by group.
     """
 
     status: int
@@ -91,7 +91,7 @@ class Response:
     groups: tuple[Group, ...]
 
     def group(self, tag: Tag) -> Mapping[str, tuple[Value, ...]]:
-        """Return the attributes of the first group with this tag; empty without one."""
+        """Return the attributes of the first group with this tag; empty if there is none."""
         found = [group for group in self.groups if group.tag == tag]
         return found[0].attributes if found else {}
 
@@ -103,13 +103,13 @@ def encode(
     *,
     version: tuple[int, int] = (2, 0),
 ) -> bytes:
-    """Return a request in octets, after which a document may follow.
+    """Encode a request, which a document may follow.
 
     Args:
         operation: the operation's code (RFC 8011 section 5.4.15).
-        request_id: any number from 1 on.
-        groups: each group's tag and attributes, the operation's first.
-        version: of the protocol.
+        request_id: any positive number.
+        groups: each group's tag and attributes, the operation group first.
+        version: the version of the protocol.
     """
     pieces = [struct.pack(">BBHI", *version, operation, request_id)]
     for tag, attributes in groups:
@@ -117,7 +117,7 @@ def encode(
         for attribute in attributes:
             name = attribute.name.encode()
             for value in attribute.values:
-                octets = _encoded(value)
+                octets = _encode_value(value)
                 pieces.append(struct.pack(">BH", attribute.tag, len(name)) + name)
                 pieces.append(struct.pack(">H", len(octets)) + octets)
                 name = b""  # further values of the same attribute have no name (RFC 8010 section 3.1.5)
@@ -126,10 +126,10 @@ def encode(
 
 
 def decode(octets: bytes) -> Response:
-    """Return the response that octets hold; what follows it is left alone.
+    """Decode a response; octets after it are ignored.
 
     Raises:
-        ServerError: they hold none.
+        ServerError: the octets are not a response.
     """
     try:
         _, status, request_id = struct.unpack_from(">HHI", octets)
@@ -140,7 +140,7 @@ def decode(octets: bytes) -> Response:
         ) from None
 
 
-def _encoded(value: int | bool | str | bytes) -> bytes:  # noqa: FBT001 - a value like the others
+def _encode_value(value: int | bool | str | bytes) -> bytes:  # noqa: FBT001 - a value like the others
     match value:
         case bool():
             return bytes([value])
@@ -153,11 +153,11 @@ def _encoded(value: int | bool | str | bytes) -> bytes:  # noqa: FBT001 - a valu
 
 
 class _Reader:
-    """Reads attributes one after the other."""
+    """Reads attributes in sequence."""
 
-    def __init__(self, octets: bytes, at: int) -> None:
+    def __init__(self, octets: bytes, position: int) -> None:
         self._octets = octets
-        self._at = at
+        self._position = position
         self._tags = 0
 
     def groups(self) -> Iterator[Group]:
@@ -165,71 +165,71 @@ class _Reader:
         attributes: dict[str, list[Value]] = {}
         name = ""
         while True:
-            tag = self._tag()
+            tag = self._read_tag()
             if tag < _FIRST_VALUE_TAG:
                 if group is not None:
-                    yield Group(group, _frozen(attributes))
+                    yield Group(group, _freeze(attributes))
                 if tag == Tag.END:
                     return
                 group, attributes, name = tag, {}, ""
                 continue
-            name = self._field().decode("ascii", "replace") or name
-            value = self._value(tag, 0)
+            name = self._read_field().decode("ascii", "replace") or name
+            value = self._read_value(tag, 0)
             if group is None or not name:
                 raise ValueError("a value stands outside of an attribute")
             attributes.setdefault(name, []).append(value)
 
-    def _tag(self) -> int:
+    def _read_tag(self) -> int:
         self._tags += 1
         if self._tags > _MAX_TAGS:
-            raise ValueError("it has more groups and values than are read")
-        tag = self._octets[self._at]
-        self._at += 1
+            raise ValueError("it has too many groups and values")
+        tag = self._octets[self._position]
+        self._position += 1
         return tag
 
-    def _field(self) -> bytes:
-        (length,) = struct.unpack_from(">H", self._octets, self._at)
-        start = self._at + 2
-        self._at = start + length
-        if self._at > len(self._octets):
-            raise ValueError("a field is cut off")
-        return self._octets[start : self._at]
+    def _read_field(self) -> bytes:
+        (length,) = struct.unpack_from(">H", self._octets, self._position)
+        start = self._position + 2
+        self._position = start + length
+        if self._position > len(self._octets):
+            raise ValueError("a field is truncated")
+        return self._octets[start : self._position]
 
-    def _value(self, tag: int, depth: int) -> Value:
-        octets = self._field()
+    def _read_value(self, tag: int, depth: int) -> Value:
+        octets = self._read_field()
         if tag == Tag.BEGIN_COLLECTION:
-            return self._collection(depth + 1)
-        return _decoded(tag, octets)
+            return self._read_collection(depth + 1)
+        return _decode_value(tag, octets)
 
-    def _collection(self, depth: int) -> Mapping[str, tuple[Value, ...]]:
-        """Read members to the end of a collection (RFC 8010 section 3.1.6)."""
+    def _read_collection(self, depth: int) -> Mapping[str, tuple[Value, ...]]:
+        """Read the members of a collection (RFC 8010 section 3.1.6)."""
         if depth > _MAX_DEPTH:
             raise ValueError("collections are nested too deeply")
         members: dict[str, list[Value]] = {}
         name = ""
         while True:
-            tag = self._tag()
-            self._field()
+            tag = self._read_tag()
+            self._read_field()
             if tag == Tag.END_COLLECTION:
-                self._field()
-                return _frozen(members)
+                self._read_field()
+                return _freeze(members)
             if tag == Tag.MEMBER_NAME:
-                name = self._field().decode("ascii", "replace")
+                name = self._read_field().decode("ascii", "replace")
                 continue
-            members.setdefault(name, []).append(self._value(tag, depth))
+            members.setdefault(name, []).append(self._read_value(tag, depth))
 
 
-def _frozen(attributes: Mapping[str, list[Value]]) -> dict[str, tuple[Value, ...]]:
+def _freeze(attributes: Mapping[str, list[Value]]) -> dict[str, tuple[Value, ...]]:
     return {name: tuple(values) for name, values in attributes.items()}
 
 
-def _decoded(tag: int, octets: bytes) -> Value:
-    """Return a value that is no collection (RFC 8010 section 3.9)."""
+def _decode_value(tag: int, octets: bytes) -> Value:
+    """Decode a value other than a collection (RFC 8010 section 3.9)."""
     if tag in _NO_VALUE:
         return None
     if tag in {Tag.INTEGER, Tag.ENUM}:
         if len(octets) != 4:
-            raise ValueError("a number has not four octets")
+            raise ValueError("an integer does not have four octets")
         return int.from_bytes(octets, "big", signed=True)
     if tag == Tag.BOOLEAN:
         return octets != b"\0"

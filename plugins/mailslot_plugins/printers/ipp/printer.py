@@ -1,4 +1,4 @@
-"""A printer that speaks IPP: each document is a job, created, handed over as a stream, and followed to its end."""
+"""An IPP printer: each document becomes a job, whose document is streamed and whose state is polled to its end."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from anyio.to_thread import run_sync
 
-from mailslot_plugins.intake.one_line import cut
-from mailslot_plugins.printers.ipp.capabilities import ATTRIBUTES, Capabilities, capabilities
+from mailslot_plugins.intake.one_line import cut_to_octets
+from mailslot_plugins.printers.ipp.capabilities import ATTRIBUTES, Capabilities, parse_capabilities
 from mailslot_plugins.printers.ipp.codec import Attribute, Tag
 from mailslot_plugins.printers.ipp.operations import (
     CANCEL_JOB,
@@ -21,11 +21,11 @@ from mailslot_plugins.printers.ipp.operations import (
     VALIDATE_JOB,
     IppStatusError,
     Operations,
-    user,
+    requesting_user,
 )
-from mailslot_plugins.printers.ipp.reasons import lies_in_document
-from mailslot_plugins.printers.prepare import Wanted, prepare
-from mailslot_plugins.printers.printer import Printed, PrinterError, Readiness
+from mailslot_plugins.printers.ipp.reasons import is_document_fault
+from mailslot_plugins.printers.prepare import PrinterProfile, prepare
+from mailslot_plugins.printers.printer import PrinterError, PrintResult, Readiness
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,124 +33,136 @@ if TYPE_CHECKING:
 
     from mailslot_plugins.printers.ipp.codec import Value
     from mailslot_plugins.printers.journal import Attempt
-    from mailslot_plugins.printers.printer import Document, Options
+    from mailslot_plugins.printers.printer import Document, PrinterOptions
 
 PENDING, HELD, PROCESSING, STOPPED, CANCELED, ABORTED, COMPLETED = range(3, 10)
 """The states of a job (RFC 8011 section 5.3.7)."""
 
 _WITHOUT_DOCUMENT: Final = frozenset({"job-incoming", "job-data-insufficient"})
-_BY_PEOPLE: Final = frozenset({"job-canceled-by-user", "job-canceled-by-operator", "job-canceled-at-device"})
-_PAUSES: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
+_CANCELED_BY_PEOPLE: Final = frozenset({"job-canceled-by-user", "job-canceled-by-operator", "job-canceled-at-device"})
+_POLL_INTERVALS: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
 
 
 class IppPrinter:
-    """A printer at an address ``ipp://…`` or ``ipps://…``.
+    """An IPP printer.
 
     Args:
-        uri: its address.
-        options: what it is made with.
+        uri: its address, ``ipp://…`` or ``ipps://…``.
+        options: its options.
 
     Raises:
-        InputError: the address is none.
+        InputError: the address is not valid.
     """
 
-    def __init__(self, uri: str, options: Options) -> None:
+    def __init__(self, uri: str, options: PrinterOptions) -> None:
         self._options = options
         self._operations = Operations(uri, options)
-        self._can: Capabilities | None = None
+        self._cached_capabilities: Capabilities | None = None
 
     async def check(self) -> Readiness:
-        """Ask the printer how it is, and what it takes."""
-        can = await self._capabilities(anew=True)
-        return Readiness(can.accepting and can.state != "stopped", can.state, can.reasons, can.formats)
+        """Query the printer's state and formats."""
+        capabilities = await self._capabilities(refresh=True)
+        return Readiness(
+            capabilities.accepting and capabilities.state != "stopped",
+            capabilities.state,
+            capabilities.reasons,
+            capabilities.formats,
+        )
 
     async def prepare(self, document: Document, folder: Path) -> list[Document]:
-        """Return the document as the printer takes it."""
-        can = await self._capabilities()
-        wanted = Wanted(
-            can.formats,
-            dpi=can.dpi,
-            color=can.color,
-            media=can.paper,
-            raster_types=can.raster_types,
-            back=can.back,
-            copies=max(can.copies, 1),
+        """Return the document in a format that the printer accepts."""
+        capabilities = await self._capabilities()
+        profile = PrinterProfile(
+            capabilities.formats,
+            dpi=capabilities.dpi,
+            color=capabilities.color,
+            media=capabilities.paper,
+            raster_types=capabilities.raster_types,
+            back=capabilities.back,
+            copies=max(capabilities.copies, 1),
             limits=self._options.limits,
         )
-        return await prepare(document, folder, wanted)
+        return await prepare(document, folder, profile)
 
-    async def print(self, document: Document, attempt: Attempt) -> Printed:
+    async def print(self, document: Document, attempt: Attempt) -> PrintResult:
         """Print a document."""
-        can = await self._capabilities()
-        if not can.accepting:
-            raise _stopped(can)
+        capabilities = await self._capabilities()
+        if not capabilities.accepting:
+            raise _stopped_error(capabilities)
         size = (await run_sync(document.path.stat)).st_size
-        if 0 < can.most_octets < size:
+        if 0 < capabilities.max_octets < size:
             raise PrinterError(
-                "The printer does not take a document of this size.", stage="transaction", cause="document_unprintable"
+                "The printer does not accept a document of this size.",
+                stage="transaction",
+                cause="document_unprintable",
             )
-        about = [user(document.owner), Attribute(Tag.NAME, "job-name", (_name(attempt.token, document.title),))]
-        kind = Attribute(Tag.MIME_TYPE, "document-format", (document.media_type,))
-        wishes = _wishes(document, can)
-        if VALIDATE_JOB in can.operations:
-            await self._operations.do(VALIDATE_JOB, [*about, _NO_FIDELITY, kind], wishes)
+        attributes = [
+            requesting_user(document.owner),
+            Attribute(Tag.NAME, "job-name", (_job_name(attempt.token, document.title),)),
+        ]
+        document_format = Attribute(Tag.MIME_TYPE, "document-format", (document.media_type,))
+        job_attributes = _job_attributes(document, capabilities)
+        if VALIDATE_JOB in capabilities.supported_operations:
+            await self._operations.execute(VALIDATE_JOB, [*attributes, _NO_FIDELITY, document_format], job_attributes)
         attempt.owner = document.owner
         await attempt.reach("begun")
         try:
-            if {CREATE_JOB, SEND_DOCUMENT} <= can.operations:
-                await self._create(document, attempt, [*about, _NO_FIDELITY], wishes, kind)
+            if {CREATE_JOB, SEND_DOCUMENT} <= capabilities.supported_operations:
+                await self._create(document, attempt, [*attributes, _NO_FIDELITY], job_attributes, document_format)
             else:
-                await self._print_job(document, attempt, [*about, _NO_FIDELITY, kind], wishes)
+                await self._print_job(document, attempt, [*attributes, _NO_FIDELITY, document_format], job_attributes)
         except IppStatusError:
-            # Refused with its own words: nothing of it is there.
+            # The printer refused the job, so that it does not exist.
             if attempt.step == "begun":
                 await attempt.reach("new")
             raise
-        return await self._follow(attempt)
+        return await self._wait_for_end(attempt)
 
-    async def resume(self, attempt: Attempt) -> Printed | None:
-        """Ask the printer what became of a document."""
-        number = attempt.job if attempt.job is not None else await self._operations.find(attempt.token, attempt.owner)
-        job = None if number is None else await self._job(number, attempt.owner)
+    async def resume(self, attempt: Attempt) -> PrintResult | None:
+        """Query the printer for the job of an attempt."""
+        number = (
+            attempt.job if attempt.job is not None else await self._operations.find_job(attempt.token, attempt.owner)
+        )
+        job = None if number is None else await self._get_job(number, attempt.owner)
         if job is not None and not _is_ours(job, attempt.token):
-            # A printer that was reset counts from one again.
-            number = await self._operations.find(attempt.token, attempt.owner)
-            job = None if number is None else await self._job(number, attempt.owner)
+            # A printer that was reset numbers its jobs from one again.
+            number = await self._operations.find_job(attempt.token, attempt.owner)
+            job = None if number is None else await self._get_job(number, attempt.owner)
         if number is None or job is None:
             if attempt.step == "sent":
-                return Printed(str(attempt.job or ""), "The printer has forgotten the document; it had taken it.")
+                return PrintResult(str(attempt.job or ""), "The printer has forgotten the document; it had taken it.")
             await attempt.restart()
             return None
-        if attempt.step != "sent" and await self._is_without_document(number, job, attempt.owner):
+        if attempt.step != "sent" and await self._discard_incomplete_job(number, job, attempt.owner):
             await attempt.restart()
             return None
         await attempt.reach("sent", job=number)
-        return await self._follow(attempt)
+        return await self._wait_for_end(attempt)
 
     async def _create(
         self,
         document: Document,
         attempt: Attempt,
-        about: list[Attribute],
-        wishes: list[Attribute],
-        kind: Attribute,
+        attributes: list[Attribute],
+        job_attributes: list[Attribute],
+        document_format: Attribute,
     ) -> None:
-        """Create a job, and send its document (RFC 8011 sections 4.2.4 and 4.3.1)."""
+        """Create a job and send its document (RFC 8011 sections 4.2.4 and 4.3.1)."""
         try:
-            created = await self._operations.do(CREATE_JOB, about, wishes)
+            created = await self._operations.execute(CREATE_JOB, attributes, job_attributes)
         except IppStatusError as error:
             if error.status != OPERATION_NOT_SUPPORTED:
                 raise
-            await self._print_job(document, attempt, [*about, kind], wishes)
+            await self._print_job(document, attempt, [*attributes, document_format], job_attributes)
             return
-        number = _number(created.group(Tag.JOB))
+        number = _job_number(created.group(Tag.JOB))
         await attempt.reach("created", job=number)
         last = Attribute(Tag.BOOLEAN, "last-document", (True,))
-        send = [Attribute(Tag.INTEGER, "job-id", (number,)), user(document.owner), kind, last]
+        send = [Attribute(Tag.INTEGER, "job-id", (number,)), requesting_user(document.owner), document_format, last]
         try:
-            await self._operations.do(SEND_DOCUMENT, send, document=document.path)
+            await self._operations.execute(SEND_DOCUMENT, send, document=document.path)
         except IppStatusError as error:
-            # The job is there, without a document: whether it comes again or not, that one must not stay.
+            # The job exists without a document and must not stay, whether the document is tried again or not.
             await self._cancel(number, document.owner)
             if error.retryable:
                 await attempt.restart()
@@ -158,67 +170,67 @@ class IppPrinter:
         await attempt.reach("sent")
 
     async def _print_job(
-        self, document: Document, attempt: Attempt, about: list[Attribute], wishes: list[Attribute]
+        self, document: Document, attempt: Attempt, attributes: list[Attribute], job_attributes: list[Attribute]
     ) -> None:
-        printed = await self._operations.do(PRINT_JOB, about, wishes, document=document.path)
-        await attempt.reach("sent", job=_number(printed.group(Tag.JOB)))
+        printed = await self._operations.execute(PRINT_JOB, attributes, job_attributes, document=document.path)
+        await attempt.reach("sent", job=_job_number(printed.group(Tag.JOB)))
 
-    async def _follow(self, attempt: Attempt) -> Printed:
-        """Follow a job to its end, or until it waits for somebody."""
+    async def _wait_for_end(self, attempt: Attempt) -> PrintResult:
+        """Poll a job until it ends or waits for a person."""
         number = attempt.job or 0
-        pauses = iter(_PAUSES)
-        pause = 0.0
-        with anyio.move_on_after(self._options.patience):
+        intervals = iter(_POLL_INTERVALS)
+        interval = 0.0
+        with anyio.move_on_after(self._options.job_timeout):
             while True:
-                job = await self._job(number, attempt.owner)
+                job = await self._get_job(number, attempt.owner)
                 if job is None:
-                    return Printed(str(number), "The printer has forgotten the document; it had taken it.")
-                if (printed := await self._ended(number, job)) is not None:
+                    return PrintResult(str(number), "The printer has forgotten the document; it had taken it.")
+                if (printed := await self._check_end(number, job)) is not None:
                     return printed
-                pause = next(pauses, pause)
-                await anyio.sleep(pause)
+                interval = next(intervals, interval)
+                await anyio.sleep(interval)
         raise PrinterError(
             f"The printer is still printing job {number}.", stage="transaction", cause="printer_stopped", retryable=True
         )
 
-    async def _ended(self, number: int, job: Mapping[str, tuple[Value, ...]]) -> Printed | None:
-        """Return that a job is done; None where it goes on.
+    async def _check_end(self, number: int, job: Mapping[str, tuple[Value, ...]]) -> PrintResult | None:
+        """Return the result of a finished job; None if it goes on.
 
         Raises:
-            PrinterError: it has ended otherwise, or the printer has stopped.
+            PrinterError: the job failed, or the printer has stopped.
         """
-        state, reasons = _state(job), job.get("job-state-reasons", ())
+        state, reasons = _job_state(job), job.get("job-state-reasons", ())
         if state == COMPLETED:
-            return Printed(str(number))
+            return PrintResult(str(number))
         if state == HELD and _WITHOUT_DOCUMENT.isdisjoint(map(str, reasons)):
-            return Printed(str(number), "The printer holds the document until somebody releases it there.")
+            return PrintResult(str(number), "The printer holds the document until somebody releases it there.")
         if state in {CANCELED, ABORTED}:
-            raise _unsuccessful(state, reasons)
+            raise _job_error(state, reasons)
         if state == STOPPED:
-            raise _stopped(await self._capabilities(anew=True))
+            raise _stopped_error(await self._capabilities(refresh=True))
         if state == PENDING:
-            can = await self._capabilities(anew=True)
-            if can.state == "stopped":
-                raise _stopped(can)
+            capabilities = await self._capabilities(refresh=True)
+            if capabilities.state == "stopped":
+                raise _stopped_error(capabilities)
         return None
 
-    async def _is_without_document(self, number: int, job: Mapping[str, tuple[Value, ...]], owner: str) -> bool:
-        """Whether a job whose document's way broke off will never print it; makes that sure."""
-        state, reasons = _state(job), frozenset(map(str, job.get("job-state-reasons", ())))
+    async def _discard_incomplete_job(self, number: int, job: Mapping[str, tuple[Value, ...]], owner: str) -> bool:
+        """Cancel a job that did not get its whole document; return False if it was printed all the same."""
+        state, reasons = _job_state(job), frozenset(map(str, job.get("job-state-reasons", ())))
         if state in {CANCELED, ABORTED}:
-            return reasons.isdisjoint(_BY_PEOPLE)
+            return reasons.isdisjoint(_CANCELED_BY_PEOPLE)
         if state == COMPLETED or (_WITHOUT_DOCUMENT.isdisjoint(reasons) and job.get("number-of-documents") != (0,)):
             return False
         await self._cancel(number, owner)
-        for pause in _PAUSES[:6]:
-            found = await self._job(number, owner)
-            if found is None or _state(found) in {CANCELED, ABORTED}:
+        for interval in _POLL_INTERVALS[:6]:
+            found = await self._get_job(number, owner)
+            if found is None or _job_state(found) in {CANCELED, ABORTED}:
                 return True
-            if _state(found) == COMPLETED:
+            if _job_state(found) == COMPLETED:
                 return False
-            await anyio.sleep(pause)
+            await anyio.sleep(interval)
         raise PrinterError(
-            "The printer does not say what became of the document.",
+            "The printer does not report what happened to the document.",
             stage="transaction",
             cause="printer_stopped",
             retryable=True,
@@ -227,25 +239,27 @@ class IppPrinter:
 
     async def _cancel(self, number: int, owner: str) -> None:
         try:
-            await self._operations.do(CANCEL_JOB, [Attribute(Tag.INTEGER, "job-id", (number,)), user(owner)])
+            await self._operations.execute(
+                CANCEL_JOB, [Attribute(Tag.INTEGER, "job-id", (number,)), requesting_user(owner)]
+            )
         except IppStatusError:
-            return  # it has ended already
+            return  # the job has ended already
 
-    async def _job(self, number: int, owner: str) -> Mapping[str, tuple[Value, ...]] | None:
+    async def _get_job(self, number: int, owner: str) -> Mapping[str, tuple[Value, ...]] | None:
         try:
-            return await self._operations.job(number, owner)
+            return await self._operations.get_job_attributes(number, owner)
         except IppStatusError as error:
             if error.status in {NOT_FOUND, GONE}:
                 return None
             raise
 
-    async def _capabilities(self, *, anew: bool = False) -> Capabilities:
-        if self._can is None or anew:
-            self._can = capabilities(await self._operations.printer(ATTRIBUTES))
-        return self._can
+    async def _capabilities(self, *, refresh: bool = False) -> Capabilities:
+        if self._cached_capabilities is None or refresh:
+            self._cached_capabilities = parse_capabilities(await self._operations.get_printer_attributes(ATTRIBUTES))
+        return self._cached_capabilities
 
 
-def printer(address: str, options: Options) -> IppPrinter:
+def printer(address: str, options: PrinterOptions) -> IppPrinter:
     """Return the printer at an address ``ipp://…`` or ``ipps://…``."""
     return IppPrinter(address, options)
 
@@ -253,29 +267,29 @@ def printer(address: str, options: Options) -> IppPrinter:
 _NO_FIDELITY: Final = Attribute(Tag.BOOLEAN, "ipp-attribute-fidelity", (False,))
 
 
-def _wishes(document: Document, can: Capabilities) -> list[Attribute]:
-    """Return the attributes of the job that the printer knows."""
+def _job_attributes(document: Document, capabilities: Capabilities) -> list[Attribute]:
+    """Return the job attributes that the printer supports."""
     found: list[Attribute] = []
-    if 1 < document.copies <= can.copies:
+    if 1 < document.copies <= capabilities.copies:
         found.append(Attribute(Tag.INTEGER, "copies", (document.copies,)))
-    if document.sides is not None and document.sides in can.sides:
+    if document.sides is not None and document.sides in capabilities.sides:
         found.append(Attribute(Tag.KEYWORD, "sides", (document.sides,)))
-    if document.media is not None and document.media in can.media:
+    if document.media is not None and document.media in capabilities.media:
         found.append(Attribute(Tag.KEYWORD, "media", (document.media,)))
-    if document.color is not None and document.color in can.colors:
+    if document.color is not None and document.color in capabilities.colors:
         found.append(Attribute(Tag.KEYWORD, "print-color-mode", (document.color,)))
     return found
 
 
-def _name(token: str, title: str) -> str:
-    return cut(f"{token} {title}".strip(), 255)
+def _job_name(token: str, title: str) -> str:
+    return cut_to_octets(f"{token} {title}".strip(), 255)
 
 
-def _number(job: Mapping[str, tuple[Value, ...]]) -> int:
+def _job_number(job: Mapping[str, tuple[Value, ...]]) -> int:
     number = next(iter(job.get("job-id", ())), None)
     if not isinstance(number, int):
         raise PrinterError(
-            "The printer does not say which job the document has become.",
+            "The printer did not return a job number for the document.",
             stage="transaction",
             cause="printer_stopped",
             retryable=True,
@@ -283,31 +297,33 @@ def _number(job: Mapping[str, tuple[Value, ...]]) -> int:
     return number
 
 
-def _state(job: Mapping[str, tuple[Value, ...]]) -> int:
+def _job_state(job: Mapping[str, tuple[Value, ...]]) -> int:
     state = next(iter(job.get("job-state", ())), None)
     return state if isinstance(state, int) else PROCESSING
 
 
 def _is_ours(job: Mapping[str, tuple[Value, ...]], token: str) -> bool:
     name = next(iter(job.get("job-name", ())), None)
-    # Some printers tell nobody what a job is called; then its number alone must do.
+    # Some printers do not report names of jobs; then the number must suffice.
     return not isinstance(name, str) or name.startswith(token)
 
 
-def _stopped(can: Capabilities) -> PrinterError:
-    sentence = " ".join(can.reasons) or (
-        "The printer has stopped." if can.state == "stopped" else "The printer does not accept documents at the moment."
+def _stopped_error(capabilities: Capabilities) -> PrinterError:
+    sentence = " ".join(capabilities.reasons) or (
+        "The printer has stopped."
+        if capabilities.state == "stopped"
+        else "The printer does not accept documents at the moment."
     )
     return PrinterError(sentence, stage="transaction", cause="printer_stopped", retryable=True)
 
 
-def _unsuccessful(state: int, reasons: tuple[Value, ...]) -> PrinterError:
-    said = ", ".join(map(str, reasons[:5]))
-    if lies_in_document(reasons):
+def _job_error(state: int, reasons: tuple[Value, ...]) -> PrinterError:
+    detail = ", ".join(map(str, reasons[:5]))
+    if is_document_fault(reasons):
         return PrinterError(
-            "The printer cannot print the document.", stage="transaction", cause="document_unprintable", detail=said
+            "The printer cannot print the document.", stage="transaction", cause="document_unprintable", detail=detail
         )
     sentence = (
         "The document was cancelled at the printer." if state == CANCELED else "The printer broke off the document."
     )
-    return PrinterError(sentence, stage="transaction", cause="printer_refused", detail=said)
+    return PrinterError(sentence, stage="transaction", cause="printer_refused", detail=detail)

@@ -1,4 +1,4 @@
-"""What a printer's and a job's keywords mean, in sentences (RFC 8011 sections 5.4.12 and 5.3.8)."""
+"""The meaning of a printer's and a job's state reasons, as sentences (RFC 8011 sections 5.4.12 and 5.3.8)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_PRINTER: Final[Mapping[str, str]] = {
+_SENTENCES: Final[Mapping[str, str]] = {
     "media-empty": "The printer is out of paper.",
     "media-needed": "The printer is out of paper.",
     "media-jam": "Paper is jammed in the printer.",
@@ -20,40 +20,40 @@ _PRINTER: Final[Mapping[str, str]] = {
     "input-tray-missing": "A paper tray of the printer is missing.",
     "output-tray-missing": "The printer's output tray is missing.",
     "output-area-full": "The printer's output tray is full.",
-    "opc-life-over": "The printer's drum is at its end.",
+    "opc-life-over": "The printer's drum is worn out.",
     "paused": "The printer is paused.",
     "moving-to-paused": "The printer is paused.",
     "shutdown": "The printer is switched off.",
     "spool-area-full": "The printer's memory is full.",
     "offline": "The printer is offline.",
-    "connecting-to-device": "The printer is being connected.",
+    "connecting-to-device": "The printer is connecting.",
     "fuser-over-temp": "The printer's fuser is too hot.",
     "fuser-under-temp": "The printer's fuser is too cold.",
 }
 _SUFFIXES: Final = ("-report", "-warning", "-error")
-_MOST: Final = 20
+_MAX_REASONS: Final = 20
 
-UNPRINTABLE: Final = frozenset(
+DOCUMENT_REASONS: Final = frozenset(
     {
         *("unsupported-document-format", "document-format-error", "document-unprintable-error", "conversion-error"),
         *("unsupported-compression", "compression-error", "document-password-error", "document-access-error"),
     }
 )
-"""Reasons of a job that lie in its document."""
+"""State reasons of a job that are caused by its document."""
 
 
 def printer_sentences(keywords: Iterable[object]) -> tuple[str, ...]:
-    """Return what is the matter with a printer, from ``printer-state-reasons``; each once."""
+    """Return a printer's problems as sentences, from ``printer-state-reasons``, without duplicates."""
     found: dict[str, None] = {}
-    for keyword in list(keywords)[:_MOST]:
+    for keyword in list(keywords)[:_MAX_REASONS]:
         name = str(keyword)
         for suffix in _SUFFIXES:
             name = name.removesuffix(suffix)
-        if name in _PRINTER and not str(keyword).endswith(("-report", "-warning")):
-            found[_PRINTER[name]] = None
+        if name in _SENTENCES and not str(keyword).endswith(("-report", "-warning")):
+            found[_SENTENCES[name]] = None
     return tuple(found)
 
 
-def lies_in_document(keywords: Iterable[object]) -> bool:
-    """Whether a job ended because of what its document is, from ``job-state-reasons``."""
-    return not UNPRINTABLE.isdisjoint(map(str, keywords))
+def is_document_fault(keywords: Iterable[object]) -> bool:
+    """Return whether a job failed because of its document, from ``job-state-reasons``."""
+    return not DOCUMENT_REASONS.isdisjoint(map(str, keywords))

@@ -1,4 +1,4 @@
-"""Supplies and counters, as an IPP printer tells them."""
+"""Supplies and counters of an IPP printer."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ COUNTERS: Final[Mapping[str, str]] = {
     "printer-media-sheets-completed": "Sheet Count",
     "printer-pages-completed": "Page Count",
 }
-"""Attributes that count, and what devices call them."""
+"""The counter attributes, with the names that office devices use."""
 
-LOW: Final = 10
-"""Percent below which a supply is low, where the printer does not say."""
+LOW_PERCENT: Final = 10
+"""Percent below which a supply is low."""
 
-_MOST: Final = 32
+_MAX_SUPPLIES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """Something that is used up, or a container that fills.
+    """A supply that is used up, or a container that fills.
 
     Attributes:
-        name: what the printer calls it.
-        level: percent that are left or, of a container, taken; None where the printer does not know.
-        low: whether it is nearly used up or, a container, nearly full.
-        fills: whether it is a container that fills, such as that of waste toner.
+        name: its name, from the printer.
+        level: the percentage that is left or, for a container, filled; None if unknown.
+        low: whether it is nearly used up or, for a container, nearly full.
+        fills: whether it is a container that fills, for example with waste toner.
     """
 
     name: str
@@ -48,11 +48,11 @@ class Supply:
 def supplies(attributes: Mapping[str, tuple[Value, ...]]) -> tuple[Supply, ...]:
     """Return a printer's supplies, from ``printer-supply`` (PWG 5100.13), else from the ``marker-`` attributes."""
     found = tuple(_from_supply(attributes)) or tuple(_from_markers(attributes))
-    return found[:_MOST]
+    return found[:_MAX_SUPPLIES]
 
 
 def counters(attributes: Mapping[str, tuple[Value, ...]]) -> dict[str, int]:
-    """Return a printer's counters, under the names that devices use."""
+    """Return a printer's counters, by the names that office devices use."""
     found: dict[str, int] = {}
     for attribute, name in COUNTERS.items():
         for value in attributes.get(attribute, ())[:1]:
@@ -65,7 +65,7 @@ def _from_supply(attributes: Mapping[str, tuple[Value, ...]]) -> Iterator[Supply
     descriptions = attributes.get("printer-supply-description", ())
     for number, value in enumerate(attributes.get("printer-supply", ())):
         text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
-        fields = {key: said for key, _, said in (field.partition("=") for field in text.split(";"))}
+        fields = {key: value_text for key, _, value_text in (field.partition("=") for field in text.split(";"))}
         name = str(descriptions[number]) if number < len(descriptions) else ""
         name = name or fields.get("colorantname") or fields.get("type") or f"supply {number + 1}"
         yield _supply(
@@ -84,7 +84,7 @@ def _from_markers(attributes: Mapping[str, tuple[Value, ...]]) -> Iterator[Suppl
 
 
 def _supply(name: str, level: int | None, *, fills: bool) -> Supply:
-    low = level is not None and (level > 100 - LOW if fills else level < LOW)
+    low = level is not None and (level > 100 - LOW_PERCENT if fills else level < LOW_PERCENT)
     return Supply(name, level, low, fills)
 
 
@@ -95,8 +95,8 @@ def _number(text: str | None) -> int | None:
         return None
 
 
-def _percent(level: int | None, most: int | None) -> int | None:
-    """Return a level in percent; negative ones mean that it is not known (RFC 3805, prtMarkerSuppliesLevel)."""
+def _percent(level: int | None, maximum: int | None) -> int | None:
+    """Return a level in percent; None if it is negative, which means unknown (RFC 3805, prtMarkerSuppliesLevel)."""
     if level is None or level < 0:
         return None
-    return round(100 * level / most) if most is not None and most > 0 else min(level, 100)
+    return round(100 * level / maximum) if maximum is not None and maximum > 0 else min(level, 100)

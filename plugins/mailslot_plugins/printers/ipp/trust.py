@@ -1,8 +1,7 @@
-"""Whom ``ipps`` trusts: authorities that were named, else the certificate that the printer showed first.
+"""Trust for ``ipps``: configured certificate authorities, else the certificate that the printer showed first.
 
-Printers sign their certificates themselves, and none bears a name that anybody vouches for. What was shown first is
-kept, and from then on no connection is made to whoever cannot prove that he has its key; it is verified in the TLS
-handshake, before an octet of a document leaves.
+Printers have self-signed certificates. The first one is stored (pinned), and later connections succeed only if the
+printer proves in the TLS handshake, before any document is sent, that it has the key of that certificate.
 """
 
 from __future__ import annotations
@@ -19,61 +18,61 @@ from mailslot_plugins.printers.ipp.client import tls_context
 from mailslot_plugins.printers.printer import PrinterError
 
 if TYPE_CHECKING:
-    from mailslot_plugins.printers.printer import Options
+    from mailslot_plugins.printers.printer import PrinterOptions
 
 _NO_CHECK_TIME: Final = 0x200000
-"""X509_V_FLAG_NO_CHECK_TIME: printers' certificates expire, and nobody renews them."""
+"""X509_V_FLAG_NO_CHECK_TIME: certificates of printers expire and are not replaced."""
 
 
-async def context_for(address: str, options: Options) -> ssl.SSLContext:
-    """Return how connections to a printer are verified; asks it for its certificate the first time.
+async def tls_context_for(address: str, options: PrinterOptions) -> ssl.SSLContext:
+    """Return the TLS context for a printer; the first time, its certificate is fetched and pinned.
 
     Args:
-        address: the printer's, as HTTP has it.
-        options: those of the printer.
+        address: the printer's HTTP address.
+        options: the printer's options.
 
     Raises:
-        InputError: the file of authorities cannot be used.
-        PrinterError: the printer cannot be reached, or speaks no TLS.
+        InputError: the file of certificate authorities cannot be used.
+        PrinterError: the printer cannot be reached, or does not support TLS.
     """
     if not address.startswith("https:") or options.ca_file is not None or options.pins is None:
         return await run_sync(tls_context, options.ca_file)
-    place = place_of(address)
-    pem = await options.pins.get(place)
+    pin_key = host_and_port(address)
+    pem = await options.pins.get(pin_key)
     if pem is None:
-        pem = await _shown(address, options.timeout)
-        await options.pins.put(place, pem)
-    return pinned(pem)
+        pem = await _fetch_certificate(address, options.timeout)
+        await options.pins.put(pin_key, pem)
+    return pinned_context(pem)
 
 
-def place_of(address: str) -> str:
-    """Return by what a printer's certificate is kept, ``HOST:PORT``.
+def host_and_port(address: str) -> str:
+    """Return ``HOST:PORT``, the key under which a printer's certificate is stored.
 
     Args:
-        address: the printer's, as HTTP has it.
+        address: the printer's HTTP address.
     """
     return urlsplit(address).netloc
 
 
-def distrusted(options: Options) -> str:
-    """Say why a printer's certificate is not believed, and what to do where that is no surprise.
+def untrusted_sentence(options: PrinterOptions) -> str:
+    """Return why a printer's certificate is not trusted, and what to do if the printer was replaced.
 
     Args:
-        options: those of the printer.
+        options: the printer's options.
     """
     if options.ca_file is not None:
-        return "Nobody whom ca_file names vouches for the printer's certificate."
+        return "The printer's certificate was not issued by an authority in ca_file."
     if options.pins is None:
-        return "Nobody vouches for the printer's certificate."
-    # It does not say where the printer is: whoever has mailed a document is told as well.
+        return "The printer's certificate is not trusted."
+    # The sentence does not name the printer's address, because senders of documents read it too.
     return (
-        "The printer shows another certificate than before. If it was replaced or reset, let go of the old one with "
+        "The printer's certificate has changed. If the printer was replaced or reset, forget the old certificate with "
         "mailslot printer forget, or on the page Device of the panel."
     )
 
 
-def pinned(pem: str) -> ssl.SSLContext:
-    """Return a context that takes one certificate alone, whatever name and dates stand in it."""
+def pinned_context(pem: str) -> ssl.SSLContext:
+    """Return a context that accepts only one certificate, whatever its name and dates."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_flags = ssl.VerifyFlags(_NO_CHECK_TIME) | ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -81,8 +80,8 @@ def pinned(pem: str) -> ssl.SSLContext:
     return context
 
 
-async def _shown(address: str, timeout: float) -> str:
-    """Return the certificate that a printer shows, in PEM."""
+async def _fetch_certificate(address: str, timeout: float) -> str:
+    """Return a printer's certificate, in PEM."""
     parts = urlsplit(address)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -96,7 +95,7 @@ async def _shown(address: str, timeout: float) -> str:
             except BaseException:
                 await anyio.aclose_forcefully(plain)
                 raise
-            shown = secured.extra(TLSAttribute.peer_certificate_binary)
+            certificate = secured.extra(TLSAttribute.peer_certificate_binary)
             await anyio.aclose_forcefully(secured)
     except (OSError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
         raise PrinterError(
@@ -106,8 +105,8 @@ async def _shown(address: str, timeout: float) -> str:
             retryable=True,
             detail=str(error),
         ) from error
-    if shown is None:
+    if certificate is None:
         raise PrinterError(
             "The printer shows no certificate.", stage="tls", cause="printer_unreachable", retryable=True
         )
-    return ssl.DER_cert_to_PEM_cert(shown)
+    return ssl.DER_cert_to_PEM_cert(certificate)

@@ -1,1 +1,1 @@
-"""What the panel is told of the pipeline: its words, and a page."""
+"""The panel's texts and page for the pipeline."""

@@ -1,4 +1,4 @@
-"""``/journal``: the newest mails that were written down."""
+"""``/journal``: the newest recorded mails."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def show(request: Request) -> Response:
-    """Answer with the page."""
+    """Return the page."""
     device = device_of(request)
     file = device.settings(SECTION)["file"] or device.home / "journal.txt"
     return render(request, "journal/journal.html", lines=await run_sync(_newest, file))

@@ -1,0 +1,125 @@
+"""The device's status as text, one line for each fact, as office devices write it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from anyio.to_thread import run_sync
+
+from mailslot.errors import MailError
+from mailslot.slots.section import DEVICE
+from mailslot.slots.slot import SLOTS
+from mailslot_plugins.intake.one_line import one_line
+from mailslot_plugins.printers.ipp.client import printer_attributes
+from mailslot_plugins.printers.ipp.supplies import COUNTERS, SUPPLY_ATTRIBUTES, counters, supplies
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import tzinfo
+    from pathlib import Path
+
+    from mailslot.service.device import Device
+    from mailslot_plugins.printers.ipp.codec import Value
+    from mailslot_plugins.status.request import Topic
+
+_PRINTER_STATES: Final = {3: "idle", 4: "printing", 5: "stopped"}
+_ATTRIBUTES: Final = ("printer-state", "printer-state-reasons", *SUPPLY_ATTRIBUTES, *COUNTERS)
+
+
+def identity_lines(device: Mapping[str, Any]) -> list[str]:
+    """Return the lines that identify the device, from the section ``[device]``."""
+    named = {
+        "DEVICE NAME": device.get("name"),
+        "DEVICE MODEL": device.get("model"),
+        "SERIAL NUMBER": device.get("serial_number"),
+        "LOCATION": device.get("location"),
+    }
+    return [f"{name}: {one_line(str(value), 200)}" for name, value in named.items() if value]
+
+
+async def device_report(
+    device: Device, topics: Sequence[Topic], *, printer: str | None, ca_file: Path | None, zone: tzinfo | None
+) -> str:
+    """Return the device's status.
+
+    Args:
+        device: the device.
+        topics: the requested topics; the device's identity always comes first.
+        printer: the address of the printer whose supplies and counters are included; None for no printer.
+        ca_file: certificate authorities that are trusted in addition to the system's, for ``ipps``.
+        zone: the time zone; None for the system's.
+    """
+    now = datetime.fromtimestamp(device.now(), zone).astimezone(zone)
+    lines = [*identity_lines(device.settings(DEVICE)), f"TIME: {now:%Y-%m-%d %H:%M %z}"]
+    attributes: Mapping[str, tuple[Value, ...]] = {}
+    problem = "No printer is set up."
+    if printer is not None and set(topics) != {"jobs"}:
+        attributes, problem = await _fetch_attributes(printer, ca_file)
+    for topic in topics:
+        lines.append("")
+        if topic == "device":
+            lines += await _device_lines(device)
+            if attributes:
+                lines += _printer_lines(attributes)
+            elif printer is not None:
+                lines.append(f"Printer: {problem}")
+        elif topic == "supplies":
+            lines += _supply_lines(attributes) if attributes else [f"Supplies: {problem}"]
+        elif topic == "counters":
+            lines += _counter_lines(attributes) if attributes else [f"Device counter: {problem}"]
+        else:
+            lines += await _job_lines(device)
+    return "\n".join([*lines, ""])
+
+
+async def _fetch_attributes(printer: str, ca_file: Path | None) -> tuple[Mapping[str, tuple[Value, ...]], str]:
+    try:
+        return await printer_attributes(printer, _ATTRIBUTES, ca_file=ca_file), ""
+    except MailError as error:
+        return {}, str(error)
+
+
+async def _device_lines(device: Device) -> list[str]:
+    """Return a line for each slot: its token, or whether it is set up."""
+    lines = ["Mail settings:"]
+    settings = await run_sync(device.records.settings.load)
+    for slot in SLOTS:
+        record_settings = settings[slot.record]
+        token, health = await device.records.tokens.status(slot.record, record_settings, device.now())
+        if record_settings.token_source is not None:
+            text = "set up"
+        elif record_settings.authentication == "oauth2" or health is not None:
+            text = f"{token} ({health.state.replace('_', ' ')})" if health is not None else token
+        else:
+            text = "set up" if record_settings.server or record_settings.provider else "not set up"
+        lines.append(f"    {slot.id}: {text}")
+    return lines
+
+
+def _printer_lines(attributes: Mapping[str, tuple[Value, ...]]) -> list[str]:
+    state = attributes.get("printer-state", (0,))[0]
+    reasons = [str(reason) for reason in attributes.get("printer-state-reasons", ())[:20] if reason != "none"]
+    text = _PRINTER_STATES.get(state if isinstance(state, int) else 0, "unknown")
+    return [one_line(f"Printer: {text}" + (f" ({', '.join(reasons)})" if reasons else ""), 400)]
+
+
+def _supply_lines(attributes: Mapping[str, tuple[Value, ...]]) -> list[str]:
+    found = supplies(attributes)
+    if not found:
+        return ["Supplies: the printer does not report them."]
+    levels = ["unknown" if supply.level is None else f"{supply.level} %" for supply in found]
+    return ["Supplies:", *(f"    {one_line(s.name, 60)} = {text}" for s, text in zip(found, levels, strict=True))]
+
+
+def _counter_lines(attributes: Mapping[str, tuple[Value, ...]]) -> list[str]:
+    found = counters(attributes)
+    if not found:
+        return ["Device counter: the printer does not report it."]
+    return ["Current device counter information:", *(f"    {name} = {count}" for name, count in found.items())]
+
+
+async def _job_lines(device: Device) -> list[str]:
+    counts = await device.spool.count_by_state()
+    nonzero = [f"    {state.replace('_', ' ')} = {count}" for state, count in counts.items() if count]
+    return ["Mail jobs:", *(nonzero or ["    none"])]

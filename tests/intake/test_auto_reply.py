@@ -1,0 +1,151 @@
+"""Who gets an automatic reply, and who does not (RFC 3834)."""
+
+from __future__ import annotations
+
+import pytest
+
+from intake.mails import opened
+from mailslot_plugins.intake.auto_reply_policy import ReplyDecision, decide_reply
+from mailslot_plugins.intake.rate_limit import HOUR, SentReplies, allow
+
+ALICE = "alice@example.test"
+ALLOWED = ("alice@example.test", "@office.test")
+OWN = {"copier@example.test"}
+
+
+def judged(
+    *fields: str, return_path: str | None = f"<{ALICE}>", sender: str = ALICE, allowed: tuple[str, ...] = ALLOWED
+) -> ReplyDecision:
+    lines = [f"From: {sender}", "Subject: status", *fields]
+    if return_path is not None:
+        lines.insert(0, f"Return-Path: {return_path}")
+    return decide_reply(opened("\r\n".join([*lines, "", "status"]).encode()), OWN, allowed)
+
+
+def test_an_allowed_person_is_answered() -> None:
+    assert judged() == ReplyDecision(ALICE)
+    assert judged("Auto-Submitted: no", "Precedence: normal", "Reply-To: evil@example.test") == ReplyDecision(ALICE)
+    assert judged(return_path="Alice@EXAMPLE.test") == ReplyDecision("Alice@EXAMPLE.test")
+    assert judged(sender="Bob <bob@office.test>", return_path="<bob@office.test>") == ReplyDecision("bob@office.test")
+    assert judged(return_path=None) == ReplyDecision(ALICE)
+    assert judged("X-Auto-Response-Suppress: DR, RN") == ReplyDecision(ALICE)
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        "alice@example.test <alice@example.test>",
+        "'alice@example.test' <alice@example.test>",
+        "Müller, Alice <alice@example.test>",
+        "evil@example.test <alice@example.test>",
+    ],
+)
+def test_a_person_whose_name_is_written_badly_is_one_sender(sender: str) -> None:
+    assert judged(sender=sender) == ReplyDecision(ALICE)
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "delivery failed",
+        "Delivery status of our order: late",
+        "Auto: Rechnung",
+        "Returned mail",
+        "Fwd: Undeliverable: x",
+    ],
+)
+def test_a_person_who_writes_about_failures_is_answered(subject: str) -> None:
+    mail = opened(f"Return-Path: <{ALICE}>\r\nFrom: {ALICE}\r\nSubject: {subject}\r\n\r\nHello.".encode())
+    assert decide_reply(mail, OWN, ALLOWED) == ReplyDecision(ALICE)
+
+
+def test_an_empty_list_allows_nobody() -> None:
+    assert judged(allowed=()).refusal == "alice@example.test is not an allowed sender"
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"return_path": "<>"}, "null sender"),
+        ({"return_path": "<evil@example.test>"}, "evil@example.test is not an allowed sender"),
+        ({"sender": "evil@example.test"}, "evil@example.test is not an allowed sender"),
+        ({"sender": "bob@sub.office.test"}, "not an allowed sender"),
+        ({"sender": "alice@example.test.evil.test"}, "not an allowed sender"),
+        ({"sender": f"{ALICE}, bob@office.test"}, "not have exactly one sender"),
+        ({"sender": ""}, "cannot be answered"),
+        ({"sender": '"alice@example.test" <evil@example.test>'}, "not an allowed sender"),
+        ({"sender": "alice@example.test <evil@example.test>"}, "evil@example.test is not an allowed sender"),
+        ({"sender": "<alice@example.test> <evil@example.test>"}, "not have exactly one sender"),
+        ({"sender": "evil@example.test, <alice@example.test>"}, "not have exactly one sender"),
+        (
+            {"sender": "alice@example.test\r\nthis is no field\r\nFrom: evil@example.test"},
+            "not have exactly one sender",
+        ),
+        ({"sender": "=?utf-8?q?alice=40example.test?= <evil@example.test>"}, "not an allowed sender"),
+        ({"sender": "=?utf-8?q?alice=40example.test?="}, "cannot be answered"),
+        ({"sender": "copier@example.test", "return_path": "<copier@example.test>"}, "this device itself"),
+        ({"return_path": "<Copier@Example.test>"}, "this device itself"),
+        ({"sender": "noreply@office.test", "return_path": "<noreply@office.test>"}, "a machine"),
+        ({"sender": "owner-list@office.test", "return_path": None}, "a machine"),
+        ({"sender": "list-request@office.test", "return_path": None}, "a machine"),
+    ],
+)
+def test_senders_that_get_no_reply(said: dict[str, str], why: str) -> None:
+    assert why in judged(**said).refusal  # type: ignore[arg-type] - strings by name
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "Auto-Submitted: auto-replied",
+        "auto-submitted: Auto-Generated (alarm); owner-email=a@b",
+        "Auto-Submitted: no\r\nAuto-Submitted: auto-notified",
+        "Precedence: bulk",
+        "Precedence: LIST",
+        "List-Id: <all.office.test>",
+        "List-Unsubscribe: <mailto:x@y>",
+        "X-Autoreply: yes",
+        "X-Auto-Response-Suppress: All",
+        "X-Auto-Response-Suppress: OOF, AutoReply",
+        "Content-Type: multipart/report; report-type=delivery-status; boundary=x",
+        "Return-Path: <alice@example.test>",
+    ],
+)
+def test_mails_that_get_no_reply(field: str) -> None:
+    assert judged(field).refusal
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "Auto: Re: status",
+        "Automatic reply: status",
+        "Out of Office: status",
+        "Automatische Antwort: x",
+        "Undeliverable: x",
+    ],
+)
+def test_an_unmarked_vacation_responder_gets_no_reply(subject: str) -> None:
+    mail = opened(f"From: {ALICE}\r\nSubject: {subject}\r\n\r\n".encode())
+    assert "automatic reply" in decide_reply(mail, OWN, ALLOWED).refusal
+
+
+def test_replies_per_hour_are_limited() -> None:
+    answers: SentReplies = ()
+    for number in range(6):
+        answers, refusal = allow(answers, f"k{number}", ALICE, 1000.0 + number, max_per_address=6, max_total=8)
+        assert refusal == ""
+    assert allow(answers, "k0", ALICE, 1010.0, max_per_address=6, max_total=8) == (answers, ""), (
+        "the same again counts once"
+    )
+    assert "6 times" in allow(answers, "k6", ALICE.upper(), 1010.0, max_per_address=6, max_total=8)[1]
+    for number in range(2):
+        answers, refusal = allow(answers, f"o{number}", f"{number}@x", 1010.0, max_per_address=6, max_total=8)
+        assert refusal == ""
+    assert "8 answers" in allow(answers, "o9", "9@x", 1010.0, max_per_address=6, max_total=8)[1]
+    assert allow(answers, "k9", ALICE, 1000.0 + HOUR, max_per_address=6, max_total=8)[1] == ""
+    back, refusal = allow(answers, "k9", ALICE, 0.0, max_per_address=6, max_total=8)
+    assert refusal
+    assert allow(back, "k9", ALICE, HOUR + 1, max_per_address=6, max_total=8)[1] == "", (
+        "a clock set back stops nothing for long"
+    )
