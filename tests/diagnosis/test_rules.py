@@ -74,13 +74,17 @@ async def test_row(
 
 @pytest.mark.parametrize(("rule", "example"), EXAMPLES)
 def test_example(rule: Rule, example: str) -> None:
-    protocol: Any = (rule.protocols or ("SMTP",))[0]
-    reply = parsed(protocol, example)
-    for stage in cast("tuple[Any, ...]", rule.stages or ("transaction",)):
-        presented: Any = (rule.presented or (None,))[0]
-        verb = (rule.verbs or ("",))[0]
-        refusal = Refusal(protocol=protocol, stage=stage, reply=reply, verb=verb, presented=presented)
-        assert find_rule(refusal) is rule, stage
+    """A row that none reaches is one too many."""
+    protocol: Any = "POP3" if example.startswith("-") else "SMTP" if example[0].isdigit() else "IMAP"
+    found = [
+        find_rule(
+            Refusal(protocol=protocol, stage=stage, reply=parsed(protocol, example), verb=verb, presented=presented)
+        )
+        for stage in cast("tuple[Any, ...]", rule.stages or ("greeting", "sign_in", "envelope", "data", "transaction"))
+        for verb in rule.verbs or ("",)
+        for presented in cast("tuple[Any, ...]", rule.presented or (None, "password"))
+    ]
+    assert rule in found
 
 
 @pytest.mark.parametrize(("row", "fixture"), REFINEMENTS)

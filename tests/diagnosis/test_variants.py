@@ -81,8 +81,12 @@ WORDS = [other_host, trailing_id, no_host, capitals, small_letters, blanks]
 def changes_for(rule: Rule, folder: str) -> list[Change]:
     """Return the changes that leave what the row names as it is."""
     found: list[Change] = list(WORDS)
+    if rule.words is not None and "^" in rule.words.pattern:
+        found = [change for change in found if change not in {other_host, trailing_id}]
     found += [lines] if folder == "smtp" else []
-    found += [other_code, no_code] if rule.enhanced is None and rule.words is not None else []
+    # With another code of POP3's, a session may try a second time, which is not in the transcript.
+    recoded = rule.enhanced is None and rule.words is not None and rule.cause != "too_many_connections"
+    found += [other_code, no_code] if recoded else []
     found += [other_words] if rule.words is None and rule.enhanced is not None else []
     return found
 

@@ -14,12 +14,12 @@ STAGES = ("greeting", "capabilities", "tls", "sign_in", "transaction", "quit")
 @pytest.mark.parametrize(
     ("stage", "words", "cause", "retryable"),
     [
-        ("greeting", "too many connections", "server_busy", True),
+        ("greeting", "too many connections", "too_many_connections", True),
         ("greeting", "[SYS/TEMP] busy", "server_busy", True),
         ("greeting", "[SYS/PERM] out of order", "unknown", False),
         ("greeting", "[LOGIN-DELAY] minimum time between mail checks violation", "login_delay", True),
         ("capabilities", "[SYS/TEMP] busy", "server_busy", True),
-        ("tls", "[SYS/TEMP] not now", "tls_not_offered", False),
+        ("tls", "[SYS/TEMP] not now", "unknown", False),
         ("tls", "", "tls_not_offered", False),
         ("sign_in", "[IN-USE] Mailbox is locked by another POP3 session.", "mailbox_in_use", True),
         ("sign_in", "[IN-USE] Maximum number of connections from user+IP exceeded", "too_many_connections", True),
@@ -27,7 +27,7 @@ STAGES = ("greeting", "capabilities", "tls", "sign_in", "transaction", "quit")
         ("sign_in", "[SYS/TEMP] Temporary authentication failure.", "sign_in_temporarily_unavailable", True),
         ("sign_in", "[SYS/TEMP/DISK] x", "sign_in_temporarily_unavailable", True),
         ("sign_in", "[SYS/TEMPORARY] x", "unknown", False),
-        ("sign_in", "[SYS/PERM] account disabled", "unknown", False),
+        ("sign_in", "[SYS/PERM] account disabled", "account_locked", False),
         ("transaction", "[SYS/PERM] Your account is not enabled for POP access.", "pop_disabled", False),
         ("transaction", "[SYS/PERM] x", "unknown", False),
         ("sign_in", "[AUTH] no", "unknown", False),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+_TERM: Final = re.compile(r"(?<!\?P)(?<!\(\?)<(\w+)>")
 
 
 def text(value: object) -> str:
@@ -27,17 +29,24 @@ def texts(value: object) -> tuple[str, ...]:
 
 def among(value: object, allowed: Collection[str]) -> tuple[str, ...]:
     """Return the texts in a list, all of which are among those `allowed`."""
-    found = texts(value)
+    found = tuple(cast("list[str]", value)) if isinstance(value, list) and "" in allowed else texts(value)
     if not set(found) <= set(allowed):
         raise ValueError(f"{found} is not among {sorted(allowed)}")
     return found
 
 
-def pattern(value: object) -> re.Pattern[str]:
-    """Return a regular expression, in any case; of a list, one for any of its members. ``""`` fits only nothing."""
+def pattern(value: object, terms: Mapping[str, str] | None = None) -> re.Pattern[str]:
+    """Return a regular expression, in any case; of a list, one for any of its members. ``""`` fits only nothing.
+
+    Args:
+        value: the column.
+        terms: what a ``<name>`` in it stands for.
+    """
     if value == "":
         return re.compile("")
-    return re.compile("|".join(f"(?:{each})" for each in texts(value)), re.IGNORECASE)
+    named = terms or {}
+    filled = [_TERM.sub(lambda match: named[match[1]], each) for each in texts(value)]
+    return re.compile("|".join(f"(?:{each})" for each in filled), re.IGNORECASE)
 
 
 def only(row: Mapping[str, object], known: Collection[str]) -> None:

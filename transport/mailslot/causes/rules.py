@@ -13,12 +13,16 @@ from mailslot.causes.cause import causes
 from mailslot.causes.columns import among, only, pattern, text, texts
 from mailslot.causes.refinement import Refinement, parse_refinement
 from mailslot.causes.refusal import Presented, Protocol
+from mailslot.causes.words import enhanced_codes, links, normalize
 from mailslot.errors import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mailslot.causes.refusal import Refusal
+    from mailslot.wire.reply import Reply
+
+_VERBS: Final = frozenset({"MAIL", "RCPT", ""})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,20 +41,35 @@ class Rule:
     enhanced: re.Pattern[str] | None = None
     challenge: Mapping[str, re.Pattern[str]] = field(default_factory=dict[str, re.Pattern[str]])
     words: re.Pattern[str] | None = None
+    link: re.Pattern[str] | None = None
 
-    def fits(self, refusal: Refusal) -> bool:
+    def fits(self, refusal: Refusal, said: Said) -> bool:
         """Tell whether all that the row names fits; the cheapest is asked first."""
-        reply = refusal.reply
         return (
             (not self.protocols or refusal.protocol in self.protocols)
             and (not self.stages or refusal.stage in self.stages)
             and (not self.verbs or refusal.verb in self.verbs)
             and (not self.presented or refusal.presented in self.presented)
-            and (self.code is None or self.code.fullmatch(str(reply.code)) is not None)
-            and (self.enhanced is None or self.enhanced.fullmatch(reply.enhanced or "") is not None)
+            and (self.code is None or self.code.fullmatch(str(refusal.reply.code)) is not None)
+            and (self.enhanced is None or any(self.enhanced.fullmatch(code) for code in said.enhanced))
             and all(each.fullmatch(refusal.challenge.get(name, "")) for name, each in self.challenge.items())
-            and (self.words is None or self.words.search(reply.one_line) is not None)
+            and (self.words is None or self.words.search(said.words) is not None)
+            and (self.link is None or any(self.link.search(link) for link in said.links))
         )
+
+
+class Said(NamedTuple):
+    """What a reply says, taken apart once for all rows."""
+
+    enhanced: tuple[str, ...]
+    words: str
+    links: tuple[str, ...]
+
+    @classmethod
+    def of(cls, reply: Reply) -> Said:
+        """Return the parts of a reply; no code is ``""``. Codes that SMTP's words quote count, too."""
+        codes = (reply.enhanced or "", *enhanced_codes(reply.text)) if reply.code else (reply.enhanced or "",)
+        return cls(codes, normalize(reply.text), links(reply.text))
 
 
 class Table(NamedTuple):
@@ -62,7 +81,8 @@ class Table(NamedTuple):
 
 def find_rule(refusal: Refusal) -> Rule | None:
     """Return the first row that fits a refusal."""
-    return next((rule for rule in table().rules if rule.fits(refusal)), None)
+    said = Said.of(refusal.reply)
+    return next((rule for rule in table().rules if rule.fits(refusal, said)), None)
 
 
 @cache
@@ -79,13 +99,14 @@ def parse_table(written: str) -> Table:
             is in no row of ``causes.toml``, or a row goes by words in any stage, or is shown by nothing.
     """
     found: dict[str, Any] = tomllib.loads(written)
-    only(found, _PARSERS)
+    only(found, {*_PARSERS, "terms"})
+    terms = {name: f"(?:{text(value)})" for name, value in found.get("terms", {}).items()}
     parsed: dict[str, list[Any]] = {}
     for name, parse in _PARSERS.items():
         parsed[name] = []
         for number, row in enumerate(found.get(name, []), 1):
             try:
-                parsed[name].append(parse(row))
+                parsed[name].append(parse(row, terms))
             except (KeyError, TypeError, ValueError, re.error) as error:
                 raise ValueError(f"{name}, row {number}: {error!r}") from error
     result = Table(tuple(parsed["rule"]), tuple(parsed["refinement"]))
@@ -95,7 +116,7 @@ def parse_table(written: str) -> Table:
     return result
 
 
-def _parse_rule(row: Mapping[str, Any]) -> Rule:
+def _parse_rule(row: Mapping[str, Any], terms: Mapping[str, str]) -> Rule:
     only(row, Rule.__dataclass_fields__)
     if "words" in row and "stages" not in row:
         raise ValueError("words without stages")
@@ -108,16 +129,17 @@ def _parse_rule(row: Mapping[str, Any]) -> Rule:
         examples=texts(row["examples"]) if "examples" in row else (),
         protocols=among(row["protocols"], get_args(Protocol)) if "protocols" in row else (),
         stages=among(row["stages"], get_args(Stage)) if "stages" in row else (),
-        verbs=texts(row["verbs"]) if "verbs" in row else (),
+        verbs=among(row["verbs"], _VERBS) if "verbs" in row else (),
         presented=among(row["presented"], get_args(Presented)) if "presented" in row else (),
         code=pattern(row["code"]) if "code" in row else None,
         enhanced=pattern(row["enhanced"]) if "enhanced" in row else None,
         challenge={member: pattern(value) for member, value in row.get("challenge", {}).items()},
-        words=pattern(row["words"]) if "words" in row else None,
+        words=pattern(row["words"], terms) if "words" in row else None,
+        link=pattern(row["link"]) if "link" in row else None,
     )
 
 
-_PARSERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Rule | Refinement]]] = {
+_PARSERS: Final[Mapping[str, Callable[[Mapping[str, Any], Mapping[str, str]], Rule | Refinement]]] = {
     "rule": _parse_rule,
-    "refinement": parse_refinement,
+    "refinement": lambda row, _terms: parse_refinement(row),
 }

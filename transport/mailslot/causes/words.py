@@ -1,0 +1,50 @@
+"""A server's words, made alike: what is left is what was said, whoever said it and about whom."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+MAX_TEXT: Final = 4000
+"""Characters of a reply that are looked at."""
+
+LINK: Final = re.compile(r"(?:https?://|www\.)[^\s<>\"'“”]+", re.IGNORECASE)
+_ADDRESS: Final = re.compile(r"<[^<>\s]*@[^<>\s]*>|[\w.+=\-]+@[\w\-]+(?:\.[\w\-]+)*")
+_NUMBERS: Final = re.compile(r"#?\b[245]\.\d{1,3}\.\d{1,3}\b(?!\.\d)")
+_IP: Final = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|\b[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){3,7}\b", re.IGNORECASE)
+_HOST: Final = re.compile(r"\b(?:[\w](?:[\w\-]*\w)?\.)+(?:[a-z]{2,6}|[A-Z]{2,6}|example|invalid)\b")
+_APOSTROPHE: Final = re.compile(r"(?<=\w)['’`´](?=\w)")
+_CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
+_OTHER: Final = re.compile(r"[\W_]+")
+_ENHANCED: Final = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d]|\.\d)")
+
+
+def normalize(text: str) -> str:
+    """Return the words alone: small letters without accents, a blank between two; no codes, addresses, hosts, links."""
+    text = unicodedata.normalize("NFKC", text[:MAX_TEXT])
+    for pattern in (LINK, _ADDRESS, _NUMBERS, _IP, _HOST):
+        text = pattern.sub(" ", text)
+    text = _CAMEL.sub(" ", _APOSTROPHE.sub("", text)).casefold().replace("i\u0307", "i").replace("ı", "i")
+    if not text.isascii():
+        text = _without_accents(text)
+    return _OTHER.sub(" ", text).strip()
+
+
+def links(text: str) -> tuple[str, ...]:
+    """Return the links and hosts in a text: some servers say with them what they do not say in words."""
+    text = text[:MAX_TEXT]
+    return tuple(match[0] for pattern in (LINK, _HOST) for match in pattern.finditer(text))
+
+
+def enhanced_codes(text: str) -> tuple[str, ...]:
+    """Return the enhanced status codes within a text, such as another server's, whose refusal is quoted."""
+    return tuple(_ENHANCED.findall(LINK.sub(" ", text[:MAX_TEXT])))
+
+
+def _without_accents(text: str) -> str:
+    """Return a text with Latin letters without their accents; other scripts keep what belongs to their letters."""
+    return "".join(
+        parts[0] if len(parts := unicodedata.normalize("NFD", letter)) > 1 and parts[0].isascii() else letter
+        for letter in text
+    )
