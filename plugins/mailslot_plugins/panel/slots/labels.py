@@ -27,7 +27,7 @@ _ORIGINS: Final = {
     "the encryption": "origin_encryption",
     "the account": "origin_account",
 }
-"""The texts for what `mailslot.slots.effective_settings.value_sources` returns; a provider's name needs no translation."""
+"""Texts for the results of `mailslot.slots.effective_settings.value_sources`; providers' names are not translated."""
 
 
 def has_text(key: str) -> bool:
