@@ -1,4 +1,4 @@
-"""What is written for people, and what stands in it as code."""
+"""Finds the pages of the documentation, and the code and commands in them."""
 
 from __future__ import annotations
 

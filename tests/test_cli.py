@@ -1,4 +1,4 @@
-"""The commands as a newcomer types them."""
+"""The first commands of a new user."""
 
 from __future__ import annotations
 

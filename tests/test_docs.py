@@ -1,4 +1,4 @@
-"""The documentation: it can be built, its links lead somewhere, its examples run, and what it says holds."""
+"""The documentation: it builds, its links work, its examples run, and its claims are true."""
 
 from __future__ import annotations
 

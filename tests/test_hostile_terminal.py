@@ -1,4 +1,4 @@
-"""Terminals that cannot be written to, that know no letters but ASCII's, or that are not there: never a traceback."""
+"""Terminals that cannot be written to, that only support ASCII, or that do not exist: never a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``mailslot import`` of a file that somebody else has made: shown, asked for, and refused where it reaches too far."""
+"""``mailslot import`` of a file from somebody else: shown, confirmed, and refused where it is not permitted."""
 
 from __future__ import annotations
 

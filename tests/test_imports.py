@@ -1,4 +1,4 @@
-"""No module needs, by whatever way round, itself: each can be read, and changed, after those that it imports."""
+"""There are no import cycles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mistakes in settings, keys and files: said at once, mended with `set`, and no reason to refuse everything else."""
+"""Mistakes in settings, keys and files: reported at once, corrected with `set`, without refusing everything else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every cause, from ``messages.toml`` and ``causes.toml``."""
+"""The page of causes, from ``messages.toml`` and ``causes.toml``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def groups() -> Iterator[tuple[str, list[str]]]:
 
 
 def all_causes() -> str:
-    """Return the causes in Markdown, a heading each."""
+    """Return the causes in Markdown, each with a heading."""
     return "\n".join(f"## {title}\n\n" + "\n".join(_section(cause) for cause in found) for title, found in groups())
 
 

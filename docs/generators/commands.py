@@ -1,4 +1,4 @@
-"""Every command, from what its own help is made of."""
+"""The page of commands, from the same data as their help."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ EXAMPLES: Final[Mapping[str, str]] = {
     "printer forget": "mailslot printer forget printer.example:631",
     "demo": "mailslot demo\nmailslot demo --once",
 }
-"""Examples of each command; a test holds that every command has one, and that each can be understood."""
+"""Examples of each command; a test checks that every command has one, and that each can be parsed."""
 
 
 def commands() -> Iterator[tuple[str, Any, Any]]:
-    """Yield every command that can be run: its words, itself and its context."""
+    """Yield every command: its words, the command and its context."""
     top: Any = get_command(app)
     context = top.make_context("mailslot", [], resilient_parsing=True)
     for name in sorted(top.list_commands(context)):
         yield from _below(name, top.get_command(context, name), context)
 
 
-def _below(words: str, command: Any, parent: Any) -> Iterator[tuple[str, Any, Any]]:  # noqa: ANN401 - typer keeps the types of these to itself
+def _below(words: str, command: Any, parent: Any) -> Iterator[tuple[str, Any, Any]]:  # noqa: ANN401 - typer does not export their types
     context = command.make_context(words.rsplit(maxsplit=1)[-1], [], parent=parent, resilient_parsing=True)
     children = getattr(command, "commands", {})
     if not children or command.invoke_without_command:
@@ -70,7 +70,7 @@ def _below(words: str, command: Any, parent: Any) -> Iterator[tuple[str, Any, An
 
 
 def all_commands() -> str:
-    """Return the commands in Markdown, a heading each."""
+    """Return the commands in Markdown, each with a heading."""
     return "\n".join(_section(*each) for each in commands())
 
 

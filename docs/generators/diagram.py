@@ -1,7 +1,7 @@
-"""Diagrams of state machines, as SVG within the page: nothing is loaded, and the colours are the page's own.
+"""Diagrams of state machines, as inline SVG with the colours of the page.
 
-The states are one column. Beside each stand the events that lead out of it and into it; what leads to the same state
-by the same event shares one line, whose arrow ends there.
+The states are in one column. Beside each state are the events that lead out of it and into it. Transitions to the same
+state by the same event share one line, whose arrow ends there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _BOX: Final = 150
 _EVENTS: Final = 210
-"""The width that the names of events have."""
+"""The width for the names of events."""
 _ROW: Final = 20
 _GAP: Final = 16
 _LANE: Final = 11
@@ -25,13 +25,13 @@ _COLOURS: Final = ("#1f83b4", "#c2571a", "#2c9a4b", "#b8479b", "#8a6fd1", "#a881
 
 
 class Transition(NamedTuple):
-    """What leads from one state to another.
+    """A transition from one state to another.
 
     Attributes:
-        state: where it begins.
-        event: what happens.
-        to: where it ends; the same state where it stays.
-        refused: whether it is the other side's refusal; it is drawn dashed.
+        state: the old state.
+        event: the event.
+        to: the new state; may be the same.
+        refused: whether it is a refusal by the other side; drawn dashed.
     """
 
     state: str
@@ -45,10 +45,13 @@ class _Line:
     """Transitions to one state that share a line.
 
     Attributes:
-        events: what leads there, in the order of the table.
-        ports: the height at which each state joins, by state.
+        sources: the states where it begins.
+        to: the state where it ends.
+        refused: as for `Transition`.
+        events: the events, in the order of the table.
+        ports: the height at which each source joins it.
         end: the height of the arrow.
-        lane: its place beside the others, from the left.
+        lane: its column, from the left.
     """
 
     sources: tuple[str, ...]
@@ -66,7 +69,7 @@ class _Line:
 
     @property
     def span(self) -> tuple[int, int]:
-        """The heights between which it runs."""
+        """The lowest and the highest height of the line."""
         heights = (*self.ports.values(), self.end)
         return min(heights), max(heights)
 
@@ -75,9 +78,9 @@ def diagram(title: str, states: Sequence[str], transitions: Iterable[Transition]
     """Return a diagram as HTML.
 
     Args:
-        title: what it shows.
-        states: from top to bottom.
-        transitions: what leads from one to another.
+        title: the title.
+        states: the states from top to bottom.
+        transitions: the transitions.
     """
     loops, lines = _lines(transitions)
     boxes, height = _place(states, loops, lines)
@@ -94,7 +97,7 @@ def diagram(title: str, states: Sequence[str], transitions: Iterable[Transition]
 
 
 def _lines(transitions: Iterable[Transition]) -> tuple[dict[str, list[str]], list[_Line]]:
-    """Return what stays, by state, and the lines of all else."""
+    """Return the events that do not change a state, by state, and the lines of all other transitions."""
     loops: dict[str, list[str]] = {}
     sources: dict[tuple[str, str, bool], list[str]] = {}
     for each in transitions:
@@ -113,13 +116,13 @@ def _lines(transitions: Iterable[Transition]) -> tuple[dict[str, list[str]], lis
 def _place(
     states: Sequence[str], loops: Mapping[str, list[str]], lines: Sequence[_Line]
 ) -> tuple[dict[str, tuple[int, int]], int]:
-    """Give each line its heights; return the top and bottom of each box, and the height of all."""
+    """Set the heights of each line; return the top and bottom of each box, and the total height."""
     boxes: dict[str, tuple[int, int]] = {}
     top = _MARGIN
     for number, state in enumerate(states):
         above = set(states[:number])
         row = top + _ROW // 2 + (_ROW if state in loops else 0)
-        # What comes from above arrives above, and what leads down leaves below.
+        # Lines from above arrive at the top, and lines to below leave at the bottom.
         entering = [line for line in lines if line.to == state]
         entering.sort(key=lambda line: not above & {*line.sources})
         for line in entering:
@@ -137,7 +140,7 @@ def _place(
 
 
 def _assign(lines: Sequence[_Line]) -> int:
-    """Give each line a lane of which nobody else needs that part, short ones first; return how many there are."""
+    """Assign lanes so that lines do not overlap, the short ones first; return the number of lanes."""
     taken: list[list[tuple[int, int]]] = []
     for line in sorted(lines, key=lambda line: line.span[1] - line.span[0]):
         low, high = line.span

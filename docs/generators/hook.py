@@ -1,4 +1,4 @@
-"""What MkDocs calls while it builds the site: fills in what is written from the code.
+"""The MkDocs hook that fills in what is generated from the code.
 
 A page says where, and what: ``<!-- made: causes -->``, ``<!-- made: provider google -->``.
 """
@@ -33,7 +33,7 @@ _MARK: Final = re.compile(r"^<!-- made: ([\w-]+)((?: [\w-]+)*) -->$", re.MULTILI
 
 
 def filled(markdown: str) -> str:
-    """Return a page with what is written from the code.
+    """Return a page with the generated parts filled in.
 
     Args:
         markdown: the page.

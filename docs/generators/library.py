@@ -1,4 +1,4 @@
-"""The library's reference: which objects it shows; mkdocstrings takes their docstrings from the code."""
+"""The library's reference: the list of public objects; mkdocstrings adds their docstrings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import mailslot.testing
 
 
 def reference() -> str:
-    """Return, in Markdown, what the library's public modules show; of `mailslot.plugin`, what the others do not."""
+    """Return the public names of the library in Markdown; of `mailslot.plugin`, only the additional ones."""
     shown = {*mailslot.__all__, *mailslot.message.__all__}
     parts = [
         ("mailslot", mailslot.__all__),
@@ -23,6 +23,6 @@ def reference() -> str:
 
 
 def _entry(name: str) -> str:
-    # A module is shown without the classes that are shown by themselves.
+    # A module is shown without its classes, which have entries of their own.
     members = '      filters: ["!^_", "!^[A-Z]"]\n' if name == "mailslot.plugin.keys" else ""
     return f"::: {name}\n    options:\n      heading_level: 3\n{members}"

@@ -1,4 +1,4 @@
-"""What is known of a provider, from ``providers.toml``."""
+"""The facts about providers, from ``providers.toml``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def facts(name: str) -> str:
-    """Return what is known of a provider in Markdown.
+    """Return the facts about a provider in Markdown.
 
     Args:
         name: its id.
@@ -23,7 +23,7 @@ def facts(name: str) -> str:
 
 
 def all_providers() -> str:
-    """Return a row for each provider in Markdown."""
+    """Return all providers as a table in Markdown."""
     rows = [
         (code(found.id), found.name, ", ".join(map(code, found.aliases)), _flows(found)) for found in presets().values()
     ]

@@ -1,4 +1,4 @@
-"""Every setting: of slots, from `mailslot.slots.settings.KEYS`, and of the other tables, from their sections."""
+"""All settings: of slots, from `mailslot.slots.settings.KEYS`, and of the other tables, from their sections."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from generators.texts import SETTINGS
 from mailslot.slots.keys import json_value
 from mailslot.slots.section import find_section, section_names
 from mailslot.slots.settings import KEYS, SECRETS, Settings
-from mailslot_plugins.panel.sections.fields import said_of, section_name
+from mailslot_plugins.panel.sections.fields import section_name, section_text
 from mailslot_plugins.panel.slots.labels import label
 
 if TYPE_CHECKING:
     from mailslot.slots.keys import Key
 
-_HEADINGS: Final = ("setting", "on the panel", "what it is, and what is allowed", "without it")
+_HEADINGS: Final = ("setting", "on the panel", "purpose, and allowed values", "default")
 
 
 def slot_settings() -> str:
@@ -33,7 +33,7 @@ def slot_settings() -> str:
 
 
 def section_settings() -> str:
-    """Return the settings of all other tables in Markdown, a heading each."""
+    """Return the settings of all other tables in Markdown, each with a heading."""
     return "\n".join(_section(name) for name in section_names())
 
 
@@ -43,16 +43,16 @@ def _section(name: str) -> str:
     rows = [
         (
             _anchored(f"{name}-{key}", key),
-            said_of(name, "setting", "en", key) or "",
+            section_text(name, "setting", "en", key) or "",
             _sentence(each.allowed),
             _default(each.default),
         )
         for key, each in section.keys.items()
         if not each.advanced
     ]
-    # Those that few ever set are alike, such as one for each kind of alarm.
+    # Rarely used settings are similar to each other, such as one for each kind of alarm.
     if rare := [key for key, each in section.keys.items() if each.advanced]:
-        more = said_of(name, "more", "en") or ""
+        more = section_text(name, "more", "en") or ""
         rows.append((", ".join(map(code, rare)), more, _sentence(section.keys[rare[0]].allowed), ""))
     title = section_name(name, "en")
     example = f"```sh\nmailslot show {name}\n```"

@@ -7,7 +7,7 @@ from mailslot.slots.slot import SLOTS, slots_of
 
 
 def all_slots() -> str:
-    """Return the slots in Markdown, a row each."""
+    """Return the slots as a table in Markdown."""
     return table(
         ("slot", "on the panel", "protocol", "record"),
         [

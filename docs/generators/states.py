@@ -1,4 +1,4 @@
-"""The state machines, as the library's own tables have them: a diagram, and the same in words."""
+"""The state machines from the library's tables: a diagram of each, and the same as a table."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def machine(name: str) -> str:
         name: ``smtp``, ``pop3`` or ``jobs``.
     """
     title, states, transitions = _MACHINES[name]
-    return f"{diagram(title, states, transitions)}\n{_in_words(transitions)}"
+    return f"{diagram(title, states, transitions)}\n{_as_table(transitions)}"
 
 
-def _in_words(transitions: Iterable[Transition]) -> str:
-    """Return the transitions as a table that can be opened, for those who hear the page, too."""
+def _as_table(transitions: Iterable[Transition]) -> str:
+    """Return the transitions as a collapsed table, which screen readers can read."""
     rows: dict[tuple[str, str, bool], list[str]] = {}
     for each in transitions:
         rows.setdefault((each.state, each.to, each.refused), []).append(each.event)
@@ -43,7 +43,7 @@ def _in_words(transitions: Iterable[Transition]) -> str:
 
 
 def _dialogue(answered: Iterable[tuple[tuple[_State, _Verb], _Outcome]], more: str) -> list[Transition]:
-    """Return what the answers do, in the order of the table."""
+    """Return the transitions by replies, in the order of the table."""
     found: list[Transition] = []
     for (state, verb), outcome in answered:
         if outcome.positive is not None:

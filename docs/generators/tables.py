@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table; empty where it has no row.
+    """Return a table; empty if it has no rows.
 
     Args:
         headings: one for each column; all of them may be empty.
@@ -20,7 +20,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def code(text: str) -> str:
-    """Return a text as code; empty where there is none."""
+    """Return a text as code; empty if it is empty."""
     return f"`{text}`" if text else ""
 
 

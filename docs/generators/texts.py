@@ -1,4 +1,4 @@
-"""What neither the code nor its messages say, in ``texts.toml``: what a setting is for."""
+"""The texts in ``texts.toml``: the purpose of each setting."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ _TEXTS: Final[Mapping[str, Mapping[str, str]]] = tomllib.loads(
 )
 
 SETTINGS: Final = _TEXTS["settings"]
-"""What each setting of a slot is for."""
+"""The purpose of each setting of a slot."""

@@ -1,4 +1,4 @@
-"""A panel for all tests of a file, over a sandbox, and the administrator in front of it; a file may have its own."""
+"""A panel over a sandbox for all tests of a file, and a client that is signed in. Files may define their own."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from panel.house import House, open_house, sandbox_home
-from panel.visitor import Visitor
+from panel.browser_client import BrowserClient
+from panel.running_panel import RunningPanel, run_panel, sandbox_home
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,14 +28,14 @@ async def sandbox(anyio_backend: str, home: Path) -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
-async def house(sandbox: Sandbox, home: Path) -> AsyncIterator[House]:
-    async with open_house(home) as found:
+async def panel(sandbox: Sandbox, home: Path) -> AsyncIterator[RunningPanel]:
+    async with run_panel(home) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-async def visitor(house: House) -> AsyncIterator[Visitor]:
+async def client(panel: RunningPanel) -> AsyncIterator[BrowserClient]:
     """The administrator, who has signed in."""
-    async with Visitor(house.address) as found:
+    async with BrowserClient(panel.address) as found:
         await found.sign_in()
         yield found

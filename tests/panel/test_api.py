@@ -1,4 +1,4 @@
-"""The API over a device that lives in a sandbox: what a fleet's scripts do, from the settings to a job."""
+"""The API of a device in a sandbox, from the settings to a job."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from mailslot.cli.app import app
 from mailslot.oauth.flow import UserCode
 from mailslot.slots.section import DEVICE
 from mailslot.slots.slot import SLOTS
-from mailslot_plugins.panel.api.document import openapi
+from mailslot_plugins.panel.api.openapi import load_groups, openapi
 from mailslot_plugins.panel.security.keys import ApiKeys
 from mailslot_plugins.sandbox.demo_device import populate_demo_device, set_up_demo_device
 from mailslot_plugins.sandbox.sandbox import run_sandbox
 from mailslot_plugins.sandbox.web_faults import WebFault
 from mailslot_plugins.tokens import device as device_flow
-from panel.house import House, open_house
-from panel.visitor import Visitor, words
+from panel.browser_client import BrowserClient, words
+from panel.running_panel import RunningPanel, run_panel
 from tokens.people import enter_code
 
 if TYPE_CHECKING:
@@ -45,14 +45,14 @@ PROBLEM = "application/problem+json"
 class Fleet:
     """A device, what it talks to, and a script with a key."""
 
-    house: House
+    panel: RunningPanel
     sandbox: Sandbox
     key: str
 
     @property
     def script(self) -> httpx2.AsyncClient:
         headers = {"authorization": f"Bearer {self.key}"}
-        return httpx2.AsyncClient(base_url=f"{self.house.address}/api", headers=headers, timeout=120, trust_env=False)
+        return httpx2.AsyncClient(base_url=f"{self.panel.address}/api", headers=headers, timeout=120, trust_env=False)
 
 
 @asynccontextmanager
@@ -61,8 +61,8 @@ async def open_fleet(home: Path) -> AsyncGenerator[Fleet]:
         await run_sync(set_up_demo_device, home, sandbox)
         key = await run_sync(ApiKeys(home, lambda: 0.0).make, "fleet")
         past = partial(populate_demo_device, sandbox=sandbox, page=PAGE)
-        async with open_house(home, claimed=False, before=past) as house:
-            yield Fleet(house, sandbox, key.reveal())
+        async with run_panel(home, claimed=False, before=past) as panel:
+            yield Fleet(panel, sandbox, key.reveal())
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +92,8 @@ def printed(home: Path, *arguments: str) -> Any:
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
-async def test_answers_are_what_the_commands_print(fleet: Fleet, script: httpx2.AsyncClient) -> None:
-    home = fleet.house.device.home
+async def test_responses_equal_the_output_of_commands(fleet: Fleet, script: httpx2.AsyncClient) -> None:
+    home = fleet.panel.device.home
     commands = {
         "/slots": ("slots",),
         "/slots/network.quick/settings": ("show", "network.quick"),
@@ -111,7 +111,7 @@ async def test_answers_are_what_the_commands_print(fleet: Fleet, script: httpx2.
     assert [row["slot"] for row in found["/slots"]] == [slot.id for slot in SLOTS]
 
 
-async def test_settings_are_changed_by_whoever_knows_them(fleet: Fleet, script: httpx2.AsyncClient) -> None:
+async def test_settings_change_with_if_match(fleet: Fleet, script: httpx2.AsyncClient) -> None:
     path = "/slots/print.pop/settings"
     before = await script.get(path)
     assert before.json()["settings"]["timeout"] == 30
@@ -166,7 +166,7 @@ async def test_settings_are_changed_by_whoever_knows_them(fleet: Fleet, script: 
         ("GET", "/slots/fax.pip", None, 404, "slot", "Did you mean fax.pop?"),
         ("POST", "/slots/fax.pop/poll", {"again": True}, 422, "again", "Nothing is sent here."),
         ("POST", "/slots/network.smtp/poll", None, 404, "slot", "only a POP slot"),
-        ("GET", "/slots/print.pop/token/sign-in", None, 404, "slot", "Nobody signs in"),
+        ("GET", "/slots/print.pop/token/sign-in", None, 404, "slot", "No sign-in is running"),
         ("POST", "/slots/print.pop/token", {"way": "paste"}, 422, "way", "one of device, app"),
         ("GET", "/jobs?limit=0", None, 422, "limit", "at least 1"),
         ("GET", "/jobs?limit=1&limit=2", None, 422, "limit", "given 2 times"),
@@ -185,7 +185,7 @@ async def test_settings_are_changed_by_whoever_knows_them(fleet: Fleet, script: 
     ],
 )
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
-async def test_what_cannot_be_done_is_said_in_one_sentence(
+async def test_problem_documents(
     script: httpx2.AsyncClient, method: str, path: str, body: object, status: int, key: str, said: str
 ) -> None:
     answer = await script.request(method, path, **({} if body is None else {"json": body}))
@@ -213,7 +213,7 @@ async def test_what_cannot_be_done_is_said_in_one_sentence(
     ],
 )
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
-async def test_no_body_is_too_strange(script: httpx2.AsyncClient, body: bytes, kind: str, status: int) -> None:
+async def test_malformed_bodies(script: httpx2.AsyncClient, body: bytes, kind: str, status: int) -> None:
     answer = await script.post("/alerts/other", content=body, headers={"content-type": kind})
     assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM)
     assert "4711" not in answer.text
@@ -235,9 +235,7 @@ async def test_methods(script: httpx2.AsyncClient) -> None:
     )
 
 
-async def test_a_token_by_a_code_and_what_it_is_good_for(
-    fleet: Fleet, script: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_token_with_a_code(fleet: Fleet, script: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody sits at the device: a script asks for the code, somebody enters it, and mail is fetched and printed."""
     monkeypatch.setattr(device_flow, "flow", device_flow.DeviceFlow(interval=0.1))
     fleet.sandbox.token_service.authorizations.interval = 0.1
@@ -248,7 +246,7 @@ async def test_a_token_by_a_code_and_what_it_is_good_for(
     assert (begun.status_code, begun.headers["location"], code["state"]) == (202, f"/api{path}/sign-in", "code")
     assert code["expires_at"]
     # Its page belongs to whoever began a sign-in; it says that another goes on.
-    async with Visitor(fleet.house.address) as person:
+    async with BrowserClient(fleet.panel.address) as person:
         await person.sign_in("open sesame")
         assert code["user_code"] not in (await person.get("/slots/print.pop/token")).text
     await enter_code(UserCode(code["user_code"], code["address"], None, 0), "print@example.com")
@@ -278,7 +276,7 @@ async def test_a_token_by_a_code_and_what_it_is_good_for(
     assert (await script.get(path)).json()["token"] == "Not Retrieved"
 
 
-async def test_a_sign_in_that_comes_to_nothing(fleet: Fleet, script: httpx2.AsyncClient) -> None:
+async def test_a_sign_in_that_fails(fleet: Fleet, script: httpx2.AsyncClient) -> None:
     path = "/slots/status.pop/token"
     nothing = await script.post(path)
     assert (nothing.status_code, nothing.json()["cause"]) == (409, "not_configured")
@@ -316,7 +314,7 @@ async def test_jobs_are_paged_cancelled_and_sent_again(fleet: Fleet, script: htt
     every = [job["id"] for job in (await script.get("/jobs")).json()]
     seen, address = list[int](), "/api/jobs?limit=2"
     while address:
-        page = await script.get(f"{fleet.house.address}{address}")
+        page = await script.get(f"{fleet.panel.address}{address}")
         seen += [job["id"] for job in page.json()]
         link = page.headers.get("link", "")
         assert not link or link.endswith('>; rel="next"')
@@ -348,7 +346,7 @@ async def test_sections_keep_what_is_private(fleet: Fleet, script: httpx2.AsyncC
     assert before.json()["secrets"] == {"webhook": False}
     refused = await script.patch(path, json={"webhook": hook, "location": "Third floor"})
     assert (refused.status_code, refused.json()["key"]) == (403, "webhook")
-    await run_sync(fleet.house.device.records.settings.change_section, DEVICE, {"webhook": hook})
+    await run_sync(fleet.panel.device.records.settings.change_section, DEVICE, {"webhook": hook})
     changed = await script.patch(path, json={"location": "Third floor"})
     assert changed.json()["secrets"] == {"webhook": True}
     device = (await script.get("/device")).json()
@@ -390,7 +388,7 @@ async def test_a_file_that_somebody_has_broken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_no_answer_holds_a_secret(fleet: Fleet, script: httpx2.AsyncClient) -> None:
-    records, password = fleet.house.device.records, "geheim 4711"
+    records, password = fleet.panel.device.records, "geheim 4711"
     await script.patch("/slots/alert.smtp/settings", json={"password": password, "client_secret": f"{password}!"})
     grant = await records.tokens.store("alert-smtp").load()
     assert grant is not None
@@ -401,7 +399,7 @@ async def test_no_answer_holds_a_secret(fleet: Fleet, script: httpx2.AsyncClient
     tested = await ended(script, "/slots/alert.smtp/test")
     assert tested["result"]["transcript"]
     seen = list[str]()
-    for path, methods in openapi()["paths"].items():
+    for path, methods in openapi(load_groups())["paths"].items():
         if "get" in methods:
             address = path.removeprefix("/api").replace("{slot}", "alert.smtp").replace("{job}", "1")
             answer = await script.get(address)
@@ -411,8 +409,8 @@ async def test_no_answer_holds_a_secret(fleet: Fleet, script: httpx2.AsyncClient
     await script.patch("/slots/alert.smtp/settings", json={"password": None, "client_secret": None})
 
 
-async def test_a_browsers_session_does_as_well_from_our_own_pages(fleet: Fleet) -> None:
-    async with Visitor(fleet.house.address) as person:
+async def test_browser_sessions_work_with_a_csrf_token(fleet: Fleet) -> None:
+    async with BrowserClient(fleet.panel.address) as person:
         assert (await person.get("/api/slots")).status_code == 401
         await person.sign_in("open sesame")
         assert len((await person.get("/api/slots")).json()) == 7
@@ -435,7 +433,7 @@ async def test_a_browsers_session_does_as_well_from_our_own_pages(fleet: Fleet) 
         assert (runs.status_code, "only be set on the device itself" in words(runs)) == (422, True)
         wrong = await person.get("/api/slots", headers={"authorization": f"Bearer {fleet.key}x"})
         assert wrong.status_code == 200  # it is still the session's
-    async with httpx2.AsyncClient(base_url=fleet.house.address, trust_env=False) as stranger:
+    async with httpx2.AsyncClient(base_url=fleet.panel.address, trust_env=False) as stranger:
         for headers in ({}, {"authorization": f"Bearer {fleet.key}x"}, {"authorization": f"Basic {fleet.key}"}):
             refused = await stranger.delete("/api/slots/fax.pop/token", headers=headers)
             assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")

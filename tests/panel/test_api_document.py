@@ -1,4 +1,4 @@
-"""The document of the API: valid, complete, and true, as schemathesis finds by asking for all that it says."""
+"""The OpenAPI document: valid, complete, and correct, checked by schemathesis against the API."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 from openapi_spec_validator import validate
-from starlette.routing import Route
 
-from mailslot_plugins.panel.api.document import openapi
-from mailslot_plugins.panel.api.page import routes
-from mailslot_plugins.panel.api.places import PLACES
-from panel.house import SIZES, open_house, overflow, shoot
+from mailslot_plugins.panel.api.openapi import load_groups, openapi
+from mailslot_plugins.panel.api.operation import make_routes
+from panel.running_panel import SIZES, overflowing_elements, run_panel, take_screenshots
 from panel.test_api import ended, open_fleet
 
 if TYPE_CHECKING:
@@ -39,15 +37,15 @@ positive_data_acceptance.expected-statuses = ["2xx", "403", "404", "409", "412",
 """
 
 
-def test_the_document_is_valid_and_tells_of_every_route() -> None:
-    document = openapi()
+def test_the_openapi_document_is_valid_and_complete() -> None:
+    groups = load_groups()
+    document = openapi(groups)
     validate(document)
     told = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     sections = {path.rpartition("/")[2] for _, path in told if path.startswith("/api/sections/")}
     there = {
         (method, route.path.replace("{section}", section))
-        for route in routes
-        if isinstance(route, Route) and route.path not in {"/api/", "/api/openapi.json"}
+        for route in make_routes(operation for group in groups for operation in group.operations)
         for method in route.methods or ()
         if method not in {"HEAD", "OPTIONS"}
         for section in (sections if "{section}" in route.path else {""})
@@ -55,13 +53,13 @@ def test_the_document_is_valid_and_tells_of_every_route() -> None:
     assert told == there
     assert {"device", "panel", "fax"} <= sections
     names = {name for _, path in told for name in re.findall(r"\{(\w+)\}", path)}
-    assert names == set(PLACES)
+    assert names == {name for group in groups for name in group.path_parameters}
     secret = document["paths"]["/api/slots/{slot}/settings"]["patch"]["requestBody"]["content"]["application/json"]
     assert secret["schema"]["properties"]["password"]["writeOnly"] is True
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_it_is_true(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_api_behaves_as_documented(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR)
     config = tmp_path / "schemathesis.toml"
     config.write_text(CONFIG)
@@ -74,7 +72,7 @@ async def test_it_is_true(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
         done = await anyio.run_process(
             [
                 *(str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(config)),
-                *("run", f"{fleet.house.address}/api/openapi.json", "-H", f"Authorization: Bearer {fleet.key}"),
+                *("run", f"{fleet.panel.address}/api/openapi.json", "-H", f"Authorization: Bearer {fleet.key}"),
                 *("--checks", "all", "--phases", "coverage,fuzzing", "--max-time", str(SECONDS), "--max-examples", "5"),
                 # Of the sections, which are all alike, one is enough.
                 *("--exclude-path-regex", "/sections/(alerts|panel|print|scan|status)$"),
@@ -91,7 +89,7 @@ async def test_it_is_true(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
 async def test_the_examples_of_the_docs(tmp_path: Path) -> None:
     first, second, third = re.findall(r"```sh\n(.*?)```", DOCS.read_text(), re.DOTALL)
     async with open_fleet(tmp_path) as fleet:
-        environment = {"PANEL": fleet.house.address, "KEY": fleet.key, "PATH": "/usr/bin:/bin"}
+        environment = {"PANEL": fleet.panel.address, "KEY": fleet.key, "PATH": "/usr/bin:/bin"}
 
         async def run(script: str) -> str:
             done = await anyio.run_process(["sh", "-euc", script], env=environment)
@@ -105,18 +103,18 @@ async def test_the_examples_of_the_docs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_the_page_shows_it(tmp_path: Path, browser: Browser) -> None:
-    async with open_house(tmp_path) as house:
+async def test_the_page_shows_the_document(tmp_path: Path, browser: Browser) -> None:
+    async with run_panel(tmp_path) as panel:
 
         def look(page: Page) -> None:
-            house.sign_in(page, "/api/")
+            panel.sign_in(page, "/api/")
             page.click("text=PATCH /api/slots/{slot}/settings")
             assert page.is_visible("text=check_interval")
             assert page.is_visible("text=seconds from 1 to 600")
             for size in SIZES.values():
                 page.set_viewport_size({"width": size[0], "height": size[1]})
-                assert overflow(page) == []
-            shoot(page, "api")
+                assert overflowing_elements(page) == []
+            take_screenshots(page, "api")
             page.click("text=OpenAPI 3.1")
             assert '"openapi":"3.1.0"' in page.content()
 

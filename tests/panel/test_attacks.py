@@ -1,4 +1,4 @@
-"""What a stranger tries on the panel's door, and what somebody who is let in may still not do."""
+"""Attacks on the panel without a sign-in, and requests that are not allowed even with one."""
 
 from __future__ import annotations
 
@@ -14,70 +14,72 @@ from mailslot.slots.keys import Key
 from mailslot.slots.section import DEVICE, Section
 from mailslot.slots.settings_document import SettingsFileError
 from mailslot.slots.settings_file import MAX_OCTETS
-from panel.house import House, open_house
-from panel.visitor import Visitor
+from panel.browser_client import BrowserClient
+from panel.running_panel import RunningPanel, run_panel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
 
 @pytest.fixture(scope="module")
-async def house(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[House]:
-    async with open_house(tmp_path_factory.mktemp("panel")) as found:
+async def panel(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[RunningPanel]:
+    async with run_panel(tmp_path_factory.mktemp("panel")) as found:
         yield found
 
 
 @pytest.fixture
-async def visitor(house: House) -> AsyncGenerator[Visitor]:
-    async with Visitor(house.address) as found:
+async def client(panel: RunningPanel) -> AsyncGenerator[BrowserClient]:
+    async with BrowserClient(panel.address) as found:
         yield found
 
 
 @pytest.fixture
-async def admin(house: House) -> AsyncGenerator[Visitor]:
-    async with Visitor(house.address) as found:
+async def admin(panel: RunningPanel) -> AsyncGenerator[BrowserClient]:
+    async with BrowserClient(panel.address) as found:
         assert (await found.sign_in()).status_code == 303
         yield found
 
 
-async def test_no_cookie_is_costly(visitor: Visitor) -> None:
+async def test_parsing_cookies_is_cheap(client: BrowserClient) -> None:
     """CVE-2024-7592: unquoting one takes time that grows with the square of its backslashes."""
-    quoted = await visitor.get("/sign-in", headers={"cookie": 'language="de"'})
+    quoted = await client.get("/sign-in", headers={"cookie": 'language="de"'})
     assert '<html lang="en"' in quoted.text
     with anyio.fail_after(120):
-        answer = await visitor.get("/healthz", headers={"cookie": 'theme="' + r"\a" * 7_000 + '"'})
+        answer = await client.get("/healthz", headers={"cookie": 'theme="' + r"\a" * 7_000 + '"'})
     assert answer.status_code == 200
 
 
-async def test_a_long_address_is_costly_for_nobody(visitor: Visitor) -> None:
+async def test_long_addresses_are_cheap(client: BrowserClient) -> None:
     """A look into every folder of a path that has thousands of them."""
-    assert (await visitor.get(f"/static/{'a/' * 10_000}")).status_code == 431
-    assert (await visitor.get(f"/static/{'a/' * 5_000}")).status_code == 404
+    assert (await client.get(f"/static/{'a/' * 10_000}")).status_code == 431
+    assert (await client.get(f"/static/{'a/' * 5_000}")).status_code == 404
 
 
 @pytest.mark.parametrize("charset", ["idna", "undefined", "raw_unicode_escape"])
-async def test_forms_come_in_one_way(visitor: Visitor, charset: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_only_urlencoded_forms_are_accepted(
+    client: BrowserClient, charset: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """What a part of a form is encoded in is not for its sender to choose among all that Python knows."""
-    fields = {"csrf": await visitor.token(), "password": "\\ud800"}
+    fields = {"csrf": await client.token(), "password": "\\ud800"}
     parts = "".join(
         f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{fields[name]}\r\n' for name in fields
     )
     headers = {"content-type": f"multipart/form-data; boundary=x; charset={charset}"}
-    answer = await visitor.post("/sign-in", content=f"{parts}--x--\r\n", headers=headers)
+    answer = await client.post("/sign-in", content=f"{parts}--x--\r\n", headers=headers)
     assert answer.status_code == 403
     assert not caplog.records
 
 
-async def test_a_secret_is_not_told_back(admin: Visitor) -> None:
+async def test_secrets_are_not_echoed(admin: BrowserClient) -> None:
     headers = {"x-csrf-token": await admin.token("/administration")}
     answer = await admin.patch("/api/slots/alert.smtp/settings", json={"password": ["hunter2"]}, headers=headers)
     assert answer.status_code == 422
     assert answer.json()["title"] == "password must be a text or null."
 
 
-async def test_settings_do_not_grow_beyond_what_is_read(house: House, admin: Visitor) -> None:
+async def test_settings_cannot_exceed_the_readable_size(panel: RunningPanel, admin: BrowserClient) -> None:
     """Else, one setting too many leaves a file with which the device does not start again."""
-    settings = house.device.records.settings
+    settings = panel.device.records.settings
     before = settings.path.read_bytes() if settings.path.exists() else b""
     section = Section("notes", {f"note{number}": Key("a text", keys.text) for number in range(MAX_OCTETS // 900)})
     with pytest.raises(SettingsFileError, match="larger than"):

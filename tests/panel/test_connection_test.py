@@ -1,4 +1,4 @@
-"""The connection test in the panel: stage by stage, and the right sentence for whoever looks."""
+"""The connection test in the panel: live progress, and the right sentence in the browser's language."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.diagnosis.history import History
 from mailslot_plugins.panel.slots.labels import label
 from mailslot_plugins.sandbox import Fault
-from panel.house import overflow, shoot
+from panel.running_panel import overflowing_elements, take_screenshots
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from lab.postfix import Postfix
     from lab.provider import Provider
     from mailslot_plugins.sandbox import Sandbox
-    from panel.house import House
-    from panel.visitor import Visitor
+    from panel.browser_client import BrowserClient
+    from panel.running_panel import RunningPanel
 
 USUAL = (
     *("not_configured", "name_not_found", "connection_refused", "tls_port_mismatch", "certificate_untrusted"),
@@ -61,11 +61,11 @@ async def device(sandbox: Sandbox, home: Path) -> AsyncIterator[Device]:
     sandbox.tls = tls
 
 
-async def press(visitor: Visitor, **fields: str) -> str:
+async def press(client: BrowserClient, **fields: str) -> str:
     """Press the button, and return the page once the test has ended."""
-    assert (await visitor.submit(PAGE, **fields)).status_code == 303
+    assert (await client.submit(PAGE, **fields)).status_code == 303
     with anyio.fail_after(120):
-        while "/cancel" in (page := (await visitor.get(PAGE)).text):  # noqa: ASYNC110 - as a browser does
+        while "/cancel" in (page := (await client.get(PAGE)).text):  # noqa: ASYNC110 - as a browser does
             await anyio.sleep(0.02)
     return page
 
@@ -77,15 +77,15 @@ def usual() -> list[Way]:
 
 
 @pytest.mark.parametrize("way", usual(), ids=str)
-async def test_a_fault_is_said_in_the_language_of_whoever_looks(
-    way: Way, device: Device, visitor: Visitor, sandbox: Sandbox
+async def test_errors_are_in_the_language_of_the_browser(
+    way: Way, device: Device, client: BrowserClient, sandbox: Sandbox
 ) -> None:
     await way.prepare(device, sandbox)
-    await press(visitor)
+    await press(client)
     [newest] = await History(device.home).last("smtp", 1)
     assert (newest.cause, newest.stage) == (way.cause, way.stage)
     for language in ("en", "de"):
-        page = unescape((await visitor.get(PAGE, headers={"accept-language": language})).text)
+        page = unescape((await client.get(PAGE, headers={"accept-language": language})).text)
         facts = dict(newest.facts)
         if "missing" in facts:
             facts["missing"] = label(facts["missing"], "SMTP", language)
@@ -100,36 +100,38 @@ async def test_a_fault_is_said_in_the_language_of_whoever_looks(
             assert secret not in page
 
 
-async def test_what_is_missing_is_called_as_the_form_calls_it(
-    device: Device, visitor: Visitor, sandbox: Sandbox
+async def test_a_missing_setting_has_the_name_of_its_field(
+    device: Device, client: BrowserClient, sandbox: Sandbox
 ) -> None:
     await device.use(SMTP, sandbox, server=None)
-    await press(visitor)
-    page = await visitor.get(PAGE, headers={"accept-language": "de"})
+    await press(client)
+    page = await client.get(PAGE, headers={"accept-language": "de"})
     assert "Primärer Server ist nicht gesetzt" in page.text
 
 
-async def test_stages_appear_as_they_happen(device: Device, house: House, sandbox: Sandbox, browser: Browser) -> None:
+async def test_stages_appear_as_they_happen(
+    device: Device, panel: RunningPanel, sandbox: Sandbox, browser: Browser
+) -> None:
     await device.use(SMTP, sandbox)
     device.set(SMTP, timeout=120)
     before = await History(device.home).last("smtp")
     sandbox.faults.append(Fault("EHLO", nth=2, delay=10))
 
     def act(page: Page) -> list[Any]:
-        house.sign_in(page, PAGE)
+        panel.sign_in(page, PAGE)
         page.click(".again button")
         page.wait_for_selector("[data-stage=greeting].ok")
         seen = [page.locator(".stage").count(), page.locator(".stage.busy").count()]
-        shoot(page, "test-running", schemes=("light",))
+        take_screenshots(page, "test-running", schemes=("light",))
         # Somebody else presses the button, too, and sees the same test.
         other = page.context.new_page()
-        other.goto(f"{house.address}/slots/network.quick")
+        other.goto(f"{panel.address}/slots/network.quick")
         other.click("[aria-labelledby=test] form button")
         other.wait_for_selector("[data-stage=greeting].ok")
         page.wait_for_selector(".result[data-cause=ok]")
         other.wait_for_selector(".result[data-cause=ok]")
-        shoot(page, "test-passed")
-        return [*seen, page.inner_text("#spoken"), overflow(page)]
+        take_screenshots(page, "test-passed")
+        return [*seen, page.inner_text("#spoken"), overflowing_elements(page)]
 
     stages, busy, spoken, wide = await browser.visit(act)
     assert stages < 7
@@ -140,7 +142,7 @@ async def test_stages_appear_as_they_happen(device: Device, house: House, sandbo
 
 
 async def test_a_test_can_be_cancelled_without_javascript(
-    device: Device, house: House, sandbox: Sandbox, browser: Browser
+    device: Device, panel: RunningPanel, sandbox: Sandbox, browser: Browser
 ) -> None:
     await device.use(SMTP, sandbox, timeout=60)
     before = await History(device.home).last("smtp")
@@ -150,7 +152,7 @@ async def test_a_test_can_be_cancelled_without_javascript(
         assert page.context.browser is not None
         with page.context.browser.new_context(java_script_enabled=False) as profile:
             plain = profile.new_page()
-            house.sign_in(plain, PAGE)
+            panel.sign_in(plain, PAGE)
             plain.click(".again button")
             plain.wait_for_selector("[data-stage=greeting].busy")
             plain.click("#cancel")
@@ -166,11 +168,11 @@ async def test_a_test_can_be_cancelled_without_javascript(
     assert len(await History(device.home).last("smtp")) == len(before) + 1
 
 
-async def test_the_picture_tells_what_it_shows(device: Device, visitor: Visitor, sandbox: Sandbox) -> None:
+async def test_the_chart_has_a_text_alternative(device: Device, client: BrowserClient, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox)
-    await press(visitor)
+    await press(client)
     await device.use(SMTP, sandbox, server=None)
-    page = await press(visitor)
+    page = await press(client)
     tests = (await History(device.home).last("smtp"))[:30]
     passed = sum(each.ok for each in tests)
     assert f"{passed} passed, {len(tests) - passed} failed." in page
@@ -181,7 +183,7 @@ async def test_the_picture_tells_what_it_shows(device: Device, visitor: Visitor,
 
 
 async def test_a_message_arrives_in_dovecot_by_postfix(
-    visitor: Visitor, device: Device, ca: CA, provider: Provider, dovecot: Dovecot, postfix: Postfix
+    client: BrowserClient, device: Device, ca: CA, provider: Provider, dovecot: Dovecot, postfix: Postfix
 ) -> None:
     user = "daemon@example.test"
     device.trust(ca.cert_pem.bytes())
@@ -202,11 +204,11 @@ async def test_a_message_arrives_in_dovecot_by_postfix(
     await device.keep("alert.smtp", provider.token())
     dovecot.empty(user)
     path = "/slots/alert.smtp/test"
-    await visitor.submit(path, send="yes")
+    await client.submit(path, send="yes")
     with anyio.fail_after(120):
         while not dovecot.messages(user):  # noqa: ASYNC110 - Postfix tells nobody
             await anyio.sleep(0.02)
-        while "/cancel" in (page := (await visitor.get(path)).text):  # noqa: ASYNC110 - as a browser does
+        while "/cancel" in (page := (await client.get(path)).text):  # noqa: ASYNC110 - as a browser does
             await anyio.sleep(0.02)
     assert "A message was sent and accepted for delivery" in page
     assert re.search(r'data-stage="send">.*?passed', page, re.DOTALL)

@@ -1,4 +1,4 @@
-"""Connections that come, go and stay: scripts that open one a request, and whoever holds as many as there are."""
+"""Connections: many short ones, closed ones, and clients that hold as many as they can."""
 
 from __future__ import annotations
 
@@ -107,9 +107,9 @@ async def server(
     client_context: ssl.SSLContext,
 ) -> AsyncGenerator[Running]:
     """A server that waits an hour for a next request, and to which 127.0.0.1 is an address like any other."""
-    monkeypatch.setattr(connections, "IDLE", 3600.0)
-    monkeypatch.setattr(connections, "GREETING", 3600.0)
-    monkeypatch.setattr(admission, "neighbourhood", str)
+    monkeypatch.setattr(connections, "IDLE_TIMEOUT", 3600.0)
+    monkeypatch.setattr(connections, "HANDSHAKE_TIMEOUT", 3600.0)
+    monkeypatch.setattr(admission, "client_network", str)
     contexts = (server_context, client_context) if request.param == "https" else (None, None)
     async with running(*contexts) as found:
         yield found
@@ -190,9 +190,9 @@ def gone_amid_a_body(server: Running) -> None:
         (gone_amid_a_body, 150),
     ],
 )
-async def test_what_was_closed_is_gone(server: Running, script: Callable[[Running], None], times: int) -> None:
+async def test_closed_connections_are_released(server: Running, script: Callable[[Running], None], times: int) -> None:
     """More often in a row from one address than there may be connections, while the server would wait for an hour."""
-    assert times > admission.MOST
+    assert times > admission.MAX_CONNECTIONS
 
     def again_and_again() -> None:
         for _ in range(times):
@@ -211,7 +211,7 @@ async def test_five_hundred_requests_on_one_connection(server: Running) -> None:
     await server.until(lambda: server.open == 0)
 
 
-async def test_who_closed_one_direction_is_answered(anyio_backend: str) -> None:
+async def test_a_half_closed_connection_gets_its_response(anyio_backend: str) -> None:
     async with running(None, None) as server:
         with closing(await run_sync(server.connect)) as connection:
             connection.sendall(ASK.replace(b"/", b"/wait", 1) + ASK)
@@ -263,7 +263,7 @@ async def test_http_2_is_not_spoken(server: Running, request_: bytes) -> None:
 
 async def test_one_address_does_not_take_all(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is at the bound gives up what has waited longest, and is refused while all are being answered."""
-    monkeypatch.setattr(admission, "MOST_OF_ONE", 3)
+    monkeypatch.setattr(admission, "MAX_CONNECTIONS_PER_PEER", 3)
     kept = [await run_sync(server.connect) for _ in range(3)]
     try:
         for each in kept:
@@ -286,7 +286,7 @@ async def test_one_address_does_not_take_all(server: Running, monkeypatch: pytes
 
 async def test_requests_without_an_end_keep_nobody_out(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind a proxy, or in an office with one address, everybody shares it with whoever sends them."""
-    monkeypatch.setattr(admission, "MOST_OF_ONE", 3)
+    monkeypatch.setattr(admission, "MAX_CONNECTIONS_PER_PEER", 3)
     begun = b"POST /wait HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nx"
     held = [await run_sync(server.connect) for _ in range(3)]
     try:
@@ -320,8 +320,8 @@ async def test_few_addresses_do_not_shut_others_out(
 ) -> None:
     """Where all connections are taken, a newcomer gets one of those of whoever has most, busy or not."""
     names = iter("aaabbcda")
-    monkeypatch.setattr(admission, "neighbourhood", lambda _: next(names))
-    monkeypatch.setattr(admission, "MOST", 5)
+    monkeypatch.setattr(admission, "client_network", lambda _: next(names))
+    monkeypatch.setattr(admission, "MAX_CONNECTIONS", 5)
     held: list[socket.socket] = []
 
     async def come() -> None:
@@ -349,7 +349,7 @@ async def test_few_addresses_do_not_shut_others_out(
 
 
 async def test_a_proxy_on_this_machine_may_bring_everybody(anyio_backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "MOST_OF_ONE", 3)
+    monkeypatch.setattr(admission, "MAX_CONNECTIONS_PER_PEER", 3)
     async with running(None, None) as server:
         held = [await run_sync(server.connect) for _ in range(6)]
         for each in held:

@@ -1,4 +1,4 @@
-"""The device of the demo, repaired by somebody who has a browser and nothing else; and every page of it, looked at."""
+"""The demo's device, repaired with a browser only; and every page of it, checked for accessibility."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from anyio.to_thread import run_sync
 from mailslot_plugins.sandbox.demo import scanned_page
 from mailslot_plugins.sandbox.demo_device import PASSWORD, populate_demo_device, set_up_demo_device
 from mailslot_plugins.sandbox.sandbox import run_sandbox
-from panel.house import SIZES, House, open_house, overflow, shoot
+from panel.running_panel import SIZES, RunningPanel, overflowing_elements, run_panel, take_screenshots
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -36,17 +36,17 @@ PAGES = (
 
 
 @asynccontextmanager
-async def demo(home: Path) -> AsyncGenerator[House]:
+async def demo(home: Path) -> AsyncGenerator[RunningPanel]:
     async with run_sandbox() as sandbox:
         await run_sync(home.mkdir)
         await run_sync(set_up_demo_device, home, sandbox)
         past = partial(populate_demo_device, sandbox=sandbox, page=scanned_page())
-        async with open_house(home, claimed=False, serves=True, before=past) as house:
-            yield house
+        async with run_panel(home, claimed=False, serves=True, before=past) as panel:
+            yield panel
 
 
-def token_line(page: Page, house: House, slot: str) -> str | None:
-    page.goto(f"{house.address}/slots/{slot}")
+def token_line(page: Page, panel: RunningPanel, slot: str) -> str | None:
+    page.goto(f"{panel.address}/slots/{slot}")
     return page.get_attribute("[data-token]", "data-token")
 
 
@@ -56,14 +56,14 @@ def agree(page: Page) -> None:
     page.click("text=Allow")
 
 
-async def test_a_dead_token_is_repaired_and_the_scan_leaves(tmp_path: Path, browser: Browser) -> None:
-    async with demo(tmp_path / "home") as house:
+async def test_a_revoked_token_is_obtained_again_and_the_scan_is_sent(tmp_path: Path, browser: Browser) -> None:
+    async with demo(tmp_path / "home") as panel:
 
         def repair(page: Page) -> None:
             page.set_viewport_size({"width": 800, "height": 480})
-            house.sign_in(page, password=PASSWORD)
+            panel.sign_in(page, password=PASSWORD)
             # Why the scan waits, found from the home page.
-            page.wait_for_selector("text=1 job waits until this is done")
+            page.wait_for_selector("text=1 job is waiting for this")
             assert "Token update failed. Please delete the token and obtain it again." in page.inner_text("main")
             page.click("text=Delivery note 4711")
             assert "Token update failed" in page.inner_text("main")
@@ -72,32 +72,32 @@ async def test_a_dead_token_is_repaired_and_the_scan_leaves(tmp_path: Path, brow
             agree(page)
             page.wait_for_selector("[data-token=Retrieved]")
             # It is tested at once, and the other two doors have it too.
-            page.goto(f"{house.address}/slots/network.quick/test")
+            page.goto(f"{panel.address}/slots/network.quick/test")
             page.wait_for_selector("text=The connection works.")
-            assert token_line(page, house, "install.quick") == "Retrieved"
-            assert token_line(page, house, "print.pop") == "Not Retrieved"
-            page.goto(f"{house.address}/jobs/1")
+            assert token_line(page, panel, "install.quick") == "Retrieved"
+            assert token_line(page, panel, "print.pop") == "Not Retrieved"
+            page.goto(f"{panel.address}/jobs/1")
             page.wait_for_selector(".badge.ok:has-text('sent')", timeout=120_000)
 
         def get_the_first(page: Page) -> None:
             page.set_viewport_size({"width": 390, "height": 844})
-            house.sign_in(page, "/slots/print.pop", password=PASSWORD)
+            panel.sign_in(page, "/slots/print.pop", password=PASSWORD)
             page.click("main >> text=Get Token")
             page.click("button:has-text('Sign in')")
             agree(page)
             page.wait_for_selector("[data-token=Retrieved]")
-            page.goto(f"{house.address}/slots/print.pop")
+            page.goto(f"{panel.address}/slots/print.pop")
             page.click("button:has-text('Check now')")
-            page.goto(f"{house.address}/received?record=print-pop")
+            page.goto(f"{panel.address}/received?record=print-pop")
             page.wait_for_selector(".mail:has(img.thumbnail):has-text('the plan for Monday')", timeout=120_000)
 
         def delete_one(page: Page) -> None:
-            house.sign_in(page, "/slots/install.quick", password=PASSWORD)
+            panel.sign_in(page, "/slots/install.quick", password=PASSWORD)
             page.click("main a:has-text('Delete')")
             assert "Quick Settings" in page.inner_text("main")
             page.click("main button:has-text('Delete')")
             page.wait_for_selector("[data-token='Not Retrieved']")
-            lines = {slot: token_line(page, house, slot) for slot in ("network.smtp", "network.quick", "fax.pop")}
+            lines = {slot: token_line(page, panel, slot) for slot in ("network.smtp", "network.quick", "fax.pop")}
             assert lines == {"network.smtp": "Not Retrieved", "network.quick": "Not Retrieved", "fax.pop": "Retrieved"}
 
         for act in (repair, get_the_first, delete_one):
@@ -105,16 +105,16 @@ async def test_a_dead_token_is_repaired_and_the_scan_leaves(tmp_path: Path, brow
 
 
 @pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
-async def test_every_page_can_be_read_by_everybody(tmp_path: Path, browser: Browser) -> None:
+async def test_every_page_is_accessible(tmp_path: Path, browser: Browser) -> None:
     assert AXE.exists()
     axe = await run_sync(AXE.read_text)
     found: list[str] = []
 
-    def look(page: Page, house: House, path: str) -> None:
+    def look(page: Page, panel: RunningPanel, path: str) -> None:
         name = path.strip("/").replace("/", "-").replace("?", "-") or "home"
         for size, (width, height) in SIZES.items():
             page.set_viewport_size({"width": width, "height": height})
-            found.extend(f"{path} at {size}: {each} is too wide" for each in overflow(page))
+            found.extend(f"{path} at {size}: {each} is too wide" for each in overflowing_elements(page))
             found.extend(f"{path} at {size}: {each}" for each in too_small(page))
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type] - light or dark
@@ -125,18 +125,20 @@ async def test_every_page_can_be_read_by_everybody(tmp_path: Path, browser: Brow
             for rule in result["violations"]:
                 where = [node["target"] for node in rule["nodes"]][:3]
                 found.append(f"{path} in {scheme}: {rule['id']}: {rule['help']} {where}")
-        shoot(page, name)
+        take_screenshots(page, name)
 
-    async with demo(tmp_path / "home") as house:
+    async with demo(tmp_path / "home") as panel:
 
         def act(page: Page) -> None:
-            page.goto(f"{house.address}/sign-in")
-            look(page, house, "/sign-in")
-            house.sign_in(page, password=PASSWORD)
+            page.goto(f"{panel.address}/sign-in")
+            look(page, panel, "/sign-in")
+            panel.sign_in(page, password=PASSWORD)
             page.wait_for_selector(".tally.warning:has-text('held')")
             for path in PAGES:
-                page.goto(house.address + path)
-                look(page, house, path)
+                response = page.goto(panel.address + path)
+                assert response is not None
+                assert response.status == (404 if path == "/nothing-here" else 200), path
+                look(page, panel, path)
 
         await browser.visit(act)
     assert found == []

@@ -1,4 +1,4 @@
-"""The pages that show what the device is doing: home, jobs, what came in, alarms, and the sections of the settings."""
+"""The pages that show the state of the device: home, jobs, received mail, alarms, and the sections of the settings."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from mailslot.spool.job import NewJob
 from mailslot_plugins.alerts.alarms import Alarms
 from mailslot_plugins.alerts.section import SECTION as ALERTS
 from mailslot_plugins.intake.thumbnails import MAX_THUMBNAILS, Thumbnails
-from panel.house import House, open_house
-from panel.visitor import Visitor
+from panel.browser_client import BrowserClient
+from panel.running_panel import RunningPanel, run_panel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -32,37 +32,37 @@ WRITTEN = "&lt;b&gt;&#34;&amp;&#39;}{{7*7}}&lt;/b&gt;"
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncGenerator[House]:
-    async with open_house(tmp_path / "home") as found:
+async def panel(tmp_path: Path) -> AsyncGenerator[RunningPanel]:
+    async with run_panel(tmp_path / "home") as found:
         yield found
 
 
 @pytest.fixture
-async def admin(house: House) -> AsyncGenerator[Visitor]:
-    async with Visitor(house.address) as found:
+async def admin(panel: RunningPanel) -> AsyncGenerator[BrowserClient]:
+    async with BrowserClient(panel.address) as found:
         await found.sign_in()
         yield found
 
 
 async def accept(
-    house: House, subject: str = "Delivery note", pipeline: str = "scan", to: str = "a@example.com"
+    panel: RunningPanel, subject: str = "Delivery note", pipeline: str = "scan", to: str = "a@example.com"
 ) -> Job:
     message = Message(sender="scanner@example.com", to=[to], subject=subject, text="One page.\n")
     new = NewJob(pipeline, "smtp", "scanner@example.com", [to], subject, 3600.0)
-    return await house.device.spool.accept(new, message)
+    return await panel.device.spool.accept(new, message)
 
 
-async def send(admin: Visitor, path: str, fields: dict[str, str]) -> httpx2.Response:
+async def send(admin: BrowserClient, path: str, fields: dict[str, str]) -> httpx2.Response:
     return await admin.post(path, data={"csrf": await admin.token("/jobs"), **fields})
 
 
-async def text(admin: Visitor, path: str, language: str = "en", status: int = 200) -> str:
+async def text(admin: BrowserClient, path: str, language: str = "en", status: int = 200) -> str:
     answer = await admin.get(path, headers={"accept-language": language})
     assert answer.status_code == status, answer.text
     return answer.text
 
 
-async def test_an_empty_device_says_where_to_begin(admin: Visitor) -> None:
+async def test_an_empty_device_says_where_to_begin(admin: BrowserClient) -> None:
     page = await text(admin, "/")
     assert "Nothing is set up yet" in page
     assert 'href="/slots/network.smtp"' in page
@@ -70,22 +70,22 @@ async def test_an_empty_device_says_where_to_begin(admin: Visitor) -> None:
         assert f'href="/slots/{door}"' in page
     shared = page[page.index('data-record="smtp"') : page.index('data-record="alert-smtp"')]
     assert shared.count('class="door"') == 3
-    assert "One record behind three doors" in shared
+    assert "These slots share their settings and their token" in shared
 
 
 @pytest.mark.parametrize("path", ["/", "/jobs", "/received", "/alerts", "/settings/fax", "/settings/device"])
 @pytest.mark.parametrize("language", ["de", "fr", "es", "ja"])
-async def test_every_page_speaks_every_language(admin: Visitor, path: str, language: str) -> None:
+async def test_every_page_speaks_every_language(admin: BrowserClient, path: str, language: str) -> None:
     page = await text(admin, path, language)
     assert f'<html lang="{language}"' in page
 
 
-async def test_what_needs_somebody_is_said_once_with_what_to_do(house: House, admin: Visitor) -> None:
-    device = house.device
+async def test_attention_items(panel: RunningPanel, admin: BrowserClient) -> None:
+    device = panel.device
     settings = {"server": "localhost", "port": 1, "security": "tls", "authentication": "oauth2", "account": "a@b.test"}
     sender = {"sender_address": "a@b.test"}
     await run_sync(device.records.change, "smtp", {**settings, **sender}, {})
-    job = await accept(house)
+    job = await accept(panel)
     async with device.spool.delivery_lock():
         await device.spool.claim("smtp")
         await device.spool.hold(job.id, "token_not_retrieved", "No token has been obtained yet.")
@@ -95,16 +95,16 @@ async def test_what_needs_somebody_is_said_once_with_what_to_do(house: House, ad
     matters = page[page.index('<ul class="matters">') : page.index("</ul>")]
     assert matters.count("<li") == 2
     assert "No token has been obtained yet." in matters
-    assert "1 job waits until this is done; then it leaves by itself." in matters
+    assert "1 job is waiting for this. It is sent automatically once it is done." in matters
     assert 'href="/slots/network.smtp/token">Get Token' in matters
     assert "Open alarm: Paper jam: tray 2" in matters
     assert "Es wurde noch kein Token abgerufen." in await text(admin, "/live", "de")
 
 
-async def test_jobs_and_their_filters(house: House, admin: Visitor) -> None:
+async def test_jobs_and_their_filters(panel: RunningPanel, admin: BrowserClient) -> None:
     for number in range(52):
-        await accept(house, f"Scan {number}")
-    await accept(house, EVIL, "fax")
+        await accept(panel, f"Scan {number}")
+    await accept(panel, EVIL, "fax")
     page = await text(admin, "/jobs")
     assert WRITTEN in page
     assert "<b>" not in page
@@ -118,8 +118,8 @@ async def test_jobs_and_their_filters(house: House, admin: Visitor) -> None:
     assert (await text(admin, f"/jobs?before={'9' * 19}")).count('class="job-link"') == 50
 
 
-async def test_the_story_of_a_job(house: House, admin: Visitor) -> None:
-    job = await accept(house, EVIL)
+async def test_the_history_of_a_job(panel: RunningPanel, admin: BrowserClient) -> None:
+    job = await accept(panel, EVIL)
     await text(admin, "/jobs/999999", status=404)
     await text(admin, f"/jobs/{'9' * 40}", status=404)
     page = await text(admin, f"/jobs/{job.id}")
@@ -128,29 +128,31 @@ async def test_the_story_of_a_job(house: House, admin: Visitor) -> None:
     answer = await send(admin, f"/jobs/{job.id}/cancel", {})
     assert answer.status_code == 303
     page = await text(admin, answer.headers["location"])
-    assert "The job is cancelled." in page
-    assert (await house.device.spool.job(job.id)).state == "cancelled"
+    assert "The job has been cancelled." in page
+    assert (await panel.device.spool.job(job.id)).state == "cancelled"
     # It has ended, so neither can be done any more, and nothing changes.
     for verb in ("cancel", "retry"):
         await send(admin, f"/jobs/{job.id}/{verb}", {})
         assert f"Job {job.id} was cancelled and cannot be" in await text(admin, f"/jobs/{job.id}")
 
 
-async def test_a_held_job_says_why_in_every_language_and_leads_to_the_token(house: House, admin: Visitor) -> None:
-    job = await accept(house)
-    async with house.device.spool.delivery_lock():
-        await house.device.spool.claim("smtp")
-        await house.device.spool.hold(job.id, "token_update_failed", "Token update failed.")
+async def test_a_held_job_says_why_in_every_language_and_leads_to_the_token(
+    panel: RunningPanel, admin: BrowserClient
+) -> None:
+    job = await accept(panel)
+    async with panel.device.spool.delivery_lock():
+        await panel.device.spool.claim("smtp")
+        await panel.device.spool.hold(job.id, "token_update_failed", "Token update failed.")
     page = await text(admin, f"/jobs/{job.id}", "de")
     assert "Token-Update fehlgeschlagen" in page
     assert 'href="/slots/network.smtp/token"' in page
     answer = await send(admin, f"/jobs/{job.id}/retry", {})
     assert answer.status_code == 303
-    assert (await house.device.spool.job(job.id)).state == "queued"
+    assert (await panel.device.spool.job(job.id)).state == "queued"
 
 
-async def test_a_received_mail_with_its_picture(house: House, admin: Visitor, tmp_path: Path) -> None:
-    ledger = house.device.spool.ledger
+async def test_a_received_mail_with_its_picture(panel: RunningPanel, admin: BrowserClient, tmp_path: Path) -> None:
+    ledger = panel.device.spool.ledger
     async with ledger.polling_lock("fax-pop"):
         await ledger.record_first_poll("fax-pop")
         await ledger.count_fetch("fax-pop", "1")
@@ -159,11 +161,11 @@ async def test_a_received_mail_with_its_picture(house: House, admin: Visitor, tm
     [mail] = await ledger.mails()
     assert WRITTEN in await text(admin, "/received")
     assert 'class="thumbnail none"' in await text(admin, "/received?record=fax-pop")
-    assert "Nothing has come in yet" in await text(admin, "/received?record=print-pop")
+    assert "Nothing has been received yet" in await text(admin, "/received?record=print-pop")
     assert (await admin.get(f"/received/{mail.id}/page.png")).status_code == 404
     picture = tmp_path / "page.png"
     await run_sync(Image.new("L", (90, 127), 255).save, picture)
-    await Thumbnails(house.device.home).keep(mail, picture)
+    await Thumbnails(panel.device.home).keep(mail, picture)
     assert f'src="/received/{mail.id}/page.png"' in await text(admin, "/received")
     answer = await admin.get(f"/received/{mail.id}/page.png")
     assert answer.headers["content-type"] == "image/png"
@@ -196,29 +198,29 @@ def a_mail(number: int) -> Incoming:
     return Incoming(1, "fax-pop", "1", None, 10, f"{number:064}", 0.0, 1, "done", "", None)
 
 
-async def test_alarms_and_a_test_mail(house: House, admin: Visitor) -> None:
+async def test_alarms_and_a_test_mail(panel: RunningPanel, admin: BrowserClient) -> None:
     assert "No alarm" in await text(admin, "/alerts")
     answer = await send(admin, "/alerts/test", {})
     assert "Alarms have no recipients yet" in await text(admin, answer.headers["location"])
-    await run_sync(house.device.records.settings.change_section, ALERTS, {"recipients": "alice@example.com"})
-    await run_sync(house.device.records.change, "alert-smtp", {"sender_address": "scanner@example.com"}, {})
-    await house.device.refresh()
+    await run_sync(panel.device.records.settings.change_section, ALERTS, {"recipients": "alice@example.com"})
+    await run_sync(panel.device.records.change, "alert-smtp", {"sender_address": "scanner@example.com"}, {})
+    await panel.device.refresh()
     answer = await send(admin, "/alerts/test", {})
     assert answer.headers["location"] == "/jobs/1"
-    [job] = await house.device.spool.jobs()
+    [job] = await panel.device.spool.jobs()
     assert [each.address for each in job.recipients] == ["alice@example.com"]
-    await Alarms(house.device).raise_("toner_low", part="black", detail=EVIL)
+    await Alarms(panel.device).raise_("toner_low", part="black", detail=EVIL)
     page = await text(admin, "/alerts", "de")
     assert "Toner fast leer: black" in page
     assert WRITTEN in page
     await send(admin, "/alerts/clear", {"kind": "toner_low", "part": "black"})
-    [incident] = (await Alarms(house.device).state()).incidents
+    [incident] = (await Alarms(panel.device).state()).incidents
     assert incident.absent_since is not None
     answer = await send(admin, "/alerts/clear", {"kind": "nonsense"})
     assert "nonsense" in await text(admin, answer.headers["location"])
 
 
-async def test_a_section_is_changed_or_nothing_is(house: House, admin: Visitor) -> None:
+async def test_a_section_is_changed_or_nothing_is(panel: RunningPanel, admin: BrowserClient) -> None:
     await text(admin, "/settings/nonsense", status=404)
     page = await text(admin, "/settings/print")
     assert 'name="printer"' in page
@@ -227,30 +229,30 @@ async def test_a_section_is_changed_or_nothing_is(house: House, admin: Visitor) 
     assert 'value="teapot"' in answer.text
     assert "Nothing was saved." in answer.text
     assert re.search(r'id="printer-error">.*teapot', answer.text, re.DOTALL)
-    assert (await run_sync(house.device.records.settings.current)).sections.get("print", {}) == {}
+    assert (await run_sync(panel.device.records.settings.current)).sections.get("print", {}) == {}
     answer = await send(
         admin, "/settings/print", {"printer": "ipp://printer.example/ipp/print", "max_copies": "3", "reply-there": "1"}
     )
     assert answer.status_code == 303
-    kept = (await run_sync(house.device.records.settings.current)).sections["print"]
+    kept = (await run_sync(panel.device.records.settings.current)).sections["print"]
     assert kept == {"printer": "ipp://printer.example/ipp/print", "max_copies": 3, "reply": False}
     # An empty field unsets, and what the form does not hold stays.
     await send(admin, "/settings/print", {"max_copies": ""})
-    kept = (await run_sync(house.device.records.settings.current)).sections["print"]
+    kept = (await run_sync(panel.device.records.settings.current)).sections["print"]
     assert kept == {"printer": "ipp://printer.example/ipp/print", "reply": False}
 
 
-async def test_a_private_setting_is_never_shown(house: House, admin: Visitor) -> None:
+async def test_a_private_setting_is_never_shown(panel: RunningPanel, admin: BrowserClient) -> None:
     hook = "https://hooks.example/T0K3N"
     await send(admin, "/settings/device", {"webhook": hook})
     page = await text(admin, "/settings/device")
     assert "T0K3N" not in page
     assert "is set" in page
     await send(admin, "/settings/device", {"webhook": "", "name": "Copier"})
-    assert (await run_sync(house.device.records.settings.current)).sections["device"]["webhook"] == hook
+    assert (await run_sync(panel.device.records.settings.current)).sections["device"]["webhook"] == hook
 
 
-async def test_the_language_and_the_colours_of_a_browser(admin: Visitor) -> None:
+async def test_the_language_and_the_colours_of_a_browser(admin: BrowserClient) -> None:
     answer = await send(admin, "/preferences", {"language": "ja", "theme": "dark", "back": "/jobs"})
     assert answer.headers["location"] == "/jobs"
     page = (await admin.get("/jobs")).text

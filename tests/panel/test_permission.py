@@ -1,4 +1,4 @@
-"""Every setting that there is, tried over the network: with a key to the API, and as the administrator."""
+"""Attempts to set every setting over the network, with an API key and as the administrator."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from anyio.to_thread import run_sync
 from mailslot.slots.permission import least_role
 from mailslot.slots.section import find_section, section_names
 from mailslot.slots.settings import KEYS
-from mailslot_plugins.panel.api.document import openapi
+from mailslot_plugins.panel.api.openapi import load_groups, openapi
 from mailslot_plugins.panel.security.keys import ApiKeys
-from panel.house import open_house
-from panel.visitor import Visitor
+from panel.browser_client import BrowserClient
+from panel.running_panel import run_panel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from mailslot.slots.keys import Key
-    from panel.house import House
+    from panel.running_panel import RunningPanel
 
 
 @pytest.fixture(scope="module")
@@ -33,25 +33,25 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="module")
-async def house(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    async with open_house(tmp_path_factory.mktemp("permission") / "home") as found:
+async def panel(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningPanel]:
+    async with run_panel(tmp_path_factory.mktemp("permission") / "home") as found:
         yield found
 
 
 @pytest.fixture
-async def script(house: House) -> AsyncIterator[httpx2.AsyncClient]:
+async def script(panel: RunningPanel) -> AsyncIterator[httpx2.AsyncClient]:
     """Somebody who has come by a key."""
-    keys = ApiKeys(house.device.home, lambda: 0.0)
+    keys = ApiKeys(panel.device.home, lambda: 0.0)
     key = await run_sync(keys.make, "stolen")
     headers = {"authorization": f"Bearer {key.reveal()}"}
-    async with httpx2.AsyncClient(base_url=f"{house.address}/api", headers=headers, timeout=30, trust_env=False) as api:
+    async with httpx2.AsyncClient(base_url=f"{panel.address}/api", headers=headers, timeout=30, trust_env=False) as api:
         yield api
     await run_sync(keys.delete, (await run_sync(keys.all))[-1].id)
 
 
 @pytest.fixture
-async def admin(house: House) -> AsyncIterator[Visitor]:
-    async with Visitor(house.address) as found:
+async def admin(panel: RunningPanel) -> AsyncIterator[BrowserClient]:
+    async with BrowserClient(panel.address) as found:
         await found.sign_in()
         found.headers["x-csrf-token"] = await found.token("/administration")
         yield found
@@ -89,16 +89,22 @@ def attempts() -> list[tuple[str, str, Any, str]]:
     return found + [(path, key, value, "local") for (path, key), values in BY_VALUE.items() for value in values]
 
 
-async def held(house: House) -> bytes:
-    path = house.device.records.settings.path
+async def held(panel: RunningPanel) -> bytes:
+    path = panel.device.records.settings.path
     return await run_sync(lambda: path.read_bytes() if path.exists() else b"")
 
 
 @pytest.mark.parametrize(("path", "key", "value", "needs"), attempts())
-async def test_what_not_everybody_may_set(
-    house: House, script: httpx2.AsyncClient, admin: Visitor, path: str, key: str, value: object, needs: str
+async def test_restricted_settings(
+    panel: RunningPanel,
+    script: httpx2.AsyncClient,
+    admin: BrowserClient,
+    path: str,
+    key: str,
+    value: object,
+    needs: str,
 ) -> None:
-    before = await held(house)
+    before = await held(panel)
     for asked in ({key: value}, {"timeout": 7, key: value} if "slots" in path else {key: value}):
         refused = await script.patch(path, json=asked)
         assert (refused.status_code, refused.json()["key"]) == (403, key), refused.text
@@ -108,7 +114,7 @@ async def test_what_not_everybody_may_set(
         f"/api{path}", json={key: value}, headers={"authorization": script.headers["authorization"]}
     )
     assert both.status_code == 403
-    assert await held(house) == before
+    assert await held(panel) == before
     by_session = await admin.patch(f"/api{path}", json={key: value})
     if needs == "local":
         assert by_session.status_code == 403
@@ -117,7 +123,7 @@ async def test_what_not_everybody_may_set(
         posted = await admin.submit(page, **{key: text})
         assert posted.status_code == (303 if "slots" in path else 422)
         assert "slots" in path or "only be set on the device itself" in posted.text
-        assert await held(house) == before
+        assert await held(panel) == before
         return
     assert by_session.status_code == 200
     # Nor does a key give it up again.
@@ -125,14 +131,14 @@ async def test_what_not_everybody_may_set(
     assert (await admin.patch(f"/api{path}", json={key: None})).status_code == 200
 
 
-async def test_everything_else_is_for_a_key(house: House, script: httpx2.AsyncClient) -> None:
+async def test_api_keys_may_set_everything_else(panel: RunningPanel, script: httpx2.AsyncClient) -> None:
     """What it sends back as it has got it is no change, either."""
-    home = house.device.records
+    home = panel.device.records
     await run_sync(partial(home.settings.change, "fax-pop", {"ca_file": "/a.pem", "token_source": "file /t"}))
     fax = find_section("fax")
     assert fax is not None
     await run_sync(home.settings.change_section, fax, {"deliver_to": "folder /srv/fax; mail a@example.com"})
-    before = await held(house)
+    before = await held(panel)
     for path, known in tables().items():
         shown = (await script.get(path)).json()["settings"]
         for key, value in shown.items():
@@ -142,7 +148,7 @@ async def test_everything_else_is_for_a_key(house: House, script: httpx2.AsyncCl
         assert set(shown) <= set(known)
     for key in ("ca_file", "token_source"):
         assert (await script.patch("/slots/fax.pop/settings", json={key: None})).status_code == 403
-    after = await held(house)
+    after = await held(panel)
     assert before in after or b"/srv/fax" in after
     mixed = ["folder /srv/fax", "mail b@example.com"]
     assert (await script.patch("/sections/fax", json={"deliver_to": mixed})).status_code == 200
@@ -158,12 +164,12 @@ async def test_everything_else_is_for_a_key(house: House, script: httpx2.AsyncCl
     ],
 )
 async def test_a_form_that_is_sent_back_changes_nothing(
-    house: House, admin: Visitor, section: str, key: str, value: str
+    panel: RunningPanel, admin: BrowserClient, section: str, key: str, value: str
 ) -> None:
     """Two folders do not become one with a blank in its name."""
     found = find_section(section)
     assert found is not None
-    settings = house.device.records.settings
+    settings = panel.device.records.settings
     before = (await run_sync(settings.change_section, found, {key: value}))[key]
     assert len(before) > 1
     page = (await admin.get(f"/settings/{section}")).text
@@ -173,8 +179,8 @@ async def test_a_form_that_is_sent_back_changes_nothing(
     assert (await run_sync(settings.section, found))[key] == before
 
 
-def test_the_document_says_so() -> None:
-    paths = openapi()["paths"]
+def test_the_openapi_document_shows_permissions() -> None:
+    paths = openapi(load_groups())["paths"]
     for path, known in tables().items():
         of = "/api/slots/{slot}/settings" if "slots" in path else f"/api{path}"
         schema = paths[of]["patch"]["requestBody"]["content"]["application/json"]["schema"]["properties"]

@@ -1,4 +1,4 @@
-"""Who is let in, who is not, and what every answer carries."""
+"""Authentication, cross-site requests, sessions, and the headers of every response."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from mailslot.wire.secret import Secret
 from mailslot_plugins.panel.app import application
 from mailslot_plugins.panel.background import BackgroundTasks
 from mailslot_plugins.panel.security.password import Password
-from mailslot_plugins.panel.security.paths import OPEN, safe_path
+from mailslot_plugins.panel.security.paths import PUBLIC, safe_path
 from mailslot_plugins.panel.security.security import Security
-from panel.house import PASSWORD, House, open_house
-from panel.visitor import Visitor, words
+from panel.browser_client import BrowserClient, words
+from panel.running_panel import PASSWORD, RunningPanel, run_panel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -41,28 +41,28 @@ CARRIED = {
 
 
 @pytest.fixture(scope="module")
-async def house(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[House]:
+async def panel(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[RunningPanel]:
     """A panel that stays as it is: tests sign in and out, and change nothing else."""
-    async with open_house(tmp_path_factory.mktemp("panel")) as found:
+    async with run_panel(tmp_path_factory.mktemp("panel")) as found:
         yield found
 
 
 @pytest.fixture
-async def visitor(house: House) -> AsyncGenerator[Visitor]:
-    async with Visitor(house.address) as found:
+async def client(panel: RunningPanel) -> AsyncGenerator[BrowserClient]:
+    async with BrowserClient(panel.address) as found:
         yield found
 
 
 @pytest.fixture
-async def admin(house: House) -> AsyncGenerator[Visitor]:
-    async with Visitor(house.address) as found:
+async def admin(panel: RunningPanel) -> AsyncGenerator[BrowserClient]:
+    async with BrowserClient(panel.address) as found:
         assert (await found.sign_in()).status_code == 303
         yield found
 
 
-def pages(house: House) -> list[tuple[str, str]]:
+def pages(panel: RunningPanel) -> list[tuple[str, str]]:
     """Every way of asking for every page."""
-    routes = application(house.device, BackgroundTasks(), Security(house.device)).routes
+    routes = application(panel.device, BackgroundTasks(), Security(panel.device)).routes
     found = [
         (method, re.sub(r"\{[^}]*\}", "7", route.path))
         for route in routes
@@ -73,12 +73,12 @@ def pages(house: House) -> list[tuple[str, str]]:
     return found
 
 
-async def test_no_page_without_signing_in(house: House, visitor: Visitor) -> None:
-    token = await visitor.token()
-    for method, path in pages(house):
-        if path in OPEN or path == "/metrics":
+async def test_no_page_without_signing_in(panel: RunningPanel, client: BrowserClient) -> None:
+    token = await client.token()
+    for method, path in pages(panel):
+        if path in PUBLIC or path == "/metrics":
             continue
-        answer = await visitor.request(method, path, headers={"x-csrf-token": token})
+        answer = await client.request(method, path, headers={"x-csrf-token": token})
         if path.startswith("/api/"):
             assert answer.status_code == 401, (method, path)
             assert answer.headers["www-authenticate"] == "Bearer"
@@ -93,10 +93,10 @@ async def test_no_page_without_signing_in(house: House, visitor: Visitor) -> Non
             )
 
 
-async def test_no_change_by_another_site(house: House, admin: Visitor) -> None:
+async def test_no_change_by_another_site(panel: RunningPanel, admin: BrowserClient) -> None:
     """Every way of changing something, signed in: without its form's token, or from another page, it is refused."""
     token = await admin.token("/administration")
-    async with Visitor(house.address) as other:
+    async with BrowserClient(panel.address) as other:
         foreign = await other.token()
     refused: list[tuple[dict[str, str], dict[str, str]]] = [
         ({}, {}),
@@ -104,12 +104,12 @@ async def test_no_change_by_another_site(house: House, admin: Visitor) -> None:
         ({"csrf": ""}, {}),
         ({"csrf": "ü"}, {}),
         ({"csrf": foreign}, {}),
-        ({"csrf": token}, {"origin": f"{house.address}1"}),
+        ({"csrf": token}, {"origin": f"{panel.address}1"}),
         ({"csrf": token}, {"origin": "http://["}),
         ({"csrf": token}, {"sec-fetch-site": "cross-site", "origin": "null"}),
         ({"csrf": token}, {"sec-fetch-site": "same-site"}),
     ]
-    for method, path in pages(house):
+    for method, path in pages(panel):
         if method in {"GET", "HEAD"}:
             continue
         for form, headers in refused if path == "/sign-out" else refused[:2]:
@@ -121,59 +121,59 @@ async def test_no_change_by_another_site(house: House, admin: Visitor) -> None:
 @pytest.mark.parametrize(
     "headers", [{}, {"origin": "null"}, {"sec-fetch-site": "same-origin", "origin": "null"}, {"sec-fetch-site": "none"}]
 )
-async def test_our_own_forms_pass(admin: Visitor, headers: dict[str, str]) -> None:
+async def test_own_forms_are_accepted(admin: BrowserClient, headers: dict[str, str]) -> None:
     """With no referrer, browsers say ``null`` for the origin of a form (Fetch standard, section 3.2)."""
     form = {"csrf": await admin.token("/administration"), "language": "de", "back": "/administration"}
     answer = await admin.post("/preferences", data=form, headers=headers)
     assert (answer.status_code, answer.headers["location"]) == (303, "/administration")
 
 
-async def test_a_planted_session_is_worth_nothing(house: House, visitor: Visitor) -> None:
+async def test_session_fixation_fails(panel: RunningPanel, client: BrowserClient) -> None:
     """Session fixation: whoever knows the id from before the sign-in is not signed in by it."""
-    await visitor.token()
-    planted = visitor.session
-    assert (await visitor.sign_in()).status_code == 303
-    assert visitor.session != planted
-    async with Visitor(house.address) as attacker:
+    await client.token()
+    planted = client.session
+    assert (await client.sign_in()).status_code == 303
+    assert client.session != planted
+    async with BrowserClient(panel.address) as attacker:
         await attacker.token()
         for cookie in list(attacker.cookies.jar):
             attacker.cookies.set(cookie.name, planted)
         assert not await attacker.is_in()
         # And the token of the forms is another one, too.
-        assert await attacker.token() != await visitor.token("/administration")
+        assert await attacker.token() != await client.token("/administration")
 
 
-async def test_the_cookie(visitor: Visitor) -> None:
-    answer = await visitor.get("/sign-in")
+async def test_the_cookie(client: BrowserClient) -> None:
+    answer = await client.get("/sign-in")
     [cookie] = answer.headers.get_list("set-cookie")
     name, _, rest = cookie.partition("=")
     assert re.fullmatch(r"mailslot-\d+", name)
     assert re.fullmatch(r"[\w-]{43}; Path=/; HttpOnly; SameSite=Lax", rest)
-    assert "set-cookie" not in (await visitor.get("/sign-in")).headers
-    assert "set-cookie" not in (await visitor.get("/static/style.css")).headers
+    assert "set-cookie" not in (await client.get("/sign-in")).headers
+    assert "set-cookie" not in (await client.get("/static/style.css")).headers
 
 
-async def test_a_form_from_elsewhere_does_not_replace_the_cookie(house: House) -> None:
+async def test_a_form_from_elsewhere_does_not_replace_the_cookie(panel: RunningPanel) -> None:
     """It comes without the cookie (Lax); an answer with a new one would sign out whoever is signed in."""
-    async with Visitor(house.address) as other:
+    async with BrowserClient(panel.address) as other:
         for path in ("/sign-in", "/sign-out", "/jobs/7/cancel"):
             assert "set-cookie" not in (await other.post(path, data={})).headers
 
 
-async def test_every_answer_carries_its_headers(house: House, visitor: Visitor) -> None:
+async def test_every_answer_carries_its_headers(panel: RunningPanel, client: BrowserClient) -> None:
     """No framing, no guessing of types, no foreign script, nothing kept: on pages, refusals and mistakes alike."""
-    async with Visitor(house.address) as admin:
+    async with BrowserClient(panel.address) as admin:
         await admin.sign_in()
         answers = [
-            await visitor.get("/sign-in"),
-            await visitor.get("/"),
-            await visitor.get("/", headers={"host": "evil.example"}),
-            await visitor.get("/healthz"),
-            await visitor.get("/metrics"),
-            await visitor.get("/api/slots"),
-            await visitor.post("/sign-in", data={}),
-            await visitor.post("/sign-in", content=b"x" * 70_000),
-            await visitor.request("TRACE", "/"),
+            await client.get("/sign-in"),
+            await client.get("/"),
+            await client.get("/", headers={"host": "evil.example"}),
+            await client.get("/healthz"),
+            await client.get("/metrics"),
+            await client.get("/api/slots"),
+            await client.post("/sign-in", data={}),
+            await client.post("/sign-in", content=b"x" * 70_000),
+            await client.request("TRACE", "/"),
             await admin.get("/"),
             await admin.get("/nowhere"),
             await admin.get("/administration"),
@@ -185,7 +185,7 @@ async def test_every_answer_carries_its_headers(house: House, visitor: Visitor) 
         assert answer.headers["cache-control"] == "no-store"
         assert "server" not in answer.headers
         assert "strict-transport-security" not in answer.headers
-    static = await visitor.get("/static/style.css")
+    static = await client.get("/static/style.css")
     assert static.status_code == 200
     assert static.headers.get("cache-control") != "no-store"
     assert "frame-ancestors 'none'" in static.headers["content-security-policy"]
@@ -207,45 +207,45 @@ async def test_every_answer_carries_its_headers(house: House, visitor: Visitor) 
         "/" + "a" * 600,
     ],
 )
-async def test_the_way_on_leads_nowhere_else(house: House, path: str) -> None:
+async def test_redirects_stay_on_the_panel(panel: RunningPanel, path: str) -> None:
     assert safe_path(path) == "/"
-    async with Visitor(house.address) as visitor:
-        shown = await visitor.get("/sign-in", params={"next": path})
+    async with BrowserClient(panel.address) as client:
+        shown = await client.get("/sign-in", params={"next": path})
         assert 'name="next" value="/"' in shown.text
-        answer = await visitor.sign_in(next=path)
+        answer = await client.sign_in(next=path)
         assert (answer.status_code, answer.headers["location"]) == (303, "/")
-        assert [cookie.name for cookie in visitor.cookies.jar if "mailslot-" not in cookie.name] == []
-        onward = await visitor.get("/sign-in", params={"next": path})
+        assert [cookie.name for cookie in client.cookies.jar if "mailslot-" not in cookie.name] == []
+        onward = await client.get("/sign-in", params={"next": path})
         assert (onward.status_code, onward.headers["location"]) == (303, "/")
-        form = {"csrf": await visitor.token("/administration"), "back": path}
-        assert (await visitor.post("/preferences", data=form)).headers["location"] == "/"
+        form = {"csrf": await client.token("/administration"), "back": path}
+        assert (await client.post("/preferences", data=form)).headers["location"] == "/"
 
 
-async def test_the_way_on_leads_back(house: House) -> None:
-    async with Visitor(house.address) as visitor:
-        asked = await visitor.get("/jobs?state=held&page=2")
+async def test_sign_in_returns_to_the_requested_page(panel: RunningPanel) -> None:
+    async with BrowserClient(panel.address) as client:
+        asked = await client.get("/jobs?state=held&page=2")
         assert asked.headers["location"] == "/sign-in?next=/jobs%3Fstate%3Dheld%26page%3D2"
-        page = await visitor.get(asked.headers["location"])
+        page = await client.get(asked.headers["location"])
         assert 'name="next" value="/jobs?state=held&amp;page=2"' in page.text
-        assert (await visitor.sign_in(next="/jobs?state=held&page=2")).headers["location"] == "/jobs?state=held&page=2"
+        assert (await client.sign_in(next="/jobs?state=held&page=2")).headers["location"] == "/jobs?state=held&page=2"
 
 
-async def test_a_part_of_a_page_sends_the_whole_page_to_sign_in(visitor: Visitor) -> None:
+async def test_a_part_of_a_page_sends_the_whole_page_to_sign_in(client: BrowserClient) -> None:
     headers = {"hx-request": "true", "hx-current-url": "http://127.0.0.1/jobs/7"}
-    answer = await visitor.get("/live", headers=headers)
+    answer = await client.get("/live", headers=headers)
     assert (answer.status_code, answer.headers["hx-redirect"]) == (401, "/sign-in?next=/jobs/7")
-    elsewhere = await visitor.get("/live", headers={**headers, "hx-current-url": "http://x//evil.example"})
+    elsewhere = await client.get("/live", headers={**headers, "hx-current-url": "http://x//evil.example"})
     assert elsewhere.headers["hx-redirect"] == "/sign-in"
-    damaged = await visitor.get("/live", headers={**headers, "hx-current-url": "http://["})
+    damaged = await client.get("/live", headers={**headers, "hx-current-url": "http://["})
     assert damaged.headers["hx-redirect"] == "/sign-in"
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "a b", "[::1", ""]
 )
-async def test_another_name_is_not_ours(visitor: Visitor, host: str) -> None:
+async def test_foreign_host_names_are_refused(client: BrowserClient, host: str) -> None:
     """DNS rebinding: a page elsewhere lets its own name lead here."""
-    answer = await visitor.get("/sign-in", headers={"host": host})
+    answer = await client.get("/sign-in", headers={"host": host})
     assert answer.status_code == 421
     assert "evil" not in answer.text
     assert "set-cookie" not in answer.headers
@@ -254,18 +254,18 @@ async def test_another_name_is_not_ours(visitor: Visitor, host: str) -> None:
 @pytest.mark.parametrize(
     "host", ["localhost", "LOCALHOST:80", "127.0.0.1:1", "[::1]:8080", "192.0.2.7", "panel.localhost"]
 )
-async def test_our_names(visitor: Visitor, host: str) -> None:
-    assert (await visitor.get("/sign-in", headers={"host": host})).status_code == 200
+async def test_own_host_names(client: BrowserClient, host: str) -> None:
+    assert (await client.get("/sign-in", headers={"host": host})).status_code == 200
 
 
-async def test_signing_out(house: House, admin: Visitor) -> None:
+async def test_signing_out(panel: RunningPanel, admin: BrowserClient) -> None:
     before = admin.session
     answer = await admin.submit("/sign-out", "/administration")
     assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
     assert "You have signed out." in words(await admin.get("/sign-in"))
     assert "You have signed out." not in words(await admin.get("/sign-in"))
     assert not await admin.is_in()
-    async with Visitor(house.address) as thief:
+    async with BrowserClient(panel.address) as thief:
         await thief.token()
         for cookie in list(thief.cookies.jar):
             thief.cookies.set(cookie.name, before)
@@ -273,18 +273,18 @@ async def test_signing_out(house: House, admin: Visitor) -> None:
 
 
 async def test_a_new_password_ends_other_sessions(tmp_path: Path) -> None:
-    async with open_house(tmp_path) as house, Visitor(house.address) as one, Visitor(house.address) as other:
+    async with run_panel(tmp_path) as panel, BrowserClient(panel.address) as one, BrowserClient(panel.address) as other:
         await one.sign_in()
         await other.sign_in()
         here = "/administration"
         wrong = await one.submit(
             f"{here}/password", here, current="wrong", password="a new password", again="a new password"
         )
-        assert (wrong.status_code, "This is not the password." in words(wrong)) == (422, True)
+        assert (wrong.status_code, "Wrong password." in words(wrong)) == (422, True)
         differs = await one.submit(
             f"{here}/password", here, current=PASSWORD, password="a new password", again="another"
         )
-        assert (differs.status_code, "The two are not the same." in words(differs)) == (422, True)
+        assert (differs.status_code, "The two passwords do not match." in words(differs)) == (422, True)
         short = await one.submit(f"{here}/password", here, current=PASSWORD, password="short", again="short")
         assert (short.status_code, "at least 8 characters" in words(short)) == (422, True)
         for page in (wrong, differs, short):
@@ -302,7 +302,7 @@ async def test_a_new_password_ends_other_sessions(tmp_path: Path) -> None:
 
 
 async def test_a_password_set_elsewhere_ends_all_sessions(tmp_path: Path) -> None:
-    async with open_house(tmp_path) as house, Visitor(house.address) as admin:
+    async with run_panel(tmp_path) as panel, BrowserClient(panel.address) as admin:
         await admin.sign_in()
         assert await admin.is_in()
         await run_sync(Password(tmp_path).set, Secret("from the command line"))
@@ -311,12 +311,12 @@ async def test_a_password_set_elsewhere_ends_all_sessions(tmp_path: Path) -> Non
 
 
 async def test_signing_out_everywhere(tmp_path: Path) -> None:
-    async with open_house(tmp_path) as house, Visitor(house.address) as one, Visitor(house.address) as other:
+    async with run_panel(tmp_path) as panel, BrowserClient(panel.address) as one, BrowserClient(panel.address) as other:
         await one.sign_in()
         await other.sign_in()
         answer = await one.submit("/administration/sign-out-everywhere", "/administration")
         assert answer.headers["location"] == "/sign-in"
-        assert "Everybody is signed out." in words(await one.get("/sign-in"))
+        assert "Everybody has been signed out." in words(await one.get("/sign-in"))
         assert [await each.is_in() for each in (one, other)] == [False, False]
 
 
@@ -324,13 +324,17 @@ async def test_signing_out_everywhere(tmp_path: Path) -> None:
     ("name", "value"),
     [("forwarded", "for=192.0.2.9"), ("x-forwarded-for", "192.0.2.9"), ("x-real-ip", "192.0.2.9"), ("via", "1.1 a")],
 )
-async def test_who_comes_through_a_proxy_is_not_on_this_machine(visitor: Visitor, name: str, value: str) -> None:
-    assert (await visitor.get("/metrics")).status_code == 200
-    assert (await visitor.get("/metrics", headers={name: value})).status_code == 401
+async def test_proxied_requests_are_not_local(client: BrowserClient, name: str, value: str) -> None:
+    assert (await client.get("/metrics")).status_code == 200
+    assert (await client.get("/metrics", headers={name: value})).status_code == 401
 
 
-async def test_keys_to_the_api(tmp_path: Path) -> None:
-    async with open_house(tmp_path) as house, Visitor(house.address) as admin, Visitor(house.address) as script:
+async def test_api_keys(tmp_path: Path) -> None:
+    async with (
+        run_panel(tmp_path) as panel,
+        BrowserClient(panel.address) as admin,
+        BrowserClient(panel.address) as script,
+    ):
         await admin.sign_in()
         nameless = await admin.submit("/administration/keys", "/administration", key_name=" ")
         assert (nameless.status_code, "A key has a name" in words(nameless)) == (422, True)
@@ -366,7 +370,7 @@ async def test_no_secret_is_anywhere(tmp_path: Path, caplog: pytest.LogCaptureFi
     caplog.set_level(logging.DEBUG)
     pages: list[str] = []
     guess, new, here = "a wrong guess 4711", "a new password 0815", "/administration"
-    async with open_house(tmp_path) as house, Visitor(house.address) as admin:
+    async with run_panel(tmp_path) as panel, BrowserClient(panel.address) as admin:
 
         async def see(answer: httpx2.Response) -> httpx2.Response:
             headers = {name: value for name, value in answer.headers.items() if name != "set-cookie"}

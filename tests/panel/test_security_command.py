@@ -1,4 +1,4 @@
-"""The panel at the command line: its password, and what ``serve`` says of it."""
+"""``mailslot panel password``, and what ``serve`` prints about the panel."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from mailslot.slots.records import Records
 from mailslot.wire.secret import Secret
 from mailslot_plugins.panel.section import PANEL
 from mailslot_plugins.panel.security.password import Password
-from panel.house import PASSWORD
-from panel.visitor import Visitor
+from panel.browser_client import BrowserClient
+from panel.running_panel import PASSWORD
 from service.served import serving
 from typed import mailslot
 
@@ -56,10 +56,10 @@ async def test_a_panel_for_all(tmp_path: Path) -> None:
         assert re.search(r"([0-9A-F]{2}:){31}", (await service.said("fingerprint"))["message"])
         context = ssl.create_default_context(cafile=str(tmp_path / "panel" / "certificate.pem"))
         names = ["panel.example.com", "localhost", "192.0.2.7", "evil.example"]
-        async with Visitor(f"https://localhost:{port}", verify=context) as visitor:
-            answers = [await visitor.get("/healthz", headers={"host": name}) for name in names]
+        async with BrowserClient(f"https://localhost:{port}", verify=context) as client:
+            answers = [await client.get("/healthz", headers={"host": name}) for name in names]
             assert [answer.status_code for answer in answers] == [200, 200, 200, 421]
-            assert (await visitor.sign_in()).status_code == 303
+            assert (await client.sign_in()).status_code == 303
         assert "panel.example.com" in good_for(tmp_path / "panel" / "certificate.pem")
         assert await service.stop() == 0
         assert [line for line in service.lines if line.get("level") in {"warning", "error"}] == []

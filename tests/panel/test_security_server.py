@@ -1,4 +1,4 @@
-"""Strangers at the socket: large, slow, many, and without TLS."""
+"""Hostile clients: large, slow and many requests, and clients without TLS."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from mailslot_plugins.panel.app import Panel
 from mailslot_plugins.panel.section import PANEL
 from mailslot_plugins.panel.security import limits
 from mailslot_plugins.panel.security.password import Password
-from panel.house import PASSWORD, House, open_house
-from panel.visitor import Visitor, words
+from panel.browser_client import BrowserClient, words
+from panel.running_panel import PASSWORD, RunningPanel, run_panel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -34,18 +34,18 @@ pytestmark = pytest.mark.virtual_time
 
 
 @pytest.fixture(scope="module")
-async def house(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[House]:
+async def panel(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[RunningPanel]:
     """A panel with less patience than usual."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(connections, "IDLE", 0.5)
+        patch.setattr(connections, "IDLE_TIMEOUT", 0.5)
         patch.setattr(limits, "DEADLINE", 0.5)
-        async with open_house(tmp_path_factory.mktemp("panel")) as found:
+        async with run_panel(tmp_path_factory.mktemp("panel")) as found:
             yield found
 
 
 @asynccontextmanager
-async def raw(house: House) -> AsyncGenerator[SocketStream]:
-    host, _, port = house.address.removeprefix("http://").rpartition(":")
+async def raw(panel: RunningPanel) -> AsyncGenerator[SocketStream]:
+    host, _, port = panel.address.removeprefix("http://").rpartition(":")
     async with await anyio.connect_tcp(host, int(port)) as stream:
         yield stream
 
@@ -65,23 +65,23 @@ def status(octets: bytes) -> int:
     return int(octets.split(b" ", 2)[1]) if octets else 0
 
 
-async def test_a_large_form_is_refused(house: House) -> None:
-    async with Visitor(house.address) as visitor:
-        token = await visitor.token()
-        answer = await visitor.post("/sign-in", data={"csrf": token, "password": "x" * limits.BODY})
-        assert (answer.status_code, "More was sent than this page takes." in words(answer)) == (413, True)
+async def test_a_large_form_is_refused(panel: RunningPanel) -> None:
+    async with BrowserClient(panel.address) as client:
+        token = await client.token()
+        answer = await client.post("/sign-in", data={"csrf": token, "password": "x" * limits.MAX_BODY})
+        assert (answer.status_code, "The request is larger than this page accepts." in words(answer)) == (413, True)
 
         async def without_length() -> AsyncGenerator[bytes]:
             for _ in range(80):
                 yield b"x" * 1024
 
-        answer = await visitor.post("/sign-in", content=without_length())
+        answer = await client.post("/sign-in", content=without_length())
         assert answer.status_code == 413
 
 
-async def test_an_endless_form_is_cut_off(house: House) -> None:
+async def test_an_endless_form_is_cut_off(panel: RunningPanel) -> None:
     sent = 0
-    async with raw(house) as stream:
+    async with raw(panel) as stream:
         await stream.send(b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n")
         with anyio.fail_after(120):
             try:
@@ -91,7 +91,7 @@ async def test_an_endless_form_is_cut_off(house: House) -> None:
             except (anyio.BrokenResourceError, anyio.ClosedResourceError):
                 pass
     # What the sockets between hold goes by unseen.
-    assert sent < 300 * limits.BODY
+    assert sent < 300 * limits.MAX_BODY
 
 
 @pytest.mark.parametrize(
@@ -103,8 +103,8 @@ async def test_an_endless_form_is_cut_off(house: House) -> None:
     ],
     ids=["header", "address", "headers"],
 )
-async def test_large_headers_are_refused(house: House, request_: bytes) -> None:
-    async with raw(house) as stream:
+async def test_large_headers_are_refused(panel: RunningPanel, request_: bytes) -> None:
+    async with raw(panel) as stream:
         await stream.send(request_)
         # 431, or 400 from h11, which does not tell which of both it was; or cut off while it is still sent.
         assert status(await everything(stream)) in {0, 400, 414, 431}
@@ -124,18 +124,18 @@ async def test_large_headers_are_refused(house: House, request_: bytes) -> None:
         b"GET /sign-in?next=/a\r\nX: y HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ],
 )
-async def test_malformed_requests(house: House, request_: bytes) -> None:
+async def test_malformed_requests(panel: RunningPanel, request_: bytes) -> None:
     """Requests that proxies and servers read differently, or that smuggle a line into an answer."""
-    async with raw(house) as stream:
+    async with raw(panel) as stream:
         await stream.send(request_)
         octets = await everything(stream)
         assert 300 < status(octets) < 500
         assert b"\r\nX: y" not in octets
 
 
-async def test_nothing_is_answered_behind_a_request_of_two_lengths(house: House) -> None:
+async def test_a_request_with_two_lengths_closes_the_connection(panel: RunningPanel) -> None:
     """To a proxy that goes by the other one, what follows is part of the body: it is somebody else's request."""
-    async with raw(house) as stream:
+    async with raw(panel) as stream:
         await stream.send(
             b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Length: 49\r\nTransfer-Encoding: chunked\r\n\r\n"
             b"0\r\n\r\nGET /sign-in HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -146,8 +146,8 @@ async def test_nothing_is_answered_behind_a_request_of_two_lengths(house: House)
     assert b"\r\nconnection: close\r\n" in octets.lower()
 
 
-async def test_nothing_can_be_put_into_a_header(house: House) -> None:
-    async with raw(house) as stream:
+async def test_nothing_can_be_put_into_a_header(panel: RunningPanel) -> None:
+    async with raw(panel) as stream:
         await stream.send(
             b"GET /jobs?a=%0d%0aSet-Cookie:%20x=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         )
@@ -177,8 +177,8 @@ async def test_nothing_can_be_put_into_a_header(house: House) -> None:
         "*",
     ],
 )
-async def test_no_spelling_of_a_page_passes_by_the_sign_in(house: House, path: str) -> None:
-    async with raw(house) as stream:
+async def test_no_spelling_of_a_page_passes_by_the_sign_in(panel: RunningPanel, path: str) -> None:
+    async with raw(panel) as stream:
         request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         await stream.send(request.encode())
         octets = await everything(stream)
@@ -186,8 +186,8 @@ async def test_no_spelling_of_a_page_passes_by_the_sign_in(house: House, path: s
         assert b"/administration/keys" not in octets
 
 
-async def test_a_form_that_comes_octet_by_octet(house: House) -> None:
-    async with raw(house) as stream:
+async def test_a_form_that_comes_octet_by_octet(panel: RunningPanel) -> None:
+    async with raw(panel) as stream:
         await stream.send(b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n\r\n")
         async with anyio.create_task_group() as group:
             group.start_soon(trickle, stream)
@@ -197,9 +197,9 @@ async def test_a_form_that_comes_octet_by_octet(house: House) -> None:
     assert b"did not arrive in time" in octets
 
 
-async def test_headers_that_come_octet_by_octet(house: House) -> None:
+async def test_headers_that_come_octet_by_octet(panel: RunningPanel) -> None:
     began = anyio.current_time()
-    async with raw(house) as stream:
+    async with raw(panel) as stream:
         await stream.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ")
         async with anyio.create_task_group() as group:
             group.start_soon(trickle, stream)
@@ -217,20 +217,20 @@ async def trickle(stream: SocketStream) -> None:
         pass
 
 
-async def test_many_that_say_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_silent_connections(panel: RunningPanel, monkeypatch: pytest.MonkeyPatch) -> None:
     """They get no further than the bound, others are served meanwhile, and all are sent away in the end."""
-    monkeypatch.setattr(admission, "MOST", 12)
+    monkeypatch.setattr(admission, "MAX_CONNECTIONS", 12)
     async with AsyncExitStack() as stack:
-        streams = [await stack.enter_async_context(raw(house)) for _ in range(40)]
-        async with Visitor(house.address) as visitor:
-            assert (await visitor.get("/healthz")).status_code == 200
+        streams = [await stack.enter_async_context(raw(panel)) for _ in range(40)]
+        async with BrowserClient(panel.address) as client:
+            assert (await client.get("/healthz")).status_code == 200
         async with anyio.create_task_group() as group:
             for stream in streams:
                 group.start_soon(everything, stream)
 
 
-async def test_websockets_are_not_spoken(house: House) -> None:
-    async with raw(house) as stream:
+async def test_websockets_are_not_spoken(panel: RunningPanel) -> None:
+    async with raw(panel) as stream:
         await stream.send(
             b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
@@ -240,8 +240,8 @@ async def test_websockets_are_not_spoken(house: House) -> None:
 
 async def test_it_ends_although_somebody_does_not_read(tmp_path: Path) -> None:
     """A browser that asks and asks, and reads nothing, does not keep the service from stopping."""
-    async with open_house(tmp_path) as house:
-        host, _, port = house.address.removeprefix("http://").rpartition(":")
+    async with run_panel(tmp_path) as panel:
+        host, _, port = panel.address.removeprefix("http://").rpartition(":")
         reader = socket.socket()
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         await run_sync(reader.connect, (host, int(port)))
@@ -264,9 +264,9 @@ async def test_it_ends_although_somebody_says_nothing(tmp_path: Path) -> None:
     """Not even the first octet of TLS, as of one who only looks which ports are open."""
     async with for_all(tmp_path) as (port, _):
         silent = await run_sync(socket.create_connection, ("127.0.0.1", port))
-        async with Visitor(f"https://localhost:{port}", verify=trusting(tmp_path)) as visitor:
+        async with BrowserClient(f"https://localhost:{port}", verify=trusting(tmp_path)) as client:
             # By now the silent one has been accepted, too.
-            assert (await visitor.get("/healthz")).status_code == 200
+            assert (await client.get("/healthz")).status_code == 200
         began = anyio.current_time()
     assert anyio.current_time() - began < 6
     silent.close()
@@ -296,9 +296,9 @@ async def test_beyond_this_machine_only_by_tls(tmp_path: Path) -> None:
         assert shown["version"] == "TLSv1.3"
         # HTTP/2 has many streams on one connection, which would pass by the bounds on connections.
         assert shown["protocol"] == "http/1.1"
-        async with Visitor(f"https://localhost:{port}", verify=trusting(tmp_path)) as visitor:
-            await visitor.token()
-            answer = await visitor.sign_in()
+        async with BrowserClient(f"https://localhost:{port}", verify=trusting(tmp_path)) as client:
+            await client.token()
+            answer = await client.sign_in()
             assert answer.status_code == 303
             session, known = answer.headers.get_list("set-cookie")
             assert session.startswith(f"__Host-mailslot-{port}=")
@@ -307,7 +307,7 @@ async def test_beyond_this_machine_only_by_tls(tmp_path: Path) -> None:
             assert known.endswith("; Max-Age=34560000; Path=/; HttpOnly; SameSite=Strict; Secure")
             # It made its certificate itself, and must not bind browsers to https for a year.
             assert "strict-transport-security" not in answer.headers
-            page = await visitor.get("/administration")
+            page = await client.get("/administration")
             assert fingerprint in page.text
         async with await anyio.connect_tcp("127.0.0.1", port) as stream:
             await stream.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -331,7 +331,7 @@ async def test_a_certificate_of_ones_own_and_its_successor(
     tmp_path: Path, ca: trustme.CA, client_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Browsers are told to come by https alone from then on; one that was renewed is used without a restart."""
-    monkeypatch.setattr(server, "_LOOK", 0.05)
+    monkeypatch.setattr(server, "_CHECK_INTERVAL", 0.05)
     chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
 
     def put(leaf: trustme.LeafCert) -> None:
@@ -341,8 +341,8 @@ async def test_a_certificate_of_ones_own_and_its_successor(
     put(ca.issue_cert("localhost"))
     await run_sync(Records(tmp_path).settings.change_section, PANEL, {"certificate": str(chain), "key": str(key)})
     async with for_all(tmp_path) as (port, _):
-        async with Visitor(f"https://localhost:{port}", verify=client_context) as visitor:
-            answer = await visitor.get("/sign-in")
+        async with BrowserClient(f"https://localhost:{port}", verify=client_context) as client:
+            answer = await client.get("/sign-in")
             assert answer.headers["strict-transport-security"] == "max-age=31536000"
         first = (await run_sync(handshake, port))["certificate"]
         put(ca.issue_cert("localhost"))
@@ -351,9 +351,9 @@ async def test_a_certificate_of_ones_own_and_its_successor(
                 await anyio.sleep(0.05)
 
 
-async def test_strangers_at_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_clients_that_fail_the_tls_handshake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence before the handshake, and amid it, ends; what is no TLS is closed; the next one is served."""
-    monkeypatch.setattr(connections, "GREETING", 0.5)
+    monkeypatch.setattr(connections, "HANDSHAKE_TIMEOUT", 0.5)
     async with for_all(tmp_path) as (port, _):
         for words_ in (b"", b"\x16\x03\x01", b"\x16\x03\x01\x00\x05hello", b"\x00"):
             async with await anyio.connect_tcp("127.0.0.1", port) as stream:

@@ -1,4 +1,4 @@
-"""The settings of a slot in the panel: entering, mending, saving, and what others do meanwhile."""
+"""The settings of a slot in the panel: entering, correcting and saving them, and concurrent changes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from mailslot.slots.settings import KEYS, SECRETS
 from mailslot.slots.slot import SLOTS
 from mailslot_plugins.panel.slots.labels import label
 from mailslot_plugins.panel.translations import LANGUAGES
-from panel.house import overflow, shoot
-from panel.visitor import words
+from panel.browser_client import words
+from panel.running_panel import overflowing_elements, take_screenshots
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from lab.browser import Browser
     from mailslot_plugins.sandbox import Sandbox
-    from panel.house import House
-    from panel.visitor import Visitor
+    from panel.browser_client import BrowserClient
+    from panel.running_panel import RunningPanel
 
 SHARED, FAX, ALERT = "/slots/network.smtp", "/slots/fax.pop", "/slots/alert.smtp"
 
@@ -44,37 +44,35 @@ def device(home: Path) -> Device:
     return Device(home)
 
 
-async def fields(visitor: Visitor, path: str) -> dict[str, str]:
+async def fields(client: BrowserClient, path: str) -> dict[str, str]:
     """Return what a browser would send of the form on a page."""
-    form = (await visitor.get(path)).text.partition('id="settings"')[2].partition("</form>")[0]
+    form = (await client.get(path)).text.partition('id="settings"')[2].partition("</form>")[0]
     inputs = re.findall(r'<input[^>]*? name="([^"]+)" (?:type="\w+" )?value="([^"]*)"', form)
     chosen = re.findall(r'<select id="(\w+)".*?<option value="([^"]*)" selected', form, re.DOTALL)
     return {name: unescape(value) for name, value in [*inputs, *chosen] if not name.startswith("remove-")}
 
 
-async def save(visitor: Visitor, path: str, **values: str) -> str:
+async def save(client: BrowserClient, path: str, **values: str) -> str:
     """Save a form with other values, confirm where that is asked for, and return the page after it."""
-    answer = await visitor.post(path, data={**await fields(visitor, path), **values})
+    answer = await client.post(path, data={**await fields(client, path), **values})
     assert answer.status_code == 303, words(answer)
     if answer.headers["location"].endswith("/review"):
-        answer = await visitor.submit(f"{path}/review")
+        answer = await client.submit(f"{path}/review")
         assert answer.status_code == 303, words(answer)
     assert answer.headers["location"] == path
-    return words(await visitor.get(path))
+    return words(await client.get(path))
 
 
 # Entering and saving.
 
 
-async def test_what_nobody_shares_is_saved_at_once_and_the_rest_of_the_file_stays(
-    visitor: Visitor, device: Device
-) -> None:
+async def test_an_unshared_record_is_saved_without_review(client: BrowserClient, device: Device) -> None:
     path = device.home / "mailslot.toml"
     before = "# Ask Mary before you change anything.\n" + path.read_text()
     path.write_text(before)
-    answer = await visitor.post(FAX, data={**await fields(visitor, FAX), "check_interval": "7", "after_fetch": "keep"})
+    answer = await client.post(FAX, data={**await fields(client, FAX), "check_interval": "7", "after_fetch": "keep"})
     assert (answer.status_code, answer.headers["location"]) == (303, FAX)
-    assert "Saved." in words(await visitor.get(FAX))
+    assert "Saved." in words(await client.get(FAX))
     settings = device.records.settings.load()["fax-pop"]
     assert (settings.check_interval, settings.after_fetch) == (7, "keep")
     after = path.read_text()
@@ -82,35 +80,35 @@ async def test_what_nobody_shares_is_saved_at_once_and_the_rest_of_the_file_stay
     assert len(after.splitlines()) == len(before.splitlines()) + 2
 
 
-async def test_what_others_share_is_shown_before_it_is_saved(visitor: Visitor, device: Device) -> None:
-    page = words(await visitor.get(SHARED))
-    assert "Saving changes it also in Quick Settings and Network Quick Settings." in page
-    answer = await visitor.post(SHARED, data={**await fields(visitor, SHARED), "sender_name": "Copier <2>"})
+async def test_a_shared_record_is_reviewed_before_it_is_saved(client: BrowserClient, device: Device) -> None:
+    page = words(await client.get(SHARED))
+    assert "Saving also changes Quick Settings and Network Quick Settings." in page
+    answer = await client.post(SHARED, data={**await fields(client, SHARED), "sender_name": "Copier <2>"})
     assert answer.headers["location"] == f"{SHARED}/review"
     assert device.records.settings.load()["smtp"].sender_name is None
-    review = words(await visitor.get(f"{SHARED}/review"))
-    assert "Saving changes it also in Quick Settings and Network Quick Settings." in review
+    review = words(await client.get(f"{SHARED}/review"))
+    assert "Saving also changes Quick Settings and Network Quick Settings." in review
     assert "Sender Name not set Copier <2>" in review
     # Whoever goes back finds what was entered.
-    assert (await fields(visitor, f"{SHARED}?again=1"))["sender_name"] == "Copier <2>"
-    await visitor.submit(f"{SHARED}/review")
+    assert (await fields(client, f"{SHARED}?again=1"))["sender_name"] == "Copier <2>"
+    await client.submit(f"{SHARED}/review")
     for slot in ("network.smtp", "network.quick", "install.quick"):
-        assert (await fields(visitor, f"/slots/{slot}"))["sender_name"] == "Copier <2>"
-    assert (await fields(visitor, ALERT))["sender_name"] == ""
+        assert (await fields(client, f"/slots/{slot}"))["sender_name"] == "Copier <2>"
+    assert (await fields(client, ALERT))["sender_name"] == ""
 
 
-async def test_nothing_changed_is_said(visitor: Visitor) -> None:
-    assert "Nothing was changed." in await save(visitor, ALERT)
+async def test_saving_without_changes(client: BrowserClient) -> None:
+    assert "Nothing was changed." in await save(client, ALERT)
 
 
-async def test_what_is_wrong_is_said_beside_its_field_in_the_language_of_whoever_looks(
-    visitor: Visitor, device: Device
+async def test_errors_are_shown_beside_their_fields_in_the_browsers_language(
+    client: BrowserClient, device: Device
 ) -> None:
     wrong = {"port": "99999", "sender_address": "nobody", "server": "https://mail", "timeout": "0"}
     before = device.records.settings.load()
-    answer = await visitor.post(
+    answer = await client.post(
         ALERT,
-        data={**await fields(visitor, ALERT), **wrong, "account": "a\nb", "password": "pass phrase"},
+        data={**await fields(client, ALERT), **wrong, "account": "a\nb", "password": "pass phrase"},
         headers={"accept-language": "de"},
     )
     assert answer.status_code == 422
@@ -126,18 +124,18 @@ async def test_what_is_wrong_is_said_beside_its_field_in_the_language_of_whoever
     assert device.records.settings.load() == before
 
 
-async def test_what_cannot_stand_together_is_said(visitor: Visitor) -> None:
+async def test_contradictory_settings(client: BrowserClient) -> None:
     for values, said in (
         ({"security": "none"}, "choose STARTTLS or SSL/TLS"),
-        ({"authentication": "pop_before_smtp"}, "Choose where to sign in before."),
+        ({"authentication": "pop_before_smtp"}, "Choose the POP slot to sign in to first."),
     ):
-        answer = await visitor.post(ALERT, data={**await fields(visitor, ALERT), **values})
+        answer = await client.post(ALERT, data={**await fields(client, ALERT), **values})
         assert answer.status_code == 422
         assert said in words(answer)
 
 
-async def test_what_was_understood_otherwise_is_said(visitor: Visitor, device: Device) -> None:
-    page = await save(visitor, ALERT, server="smtps://smtp.office365.com")
+async def test_normalized_values_are_reported(client: BrowserClient, device: Device) -> None:
+    page = await save(client, ALERT, server="smtps://smtp.office365.com")
     settings = device.records.settings.load()["alert-smtp"]
     assert (settings.server, settings.port, settings.security) == ("smtp.office365.com", 587, Security.STARTTLS)
     assert "Primary Server is now: smtp.office365.com." in page
@@ -147,10 +145,10 @@ async def test_what_was_understood_otherwise_is_said(visitor: Visitor, device: D
 # Secrets.
 
 
-async def test_a_secret_is_written_and_never_read(visitor: Visitor, device: Device) -> None:
+async def test_a_secret_is_written_and_never_read(client: BrowserClient, device: Device) -> None:
     secret = 'pass "phrase" <1>'
-    page = await save(visitor, ALERT, password=secret, client_secret="-----one\r\ntwo-----", authentication="password")
-    assert "It is set, and is never shown." in page
+    page = await save(client, ALERT, password=secret, client_secret="-----one\r\ntwo-----", authentication="password")
+    assert "Set, but never shown." in page
     password = device.records.vault.read("alert-smtp", "password")
     client_secret = device.records.vault.read("alert-smtp", "client_secret")
     assert password is not None
@@ -158,34 +156,34 @@ async def test_a_secret_is_written_and_never_read(visitor: Visitor, device: Devi
     assert client_secret is not None
     assert client_secret.reveal() == "-----one\ntwo-----"
     for path in (ALERT, f"{ALERT}/review", f"{ALERT}?again=1"):
-        text = unescape((await visitor.get(path)).text)
+        text = unescape((await client.get(path)).text)
         assert "phrase" not in text
         assert "two-----" not in text
-    await save(visitor, ALERT, **{"remove-password": "yes", "remove-client_secret": "yes"})
+    await save(client, ALERT, **{"remove-password": "yes", "remove-client_secret": "yes"})
     assert device.records.vault.fields("alert-smtp") == frozenset()
 
 
-async def test_a_program_for_tokens_can_be_removed_but_not_set(visitor: Visitor, device: Device) -> None:
-    await visitor.post(FAX, data={**await fields(visitor, FAX), "token_source": "command /bin/sh"})
+async def test_a_program_for_tokens_can_be_removed_but_not_set(client: BrowserClient, device: Device) -> None:
+    await client.post(FAX, data={**await fields(client, FAX), "token_source": "command /bin/sh"})
     assert device.records.settings.load()["fax-pop"].token_source is None
     device.set("fax.pop", token_source="command /usr/bin/token --key=abcdef")
-    page = (await visitor.get(FAX)).text
+    page = (await client.get(FAX)).text
     assert "mailslot set" in page
     assert "abcdef" not in page
-    answer = await visitor.post(FAX, data={**await fields(visitor, FAX), "remove-token_source": "yes", "timeout": "x"})
+    answer = await client.post(FAX, data={**await fields(client, FAX), "remove-token_source": "yes", "timeout": "x"})
     assert "abcdef" not in answer.text
-    await save(visitor, FAX, **{"remove-token_source": "yes"})
+    await save(client, FAX, **{"remove-token_source": "yes"})
     assert device.records.settings.load()["fax-pop"].token_source is None
 
 
-async def test_a_file_of_authorities_can_be_removed_but_not_set(visitor: Visitor, device: Device) -> None:
+async def test_a_file_of_authorities_can_be_removed_but_not_set(client: BrowserClient, device: Device) -> None:
     """Who may name any file could ask which there are, and have a mail's attachment believed."""
     ours = device.records.settings.load()["fax-pop"].ca_file
     for path in ("/etc/passwd", "/nowhere", str(device.records.home / "key")):
-        answer = await visitor.post(FAX, data={**await fields(visitor, FAX), "ca_file": path})
-        assert "Nothing was changed." in words(await visitor.get(answer.headers["location"]))
+        answer = await client.post(FAX, data={**await fields(client, FAX), "ca_file": path})
+        assert "Nothing was changed." in words(await client.get(answer.headers["location"]))
     assert device.records.settings.load()["fax-pop"].ca_file == ours
-    await save(visitor, FAX, **{"remove-ca_file": "yes"})
+    await save(client, FAX, **{"remove-ca_file": "yes"})
     assert device.records.settings.load()["fax-pop"].ca_file is None
     device.set("fax.pop", ca_file=ours)
 
@@ -193,78 +191,78 @@ async def test_a_file_of_authorities_can_be_removed_but_not_set(visitor: Visitor
 # A known provider.
 
 
-async def test_a_chosen_provider_fills_the_rest_by_saving_alone(visitor: Visitor, device: Device) -> None:
-    await save(visitor, ALERT, provider="google", account="alarms@example.com", security="starttls")
+async def test_a_chosen_provider_fills_the_rest_by_saving_alone(client: BrowserClient, device: Device) -> None:
+    await save(client, ALERT, provider="google", account="alarms@example.com", security="starttls")
     settings = device.records.settings.load()["alert-smtp"]
     assert (settings.provider, settings.server, settings.port) == ("google", None, None)
-    page = (await visitor.get(ALERT)).text
+    page = (await client.get(ALERT)).text
     assert 'placeholder="smtp.gmail.com"' in page
     assert "smtp.gmail.com, from Google" in page
     # What is entered oneself comes before it, and stays.
-    await save(visitor, ALERT, server="relay.example.com", timeout="20")
-    await save(visitor, ALERT, timeout="25")
+    await save(client, ALERT, server="relay.example.com", timeout="20")
+    await save(client, ALERT, timeout="25")
     assert device.records.settings.load()["alert-smtp"].server == "relay.example.com"
     # Emptied, it is the provider's again.
-    await save(visitor, ALERT, server="", client_id="an-id")
+    await save(client, ALERT, server="", client_id="an-id")
     assert device.records.settings.load()["alert-smtp"].server is None
     # An application is known to one provider alone.
-    await save(visitor, ALERT, provider="microsoft365")
+    await save(client, ALERT, provider="microsoft365")
     assert device.records.settings.load()["alert-smtp"].client_id is None
 
 
-async def test_a_token_that_may_no_longer_fit_is_spoken_of(visitor: Visitor, device: Device) -> None:
+async def test_a_token_that_may_become_unusable_is_mentioned(client: BrowserClient, device: Device) -> None:
     await device.keep("print.pop", "token", "renewal")
     path = "/slots/print.pop"
-    answer = await visitor.post(path, data={**await fields(visitor, path), "account": "alice@example.com"})
+    answer = await client.post(path, data={**await fields(client, path), "account": "alice@example.com"})
     assert answer.headers["location"] == f"{path}/review"
-    assert "A token is there, and it stays." in words(await visitor.get(f"{path}/review"))
-    answer = await visitor.post(path, data={**await fields(visitor, path), "check_interval": "3"})
+    assert "There is a token, and it is kept." in words(await client.get(f"{path}/review"))
+    answer = await client.post(path, data={**await fields(client, path), "check_interval": "3"})
     assert answer.headers["location"] == path
 
 
 # Others who change the same meanwhile.
 
 
-async def test_two_who_change_different_things_lose_nothing(visitor: Visitor, device: Device) -> None:
-    before = await fields(visitor, FAX)
+async def test_concurrent_changes_of_different_settings(client: BrowserClient, device: Device) -> None:
+    before = await fields(client, FAX)
     device.set("fax.pop", timeout=44)
-    answer = await visitor.post(FAX, data={**before, "check_interval": "9"})
+    answer = await client.post(FAX, data={**before, "check_interval": "9"})
     assert answer.headers["location"] == f"{FAX}/review"
-    assert "Meanwhile somebody else has changed this: Timeout." in words(await visitor.get(f"{FAX}/review"))
+    assert "Somebody else has changed this in the meantime: Timeout." in words(await client.get(f"{FAX}/review"))
     # And once more between the question and the answer.
     device.set("fax.pop", timeout=45)
-    answer = await visitor.submit(f"{FAX}/review")
+    answer = await client.submit(f"{FAX}/review")
     assert answer.headers["location"] == f"{FAX}/review"
-    assert "Please look once more." in words(await visitor.get(f"{FAX}/review"))
-    assert (await visitor.submit(f"{FAX}/review")).headers["location"] == FAX
+    assert "Please check them once more." in words(await client.get(f"{FAX}/review"))
+    assert (await client.submit(f"{FAX}/review")).headers["location"] == FAX
     settings = device.records.settings.load()["fax-pop"]
     assert (settings.timeout, settings.check_interval) == (45, 9)
 
 
-async def test_two_who_change_the_same_are_both_heard(visitor: Visitor, device: Device) -> None:
-    before = await fields(visitor, FAX)
+async def test_concurrent_changes_of_the_same_setting(client: BrowserClient, device: Device) -> None:
+    before = await fields(client, FAX)
     device.set("fax.pop", check_interval=11, timeout=12)
-    answer = await visitor.post(FAX, data={**before, "check_interval": "13"})
+    answer = await client.post(FAX, data={**before, "check_interval": "13"})
     assert answer.status_code == 409
-    assert "Meanwhile this is: 11." in words(answer)
+    assert "This was changed to 11 in the meantime." in words(answer)
     assert device.records.settings.load()["fax-pop"].check_interval == 11
     shown = dict(re.findall(r'<input[^>]*? name="([^"]+)" (?:type="\w+" )?value="([^"]*)"', answer.text))
     assert (shown["check_interval"], shown["timeout"]) == ("13", "12")
-    answer = await visitor.post(FAX, data={**before, **shown})
+    answer = await client.post(FAX, data={**before, **shown})
     assert answer.headers["location"] == FAX
     assert device.records.settings.load()["fax-pop"].check_interval == 13
 
 
-async def test_a_file_that_only_a_person_can_mend_is_said(visitor: Visitor, device: Device) -> None:
+async def test_a_broken_settings_file(client: BrowserClient, device: Device) -> None:
     path = device.home / "mailslot.toml"
-    whole, form = path.read_text(), await fields(visitor, FAX)
+    whole, form = path.read_text(), await fields(client, FAX)
     path.write_text(whole.replace("[records.fax-pop]", "[records.fax-pop"))
     try:
-        answer = await visitor.get(FAX)
+        answer = await client.get(FAX)
         assert answer.status_code == 503
         assert "mailslot.toml:" in answer.text
-        assert "only a person can mend it" in answer.text
-        assert (await visitor.post(FAX, data=form)).status_code == 503
+        assert "has to be corrected by hand" in answer.text
+        assert (await client.post(FAX, data=form)).status_code == 503
     finally:
         path.write_text(whole)
 
@@ -272,18 +270,18 @@ async def test_a_file_that_only_a_person_can_mend_is_said(visitor: Visitor, devi
 # Mail.
 
 
-async def test_mail_is_looked_for_now(visitor: Visitor, device: Device, sandbox: Sandbox) -> None:
+async def test_a_poll_on_request(client: BrowserClient, device: Device, sandbox: Sandbox) -> None:
     await device.use("status.pop", sandbox)
     sandbox.maildrops["scanner@example.com"].add(b"Subject: status\r\n\r\nplease\r\n")
     path = "/slots/status.pop"
-    assert (await visitor.submit(f"{path}/poll", path)).status_code == 303
+    assert (await client.submit(f"{path}/poll", path)).status_code == 303
     with anyio.fail_after(120):
-        while "Looking for mail</span>" in (await visitor.get(path)).text:  # noqa: ASYNC110 - as a browser does
+        while "Checking for mail</span>" in (await client.get(path)).text:  # noqa: ASYNC110 - as a browser does
             await anyio.sleep(0.05)
-    assert "On the server: 1, newly fetched: 0. From before the first check, and left alone: 1." in words(
-        await visitor.get(path)
+    assert "On the server: 1, newly fetched: 0. Older than the first check and left alone: 1." in words(
+        await client.get(path)
     )
-    assert (await visitor.submit(f"{SHARED}/poll", SHARED)).status_code == 404
+    assert (await client.submit(f"{SHARED}/poll", SHARED)).status_code == 404
 
 
 # By people.
@@ -298,13 +296,13 @@ def tab_to(page: Page, selector: str) -> None:
     pytest.fail(f"{selector} cannot be reached")
 
 
-async def test_a_person_with_a_keyboard(house: House, device: Device, browser: Browser) -> None:
+async def test_a_person_with_a_keyboard(panel: RunningPanel, device: Device, browser: Browser) -> None:
     device.set("network.smtp", provider=None)
 
     def act(page: Page) -> list[list[str]]:
-        house.sign_in(page, SHARED)
-        wide = [overflow(page)]
-        shoot(page, "slot")
+        panel.sign_in(page, SHARED)
+        wide = [overflowing_elements(page)]
+        take_screenshots(page, "slot")
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
         assert page.evaluate("document.activeElement.id") == "main"
@@ -320,12 +318,12 @@ async def test_a_person_with_a_keyboard(house: House, device: Device, browser: B
         assert page.input_value("#sender_name") == "By keyboard"
         assert not page.is_visible("#password")
         assert not page.is_visible("#pop_slot")
-        shoot(page, "slot-preset")
+        take_screenshots(page, "slot-preset")
         tab_to(page, ".save button")
         page.keyboard.press("Enter")
         page.wait_for_url("**/review")
-        wide.append(overflow(page))
-        shoot(page, "slot-review")
+        wide.append(overflowing_elements(page))
+        take_screenshots(page, "slot-review")
         tab_to(page, "main form button")
         page.keyboard.press("Enter")
         page.wait_for_url(f"**{SHARED}")
@@ -333,13 +331,13 @@ async def test_a_person_with_a_keyboard(house: House, device: Device, browser: B
         page.fill("#port", "seven")
         page.click(".save button")
         page.wait_for_selector("#port-error")
-        shoot(page, "slot-wrong")
-        wide.append(overflow(page))
+        take_screenshots(page, "slot-wrong")
+        wide.append(overflowing_elements(page))
         for width in (390, 800):
             page.set_viewport_size({"width": width, "height": 480})
-            page.goto(house.address + FAX)
-            wide.append(overflow(page))
-        shoot(page, "slot-pop")
+            page.goto(panel.address + FAX)
+            wide.append(overflowing_elements(page))
+        take_screenshots(page, "slot-pop")
         return wide
 
     assert await browser.visit(act) == [[]] * 5
@@ -347,14 +345,14 @@ async def test_a_person_with_a_keyboard(house: House, device: Device, browser: B
     assert (settings.sender_name, settings.provider, settings.server) == ("By keyboard", "microsoft365", None)
 
 
-async def test_a_person_without_javascript(house: House, device: Device, browser: Browser) -> None:
+async def test_a_person_without_javascript(panel: RunningPanel, device: Device, browser: Browser) -> None:
     device.set("fax.pop", check_interval=1)
 
     def act(page: Page) -> str:
         assert page.context.browser is not None
         with page.context.browser.new_context(java_script_enabled=False) as profile:
             plain = profile.new_page()
-            house.sign_in(plain, FAX)
+            panel.sign_in(plain, FAX)
             plain.fill("#check_interval", "30")
             plain.select_option("#provider", "google")
             plain.click("summary")

@@ -13,7 +13,7 @@ from mailslot.oauth.flow import UserCode
 from mailslot.slots.records import Records
 from mailslot_plugins.panel.translations import LANGUAGES
 from mailslot_plugins.tokens import device as device_flow
-from panel.house import SIZES, House, open_house, overflow, sandbox_home, shoot
+from panel.running_panel import SIZES, RunningPanel, overflowing_elements, run_panel, sandbox_home, take_screenshots
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,9 +34,9 @@ SHARED = ("network.smtp", "network.quick", "install.quick")
 class Watched:
     """All that a browser was shown and where it went, save what provider and person gave each other."""
 
-    def __init__(self, page: Page, house: House) -> None:
+    def __init__(self, page: Page, panel: RunningPanel) -> None:
         self.seen: list[str] = []
-        self._house = house
+        self._house = panel
         page.on("response", lambda response: self._hear(response.request))
 
     def _hear(self, request: Request) -> None:
@@ -48,8 +48,8 @@ class Watched:
         return page.inner_text("main")
 
 
-def token_line(page: Page, house: House, slot: str) -> str:
-    page.goto(f"{house.address}/slots/{slot}/token")
+def token_line(page: Page, panel: RunningPanel, slot: str) -> str:
+    page.goto(f"{panel.address}/slots/{slot}/token")
     return str(page.get_attribute("[data-token]", "data-token"))
 
 
@@ -88,7 +88,7 @@ def lab_home(tmp_path: Path, provider: Provider, dovecot: Dovecot, postfix: Post
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_from_nothing_to_a_mailbox_that_works_and_back(
+async def test_get_and_delete_a_token(
     lab_home: Path,
     browser: Browser,
     provider: Provider,
@@ -98,20 +98,20 @@ async def test_from_nothing_to_a_mailbox_that_works_and_back(
     caplog.set_level(logging.DEBUG)
     monkeypatch.setattr(device_flow, "flow", device_flow.DeviceFlow(interval=0.3))  # oidc-provider names none
 
-    async with open_house(lab_home) as house:
+    async with run_panel(lab_home) as panel:
         seen: list[str] = []
 
         def act(page: Page) -> None:
-            watched = Watched(page, house)
-            house.sign_in(page, "/slots/network.quick/token")
+            watched = Watched(page, panel)
+            panel.sign_in(page, "/slots/network.quick/token")
 
             # The application first: how to register it, and its id, on the same page.
-            assert "has to know an application" in watched.look(page)
+            assert "an application for this device must be registered" in watched.look(page)
             assert page.locator(".copied code").all_inner_texts() == [
                 "http://127.0.0.1",
                 "openid email offline_access mail.pop mail.send",
             ]
-            shoot(page, "token-application")
+            take_screenshots(page, "token-application")
             page.click("text=Save")
             assert "The application’s ID is missing." in watched.look(page)
             page.fill("[name=client_id]", "panel")
@@ -123,16 +123,16 @@ async def test_from_nothing_to_a_mailbox_that_works_and_back(
             choose(page, "browser")
             agree(page)
             page.wait_for_selector("[data-step=done]")
-            assert page.url == f"{house.address}/slots/network.quick/token"
+            assert page.url == f"{panel.address}/slots/network.quick/token"
             text = watched.look(page)
             assert "Service Settings (SMTP tab) and Network Quick Settings" in text
             assert ALICE in text
-            shoot(page, "token-retrieved")
+            take_screenshots(page, "token-retrieved")
             page.click("text=See the connection test")
             page.wait_for_selector("[data-cause]")
             assert page.get_attribute("[data-cause]", "data-cause") == "ok"
-            assert [token_line(page, house, slot) for slot in SHARED] == ["Retrieved"] * 3
-            assert token_line(page, house, "fax.pop") == "Not Retrieved"
+            assert [token_line(page, panel, slot) for slot in SHARED] == ["Retrieved"] * 3
+            assert token_line(page, panel, "fax.pop") == "Not Retrieved"
 
             # By an address that another browser failed to open; somebody else signs in.
             choose(page, "paste")
@@ -144,25 +144,25 @@ async def test_from_nothing_to_a_mailbox_that_works_and_back(
                     agree(other, "bob")
             page.fill("[name=address]", page.url)
             page.click("text=Get the token")
-            assert "That is another address." in watched.look(page)
-            shoot(page, "token-paste")
+            assert "That is a different address." in watched.look(page)
+            take_screenshots(page, "token-paste")
             page.fill("[name=address]", failed.value.url)
             page.click("text=Get the token")
             page.wait_for_selector("[data-step=done]")
             text = watched.look(page)
-            assert f"bob@example.test signed in, while the account is {ALICE}." in text
-            assert token_line(page, house, "print.pop") == "Not Retrieved"
+            assert f"bob@example.test signed in, but the account is {ALICE}." in text
+            assert token_line(page, panel, "print.pop") == "Not Retrieved"
             seen.extend(watched.seen)
 
         await browser.visit(act)
 
         def by_code(page: Page) -> UserCode:
-            watched = Watched(page, house)
-            house.sign_in(page, "/slots/print.pop/token")
+            watched = Watched(page, panel)
+            panel.sign_in(page, "/slots/print.pop/token")
             choose(page, "device")
             page.wait_for_selector(".user-code")
             assert re.fullmatch(r"\d+:\d\d", page.inner_text(".countdown"))
-            assert "Enter no code that somebody sent you." in watched.look(page)
+            assert "Never enter a code that somebody else sent you." in watched.look(page)
             code = UserCode(page.inner_text(".user-code"), page.inner_text(".device-address"), None, 0)
             with page.context.browser.new_context() as phone:  # type: ignore[union-attr] - it was launched
                 enter_code(phone.new_page(), code)
@@ -174,24 +174,24 @@ async def test_from_nothing_to_a_mailbox_that_works_and_back(
         await browser.visit(by_code)
 
         def delete(page: Page) -> None:
-            watched = Watched(page, house)
-            house.sign_in(page, "/slots/install.quick/token")
+            watched = Watched(page, panel)
+            panel.sign_in(page, "/slots/install.quick/token")
             page.click("text=Delete")
             assert "in Service Settings (SMTP tab) and Quick Settings too" in watched.look(page)
-            shoot(page, "token-delete")
+            take_screenshots(page, "token-delete")
             page.click("button >> text=Delete")
             page.wait_for_selector("text=The provider was told")
             watched.look(page)
-            shoot(page, "token-deleted")
-            assert [token_line(page, house, slot) for slot in SHARED] == ["Not Retrieved"] * 3
-            assert [token_line(page, house, slot) for slot in ("fax.pop", "print.pop")] == ["Retrieved"] * 2
+            take_screenshots(page, "token-deleted")
+            assert [token_line(page, panel, slot) for slot in SHARED] == ["Not Retrieved"] * 3
+            assert [token_line(page, panel, slot) for slot in ("fax.pop", "print.pop")] == ["Retrieved"] * 2
             seen.extend(watched.seen)
 
-        smtp = await grant_of(house, "smtp")
+        smtp = await grant_of(panel, "smtp")
         assert smtp.access_token
         await browser.visit(delete)
         assert not provider.introspect(smtp.access_token.reveal())["active"]
-        grants = [smtp, await grant_of(house, "fax-pop"), await grant_of(house, "print-pop")]
+        grants = [smtp, await grant_of(panel, "fax-pop"), await grant_of(panel, "print-pop")]
     assert [grant.flow for grant in grants] == ["browser", "paste", "device"]
     shown = "\n".join(seen) + caplog.text
     for grant in grants:
@@ -211,8 +211,8 @@ def enter_code(page: Page, code: UserCode) -> None:
     page.wait_for_selector("text=/Success/")
 
 
-async def grant_of(house: House, record: str) -> Grant:
-    grant = await house.device.records.tokens.store(record).load()
+async def grant_of(panel: RunningPanel, record: str) -> Grant:
+    grant = await panel.device.records.tokens.store(record).load()
     assert grant is not None
     return grant
 
@@ -220,18 +220,18 @@ async def grant_of(house: House, record: str) -> Grant:
 @pytest.mark.parametrize("anyio_backend", ["trio"])
 async def test_without_javascript_and_from_another_site(tmp_path: Path, browser: Browser) -> None:
     """The sandbox is called localhost and the panel 127.0.0.1, so that the answer comes from another site."""
-    async with sandbox_home(tmp_path / "home") as sandbox, open_house(tmp_path / "home") as house:
+    async with sandbox_home(tmp_path / "home") as sandbox, run_panel(tmp_path / "home") as panel:
 
         def act(page: Page) -> None:
             with page.context.browser.new_context(java_script_enabled=False) as plain:  # type: ignore[union-attr] - it was launched
                 there = plain.new_page()
-                house.sign_in(there, "/slots/network.smtp/token")
+                panel.sign_in(there, "/slots/network.smtp/token")
                 choose(there, "browser")
                 there.click("text=Open the sign-in page")
                 assert there.url.startswith(sandbox.issuer)
                 there.click("text=Allow")
                 there.wait_for_selector("[data-step=done]")
-                assert there.url == f"{house.address}/slots/network.smtp/token"
+                assert there.url == f"{panel.address}/slots/network.smtp/token"
 
         await browser.visit(act)
         assert not sandbox.errors
@@ -240,31 +240,31 @@ async def test_without_javascript_and_from_another_site(tmp_path: Path, browser:
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_the_pages_fit_in_every_language(tmp_path: Path, browser: Browser) -> None:
     home = tmp_path / "home"
-    async with sandbox_home(home), open_house(home) as house:
+    async with sandbox_home(home), run_panel(home) as panel:
         known = {"provider": "microsoft365", "issuer": None, "client_id": None}
-        await run_sync(house.device.records.change, "fax-pop", known, {})
+        await run_sync(panel.device.records.change, "fax-pop", known, {})
 
         def fits(page: Page) -> None:
             for size in SIZES.values():
                 page.set_viewport_size({"width": size[0], "height": size[1]})
-                assert overflow(page) == [], page.url
+                assert overflowing_elements(page) == [], page.url
 
         def act(page: Page) -> None:
-            house.sign_in(page)
+            panel.sign_in(page)
             for language in LANGUAGES:
-                page.context.add_cookies([{"name": "language", "value": language, "url": house.address}])
-                page.goto(f"{house.address}/slots/fax.pop/token")
+                page.context.add_cookies([{"name": "language", "value": language, "url": panel.address}])
+                page.goto(f"{panel.address}/slots/fax.pop/token")
                 assert page.get_attribute("html", "lang") == language
                 fits(page)
-                page.goto(f"{house.address}/slots/network.smtp/token")
+                page.goto(f"{panel.address}/slots/network.smtp/token")
                 fits(page)
                 choose(page, "device")
                 page.wait_for_selector(".user-code")
                 fits(page)
                 if language in {"en", "de"}:
-                    shoot(page, f"token-device-{language}")
+                    take_screenshots(page, f"token-device-{language}")
                 page.click(".sign-in form button")
-            page.goto(f"{house.address}/slots/fax.pop/token")
-            shoot(page, "token-microsoft")
+            page.goto(f"{panel.address}/slots/fax.pop/token")
+            take_screenshots(page, "token-microsoft")
 
         await browser.visit(act)

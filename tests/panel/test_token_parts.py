@@ -1,4 +1,4 @@
-"""The ways that are open from a place, and what a provider's instructions become on a page."""
+"""Sign-in methods, redirect URIs, registration steps and token states on their own."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from mailslot.slots.slot import SLOTS
 from mailslot.wire.secret import Secret
 from mailslot_plugins.panel.security.session import Session
 from mailslot_plugins.panel.token.application import fields_of, steps_of
-from mailslot_plugins.panel.token.authorization import LATE, Question
-from mailslot_plugins.panel.token.outcome import outcome_of
+from mailslot_plugins.panel.token.authorization import TIMED_OUT, PendingAuthorization
+from mailslot_plugins.panel.token.failure import failure_of
 from mailslot_plugins.panel.token.qr_code import qr
 from mailslot_plugins.panel.token.sign_in import SignIn
-from mailslot_plugins.panel.token.sign_in_methods import SignInMethod, callback_at, registered, sign_in_methods
+from mailslot_plugins.panel.token.sign_in_methods import SignInMethod, callback_at, redirect_uris, sign_in_methods
 from mailslot_plugins.panel.token.state import TokenState
 from mailslot_plugins.panel.translations import LANGUAGES
 from mailslot_plugins.tokens.authorization import AuthorizationAttempt
 
 if TYPE_CHECKING:
     from mailslot.oauth.providers import Provider
-    from mailslot_plugins.panel.token.outcome import Outcome
+    from mailslot_plugins.panel.token.failure import SignInFailure
 
 HERE = "http://127.0.0.1:8080/slots/network.smtp/token"
 THERE = "https://panel.example:8443/slots/network.smtp/token"
@@ -60,11 +60,11 @@ def names(provider: Provider, url: str, settings: Settings = Settings(), *, conf
         ("fastmail", HERE, ["browser", "paste"]),
     ],
 )
-def test_ways_by_provider_and_place(provider: str, url: str, ways: list[str]) -> None:
+def test_methods_by_provider_and_address(provider: str, url: str, ways: list[str]) -> None:
     assert names(preset(provider), url) == ways
 
 
-def test_ways_by_what_is_set() -> None:
+def test_methods_by_settings() -> None:
     microsoft = preset("microsoft365")
     assert names(microsoft, HERE, Settings(flow="paste"))[0] == "paste"
     assert "app" not in names(microsoft, HERE, confidential=True)  # no tenant of one's own
@@ -88,18 +88,18 @@ def test_ways_by_what_is_set() -> None:
         ("google", "http://127.0.0.1.evil.example/", ""),
     ],
 )
-def test_where_a_provider_may_send_a_browser_back_to(provider: str, url: str, callback: str) -> None:
+def test_redirect_uri_of_the_panel(provider: str, url: str, callback: str) -> None:
     assert callback_at(URL(url), preset(provider)) == callback
 
 
-def test_what_is_to_be_registered() -> None:
-    assert registered(preset("microsoft365"), URL(HERE)) == ("http://localhost",)
-    assert registered(OWN, URL(THERE)) == ("http://127.0.0.1", "https://panel.example:8443/oauth/callback")
+def test_redirect_uris_to_register() -> None:
+    assert redirect_uris(preset("microsoft365"), URL(HERE)) == ("http://localhost",)
+    assert redirect_uris(OWN, URL(THERE)) == ("http://127.0.0.1", "https://panel.example:8443/oauth/callback")
     exact = "https://printer.example/signed-in"
-    assert registered(OWN, URL(HERE), redirect_uri=exact, redirect_port=8765) == ("http://127.0.0.1:8765", exact)
+    assert redirect_uris(OWN, URL(HERE), redirect_uri=exact, redirect_port=8765) == ("http://127.0.0.1:8765", exact)
 
 
-def test_the_redirect_address_that_is_set() -> None:
+def test_configured_redirect_uri() -> None:
     exact = "https://printer.example/signed-in"
     for settings, redirect_uri in ((Settings(redirect_uri=exact), exact), (Settings(), "http://127.0.0.1:")):
         [paste] = [way for way in sign_in_methods(OWN, settings, URL(HERE), confidential=False) if way.name == "paste"]
@@ -130,7 +130,7 @@ def test_instructions_in_steps() -> None:
     assert fields_of(OWN) == ("client_id", "scopes")
 
 
-def test_a_picture_brings_no_style_of_its_own() -> None:
+def test_qr_code_has_no_inline_style() -> None:
     picture = qr('https://id.example/device?user_code=A"><script>')
     assert picture.startswith("<svg")
     assert "style" not in picture
@@ -155,7 +155,7 @@ def state(grant: Grant | None, account: str = "bob@example.com", **facts: object
     return TokenState(token_line(grant), health(grant, known, preset("google"), NOW), settings)
 
 
-def test_how_a_token_is() -> None:
+def test_token_state() -> None:
     well = state(GRANT)
     assert (well.line, well.kind, well.sentence("en"), well.is_there) == ("Retrieved", "ok", "", True)
     none = state(None)
@@ -166,7 +166,7 @@ def test_how_a_token_is() -> None:
     assert dead.sentence("en") == "Token update failed. Please delete the token and obtain it again."
     assert dead.sentence("de").startswith("Token-Update fehlgeschlagen.")
     elsewhere = TokenState("Not Retrieved", None, Settings(authentication="oauth2", token_source="file /t"))
-    assert (elsewhere.kind, elsewhere.sentence("en")) == ("none", "The tokens come from elsewhere.")
+    assert (elsewhere.kind, elsewhere.sentence("en")) == ("none", "The tokens come from another source.")
     unused = TokenState("Not Retrieved", None, Settings())
     assert (unused.kind, unused.sentence("en")) == ("none", "")
 
@@ -192,30 +192,32 @@ def test_notes_in_every_language(token: TokenState, topic: str) -> None:
     assert all(said.values())
 
 
-async def test_a_question_takes_one_answer_in_time() -> None:
+async def test_a_pending_authorization_accepts_one_response_in_time() -> None:
     provider = custom_provider(
         authorization_endpoint="https://id.example/auth", token_endpoint="https://id.example/token"
     )
-    question = Question(AuthorizationAttempt(OAuthClient(provider, "panel", "bob", ()), "http://127.0.0.1:8080"))
+    question = PendingAuthorization(
+        AuthorizationAttempt(OAuthClient(provider, "panel", "bob", ()), "http://127.0.0.1:8080")
+    )
     with pytest.raises(TokenError) as late:
-        await question.answer(0.01)
-    assert late.value.detail == LATE
+        await question.wait(0.01)
+    assert late.value.detail == TIMED_OUT
     [state] = parse_qs(urlsplit(question.attempt.url).query)["state"]
-    assert not question.takes({"state": "another", "code": "x"})
-    assert question.takes({"state": state, "code": "first"})
-    assert not question.takes({"state": state, "code": "second"})  # also while the first is being redeemed
-    assert (await question.answer(1))["code"] == "first"
+    assert not question.accept({"state": "another", "code": "x"})
+    assert question.accept({"state": state, "code": "first"})
+    assert not question.accept({"state": state, "code": "second"})  # also while the first is being redeemed
+    assert (await question.wait(1))["code"] == "first"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_why_there_is_no_token(language: str) -> None:
-    def said(way: str, error: TokenError | None) -> Outcome:
+def test_sign_in_failures(language: str) -> None:
+    def said(way: str, error: TokenError | None) -> SignInFailure:
         sign_in = SignIn(SLOTS[0], SignInMethod(way, way), Session("csrf"), "http://127.0.0.1")  # type: ignore[arg-type] - a name
         sign_in.end("failed", error)
-        return outcome_of(sign_in, language)
+        return failure_of(sign_in, language)
 
     declined = TokenServiceError("No.", cause="token_not_retrieved", remedy=Remedy.NEW_GRANT, error="access_denied")
-    late = TokenError("Late.", cause="token_not_retrieved", detail=LATE)
+    late = TokenError("Late.", cause="token_not_retrieved", detail=TIMED_OUT)
     other = TokenError("Another provider.", cause="token_not_retrieved", detail="iss is missing")
     unreachable = TokenError("Not reached.", cause="token_service_unreachable", detail="timeout")
     found = [

@@ -1,4 +1,4 @@
-"""Get Token and Delete request by request: answers that are not what they should be, and ways that come to nothing."""
+"""Get Token and Delete, request by request: invalid responses, and sign-ins that fail."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from anyio.to_thread import run_sync
 from mailslot.oauth.location import Location
 from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import PORTAL, WebFault
-from panel.house import House, open_house, sandbox_home, set_up
-from panel.visitor import Visitor, words
+from panel.browser_client import BrowserClient, words
+from panel.running_panel import RunningPanel, run_panel, sandbox_home, set_up
 from tokens.people import sign_in
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mailslot_plugins.sandbox import Sandbox
 
 PAGE = "/slots/network.smtp/token"
-NOBODY = "Nobody awaits this sign-in"
+NOBODY = "This sign-in is not expected"
 
 
 @pytest.fixture(scope="module")
@@ -44,25 +44,25 @@ async def sandbox(home: Path) -> AsyncGenerator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
-async def house(home: Path, sandbox: Sandbox) -> AsyncGenerator[House]:
-    async with open_house(home) as found:
+async def panel(home: Path, sandbox: Sandbox) -> AsyncGenerator[RunningPanel]:
+    async with run_panel(home) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-async def admin(house: House) -> AsyncGenerator[Visitor]:
-    async with signed_in(house) as found:
+async def admin(panel: RunningPanel) -> AsyncGenerator[BrowserClient]:
+    async with signed_in(panel) as found:
         yield found
 
 
 @asynccontextmanager
-async def signed_in(house: House) -> AsyncGenerator[Visitor]:
-    async with Visitor(house.address) as found:
+async def signed_in(panel: RunningPanel) -> AsyncGenerator[BrowserClient]:
+    async with BrowserClient(panel.address) as found:
         assert (await found.sign_in()).status_code == 303
         yield found
 
 
-async def begin(admin: Visitor, way: str, page: str = PAGE) -> str:
+async def begin(admin: BrowserClient, way: str, page: str = PAGE) -> str:
     """Begin a sign-in, and return the address that is to be opened; empty where it came to nothing before."""
     assert (await admin.submit(page, way=way)).headers["location"] == page
     text = await settled(admin, page, 'data-step="preparing"')
@@ -70,7 +70,7 @@ async def begin(admin: Visitor, way: str, page: str = PAGE) -> str:
     return unescape(found[1]) if found else ""
 
 
-async def settled(admin: Visitor, page: str = PAGE, while_: str = 'data-step="fetching"') -> str:
+async def settled(admin: BrowserClient, page: str = PAGE, while_: str = 'data-step="fetching"') -> str:
     """Return the page once it says no longer that something goes on."""
     with anyio.fail_after(120):
         while True:
@@ -80,22 +80,22 @@ async def settled(admin: Visitor, page: str = PAGE, while_: str = 'data-step="fe
             await anyio.sleep(0.02)
 
 
-async def forget(house: House, admin: Visitor) -> None:
+async def forget(panel: RunningPanel, admin: BrowserClient) -> None:
     await admin.submit(f"{PAGE}/delete")
     await settled(admin, while_="being deleted")
-    assert await nothing_there(house)
+    assert await nothing_there(panel)
 
 
-async def lines(house: House) -> dict[str, str]:
-    settings = await run_sync(house.device.records.settings.load)
+async def lines(panel: RunningPanel) -> dict[str, str]:
+    settings = await run_sync(panel.device.records.settings.load)
     return {
-        record: (await house.device.records.tokens.status(record, mine, house.device.now()))[0]
+        record: (await panel.device.records.tokens.status(record, mine, panel.device.now()))[0]
         for record, mine in settings.items()
     }
 
 
-async def nothing_there(house: House) -> bool:
-    return set((await lines(house)).values()) == {"Not Retrieved"}
+async def nothing_there(panel: RunningPanel) -> bool:
+    return set((await lines(panel)).values()) == {"Not Retrieved"}
 
 
 def path_of(address: str) -> str:
@@ -103,11 +103,11 @@ def path_of(address: str) -> str:
     return f"{parts.path or '/'}?{parts.query}"
 
 
-async def test_a_home_that_was_copied(house: House, admin: Visitor) -> None:
+async def test_a_home_that_was_copied(panel: RunningPanel, admin: BrowserClient) -> None:
     answer = path_of(await sign_in(await begin(admin, "browser")))
     await admin.get(answer)
     await settled(admin)
-    store = house.device.records.tokens.store("smtp")
+    store = panel.device.records.tokens.store("smtp")
     assert 'action="/slots/network.smtp/token/moved"' not in (await admin.get(PAGE)).text
     grant = await store.load()
     assert grant is not None
@@ -120,27 +120,29 @@ async def test_a_home_that_was_copied(house: House, admin: Visitor) -> None:
     shown = await admin.get(PAGE)
     assert "renewed here from now on" in words(shown)
     assert "copied from" not in words(shown)
-    await forget(house, admin)
+    await forget(panel, admin)
 
 
-async def test_an_answer_counts_once_for_the_session_and_the_slot_that_asked(house: House, admin: Visitor) -> None:
+async def test_an_answer_counts_once_for_the_session_and_the_slot_that_asked(
+    panel: RunningPanel, admin: BrowserClient
+) -> None:
     address = await begin(admin, "browser")
     asked = parse_qs(urlsplit(address).query)
-    assert asked["redirect_uri"] == [house.address]  # as it is registered, without a path
+    assert asked["redirect_uri"] == [panel.address]  # as it is registered, without a path
     assert asked["code_challenge_method"] == ["S256"]
     answer = path_of(await sign_in(address))
 
-    async def is_refused(browser: Visitor, path: str) -> None:
+    async def is_refused(browser: BrowserClient, path: str) -> None:
         refused = await browser.get(path)
         assert refused.status_code == 400
         assert NOBODY in words(refused)
-        assert await nothing_there(house)
+        assert await nothing_there(panel)
 
-    async with Visitor(house.address) as stranger:
+    async with BrowserClient(panel.address) as stranger:
         await is_refused(stranger, answer)
-    async with signed_in(house) as other:
+    async with signed_in(panel) as other:
         await is_refused(other, answer)
-        assert "goes on in another browser" in words(await other.get(PAGE))
+        assert "is in progress in another browser" in words(await other.get(PAGE))
         assert address not in unescape((await other.get(PAGE)).text)
         assert (await other.submit(f"{PAGE}/cancel", PAGE)).status_code == 303  # which is not theirs to leave
     [state] = asked["state"]
@@ -159,26 +161,28 @@ async def test_an_answer_counts_once_for_the_session_and_the_slot_that_asked(hou
     taken = await admin.get(answer)
     assert (taken.status_code, taken.headers["location"]) == (303, PAGE)
     await settled(admin)
-    assert (await lines(house)) == {
-        record: "Retrieved" if record == "smtp" else "Not Retrieved" for record in await lines(house)
+    assert (await lines(panel)) == {
+        record: "Retrieved" if record == "smtp" else "Not Retrieved" for record in await lines(panel)
     }
     again = await admin.get(answer)
     assert again.status_code == 400
     assert NOBODY in words(again)
-    await forget(house, admin)
+    await forget(panel, admin)
 
 
-async def test_the_answer_of_another_provider_ends_the_sign_in(house: House, admin: Visitor, sandbox: Sandbox) -> None:
+async def test_the_answer_of_another_provider_ends_the_sign_in(
+    panel: RunningPanel, admin: BrowserClient, sandbox: Sandbox
+) -> None:
     answer = path_of(await sign_in(await begin(admin, "browser")))
     assert (await admin.get(re.sub("iss=.*", "iss=https%3A%2F%2Fevil.example", answer))).status_code == 303
     text = await settled(admin)
-    assert "The answer to the sign-in cannot be used." in text
+    assert "The provider’s response to the sign-in cannot be used." in text
     assert "not from the provider that was asked" in text
     assert (await admin.get(answer)).status_code == 400
-    assert await nothing_there(house)
+    assert await nothing_there(panel)
 
 
-async def test_declined(house: House, admin: Visitor) -> None:
+async def test_declined(panel: RunningPanel, admin: BrowserClient) -> None:
     answer = path_of(await sign_in(await begin(admin, "browser"), decision="deny"))
     await admin.get(answer)
     assert "The sign-in was declined at the provider." in await settled(admin)
@@ -187,25 +191,27 @@ async def test_declined(house: House, admin: Visitor) -> None:
     assert "Code anzeigen" in text  # the ways are there again
     await admin.submit(f"{PAGE}/cancel", PAGE)
     assert "declined" not in words(await admin.get(PAGE))
-    assert await nothing_there(house)
+    assert await nothing_there(panel)
 
 
-async def test_an_answer_comes_to_another_name_of_loopback(house: House, admin: Visitor) -> None:
+async def test_an_answer_comes_to_another_name_of_loopback(panel: RunningPanel, admin: BrowserClient) -> None:
     """Microsoft knows localhost alone, and a browser that was called by 127.0.0.1 has its cookie there."""
     answer = path_of(await sign_in(await begin(admin, "browser")))
-    async with Visitor(house.address.replace("127.0.0.1", "localhost")) as same_browser:
+    async with BrowserClient(panel.address.replace("127.0.0.1", "localhost")) as same_browser:
         sent_on = await same_browser.get(answer)
         assert sent_on.status_code == 303
-        assert sent_on.headers["location"].startswith(f"{house.address}/oauth/callback?")
+        assert sent_on.headers["location"].startswith(f"{panel.address}/oauth/callback?")
         assert (await same_browser.get("/?code=x&state=y")).status_code == 400
-    assert await nothing_there(house)
+    assert await nothing_there(panel)
     assert (await admin.get(path_of(sent_on.headers["location"]))).headers["location"] == PAGE
     assert "Retrieved" in await settled(admin)
-    await forget(house, admin)
+    await forget(panel, admin)
 
 
 @pytest.mark.parametrize("way", ["browser", "device", "paste"])
-async def test_a_provider_that_cannot_be_reached(house: House, admin: Visitor, sandbox: Sandbox, way: str) -> None:
+async def test_a_provider_that_cannot_be_reached(
+    panel: RunningPanel, admin: BrowserClient, sandbox: Sandbox, way: str
+) -> None:
     sandbox.token_service.faults.append(WebFault("metadata", answer=PORTAL))
     try:
         assert not await begin(admin, way)
@@ -215,16 +221,18 @@ async def test_a_provider_that_cannot_be_reached(house: House, admin: Visitor, s
     assert 'data-step="failed"' in page.text
     assert "sign in" in words(page)  # to the network
     assert "Show the code" in page.text
-    assert await nothing_there(house)
+    assert await nothing_there(panel)
 
 
-async def test_no_page_waits_for_a_provider_that_is_silent(house: House, admin: Visitor, sandbox: Sandbox) -> None:
+async def test_no_page_waits_for_a_provider_that_is_silent(
+    panel: RunningPanel, admin: BrowserClient, sandbox: Sandbox
+) -> None:
     sandbox.token_service.faults.append(WebFault("metadata", delay=math.inf))
     sandbox.token_service.faults.append(WebFault("revoke", delay=math.inf))
     try:
         with anyio.fail_after(120):
             assert (await admin.submit(PAGE, way="device")).status_code == 303
-            assert "The provider is being asked" in (await admin.get(PAGE)).text
+            assert "Contacting the provider" in (await admin.get(PAGE)).text
             assert (await admin.get(f"{PAGE}/progress?seen=preparing")).status_code == 204
             assert (await admin.submit(f"{PAGE}/cancel", PAGE)).status_code == 303
             assert "data-step" not in (await admin.get(PAGE)).text
@@ -232,88 +240,92 @@ async def test_no_page_waits_for_a_provider_that_is_silent(house: House, admin: 
         sandbox.token_service.faults.clear()
 
 
-async def test_a_deletion_of_which_the_provider_hears_nothing(house: House, admin: Visitor, sandbox: Sandbox) -> None:
+async def test_a_deletion_that_the_provider_does_not_confirm(
+    panel: RunningPanel, admin: BrowserClient, sandbox: Sandbox
+) -> None:
     await admin.get(path_of(await sign_in(await begin(admin, "browser"))))
     await settled(admin)
     asking = words(await admin.get(f"{PAGE}/delete"))
-    assert "It is deleted here, and so in Quick Settings and Network Quick Settings too." in asking
-    assert (await lines(house))["smtp"] == "Retrieved"  # asking changes nothing
+    assert "It is deleted here, and therefore in Quick Settings and Network Quick Settings, too." in asking
+    assert (await lines(panel))["smtp"] == "Retrieved"  # asking changes nothing
     sandbox.token_service.faults.append(WebFault("revoke", act=False))
     try:
         await admin.submit(f"{PAGE}/delete")
         text = await settled(admin, while_="being deleted")
     finally:
         sandbox.token_service.faults.clear()
-    assert "The token is deleted here." in text
+    assert "The token has been deleted on this device." in text
     assert "The provider was not told." in text
-    assert await nothing_there(house)
+    assert await nothing_there(panel)
     assert "There is no token to delete." in words(await admin.get(f"{PAGE}/delete"))
 
 
-async def test_a_code_that_expires(house: House, admin: Visitor, sandbox: Sandbox) -> None:
+async def test_a_code_that_expires(panel: RunningPanel, admin: BrowserClient, sandbox: Sandbox) -> None:
     sandbox.token_service.authorizations.device_lifetime = 1.0
     try:
         await begin(admin, "device")
         assert sandbox.token_service.authorizations.devices[-1].user_code in (await admin.get(PAGE)).text
-        assert "The code has expired" in await settled(admin, while_='data-step="code"')
+        assert "The code expired" in await settled(admin, while_='data-step="code"')
     finally:
         sandbox.token_service.authorizations.device_lifetime = 900.0
-    assert await nothing_there(house)
+    assert await nothing_there(panel)
 
 
-async def test_a_sign_in_that_is_left_or_taken_over(house: House, admin: Visitor) -> None:
+async def test_a_sign_in_that_is_cancelled_or_replaced(panel: RunningPanel, admin: BrowserClient) -> None:
     first = await begin(admin, "browser")
     await admin.submit(f"{PAGE}/cancel", PAGE)
     assert "data-step" not in (await admin.get(PAGE)).text
     assert (await admin.get(path_of(await sign_in(first)))).status_code == 400
     mine = await begin(admin, "browser")
-    async with signed_in(house) as other:
+    async with signed_in(panel) as other:
         theirs = await begin(other, "browser", "/slots/install.quick/token")
-        assert "goes on in another browser" in words(await admin.get(PAGE))
+        assert "is in progress in another browser" in words(await admin.get(PAGE))
         assert (await admin.get(path_of(await sign_in(mine)))).status_code == 400
         progress = await admin.get(f"{PAGE}/progress?seen=address")
         assert progress.headers["hx-redirect"] == PAGE
         assert (await other.get(path_of(await sign_in(theirs)))).headers["location"] == "/slots/install.quick/token"
         await settled(other)
-    assert (await lines(house))["smtp"] == "Retrieved"
-    await forget(house, admin)
+    assert (await lines(panel))["smtp"] == "Retrieved"
+    await forget(panel, admin)
 
 
-async def test_what_is_pasted_is_read_with_patience(house: House, admin: Visitor) -> None:
+async def test_pasted_addresses(panel: RunningPanel, admin: BrowserClient) -> None:
     address = await begin(admin, "paste")
     good = await sign_in(address)
     form = f"{PAGE}/paste"
     for pasted, said in (
-        ("", "not the whole address"),
-        (address, "another address"),
+        ("", "The address is incomplete"),
+        (address, "a different address"),
         (good.partition("&state")[0], "The end of that address is missing"),
-        (good.replace("state=", "state=x"), "belongs to another attempt"),
-        (house.address + "/?code=x&state=y", "another address"),
+        (good.replace("state=", "state=x"), "belongs to another sign-in"),
+        (panel.address + "/?code=x&state=y", "a different address"),
     ):
         refused = await admin.submit(form, PAGE, address=pasted)
         assert refused.status_code == 422
         assert said in words(refused)
         assert 'aria-invalid="true"' in refused.text
         assert "code=" not in re.sub("<code>.*?</code>|data-copies=.*?>|href=.*?>", "", refused.text)
-        assert await nothing_there(house)
+        assert await nothing_there(panel)
     assert (await admin.submit(form, PAGE, address=f" <{good}>\n")).headers["location"] == PAGE
     assert "Retrieved" in await settled(admin)
     assert (await admin.submit(form, PAGE, address=good)).status_code == 303
-    assert "That sign-in is over." in words(await admin.get(PAGE))
-    await forget(house, admin)
+    assert "That sign-in has ended." in words(await admin.get(PAGE))
+    await forget(panel, admin)
 
 
-async def settled_way(admin: Visitor, page: str, way: str) -> str:
+async def settled_way(admin: BrowserClient, page: str, way: str) -> str:
     assert not await begin(admin, way, page)
     return await settled(admin, page)
 
 
-async def test_an_application_that_signs_in_by_itself(house: House, admin: Visitor, sandbox: Sandbox) -> None:
+async def test_an_application_that_signs_in_by_itself(
+    panel: RunningPanel, admin: BrowserClient, sandbox: Sandbox
+) -> None:
     page = "/slots/status.pop/token"
     sandbox.provider.register("robot", "robots' secret", ["scanner@example.com"])
     assert 'value="app"' not in (await admin.get(page)).text  # without a secret, it cannot
     assert (await admin.submit(page, way="app")).status_code == 303
-    assert "This way is not open any more" in words(await admin.get(page))
+    assert "This way to sign in is no longer available" in words(await admin.get(page))
     form = f"{page}/application"
 
     missing = await admin.submit(form, page, client_id=" ", client_secret="robots' secret")
@@ -326,7 +338,7 @@ async def test_an_application_that_signs_in_by_itself(house: House, admin: Visit
     saved = await admin.submit(form, page, client_id="robot", client_secret="guessed")
     assert saved.headers["location"] == page
     shown = await admin.get(page)
-    assert "It is set, and never shown." in words(shown)
+    assert "Set, but never shown." in words(shown)
     assert "guessed" not in shown.text
     failed = await settled_way(admin, page, "app")
     assert "did not accept" in failed
@@ -334,18 +346,18 @@ async def test_an_application_that_signs_in_by_itself(house: House, admin: Visit
 
     await admin.submit(form, page, client_id="robot", client_secret="robots' secret")
     assert 'data-step="done"' in await settled_way(admin, page, "app")
-    assert (await lines(house))["status-pop"] == "Retrieved"
+    assert (await lines(panel))["status-pop"] == "Retrieved"
     await admin.submit(f"{page}/delete")
     await settled(admin, page, while_="being deleted")
     await admin.submit(form, page, client_id="panel", forget_secret="on")
     assert "Only if the provider gave you one." in words(await admin.get(page))
 
 
-async def test_tokens_from_elsewhere(house: House, admin: Visitor, sandbox: Sandbox) -> None:
-    page, file = "/slots/print.pop/token", house.device.home / "token"
-    await run_sync(house.device.records.change, "print-pop", {"token_source": f"file {file}"}, {})
+async def test_tokens_from_elsewhere(panel: RunningPanel, admin: BrowserClient, sandbox: Sandbox) -> None:
+    page, file = "/slots/print.pop/token", panel.device.home / "token"
+    await run_sync(panel.device.records.change, "print-pop", {"token_source": f"file {file}"}, {})
     try:
-        assert "The settings name a source of tokens (file)" in words(await admin.get(page))
+        assert "The settings name a token source (file)" in words(await admin.get(page))
         failed = await settled_way(admin, page, "source")
         assert 'data-step="failed"' in failed
         assert "cannot be read" in failed
@@ -353,11 +365,11 @@ async def test_tokens_from_elsewhere(house: House, admin: Visitor, sandbox: Sand
         await run_sync(file.write_text, token)
         await run_sync(file.chmod, 0o600)
         done = await settled_way(admin, page, "source")
-        assert "The source gave a token" in done
+        assert "The source returned a token" in done
         assert token not in done
-        assert (await lines(house))["print-pop"] == "Not Retrieved"
+        assert (await lines(panel))["print-pop"] == "Not Retrieved"
     finally:
-        await run_sync(house.device.records.change, "print-pop", {"token_source": None}, {})
+        await run_sync(panel.device.records.change, "print-pop", {"token_source": None}, {})
 
 
 @pytest.mark.parametrize(
@@ -366,33 +378,35 @@ async def test_tokens_from_elsewhere(house: House, admin: Visitor, sandbox: Sand
         ({"authentication": "none"}, "does not sign in with OAuth 2.0"),
         ({"issuer": None}, "Choose the provider first"),
         ({"account": None}, "Set the account name first"),
-        ({"client_id": None}, "has to know an application for this device"),
+        ({"client_id": None}, "an application for this device must be registered"),
     ],
 )
-async def test_what_stands_in_the_way(house: House, admin: Visitor, change: dict[str, object], said: str) -> None:
+async def test_obstacles_to_signing_in(
+    panel: RunningPanel, admin: BrowserClient, change: dict[str, object], said: str
+) -> None:
     page = "/slots/alert.smtp/token"
-    before = (await run_sync(house.device.records.settings.load))["alert-smtp"]
-    await run_sync(house.device.records.change, "alert-smtp", change, {})
+    before = (await run_sync(panel.device.records.settings.load))["alert-smtp"]
+    await run_sync(panel.device.records.change, "alert-smtp", change, {})
     try:
         text = words(await admin.get(page))
         assert said in text
         assert "Show the code" not in text
         assert (await admin.submit(page, way="device")).status_code == 303
-        assert "This way is not open any more" in words(await admin.get(page))
+        assert "This way to sign in is no longer available" in words(await admin.get(page))
     finally:
         restored = {key: getattr(before, key) for key in change}
-        await run_sync(house.device.records.change, "alert-smtp", restored, {})
+        await run_sync(panel.device.records.change, "alert-smtp", restored, {})
 
 
-async def test_no_such_slot(admin: Visitor) -> None:
+async def test_no_such_slot(admin: BrowserClient) -> None:
     assert (await admin.get("/slots/x.smtp/token")).status_code == 404
 
 
-async def test_a_panel_that_was_restarted_knows_of_no_sign_in(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_a_restart_forgets_sign_ins(tmp_path: Path, sandbox: Sandbox) -> None:
     await run_sync(set_up, tmp_path, sandbox)
-    async with open_house(tmp_path) as house, signed_in(house) as admin:
+    async with run_panel(tmp_path) as panel, signed_in(panel) as admin:
         answer = path_of(await sign_in(await begin(admin, "browser")))
-    async with open_house(tmp_path, claimed=False) as house, signed_in(house) as admin:
+    async with run_panel(tmp_path, claimed=False) as panel, signed_in(panel) as admin:
         assert NOBODY in words(await admin.get(answer))
         assert "Show the code" in (await admin.get(PAGE)).text
-        assert await nothing_there(house)
+        assert await nothing_there(panel)

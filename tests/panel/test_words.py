@@ -1,4 +1,4 @@
-"""The words of the panel: all there in every language, filled alike, and used."""
+"""The panel's texts: present in every language, with the same placeholders, and used."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from mailslot.slots.section import find_section, section_names
 from mailslot_plugins.alerts.kinds import KINDS
 from mailslot_plugins.panel.pipelines import pipeline_words
 from mailslot_plugins.panel.render import environment
-from mailslot_plugins.panel.sections.fields import said_of
-from mailslot_plugins.panel.translations import LANGUAGES, chosen_language, words
+from mailslot_plugins.panel.sections.fields import section_text
+from mailslot_plugins.panel.translations import LANGUAGES, chosen_language, load_texts
 
 ROOT = Path(mailslot_plugins.panel.__file__).parent
 OURS = ("alerts", "fax", "print", "scan", "status")
@@ -63,7 +63,7 @@ def test_every_word_is_used(folder: str) -> None:
 
 
 def test_every_setting_has_a_name_in_every_language() -> None:
-    named = {(None, key.removeprefix("setting_")) for key in words("sections") if key.startswith("setting_")}
+    named = {(None, key.removeprefix("setting_")) for key in load_texts("sections") if key.startswith("setting_")}
     for name in OURS:
         named |= {(name, key.removeprefix("setting_")) for key in pipeline_words(name) if key.startswith("setting_")}
     keys = {
@@ -86,11 +86,11 @@ def test_every_value_that_is_chosen_has_a_name_and_no_other() -> None:
 
 
 def test_every_section_has_a_title() -> None:
-    assert [name for name in SECTIONS if said_of(name, "section", "ja") is None] == []
+    assert [name for name in SECTIONS if section_text(name, "section", "ja") is None] == []
 
 
 def test_every_kind_of_trouble_has_a_name_in_every_language() -> None:
-    assert {key.removeprefix("kind_") for key in words("alerts") if key.startswith("kind_")} == set(KINDS)
+    assert {key.removeprefix("kind_") for key in load_texts("alerts") if key.startswith("kind_")} == set(KINDS)
 
 
 def test_every_template_can_be_read() -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from panel.house import open_house
-from panel.visitor import Visitor
+from panel.browser_client import BrowserClient
+from panel.running_panel import run_panel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,7 +88,7 @@ def acme(site: Site) -> None:
 async def test_whatever_is_wrong_with_a_page_the_panel_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with open_house(tmp_path / "home") as house, Visitor(house.address) as admin:
+    async with run_panel(tmp_path / "home") as panel, BrowserClient(panel.address) as admin:
         await admin.sign_in()
 
         async def page(path: str, status: int = 200) -> str:

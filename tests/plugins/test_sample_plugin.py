@@ -21,8 +21,8 @@ from mailslot.slots.records import Records
 from mailslot.spool.job import NewJob
 from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import run_sandbox
-from panel.house import open_house
-from panel.visitor import Visitor
+from panel.browser_client import BrowserClient
+from panel.running_panel import run_panel
 from service.outbox import ALICE, outbox
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ async def test_its_jobs_are_tried_again_when_it_says(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_the_panel_shows_what_its_pipeline_brings(tmp_path: Path) -> None:
-    async with open_house(tmp_path / "home") as house, Visitor(house.address) as admin:
+    async with run_panel(tmp_path / "home") as panel, BrowserClient(panel.address) as admin:
         answer = await admin.get("/journal")
         assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=/journal")
         await admin.sign_in()
@@ -151,10 +151,10 @@ async def test_the_panel_shows_what_its_pipeline_brings(tmp_path: Path) -> None:
         assert 'class="back" href="/journal"' in settings
         assert "Journal of received mails" in await page("/administration", "ja"), "English stands for what is missing"
         assert "Es wurde noch keine Mail notiert." in await page("/journal", "de")
-        (house.device.home / "journal.txt").write_text("1\tx\t<b>\n")
+        (panel.device.home / "journal.txt").write_text("1\tx\t<b>\n")
         assert "&lt;b&gt;" in await page("/journal")
         message = Message(sender=ALICE, to=[ALICE], subject="Told", text="x")
-        await house.device.spool.accept(NewJob("journal", "smtp", ALICE, [ALICE], "Told"), message)
+        await panel.device.spool.accept(NewJob("journal", "smtp", ALICE, [ALICE], "Told"), message)
         assert "Journal report" in await page("/jobs")
 
 

@@ -14,8 +14,8 @@ from lab import printer as printer_
 from lab.fixtures import need
 from lab.process import free_ports
 from mailslot_plugins.printers.pins import StoredPins, fingerprint, pins_of
-from panel.house import open_house
-from panel.visitor import Visitor, words
+from panel.browser_client import BrowserClient, words
+from panel.running_panel import run_panel
 from print.sample_mails import device_in, handled, make_mail, scan
 from typed import mailslot
 
@@ -94,7 +94,7 @@ def by_command(home: Path, place: str, first: str) -> None:
 
 
 async def by_panel(home: Path, place: str, first: str) -> None:
-    async with open_house(home) as house, Visitor(house.address) as admin:
+    async with run_panel(home) as panel, BrowserClient(panel.address) as admin:
         await admin.sign_in()
         page = await admin.get("/administration")
         assert first in page.text
@@ -105,7 +105,7 @@ async def by_panel(home: Path, place: str, first: str) -> None:
         assert done.headers["location"].endswith("#printers")
         page = await admin.get("/administration")
         assert first not in page.text
-        assert "certificate is deleted" in words(page)
+        assert "certificate has been deleted" in words(page)
         again = await admin.submit("/administration/printers/forget", "/administration", printer=place)
         assert again.status_code == 303
 

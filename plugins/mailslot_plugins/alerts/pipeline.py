@@ -38,7 +38,9 @@ class AlertsPipeline:
     polls: Final = None
     # A lost alarm is worse than one that arrives twice.
     retry_policy: Final = RetryPolicy(UNATTENDED, resubmit_after=RESUBMIT_AFTER)
-    panel: Final = PanelPackage("mailslot_plugins.alerts.panel", has_page=True, icon="bell", records=("alert-smtp",))
+    panel: Final = PanelPackage(
+        "mailslot_plugins.alerts.panel", has_page=True, has_api=True, icon="bell", records=("alert-smtp",)
+    )
 
     async def handle(self, mail: Incoming, device: Device) -> SetAside:  # noqa: ARG002 - it polls nothing
         """Set the mail aside: no record is polled for alerts."""

@@ -1,8 +1,8 @@
-"""Who gets a connection when all are taken: whoever has fewest, at the cost of whoever has most.
+"""Admission of connections when the limit is reached: a new one replaces one of the address that has the most.
 
-A bound alone would let a handful of addresses that hold their connections shut everybody else out. So a newcomer is
-admitted in place of a connection of the address that has the most: the one that has waited longest for a request, since
-a browser opens that again without a word, or else the one whose request takes longest.
+With a limit alone, a few addresses could occupy all connections and lock out everybody else. The connection that is
+replaced is the one that has been idle longest, since browsers reopen those silently, or else the one with the oldest
+request.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from mailslot_plugins.panel.security.addresses import LOOPBACK, neighbourhood
+from mailslot_plugins.panel.security.addresses import LOOPBACK, client_network
 
 if TYPE_CHECKING:
     from socket import socket
 
-MOST: Final = 128
-"""Connections at a time."""
+MAX_CONNECTIONS: Final = 128
+"""Connections at the same time."""
 
-MOST_OF_ONE: Final = 24
-"""Connections from one address, or one network of IPv6, at a time; a browser opens six. This machine may have more,
-since a proxy on it may bring everybody."""
+MAX_CONNECTIONS_PER_PEER: Final = 24
+"""Connections from one IPv4 address or IPv6 network at the same time; a browser opens six. Loopback has no such limit,
+since all clients may come through a proxy on this machine."""
 
 
 @dataclass(eq=False, slots=True)
-class Admitted:
-    """A connection that was admitted.
+class AdmittedConnection:
+    """An admitted connection.
 
     Attributes:
         connection: its socket.
-        peer: whom it counts for.
-        since: when it began to be idle, or busy, in seconds of the event loop's clock.
-        busy: whether a request has come and is being answered.
-        evicted: whether it had to leave; it is about to end then, and does not count any more.
+        peer: the client network that it counts for.
+        since: when it became idle or busy, in seconds of the event loop's clock.
+        busy: whether a request is being answered.
+        evicted: whether it was replaced; it is about to end and no longer counts.
     """
 
     connection: socket
@@ -47,32 +47,32 @@ class Admitted:
     evicted: bool = False
 
     def mark(self, *, busy: bool) -> None:
-        """Note that a request begins to be answered, or that none is."""
+        """Record whether a request is being answered."""
         self.busy, self.since = busy, anyio.current_time()
 
     def evict(self) -> None:
-        """Cut the line; whoever serves it then ends."""
+        """Shut the socket down, which ends the task that serves it."""
         self.evicted = True
         with suppress(OSError):
             self.connection.shutdown(SHUT_RDWR)
 
 
 class Admission:
-    """All connections to one socket."""
+    """The connections of one listening socket."""
 
     def __init__(self) -> None:
-        self._all: dict[Admitted, None] = {}
+        self._all: dict[AdmittedConnection, None] = {}
 
-    def admit(self, connection: socket, address: str) -> Admitted | None:
-        """Return a connection as admitted, perhaps in place of another; None where there is no room.
+    def admit(self, connection: socket, address: str) -> AdmittedConnection | None:
+        """Admit a connection, possibly in place of another one; return None if there is no room.
 
         Args:
             connection: its socket.
-            address: the other side's.
+            address: the client's address.
         """
-        if len(self._all) >= 2 * MOST:
-            return None  # as many as may be open were evicted, and have not ended yet
-        admitted = Admitted(connection, neighbourhood(address), anyio.current_time())
+        if len(self._all) >= 2 * MAX_CONNECTIONS:
+            return None  # that many evicted connections have not ended yet
+        admitted = AdmittedConnection(connection, client_network(address), anyio.current_time())
         if self._is_full(admitted.peer):
             candidates = self._candidates(admitted.peer)
             if not candidates:
@@ -81,28 +81,26 @@ class Admission:
         self._all[admitted] = None
         return admitted
 
-    def leave(self, admitted: Admitted) -> None:
-        """Forget a connection that has ended."""
+    def release(self, admitted: AdmittedConnection) -> None:
+        """Remove a connection that has ended."""
         del self._all[admitted]
 
     def _counts(self) -> Counter[str]:
         return Counter(each.peer for each in self._all if not each.evicted)
 
-    def _has_its_share(self, peer: str) -> bool:
-        return peer != LOOPBACK and self._counts()[peer] >= MOST_OF_ONE
+    def _is_at_limit(self, peer: str) -> bool:
+        return peer != LOOPBACK and self._counts()[peer] >= MAX_CONNECTIONS_PER_PEER
 
     def _is_full(self, peer: str) -> bool:
-        return self._has_its_share(peer) or self._counts().total() >= MOST
+        return self._is_at_limit(peer) or self._counts().total() >= MAX_CONNECTIONS
 
-    def _candidates(self, peer: str) -> list[Admitted]:
-        """Return the connections of which one may be evicted for a newcomer.
+    def _candidates(self, peer: str) -> list[AdmittedConnection]:
+        """Return the connections of which one may be evicted for a new one from `peer`.
 
-        Among one's own, only those without a request: nobody gains by losing an answer.
+        A connection with a request is evicted only for a peer that has fewer connections.
         """
         counts = self._counts()
-        most = (
-            {peer} if self._has_its_share(peer) else {each for each in counts if counts[each] == max(counts.values())}
-        )
+        most = {peer} if self._is_at_limit(peer) else {each for each in counts if counts[each] == max(counts.values())}
         return [
             each
             for each in self._all

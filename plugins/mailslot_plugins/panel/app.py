@@ -1,4 +1,4 @@
-"""The panel: the pages of a device, and what answers on its address."""
+"""The panel as an ASGI application, and how it is served."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from mailslot.errors import MailError
+from mailslot_plugins.panel.api.openapi import load_groups
+from mailslot_plugins.panel.api.operation import make_routes
 from mailslot_plugins.panel.background import BackgroundTasks
 from mailslot_plugins.panel.pipelines import load_pages
-from mailslot_plugins.panel.problem import problem
+from mailslot_plugins.panel.problem import problem_response
 from mailslot_plugins.panel.render import render, text
 from mailslot_plugins.panel.section import PANEL
 from mailslot_plugins.panel.security.guard import middleware
 from mailslot_plugins.panel.security.paths import API
 from mailslot_plugins.panel.security.security import Security
 from mailslot_plugins.panel.server import announcement, serve
-from mailslot_plugins.panel.token.callback import Answers
+from mailslot_plugins.panel.token.callback import LoopbackRedirects
 from mailslot_plugins.panel.translations import LanguageMiddleware
 
 if TYPE_CHECKING:
@@ -51,11 +53,11 @@ PAGES: Final = (
     "monitoring",
     "api",
 )
-"""The folders whose module ``page`` has ``routes``; those of pipelines come after them."""
+"""The folders whose module ``page`` has ``routes``. The pages of pipelines are added to them."""
 
 
 class Panel:
-    """The panel of a device, which knows how to answer on a socket: `mailslot.service.panel.Panel`.
+    """The panel of a device; implements `mailslot.service.panel.Panel`.
 
     Args:
         device: the device.
@@ -71,11 +73,11 @@ class Panel:
         self._security = Security(device)
 
     async def announce(self, listener: socket.socket, *, terminal: bool) -> list[str]:
-        """Return what whoever starts the service should know, a sentence each: where it is, and how to claim it.
+        """Return sentences for the person who starts the service: the panel's address, and how to set it up.
 
         Args:
             listener: the socket of `serve`.
-            terminal: whether only that person reads it, rather than a log.
+            terminal: whether they are shown on a terminal; in a log, the setup code must not appear.
 
         Raises:
             MailError: it cannot be served there.
@@ -83,21 +85,21 @@ class Panel:
         return await announcement(self._device, self._security, listener, terminal=terminal)
 
     async def serve(self, listener: socket.socket) -> None:
-        """Answer until cancelled.
+        """Serve the panel until cancelled.
 
         Args:
-            listener: a TCP socket that listens; it stays open for another call.
+            listener: a listening TCP socket; it stays open for another call.
 
         Raises:
             MailError: it cannot be served there.
         """
-        work = BackgroundTasks()
+        tasks = BackgroundTasks()
         failure: Exception | None = None
         async with anyio.create_task_group() as group:
-            group.start_soon(work.run)
+            group.start_soon(tasks.run)
             try:
-                # It loads what plugins bring.
-                app = await run_sync(application, self._device, work, self._security)
+                # This loads plugins.
+                app = await run_sync(application, self._device, tasks, self._security)
                 await serve(self._device, self._security, app, listener)
             except Exception as error:  # noqa: BLE001 - raised again below, outside of the task group
                 failure = error
@@ -106,48 +108,51 @@ class Panel:
             raise failure
 
 
-def application(device: Device, work: BackgroundTasks, security: Security) -> Starlette:
-    """Return what answers requests.
+def application(device: Device, tasks: BackgroundTasks, security: Security) -> Starlette:
+    """Return the ASGI application.
 
     Args:
         device: the device.
-        work: what outlives a request.
-        security: what guards it.
+        tasks: the work that outlives a request.
+        security: sessions, password and keys.
     """
     static = StaticFiles(packages=[("mailslot_plugins.panel", "static")])
     routes: list[BaseRoute] = [Mount("/static", static, name="static")]
     for folder in PAGES:
         routes += import_module(f"mailslot_plugins.panel.{folder}.page").routes
+    api_groups = load_groups()
+    routes += make_routes(operation for group in api_groups for operation in group.operations)
     pages = load_pages({route.path.split("/")[1] for route in routes if isinstance(route, Mount | Route)})
     for page in pages:
         routes += page.routes
     app = Starlette(
         routes=routes,
         middleware=[
-            Middleware(Answers),
+            Middleware(LoopbackRedirects),
             Middleware(LanguageMiddleware, otherwise=lambda: device.identity.language),
             *middleware(security),
         ],
         exception_handlers={HTTPException: _show_trouble, MailError: _show_error},
     )
     app.state.device = device
-    app.state.work = work
+    app.state.tasks = tasks
     app.state.pages = pages
+    app.state.api_groups = api_groups
     return app
 
 
 async def _show_trouble(request: Request, error: Exception) -> Response:
-    """Answer where there is no such page, or it may not be asked that way."""
+    """Return the error page for an unknown page or an unsupported method."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     key = "trouble_not_found" if status in {404, 405} else "trouble_other"
     sentence, headers = text(request, "layout", key), error.headers if isinstance(error, HTTPException) else None
     if request.scope["path"].startswith(API):
-        return problem(status, sentence, headers=headers)
+        return problem_response(status, sentence, headers=headers)
     page = render(request, "layout/trouble.html", status, sentence=sentence)
     page.headers.update(headers or {})
     return page
 
 
 async def _show_error(request: Request, error: Exception) -> Response:
-    """Answer where something could not be done, in its own sentence."""
+    """Return the error page for a `MailError`."""
     return render(request, "layout/trouble.html", 503, sentence=str(error))

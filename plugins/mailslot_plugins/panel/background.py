@@ -1,4 +1,4 @@
-"""Work that outlives the request that began it, such as a connection test or a sign-in: pages look at how it goes."""
+"""Tasks that outlive the request that started them, such as a connection test; pages show their progress."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MOST: Final = 64
-"""Pieces of work that are remembered; the oldest that has ended is forgotten first."""
+_MAX_REMEMBERED: Final = 64
+"""Tasks that are remembered; the oldest that has ended is forgotten first."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
 class BackgroundTask(Generic[T]):
-    """A piece of work.
+    """A task that runs in the background.
 
     Attributes:
-        about: what it works on and tells pages by.
-        scope: cancels it.
-        ended: set once it has ended, in whichever way.
+        subject: what it works on; pages read from it how far the task has come.
+        scope: cancels the task.
+        ended: set once the task has ended, for whatever reason.
     """
 
-    about: T
+    subject: T
     scope: anyio.CancelScope
     ended: anyio.Event
 
     @property
     def running(self) -> bool:
-        """Whether it still goes on."""
+        """Whether it is still running."""
         return not self.ended.is_set()
 
 
 class BackgroundTasks:
-    """All of it, by keys such as ``("test", "smtp")``. It goes on while `run` does."""
+    """All background tasks of the panel, by keys such as ``("test", "smtp")``. They run while `run` does."""
 
     def __init__(self) -> None:
         self._group: TaskGroup | None = None
-        self._pieces: dict[tuple[str, ...], BackgroundTask[Any]] = {}
+        self._tasks: dict[tuple[str, ...], BackgroundTask[Any]] = {}
 
     async def run(self) -> None:
-        """Let work be done until cancelled, which cancels all of it."""
+        """Run tasks until cancelled, which cancels all of them."""
         async with anyio.create_task_group() as group:
             self._group = group
             try:
@@ -59,51 +59,51 @@ class BackgroundTasks:
             finally:
                 self._group = None
 
-    def start(self, key: tuple[str, ...], about: T, work: Callable[[T], Awaitable[None]]) -> BackgroundTask[T]:
-        """Begin a piece of work, in place of the one with the same key, which is cancelled.
+    def start(self, key: tuple[str, ...], subject: T, work: Callable[[T], Awaitable[None]]) -> BackgroundTask[T]:
+        """Start a task, and cancel the one that has the same key.
 
         Args:
             key: what it is found by.
-            about: what `work` is called with, and what pages look at.
-            work: does it; it says in `about` what came of it, since nobody is there to catch what it raises.
+            subject: passed to `work`, and read by pages.
+            work: the task's function; it notes its result and its errors in `subject`, since nobody awaits it.
 
         Raises:
-            RuntimeError: nothing is being served.
+            RuntimeError: the panel is not running.
         """
         if self._group is None:
             raise RuntimeError("The panel does not run.")
         self.cancel(key)
-        piece = BackgroundTask(about, anyio.CancelScope(), anyio.Event())
-        self._pieces.pop(key, None)
-        self._pieces[key] = piece
+        task = BackgroundTask(subject, anyio.CancelScope(), anyio.Event())
+        self._tasks.pop(key, None)
+        self._tasks[key] = task
         self._forget()
-        self._group.start_soon(_do, piece, work)
-        return piece
+        self._group.start_soon(_run, task, work)
+        return task
 
     def find(self, key: tuple[str, ...], kind: type[T]) -> BackgroundTask[T] | None:
-        """Return the newest piece of work with a key, if it is about such a thing; None where there is none."""
-        piece = self._pieces.get(key)
-        if piece is None or not isinstance(piece.about, kind):
+        """Return the newest task with a key if its subject is of this class; None otherwise."""
+        task = self._tasks.get(key)
+        if task is None or not isinstance(task.subject, kind):
             return None
-        return piece
+        return task
 
     def cancel(self, key: tuple[str, ...]) -> None:
-        """Cancel the work with a key, if there is any."""
-        if key in self._pieces:
-            self._pieces[key].scope.cancel()
+        """Cancel the task with a key, if there is one."""
+        if key in self._tasks:
+            self._tasks[key].scope.cancel()
 
     def _forget(self) -> None:
-        ended = [key for key, piece in self._pieces.items() if not piece.running]
-        for key in ended[: max(0, len(self._pieces) - _MOST)]:
-            del self._pieces[key]
+        ended = [key for key, task in self._tasks.items() if not task.running]
+        for key in ended[: max(0, len(self._tasks) - _MAX_REMEMBERED)]:
+            del self._tasks[key]
 
 
-async def _do(piece: BackgroundTask[T], work: Callable[[T], Awaitable[None]]) -> None:
+async def _run(task: BackgroundTask[T], work: Callable[[T], Awaitable[None]]) -> None:
     try:
-        with piece.scope, ExitGuard():
-            await work(piece.about)
+        with task.scope, ExitGuard():
+            await work(task.subject)
     except Exception:
         # It must not take the panel down with it.
         logger.exception("A task of the panel has failed.")
     finally:
-        piece.ended.set()
+        task.ended.set()

@@ -1,9 +1,8 @@
-"""One connection from a browser: hypercorn's HTTP/1.1 over a stream of anyio, alike on asyncio and trio.
+"""One connection from a browser: hypercorn's HTTP/1.1 over an anyio stream, the same on asyncio and trio.
 
-Hypercorn's own servers of one connection are not used, for four reasons. On asyncio, a connection that the other side
-has closed stays until its keep-alive ends. A request that is answered before all of it was read can block its
-connection. None of it can be cancelled while it sends. And whoever asks gets HTTP/2, whose many streams would pass by
-the bounds on connections.
+Hypercorn's own TCP servers are not used, for four reasons. On asyncio, a connection closed by the client stays until
+its keep-alive timeout. A request that is answered before it was read completely can block its connection. Sending
+cannot be cancelled. And clients can switch to HTTP/2, whose many streams would evade the limits on connections.
 """
 
 from __future__ import annotations
@@ -34,14 +33,14 @@ if TYPE_CHECKING:
     from hypercorn.typing import Scope as HypercornScope
     from starlette.types import ASGIApp
 
-CLOSING: Final = 1.0
-"""Seconds that the other side has to close as well, once we do, so that it can read our last answer."""
+CLOSE_TIMEOUT: Final = 1.0
+"""Seconds that the client has to close the connection after we do, so that it can read our last response."""
 
-_QUEUE: Final = 10
-"""Pieces of a body that wait for the application."""
+_MAX_QUEUED_CHUNKS: Final = 10
+"""Chunks of a body that wait for the application."""
 
-_UNREAD: Final = 256 * 1024
-"""Octets that are still taken in while a connection closes: closed with more unread, it would be reset."""
+_MAX_DRAINED: Final = 256 * 1024
+"""Octets that are read while a connection closes: with unread data, it would be reset."""
 
 _LOST: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError)
 
@@ -52,12 +51,12 @@ class Connection:
     """A connection.
 
     Args:
-        application: what answers.
-        config: hypercorn's settings; of its deadlines, ``keep_alive_timeout`` counts.
-        stream: what it goes over; TLS is spoken by it.
-        tls: whether it does.
-        client: address and port of the other side.
-        server: our own.
+        application: the ASGI application.
+        config: hypercorn's settings; of its timeouts, only ``keep_alive_timeout`` is used.
+        stream: the TCP or TLS stream.
+        tls: whether it is a TLS stream.
+        client: address and port of the client.
+        server: our own address and port.
     """
 
     def __init__(
@@ -78,7 +77,7 @@ class Connection:
         self._reading = anyio.CancelScope()
         self._sending = anyio.Lock()
         self._answered = anyio.Event()
-        self._gone = False
+        self._lost = False
         self._protocol = _Http11(
             cast("AppWrapper", ASGIWrapper(cast("ASGIFramework", application))),
             config,
@@ -92,15 +91,15 @@ class Connection:
         )
 
     async def run(self) -> None:
-        """Answer requests until either side closes the connection; it is closed in any case."""
+        """Serve requests until either side closes the connection; close it in any case."""
         try:
             async with anyio.create_task_group() as group:
                 self._tasks.group = group
                 self._reading.deadline = anyio.current_time() + self._idle_timeout
                 with self._reading:
                     await self._read()
-                if self._protocol.stream is not None and not (self._gone or self._reading.cancelled_caught):
-                    # Who has closed one direction may still wait for an answer in the other; more often, it has left.
+                if self._protocol.stream is not None and not (self._lost or self._reading.cancelled_caught):
+                    # The client has closed its direction. It may still wait for the response, but usually it has left.
                     await self._tasks.inbox.put({"type": "http.disconnect"})
                     await self._answered.wait()
                 await self._protocol.handle(Closed())
@@ -109,7 +108,7 @@ class Connection:
             await anyio.aclose_forcefully(self._stream)
 
     async def end(self) -> None:
-        """End with the answer that is under way; at once where there is none."""
+        """Close the connection after the current response, or at once if there is none."""
         await self._context.terminated.set()
         if self._protocol.stream is None:
             self._reading.cancel()
@@ -122,7 +121,7 @@ class Connection:
                 await self._protocol.handle(RawData(b""))
                 return
             except _LOST:
-                self._gone = True
+                self._lost = True
                 return
             await self._protocol.handle(RawData(octets))
 
@@ -142,26 +141,26 @@ class Connection:
     async def _send_octets(self, octets: bytes) -> None:
         async with self._sending:
             try:
-                if octets and not self._gone:
+                if octets and not self._lost:
                     await self._stream.send(octets)
             except _LOST:
-                self._gone = True
-        if self._gone:
+                self._lost = True
+        if self._lost:
             self._answered.set()
             self._reading.cancel()
             await self._protocol.handle(Closed())
 
     async def _close(self) -> None:
-        """Close in peace: whoever has not read our last answer yet must not find the connection reset."""
-        if self._gone:
+        """Close gracefully: the client must be able to read our last response before the connection is reset."""
+        if self._lost:
             return
-        with anyio.move_on_after(CLOSING):
+        with anyio.move_on_after(CLOSE_TIMEOUT):
             try:
                 if self._tls:
                     await self._stream.aclose()
                     return
                 await self._stream.send_eof()
-                left = _UNREAD
+                left = _MAX_DRAINED
                 while left > 0:
                     left -= len(await self._stream.receive())
             except (anyio.EndOfStream, *_LOST, OSError):
@@ -172,11 +171,11 @@ class _Http11(H11Protocol):
     """HTTP/1.1 and nothing else."""
 
     async def _check_protocol(self, event: h11.Request) -> None:
-        """Stay with it, whatever protocol a request would like to change to."""
+        """Ignore requests to upgrade to another protocol."""
 
 
 class _Inbox:
-    """What has come for an application. Once its answer is complete, or nobody waits for it, nothing blocks here."""
+    """The messages for an application. Once its response is complete or the client has left, `put` does not block."""
 
     def __init__(self) -> None:
         self._messages = deque[Any]()
@@ -187,7 +186,7 @@ class _Inbox:
         if message["type"].endswith(".disconnect"):
             self._last = message
         else:
-            while len(self._messages) >= _QUEUE and self._last is None:
+            while len(self._messages) >= _MAX_QUEUED_CHUNKS and self._last is None:
                 await self._changed.wait()
             if self._last is not None:
                 return
@@ -209,11 +208,11 @@ class _Inbox:
 
 
 class _Tasks:
-    """What hypercorn starts an application with (``hypercorn.typing.TaskGroup``)."""
+    """The task group in which hypercorn starts an application (``hypercorn.typing.TaskGroup``)."""
 
     group: TaskGroup
     inbox: _Inbox
-    """The newest application's."""
+    """The inbox of the newest application."""
 
     async def spawn_app(
         self, app: AppWrapper, config: Config, scope: HypercornScope, send: Callable[[Any], Awaitable[None]]
@@ -247,7 +246,7 @@ class _Event:
 
 
 class _Context:
-    """What hypercorn asks of the worker that it runs in (``hypercorn.typing.WorkerContext``)."""
+    """The worker in which hypercorn runs (``hypercorn.typing.WorkerContext``)."""
 
     event_class = _Event
 
@@ -255,7 +254,7 @@ class _Context:
         self.terminated = _Event()
 
     async def mark_request(self) -> None:
-        """Count a request; any number is well."""
+        """Count a request; the number is not limited."""
 
     @staticmethod
     async def sleep(wait: float) -> None:
@@ -272,8 +271,8 @@ async def _answer(
     try:
         with ExitGuard():
             await app(scope, inbox.get, send, _unused, _unused)
-    except Exception as error:  # noqa: BLE001 - the answer is then an error, or cut short
-        logger.debug("An answer has failed: %s", describe_error(error))
+    except Exception as error:  # noqa: BLE001 - the response is then an error, or truncated
+        logger.debug("A response has failed: %s", describe_error(error))
     await send(None)
 
 

@@ -1,7 +1,6 @@
-"""Connections from browsers: they are accepted here, each is served in a task of its own, and none stays for ever.
+"""Accepts connections from browsers; serves each in its own task, for a limited time.
 
-Enough of them that say nothing would leave no file descriptor for mail, so that there are bounds on how many there are
-and for how long.
+Many silent connections would use up the file descriptors that mail needs, so their number and lifetime are limited.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from anyio.streams.tls import TLSStream
 from hypercorn.config import Config
 
 from mailslot.service.log import describe_error
-from mailslot_plugins.panel.admission import Admission, Admitted
+from mailslot_plugins.panel.admission import Admission, AdmittedConnection
 from mailslot_plugins.panel.connection import Connection
 from mailslot_plugins.panel.security import limits
 
@@ -26,20 +25,20 @@ if TYPE_CHECKING:
     from anyio.abc import ByteStream
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-GREETING: Final = 10.0
-"""Seconds within which the first octet must have come, and then all of TLS's handshake."""
+HANDSHAKE_TIMEOUT: Final = 10.0
+"""Seconds for the first octet to arrive, and then for the TLS handshake."""
 
-IDLE: Final = 10.0
-"""Seconds within which all headers of a request must have come, and between two requests."""
+IDLE_TIMEOUT: Final = 10.0
+"""Seconds for all headers of a request to arrive, and between two requests."""
 
-LONGEST: Final = 600.0
-"""Seconds after which a connection ends with the answer that is under way: browsers just open another."""
+MAX_AGE: Final = 600.0
+"""Seconds after which a connection is closed after the current response; browsers open another."""
 
-GRACE: Final = 1.0
-"""Seconds that answers which are under way may still take when the service ends."""
+SHUTDOWN_GRACE: Final = 1.0
+"""Seconds that the current responses may take when the service ends."""
 
-_UNREAD: Final = 30_000
-"""Milliseconds that what we have sent may stay unread (RFC 5482)."""
+_USER_TIMEOUT: Final = 30_000
+"""Milliseconds that sent data may stay unacknowledged (RFC 5482)."""
 
 _TLS_HANDSHAKE: Final = b"\x16"  # RFC 8446 section 5.1
 _SENTENCE: Final = b"This device speaks https here: write https:// in front of its address.\n"
@@ -52,11 +51,11 @@ logger = logging.getLogger(__name__)
 
 
 class Connections:
-    """All connections to one socket.
+    """The connections of one listening socket.
 
     Args:
-        application: what answers.
-        listener: a TCP socket that listens; it stays open.
+        application: the ASGI application.
+        listener: a listening TCP socket; it stays open.
         context: TLS; None for plain HTTP.
     """
 
@@ -69,25 +68,25 @@ class Connections:
         self._config = Config()
         self._config.errorlog = None
         self._config.include_server_header = False
-        self._config.keep_alive_timeout = IDLE
-        self._config.h11_max_incomplete_size = limits.HEAD
+        self._config.keep_alive_timeout = IDLE_TIMEOUT
+        self._config.h11_max_incomplete_size = limits.MAX_HEAD
 
     async def run(self) -> None:
-        """Accept connections until cancelled; those that are open then end soon after `GRACE`."""
+        """Accept connections until cancelled; open ones then end soon after `SHUTDOWN_GRACE`."""
         self._listener.settimeout(0)
         async with anyio.create_task_group() as group:
             try:
                 while True:
-                    connection, address = await self._accepted()
+                    connection, address = await self._accept()
                     admitted = self._admission.admit(connection, address)
                     if admitted is None:
                         connection.close()
                     else:
-                        group.start_soon(self._keep, admitted)
+                        group.start_soon(self._handle, admitted)
             finally:
                 self._stop.set()
 
-    async def _accepted(self) -> tuple[socket.socket, str]:
+    async def _accept(self) -> tuple[socket.socket, str]:
         while True:
             await anyio.wait_readable(self._listener)
             try:
@@ -95,57 +94,57 @@ class Connections:
             except BlockingIOError:
                 continue
             except OSError as error:
-                # Its peer has left already, or there are no more descriptors, of which time gives some back.
+                # The peer has left already, or there are no file descriptors left; some will become free.
                 logger.debug("A connection could not be accepted: %s", error)
-                await anyio.sleep(GRACE)
+                await anyio.sleep(SHUTDOWN_GRACE)
                 continue
             connection.settimeout(0)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if hasattr(socket, "TCP_USER_TIMEOUT"):
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT)
             return connection, str(address[0])
 
-    async def _keep(self, admitted: Admitted) -> None:
-        """Serve a connection; whatever goes wrong on it concerns no other."""
+    async def _handle(self, admitted: AdmittedConnection) -> None:
+        """Serve a connection; its errors do not affect others."""
         try:
-            # When the service ends, `_limit` sees to it that this does.
+            # When the service ends, `_enforce_lifetime` ends this, too.
             with anyio.CancelScope(shield=True):
                 await self._serve(admitted)
-        except Exception as error:  # noqa: BLE001 - a stranger's doing
+        except Exception as error:  # noqa: BLE001 - caused by an unknown client
             logger.debug("A connection has failed: %s", describe_error(error))
         finally:
             admitted.connection.close()
-            self._admission.leave(admitted)
+            self._admission.release(admitted)
 
-    async def _serve(self, admitted: Admitted) -> None:
+    async def _serve(self, admitted: AdmittedConnection) -> None:
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
-            async def heard() -> Message:
+            async def receive_and_mark() -> Message:
                 message = await receive()
                 if not message.get("more_body"):
                     admitted.mark(busy=True)
                 return message
 
-            # Nobody is kept out by requests that were begun and never come to their end.
+            # A request counts as busy once its body is complete, so incomplete requests keep nobody out.
             admitted.mark(busy=not _has_body(scope))
             try:
-                await self._application(scope, heard, send)
+                await self._application(scope, receive_and_mark, send)
             finally:
                 admitted.mark(busy=False)
 
         async with anyio.create_task_group() as group:
             ending = anyio.Event()
-            group.start_soon(self._limit, ending, group.cancel_scope)
+            group.start_soon(self._enforce_lifetime, ending, group.cancel_scope)
             if self._context is None or await _begins_tls(admitted.connection):
-                await self._answer(admitted.connection, application, ending)
+                await self._run_connection(admitted.connection, application, ending)
             group.cancel_scope.cancel()
 
-    async def _answer(self, raw: socket.socket, application: ASGIApp, ending: anyio.Event) -> None:
+    async def _run_connection(self, raw: socket.socket, application: ASGIApp, ending: anyio.Event) -> None:
         client, server = raw.getpeername()[:2], raw.getsockname()[:2]
         plain = await SocketStream.from_socket(raw)
         try:
             stream: ByteStream = plain
             if self._context is not None:
-                with anyio.fail_after(GREETING):
+                with anyio.fail_after(HANDSHAKE_TIMEOUT):
                     stream = await TLSStream.wrap(plain, server_side=True, ssl_context=self._context)
             tls = self._context is not None
             connection = Connection(application, self._config, stream, tls=tls, client=client, server=server)
@@ -156,17 +155,17 @@ class Connections:
         finally:
             await anyio.aclose_forcefully(plain)
 
-    async def _limit(self, ending: anyio.Event, scope: anyio.CancelScope) -> None:
-        """End a connection when the service ends, or the connection is old: first in peace."""
-        with anyio.move_on_after(LONGEST):
+    async def _enforce_lifetime(self, ending: anyio.Event, scope: anyio.CancelScope) -> None:
+        """End a connection when the service ends or the connection is too old: gracefully, then by cancellation."""
+        with anyio.move_on_after(MAX_AGE):
             await self._stop.wait()
         ending.set()
-        await anyio.sleep(GRACE)
+        await anyio.sleep(SHUTDOWN_GRACE)
         scope.cancel()
 
 
 def _has_body(scope: Scope) -> bool:
-    """Whether a body comes after the headers of a request (RFC 9112 section 6)."""
+    """Return whether a request has a body (RFC 9112 section 6)."""
     return any(name in {b"content-length", b"transfer-encoding"} for name, _ in scope["headers"])
 
 
@@ -176,16 +175,16 @@ async def _end(connection: Connection, ending: anyio.Event) -> None:
 
 
 async def _begins_tls(connection: socket.socket) -> bool:
-    """Return whether TLS is spoken, before `GREETING` is over; who speaks plain HTTP is told so."""
+    """Return whether the client begins with TLS within `HANDSHAKE_TIMEOUT`; a plain HTTP client gets an explanation."""
     first = b""
-    with anyio.move_on_after(GREETING):
+    with anyio.move_on_after(HANDSHAKE_TIMEOUT):
         await anyio.wait_readable(connection)
         first = connection.recv(1, socket.MSG_PEEK)
     if first and first != _TLS_HANDSHAKE:
         connection.send(_PLAIN)
         connection.shutdown(socket.SHUT_WR)
-        # Closed with something unread, it would be reset, and the sentence perhaps never be seen.
-        with anyio.move_on_after(GRACE):
+        # With unread data the connection would be reset, and the client might never see the sentence.
+        with anyio.move_on_after(SHUTDOWN_GRACE):
             await anyio.wait_readable(connection)
-            connection.recv(limits.HEAD)
+            connection.recv(limits.MAX_HEAD)
     return first == _TLS_HANDSHAKE

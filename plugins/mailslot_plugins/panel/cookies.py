@@ -1,4 +1,4 @@
-"""Cookies as they came."""
+"""Reading cookies."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ if TYPE_CHECKING:
 
 
 def cookie(connection: HTTPConnection, name: str) -> str:
-    """Return the value of a cookie; empty where there is none.
+    """Return the value of a cookie; empty if there is none.
 
-    None of ours is quoted, and so none is unquoted: with many backslashes, some Pythons take minutes for that
-    (CVE-2024-7592), while the device stands still.
+    Our cookies are not quoted, so nothing is unquoted: with many backslashes, some Python versions take minutes for
+    that (CVE-2024-7592) and block the device.
 
     Args:
         connection: the request.
-        name: which; of several, the last counts, since it has the shortest path (RFC 6265 section 5.4), as ours do.
+        name: its name; of several, the last one counts, since it has the shortest path, like ours (RFC 6265
+            section 5.4).
     """
     found = ""
     for header in connection.headers.getlist("cookie"):

@@ -1,4 +1,4 @@
-"""What went wrong, in the language of whoever looks."""
+"""Explanations of faults in the language of the page."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _ORIGINAL = "en"
-"""The language of the sentences that are kept with jobs and grants."""
+"""The language of the sentences that are stored with jobs and grants."""
 
 
 def explanation_of(
     cause: str, language: str, *, sentence: str = "", facts: Mapping[str, str] | None = None
 ) -> Explanation:
-    """Return what is said of a fault.
+    """Return the explanation of a fault.
 
     Args:
-        cause: an id of the catalogue; any other has its own sentence only.
+        cause: the id of a cause; an unknown one has only its own sentence.
         language: one of the panel's.
-        sentence: what was said in English when it happened, which knows more than the cause alone; empty for nothing.
-        facts: what the cause's sentence is filled with, where that is still known.
+        sentence: the English sentence stored when it happened, which has more details; may be empty.
+        facts: the values for the placeholders of the cause's sentence, if they are still known.
     """
     if cause not in causes():
         return Explanation(cause, sentence or cause, "", None, token_helps=False)
-    said = explain(Diagnosis(cause, facts or {}), language)
+    explanation = explain(Diagnosis(cause, facts or {}), language)
     if sentence and not facts and language == _ORIGINAL:
-        return Explanation(cause, sentence, said.advice, said.actor, said.token_helps)
-    return said
+        return Explanation(cause, sentence, explanation.advice, explanation.actor, explanation.token_helps)
+    return explanation

@@ -1,4 +1,4 @@
-"""Who has asked for a change, and settings of a section changed as far as he may."""
+"""Who requests a change, and changes of a section with a check of their permission."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from mailslot.slots.settings_file import SettingsFile
 
 
-def setter(request: Request) -> SetterRole:
-    """Return who wants something set: the administrator's session, or a key, also where both are shown."""
+def requested_by(request: Request) -> SetterRole:
+    """Return who requests a change: an API key, also if there is a session as well, or the administrator's session."""
     return "api_key" if request.state.by_key else "administrator"
 
 
@@ -29,11 +29,11 @@ def change_section(
     by: SetterRole,
     first: Callable[[], None] | None = None,
 ) -> None:
-    """Change settings of a section as `SettingsFile.change_section` does, where somebody may. Blocks.
+    """Check the permission, and change settings of a section with `SettingsFile.change_section`. Blocks.
 
     Raises:
-        NotPermittedError: he may not set one of these.
-        InputError: as there.
+        NotPermittedError: `by` may not set one of these.
+        InputError: a value cannot be used.
     """
     check_permission(section.keys, values, file.current().sections.get(section.name, {}), by, section.name)
     file.change_section(section, values, before_write=first)

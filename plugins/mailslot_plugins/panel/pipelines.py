@@ -1,6 +1,6 @@
-"""What pipelines bring for the panel: what they are called, the place of their settings, and a page.
+"""The panel packages of pipelines: their texts, the place of their settings, and their pages.
 
-Ours bring it as anybody's do (`mailslot.service.pipeline.PanelPackage`), and the panel knows none of them by name.
+Our own pipelines use them like third parties' (`mailslot.service.pipeline.PanelPackage`); the panel names no pipeline.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mailslot.service.pipeline import Pipeline
 
 Texts = dict[str, dict[str, str]]
-"""By key, in each language."""
+"""Texts by key and language."""
 
 _ENGLISH: Final = "en"
 logger = logging.getLogger(__name__)
@@ -42,10 +42,10 @@ class PipelinePage:
     """The page of a pipeline.
 
     Attributes:
-        name: the pipeline's, which its address is made of.
-        icon: the picture of the link to it.
-        module: has its ``routes``.
-        routes: what answers below its address.
+        name: the pipeline's name.
+        icon: the icon of its link.
+        module: its module ``page``.
+        routes: its routes.
     """
 
     name: str
@@ -55,45 +55,45 @@ class PipelinePage:
 
     @property
     def address(self) -> str:
-        """Where it is."""
+        """Its address."""
         return f"/{self.name}"
 
     def setting_label(self, key: str, language: str) -> str | None:
-        """Return what a setting is called that the pipeline's words do not name one by one; None for any other."""
+        """Return the name of a setting that is not in the pipeline's words; None if it is unknown here, too."""
         named: Callable[[str, str], str | None] | None = getattr(self.module, "setting_label", None)
         return None if named is None else named(key, language)
 
 
 def pipelines() -> tuple[Pipeline, ...]:
-    """Return the pipelines that can be used, by name. Those not loaded yet are: call it in a thread at first."""
+    """Return the usable pipelines, by name. The first call loads them: make it in a thread."""
     return _pipelines(PLUGINS.entries())
 
 
 @lru_cache(maxsize=4)
-def _pipelines(entries: tuple[EntryPoint, ...]) -> tuple[Pipeline, ...]:  # noqa: ARG001 - what is found depends on it
+def _pipelines(entries: tuple[EntryPoint, ...]) -> tuple[Pipeline, ...]:  # noqa: ARG001 - the key of the cache
     return tuple(PLUGINS.load_all().plugins.values())
 
 
 def pipeline_of(section: str) -> Pipeline | None:
-    """Return the pipeline that a section of the settings belongs to; None where it belongs to none."""
+    """Return the pipeline that a section belongs to; None if it belongs to none."""
     return next((each for each in pipelines() if each.section is not None and each.section.name == section), None)
 
 
 def sections_of(record: str) -> list[str]:
-    """Return the sections whose settings the page of a record links to: first those that have no other such page."""
+    """Return the sections that the page of a record links to; those with this as their main record come first."""
     found = [each for each in pipelines() if each.section is not None and record in _records(each)]
     found.sort(key=lambda each: _records(each)[0] != record)
     return [each.section.name for each in found if each.section is not None]
 
 
 def page_of(section: str, pages: Iterable[PipelinePage]) -> PipelinePage | None:
-    """Return the page of the pipeline that a section of the settings belongs to; None where it has none."""
+    """Return the page of the pipeline that a section belongs to; None if there is none."""
     pipeline = pipeline_of(section)
     return next((each for each in pages if pipeline is not None and each.name == pipeline.name), None)
 
 
 def address_of(section: str, pages: Iterable[PipelinePage]) -> str:
-    """Return the address of the page that a section of the settings belongs to.
+    """Return the address of the page that the form of a section leads back to.
 
     Args:
         section: its name.
@@ -108,7 +108,7 @@ def address_of(section: str, pages: Iterable[PipelinePage]) -> str:
 
 
 def package_of(name: str) -> str | None:
-    """Return the package with the words and templates of a pipeline; None where it brings none."""
+    """Return the package with the words and templates of a pipeline; None if it has none."""
     for each in pipelines():
         if each.name == name:
             package = panel_package(each)
@@ -117,22 +117,22 @@ def package_of(name: str) -> str | None:
 
 
 def pipeline_words(name: str) -> Mapping[str, Mapping[str, str]]:
-    """Return what a pipeline brings in words, by key, in each language; empty where there is no such pipeline."""
+    """Return the texts of a pipeline by key and language; empty if there is no such pipeline."""
     package = package_of(name)
     return {} if package is None else _words(package)
 
 
 def pipeline_text(name: str, key: str, language: str) -> str | None:
-    """Return one of a pipeline's texts that is filled with nothing; None where it has none."""
+    """Return a text of a pipeline, without placeholders; None if it has no such text."""
     texts = pipeline_words(name).get(key)
     return None if texts is None else _plain(texts.get(language) or texts[_ENGLISH])
 
 
 def load_pages(taken: Container[str]) -> list[PipelinePage]:
-    """Return the pages that pipelines bring; the log says which cannot be used, and is left out.
+    """Return the pages of pipelines; one that cannot be used is left out, and the log says why.
 
     Args:
-        taken: with what paths begin that are the panel's own.
+        taken: the first parts of the panel's own paths.
     """
     found: list[PipelinePage] = []
     for pipeline in pipelines():
@@ -143,7 +143,7 @@ def load_pages(taken: Container[str]) -> list[PipelinePage]:
             with ExitGuard():
                 module = import_module(f"{package.name}.page")
                 routes = tuple(cast("Iterable[object]", module.routes))
-        except Exception as error:  # noqa: BLE001 - somebody else's may raise anything, and the others are served
+        except Exception as error:  # noqa: BLE001 - a third party's module may raise anything
             logger.warning("The page of the pipeline %s is left out: %s", pipeline.name, describe_error(error))
             continue
         answered = [_contained(each) for each in routes if isinstance(each, Route) and _is_below(each, pipeline.name)]
@@ -183,23 +183,25 @@ def _contained(route: Route) -> Route:
 
 @cache
 def _words(package: str) -> Texts:
-    """Return the texts of a package; one that has no English is left out, and another language falls back to that."""
+    """Return the texts of a package, without those that have no English, which replaces missing languages."""
     try:
         read: dict[str, Any] = tomllib.loads(files(package).joinpath("words.toml").read_text("utf-8"))
-    except Exception as error:  # noqa: BLE001 - a damaged file of anybody's costs its own words
+    except Exception as error:  # noqa: BLE001 - a damaged file affects only its own texts
         logger.warning("The words in %s cannot be read: %s", package, describe_error(error))
         return {}
     found: Texts = {}
     for key, texts in read.items():
         if isinstance(texts, dict):
-            said = {name: text for name, text in cast("dict[str, object]", texts).items() if isinstance(text, str)}
-            if _ENGLISH in said:
-                found[key] = said
+            translations = {
+                name: text for name, text in cast("dict[str, object]", texts).items() if isinstance(text, str)
+            }
+            if _ENGLISH in translations:
+                found[key] = translations
     return found
 
 
 def _plain(text: str) -> str:
-    """Return a text with its doubled braces as they are meant; as it is where they are none."""
+    """Return a text with its doubled braces as single ones; unchanged if it has other braces."""
     try:
         return text.format_map({})
     except (KeyError, ValueError, IndexError):

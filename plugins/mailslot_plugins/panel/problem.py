@@ -1,4 +1,4 @@
-"""What a program is told where something cannot be done: a problem document (RFC 9457), its title the one sentence."""
+"""Problem documents (RFC 9457), the error responses of the API; the title is the sentence for the person."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
-PROBLEM: Final = "application/problem+json"
+PROBLEM_JSON: Final = "application/problem+json"
 
 _STATUS: Final = {
     "invalid_input": 422,
@@ -22,19 +22,19 @@ _STATUS: Final = {
     "unknown_job": 404,
     "unknown_mail": 404,
 }
-"""The status of an `InputError` by its cause; of any other, the device is not in the state for what was asked."""
+"""The status of an `InputError` by its cause. For other causes it is 409: the state of the device does not allow it."""
 
-_OURS: Final = 503
-"""The status of what the device cannot do now, whatever is asked: its files are broken, full or busy."""
+_DEVICE_FAULT: Final = 503
+"""The status of faults of the device itself, such as a full disk or a damaged file."""
 
 
-class NotDoneError(Exception):
-    """What was asked cannot be done, for a reason of HTTP's rather than of mail's.
+class ProblemError(Exception):
+    """A request cannot be performed, for a reason at the level of HTTP.
 
     Attributes:
         status: the HTTP status.
-        key: the field, parameter or header that it is about; empty for none.
-        headers: what the answer carries besides.
+        key: the field, parameter or header concerned; may be empty.
+        headers: additional headers of the response.
     """
 
     def __init__(self, status: int, sentence: str, *, key: str = "", headers: Mapping[str, str] | None = None) -> None:
@@ -44,28 +44,30 @@ class NotDoneError(Exception):
         self.headers = headers
 
 
-def problem(status: int, sentence: str, *, key: str = "", headers: Mapping[str, str] | None = None) -> Response:
-    """Return the answer that something cannot be done.
+def problem_response(
+    status: int, sentence: str, *, key: str = "", headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return the response for a problem.
 
     Args:
         status: the HTTP status.
-        sentence: why.
-        key: the field, parameter or header that it is about; empty for none.
-        headers: what the answer carries besides.
+        sentence: the reason.
+        key: the field, parameter or header concerned; may be empty.
+        headers: additional headers of the response.
     """
     return _response(_document(status, sentence, key=key), headers)
 
 
-def problem_of(error: MailError) -> Response:
-    """Return the answer for an error."""
+def mail_error_response(error: MailError) -> Response:
+    """Return the response for a `MailError`."""
     return _response(problem_document(error))
 
 
 def problem_document(error: MailError) -> dict[str, Any]:
-    """Return an error as JSON holds it."""
+    """Return the problem document of a `MailError`."""
     key = error.key if isinstance(error, InputError) else ""
     theirs = isinstance(error, InputError) and not isinstance(error, SettingsFileError)
-    status = _STATUS.get(error.cause, 409) if theirs else _OURS
+    status = _STATUS.get(error.cause, 409) if theirs else _DEVICE_FAULT
     return _document(status, str(error), cause=error.cause, stage=error.stage, detail=error.detail, key=key)
 
 
@@ -76,4 +78,4 @@ def _document(
 
 
 def _response(document: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
-    return JSONResponse(document, document["status"], headers, PROBLEM)
+    return JSONResponse(document, document["status"], headers, PROBLEM_JSON)

@@ -1,4 +1,4 @@
-"""Pages from templates: what every one of them can use."""
+"""Rendering of pages from templates, and the functions that all templates can use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mailslot.timestamps import iso, local_time
 from mailslot_plugins.panel.cookies import cookie
 from mailslot_plugins.panel.pipelines import package_of, pipeline_text
 from mailslot_plugins.panel.security.session import Notice
-from mailslot_plugins.panel.translations import LANGUAGES, SHARED, translate
+from mailslot_plugins.panel.translations import LANGUAGES, SHARED_FOLDER, translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ _STEPS: Final = ((86_400, "days"), (3_600, "hours"), (60, "minutes"))
 
 
 class _PipelineLoader(BaseLoader):
-    """Finds ``NAME/file.html`` in the package of the pipeline with this name."""
+    """Loads ``NAME/file.html`` from the package of the pipeline with this name."""
 
     def get_source(self, environment: Environment, template: str) -> tuple[str, str | None, Callable[[], bool] | None]:
         name, _, file = template.partition("/")
@@ -45,37 +45,37 @@ class _PipelineLoader(BaseLoader):
 
 @cache
 def environment() -> Environment:
-    """Return where the templates are, each found as ``folder/file.html``, or as ``pipeline/file.html``."""
-    made = Environment(
+    """Return the template environment; templates are named ``folder/file.html`` or ``pipeline/file.html``."""
+    templates = Environment(
         loader=ChoiceLoader([PackageLoader("mailslot_plugins.panel", "."), _PipelineLoader()]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        # A service goes on with the pages that it began with, also while it is being upgraded.
+        # A running service keeps its templates while it is being upgraded.
         auto_reload=False,
     )
-    # Jinja2 declares the kinds of its own globals only.
-    cast("dict[str, Any]", made.globals).update(
+    # Jinja2 declares only the types of its own globals.
+    cast("dict[str, Any]", templates.globals).update(
         t=_text,
-        moment=moment,
+        timestamp=format_time,
         ago=_ago,
         actor_name=_actor_name,
         pipeline_name=_pipeline_name,
         page_text=_page_text,
-        octets=octets,
+        format_size=format_size,
     )
-    return made
+    return templates
 
 
 def render(request: Request, template: str, status: int = 200, **context: Any) -> Response:  # noqa: ANN401 - anything
     """Return a page.
 
     Args:
-        request: what it answers.
-        template: such as ``"jobs/list.html"``; its folder, or the pipeline of this name, is where its words are.
+        request: the request.
+        template: such as ``"jobs/list.html"``; its texts are those of this folder or pipeline.
         status: the HTTP status.
-        context: what the template is filled with.
+        context: the variables of the template.
     """
     state, session = request.state, request.state.session
     page = environment().get_template(template)
@@ -103,12 +103,12 @@ def render(request: Request, template: str, status: int = 200, **context: Any) -
 
 
 def redirect(request: Request, path: str, notice: str = "", kind: str = "done") -> Response:
-    """Send the browser to another page after something was done.
+    """Redirect the browser to another page after an action.
 
     Args:
-        request: what was asked.
-        path: where to, on this panel.
-        notice: what the next page says on top; empty for nothing.
+        request: the request.
+        path: a path on this panel.
+        notice: a notice at the top of the next page; may be empty.
         kind: ``"done"``, ``"warning"`` or ``"error"``.
     """
     if notice:
@@ -117,7 +117,7 @@ def redirect(request: Request, path: str, notice: str = "", kind: str = "done") 
 
 
 def device_of(request: Request) -> Device:
-    """Return the device whose panel was asked."""
+    """Return the device of a request's panel."""
     device: Device = request.app.state.device
     return device
 
@@ -127,21 +127,21 @@ def text(request: Request, folder: str, key: str, **facts: object) -> str:
     return translate(folder, key, request.state.language, **facts)
 
 
-def moment(seconds: float | None) -> Markup:
-    """Return seconds since the epoch as the wall clock here shows them; a dash for None."""
+def format_time(seconds: float | None) -> Markup:
+    """Return seconds since 1970 as local time; a dash for None."""
     if seconds is None:
         return Markup("–")
     shown = local_time(seconds).rpartition(":")[0]
     return Markup('<time datetime="{}">{}</time>').format(iso(seconds), shown)
 
 
-def number_in(text: str) -> int:
-    """Return the number that part of an address is; -1, which nothing has, for anything that is none."""
+def parse_number(text: str) -> int:
+    """Return a part of an address as a number; -1, which nothing has, if it is not a number."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
 
 
-def octets(size: int) -> str:
-    """Return a size as people read it, such as ``1.4 MB``."""
+def format_size(size: int) -> str:
+    """Return a size for people, such as ``1.4 MB``."""
     for unit, step in (("MB", 1_000_000), ("kB", 1_000)):
         if size >= step:
             return f"{size / step:.1f} {unit}"
@@ -150,20 +150,20 @@ def octets(size: int) -> str:
 
 @pass_context
 def _text(context: Context, key: str, folder: str = "", **facts: object) -> str:
-    """Return a text of the page's own folder, or of the one that is named."""
+    """Return a text of the page's own folder, or of `folder`."""
     return translate(folder or str(context["folder"]), key, str(context["language"]), **facts)
 
 
 @pass_context
 def _ago(context: Context, seconds: float) -> str:
-    """Return how long ago, or in how long, something is."""
+    """Return a time relative to now, such as ``5 min ago``."""
     distance = seconds - time.time()
     key, number = "soon" if distance > 0 else "now", 0
     for step, name in _STEPS:
         if abs(distance) >= step:
             key, number = f"in_{name}" if distance > 0 else f"{name}_ago", int(abs(distance) // step)
             break
-    return translate(SHARED, key, str(context["language"]), number=number)
+    return translate(SHARED_FOLDER, key, str(context["language"]), number=number)
 
 
 @pass_context
@@ -173,13 +173,13 @@ def _actor_name(context: Context, actor: Actor) -> str:
 
 @pass_context
 def _pipeline_name(context: Context, pipeline: str) -> str:
-    """Return what people call a job of a pipeline; by the pipeline's name where it brings no words."""
+    """Return the name of a pipeline's jobs; the pipeline's name if it has no texts."""
     return pipeline_text(pipeline, "job", str(context["language"])) or pipeline
 
 
 @pass_context
 def _page_text(context: Context, page: PipelinePage, key: str) -> str:
-    """Return one of the texts of a page that a pipeline brings; empty where it has none."""
+    """Return a text of a pipeline's page; empty if it has no such text."""
     return pipeline_text(page.name, key, str(context["language"])) or (page.name if key == "title" else "")
 
 

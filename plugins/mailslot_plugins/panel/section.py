@@ -12,7 +12,7 @@ PANEL: Final = Section(
     "panel",
     {
         "names": Key(
-            "host names by which browsers call the panel, separated by commas",
+            "host names under which browsers may open the panel, separated by commas",
             keys.list_of(keys.host),
             set_by="administrator",
         ),
@@ -23,7 +23,7 @@ PANEL: Final = Section(
         ),
         "key": Key("the path of the certificate's private key, PEM", keys.path, set_by="local"),
         "idle_minutes": Key(
-            "minutes from 1 to 720 after which a session without anybody's doing ends",
+            "minutes of inactivity, from 1 to 720, after which a session ends",
             keys.number(1, 720),
             default=15,
             set_by="administrator",

@@ -1,4 +1,4 @@
-"""Where the panel answers: on loopback by plain HTTP, anywhere else by TLS alone."""
+"""Serving the panel: over plain HTTP on loopback, over TLS only on any other address."""
 
 from __future__ import annotations
 
@@ -23,77 +23,78 @@ if TYPE_CHECKING:
     from mailslot.service.device import Device
     from mailslot_plugins.panel.security.security import Security
 
-_LOOK: Final = 3600.0
-"""Seconds between two looks at the certificate: one that ends is made anew, and one that was replaced is loaded."""
+_CHECK_INTERVAL: Final = 3600.0
+"""Seconds between two checks of the certificate: an expiring one is renewed, and a replaced one is loaded."""
 
 logger = logging.getLogger(__name__)
 
 
 async def serve(device: Device, security: Security, application: ASGIApp, listener: socket.socket) -> None:
-    """Answer until cancelled.
+    """Serve the panel until cancelled.
 
     Args:
         device: the device.
-        security: what guards the panel.
-        application: what answers.
-        listener: a TCP socket that listens; it stays open.
+        security: the panel's sessions, password and keys.
+        application: the ASGI application.
+        listener: a listening TCP socket; it stays open.
 
     Raises:
-        MailError: TLS is a must here, and there is no certificate to be had.
+        MailError: TLS is required, and there is no usable certificate.
     """
-    identity = await _identify(device, security, listener)
-    if identity is None:
+    server_certificate = await _load_certificate(device, security, listener)
+    if server_certificate is None:
         await Connections(application, listener, None).run()
         return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    await run_sync(context.load_cert_chain, identity.certificate, identity.key)
+    await run_sync(context.load_cert_chain, server_certificate.path, server_certificate.key_path)
     async with anyio.create_task_group() as group:
         group.start_soon(_renew, device, security, listener, context)
         await Connections(application, listener, context).run()
 
 
 async def announcement(device: Device, security: Security, listener: socket.socket, *, terminal: bool) -> list[str]:
-    """Return what whoever starts the service should know, a sentence each.
+    """Return sentences for the person who starts the service: the panel's address, and how to set it up.
 
     Args:
         device: the device.
-        security: what guards the panel.
-        listener: a TCP socket that listens.
-        terminal: whether only that person reads it, rather than a log, where the code has no business to be.
+        security: the panel's sessions, password and keys.
+        listener: a listening TCP socket.
+        terminal: whether they are shown on a terminal; in a log, the setup code must not appear.
 
     Raises:
         MailError: as for `serve`.
     """
-    identity = await _identify(device, security, listener)
+    server_certificate = await _load_certificate(device, security, listener)
     claimed = await security.is_claimed()
     host, port = listener.getsockname()[:2]
     reached = (certificate.own_addresses(host) or (host,))[0]
     shown = f"[{reached}]" if ":" in reached else reached
-    said = [f"The panel is at {'http' if identity is None else 'https'}://{shown}:{port}/."]
-    if identity is not None:
-        said.append(f"The SHA-256 fingerprint of its certificate is {identity.fingerprint}.")
+    lines = [f"The panel is at {'http' if server_certificate is None else 'https'}://{shown}:{port}/."]
+    if server_certificate is not None:
+        lines.append(f"The SHA-256 fingerprint of its certificate is {server_certificate.fingerprint}.")
     if not claimed and terminal:
-        said.append(
-            f"No password is set yet. From another machine, the first start asks for this code: {security.code}"
-        )
+        code = security.first_start_code
+        lines.append(f"No password is set yet. From another machine, the first start asks for this code: {code}")
     elif not claimed:
-        said.append("No password is set yet. Set one on this machine: mailslot panel password")
-    return said
+        lines.append("No password is set yet. Set one on this machine: mailslot panel password")
+    return lines
 
 
-async def _identify(device: Device, security: Security, listener: socket.socket) -> certificate.Identity | None:
-    """Return the certificate for a socket; None where only this machine reaches it."""
+async def _load_certificate(
+    device: Device, security: Security, listener: socket.socket
+) -> certificate.ServerCertificate | None:
+    """Return the certificate for a socket; None for a loopback address."""
     await device.refresh([PANEL])
     host = str(listener.getsockname()[0])
     if is_loopback(host):
         return None
-    security.identity = await run_sync(_identity, device, host, security.names)
-    return security.identity
+    security.certificate = await run_sync(_find_certificate, device, host, security.names)
+    return security.certificate
 
 
-def _identity(device: Device, host: str, names: tuple[str, ...]) -> certificate.Identity:
+def _find_certificate(device: Device, host: str, names: tuple[str, ...]) -> certificate.ServerCertificate:
     settings = device.settings(PANEL)
     own, key = settings["certificate"], settings["key"]
     if (own is None) != (key is None):
@@ -103,20 +104,22 @@ def _identity(device: Device, host: str, names: tuple[str, ...]) -> certificate.
             cause="not_configured",
         )
     if own is not None:
-        return certificate.own(own, key)
+        return certificate.load_own_certificate(own, key)
     wanted = (*certificate.own_addresses(host), "localhost", *own_names(), *names)
-    return certificate.self_made(device.home, wanted, device.now())
+    return certificate.self_signed_certificate(device.home, wanted, device.now())
 
 
 async def _renew(device: Device, security: Security, listener: socket.socket, context: ssl.SSLContext) -> None:
     while True:
-        await device.sleep(_LOOK)
-        before = security.identity
+        await device.sleep(_CHECK_INTERVAL)
+        before = security.certificate
         try:
-            identity = await _identify(device, security, listener)
-            if identity is not None and identity != before:
-                await run_sync(context.load_cert_chain, identity.certificate, identity.key)
-                logger.info("The panel has a new certificate; its SHA-256 fingerprint is %s", identity.fingerprint)
+            server_certificate = await _load_certificate(device, security, listener)
+            if server_certificate is not None and server_certificate != before:
+                await run_sync(context.load_cert_chain, server_certificate.path, server_certificate.key_path)
+                logger.info(
+                    "The panel has a new certificate; its SHA-256 fingerprint is %s", server_certificate.fingerprint
+                )
         except (MailError, OSError) as error:
-            # The one in use goes on being used.
+            # The current certificate stays in use.
             logger.error("The panel's certificate could not be renewed: %s", error)  # noqa: TRY400 - no traceback

@@ -1,7 +1,7 @@
-"""The panel's words in the languages of the device: ``words.toml`` beside the templates of each page.
+"""The panel's texts in all languages: ``words.toml`` beside the templates of each page.
 
-A table holds a text in every language, side by side, so that one that is missing is seen. Texts are filled with
-facts as ``str.format`` does. What pipelines bring stands in their own packages.
+Each table has a text in every language, so that a missing one is easy to see. Placeholders are filled as by
+``str.format``. The texts of pipelines are in their own packages.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ LANGUAGES: Final[Mapping[str, str]] = {
     "es": "Español",
     "ja": "日本語",
 }
-"""What each language is called in itself."""
+"""The name of each language, in that language."""
 
-assert LANGUAGES.keys() == set(languages())  # noqa: S101 - sentences about faults are said in the same ones
+assert LANGUAGES.keys() == set(languages())  # noqa: S101 - the sentences about faults have the same languages
 
 COOKIE: Final = "language"
-"""Where a browser keeps the language that was chosen in it."""
+"""The cookie with the chosen language."""
 
-SHARED: Final = "layout"
-"""The folder whose words hold on every page."""
+SHARED_FOLDER: Final = "layout"
+"""The folder with the texts of every page."""
 
 
-def words(folder: str) -> Mapping[str, Mapping[str, str]]:
-    """Return the words of a page's folder, or else those of the pipeline with this name: by key, in each language."""
+def load_texts(folder: str) -> Mapping[str, Mapping[str, str]]:
+    """Return the texts of a page's folder, or of the pipeline with this name, by key and language."""
     return _own_words(folder) or pipeline_words(folder)
 
 
@@ -55,30 +55,30 @@ def translate(folder: str, key: str, language: str, **facts: object) -> str:
     """Return a text.
 
     Args:
-        folder: the page's folder, or the name of a pipeline; what is not there is looked for in `SHARED`.
-        key: which text.
+        folder: the page's folder or the name of a pipeline; a missing text is taken from `SHARED_FOLDER`.
+        key: the key of the text.
         language: one of `LANGUAGES`.
-        facts: what it is filled with.
+        facts: the values of the placeholders.
 
     Raises:
-        KeyError: there is no such text, or a fact is missing.
+        KeyError: there is no such text, or a value is missing.
     """
-    texts = words(folder).get(key) or words(SHARED)[key]
+    texts = load_texts(folder).get(key) or load_texts(SHARED_FOLDER)[key]
     return (texts.get(language) or texts["en"]).format_map(facts)
 
 
 def chosen_language(connection: HTTPConnection, otherwise: str) -> str:
-    """Return the language of a browser: the one that was chosen in it, else the first that it asks for and we speak.
+    """Return the language for a browser: the chosen one, or the preferred one of ours.
 
     Args:
         connection: the request.
-        otherwise: what to speak to a browser that asks for none of ours.
+        otherwise: the language for a browser that prefers none of ours.
     """
     chosen = cookie(connection, COOKIE)
     if chosen in LANGUAGES:
         return chosen
     asked: list[tuple[float, str]] = []
-    # Of a header without end, the beginning says enough.
+    # A very long header is truncated.
     for part in connection.headers.get("accept-language", "")[:500].split(","):
         name, _, quality = part.partition(";q=")
         short = name.strip().partition("-")[0].lower()
@@ -92,7 +92,7 @@ class LanguageMiddleware:
     """Middleware that sets ``request.state.language``.
 
     Args:
-        app: what comes next.
+        app: the next application.
         otherwise: returns the device's language.
     """
 
@@ -101,7 +101,7 @@ class LanguageMiddleware:
         self._otherwise = otherwise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Handle a request."""
         if scope["type"] == "http":
             connection = HTTPConnection(scope)
             connection.state.language = chosen_language(connection, self._otherwise())

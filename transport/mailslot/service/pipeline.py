@@ -71,16 +71,19 @@ class PanelPackage:
 
     Attributes:
         name: a package with the file ``words.toml``: what the pipeline and its settings are called in the panel's
-            languages. With a page, its templates are there as well, and a module ``page`` with ``routes``.
+            languages. With a page, its templates are there as well, and a module ``page`` with ``routes``; with API
+            operations, a module ``api`` with ``operations``.
         has_page: whether there is a page, at ``/NAME`` of the pipeline.
         icon: the picture beside the link to that page, one of the panel's own.
         records: records besides `Pipeline.polls` whose pages link to the settings, such as the one it sends through.
+        has_api: whether there are operations for the API.
     """
 
     name: str
     has_page: bool = False
     icon: str = "page"
     records: tuple[str, ...] = ()
+    has_api: bool = False
 
 
 @runtime_checkable

@@ -108,7 +108,7 @@ KEYS: Final[Mapping[str, Key]] = {
         "none, password, pop_before_smtp (SMTP only) or oauth2",
         keys.one_of("none", "password", "pop_before_smtp", "oauth2"),
     ),
-    "account": Key("a user name, mostly an e-mail address", keys.text),
+    "account": Key("a user name, usually an e-mail address", keys.text),
     "provider": Key("custom, or a provider that is known, such as microsoft365, google or outlook", _provider),
     "client_id": Key("the application's id, as the provider gave it", keys.text),
     "tenant": Key("a tenant's name or id, as the provider gave it", keys.text),

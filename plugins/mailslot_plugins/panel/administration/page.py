@@ -1,4 +1,4 @@
-"""``/administration``: the device's name, the password, keys to the API, sessions, the report for support."""
+"""``/administration``: the device's name, the password, API keys, sessions, the report for support."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from mailslot.diagnosis.report import make_report
 from mailslot.errors import InputError
 from mailslot.slots.section import DEVICE, section_names
 from mailslot.wire.secret import Secret
-from mailslot_plugins.panel.permission import change_section, setter
+from mailslot_plugins.panel.permission import change_section, requested_by
 from mailslot_plugins.panel.render import redirect, render, text
 from mailslot_plugins.panel.section import PANEL
-from mailslot_plugins.panel.sections.fields import allowed, section_name
-from mailslot_plugins.panel.security.password import SHORTEST
+from mailslot_plugins.panel.sections.fields import allowed_text, section_name
+from mailslot_plugins.panel.security.password import MIN_LENGTH
 from mailslot_plugins.panel.security.paths import SIGN_IN
-from mailslot_plugins.panel.security.throttle import WaitError
+from mailslot_plugins.panel.security.throttle import ThrottledError
 from mailslot_plugins.printers.pins import pins_of
 
 if TYPE_CHECKING:
@@ -39,22 +39,22 @@ _PANEL: Final = ("names", "idle_minutes")
 
 
 async def show(request: Request) -> Response:
-    """Answer with the page."""
+    """Return the page."""
     return await _page(request)
 
 
 async def set_device(request: Request) -> Response:
-    """Keep what the device says of itself."""
+    """Save the device's name, location, language and administrator."""
     return await _set(request, DEVICE, _DEVICE)
 
 
 async def set_panel(request: Request) -> Response:
-    """Keep by which names the panel is called, and when a session ends."""
+    """Save the panel's host names and the inactivity timeout."""
     return await _set(request, PANEL, _PANEL)
 
 
 async def change_password(request: Request) -> Response:
-    """Change the password, which signs out everybody else."""
+    """Change the password, and sign out all other sessions."""
     security: Security = request.state.security
     form = request.state.form
     current, new = Secret(str(form.get("current", ""))), Secret(str(form.get("password", "")))
@@ -64,16 +64,16 @@ async def change_password(request: Request) -> Response:
         if new != str(form.get("again", "")):
             return await _page(request, {"again": text(request, "first_start", "not_the_same")})
         await security.change_password(request, new)
-    except WaitError as wait:
+    except ThrottledError as wait:
         error = text(request, "sign_in", "wait", seconds=wait.seconds)
         return await _page(request, {"current": error}, status=429)
     except InputError:
-        return await _page(request, {"password": text(request, "first_start", "too_short", least=SHORTEST)})
-    return redirect(request, HERE, notice=_said(request, "password_changed"))
+        return await _page(request, {"password": text(request, "first_start", "too_short", least=MIN_LENGTH)})
+    return redirect(request, HERE, notice=_notice(request, "password_changed"))
 
 
 async def make_key(request: Request) -> Response:
-    """Make a key to the API; the next page shows it, once."""
+    """Create an API key; the next page shows it once."""
     security: Security = request.state.security
     try:
         key = await run_sync(security.keys.make, str(request.state.form.get("key_name", "")))
@@ -84,28 +84,28 @@ async def make_key(request: Request) -> Response:
 
 
 async def delete_key(request: Request) -> Response:
-    """Delete a key to the API."""
+    """Delete an API key."""
     security: Security = request.state.security
     await run_sync(security.keys.delete, request.path_params["id"])
-    return redirect(request, f"{HERE}#keys", notice=_said(request, "key_deleted"))
+    return redirect(request, f"{HERE}#keys", notice=_notice(request, "key_deleted"))
 
 
 async def forget_printer(request: Request) -> Response:
-    """Let go of a printer's certificate; one that is gone already is no trouble."""
+    """Delete a printer's certificate, if it is still there."""
     device: Device = request.app.state.device
     with suppress(InputError):
         await pins_of(device).forget(str(request.state.form.get("printer", "")))
-    return redirect(request, f"{HERE}#printers", notice=_said(request, "printer_forgotten"))
+    return redirect(request, f"{HERE}#printers", notice=_notice(request, "printer_forgotten"))
 
 
 async def sign_out_everywhere(request: Request) -> Response:
-    """End all sessions, this one too."""
+    """End all sessions, including this one."""
     request.state.security.sign_out(request, everywhere=True)
-    return redirect(request, SIGN_IN, notice=_said(request, "signed_out_everywhere"))
+    return redirect(request, SIGN_IN, notice=_notice(request, "signed_out_everywhere"))
 
 
 async def report(request: Request) -> Response:
-    """Answer with the report for support, a file."""
+    """Return the report for support as a file."""
     device: Device = request.app.state.device
     octets = await make_report(device.records, device.now())
     headers = {"content-disposition": 'attachment; filename="mailslot-report.zip"'}
@@ -118,15 +118,15 @@ async def _set(request: Request, section: Section, keys: tuple[str, ...]) -> Res
     typed = {key: str(form.get(key, "")).strip() for key in keys}
     changes: dict[str, object | None] = {key: value or None for key, value in typed.items()}
     try:
-        await run_sync(partial(change_section, device.records.settings, section, changes, by=setter(request)))
+        await run_sync(partial(change_section, device.records.settings, section, changes, by=requested_by(request)))
     except InputError as error:
-        said = str(error)
+        sentence = str(error)
         if error.key in typed:
-            can = allowed(section, error.key, request.state.language)
-            said = text(request, "sections", "not_allowed", value=typed[error.key], allowed=can)
-        return await _page(request, {section.name: said}, {section.name: typed})
+            allowed = allowed_text(section, error.key, request.state.language)
+            sentence = text(request, "sections", "not_allowed", value=typed[error.key], allowed=allowed)
+        return await _page(request, {section.name: sentence}, {section.name: typed})
     await device.refresh()
-    return redirect(request, HERE, notice=_said(request, "kept"))
+    return redirect(request, HERE, notice=_notice(request, "kept"))
 
 
 async def _page(
@@ -149,12 +149,12 @@ async def _page(
         errors=errors or {},
         values=values | (typed or {}),
         keys=await run_sync(security.keys.all),
-        # The one place where it is shown.
+        # It is shown here only.
         new_key=new_key.reveal() if isinstance(new_key, Secret) else "",
-        certificate=security.identity,
+        certificate=security.certificate,
         printers=await pins_of(device).all(),
         sections=[(name, section_name(name, request.state.language)) for name in await run_sync(section_names)],
-        least=SHORTEST,
+        least=MIN_LENGTH,
         version=mailslot.__version__,
         python=sys.version.partition(" ")[0],
     )
@@ -166,7 +166,7 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _said(request: Request, key: str) -> str:
+def _notice(request: Request, key: str) -> str:
     return text(request, "administration", key)
 
 

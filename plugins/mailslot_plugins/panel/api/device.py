@@ -1,4 +1,4 @@
-"""``/api/device`` and the like: the device as a whole, for those who look after many."""
+"""``/api/device``, ``/health``, ``/plugins``, ``/export`` and ``/report``: the device as a whole."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from mailslot.service.plugin_usage import find_plugin_usage
 from mailslot.service.plugins import plugin_rows
 from mailslot.slots.settings_export import export_settings
 from mailslot.timestamps import iso
-from mailslot_plugins.panel.api.operation import Gives, Operation, answer
-from mailslot_plugins.panel.api.schema import TEXTS, list_of, ref
+from mailslot_plugins.panel.api.json_schema import STRINGS, list_of, schema_ref
+from mailslot_plugins.panel.api.operation import Operation, ResponseSpec, json_response
 from mailslot_plugins.panel.monitoring.page import show_health as health
 from mailslot_plugins.panel.security.paths import METRICS
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 async def show_device(call: Call) -> Response:
-    """Answer with what the device says of itself."""
+    """Return the device's identity and version."""
     device = call.device
     identity = device.identity
     in_use = await run_sync(device.records.settings.current)
-    return answer(
+    return json_response(
         {
             "name": identity.name,
             "model": identity.model,
@@ -44,26 +44,26 @@ async def show_device(call: Call) -> Response:
 
 
 async def show_health(call: Call) -> Response:
-    """Answer whether the device does its work."""
+    """Return whether the device is working."""
     return await health(call.request)
 
 
 async def list_plugins(call: Call) -> Response:
-    """Answer with what is installed."""
+    """Return the installed plugins."""
     records = call.device.records
     uses = await find_plugin_usage(records.settings, lambda: records)
-    return answer(await run_sync(plugin_rows, uses))
+    return json_response(await run_sync(plugin_rows, uses))
 
 
 async def export(call: Call) -> Response:
-    """Answer with the settings, for other devices."""
+    """Return the settings, for import on other devices."""
     in_use = await run_sync(call.device.records.settings.current)
     text = await run_sync(partial(export_settings, in_use, call.query.get("without", ())))
     return _file(text.encode(), "application/toml", "mailslot-settings.toml")
 
 
 async def report(call: Call) -> Response:
-    """Answer with the report for support."""
+    """Return the report for support."""
     octets = await make_report(call.device.records, call.device.now())
     return _file(octets, "application/zip", "mailslot-report.zip")
 
@@ -75,35 +75,42 @@ def _file(octets: bytes, media_type: str, name: str) -> Response:
 
 operations = (
     Operation(
-        "GET", "/device", show_device, "Show what the device says of itself.", {200: Gives("It.", ref("Device"))}
+        "GET",
+        "/device",
+        show_device,
+        "Show the device's identity and version.",
+        {200: ResponseSpec("The device.", schema_ref("Device"))},
     ),
     Operation(
         "GET",
         "/health",
         show_health,
-        "Show whether the device does its work, as /healthz does.",
-        {200: Gives("It does.", ref("Health")), 503: Gives("It does not.", ref("Health"))},
+        "Show whether the device is working, as /healthz does.",
+        {
+            200: ResponseSpec("It is working.", schema_ref("Health")),
+            503: ResponseSpec("It is not working.", schema_ref("Health")),
+        },
     ),
     Operation(
         "GET",
         "/plugins",
         list_plugins,
         "List the plugins that are installed.",
-        {200: Gives("The plugins.", list_of(ref("Plugin")))},
+        {200: ResponseSpec("The plugins.", list_of(schema_ref("Plugin")))},
     ),
     Operation(
         "GET",
         "/export",
         export,
         "Get the settings as a file, without passwords, secrets and tokens, for other devices to import.",
-        {200: Gives("The settings.", media_type="application/toml")},
-        query={"without": {**TEXTS, "description": "A key or table to leave out, such as account; may be repeated."}},
+        {200: ResponseSpec("The settings.", media_type="application/toml")},
+        query={"without": {**STRINGS, "description": "A key or table to leave out, such as account; may be repeated."}},
     ),
     Operation(
         "GET",
         "/report",
         report,
         "Get the report for support, a zip file without any secret.",
-        {200: Gives("The report.", media_type="application/zip")},
+        {200: ResponseSpec("The report.", media_type="application/zip")},
     ),
 )

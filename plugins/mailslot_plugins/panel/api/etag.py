@@ -1,4 +1,4 @@
-"""Changes that somebody else has made meanwhile: ``ETag`` and ``If-Match`` (RFC 9110 sections 8.8.3 and 13.1.1)."""
+"""``ETag`` and ``If-Match``, which detect concurrent changes (RFC 9110 sections 8.8.3 and 13.1.1)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from mailslot_plugins.panel.problem import NotDoneError
+from mailslot_plugins.panel.problem import ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 
 def etag(document: Mapping[str, Any]) -> str:
-    """Return the tag of a document that is answered with, which differs once the document does."""
+    """Return the entity tag of a document; it changes with the document."""
     text = json.dumps(document, sort_keys=True)
     return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
 
 
-def unchanged(request: Request, current: Callable[[], Mapping[str, Any]]) -> Callable[[], None]:
-    """Return what refuses a change where the document is not the one that its sender knows.
+def precondition(request: Request, current: Callable[[], Mapping[str, Any]]) -> Callable[[], None]:
+    """Return a function that refuses a change if the document no longer matches the request's ``If-Match``.
 
     Args:
-        request: what was asked.
-        current: returns the document as it is.
+        request: the request.
+        current: returns the current document.
     """
     wanted = [tag.strip() for line in request.headers.getlist("if-match") for tag in line.split(",")]
 
     def check() -> None:
         if wanted and "*" not in wanted and etag(current()) not in wanted:
-            sentence = "Somebody has changed this since: get it again, and change that."
-            raise NotDoneError(412, sentence, key="If-Match")
+            sentence = "Somebody has changed this in the meantime: get it again, and change the new version."
+            raise ProblemError(412, sentence, key="If-Match")
 
     return check

@@ -1,4 +1,4 @@
-"""``/api/jobs`` and ``/api/received``: what goes out, and what came in."""
+"""``/api/jobs`` and ``/api/received``: the queue, and fetched mail."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mailslot.service.received import describe_mail, received_mails
 from mailslot.spool.incoming import MailState
 from mailslot.spool.job import STATES
 from mailslot_plugins.intake.thumbnails import Thumbnails
-from mailslot_plugins.panel.api.operation import Gives, Operation, answer
-from mailslot_plugins.panel.api.places import number_in
-from mailslot_plugins.panel.api.schema import ID, TEXT, list_of, one_of, ref
-from mailslot_plugins.panel.problem import NotDoneError
+from mailslot_plugins.panel.api.json_schema import ID, STRING, enum_of, list_of, schema_ref
+from mailslot_plugins.panel.api.operation import Operation, ResponseSpec, json_response
+from mailslot_plugins.panel.api.path_parameters import number_from_path
+from mailslot_plugins.panel.problem import ProblemError
 from mailslot_plugins.panel.received.page import RECORDS
 
 if TYPE_CHECKING:
@@ -24,14 +24,19 @@ if TYPE_CHECKING:
 
     from mailslot_plugins.panel.api.operation import Call
 
-_USUAL: Final = 100
-_LIMIT: Final = {"type": "integer", "minimum": 1, "maximum": 1000, "description": f"How many; {_USUAL} without it."}
+_DEFAULT_LIMIT: Final = 100
+_LIMIT: Final = {
+    "type": "integer",
+    "minimum": 1,
+    "maximum": 1000,
+    "description": f"Default: {_DEFAULT_LIMIT}.",
+}
 
 
 async def list_jobs(call: Call) -> Response:
-    """Answer with the newest jobs."""
+    """Return the newest jobs."""
     query = call.query
-    limit: int = query.get("limit", _USUAL)
+    limit: int = query.get("limit", _DEFAULT_LIMIT)
     jobs = await call.device.spool.jobs(
         states=query.get("state"), pipeline=query.get("pipeline"), limit=limit + 1, before=query.get("before")
     )
@@ -39,64 +44,64 @@ async def list_jobs(call: Call) -> Response:
     if len(jobs) > limit:
         further = urlencode({**query, "before": jobs[limit - 1].id}, doseq=True)
         headers["Link"] = f'</api/jobs?{further}>; rel="next"'
-    return answer([job_document(job) for job in jobs[:limit]], headers=headers)
+    return json_response([job_document(job) for job in jobs[:limit]], headers=headers)
 
 
 async def show_job(call: Call) -> Response:
-    """Answer with one job."""
-    return answer(job_document(await call.device.spool.job(number_in(call, "job"))))
+    """Return one job."""
+    return json_response(job_document(await call.device.spool.job(number_from_path(call, "job"))))
 
 
 async def retry_job(call: Call) -> Response:
-    """Have a job sent again."""
-    return answer(job_document(await call.device.spool.retry(number_in(call, "job"))))
+    """Send a job again."""
+    return json_response(job_document(await call.device.spool.retry(number_from_path(call, "job"))))
 
 
 async def cancel_job(call: Call) -> Response:
-    """Have a job not sent."""
-    return answer(job_document(await call.device.spool.cancel(number_in(call, "job"))))
+    """Cancel a job."""
+    return json_response(job_document(await call.device.spool.cancel(number_from_path(call, "job"))))
 
 
 async def list_received(call: Call) -> Response:
-    """Answer with the newest mails."""
+    """Return the newest mails."""
     query = call.query
     mails = await received_mails(
-        call.device.spool, query.get("record"), states=query.get("state"), most=query.get("limit", _USUAL)
+        call.device.spool, query.get("record"), states=query.get("state"), most=query.get("limit", _DEFAULT_LIMIT)
     )
-    return answer([mail_document(each) for each in mails])
+    return json_response([mail_document(each) for each in mails])
 
 
 async def show_received(call: Call) -> Response:
-    """Answer with one mail."""
-    return answer(await _mail(call))
+    """Return one mail."""
+    return json_response(await _mail(call))
 
 
 async def show_picture(call: Call) -> Response:
-    """Answer with the picture of a mail's first page."""
-    number = number_in(call, "mail")
+    """Return the picture of a mail's first page."""
+    number = number_from_path(call, "mail")
     path = await run_sync(Thumbnails(call.device.home).path, await call.device.spool.ledger.mail(number))
     if path is None:
-        raise NotDoneError(404, f"There is no picture of mail {number}.", key="mail")
+        raise ProblemError(404, f"There is no picture of mail {number}.", key="mail")
     return FileResponse(path, media_type="image/png")
 
 
 async def retry_received(call: Call) -> Response:
-    """Have a mail handled again."""
-    await call.device.spool.ledger.retry(number_in(call, "mail"))
-    return answer(await _mail(call))
+    """Handle a mail again."""
+    await call.device.spool.ledger.retry(number_from_path(call, "mail"))
+    return json_response(await _mail(call))
 
 
 async def _mail(call: Call) -> dict[str, Any]:
     spool = call.device.spool
-    return mail_document(await describe_mail(spool, await spool.ledger.mail(number_in(call, "mail"))))
+    return mail_document(await describe_mail(spool, await spool.ledger.mail(number_from_path(call, "mail"))))
 
 
 def _states(*states: str) -> dict[str, Any]:
-    return {**list_of(one_of(*states)), "description": "Only those in this state; may be repeated."}
+    return {**list_of(enum_of(*states)), "description": "Only those in this state; may be repeated."}
 
 
-_JOB: Final = {200: Gives("The job.", ref("Job"))}
-_MAIL: Final = {200: Gives("The mail.", ref("Mail"))}
+_JOB: Final = {200: ResponseSpec("The job.", schema_ref("Job"))}
+_MAIL: Final = {200: ResponseSpec("The mail.", schema_ref("Mail"))}
 
 operations = (
     Operation(
@@ -104,36 +109,40 @@ operations = (
         "/jobs",
         list_jobs,
         "List jobs, the newest first.",
-        {200: Gives("The jobs.", list_of(ref("Job")), headers={"Link": "The next page, where there is one."})},
+        {
+            200: ResponseSpec(
+                "The jobs.", list_of(schema_ref("Job")), headers={"Link": "The next page, if there is one."}
+            )
+        },
         query={
             "state": _states(*STATES),
-            "pipeline": {**TEXT, "description": "Only those of this pipeline, such as scan."},
+            "pipeline": {**STRING, "description": "Only those of this pipeline, such as scan."},
             "before": {**ID, "description": "Only those with a smaller number."},
             "limit": _LIMIT,
         },
     ),
     Operation("GET", "/jobs/{job}", show_job, "Show a job.", _JOB),
-    Operation("POST", "/jobs/{job}/retry", retry_job, "Have a job sent again.", _JOB, conflicts=True),
-    Operation("POST", "/jobs/{job}/cancel", cancel_job, "Have a job not sent.", _JOB, conflicts=True),
+    Operation("POST", "/jobs/{job}/retry", retry_job, "Send a job again.", _JOB, conflicts=True),
+    Operation("POST", "/jobs/{job}/cancel", cancel_job, "Cancel a job.", _JOB, conflicts=True),
     Operation(
         "GET",
         "/received",
         list_received,
-        "List the mail that was fetched, the newest first.",
-        {200: Gives("The mails.", list_of(ref("Mail")))},
+        "List fetched mail, the newest first.",
+        {200: ResponseSpec("The mails.", list_of(schema_ref("Mail")))},
         query={
-            "record": {**one_of(*RECORDS), "description": "Only mail of this record."},
+            "record": {**enum_of(*RECORDS), "description": "Only mail of this record."},
             "state": _states(*get_args(MailState)),
             "limit": _LIMIT,
         },
     ),
-    Operation("GET", "/received/{mail}", show_received, "Show a mail that was fetched.", _MAIL),
+    Operation("GET", "/received/{mail}", show_received, "Show a fetched mail.", _MAIL),
     Operation(
         "GET",
         "/received/{mail}/picture",
         show_picture,
         "Show the first page of a mail as a small picture.",
-        {200: Gives("The picture.", media_type="image/png")},
+        {200: ResponseSpec("The picture.", media_type="image/png")},
     ),
-    Operation("POST", "/received/{mail}/retry", retry_received, "Have a mail handled again.", _MAIL, conflicts=True),
+    Operation("POST", "/received/{mail}/retry", retry_received, "Handle a mail again.", _MAIL, conflicts=True),
 )

@@ -1,4 +1,4 @@
-"""One thing that can be asked of the API: its handler, and all that the document says of it."""
+"""Operations of the API: the handler of each, and its description for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mailslot.errors import MailError
-from mailslot_plugins.panel.api.check import read_body, read_query
-from mailslot_plugins.panel.api.schema import entry
-from mailslot_plugins.panel.problem import NotDoneError, problem, problem_of
+from mailslot_plugins.panel.api.json_schema import closed_object_schema
+from mailslot_plugins.panel.api.validation import read_body, read_query
+from mailslot_plugins.panel.problem import ProblemError, mail_error_response, problem_response
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from mailslot.service.device import Device
-    from mailslot_plugins.panel.api.schema import Schema
+    from mailslot_plugins.panel.api.json_schema import Schema
 
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
 
 BASE: Final = "/api"
 
-SENDS: Final = frozenset({"POST", "PATCH"})
-"""The methods by which something is sent, if only an empty object."""
+METHODS_WITH_BODY: Final = frozenset({"POST", "PATCH"})
+"""The methods whose requests have a body, if only an empty object."""
 
-_NOTHING: Final = entry()
+_NOTHING: Final = closed_object_schema()
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What was asked.
+    """A validated request to the API.
 
     Attributes:
-        request: by which request.
-        query: the parameters behind the question mark, checked.
-        body: what was sent, checked; empty where nothing was.
+        request: the HTTP request.
+        query: the query parameters.
+        body: the JSON object in the body; empty if there is none.
     """
 
     request: Request
@@ -54,34 +54,34 @@ class Call:
 
     @property
     def language(self) -> str:
-        """What sentences of the catalogue are said in."""
+        """The language of sentences in the response."""
         return str(self.request.state.language)
 
 
 class Handler(Protocol):
-    """A function that does what was asked; its name is the operation's in the document."""
+    """A function that performs an operation; its name is the operation's id in the OpenAPI document."""
 
     __name__: str
 
     async def __call__(self, call: Call, /) -> Response:
-        """Do it.
+        """Perform the operation.
 
         Raises:
-            NotDoneError: it cannot be done.
-            MailError: likewise.
+            ProblemError: it cannot be performed; answered with this status.
+            MailError: it cannot be performed; the status depends on the cause.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Gives:
-    """An answer.
+class ResponseSpec:
+    """The description of a response.
 
     Attributes:
-        description: what it is.
-        schema: of its JSON; None where it has none.
-        media_type: of what it has instead; empty for nothing.
-        headers: what it carries besides, with a description each.
+        description: what it contains.
+        schema: the schema of its JSON; None if it is not JSON.
+        media_type: the type of any other content; empty if there is none.
+        headers: its headers, each with a description.
     """
 
     description: str
@@ -92,57 +92,57 @@ class Gives:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One thing that can be asked.
+    """An operation of the API.
 
     Attributes:
-        method: how.
-        path: where, below `BASE`; with parameters of `mailslot_plugins.panel.api.places.PLACES`.
-        handle: does it.
+        method: its HTTP method.
+        path: its path below `BASE`, with the path parameters of its group in braces.
+        handler: performs it.
         summary: what it does, in a sentence.
-        gives: what it answers where it can be done, by status.
-        query: the schemas of its parameters behind the question mark.
-        body: the schema of what is sent; None for nothing.
-        conflicts: whether the device may not be in the state for it.
-        guarded: whether ``If-Match`` is heeded.
+        responses: its successful responses, by status.
+        query: the schemas of its query parameters.
+        body: the schema of its request body; None if there is none.
+        conflicts: whether it can fail because of the device's state (409).
+        conditional: whether it supports ``If-Match`` (412).
     """
 
     method: Method
     path: str
-    handle: Handler
+    handler: Handler
     summary: str
-    gives: Mapping[int, Gives]
+    responses: Mapping[int, ResponseSpec]
     query: Mapping[str, Schema] = field(default_factory=dict[str, "Schema"])
     body: Schema | None = None
     conflicts: bool = False
-    guarded: bool = False
+    conditional: bool = False
 
 
-def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Return an answer of JSON."""
+def json_response(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a JSON response."""
     return JSONResponse(value, status, headers)
 
 
-def routes_of(operations: Iterable[Operation]) -> list[Route]:
+def make_routes(operations: Iterable[Operation]) -> list[Route]:
     """Return the routes of operations, one for each path."""
     paths: dict[str, dict[str, Operation]] = {}
     for each in operations:
         paths.setdefault(each.path, {})[each.method] = each
     return [
-        Route(f"{BASE}{path}", partial(_answer, by_method), methods=[*by_method, "OPTIONS"])
+        Route(f"{BASE}{path}", partial(_dispatch, by_method), methods=[*by_method, "OPTIONS"])
         for path, by_method in paths.items()
     ]
 
 
-async def _answer(by_method: Mapping[str, Operation], request: Request) -> Response:
+async def _dispatch(by_method: Mapping[str, Operation], request: Request) -> Response:
     if request.method == "OPTIONS":
         allowed = [*by_method, "OPTIONS", *(["HEAD"] if "GET" in by_method else [])]
         return Response(status_code=204, headers={"Allow": ", ".join(sorted(allowed))})
     operation = by_method["GET" if request.method == "HEAD" else request.method]
     try:
         query = read_query(request.query_params, operation.query)
-        body = await read_body(request, operation.body or _NOTHING) if operation.method in SENDS else {}
-        return await operation.handle(Call(request, query, body))
-    except NotDoneError as error:
-        return problem(error.status, str(error), key=error.key, headers=error.headers)
+        body = await read_body(request, operation.body or _NOTHING) if operation.method in METHODS_WITH_BODY else {}
+        return await operation.handler(Call(request, query, body))
+    except ProblemError as error:
+        return problem_response(error.status, str(error), key=error.key, headers=error.headers)
     except MailError as error:
-        return problem_of(error)
+        return mail_error_response(error)

@@ -1,4 +1,4 @@
-"""``/api/``: what can be asked of the device by programs, as a page for people, and all that can be."""
+"""``/api/``: the documentation of the API as a page, and as an OpenAPI document."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from anyio.to_thread import run_sync
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from mailslot_plugins.panel.api.document import GROUPS, openapi
-from mailslot_plugins.panel.api.operation import BASE, routes_of
+from mailslot_plugins.panel.api.openapi import openapi
+from mailslot_plugins.panel.api.operation import BASE
 from mailslot_plugins.panel.render import render
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ _DOCUMENT: Final = f"{BASE}/openapi.json"
 
 
 async def show(request: Request) -> Response:
-    """Answer with the page."""
-    document = await run_sync(openapi)
-    groups: dict[str, list[dict[str, Any]]] = {tag: [] for tag in GROUPS}
+    """Return the page."""
+    document = await run_sync(openapi, request.app.state.api_groups)
+    groups: dict[str, list[dict[str, Any]]] = {tag["name"]: [] for tag in document["tags"]}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             groups[operation["tags"][0]].append({"method": method.upper(), "path": path, **operation})
@@ -35,13 +35,9 @@ async def show(request: Request) -> Response:
     )
 
 
-async def show_document(_: Request) -> Response:
-    """Answer with the document."""
-    return JSONResponse(await run_sync(openapi))
+async def show_document(request: Request) -> Response:
+    """Return the OpenAPI document."""
+    return JSONResponse(await run_sync(openapi, request.app.state.api_groups))
 
 
-routes = [
-    Route(f"{BASE}/", show),
-    Route(_DOCUMENT, show_document),
-    *routes_of(each for operations in GROUPS.values() for each in operations),
-]
+routes = [Route(f"{BASE}/", show), Route(_DOCUMENT, show_document)]

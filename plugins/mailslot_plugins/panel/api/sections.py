@@ -1,4 +1,4 @@
-"""``/api/sections``: the settings beside the slots, such as those of the device, of faxes and of alarms."""
+"""``/api/sections``: the settings other than the slots', such as those of the device, of faxes and of alarms."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from anyio.to_thread import run_sync
 
 from mailslot.slots.overview import section_overview
 from mailslot.slots.section import find_section, section_names
-from mailslot_plugins.panel.api.check import check
-from mailslot_plugins.panel.api.etag import etag, unchanged
-from mailslot_plugins.panel.api.operation import Gives, Operation, answer
-from mailslot_plugins.panel.api.places import section_in
-from mailslot_plugins.panel.api.schema import Schema, document, entry, list_of, ref, setting
-from mailslot_plugins.panel.api.slots import TAG
+from mailslot_plugins.panel.api.etag import etag, precondition
+from mailslot_plugins.panel.api.json_schema import (
+    Schema,
+    closed_object_schema,
+    list_of,
+    object_schema,
+    schema_ref,
+    setting_schema,
+)
+from mailslot_plugins.panel.api.operation import Operation, ResponseSpec, json_response
+from mailslot_plugins.panel.api.path_parameters import section_from_path
+from mailslot_plugins.panel.api.slots import ETAG_HEADER
+from mailslot_plugins.panel.api.validation import validate
 from mailslot_plugins.panel.permission import change_section as set_section
-from mailslot_plugins.panel.permission import setter
+from mailslot_plugins.panel.permission import requested_by
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -27,27 +34,27 @@ if TYPE_CHECKING:
 
 
 def change_schema(section: Section) -> Schema:
-    """Return the schema of a change to a section."""
-    return entry({name: setting(key) for name, key in section.keys.items()})
+    """Return the schema of a request that changes a section."""
+    return closed_object_schema({name: setting_schema(key) for name, key in section.keys.items()})
 
 
 async def list_sections(call: Call) -> Response:
-    """Answer with all sections."""
-    return answer(await run_sync(_all, call.device.records))
+    """Return all sections."""
+    return json_response(await run_sync(_all, call.device.records))
 
 
 async def show_section(call: Call) -> Response:
-    """Answer with one section."""
-    shown = await run_sync(_document, call.device.records, await section_in(call))
-    return answer(shown, headers={"ETag": etag(shown)})
+    """Return one section."""
+    shown = await run_sync(_document, call.device.records, await section_from_path(call))
+    return json_response(shown, headers={"ETag": etag(shown)})
 
 
 async def change_section(call: Call) -> Response:
-    """Change what was named."""
-    section, records = await section_in(call), call.device.records
-    check(change_schema(section), call.body, "")
-    first = unchanged(call.request, partial(_document, records, section))
-    by = setter(call.request)
+    """Change the settings in the request."""
+    section, records = await section_from_path(call), call.device.records
+    validate(change_schema(section), call.body, "")
+    first = precondition(call.request, partial(_document, records, section))
+    by = requested_by(call.request)
     await run_sync(partial(set_section, records.settings, section, call.body, by=by, first=first))
     await call.device.refresh([section])
     return await show_section(call)
@@ -58,7 +65,7 @@ def _all(records: Records) -> list[dict[str, Any]]:
 
 
 def all_sections() -> list[Section]:
-    """Return every section that there is. All plugins are loaded."""
+    """Return all sections. This loads all plugins."""
     return [section for name in section_names() if (section := find_section(name)) is not None]
 
 
@@ -73,26 +80,26 @@ def _document(records: Records, section: Section) -> dict[str, Any]:
     }
 
 
-_SECTION: Final = {200: Gives("The section.", ref("Section"), headers=TAG)}
+_SECTION: Final = {200: ResponseSpec("The section.", schema_ref("Section"), headers=ETAG_HEADER)}
 
 operations = (
     Operation(
         "GET",
         "/sections",
         list_sections,
-        "List the settings beside the slots.",
-        {200: Gives("The sections.", list_of(ref("Section")))},
+        "List the sections with settings other than the slots'.",
+        {200: ResponseSpec("The sections.", list_of(schema_ref("Section")))},
     ),
     Operation("GET", "/sections/{section}", show_section, "Show a section.", _SECTION),
     Operation(
         "PATCH",
         "/sections/{section}",
         change_section,
-        "Change settings of a section: those that are named, all or none; null unsets. What only the administrator or "
-        "somebody with a login on the device may set is refused with 403, unless it is as it was.",
+        "Change the given settings of a section, all or none of them; null unsets. Settings that only the "
+        "administrator or somebody with a login on the device may set are refused with 403, unless they are unchanged.",
         _SECTION,
-        body=document(),
+        body=object_schema(),
         conflicts=True,
-        guarded=True,
+        conditional=True,
     ),
 )

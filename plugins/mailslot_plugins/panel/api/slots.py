@@ -12,11 +12,19 @@ from mailslot.slots.overview import record_overview
 from mailslot.slots.settings import KEYS, SECRETS
 from mailslot.slots.slot import SLOTS
 from mailslot.wire.secret import Secret
-from mailslot_plugins.panel.api.etag import etag, unchanged
-from mailslot_plugins.panel.api.operation import Gives, Operation, answer
-from mailslot_plugins.panel.api.places import slot_in
-from mailslot_plugins.panel.api.schema import TEXT, Schema, entry, list_of, maybe, ref, setting
-from mailslot_plugins.panel.permission import setter
+from mailslot_plugins.panel.api.etag import etag, precondition
+from mailslot_plugins.panel.api.json_schema import (
+    STRING,
+    Schema,
+    closed_object_schema,
+    list_of,
+    nullable,
+    schema_ref,
+    setting_schema,
+)
+from mailslot_plugins.panel.api.operation import Operation, ResponseSpec, json_response
+from mailslot_plugins.panel.api.path_parameters import slot_from_path
+from mailslot_plugins.panel.permission import requested_by
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -25,48 +33,50 @@ if TYPE_CHECKING:
     from mailslot.slots.slot import Slot
     from mailslot_plugins.panel.api.operation import Call
 
-TAG: Final = {"ETag": "What If-Match takes."}
+ETAG_HEADER: Final = {"ETag": "The value for If-Match."}
 
 
-_SECRET: Final = {**maybe(TEXT), "writeOnly": True, "description": "Goes into the vault; null removes it."}
+_SECRET: Final = {**nullable(STRING), "writeOnly": True, "description": "Stored in the vault; null removes it."}
 
 
 def _setting(name: str) -> Schema:
-    found = setting(KEYS[name])
+    found = setting_schema(KEYS[name])
     return {**found, "description": f"{found['description']} ({' and '.join(KEYS[name].protocols)})"}
 
 
-CHANGE: Final = entry({**{name: _setting(name) for name in KEYS}, **dict.fromkeys(SECRETS, _SECRET)})
+CHANGE_SCHEMA: Final = closed_object_schema(
+    {**{name: _setting(name) for name in KEYS}, **dict.fromkeys(SECRETS, _SECRET)}
+)
 
 
 async def list_slots(call: Call) -> Response:
-    """Answer with every slot."""
-    return answer(await slot_rows(call.device.records, SLOTS))
+    """Return all slots."""
+    return json_response(await slot_rows(call.device.records, SLOTS))
 
 
 async def show_slot(call: Call) -> Response:
-    """Answer with one slot."""
-    [row] = await slot_rows(call.device.records, [slot_in(call)])
-    return answer(row)
+    """Return one slot."""
+    [row] = await slot_rows(call.device.records, [slot_from_path(call)])
+    return json_response(row)
 
 
 async def show_settings(call: Call) -> Response:
-    """Answer with the settings of a slot's record."""
-    document = await run_sync(_document, call.device.records, slot_in(call))
-    return answer(document, headers={"ETag": etag(document)})
+    """Return the settings of a slot's record."""
+    document = await run_sync(_document, call.device.records, slot_from_path(call))
+    return json_response(document, headers={"ETag": etag(document)})
 
 
 async def change_settings(call: Call) -> Response:
-    """Change what was named."""
-    slot, records = slot_in(call), call.device.records
+    """Change the settings and secrets in the request."""
+    slot, records = slot_from_path(call), call.device.records
     secrets = {name: _secret(call.body[name]) for name in SECRETS if name in call.body}
     values = {name: value for name, value in call.body.items() if name not in secrets}
-    first = unchanged(call.request, partial(_document, records, slot))
-    change = partial(records.change, slot.record, values, secrets, before_write=first, role=setter(call.request))
+    first = precondition(call.request, partial(_document, records, slot))
+    change = partial(records.change, slot.record, values, secrets, before_write=first, role=requested_by(call.request))
     changed = await run_sync(change)
     document = await run_sync(_document, records, slot)
-    said = {"notes": list(changed.notes), "dropped": list(changed.dropped)}
-    return answer({**document, **said}, headers={"ETag": etag(document)})
+    remarks = {"notes": list(changed.notes), "dropped": list(changed.dropped)}
+    return json_response({**document, **remarks}, headers={"ETag": etag(document)})
 
 
 def _document(records: Records, slot: Slot) -> dict[str, Any]:
@@ -78,25 +88,27 @@ def _secret(text: str | None) -> Secret | None:
 
 
 operations = (
-    Operation("GET", "/slots", list_slots, "List the slots.", {200: Gives("The slots.", list_of(ref("Slot")))}),
-    Operation("GET", "/slots/{slot}", show_slot, "Show a slot.", {200: Gives("The slot.", ref("Slot"))}),
+    Operation(
+        "GET", "/slots", list_slots, "List the slots.", {200: ResponseSpec("The slots.", list_of(schema_ref("Slot")))}
+    ),
+    Operation("GET", "/slots/{slot}", show_slot, "Show a slot.", {200: ResponseSpec("The slot.", schema_ref("Slot"))}),
     Operation(
         "GET",
         "/slots/{slot}/settings",
         show_settings,
-        "Show the settings of the record behind a slot; of secrets, whether they are set.",
-        {200: Gives("The settings.", ref("Settings"), headers=TAG)},
+        "Show the settings of the record behind a slot, and which secrets are set.",
+        {200: ResponseSpec("The settings.", schema_ref("Settings"), headers=ETAG_HEADER)},
     ),
     Operation(
         "PATCH",
         "/slots/{slot}/settings",
         change_settings,
-        "Change settings and secrets: those that are named, all or none; null unsets. A password or client secret that "
-        "would go to another server or token service afterwards is removed, unless it is named, too. What is set on "
-        "the device itself only is refused with 403, unless it is as it was.",
-        {200: Gives("The settings as they are now.", ref("Settings"), headers=TAG)},
-        body=CHANGE,
+        "Change the given settings and secrets, all or none of them; null unsets. A password or client secret that "
+        "would go to another server or token service afterwards is removed, unless it is given, too. Settings that "
+        "can only be set on the device itself are refused with 403, unless they are unchanged.",
+        {200: ResponseSpec("The new settings.", schema_ref("Settings"), headers=ETAG_HEADER)},
+        body=CHANGE_SCHEMA,
         conflicts=True,
-        guarded=True,
+        conditional=True,
     ),
 )

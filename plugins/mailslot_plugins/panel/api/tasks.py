@@ -1,4 +1,4 @@
-"""``/api/slots/{slot}/test`` and ``/poll``: the connection test and the look for mail, which go on by themselves."""
+"""``/api/slots/{slot}/test`` and ``/poll``: connection tests and polls, which run in the background."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.service.json_documents import poll_document
-from mailslot_plugins.panel.api.operation import Gives, Operation, answer
-from mailslot_plugins.panel.api.places import slot_in
-from mailslot_plugins.panel.api.schema import FLAG, entry, ref
-from mailslot_plugins.panel.connection_test.running import find_test, start_test
-from mailslot_plugins.panel.problem import NotDoneError, problem_document
-from mailslot_plugins.panel.slots.polling import find_check, start_check
+from mailslot_plugins.panel.api.json_schema import BOOLEAN, closed_object_schema, schema_ref
+from mailslot_plugins.panel.api.operation import Operation, ResponseSpec, json_response
+from mailslot_plugins.panel.api.path_parameters import slot_from_path
+from mailslot_plugins.panel.connection_test.running_test import find_test, start_test
+from mailslot_plugins.panel.problem import ProblemError, problem_document
+from mailslot_plugins.panel.slots.polling import find_poll, start_poll
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -19,49 +19,49 @@ if TYPE_CHECKING:
     from mailslot.slots.slot import Slot
     from mailslot_plugins.panel.api.operation import Call
     from mailslot_plugins.panel.background import BackgroundTask
-    from mailslot_plugins.panel.connection_test.running import Testing
-    from mailslot_plugins.panel.slots.polling import Check
+    from mailslot_plugins.panel.connection_test.running_test import RunningTest
+    from mailslot_plugins.panel.slots.polling import PollRun
 
 
 async def test_slot(call: Call) -> Response:
-    """Begin a connection test, or join the one that goes on."""
-    slot = slot_in(call)
+    """Start a connection test, unless one is running."""
+    slot = slot_from_path(call)
     send = slot.protocol == "SMTP" and bool(call.body.get("send"))
-    piece = start_test(call.request.app.state, slot, send=send)
-    return answer(_test(slot, piece, call.language), 202, {"Location": f"/api/slots/{slot.id}/test"})
+    task = start_test(call.request.app.state, slot, send=send)
+    return json_response(_test(slot, task, call.language), 202, {"Location": f"/api/slots/{slot.id}/test"})
 
 
 async def show_test(call: Call) -> Response:
-    """Answer with how the newest test goes, or went."""
-    slot = slot_in(call)
-    piece = find_test(call.request.app.state, slot)
-    if piece is None:
-        raise NotDoneError(404, "Nobody has tested this slot here since the device was started.", key="slot")
-    return answer(_test(slot, piece, call.language))
+    """Return the progress or the result of the newest test."""
+    slot = slot_from_path(call)
+    task = find_test(call.request.app.state, slot)
+    if task is None:
+        raise ProblemError(404, "This slot has not been tested here since the device was started.", key="slot")
+    return json_response(_test(slot, task, call.language))
 
 
 async def poll_slot(call: Call) -> Response:
-    """Begin to look for mail, or join the look that goes on."""
-    slot = slot_in(call)
-    piece = start_check(call.request.app.state, slot)
-    return answer(_poll(slot, piece), 202, {"Location": f"/api/slots/{slot.id}/poll"})
+    """Start a poll, unless one is running."""
+    slot = slot_from_path(call)
+    task = start_poll(call.request.app.state, slot)
+    return json_response(_poll(slot, task), 202, {"Location": f"/api/slots/{slot.id}/poll"})
 
 
 async def show_poll(call: Call) -> Response:
-    """Answer with how the newest look goes, or went."""
-    slot = slot_in(call)
-    piece = find_check(call.request.app.state, slot)
-    if piece is None:
-        raise NotDoneError(404, "Nobody has looked for mail here since the device was started.", key="slot")
-    return answer(_poll(slot, piece))
+    """Return the progress or the result of the newest poll."""
+    slot = slot_from_path(call)
+    task = find_poll(call.request.app.state, slot)
+    if task is None:
+        raise ProblemError(404, "This slot has not been polled here since the device was started.", key="slot")
+    return json_response(_poll(slot, task))
 
 
-def _test(slot: Slot, piece: BackgroundTask[Testing], language: str) -> dict[str, Any]:
-    testing = piece.about
+def _test(slot: Slot, task: BackgroundTask[RunningTest], language: str) -> dict[str, Any]:
+    testing = task.subject
     return {
         "slot": slot.id,
         "record": slot.record,
-        "running": piece.running,
+        "running": task.running,
         "send": testing.send,
         "stages": [
             {"name": each.name, "ok": each.ok, "seconds": round(each.seconds, 4), "note": each.note}
@@ -71,18 +71,18 @@ def _test(slot: Slot, piece: BackgroundTask[Testing], language: str) -> dict[str
     }
 
 
-def _poll(slot: Slot, piece: BackgroundTask[Check]) -> dict[str, Any]:
-    check = piece.about
+def _poll(slot: Slot, task: BackgroundTask[PollRun]) -> dict[str, Any]:
+    check = task.subject
     return {
         "slot": slot.id,
         "record": slot.record,
-        "running": piece.running,
+        "running": task.running,
         "result": None if check.report is None else poll_document(slot, check.report),
         "problem": None if check.error is None else problem_document(check.error),
     }
 
 
-_LATER: Final = {"Location": "Where to ask how it goes on."}
+_PROGRESS: Final = {"Location": "The address of its progress."}
 
 operations = (
     Operation(
@@ -90,30 +90,30 @@ operations = (
         "/slots/{slot}/test",
         test_slot,
         "Test the connection of a slot.",
-        {202: Gives("How it goes.", ref("Test"), headers=_LATER)},
-        body=entry(
-            {"send": {**FLAG, "description": "Whether to mail a message to the slot's own address, too (SMTP)."}}
+        {202: ResponseSpec("Its progress.", schema_ref("Test"), headers=_PROGRESS)},
+        body=closed_object_schema(
+            {"send": {**BOOLEAN, "description": "Whether to also mail a message to the slot's own address (SMTP)."}}
         ),
     ),
     Operation(
         "GET",
         "/slots/{slot}/test",
         show_test,
-        "Show how the test goes: the stages so far, then the result.",
-        {200: Gives("How it goes.", ref("Test"))},
+        "Show the progress of the test: the stages so far, then the result.",
+        {200: ResponseSpec("Its progress.", schema_ref("Test"))},
     ),
     Operation(
         "POST",
         "/slots/{pop_slot}/poll",
         poll_slot,
-        "Look for mail now.",
-        {202: Gives("How it goes.", ref("Poll"), headers=_LATER)},
+        "Check for mail now.",
+        {202: ResponseSpec("Its progress.", schema_ref("Poll"), headers=_PROGRESS)},
     ),
     Operation(
         "GET",
         "/slots/{pop_slot}/poll",
         show_poll,
-        "Show how the look for mail goes, then what came of it.",
-        {200: Gives("How it goes.", ref("Poll"))},
+        "Show the progress of the poll, then its result.",
+        {200: ResponseSpec("Its progress.", schema_ref("Poll"))},
     ),
 )

@@ -1,4 +1,4 @@
-"""``/api/slots/{slot}/token``: a slot's token, getting one by a code or by the application itself, deleting it."""
+"""``/api/slots/{slot}/token``: a slot's token; getting one with a code or as the application, and deleting it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mailslot.service.json_documents import token_rows
 from mailslot.slots.flows import APP_FLOWS, find_flow, flow_name, provider_of
 from mailslot.slots.oauth_client import client_for_flow
 from mailslot.timestamps import iso
-from mailslot_plugins.panel.api.operation import Gives, Operation, answer
-from mailslot_plugins.panel.api.places import slot_in
-from mailslot_plugins.panel.api.schema import entry, one_of, ref
-from mailslot_plugins.panel.problem import NotDoneError, problem_document
+from mailslot_plugins.panel.api.json_schema import closed_object_schema, enum_of, schema_ref
+from mailslot_plugins.panel.api.operation import Operation, ResponseSpec, json_response
+from mailslot_plugins.panel.api.path_parameters import slot_from_path
+from mailslot_plugins.panel.problem import ProblemError, problem_document
 from mailslot_plugins.panel.token.deletion import start_deletion
 from mailslot_plugins.panel.token.retrieval import start_sign_in
 from mailslot_plugins.panel.token.sign_in import SignIn
@@ -30,64 +30,64 @@ if TYPE_CHECKING:
     from mailslot_plugins.panel.background import BackgroundTask
 
 _SOON: Final = 10.0
-"""Seconds to wait for the code, so that mostly the first answer has it."""
+"""Seconds to wait for the code, so that usually the first response contains it."""
 
 _LOOK: Final = 0.05
 _WITHOUT_BROWSER: Final = ("device", "app")
 
 
 async def show_token(call: Call) -> Response:
-    """Answer with a slot's token."""
-    [row] = await token_rows(call.device.records, [slot_in(call)])
-    return answer(row)
+    """Return a slot's token."""
+    [row] = await token_rows(call.device.records, [slot_from_path(call)])
+    return json_response(row)
 
 
 async def delete_token(call: Call) -> Response:
-    """Delete a token here in any case, and wait for what the provider says."""
-    slot = slot_in(call)
-    piece = start_deletion(call.request.app.state, slot, await settings_of(call.device, slot))
-    await piece.ended.wait()
-    if piece.about.error is not None:
-        raise piece.about.error
-    revocation = piece.about.revocation
+    """Delete a token, and wait for the provider to revoke it."""
+    slot = slot_from_path(call)
+    task = start_deletion(call.request.app.state, slot, await settings_of(call.device, slot))
+    await task.ended.wait()
+    if task.subject.error is not None:
+        raise task.subject.error
+    revocation = task.subject.revocation
     if revocation is None:
-        raise NotDoneError(409, "The deletion was broken off by something newer.")
+        raise ProblemError(409, "The deletion was interrupted by a newer request.")
     told = {"told": revocation.notified, "message": revocation.sentence}
-    return answer({"slot": slot.id, "record": slot.record, "token": "Not Retrieved", **told})
+    return json_response({"slot": slot.id, "record": slot.record, "token": "Not Retrieved", **told})
 
 
 async def get_token(call: Call) -> Response:
-    """Begin a sign-in, in the place of one that goes on."""
-    slot = slot_in(call)
+    """Start a sign-in; it replaces a running one."""
+    slot = slot_from_path(call)
     settings = await settings_of(call.device, slot)
-    way = await run_sync(_way, call.device.records, slot.record, settings, call.body.get("way"))
+    method = await run_sync(_choose_method, call.device.records, slot.record, settings, call.body.get("way"))
     url = call.request.url
-    sign_in = SignIn(slot, way, call.request.state.session, f"{url.scheme}://{url.netloc}")
-    piece = start_sign_in(call.request.app.state, sign_in, settings)
+    sign_in = SignIn(slot, method, call.request.state.session, f"{url.scheme}://{url.netloc}")
+    task = start_sign_in(call.request.app.state, sign_in, settings)
     with anyio.move_on_after(_SOON):
-        while piece.running and sign_in.step == "preparing":  # noqa: ASYNC110 - it is looked at, and wakes nobody
+        while task.running and sign_in.step == "preparing":  # noqa: ASYNC110 - it is looked at, and wakes nobody
             await anyio.sleep(_LOOK)
-    return answer(_document(piece), 202, {"Location": f"/api/slots/{slot.id}/token/sign-in"})
+    return json_response(_document(task), 202, {"Location": f"/api/slots/{slot.id}/token/sign-in"})
 
 
 async def show_sign_in(call: Call) -> Response:
-    """Answer with how a sign-in goes."""
-    return answer(_document(_recent(call)))
+    """Return the progress of a sign-in."""
+    return json_response(_document(_recent(call)))
 
 
 async def leave_sign_in(call: Call) -> Response:
-    """Leave a sign-in."""
-    piece = _recent(call)
-    piece.about.leave()
-    piece.scope.cancel()
+    """Cancel a sign-in."""
+    task = _recent(call)
+    task.subject.leave()
+    task.scope.cancel()
     return Response(status_code=204)
 
 
-def _way(records: Records, record: str, settings: Settings, asked: str | None) -> SignInMethod:
-    """Return the way that was asked for, or the best one without a browser.
+def _choose_method(records: Records, record: str, settings: Settings, asked: str | None) -> SignInMethod:
+    """Return the requested sign-in method, or the best one without a browser.
 
     Raises:
-        InputError: it is not open, or what it needs is not set.
+        InputError: it is not available, or a setting is missing.
     """
     if settings.authentication != "oauth2":
         raise InputError(
@@ -108,25 +108,25 @@ def _way(records: Records, record: str, settings: Settings, asked: str | None) -
 
 
 def _recent(call: Call) -> BackgroundTask[SignIn]:
-    piece = sign_in_of(call.request, slot_in(call))
-    if piece is None or not piece.about.is_recent:
-        raise NotDoneError(404, "Nobody signs in there at the moment.", key="slot")
-    if not piece.running:
-        # It was cut short by what nobody foresaw; the log says how.
-        piece.about.end("failed")
-    return piece
+    task = sign_in_of(call.request, slot_from_path(call))
+    if task is None or not task.subject.is_recent:
+        raise ProblemError(404, "No sign-in is running there at the moment.", key="slot")
+    if not task.running:
+        # An unexpected exception ended it; it has been logged.
+        task.subject.end("failed")
+    return task
 
 
-def _document(piece: BackgroundTask[SignIn]) -> dict[str, Any]:
-    sign_in = piece.about
+def _document(task: BackgroundTask[SignIn]) -> dict[str, Any]:
+    sign_in = task.subject
     code = sign_in.code
     return {
         "slot": sign_in.slot.id,
         "record": sign_in.slot.record,
-        "way": sign_in.way.name,
+        "way": sign_in.method.name,
         "state": sign_in.step,
-        "running": piece.running,
-        # The address for a browser is for the session that asked for it alone.
+        "running": task.running,
+        # The address for a browser is only for the session that requested it.
         "address": None if code is None else code.verification_uri,
         "address_complete": None if code is None else code.verification_uri_complete,
         "user_code": None if code is None else code.user_code,
@@ -138,30 +138,38 @@ def _document(piece: BackgroundTask[SignIn]) -> dict[str, Any]:
 _PATH: Final = "/slots/{slot}/token"
 
 operations = (
-    Operation("GET", _PATH, show_token, "Show the token of a slot.", {200: Gives("The token.", ref("Token"))}),
+    Operation(
+        "GET", _PATH, show_token, "Show the token of a slot.", {200: ResponseSpec("The token.", schema_ref("Token"))}
+    ),
     Operation(
         "POST",
         _PATH,
         get_token,
-        "Begin to get a token: by a code that somebody enters on another device, or by the application itself.",
-        {202: Gives("How it goes.", ref("SignIn"), headers={"Location": "Where to ask how it goes on."})},
-        body=entry({"way": {**one_of(*_WITHOUT_BROWSER), "description": "Without it, what is set, or fits best."}}),
+        "Start to get a token: with a code that somebody enters on another device, or as the application itself.",
+        {
+            202: ResponseSpec(
+                "Its progress.", schema_ref("SignIn"), headers={"Location": "The address of its progress."}
+            )
+        },
+        body=closed_object_schema(
+            {"way": {**enum_of(*_WITHOUT_BROWSER), "description": "Default: the flow that is set, or the best one."}}
+        ),
         conflicts=True,
     ),
     Operation(
         "DELETE",
         _PATH,
         delete_token,
-        "Delete the token, here and at the provider. It is waited for the provider, some seconds at most.",
-        {200: Gives("It is gone here.", ref("Deletion"))},
+        "Delete the token, here and at the provider, for which it waits some seconds at most.",
+        {200: ResponseSpec("The token is deleted here.", schema_ref("Deletion"))},
         conflicts=True,
     ),
     Operation(
         "GET",
         f"{_PATH}/sign-in",
         show_sign_in,
-        "Show how a sign-in goes, for ten minutes after its end.",
-        {200: Gives("How it goes.", ref("SignIn"))},
+        "Show the progress of a sign-in, until ten minutes after its end.",
+        {200: ResponseSpec("Its progress.", schema_ref("SignIn"))},
     ),
-    Operation("DELETE", f"{_PATH}/sign-in", leave_sign_in, "Leave a sign-in.", {204: Gives("It is left.")}),
+    Operation("DELETE", f"{_PATH}/sign-in", leave_sign_in, "Cancel a sign-in.", {204: ResponseSpec("Cancelled.")}),
 )

@@ -1,4 +1,4 @@
-"""What a page says of a test that has ended, be it a moment or a year ago."""
+"""The outcome of a finished connection test, as pages show it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.diagnosis import Diagnosis
-from mailslot_plugins.panel.slots.labels import named
+from mailslot_plugins.panel.slots.labels import with_labels
 
 if TYPE_CHECKING:
     from mailslot.diagnosis.catalogue import Explanation
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a test went, for people.
+    """The outcome of a test.
 
     Attributes:
         ok: whether every stage passed.
         at: when it began, in seconds since 1970.
         seconds: how long it took.
-        stage: the one that failed; None where none did.
-        said: the sentence, the advice, who must act, and whether a new token would help.
+        stage: the stage that failed; None if none did.
+        explanation: the sentence, the advice, who must act, and whether a new token would help.
         detail: for an engineer; may be empty.
-        transcript: what both sides said, without secrets; empty where it is not kept any more.
-        stages: those that were reached; empty where it is not known any more.
-        warnings: what is wrong besides.
+        transcript: the dialogue, without secrets; empty if it is no longer stored.
+        stages: the stages that were reached; empty if they are no longer stored.
+        warnings: other problems.
     """
 
     ok: bool
     at: float
     seconds: float
     stage: str | None
-    said: Explanation
+    explanation: Explanation
     detail: str
     transcript: tuple[str, ...] = ()
     stages: tuple[StageResult, ...] = ()
@@ -49,12 +49,12 @@ class Outcome:
         return any(stage.name == "send" for stage in self.stages)
 
 
-def of_result(result: TestResult, protocol: Protocol, language: str) -> Outcome:
-    """Return what is said of a test that was made just now.
+def outcome_of_result(result: TestResult, protocol: Protocol, language: str) -> Outcome:
+    """Return the outcome of a test that has just ended.
 
     Args:
-        result: how it went.
-        protocol: what the slot is for.
+        result: its result.
+        protocol: the slot's protocol.
         language: one of the panel's.
     """
     return Outcome(
@@ -62,20 +62,20 @@ def of_result(result: TestResult, protocol: Protocol, language: str) -> Outcome:
         at=result.at,
         seconds=sum(stage.seconds for stage in result.stages),
         stage=result.stage,
-        said=explain(named(result.diagnosis, protocol, language), language),
+        explanation=explain(with_labels(result.diagnosis, protocol, language), language),
         detail=result.diagnosis.detail,
         transcript=result.transcript,
         stages=result.stages,
-        warnings=tuple(explain(named(each, protocol, language), language) for each in result.warnings),
+        warnings=tuple(explain(with_labels(each, protocol, language), language) for each in result.warnings),
     )
 
 
-def of_past(past: PastTest, protocol: Protocol, language: str) -> Outcome:
-    """Return what is said of a test that is remembered.
+def outcome_of_past_test(past: PastTest, protocol: Protocol, language: str) -> Outcome:
+    """Return the outcome of a test in the history.
 
     Args:
         past: the test.
-        protocol: what the slot is for.
+        protocol: the slot's protocol.
         language: one of the panel's.
     """
     return Outcome(
@@ -83,7 +83,7 @@ def of_past(past: PastTest, protocol: Protocol, language: str) -> Outcome:
         at=past.at,
         seconds=past.seconds,
         stage=past.stage,
-        said=explain(named(Diagnosis(past.cause, past.facts, past.detail), protocol, language), language),
+        explanation=explain(with_labels(Diagnosis(past.cause, past.facts, past.detail), protocol, language), language),
         detail=past.detail,
         transcript=past.transcript,
     )

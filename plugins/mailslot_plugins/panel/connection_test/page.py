@@ -1,4 +1,4 @@
-"""``/slots/{slot}/test``: the connection test, stage by stage as it goes, and what came of it."""
+"""``/slots/{slot}/test``: the connection test with its progress, and the previous tests."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from starlette.routing import Route
 
 from mailslot.diagnosis.catalogue import actor_name
 from mailslot.diagnosis.history import History
-from mailslot_plugins.panel.connection_test.history import MOST, picture
-from mailslot_plugins.panel.connection_test.outcome import of_past, of_result
-from mailslot_plugins.panel.connection_test.running import cancel_test, find_test, start_test
+from mailslot_plugins.panel.connection_test.chart import MAX_BARS, make_chart
+from mailslot_plugins.panel.connection_test.outcome import outcome_of_past_test, outcome_of_result
+from mailslot_plugins.panel.connection_test.running_test import cancel_test, find_test, start_test
 from mailslot_plugins.panel.render import device_of, redirect, render
-from mailslot_plugins.panel.slots.place import others, places, slot_of
+from mailslot_plugins.panel.slots.menu import sharing_slots, slot_names, slot_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -28,13 +28,13 @@ _ROWS = 10
 
 
 async def show(request: Request) -> Response:
-    """Answer with the page."""
+    """Return the page."""
     slot = slot_of(request)
     return render(request, "connection_test/test.html", **await _context(request, slot))
 
 
 async def start(request: Request) -> Response:
-    """Begin a test, or join the one that goes on."""
+    """Start a test, unless one is running."""
     slot = slot_of(request)
     send = slot.protocol == "SMTP" and "send" in request.state.form
     start_test(request.app.state, slot, send=send)
@@ -42,56 +42,61 @@ async def start(request: Request) -> Response:
 
 
 async def cancel(request: Request) -> Response:
-    """End the test that goes on."""
+    """Cancel the running test."""
     slot = slot_of(request)
     cancel_test(request.app.state, slot)
     return redirect(request, f"/slots/{slot.id}/test")
 
 
 async def show_progress(request: Request) -> Response:
-    """Answer with the part of the page that changes by itself; with nothing where the browser has seen the newest."""
+    """Return the live part of the page; nothing if the browser has the newest version."""
     slot = slot_of(request)
-    piece = find_test(request.app.state, slot)
-    if piece is not None and piece.running and request.query_params.get("seen") == str(piece.about.changes):
+    task = find_test(request.app.state, slot)
+    if task is not None and task.running and request.query_params.get("seen") == str(task.subject.revision):
         return Response(status_code=204)
     return render(request, "connection_test/live.html", live=True, **await _context(request, slot))
 
 
-async def tests_of(device: Device, slot: Slot, language: str) -> list[Outcome]:
-    """Return the last tests of a slot's record, as many as the picture shows, the newest first.
+async def recent_tests(device: Device, slot: Slot, language: str) -> list[Outcome]:
+    """Return the last tests of a slot's record, as many as the chart shows, the newest first.
 
     Args:
         device: the device.
-        slot: which.
+        slot: the slot.
         language: one of the panel's.
     """
-    return [of_past(past, slot.protocol, language) for past in await History(device.home).last(slot.record, MOST)]
+    return [
+        outcome_of_past_test(past, slot.protocol, language)
+        for past in await History(device.home).last(slot.record, MAX_BARS)
+    ]
 
 
 async def _context(request: Request, slot: Slot) -> dict[str, Any]:
     device = device_of(request)
     language: str = request.state.language
-    piece = find_test(request.app.state, slot)
-    # Asked before the history is read: a test that ends meanwhile is shown with its place there, a moment later.
-    running = piece is not None and piece.running
-    tests = await tests_of(device, slot, language)
+    task = find_test(request.app.state, slot)
+    # Checked before the history is read: a test that ends in between is shown at the next update.
+    running = task is not None and task.running
+    tests = await recent_tests(device, slot, language)
     settings = (await run_sync(device.records.settings.current)).records[slot.record]
     outcome = tests[0] if tests else None
-    if piece is not None and piece.about.result is not None:
-        newest = of_result(piece.about.result, slot.protocol, language)
-        # Somebody may have tested with the command since.
+    if task is not None and task.subject.result is not None:
+        newest = outcome_of_result(task.subject.result, slot.protocol, language)
+        # The command may have run a newer test.
         outcome = newest if outcome is None or newest.at >= outcome.at else outcome
     return {
         "slot": slot,
-        "others": places(others(slot), language),
-        "testing": None if piece is None else piece.about,
+        "others": slot_names(sharing_slots(slot), language),
+        "testing": None if task is None else task.subject,
         "running": running,
-        "cancelled": piece is not None and not running and piece.about.result is None,
+        "cancelled": task is not None and not running and task.subject.result is None,
         "outcome": outcome,
-        "who": "" if outcome is None or outcome.said.actor is None else actor_name(outcome.said.actor, language),
+        "who": ""
+        if outcome is None or outcome.explanation.actor is None
+        else actor_name(outcome.explanation.actor, language),
         "with_token": settings.authentication == "oauth2",
         "tests": tests[:_ROWS],
-        "picture": picture(tests),
+        "chart": make_chart(tests),
     }
 
 

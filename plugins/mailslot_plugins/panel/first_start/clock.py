@@ -1,4 +1,4 @@
-"""Whether the device's clock is right, by what the chosen provider's servers say."""
+"""Compares the device's clock with the servers of the chosen provider."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from mailslot.service.device import Device
 
 _LONGEST: Final = 10.0
-"""Seconds for all of it."""
+"""Seconds for the whole check."""
 
 
 @dataclass(slots=True)
 class ClockCheck:
-    """What came of it.
+    """The result of a check.
 
     Attributes:
-        state: ``right``, ``wrong``, or ``unknown`` where nobody was there to say.
-        seconds: how far the clock is behind; negative where it is ahead.
+        state: ``right``, ``wrong``, or ``unknown`` if no server answered.
+        seconds: how far the clock is behind; negative if it is ahead.
     """
 
     state: str = "unknown"
@@ -29,16 +29,16 @@ class ClockCheck:
 
     @property
     def minutes(self) -> int:
-        """How far it is off, in whole minutes, and at least one."""
+        """The difference in whole minutes, at least one."""
         return max(1, round(abs(self.seconds) / 60))
 
 
-async def check_clock(device: Device, record: str, about: ClockCheck) -> None:
-    """Ask the provider of a record for the time, and note in `about` what came of it."""
+async def check_clock(device: Device, record: str, check: ClockCheck) -> None:
+    """Ask a record's provider for the time, and store the result in `check`."""
     try:
-        access = await device.connector.profile(record)
+        profile = await device.connector.profile(record)
     except MailError:
         return
-    skew, _ = await measure_clock_skew(device.connector, access, _LONGEST)
+    skew, _ = await measure_clock_skew(device.connector, profile, _LONGEST)
     if skew is not None:
-        about.state, about.seconds = "wrong" if is_wrong(skew) else "right", round(skew)
+        check.state, check.seconds = "wrong" if is_wrong(skew) else "right", round(skew)

@@ -1,6 +1,6 @@
-"""``/first-start``: password, device, first slot, and what to do next, a small page each.
+"""``/first-start``: the setup steps: password, device, first slot, and what to do next.
 
-The password comes first: from then on the device belongs to somebody, and the other steps can wait, or be left out.
+The password comes first. Once it is set, the device has an administrator, and the other steps can be skipped.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from mailslot_plugins.panel.first_start.clock import ClockCheck, check_clock
 from mailslot_plugins.panel.permission import change_section
 from mailslot_plugins.panel.render import redirect, render, text
 from mailslot_plugins.panel.security.addresses import is_local
-from mailslot_plugins.panel.security.password import SHORTEST, TakenError
+from mailslot_plugins.panel.security.password import MIN_LENGTH, PasswordExistsError
 from mailslot_plugins.panel.security.paths import FIRST_START, SIGN_IN
 from mailslot_plugins.panel.security.session import Notice
-from mailslot_plugins.panel.security.throttle import WaitError
-from mailslot_plugins.panel.slots.check import sentence
+from mailslot_plugins.panel.security.throttle import ThrottledError
+from mailslot_plugins.panel.slots.errors import error_text
 from mailslot_plugins.panel.slots.review import drop_texts
 
 if TYPE_CHECKING:
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from mailslot_plugins.panel.security.security import Security
 
 RECORD: Final = "smtp"
-"""What most need first: scans, faxes and replies leave through it."""
+"""The record for scans, faxes and replies, which most people need first."""
 
 SLOT: Final = "network.smtp"
 _CLOCK: Final = ("clock",)
 
 
 async def show_password(request: Request) -> Response:
-    """Answer with the first step; once it is done, with what comes next."""
+    """Return the first step; redirect to the second one if a password is set."""
     security: Security = request.state.security
     if await security.is_claimed():
         return redirect(request, f"{FIRST_START}/device")
@@ -52,7 +52,7 @@ async def show_password(request: Request) -> Response:
 
 
 async def set_password(request: Request) -> Response:
-    """Make the device somebody's, who is signed in from then on."""
+    """Set the first password, and sign the administrator in."""
     security: Security = request.state.security
     if await security.is_claimed():
         return redirect(request, f"{FIRST_START}/device")
@@ -65,20 +65,20 @@ async def set_password(request: Request) -> Response:
             errors["again"] = text(request, "first_start", "not_the_same")
         else:
             await security.change_password(request, Secret(password), first=True)
-    except WaitError as wait:
+    except ThrottledError as wait:
         errors["code"], status = text(request, "first_start", "code_wait", seconds=wait.seconds), 429
-    except TakenError:
-        # Somebody else was quicker, and has to sign in here.
+    except PasswordExistsError:
+        # Somebody else was faster; this browser has to sign in.
         return redirect(request, SIGN_IN)
     except InputError:
-        errors["password"] = text(request, "first_start", "too_short", least=SHORTEST)
+        errors["password"] = text(request, "first_start", "too_short", least=MIN_LENGTH)
     if errors:
         return _password_page(request, errors, status)
     return redirect(request, f"{FIRST_START}/device")
 
 
 async def show_device(request: Request) -> Response:
-    """Answer with the second step: what the device is called, where it stands, what it speaks, what time it has."""
+    """Return the second step: the device's name, location, language and time."""
     device: Device = request.app.state.device
     identity = device.identity
     values = {"name": identity.name, "location": identity.location, "language": identity.language}
@@ -86,7 +86,7 @@ async def show_device(request: Request) -> Response:
 
 
 async def set_device(request: Request) -> Response:
-    """Keep them."""
+    """Save them."""
     device: Device = request.app.state.device
     form = request.state.form
     values = {key: str(form.get(key, "")).strip() for key in ("name", "location", "language")}
@@ -100,14 +100,14 @@ async def set_device(request: Request) -> Response:
 
 
 async def show_slot(request: Request) -> Response:
-    """Answer with the third step: whose mail service it is, and the account there."""
+    """Return the third step: the provider and the account."""
     device: Device = request.app.state.device
     settings = (await run_sync(device.records.settings.load))[RECORD]
     return _slot_page(request, {"provider": settings.provider or "", "account": settings.account or ""}, "")
 
 
 async def set_slot(request: Request) -> Response:
-    """Keep it; somebody with servers of their own goes on to the slot's page, where they can be named."""
+    """Save it; for an own server, redirect to the slot's page, where it can be set."""
     device: Device = request.app.state.device
     form = request.state.form
     values = {key: str(form.get(key, "")).strip() for key in ("provider", "account")}
@@ -123,30 +123,30 @@ async def set_slot(request: Request) -> Response:
     try:
         changed = await run_sync(partial(device.records.change, RECORD, changes, secrets, role="administrator"))
     except InputError as error:
-        return _slot_page(request, values, sentence(error, request.state.language), 422)
+        return _slot_page(request, values, error_text(error, request.state.language), 422)
     request.state.session.notices += [Notice("warning", each) for each in drop_texts(request, changed.dropped)]
     if own:
         return redirect(request, f"/slots/{SLOT}")
-    work: BackgroundTasks = request.app.state.work
-    # Meanwhile its clock is compared with ours, and no page waits for that.
-    work.start(_CLOCK, ClockCheck(), partial(check_clock, device, RECORD))
+    tasks: BackgroundTasks = request.app.state.tasks
+    # The clock is compared in the background, so that no page waits for it.
+    tasks.start(_CLOCK, ClockCheck(), partial(check_clock, device, RECORD))
     return redirect(request, f"{FIRST_START}/done")
 
 
 async def show_done(request: Request) -> Response:
-    """Answer with what to do next."""
+    """Return the last step: what to do next."""
     device: Device = request.app.state.device
     settings = (await run_sync(device.records.settings.load))[RECORD]
     return render(request, "first_start/done.html", **_clock(request), slot=SLOT, account=settings.account)
 
 
 async def show_clock(request: Request) -> Response:
-    """Answer with what is known of the clock by now."""
+    """Return the result of the clock check so far."""
     return render(request, "first_start/clock.html", **_clock(request))
 
 
 def _password_page(request: Request, errors: dict[str, str], status: int = 200) -> Response:
-    context: dict[str, Any] = {"errors": errors, "asks_for_code": not is_local(request.scope), "least": SHORTEST}
+    context: dict[str, Any] = {"errors": errors, "asks_for_code": not is_local(request.scope), "least": MIN_LENGTH}
     return render(request, "first_start/password.html", status, **context)
 
 
@@ -165,9 +165,9 @@ def _slot_page(request: Request, values: dict[str, str], error: str, status: int
 
 
 def _clock(request: Request) -> dict[str, Any]:
-    work: BackgroundTasks = request.app.state.work
-    piece = work.find(_CLOCK, ClockCheck)
-    return {"running": piece is not None and piece.running, "look": piece.about if piece else ClockCheck()}
+    tasks: BackgroundTasks = request.app.state.tasks
+    task = tasks.find(_CLOCK, ClockCheck)
+    return {"running": task is not None and task.running, "clock_check": task.subject if task else ClockCheck()}
 
 
 routes = [

@@ -1,4 +1,4 @@
-"""Something that needs somebody to act, as the home page shows it."""
+"""An item on the home page that needs attention."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ Step = Literal["get_token", "test", "settings", "job", "jobs", "page"]
 
 @dataclass(frozen=True, slots=True)
 class AttentionItem:
-    """Something that needs somebody.
+    """An item that needs attention.
 
     Attributes:
-        where: what it is about, such as a slot's name; may be empty.
+        where: its subject, such as a slot's name; may be empty.
         sentence: what is wrong.
         advice: what to do; may be empty.
-        actor: who must act; None where it is whoever looks.
-        step: what the button does.
-        address: where the button leads.
-        held: how many jobs wait for it.
-        button: what the button says; empty for what its step is called.
+        actor: who must act; None for the person who looks at the page.
+        step: the kind of link on its button.
+        address: the address of the link.
+        held: the number of jobs that wait for it.
+        button: the button's text; empty for the default text of its step.
     """
 
     where: str

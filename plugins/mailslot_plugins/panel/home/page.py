@@ -1,4 +1,4 @@
-"""``GET /``: the slots as the device's menu has them, what needs somebody, the queue and its last jobs."""
+"""``GET /``: what needs attention, the slots as in the device's menu, the queue and the last jobs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.routing import Route
 
 from mailslot_plugins.panel.home.attention import attention_items
-from mailslot_plugins.panel.home.records import overviews
+from mailslot_plugins.panel.home.record_overview import record_overviews
 from mailslot_plugins.panel.render import device_of, render
 
 if TYPE_CHECKING:
@@ -19,22 +19,22 @@ _JOBS: Final = 5
 
 
 async def show(request: Request) -> Response:
-    """Answer with the page."""
+    """Return the page."""
     return render(request, "home/home.html", **await _context(request))
 
 
 async def show_live(request: Request) -> Response:
-    """Answer with the part of the page that changes by itself."""
+    """Return the live part of the page."""
     return render(request, "home/live.html", **await _context(request))
 
 
 async def _context(request: Request) -> dict[str, Any]:
     device = device_of(request)
-    records = await overviews(device)
+    records = await record_overviews(device)
     counts = await device.spool.count_by_state()
     return {
         "records": records,
-        "matters": await attention_items(device, records, request.state.language, request.app.state.pages),
+        "items": await attention_items(device, records, request.state.language, request.app.state.pages),
         "anything_set": any(each.is_set for each in records),
         "counts": {
             "waiting": sum(counts[state] for state in ("queued", "sending", "deferred")),

@@ -1,4 +1,4 @@
-"""``/jobs``: the queue with filters, one job with its story; send again, cancel."""
+"""``/jobs``: the queue with filters, one job with its history; send again, cancel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mailslot.errors import InputError
 from mailslot.slots.slot import PROTOCOLS, slots_of
 from mailslot.spool.job import STATES, TRANSITIONS, UNFINISHED
 from mailslot_plugins.panel.explanations import explanation_of
-from mailslot_plugins.panel.render import device_of, number_in, redirect, render, text
+from mailslot_plugins.panel.render import device_of, parse_number, redirect, render, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,33 +33,33 @@ GROUPS: Final[Mapping[str, tuple[State, ...]]] = {
     "sent": ("sent",),
     "cancelled": ("cancelled",),
 }
-"""The states that people tell apart; together they are all."""
+"""The filters, with the states that each one shows; together they cover all states."""
 
 assert sorted(state for group in GROUPS.values() for state in group) == sorted(STATES)  # noqa: S101 - none is left out
 
 
 async def list_jobs(request: Request) -> Response:
-    """Answer with the newest jobs, of all kinds or of some."""
-    return render(request, "jobs/list.html", **await _listed(request))
+    """Return the newest jobs, all or filtered."""
+    return render(request, "jobs/list.html", **await _list_context(request))
 
 
 async def list_live(request: Request) -> Response:
-    """Answer with the part of that which changes by itself."""
-    return render(request, "jobs/live.html", **await _listed(request))
+    """Return the live part of that page."""
+    return render(request, "jobs/live.html", **await _list_context(request))
 
 
 async def show(request: Request) -> Response:
-    """Answer with one job."""
-    return render(request, "jobs/job.html", **await _shown(request))
+    """Return one job."""
+    return render(request, "jobs/job.html", **await _job_context(request))
 
 
 async def show_live(request: Request) -> Response:
-    """Answer with the part of that which changes by itself."""
-    return render(request, "jobs/story.html", **await _shown(request))
+    """Return the live part of that page."""
+    return render(request, "jobs/story.html", **await _job_context(request))
 
 
 async def retry(request: Request) -> Response:
-    """Have it sent again."""
+    """Send a job again."""
     job = await _job(request)
     try:
         await device_of(request).spool.retry(job.id)
@@ -69,12 +69,12 @@ async def retry(request: Request) -> Response:
 
 
 async def ask_cancel(request: Request) -> Response:
-    """Ask whether it is really to be cancelled."""
+    """Ask for confirmation before a job is cancelled."""
     return render(request, "jobs/cancel.html", job=await _job(request))
 
 
 async def cancel(request: Request) -> Response:
-    """Have it not sent."""
+    """Cancel a job."""
     job = await _job(request)
     try:
         await device_of(request).spool.cancel(job.id)
@@ -83,7 +83,7 @@ async def cancel(request: Request) -> Response:
     return redirect(request, f"/jobs/{job.id}", text(request, "jobs", "is_cancelled"))
 
 
-async def _listed(request: Request) -> dict[str, Any]:
+async def _list_context(request: Request) -> dict[str, Any]:
     spool = device_of(request).spool
     query = request.query_params
     group, pipeline = query.get("state", ""), query.get("pipeline", "")
@@ -98,22 +98,22 @@ async def _listed(request: Request) -> dict[str, Any]:
         "groups": {name: sum(counts[state] for state in each) for name, each in GROUPS.items()},
         "pipeline": pipeline,
         "pipelines": sorted({name for name, *_ in await spool.count_by_pipeline()}),
-        "sentences": {job.id: _said(job, request) for job in jobs},
+        "sentences": {job.id: _sentence(job, request) for job in jobs},
     }
 
 
-async def _shown(request: Request) -> dict[str, Any]:
+async def _job_context(request: Request) -> dict[str, Any]:
     job = await _job(request)
-    moves = TRANSITIONS[job.state]
-    said = None
+    events = TRANSITIONS[job.state]
+    explanation = None
     if job.cause and not job.delivering:
-        said = explanation_of(job.cause, request.state.language, sentence=job.sentence)
+        explanation = explanation_of(job.cause, request.state.language, sentence=job.sentence)
     return {
         "job": job,
-        "said": said,
+        "explanation": explanation,
         "slot": slots_of(job.via)[0] if job.via in PROTOCOLS else None,
-        "can_retry": "retry" in moves and not job.delivering,
-        "can_cancel": "cancel" in moves,
+        "can_retry": "retry" in events and not job.delivering,
+        "can_cancel": "cancel" in events,
         "ended": job.state not in UNFINISHED,
         "refused": {
             each.address: explanation_of(each.cause, request.state.language).message
@@ -124,25 +124,25 @@ async def _shown(request: Request) -> dict[str, Any]:
 
 
 async def _job(request: Request) -> Job:
-    """Return the job that the address names.
+    """Return the job in the address.
 
     Raises:
-        HTTPException: 404, there is none.
+        HTTPException: 404, there is no such job.
     """
     try:
-        return await device_of(request).spool.job(number_in(request.path_params["job"]))
+        return await device_of(request).spool.job(parse_number(request.path_params["job"]))
     except InputError:
         raise HTTPException(404) from None
 
 
-def _said(job: Job, request: Request) -> str:
+def _sentence(job: Job, request: Request) -> str:
     if not job.cause or job.state in {"sent", "cancelled"} or job.delivering:
         return ""
     return explanation_of(job.cause, request.state.language, sentence=job.sentence).message
 
 
 def _before(query: QueryParams) -> int | None:
-    number = number_in(query.get("before", ""))
+    number = parse_number(query.get("before", ""))
     return number if number > 0 else None
 
 

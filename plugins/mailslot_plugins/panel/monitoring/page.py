@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 _LONGEST: Final = 5.0
-"""Seconds within which a device that is well answers."""
+"""Seconds within which a healthy device responds."""
 
 
 async def show_metrics(request: Request) -> Response:
-    """Answer with the numbers, in Prometheus' text format."""
+    """Return the metrics in Prometheus' text format."""
     try:
         return Response(await metrics(request.app.state.device), media_type=CONTENT_TYPE)
     except MailError as error:
@@ -27,13 +27,13 @@ async def show_metrics(request: Request) -> Response:
 
 
 async def show_health(request: Request) -> Response:
-    """Answer whether the spool answers."""
+    """Return whether the spool responds."""
     try:
         with anyio.fail_after(_LONGEST):
             await request.app.state.device.spool.count_by_state()
     except (MailError, TimeoutError) as error:
-        said = str(error) or f"The spool has not answered within {_LONGEST:g} seconds."
-        return JSONResponse({"status": "failing", "message": said}, status_code=503)
+        sentence = str(error) or f"The spool has not answered within {_LONGEST:g} seconds."
+        return JSONResponse({"status": "failing", "message": sentence}, status_code=503)
     return JSONResponse({"status": "ok"})
 
 

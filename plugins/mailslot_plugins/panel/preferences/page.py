@@ -1,4 +1,4 @@
-"""``POST /preferences``: how this browser wants the panel to look; kept in the browser, for a year."""
+"""``POST /preferences``: language and colours of the panel, stored in the browser for a year."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _YEAR: Final = 365 * 86_400
 
 
 async def choose(request: Request) -> Response:
-    """Keep the language and the colours, and go back to where they were chosen."""
+    """Store the language and the colours in cookies, and return to the previous page."""
     form: FormData = request.state.form
     answer = redirect(request, safe_path(str(form.get("back", "/"))))
     for name, known in ((COOKIE, tuple(LANGUAGES)), ("theme", THEMES)):

@@ -1,4 +1,4 @@
-"""``/received``: the mail that was fetched with a picture of its first page, and what became of it; handle again."""
+"""``/received``: fetched mail with a picture of its first page and its state; handle again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mailslot.errors import InputError
 from mailslot.service.received import describe_mail, received_mails
 from mailslot.slots.slot import PROTOCOLS, slots_of
 from mailslot_plugins.intake.thumbnails import Thumbnails
-from mailslot_plugins.panel.render import device_of, number_in, redirect, render, text
+from mailslot_plugins.panel.render import device_of, parse_number, redirect, render, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
     from mailslot.service.received import ReceivedMail
     from mailslot.spool.incoming import Incoming
 
-_MOST: Final = 100
+_MAX_MAILS: Final = 100
 """Mails on the page."""
 
 RECORDS: Final = tuple(record for record, protocol in PROTOCOLS.items() if protocol == "POP")
 
 
 async def list_mails(request: Request) -> Response:
-    """Answer with the newest mails, of all records or of one."""
-    return render(request, "received/list.html", **await _listed(request))
+    """Return the newest mails, of all records or of one."""
+    return render(request, "received/list.html", **await _list_context(request))
 
 
 async def list_live(request: Request) -> Response:
-    """Answer with the part of that which changes by itself."""
-    return render(request, "received/live.html", **await _listed(request))
+    """Return the live part of that page."""
+    return render(request, "received/live.html", **await _list_context(request))
 
 
 async def show(request: Request) -> Response:
-    """Answer with one mail."""
+    """Return one mail."""
     device = device_of(request)
     found = await describe_mail(device.spool, await _mail(request))
     pictures = await run_sync(_pictures, device, [found])
@@ -51,7 +51,7 @@ async def show(request: Request) -> Response:
 
 
 async def show_picture(request: Request) -> Response:
-    """Answer with the picture of a mail's first page."""
+    """Return the picture of a mail's first page."""
     path = await run_sync(Thumbnails(device_of(request).home).path, await _mail(request))
     if path is None:
         raise HTTPException(404)
@@ -59,7 +59,7 @@ async def show_picture(request: Request) -> Response:
 
 
 async def retry(request: Request) -> Response:
-    """Have a mail handled again."""
+    """Handle a mail again."""
     mail = await _mail(request)
     address = f"/received/{mail.id}"
     try:
@@ -69,17 +69,17 @@ async def retry(request: Request) -> Response:
     return redirect(request, address, text(request, "received", "is_handled_again"))
 
 
-async def _listed(request: Request) -> dict[str, Any]:
+async def _list_context(request: Request) -> dict[str, Any]:
     device = device_of(request)
     asked = request.query_params.get("record", "")
     record = asked if asked in RECORDS else ""
-    mails = await received_mails(device.spool, record or None, most=_MOST)
+    mails = await received_mails(device.spool, record or None, most=_MAX_MAILS)
     return {
         "mails": mails,
         "pictures": await run_sync(_pictures, device, mails),
         "record": record,
         "records": RECORDS,
-        "whole": len(mails) < _MOST,
+        "whole": len(mails) < _MAX_MAILS,
     }
 
 
@@ -90,13 +90,13 @@ def _pictures(device: Device, mails: Iterable[ReceivedMail]) -> set[int]:
 
 
 async def _mail(request: Request) -> Incoming:
-    """Return the mail that the address names.
+    """Return the mail in the address.
 
     Raises:
-        HTTPException: 404, there is none.
+        HTTPException: 404, there is no such mail.
     """
     try:
-        return await device_of(request).spool.ledger.mail(number_in(request.path_params["mail"]))
+        return await device_of(request).spool.ledger.mail(parse_number(request.path_params["mail"]))
     except InputError:
         raise HTTPException(404) from None
 

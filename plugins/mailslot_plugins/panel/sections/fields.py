@@ -1,4 +1,4 @@
-"""The form of a section: its fields with their labels, and what a person entered in them."""
+"""The form of a section: its fields with their labels, and the entered values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mailslot.slots.keys import Parser, json_value
 from mailslot.slots.overview import as_text
 from mailslot.slots.permission import least_role
 from mailslot_plugins.panel.pipelines import pipeline_of, pipeline_text
-from mailslot_plugins.panel.translations import LANGUAGES, translate, words
+from mailslot_plugins.panel.translations import LANGUAGES, load_texts, translate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 FOLDER: Final = "sections"
 _SEPARATORS: Final = (" ", ", ", "; ")
 
-Wording = Literal["section", "setting", "hint", "choice", "more"]
-"""What is said of a section: its title, names of settings and values, hints, and a title for what is folded away."""
+TextKind = Literal["section", "setting", "hint", "choice", "more"]
+"""Kinds of texts of a section: its title, names of settings and values, hints, and the title of the collapsed part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class Field:
 
     Attributes:
         key: the setting.
-        kind: how it is entered.
-        label: what it is called.
-        value: what stands in it; of a private one, nothing.
-        placeholder: what holds where it is empty.
-        hint: what is allowed.
-        options: what there is to choose from, as values and words.
+        kind: the kind of input.
+        label: the setting's name.
+        value: its value; empty for a private one.
+        placeholder: the value in effect if it is empty.
+        hint: the allowed values.
+        options: the choices, as values and texts.
         is_set: whether there is a value.
     """
 
@@ -53,7 +53,7 @@ class Field:
     is_set: bool
 
 
-def fields(
+def make_fields(
     section: Section,
     given: Mapping[str, Any],
     entered: Mapping[str, str],
@@ -64,18 +64,18 @@ def fields(
 
     Args:
         section: the section.
-        given: what stands in the file, by key.
-        entered: what a person entered in place of that, by key; empty for nothing.
+        given: the values in the file, by key.
+        entered: the values that a person entered instead, by key; may be empty.
         language: one of the panel's.
-        page: the page of its pipeline; None where it has none.
+        page: the page of its pipeline; None if there is none.
     """
     return [_field(section, key, given, entered, language, page) for key in section.keys]
 
 
-def changes(section: Section, form: FormData) -> dict[str, str | None]:
-    """Return what a form wants set, by key; None for what is to be unset.
+def read_changes(section: Section, form: FormData) -> dict[str, str | None]:
+    """Return the values of a form, by key; None unsets a setting.
 
-    What the form does not hold stays as it is, save for a flag, which browsers leave out where it is off.
+    A setting that is not in the form is unchanged, except a checkbox, which browsers omit if it is off.
     """
     wanted: dict[str, str | None] = {}
     for key, each in section.keys.items():
@@ -89,21 +89,21 @@ def changes(section: Section, form: FormData) -> dict[str, str | None]:
 
 
 def section_name(section: str, language: str) -> str:
-    """Return what a section is called; by its own name where nobody brings words for it."""
-    return said_of(section, "section", language) or section
+    """Return the title of a section; its name if there is no text for it."""
+    return section_text(section, "section", language) or section
 
 
-def said_of(section: str, what: Wording, language: str, key: str = "") -> str | None:
-    """Return what is said of a section: by the panel of those that are no pipeline's, of the others by its pipeline.
+def section_text(section: str, what: TextKind, language: str, key: str = "") -> str | None:
+    """Return a text of a section, from the panel or from the section's pipeline; None if there is none.
 
     Args:
         section: its name.
-        what: what is wanted.
+        what: the kind of text.
         language: one of the panel's.
-        key: the setting, or the value.
+        key: the setting or the value.
     """
     own = "_".join(filter(None, (what, section, key)))
-    if own in words(FOLDER):
+    if own in load_texts(FOLDER):
         return translate(FOLDER, own, language)
     pipeline = pipeline_of(section)
     return None if pipeline is None else pipeline_text(pipeline.name, "_".join(filter(None, (what, key))), language)
@@ -137,7 +137,7 @@ def _field(
 
 
 def _entered(key: Key, value: object) -> str:
-    """Return a value as somebody would enter it, so that a form that is sent back as it is changes nothing."""
+    """Return a value as it would be entered, so that sending back an unchanged form changes nothing."""
     held = json_value(value)
     if isinstance(value, tuple):
         for separator in _SEPARATORS:
@@ -148,22 +148,22 @@ def _entered(key: Key, value: object) -> str:
     return as_text(held)
 
 
-def allowed(section: Section, key: str, language: str) -> str:
-    """Return what can be entered for a key; in English where the panel has no words for it.
+def allowed_text(section: Section, key: str, language: str) -> str:
+    """Return the allowed values of a key; in English if there is no translation.
 
     Args:
         section: the section.
-        key: which of its keys.
+        key: the key.
         language: one of the panel's.
     """
-    return said_of(section.name, "hint", language, key) or section.keys[key].allowed
+    return section_text(section.name, "hint", language, key) or section.keys[key].allowed
 
 
 def _hint(section: Section, key: str, language: str) -> str:
-    """Return what is said below a field: nothing in English on a page of another language, where labels have to do."""
+    """Return the hint below a field; empty if it exists only in English and the page has another language."""
     if least_role(section.keys[key]) == "local":
         return translate("slots", "hint_local", language)
-    said = allowed(section, key, language)
+    said = allowed_text(section, key, language)
     return said[:1].upper() + said[1:] if language == "en" or said != section.keys[key].allowed else ""
 
 
@@ -178,11 +178,11 @@ def _kind(key: Key, *, has_options: bool) -> Literal["text", "number", "choice",
 
 
 def _label(section: str, key: str, language: str) -> str:
-    return said_of(section, "setting", language, key) or key.replace("_", " ").capitalize()
+    return section_text(section, "setting", language, key) or key.replace("_", " ").capitalize()
 
 
 def _options(section: str, key: Key, language: str) -> tuple[tuple[str, str], ...]:
     choices: Sequence[str] = key.parse.schema.get("enum", ()) if isinstance(key.parse, Parser) else ()
     if set(choices) == set(LANGUAGES):
         return tuple(LANGUAGES.items())
-    return tuple((each, said_of(section, "choice", language, each) or each) for each in choices)
+    return tuple((each, section_text(section, "choice", language, each) or each) for each in choices)

@@ -1,4 +1,4 @@
-"""``/settings/{section}``: a section of ``mailslot.toml`` beside the slots, such as ``[fax]``, whoever brings it."""
+"""``/settings/{section}``: a section of ``mailslot.toml`` such as ``[fax]``, also of a third-party pipeline."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mailslot.errors import InputError
 from mailslot.slots.keys import parse_value
 from mailslot.slots.permission import NotPermittedError
 from mailslot.slots.section import find_section
-from mailslot_plugins.panel.permission import change_section, setter
+from mailslot_plugins.panel.permission import change_section, requested_by
 from mailslot_plugins.panel.pipelines import address_of, page_of
 from mailslot_plugins.panel.render import device_of, redirect, render, text
-from mailslot_plugins.panel.sections.fields import allowed, changes, fields, said_of, section_name
+from mailslot_plugins.panel.sections.fields import allowed_text, make_fields, read_changes, section_name, section_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,27 +30,27 @@ if TYPE_CHECKING:
 
 
 async def show(request: Request) -> Response:
-    """Answer with the form."""
+    """Return the form."""
     return await _form(request, await _section(request))
 
 
 async def save(request: Request) -> Response:
-    """Set what was entered."""
+    """Save the entered values."""
     device = device_of(request)
     section = await _section(request)
     form: FormData = request.state.form
-    wanted = changes(section, form)
+    wanted = read_changes(section, form)
     entered = {key: value or "" for key, value in wanted.items()}
     if errors := _not_allowed(request, section, wanted):
         return await _form(request, section, entered=entered, errors=errors)
     try:
-        await run_sync(partial(change_section, device.records.settings, section, wanted, by=setter(request)))
+        await run_sync(partial(change_section, device.records.settings, section, wanted, by=requested_by(request)))
     except NotPermittedError as error:
         errors = {error.key: text(request, "slots", "hint_local")}
         return await _form(request, section, entered=entered, errors=errors)
     except InputError as error:
-        blamed = error.key if error.key in section.keys else ""
-        return await _form(request, section, entered=entered, errors={blamed: str(error)})
+        key = error.key if error.key in section.keys else ""
+        return await _form(request, section, entered=entered, errors={key: str(error)})
     await device.refresh([section])
     return redirect(request, request.url.path, text(request, "sections", "is_saved"))
 
@@ -66,7 +66,7 @@ async def _form(
     language = request.state.language
     in_use = await run_sync(device.records.settings.current)
     pages: list[PipelinePage] = request.app.state.pages
-    shown = fields(
+    shown = make_fields(
         section, in_use.sections.get(section.name, {}), entered or {}, language, page_of(section.name, pages)
     )
     return render(
@@ -77,27 +77,29 @@ async def _form(
         back=address_of(section.name, pages),
         fields=[field for field in shown if not section.keys[field.key].advanced],
         more=[field for field in shown if section.keys[field.key].advanced],
-        more_title=said_of(section.name, "more", language) or text(request, "sections", "more"),
+        more_title=section_text(section.name, "more", language) or text(request, "sections", "more"),
         errors=errors or {},
     )
 
 
 def _not_allowed(request: Request, section: Section, wanted: Mapping[str, str | None]) -> dict[str, str]:
-    """Return what is wrong with what was entered, by key."""
+    """Return the errors in the entered values, by key."""
     found, language = dict[str, str](), request.state.language
     for key, value in wanted.items():
         try:
             parse_value(section.keys, key, value)
         except InputError:
-            found[key] = text(request, "sections", "not_allowed", value=value, allowed=allowed(section, key, language))
+            found[key] = text(
+                request, "sections", "not_allowed", value=value, allowed=allowed_text(section, key, language)
+            )
     return found
 
 
 async def _section(request: Request) -> Section:
-    """Return the section that the address names.
+    """Return the section in the address.
 
     Raises:
-        HTTPException: 404, there is none.
+        HTTPException: 404, there is no such section.
     """
     section = await run_sync(find_section, request.path_params["section"])
     if section is None:

@@ -1,4 +1,4 @@
-"""Whom a request is from, and what it calls this device."""
+"""The client address of a request, and the host name that it uses for this device."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
 LOOPBACK: Final = "loopback"
-"""All of this machine's own addresses, for `neighbourhood`: whoever has one has all of 127.0.0.0/8."""
+"""All loopback addresses, for `client_network`: a local client can use all of 127.0.0.0/8."""
 
 _BY_PROXY: Final = frozenset({b"forwarded", b"via", b"x-real-ip"})
-"""Headers that a proxy adds (RFC 7239, RFC 9110 section 7.6.3, and what nginx's manual has), besides X-Forwarded-*."""
+"""Headers added by proxies (RFC 7239, RFC 9110 section 7.6.3, nginx's manual), in addition to X-Forwarded-*."""
 
 _HOST: Final = re.compile(
     r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9.-]{1,255}))(?::[0-9]{1,5})?"
@@ -27,7 +27,7 @@ _HOST: Final = re.compile(
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address is this machine's own, as text; one that is none is not."""
+    """Return whether a text is a loopback address."""
     try:
         found = ip_address(address.partition("%")[0])
     except ValueError:
@@ -37,20 +37,20 @@ def is_loopback(address: str) -> bool:
 
 
 def is_local(scope: Scope) -> bool:
-    """Whether a request comes from this machine, and from nobody beyond a proxy on it."""
+    """Return whether a request comes from this machine, and not through a proxy on it."""
     forwarded = any(name in _BY_PROXY or name.startswith(b"x-forwarded-") for name, _ in scope["headers"])
-    return is_loopback(peer(scope)) and not forwarded
+    return is_loopback(client_address(scope)) and not forwarded
 
 
-def peer(scope: Scope) -> str:
-    """Return the address that a request comes from; empty where nobody knows."""
+def client_address(scope: Scope) -> str:
+    """Return the client address of a request; empty if unknown."""
     return str(scope["client"][0]) if scope.get("client") else ""
 
 
-def neighbourhood(address: str) -> str:
-    """Return what one person can easily have many addresses in.
+def client_network(address: str) -> str:
+    """Return the range of addresses that one client can easily have.
 
-    Of IPv6 that is the network, /64; of IPv4 the address; of this machine all that it has by itself, as `LOOPBACK`.
+    For IPv6 it is the /64 network, for IPv4 the address, and for this machine `LOOPBACK`.
     """
     if is_loopback(address):
         return LOOPBACK
@@ -63,15 +63,15 @@ def neighbourhood(address: str) -> str:
     return str(found.ipv4_mapped or ip_network((found, 64), strict=False))
 
 
-def is_ours(host: str, names: Collection[str]) -> bool:
-    """Whether a ``Host`` is what this device may be called by.
+def is_own_host(host: str, names: Collection[str]) -> bool:
+    """Return whether a ``Host`` header is a valid name of this device.
 
-    A page elsewhere can have its own name lead here (DNS rebinding) and would then be of the same origin as the panel.
-    It cannot do so with an address, nor with a name that the device or its administrator has given itself.
+    Another site can point its own name at this device (DNS rebinding) and would then have the same origin as the panel.
+    It cannot do so with an IP address, nor with a name that the device has or that the administrator has set.
 
     Args:
         host: the header's value.
-        names: names that the administrator has set, as `ascii_name` returns them.
+        names: the names that the administrator has set, as returned by `ascii_name`.
     """
     match = _HOST.fullmatch(host)
     if match is None:
@@ -88,13 +88,13 @@ def is_ours(host: str, names: Collection[str]) -> bool:
 
 
 def ascii_name(host: str) -> str:
-    """Return a host name in lower case, its letters beyond ASCII as A-labels (RFC 5890)."""
+    """Return a host name in lower case, with A-labels for non-ASCII letters (RFC 5890)."""
     return Endpoint(host, 1, Security.NONE).ascii_host
 
 
 @cache
 def own_names() -> tuple[str, ...]:
-    """Return the names that this machine has by itself, also as mDNS tells them (RFC 6762)."""
+    """Return this machine's host names, including the mDNS one (RFC 6762)."""
     name = socket.gethostname().rstrip(".").lower()
     # A certificate holds ASCII only (RFC 5280 section 4.2.1.6).
     if not name.isascii() or not name:

@@ -1,7 +1,7 @@
-"""The panel's certificate: the administrator's own, or one that the device makes for itself.
+"""The panel's certificate: the administrator's own, or a self-signed one.
 
-Nobody can vouch for a device that has just been unpacked, so that browsers warn of a self-made certificate. Who
-compares its fingerprint, as the service and the panel show it, knows all the same whom they talk to.
+No authority can certify a new device, so browsers warn of its self-signed certificate. Comparing the fingerprint that
+the service and the panel show confirms that it is the device's.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LIFETIME: Final = timedelta(days=397)
-"""As long as browsers accept one (CA/Browser Forum, Baseline Requirements 6.3.2)."""
+"""The longest lifetime that browsers accept (CA/Browser Forum, Baseline Requirements 6.3.2)."""
 
-RENEWED: Final = timedelta(days=30)
-"""How long before its end a self-made certificate is made anew."""
+RENEW_BEFORE: Final = timedelta(days=30)
+"""The time before its expiry when a self-signed certificate is renewed."""
 
 _LARGEST: Final = 64 * 1024
 # Nothing is sent there: connecting a UDP socket only chooses the address that would be used (RFC 5737, RFC 3849).
@@ -40,25 +40,25 @@ _SOMEWHERE: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """What the panel shows browsers.
+class ServerCertificate:
+    """The certificate and key of the panel.
 
     Attributes:
-        certificate: the path of its certificate, PEM.
-        key: the path of its key, PEM.
-        own: whether the administrator has set it.
+        path: the path of the certificate, PEM.
+        key_path: the path of the key, PEM.
+        is_own: whether the administrator has set it.
         fingerprint: the certificate's SHA-256, in pairs of hexadecimal digits.
-        ends: when it ends, in seconds since 1970.
+        expires_at: when it expires, in seconds since 1970.
     """
 
-    certificate: Path
-    key: Path
-    own: bool
+    path: Path
+    key_path: Path
+    is_own: bool
     fingerprint: str
-    ends: float
+    expires_at: float
 
 
-def own(certificate: Path, key: Path) -> Identity:
+def load_own_certificate(certificate: Path, key: Path) -> ServerCertificate:
     """Return the administrator's certificate.
 
     Raises:
@@ -67,7 +67,7 @@ def own(certificate: Path, key: Path) -> Identity:
     try:
         octets = durable.read(certificate, _LARGEST) or b""
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_password)
-        return _identity(certificate, key, octets, is_own=True)
+        return _load_certificate(certificate, key, octets, is_own=True)
     except (OSError, ValueError) as error:
         why = "it is not a certificate with its key, in PEM"
         if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
@@ -80,16 +80,16 @@ def own(certificate: Path, key: Path) -> Identity:
         ) from error
 
 
-def self_made(home: Path, names: Iterable[str], now: float) -> Identity:
-    """Return the device's own certificate, made at first and made anew in time; its key stays.
+def self_signed_certificate(home: Path, names: Iterable[str], now: float) -> ServerCertificate:
+    """Return the self-signed certificate; create it at first, and renew it in time with the same key.
 
     Args:
         home: the home folder.
-        names: host names and addresses that it must be good for.
+        names: host names and addresses that it must be valid for.
         now: the time, in seconds since 1970.
 
     Raises:
-        VaultError: it cannot be kept.
+        VaultError: it cannot be stored.
     """
     folder = home / "panel"
     path, key_path = folder / "certificate.pem", folder / "key.pem"
@@ -99,21 +99,21 @@ def self_made(home: Path, names: Iterable[str], now: float) -> Identity:
         octets = durable.read(path, _LARGEST)
         key_octets = durable.read(key_path, _LARGEST)
     key = _loaded_key(key_octets)
-    if octets is None or key is None or not _is_good(octets, key, wanted, moment):
+    if octets is None or key is None or not _is_usable(octets, key, wanted, moment):
         key = key or ec.generate_private_key(ec.SECP256R1())
-        octets = _made(key, wanted, moment)
+        octets = _make_certificate(key, wanted, moment)
         with writing(path):
             durable.make_folder(folder)
             durable.replace(key_path, _pem(key))
             durable.replace(path, octets)
-    return _identity(path, key_path, octets, is_own=False)
+    return _load_certificate(path, key_path, octets, is_own=False)
 
 
 def own_addresses(bound: str) -> tuple[str, ...]:
-    """Return the addresses at which this machine can be reached.
+    """Return the addresses at which the panel can be reached.
 
     Args:
-        bound: where the panel listens; ``0.0.0.0`` or ``::`` for everywhere.
+        bound: the address that the panel listens on; ``0.0.0.0`` or ``::`` for all.
     """
     if bound not in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound to
         return (bound.partition("%")[0],)
@@ -125,24 +125,24 @@ def own_addresses(bound: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*found, "127.0.0.1")))
 
 
-def _is_good(octets: bytes, key: ec.EllipticCurvePrivateKey, wanted: frozenset[str], moment: datetime) -> bool:
+def _is_usable(octets: bytes, key: ec.EllipticCurvePrivateKey, wanted: frozenset[str], moment: datetime) -> bool:
     try:
         certificate = x509.load_pem_x509_certificate(octets)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, x509.ExtensionNotFound):
         return False
-    good_for = {*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))}
+    valid_for = {*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))}
     return (
         certificate.public_key() == key.public_key()
-        and certificate.not_valid_before_utc <= moment < certificate.not_valid_after_utc - RENEWED
-        and wanted <= good_for
+        and certificate.not_valid_before_utc <= moment < certificate.not_valid_after_utc - RENEW_BEFORE
+        and wanted <= valid_for
     )
 
 
-def _made(key: ec.EllipticCurvePrivateKey, names: frozenset[str], moment: datetime) -> bytes:
+def _make_certificate(key: ec.EllipticCurvePrivateKey, names: frozenset[str], moment: datetime) -> bytes:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mailslot panel")])
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    # Clocks differ, and a device's more than others.
+    # The client's clock may be behind.
     begin = moment - timedelta(days=1)
     certificate = (
         x509.CertificateBuilder()
@@ -185,13 +185,13 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _identity(certificate: Path, key: Path, octets: bytes, *, is_own: bool) -> Identity:
+def _load_certificate(certificate: Path, key: Path, octets: bytes, *, is_own: bool) -> ServerCertificate:
     found = x509.load_pem_x509_certificate(octets)
     digest = hashlib.sha256(found.public_bytes(serialization.Encoding.DER)).hexdigest().upper()
     pairs = ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))
-    return Identity(certificate, key, is_own, pairs, found.not_valid_after_utc.timestamp())
+    return ServerCertificate(certificate, key, is_own, pairs, found.not_valid_after_utc.timestamp())
 
 
 def _no_password() -> str:
-    # Without one, OpenSSL would ask for it on the terminal, and the service would wait for ever.
+    # Without a callback, OpenSSL would ask for it on the terminal, and the service would wait for ever.
     return ""

@@ -1,4 +1,4 @@
-"""``mailslot panel``: what the panel needs from whoever stands at the device itself."""
+"""``mailslot panel``: commands of the panel that need a login on the device."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def _panel() -> None:
 
 @app.command()
 def password(context: typer.Context) -> None:
-    """Set the administrator's password, also when it was forgotten; whoever has signed in is signed out.
+    """Set the administrator's password, for example after it was forgotten. All sessions are signed out.
 
-    It is asked for on the keyboard, or read from standard input: mailslot panel password < file
+    The password is asked for on the terminal, or read from standard input: mailslot panel password < file
     """
     try:
         from mailslot_plugins.panel.security.password import Password  # noqa: PLC0415 - argon2 comes with an extra
@@ -43,5 +43,5 @@ def _entered() -> Secret:
         return Secret(sys.stdin.read().removesuffix("\n").removesuffix("\r"))
     entered = Secret(getpass("new password: "))
     if entered != getpass("once more: "):
-        raise InputError("The two are not the same, and nothing changes.", stage="resolve")
+        raise InputError("The two passwords do not match. Nothing has changed.", stage="resolve")
     return entered

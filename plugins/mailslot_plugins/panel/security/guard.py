@@ -1,7 +1,7 @@
-"""The door: everything that a request has to pass before a page sees it, and what a page then knows of it.
+"""The checks that every request has to pass before it reaches a page.
 
-A page finds in ``request.state``: ``session``, ``form`` (the fields that were sent, a `FormData` of Starlette's),
-``by_key`` (whether a key to the API was shown), and ``security``.
+Pages find in ``request.state``: ``session``, ``form`` (the submitted fields, Starlette's `FormData`), ``by_key``
+(whether the request was authenticated with an API key), and ``security``.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from mailslot.exit_guard import ExitGuard
 from mailslot.service.log import describe_error
 from mailslot.wire.secret import Secret
 from mailslot_plugins.panel.cookies import cookie
-from mailslot_plugins.panel.problem import problem, problem_of
+from mailslot_plugins.panel.problem import mail_error_response, problem_response
 from mailslot_plugins.panel.render import render
 from mailslot_plugins.panel.security import limits
-from mailslot_plugins.panel.security.addresses import is_local, is_ours
-from mailslot_plugins.panel.security.headers import STATIC, Headers
+from mailslot_plugins.panel.security.addresses import is_local, is_own_host
+from mailslot_plugins.panel.security.headers import STATIC, SecurityHeaders
 from mailslot_plugins.panel.security.known_browser import LIFETIME
-from mailslot_plugins.panel.security.paths import API, FIRST_START, METRICS, OPEN, is_poll, to_sign_in
+from mailslot_plugins.panel.security.paths import API, FIRST_START, METRICS, PUBLIC, is_poll, sign_in_address
 from mailslot_plugins.panel.security.security import Security, Visit
 from mailslot_plugins.panel.security.session import Session
-from mailslot_plugins.panel.security.throttle import WaitError
+from mailslot_plugins.panel.security.throttle import ThrottledError
 from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
@@ -44,23 +44,23 @@ logger = logging.getLogger(__name__)
 
 
 def middleware(security: Security) -> list[Middleware]:
-    """Return what stands before every page, in this order, behind the `LanguageMiddleware`.
+    """Return the middleware for every page, in this order; the `LanguageMiddleware` comes before it.
 
     Args:
-        security: the device's.
+        security: the panel's sessions, password and keys.
     """
     return [
-        Middleware(Headers, trusted=lambda: security.identity is not None and security.identity.own),
+        Middleware(SecurityHeaders, trusted=lambda: security.certificate is not None and security.certificate.is_own),
         Middleware(Guard, security=security),
     ]
 
 
 class Guard:
-    """Middleware that lets through what may pass.
+    """Middleware that refuses requests that are malformed or not permitted.
 
     Args:
-        app: what comes next.
-        security: the device's.
+        app: the next application.
+        security: the panel's sessions, password and keys.
     """
 
     def __init__(self, app: ASGIApp, security: Security) -> None:
@@ -68,7 +68,7 @@ class Guard:
         self._security = security
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Handle a request."""
         if scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008})
@@ -76,29 +76,30 @@ class Guard:
         if scope["type"] != "http":
             return
         request = Request(scope, receive)
-        if limits.head(scope) > limits.HEAD:
+        if limits.head_size(scope) > limits.MAX_HEAD:
             await PlainTextResponse(translate("security", "too_large", request.state.language), 431)(
                 scope, receive, send
             )
             return
         if {"content-length", "transfer-encoding"} <= set(request.headers):
-            # A proxy may see another request in what follows, so nothing on this connection does (RFC 9112 6.3).
+            # A proxy may see another request in the data that follows, so the connection is closed (RFC 9112 section
+            # 6.3).
             sentence = translate("security", "two_lengths", request.state.language)
             await PlainTextResponse(sentence, 400, {"connection": "close"})(scope, receive, send)
             return
         hosts = request.headers.getlist("host")
-        if len(hosts) != 1 or not is_ours(hosts[0], self._security.names):
+        if len(hosts) != 1 or not is_own_host(hosts[0], self._security.names):
             await PlainTextResponse(translate("security", "host", request.state.language), 421)(scope, receive, send)
         elif scope["path"].startswith(STATIC):
-            # Where there is no such file, a page says so to whomever it may be.
+            # The page for a missing file needs a session.
             request.state.session = Session("")
             await self._app(scope, receive, send)
         else:
-            await _GuardedRequest(self._app, self._security, request, send).go()
+            await _GuardedRequest(self._app, self._security, request, send).handle()
 
 
 class _GuardedRequest:
-    """One request on its way."""
+    """The handling of one request."""
 
     def __init__(self, app: ASGIApp, security: Security, request: Request, send: Send) -> None:
         self._app = app
@@ -106,58 +107,61 @@ class _GuardedRequest:
         self._request = request
         self._send = send
         self._started = False
-        # What routes go by. The path in `request.url` ends at a question mark that was percent-encoded.
+        # The path used for routing. The one in `request.url` ends at a percent-encoded question mark.
         self._path: str = request.scope["path"]
         self._for_api = self._path.startswith(API)
-        self._poll = is_poll(request)
+        self._is_poll = is_poll(request)
         port = (request.scope.get("server") or ("", 0))[1]
-        # Cookies know no ports, and one machine may serve two devices. The prefix keeps others from planting one.
+        # Cookies are not bound to a port, and one machine may serve two devices. The prefix prevents others from
+        # setting one.
         prefix = "__Host-" if request.url.scheme == "https" else ""
         self._cookie, self._known = f"{prefix}mailslot-{port}", f"{prefix}mailslot-known-{port}"
-        self._visit = Visit("", Session(""), fresh=False)
+        self._visit = Visit("", Session(""), sets_session_cookie=False)
 
-    async def go(self) -> None:
-        """Answer it."""
+    async def handle(self) -> None:
+        """Handle it."""
         request, state = self._request, self._request.state
         state.security, state.by_key, state.form = self._security, False, FormData()
         scope, receive = request.scope, request.receive
         try:
             claimed = await self._security.is_claimed()
             self._visit = self._security.visit(
-                cookie(request, self._cookie), person=not self._poll, known=cookie(request, self._known)
+                cookie(request, self._cookie), person=not self._is_poll, known=cookie(request, self._known)
             )
             if request.method not in _SAFE:
-                # A form on another site comes without the cookie, and must not have it overwritten by an empty one.
-                self._visit.fresh = False
+                # A form on another site is sent without the cookie, which must then not be overwritten.
+                self._visit.sets_session_cookie = False
             state.visit, state.session = self._visit, self._visit.session
             body = await limits.read_body(receive)
             state.form = self._form(body)
             refusal = await self._refusal(claimed=claimed)
             if refusal is None:
                 with ExitGuard():
-                    await self._app(scope, limits.again(body, receive), self._sending)
+                    await self._app(scope, limits.replay_body(body, receive), self._send_with_cookies)
             else:
-                await refusal(scope, receive, self._sending)
-        except limits.LeftError:
+                await refusal(scope, receive, self._send_with_cookies)
+        except limits.DisconnectedError:
             return
-        except WaitError as wait:
+        except ThrottledError as wait:
             sentence = translate("security", "key_wait", self._language, seconds=wait.seconds)
-            await problem(429, sentence, headers={"Retry-After": str(wait.seconds)})(scope, receive, self._sending)
+            await problem_response(429, sentence, headers={"Retry-After": str(wait.seconds)})(
+                scope, receive, self._send_with_cookies
+            )
         except limits.TooLargeError:
-            await self._refused(413, "too_large")(scope, receive, self._sending)
+            await self._refuse(413, "too_large")(scope, receive, self._send_with_cookies)
         except limits.TooSlowError:
-            await self._refused(408, "too_slow")(scope, receive, self._sending)
+            await self._refuse(408, "too_slow")(scope, receive, self._send_with_cookies)
         except Exception as error:
-            # Its words may quote what nobody may see, so the log says what kind of error it is and where it was raised.
+            # The message may contain a secret, so the log says only the type of the error and where it was raised.
             logger.error("A page has failed: %s", describe_error(error))  # noqa: TRY400 - see above
             if self._started:
                 raise
-            await self._failed(error)(scope, receive, self._sending)
+            await self._failure_response(error)(scope, receive, self._send_with_cookies)
         finally:
-            self._security.keep(self._visit)
+            self._security.save(self._visit)
 
     def _form(self, body: bytes) -> FormData:
-        """Return the fields that were sent, as our own pages send them; none where they come in another way."""
+        """Return the submitted fields; none if they have another content type than our own forms."""
         if self._request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
             return FormData()
         fields: list[tuple[str, str | UploadFile]] = [
@@ -166,24 +170,24 @@ class _GuardedRequest:
         return FormData(fields)
 
     async def _refusal(self, *, claimed: bool) -> Response | None:
-        """Return the answer to what may not pass; None for what may."""
+        """Return the response if the request is refused; None if it may pass."""
         request = self._request
-        # What may be asked for by which method, the API says itself, to those who may use it.
+        # The API checks methods itself, after authentication.
         if request.method not in _METHODS and not self._for_api:
-            return self._refused(405, "method")
-        if await self._shows_key():
+            return self._refuse(405, "method")
+        if await self._has_key():
             return None
-        if not self._may_see(claimed=claimed):
+        if not self._is_allowed(claimed=claimed):
             return self._to_sign_in(claimed=claimed)
         if request.method not in _SAFE:
-            if not self._from_here():
-                return self._refused(403, "other_site")
-            if not self._carries_token():
-                return self._refused(403, "old_page")
+            if not self._is_same_site():
+                return self._refuse(403, "other_site")
+            if not self._has_csrf_token():
+                return self._refuse(403, "old_page")
         return None
 
-    async def _shows_key(self) -> bool:
-        """Whether a key is shown where keys are good for something."""
+    async def _has_key(self) -> bool:
+        """Return whether the request has a valid API key, on a path that accepts keys."""
         request = self._request
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not (self._for_api or self._path == METRICS):
@@ -191,16 +195,16 @@ class _GuardedRequest:
         request.state.by_key = await self._security.try_key(request, Secret(key.strip()))
         return bool(request.state.by_key)
 
-    def _may_see(self, *, claimed: bool) -> bool:
-        if self._path in OPEN or (self._path == METRICS and is_local(self._request.scope)):
+    def _is_allowed(self, *, claimed: bool) -> bool:
+        if self._path in PUBLIC or (self._path == METRICS and is_local(self._request.scope)):
             return True
         return claimed and self._visit.session.signed_in
 
-    def _from_here(self) -> bool:
-        """Whether a browser says that a page of this panel sent it.
+    def _is_same_site(self) -> bool:
+        """Return whether the request comes from a page of this panel, according to the browser.
 
-        Browsers say so over https and on loopback, where alone the panel answers. ``Origin`` is ``null`` for forms,
-        since our pages send no referrer; whatever else it is must be us.
+        Browsers send these headers over https and on loopback, and the panel uses nothing else. ``Origin`` is ``null``
+        for our forms, since our pages send no referrer; any other value must be our own.
         """
         headers = self._request.headers
         if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
@@ -208,49 +212,49 @@ class _GuardedRequest:
         origin = headers.get("origin", "null")
         return origin == "null" or origin.partition("://")[2].lower() == headers["host"].lower()
 
-    def _carries_token(self) -> bool:
+    def _has_csrf_token(self) -> bool:
         given = self._request.headers.get("x-csrf-token") or str(self._request.state.form.get("csrf", ""))
         return hmac.compare_digest(given.encode("utf-8", "replace"), self._visit.session.csrf.encode())
 
     def _to_sign_in(self, *, claimed: bool) -> Response:
         request = self._request
         if self._for_api or self._path == METRICS:
-            return problem(401, self._say("key"), headers={"WWW-Authenticate": "Bearer"})
-        page = to_sign_in(request, ended=self._visit.ended) if claimed else FIRST_START
-        if self._poll:
+            return problem_response(401, self._text("key"), headers={"WWW-Authenticate": "Bearer"})
+        page = sign_in_address(request, ended=self._visit.session_ended) if claimed else FIRST_START
+        if self._is_poll:
             return Response(status_code=401, headers={"HX-Redirect": page})
         return RedirectResponse(page, 303)
 
-    def _refused(self, status: int, key: str) -> Response:
-        return self._trouble(status, self._say(key))
+    def _refuse(self, status: int, key: str) -> Response:
+        return self._error_response(status, self._text(key))
 
-    def _failed(self, error: Exception) -> Response:
+    def _failure_response(self, error: Exception) -> Response:
         if not isinstance(error, MailError):
-            return self._trouble(500, translate("layout", "trouble_other", self._language))
-        return problem_of(error) if self._for_api else self._trouble(503, str(error))
+            return self._error_response(500, translate("layout", "trouble_other", self._language))
+        return mail_error_response(error) if self._for_api else self._error_response(503, str(error))
 
-    def _trouble(self, status: int, sentence: str) -> Response:
+    def _error_response(self, status: int, sentence: str) -> Response:
         if self._for_api:
-            return problem(status, sentence)
+            return problem_response(status, sentence)
         if not self._visit.id:
             return PlainTextResponse(sentence, status)
         return render(self._request, "layout/trouble.html", status=status, sentence=sentence)
 
-    def _say(self, key: str) -> str:
+    def _text(self, key: str) -> str:
         return translate("security", key, self._language)
 
     @property
     def _language(self) -> str:
         return str(self._request.state.language)
 
-    async def _sending(self, message: Message) -> None:
+    async def _send_with_cookies(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._started = True
             secure = "; Secure" if self._request.url.scheme == "https" else ""
             headers = MutableHeaders(scope=message)
-            if self._visit.fresh and not self._request.state.by_key:
+            if self._visit.sets_session_cookie and not self._request.state.by_key:
                 headers.append("set-cookie", f"{self._cookie}={self._visit.id}; Path=/; HttpOnly; SameSite=Lax{secure}")
-            if self._visit.known_from_now:
+            if self._visit.sets_known_cookie:
                 attributes = f"Max-Age={LIFETIME}; Path=/; HttpOnly; SameSite=Strict{secure}"
-                headers.append("set-cookie", f"{self._known}={self._visit.known}; {attributes}")
+                headers.append("set-cookie", f"{self._known}={self._visit.known_cookie}; {attributes}")
         await self._send(message)

@@ -1,4 +1,4 @@
-"""Headers of every answer: what a browser may do with it."""
+"""The security headers of every response."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 STATIC: Final = "/static/"
-"""Below this there is nothing that differs from one device, or one reader, to another."""
+"""The path of static files, which are the same on every device and for every user."""
 
-# A form's answer may lead to this panel only: CSP's form-action holds for its redirects as well, so whatever leads to a
-# provider is a link.
+# CSP's form-action also applies to redirects of a form, so pages use links, not forms, to lead to a provider.
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 
-ALWAYS: Final = {
+HEADERS: Final = {
     "content-security-policy": _POLICY,
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
@@ -31,17 +30,17 @@ ALWAYS: Final = {
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 
-TRANSPORT: Final = "max-age=31536000"
-"""HSTS (RFC 6797), only where the certificate is one that browsers trust: with a self-made one, it would lock out
-everybody whose browser has not been told to trust it."""
+HSTS: Final = "max-age=31536000"
+"""HSTS (RFC 6797), only for the administrator's own certificate: with a self-signed one, it would lock out every
+browser that does not trust it yet."""
 
 
-class Headers:
-    """Middleware that puts them on.
+class SecurityHeaders:
+    """Middleware that adds the headers.
 
     Args:
-        app: what comes next.
-        trusted: returns whether the certificate is one that the administrator has set.
+        app: the next application.
+        trusted: returns whether the certificate was set by the administrator.
     """
 
     def __init__(self, app: ASGIApp, trusted: Callable[[], bool]) -> None:
@@ -49,16 +48,16 @@ class Headers:
         self._trusted = trusted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Handle a request."""
 
-        async def put_on(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update(ALWAYS)
+                headers.update(HEADERS)
                 if scope["scheme"] == "https" and self._trusted():
-                    headers["strict-transport-security"] = TRANSPORT
-                # After an update of the device, no page may meet the style and script of before.
+                    headers["strict-transport-security"] = HSTS
+                # After an update, no page may use the old style sheet and script.
                 headers["cache-control"] = "no-cache" if scope["path"].startswith(STATIC) else "no-store"
             await send(message)
 
-        await self._app(scope, receive, put_on if scope["type"] == "http" else send)
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)

@@ -1,6 +1,6 @@
-"""Keys to the API: made by the administrator, shown once, kept as hashes.
+"""API keys: created by the administrator, shown once, stored as hashes.
 
-A key has 256 random bits, so that a plain hash of it is enough: there is nothing to guess.
+A key has 256 random bits, so a plain hash is enough: it cannot be guessed.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
 
-MOST: Final = 50
-"""Keys at a time."""
+MAX_KEYS: Final = 50
+"""The maximum number of keys."""
 
-LONGEST_NAME: Final = 80
+MAX_NAME_LENGTH: Final = 80
 PREFIX: Final = "mailslot_"
-"""How a key begins, so that scanners of source code know one that was left there."""
+"""The prefix of a key, so that secret scanners can recognise one in source code."""
 
 _LARGEST: Final = 64 * 1024
 _WAIT: Final = 10.0
-_OFTEN: Final = 3600.0
-"""Seconds between two notes of a key's use: flash memory wears out."""
+_USE_INTERVAL: Final = 3600.0
+"""Seconds between two updates of a key's last use, to spare flash memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is kept of a key.
+    """The stored data of a key.
 
     Attributes:
-        id: what it is deleted by.
-        name: what the administrator calls it.
-        made: when it was made, in seconds since 1970.
-        used: when it was last used, to the hour; None for never.
-        digest: the SHA-256 of it, in hexadecimal.
+        id: its id.
+        name: its name.
+        made: when it was created, in seconds since 1970.
+        used: when it was last used, to the hour; None if never.
+        digest: its SHA-256, in hexadecimal.
     """
 
     id: str
@@ -56,7 +56,7 @@ class ApiKey:
 
 
 class ApiKeys:
-    """All of them, in the home folder. Everything here blocks for a moment: call it in a thread.
+    """The API keys in the home folder. All methods block for a moment: call them in a thread.
 
     Args:
         home: the home folder.
@@ -69,7 +69,7 @@ class ApiKeys:
         self._now = now
 
     def all(self) -> list[ApiKey]:
-        """Return all of them, the oldest first.
+        """Return all keys, the oldest first.
 
         Raises:
             VaultError: the file cannot be read.
@@ -87,24 +87,24 @@ class ApiKeys:
             ) from error
 
     def make(self, name: str) -> Secret:
-        """Return a new key; it is never to be had again.
+        """Create a key, and return it; it cannot be retrieved later.
 
         Raises:
-            InputError: it has no name, or there are too many.
-            VaultError: it cannot be kept.
+            InputError: the name is not valid, or there are too many keys.
+            VaultError: it cannot be stored.
         """
         name = " ".join(name.split())
-        if not name or not name.isprintable() or len(name) > LONGEST_NAME:
-            raise InputError(f"A key has a name of 1 to {LONGEST_NAME} characters.", stage="resolve")
+        if not name or not name.isprintable() or len(name) > MAX_NAME_LENGTH:
+            raise InputError(f"A key has a name of 1 to {MAX_NAME_LENGTH} characters.", stage="resolve")
         key = Secret(PREFIX + secrets.token_urlsafe(32))
         with self._changed() as keys:
-            if len(keys) >= MOST:
-                raise InputError(f"There are {MOST} keys already: delete one first.", stage="resolve")
+            if len(keys) >= MAX_KEYS:
+                raise InputError(f"There are {MAX_KEYS} keys already: delete one first.", stage="resolve")
             keys.append(ApiKey(secrets.token_hex(8), name, self._now(), None, _digest(key)))
         return key
 
     def delete(self, id_: str) -> bool:
-        """Delete a key, and return whether it was there.
+        """Delete a key, and return whether it existed.
 
         Raises:
             VaultError: it cannot be deleted.
@@ -116,14 +116,14 @@ class ApiKeys:
         return there
 
     def check(self, key: Secret) -> ApiKey | None:
-        """Return which key this is, and note its use; None where it is none.
+        """Return the stored data of a key, and record its use; None if it is not valid.
 
         Raises:
             VaultError: the file cannot be read.
         """
         digest, now = _digest(key), self._now()
         found = next((each for each in self.all() if hmac.compare_digest(each.digest, digest)), None)
-        if found is not None and (found.used is None or abs(now - found.used) >= _OFTEN):
+        if found is not None and (found.used is None or abs(now - found.used) >= _USE_INTERVAL):
             with self._changed() as keys:
                 keys[:] = [replace(each, used=now) if each.id == found.id else each for each in keys]
         return found

@@ -1,8 +1,8 @@
-"""Browsers in which the administrator has signed in before, by a cookie that outlives the session.
+"""Recognises browsers in which the administrator has signed in before, by a cookie that outlives the session.
 
-Whoever shows it is not slowed down by others who guess, wherever they come from; its own wrong guesses count, so that
-a stolen cookie is worth a few guesses and no more. This is the protocol of OWASP, "Slow Down Online Guessing Attacks
-with Device Cookies". The cookie lets nobody in.
+Such a browser is not slowed down by the guesses of others. Its own wrong guesses count, so a stolen cookie allows only
+a few guesses. This is the protocol of OWASP, "Slow Down Online Guessing Attacks with Device Cookies". The cookie does
+not sign anybody in.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ import secrets
 from typing import Final
 
 LIFETIME: Final = 400 * 24 * 3600
-"""Seconds that browsers keep it: the longest that they do (RFC 6265bis section 5.5)."""
+"""Seconds that browsers keep the cookie: the maximum (RFC 6265bis section 5.5)."""
 
 _LABEL: Final = b"mailslot known browser"
 
 
-def make(key: bytes) -> str:
-    """Return the value of a cookie for a browser in which the administrator has just signed in.
+def make_cookie(key: bytes) -> str:
+    """Return a cookie's value for a browser in which the administrator has just signed in.
 
     Args:
-        key: what changes with the password.
+        key: a key that changes with the password.
     """
     name = secrets.token_urlsafe(16)
     return f"{name}.{_signature(key, name)}"
 
 
-def check(key: bytes, value: str) -> str | None:
-    """Return the name of the browser that a cookie's value was made for; None where it was not made here.
+def check_cookie(key: bytes, value: str) -> str | None:
+    """Return the name of the browser in a cookie's value; None if the value is not valid.
 
     Args:
-        key: as for `make`.
-        value: the cookie's.
+        key: as for `make_cookie`.
+        value: the cookie's value.
     """
     name, _, signature = value.partition(".")
     right = hmac.compare_digest(signature.encode(), _signature(key, name).encode())

@@ -1,4 +1,4 @@
-"""Bounds on what a browser may send."""
+"""Limits on the size and duration of requests."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ import anyio
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope
 
-HEAD: Final = 16 * 1024
-"""Octets of a request without its body."""
+MAX_HEAD: Final = 16 * 1024
+"""Octets of a request's head."""
 
-BODY: Final = 64 * 1024
+MAX_BODY: Final = 64 * 1024
 """Octets of a form, or of a document for the API."""
 
 DEADLINE: Final = 10.0
-"""Seconds within which all of it must have come."""
+"""Seconds within which the body must arrive."""
 
-_DISCARDED: Final = 1024 * 1024
+_MAX_DISCARDED: Final = 1024 * 1024
 
 
 class TooLargeError(Exception):
-    """More came than is taken."""
+    """The body is too large."""
 
 
 class TooSlowError(Exception):
-    """Not all of it came in time."""
+    """The body did not arrive in time."""
 
 
-class LeftError(Exception):
-    """The browser has left."""
+class DisconnectedError(Exception):
+    """The client has disconnected."""
 
 
-def head(scope: Scope) -> int:
-    """Return the octets of a request without its body; the server bounds only what has not come all at once."""
+def head_size(scope: Scope) -> int:
+    """Return the size of a request's head; the server limits only heads that arrive in several parts."""
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     return len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(name) + len(value) for name, value in headers)
 
@@ -43,36 +43,37 @@ async def read_body(receive: Receive) -> bytes:
     """Return the body of a request.
 
     Args:
-        receive: the server's.
+        receive: the server's ``receive``.
 
     Raises:
-        TooLargeError: it has more than `BODY`.
-        TooSlowError: not all of it has come within `DEADLINE`.
-        LeftError: nobody waits for an answer.
+        TooLargeError: it is larger than `MAX_BODY`.
+        TooSlowError: it did not arrive within `DEADLINE`.
+        DisconnectedError: the client has disconnected.
     """
     octets, come = bytearray(), 0
     try:
         with anyio.fail_after(DEADLINE):
             more = True
-            # Who sends too much is heard out for a while, since many a browser reads no answer before it has sent all.
-            while more and come <= _DISCARDED:
+            # Too large a body is read for a while, since many browsers read no response before they have sent
+            # everything.
+            while more and come <= _MAX_DISCARDED:
                 message: Message = await receive()
                 if message["type"] != "http.request":
-                    raise LeftError
-                piece: bytes = message.get("body", b"")
-                come += len(piece)
-                if come <= BODY:
-                    octets += piece
+                    raise DisconnectedError
+                chunk: bytes = message.get("body", b"")
+                come += len(chunk)
+                if come <= MAX_BODY:
+                    octets += chunk
                 more = message.get("more_body", False)
     except TimeoutError:
         raise TooSlowError from None
-    if come > BODY:
+    if come > MAX_BODY:
         raise TooLargeError
     return bytes(octets)
 
 
-def again(body: bytes, receive: Receive) -> Receive:
-    """Return what gives a body that was read to whoever asks next, and then what comes after it."""
+def replay_body(body: bytes, receive: Receive) -> Receive:
+    """Return a ``receive`` that first returns a body that was already read, and then the messages after it."""
     given = False
 
     async def give() -> Message:

@@ -1,4 +1,4 @@
-"""The administrator's password, kept as its Argon2 hash (RFC 9106)."""
+"""The administrator's password, stored as an Argon2 hash (RFC 9106)."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
     from mailslot.wire.secret import Secret
 
-SHORTEST: Final = 8
-LONGEST: Final = 1024
-"""Characters of a password. There is no rule what they must be (NIST SP 800-63B section 3.1.1.2)."""
+MIN_LENGTH: Final = 8
+MAX_LENGTH: Final = 1024
+"""Characters of a password. There are no rules for them (NIST SP 800-63B section 3.1.1.2)."""
 
 _WAIT: Final = 10.0
 _LARGEST: Final = 1024
 
-# The least that OWASP's Password Storage Cheat Sheet names for Argon2id: 19 MiB, which a small device has.
+# The minimum for Argon2id in OWASP's Password Storage Cheat Sheet: 19 MiB, which a small device has.
 _KIBIBYTES: Final = 19 * 1024
 _PASSES: Final = 2
 
 _M_MMAP_THRESHOLD: Final = -3  # mallopt(3)
 _RETURNED: Final = 4 * 1024 * 1024
-"""Octets of a block from which on its memory goes back to the system at once."""
+"""Blocks of at least this many octets are returned to the system at once."""
 
 
-class TakenError(InputError):
+class PasswordExistsError(InputError):
     """A password has been set already."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class TakenError(InputError):
 
 
 class Password:
-    """The hash in the home folder. Everything here blocks, for some tens of milliseconds: call it in a thread.
+    """The password hash in the home folder. All methods block, for some tens of milliseconds: call them in a thread.
 
     Args:
         home: the home folder.
@@ -57,10 +57,10 @@ class Password:
         self._lock = home / "locks" / "panel.lock"
 
     def stamp(self) -> object | None:
-        """Return what differs once the password was changed, by whichever process; None while there is none.
+        """Return a value that changes with the password, in any process; None if there is no password.
 
         Raises:
-            VaultError: nobody can tell. It must never pass for a device without a password.
+            VaultError: it cannot be read. This must never count as a device without a password.
         """
         with reading(self._path):
             try:
@@ -70,14 +70,14 @@ class Password:
         return state.st_ino, state.st_mtime_ns, state.st_size
 
     def derive_key(self) -> bytes:
-        """Return a key that changes with the password, and tells nothing about it; empty while there is none.
+        """Return a key that changes with the password and reveals nothing about it; empty if there is no password.
 
         Raises:
             VaultError: the hash cannot be read.
         """
         with reading(self._path):
             octets = durable.read(self._path, _LARGEST)
-        # It holds the 128 random bits of the salt, so that nobody can try passwords on what was made with it.
+        # The hash contains a random salt of 128 bits, so passwords cannot be tested against the key.
         return b"" if octets is None else hashlib.sha256(octets).digest()
 
     def set(self, password: Secret, *, first: bool = False) -> None:
@@ -85,35 +85,35 @@ class Password:
 
         Args:
             password: the new one.
-            first: only while there is none.
+            first: set it only if there is none.
 
         Raises:
-            InputError: it is too short or too long, or, with `first`, there is one.
+            InputError: it is too short or too long, or, with `first`, there is a password already.
             VaultError: it cannot be written.
         """
-        text = _normal(password)
-        if not SHORTEST <= len(text) <= LONGEST:
-            raise InputError(f"A password has {SHORTEST} to {LONGEST} characters.", stage="resolve")
+        text = _normalize(password)
+        if not MIN_LENGTH <= len(text) <= MAX_LENGTH:
+            raise InputError(f"A password has {MIN_LENGTH} to {MAX_LENGTH} characters.", stage="resolve")
         hashed = _hasher().hash(text)
         with writing(self._path):
             durable.make_folder(self._path.parent)
         with blocking_lock(self._lock, timeout=_WAIT):
             if first and self.stamp() is not None:
-                raise TakenError
+                raise PasswordExistsError
             with writing(self._path):
                 durable.replace(self._path, f"{hashed}\n".encode())
 
     def verify(self, password: Secret) -> bool:
-        """Return whether this is the password; it takes as long where there is none.
+        """Return whether this is the password; takes equally long if there is none.
 
         Raises:
             VaultError: the hash cannot be read.
         """
         with reading(self._path):
             octets = durable.read(self._path, _LARGEST)
-        hashed = _nobody() if octets is None else octets.decode("ascii", "replace").strip()
+        hashed = _dummy_hash() if octets is None else octets.decode("ascii", "replace").strip()
         try:
-            right = _hasher().verify(hashed, _normal(password))
+            right = _hasher().verify(hashed, _normalize(password))
         except InvalidHashError as error:
             raise unreadable_error(
                 "The panel's password cannot be read. Set a new one: mailslot panel password", str(error)
@@ -123,17 +123,17 @@ class Password:
         return right and octets is not None
 
 
-def _normal(password: Secret) -> str:
-    # The same text comes in different forms from different keyboards (NIST SP 800-63B section 3.1.1.2).
+def _normalize(password: Secret) -> str:
+    # Keyboards produce the same text in different forms (NIST SP 800-63B section 3.1.1.2).
     return unicodedata.normalize("NFKC", password.reveal())
 
 
 @cache
 def _hasher() -> PasswordHasher:
-    """Return what hashes passwords, and leaves no memory behind.
+    """Return the password hasher, and make glibc free its memory.
 
-    With each block that is freed, glibc learns to keep as large a one, in every thread that had it: 19 MiB for each of
-    dozens of threads. Told a size, it learns nothing. Other C libraries return such blocks anyway.
+    When a large block is freed, glibc raises its mmap threshold and keeps such blocks in every thread: 19 MiB for each
+    of dozens of threads. Setting the threshold prevents that. Other C libraries return such blocks anyway.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -142,5 +142,5 @@ def _hasher() -> PasswordHasher:
 
 
 @cache
-def _nobody() -> str:
+def _dummy_hash() -> str:
     return _hasher().hash(os.urandom(16))

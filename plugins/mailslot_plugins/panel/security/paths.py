@@ -1,4 +1,4 @@
-"""The addresses that the door knows, and where a browser may be sent on to."""
+"""The paths with special rules, and safe paths to redirect to."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ FIRST_START: Final = "/first-start"
 API: Final = "/api/"
 METRICS: Final = "/metrics"
 
-OPEN: Final = frozenset({SIGN_IN, FIRST_START, "/preferences", "/healthz", "/oauth/callback"})
-"""What anybody may ask for. The page of the first start looks for itself who may do it, and the end of a sign-in at a
-provider, in whose session it was begun."""
+PUBLIC: Final = frozenset({SIGN_IN, FIRST_START, "/preferences", "/healthz", "/oauth/callback"})
+"""Paths that need no sign-in. The first start checks the setup code itself, and the callback checks the session in
+which the sign-in was started."""
 
-# A path here and nothing else: browsers take "//" and "/\" for the beginning of another host.
+# Only a path on this host: browsers treat "//" and "/\" as the start of another host.
 _HERE: Final = re.compile(r"/(?![/\\])[!-\[\]-~]{0,500}")
 
 
 def safe_path(path: str) -> str:
-    """Return a path on this panel to go on to, as it was asked for; the home page for anything else."""
+    """Return a path if it is on this panel; otherwise the home page."""
     return path if _HERE.fullmatch(path) else "/"
 
 
 def is_poll(request: Request) -> bool:
-    """Whether a page looks for news by itself: htmx asks for parts of pages, and nothing else."""
+    """Return whether a page updates itself: only such requests come from htmx."""
     return request.method == "GET" and request.headers.get("hx-request") == "true"
 
 
-def to_sign_in(request: Request, *, ended: bool = False) -> str:
-    """Return the address of the sign-in that leads back to where the browser was headed.
+def sign_in_address(request: Request, *, ended: bool = False) -> str:
+    """Return the address of the sign-in page, with the requested page to return to.
 
-    A part of a page is of no use by itself, so what leads back is the page that it is a part of.
+    For the live part of a page, that is the whole page.
 
     Args:
-        request: what was asked.
-        ended: whether the session has ended meanwhile, which the sign-in says then.
+        request: the request.
+        ended: whether the session has ended, so that the sign-in page says so.
     """
     back = _back(request)
-    said = [*([f"next={quote(back, safe='/')}"] if back != "/" else []), *(["ended=1"] if ended else [])]
-    return f"{SIGN_IN}?{'&'.join(said)}" if said else SIGN_IN
+    parameters = [*([f"next={quote(back, safe='/')}"] if back != "/" else []), *(["ended=1"] if ended else [])]
+    return f"{SIGN_IN}?{'&'.join(parameters)}" if parameters else SIGN_IN
 
 
 def _back(request: Request) -> str:
-    """Return where a browser goes on once it has signed in."""
+    """Return the path to return to after the sign-in."""
     if request.method != "GET":
         return "/"
     if is_poll(request):

@@ -1,11 +1,11 @@
-"""Sessions: what the device remembers of a browser, by a random id in a cookie.
+"""Sessions of browsers, identified by a random id in a cookie.
 
-A visitor who has not signed in costs no memory: the token of the forms is computed from the id, and only what somebody
-put into a session is kept. So nobody can drive out others by asking often.
+A session that is not signed in uses no memory: its CSRF token is computed from the id, and it is stored only if it has
+data. So nobody can displace other sessions with many requests.
 
-The cookie is ``SameSite=Lax``, not ``Strict``: the end of a sign-in at a provider comes from another site, as does
-whoever follows the link in an alarm's mail, and a strict cookie would be withheld from both. Lax leaves nothing open: a
-GET changes nothing here, and everything else has to come from a page of ours and to carry the token of its form.
+The cookie is ``SameSite=Lax``, not ``Strict``: a redirect from a provider and a link in an alarm mail come from other
+sites, and a strict cookie would not be sent with them. Lax is safe here: a GET changes nothing, and every other request
+must come from one of our pages, with its CSRF token.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Final
 
-ABSOLUTE: Final = 12 * 3600.0
-"""Seconds after which a session ends in any case."""
+MAX_AGE: Final = 12 * 3600.0
+"""Seconds after which a session ends, even if it is used."""
 
-MOST_SIGNED_IN: Final = 32
-"""Sessions of the administrator at a time; the one that was used longest ago ends for another."""
+MAX_SIGNED_IN: Final = 32
+"""Signed-in sessions at the same time; a new one ends the one that was unused for longest."""
 
-MOST_OTHERS: Final = 256
-"""Sessions of others of which something is remembered."""
+MAX_ANONYMOUS: Final = 256
+"""Stored sessions that are not signed in."""
 
-MOST_NOTICES: Final = 8
+MAX_NOTICES: Final = 8
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{43}")  # 256 bits in base64url
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What the next page says on top.
+    """A notice at the top of the next page.
 
     Attributes:
         kind: ``"done"``, ``"warning"`` or ``"error"``.
@@ -46,57 +46,57 @@ class Notice:
 
 @dataclass(eq=False, slots=True)
 class Session:
-    """What is remembered of one browser.
+    """A session.
 
     Attributes:
-        csrf: the token that each form of this session carries, and nobody else can know.
-        signed_in: whether the administrator has signed in here.
-        notices: what the next page says.
-        data: what is bound to this session, such as the state of a sign-in at a provider.
-        began: when it was signed in, in seconds of a steady clock.
-        used: when a person last did something in it.
+        csrf: its CSRF token, which its forms contain.
+        signed_in: whether the administrator is signed in.
+        notices: notices for the next page.
+        data: data of pages, such as a new API key.
+        signed_in_at: when the administrator signed in, in seconds of a monotonic clock.
+        last_used: when a person last used it.
     """
 
     csrf: str
     signed_in: bool = False
     notices: list[Notice] = field(default_factory=list[Notice])
     data: dict[str, object] = field(default_factory=dict[str, object])
-    began: float = 0.0
-    used: float = 0.0
+    signed_in_at: float = 0.0
+    last_used: float = 0.0
 
     def take_notices(self) -> list[Notice]:
-        """Return the notices, once, so that they are not said again."""
-        taken, self.notices = self.notices[-MOST_NOTICES:], []
+        """Return the notices, and remove them."""
+        taken, self.notices = self.notices[-MAX_NOTICES:], []
         return taken
 
     @property
-    def empty(self) -> bool:
-        """Whether there is nothing to remember."""
+    def is_empty(self) -> bool:
+        """Whether there is nothing to store."""
         return not (self.signed_in or self.notices or self.data)
 
 
 class Sessions:
-    """All sessions of a device; in memory, so that a restart ends them."""
+    """All sessions of a panel. They are in memory, so a restart ends them."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
         self._signed_in: dict[str, Session] = {}
-        self._others: dict[str, Session] = {}
+        self._anonymous: dict[str, Session] = {}
 
     def find(self, id_: str, now: float, idle: float) -> Session | None:
-        """Return the session with an id; None where the id is none, or its session has ended.
+        """Return the session with an id; None if the id is not valid or the session has ended.
 
         Args:
-            id_: from the cookie.
-            now: seconds of a steady clock.
-            idle: seconds without a person's doing after which a session ends.
+            id_: the value of the cookie.
+            now: seconds of a monotonic clock.
+            idle: seconds of inactivity after which a session ends.
         """
         if not _ID.fullmatch(id_):
             return None
         session = self._signed_in.get(id_)
         if session is None:
-            return self._others.get(id_) or Session(self._token(id_))
-        if now - session.used >= idle or now - session.began >= ABSOLUTE:
+            return self._anonymous.get(id_) or Session(self._token(id_))
+        if now - session.last_used >= idle or now - session.signed_in_at >= MAX_AGE:
             del self._signed_in[id_]
             return None
         return session
@@ -106,40 +106,40 @@ class Sessions:
         id_ = secrets.token_urlsafe(32)
         return id_, Session(self._token(id_))
 
-    def keep(self, id_: str, session: Session) -> None:
-        """Remember a session if there is something to remember, and forget what is too much."""
-        self._others.pop(id_, None)
-        if session.empty or session.signed_in:
+    def save(self, id_: str, session: Session) -> None:
+        """Store an anonymous session if it is not empty; forget the oldest if there are too many."""
+        self._anonymous.pop(id_, None)
+        if session.is_empty or session.signed_in:
             return
-        self._others[id_] = session
-        while len(self._others) > MOST_OTHERS:
-            del self._others[next(iter(self._others))]
+        self._anonymous[id_] = session
+        while len(self._anonymous) > MAX_ANONYMOUS:
+            del self._anonymous[next(iter(self._anonymous))]
 
     def sign_in(self, id_: str, now: float) -> tuple[str, Session]:
-        """Return a session that is signed in, under a new id: one that somebody else may have planted is worth nothing.
+        """Return a signed-in session with a new id, which prevents session fixation.
 
         Args:
-            id_: the id of the session before; what it holds is forgotten, save for notices.
-            now: seconds of a steady clock.
+            id_: the id of the session before; its data are deleted, except notices.
+            now: seconds of a monotonic clock.
         """
         before = self.end(id_)
         new, session = self.new()
-        session.signed_in, session.began, session.used = True, now, now
+        session.signed_in, session.signed_in_at, session.last_used = True, now, now
         session.notices = [] if before is None else before.notices
         self._signed_in[new] = session
-        while len(self._signed_in) > MOST_SIGNED_IN:
-            oldest = min(self._signed_in, key=lambda each: self._signed_in[each].used)
+        while len(self._signed_in) > MAX_SIGNED_IN:
+            oldest = min(self._signed_in, key=lambda each: self._signed_in[each].last_used)
             del self._signed_in[oldest]
         return new, session
 
     def end(self, id_: str) -> Session | None:
-        """End a session, and return what it was."""
-        return self._signed_in.pop(id_, None) or self._others.pop(id_, None)
+        """End a session, and return it; None if it was not stored."""
+        return self._signed_in.pop(id_, None) or self._anonymous.pop(id_, None)
 
     def end_all(self) -> None:
         """End every session."""
         self._signed_in.clear()
-        self._others.clear()
+        self._anonymous.clear()
 
     def __len__(self) -> int:
         return len(self._signed_in)

@@ -1,11 +1,11 @@
-"""Guessing is slowed down, and nobody is locked out.
+"""Slows down guesses without locking anybody out.
 
-A lockout of whoever has guessed wrong often would lock out the administrator as well, wherever both come from one
-address. So guesses take turns instead: one at a time, and after a few wrong ones with a pause before each, which is one
-for all of them, so that a guesser gains nothing by having many addresses. Next is always the guess of whoever has been
-wrong least, by address and then by session, so that the administrator's first goes before a guesser's hundredth.
+Locking out an address after wrong guesses would also lock out an administrator at the same address. Instead, guesses
+take turns: one at a time, and after a few wrong ones with a pause before each. The pause is the same for all addresses,
+so having many of them does not help. The next guess is the one with the fewest wrong guesses before it, by address and
+then by session, so the administrator's first guess comes before an attacker's hundredth.
 
-Browsers in which the administrator has signed in before take no turns at all, as long as they are not wrong often: see
+Browsers in which the administrator has signed in before do not wait, unless they are wrong often: see
 `mailslot_plugins.panel.security.known_browser`.
 """
 
@@ -20,39 +20,39 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-FREE: Final = 3
-"""Wrong guesses after which there are pauses."""
+FREE_GUESSES: Final = 3
+"""Wrong guesses before pauses begin."""
 
-STEP: Final = 0.5
-"""Seconds by which each further wrong guess makes the pause longer."""
+PAUSE_STEP: Final = 0.5
+"""Seconds that each further wrong guess adds to the pause."""
 
-LONGEST: Final = 2.0
-"""Seconds that it lasts at most."""
+MAX_PAUSE: Final = 2.0
+"""The longest pause in seconds."""
 
-FORGOTTEN: Final = 900.0
-"""Seconds after which wrong guesses no longer count."""
+FORGET_AFTER: Final = 900.0
+"""Seconds after which wrong guesses are forgotten."""
 
-TRUSTED: Final = 10
-"""Wrong guesses from a known browser before it takes turns like any other."""
+TRUSTED_GUESSES: Final = 10
+"""Wrong guesses from a known browser before it has to wait like any other."""
 
-WAITING: Final = 32
-"""Guesses that wait for their turn."""
+MAX_WAITING: Final = 32
+"""Guesses that may wait for their turn."""
 
-WAITING_OF_ONE: Final = 16
-"""Of them, guesses from one address."""
+MAX_WAITING_PER_ADDRESS: Final = 16
+"""Guesses from one address that may wait for their turn."""
 
-PATIENCE: Final = 60.0
-"""Seconds that a guess waits at most; those of whoever is wrong always may never have their turn."""
+MAX_WAIT: Final = 60.0
+"""Seconds that a guess waits at most; a client with many wrong guesses may never get its turn."""
 
-MOST: Final = 4096
-"""Addresses, and sessions, that are remembered."""
+MAX_REMEMBERED: Final = 4096
+"""Addresses, and sessions, whose wrong guesses are counted."""
 
 
-class WaitError(Exception):
-    """Too many guess at present.
+class ThrottledError(Exception):
+    """There are too many guesses at present.
 
     Attributes:
-        seconds: after how many of them one may try again.
+        seconds: after how many seconds to try again.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -61,10 +61,10 @@ class WaitError(Exception):
 
 
 class WrongGuesses:
-    """How often somebody was wrong lately.
+    """The number of recent wrong guesses of each client.
 
     Args:
-        monotonic: a clock that nobody sets, in seconds.
+        monotonic: a monotonic clock, in seconds.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -73,21 +73,21 @@ class WrongGuesses:
 
     def __getitem__(self, who: str) -> int:
         count, last = self._counts.get(who, (0, 0.0))
-        return count if self._monotonic() - last < FORGOTTEN else 0
+        return count if self._monotonic() - last < FORGET_AFTER else 0
 
     def __len__(self) -> int:
         return len(self._counts)
 
     def add(self, who: str) -> None:
-        """Count one more."""
+        """Count a wrong guess."""
         count = self[who] + 1
         self._counts.pop(who, None)
         self._counts[who] = (count, self._monotonic())
-        if len(self._counts) > MOST:
+        if len(self._counts) > MAX_REMEMBERED:
             del self._counts[next(iter(self._counts))]
 
     def forget(self, who: str) -> None:
-        """Forget all of somebody."""
+        """Forget the wrong guesses of a client."""
         self._counts.pop(who, None)
 
 
@@ -96,10 +96,10 @@ class Guess:
     """A guess that waits for its turn.
 
     Attributes:
-        address: where it comes from, as `mailslot_plugins.panel.security.addresses.neighbourhood` returns it.
+        address: its client network, from `mailslot_plugins.panel.security.addresses.client_network`.
         session: the id of its session.
-        began: when it came.
-        displaced: whether it has lost its place to one that goes before it.
+        began: when it arrived.
+        displaced: whether a guess of higher priority has taken its place.
     """
 
     address: str
@@ -110,13 +110,13 @@ class Guess:
 
 @dataclass(eq=False, slots=True)
 class Throttle:
-    """Lets guesses take turns.
+    """Makes guesses take turns.
 
     Attributes:
-        monotonic: a clock that nobody sets, in seconds.
-        sleep: sleeps for so many of them.
-        by_address: wrong guesses.
-        by_session: wrong guesses.
+        monotonic: a monotonic clock, in seconds.
+        sleep: sleeps for a number of seconds.
+        by_address: wrong guesses of each address.
+        by_session: wrong guesses of each session.
     """
 
     monotonic: Callable[[], float]
@@ -130,19 +130,19 @@ class Throttle:
     _changed: anyio.Event = field(init=False, default_factory=anyio.Event)
 
     def __post_init__(self) -> None:
-        """Begin with nobody having been wrong."""
+        """Create the counters."""
         self.by_address, self.by_session, self._total = (WrongGuesses(self.monotonic) for _ in range(3))
 
     @asynccontextmanager
     async def turn(self, address: str, session: str) -> AsyncGenerator[None]:
-        """Wait for somebody's turn to guess; in the context, nobody else has it.
+        """Wait for a turn to guess; in the context, there is no other guess.
 
         Args:
-            address: where the guess comes from.
+            address: the client network of the guess.
             session: the id of its session.
 
         Raises:
-            WaitError: too many wait already, or it has waited too long.
+            ThrottledError: too many are waiting already, or it has waited too long.
         """
         guess = Guess(address, session, self.monotonic())
         self._admit(guess)
@@ -170,17 +170,23 @@ class Throttle:
 
     @property
     def pause(self) -> float:
-        """How many seconds lie between two guesses now."""
-        beyond = self._total[""] - FREE + 1
-        return min(max(0, beyond) * STEP, LONGEST)
+        """The current pause between two guesses, in seconds."""
+        beyond = self._total[""] - FREE_GUESSES + 1
+        return min(max(0, beyond) * PAUSE_STEP, MAX_PAUSE)
 
     def _admit(self, guess: Guess) -> None:
         if any(each.session == guess.session for each in self._waiting):
-            raise self._too_many()  # a person guesses once at a time
+            raise self._too_many()  # a person makes one guess at a time
         of_one = [each for each in self._waiting if each.address == guess.address]
-        rivals = of_one if len(of_one) >= WAITING_OF_ONE else self._waiting if len(self._waiting) >= WAITING else []
-        if rivals:
-            last = max(rivals, key=self._rank)
+        others = (
+            of_one
+            if len(of_one) >= MAX_WAITING_PER_ADDRESS
+            else self._waiting
+            if len(self._waiting) >= MAX_WAITING
+            else []
+        )
+        if others:
+            last = max(others, key=self._rank)
             if self._rank(guess) >= self._rank(last):
                 raise self._too_many()
             last.displaced = True
@@ -190,7 +196,7 @@ class Throttle:
 
     async def _wait(self, guess: Guess) -> None:
         while True:
-            if guess.displaced or self.monotonic() - guess.began >= PATIENCE:
+            if guess.displaced or self.monotonic() - guess.began >= MAX_WAIT:
                 raise self._too_many()
             changed = self._changed
             if self._checking or min(self._waiting, key=self._rank) is not guess:
@@ -203,8 +209,8 @@ class Throttle:
     def _rank(self, guess: Guess) -> tuple[int, int, float]:
         return self.by_address[guess.address], self.by_session[guess.session], guess.began
 
-    def _too_many(self) -> WaitError:
-        return WaitError(max(1, len(self._waiting)) * self.pause)
+    def _too_many(self) -> ThrottledError:
+        return ThrottledError(max(1, len(self._waiting)) * self.pause)
 
     def _notify(self) -> None:
         self._changed.set()

@@ -1,4 +1,4 @@
-"""A change that somebody has entered and not yet confirmed: what it would change, and where else."""
+"""A change that waits for confirmation, and what it would change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from mailslot.slots.overview import settings_overview
 from mailslot.slots.secret_destinations import TOKEN_SERVICE_KEYS
 from mailslot.slots.slot import PROTOCOLS
-from mailslot_plugins.panel.slots.labels import FOLDER, label, shown, with_origin
+from mailslot_plugins.panel.slots.labels import FOLDER, label, value_text, with_origin
 from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from mailslot.slots.records import Records
     from mailslot.slots.settings import Settings
     from mailslot.slots.slot import Protocol
-    from mailslot_plugins.panel.slots.entry import Entry
-    from mailslot_plugins.panel.slots.stored import Stored
+    from mailslot_plugins.panel.slots.form_input import FormInput
+    from mailslot_plugins.panel.slots.stored import StoredRecord
 
 _IDENTITY: Final = frozenset({"account", "client_id", "tenant", "authentication", *TOKEN_SERVICE_KEYS})
-"""Settings with which a token that is there may no longer fit."""
+"""Settings whose change may make an existing token unusable."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """What changes.
+class ChangeRow:
+    """One changed setting or secret.
 
     Attributes:
-        label: of which setting or secret.
-        before: what it was.
-        after: what it will be.
+        label: its name.
+        before: its old value.
+        after: its new value.
     """
 
     label: str
@@ -41,93 +41,93 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A change that waits in the session of whoever entered it.
+    """A change that waits for confirmation in a session.
 
     Attributes:
-        entry: what was entered.
-        elsewhere: what others have changed since the page was loaded, by key; it stays as they have set it.
-        before: what the record held when the change was shown, by key.
+        form_input: the submitted form.
+        elsewhere: the keys that others have changed since the page was loaded; their changes are kept.
+        before: the values of the record when the change was shown, by key.
     """
 
-    entry: Entry
+    form_input: FormInput
     elsewhere: tuple[str, ...]
     before: Mapping[str, str]
 
 
-def asks(entry: Entry, now: Stored, *, shared: bool, elsewhere: bool, drops: bool) -> bool:
-    """Tell whether a change is shown once more before it is made.
+def needs_review(form_input: FormInput, stored: StoredRecord, *, shared: bool, elsewhere: bool, drops: bool) -> bool:
+    """Return whether a change needs confirmation.
 
     Args:
-        entry: what was entered.
-        now: what is kept.
-        shared: whether other slots have the same settings.
-        elsewhere: whether others have changed the record meanwhile.
-        drops: whether a secret is removed that would go somewhere else.
+        form_input: the submitted form.
+        stored: the stored record.
+        shared: whether other slots share the record.
+        elsewhere: whether others have changed the record in the meantime.
+        drops: whether a secret is removed because it would go to another server.
     """
-    return shared or elsewhere or drops or touches_token(entry, now)
+    return shared or elsewhere or drops or touches_token(form_input, stored)
 
 
-def touches_token(entry: Entry, now: Stored) -> bool:
-    """Tell whether a token that is there may no longer fit after a change.
+def touches_token(form_input: FormInput, stored: StoredRecord) -> bool:
+    """Return whether a change may make an existing token unusable.
 
     Args:
-        entry: what was entered.
-        now: what is kept.
+        form_input: the submitted form.
+        stored: the stored record.
     """
-    return now.has_token and bool(_IDENTITY & entry.changes.keys() or "client_secret" in entry.secrets)
+    return stored.has_token and bool(_IDENTITY & form_input.changes.keys() or "client_secret" in form_input.secrets)
 
 
-def rows(
-    records: Records, record: str, entry: Entry, now: Stored, dropped: tuple[str, ...], language: str
-) -> list[Row]:
-    """Return what a change comes to, by what was meant. Blocks.
+def change_rows(
+    records: Records, record: str, form_input: FormInput, stored: StoredRecord, dropped: tuple[str, ...], language: str
+) -> list[ChangeRow]:
+    """Return the changed settings and secrets, after normalization. Blocks.
 
     Args:
-        records: the home folder.
-        record: which.
-        entry: what was entered.
-        now: what is kept.
-        dropped: the secrets that it removes by itself.
+        records: the records.
+        record: the name of the record.
+        form_input: the submitted form.
+        stored: the stored record.
+        dropped: the secrets that are removed because they would go to another server.
         language: one of the panel's.
 
     Raises:
         InputError: it is not allowed.
     """
     protocol = PROTOCOLS[record]
-    after = records.settings.check(record, records.plan_change(record, entry.changes, entry.secrets).values)
-    found = difference(now.settings, after, protocol, language)
-    for name, secret in {**dict.fromkeys(dropped), **entry.secrets}.items():
-        kept = {True: "secret_set", False: "secret_unset", None: "secret_unreadable"}[now.secrets[name]]
+    after = records.settings.check(record, records.plan_change(record, form_input.changes, form_input.secrets).values)
+    found = difference(stored.settings, after, protocol, language)
+    for name, secret in {**dict.fromkeys(dropped), **form_input.secrets}.items():
+        kept = {True: "secret_set", False: "secret_unset", None: "secret_unreadable"}[stored.secrets[name]]
         words = (
             translate(FOLDER, kept, language),
             translate(FOLDER, "secret_removed" if secret is None else "secret_new", language),
         )
-        found.append(Row(label(name, protocol, language), *words))
+        found.append(ChangeRow(label(name, protocol, language), *words))
     return found
 
 
-def difference(before: Settings, after: Settings, protocol: Protocol, language: str) -> list[Row]:
-    """Return in what settings differ, for people.
+def difference(before: Settings, after: Settings, protocol: Protocol, language: str) -> list[ChangeRow]:
+    """Return the differences between settings, for people.
 
     Args:
-        before: the former ones.
-        after: the new ones.
-        protocol: what the slot is for.
+        before: the old settings.
+        after: the new settings.
+        protocol: the slot's protocol.
         language: one of the panel's.
     """
     former, new = _texts(before, protocol, language), _texts(after, protocol, language)
     return [
-        Row(label(key, protocol, language), former[key], new[key])
+        ChangeRow(label(key, protocol, language), former[key], new[key])
         for key in former
         if getattr(before, key) != getattr(after, key)
     ]
 
 
 def _texts(settings: Settings, protocol: Protocol, language: str) -> dict[str, str]:
-    holds, origins = settings_overview(settings, protocol)
+    in_effect, origins = settings_overview(settings, protocol)
     found = dict[str, str]()
-    for key, value in holds.items():
-        text = shown(key, value, language)
+    for key, value in in_effect.items():
+        text = value_text(key, value, language)
         if text and key in origins:
             text = with_origin(text, origins[key], language)
         found[key] = text or translate(FOLDER, "not_set", language)

@@ -1,4 +1,4 @@
-"""The form of a slot: which fields there are, in which order, and what is said beside each."""
+"""The form of a slot: its fields, their order, and their texts."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from mailslot.oauth.presets import presets
 from mailslot.slots.overview import settings_overview
 from mailslot.slots.settings import SECRETS, keys_for
 from mailslot.slots.slot import SLOTS
-from mailslot_plugins.panel.slots.entry import NOT_HERE
-from mailslot_plugins.panel.slots.labels import FOLDER, has, label, shown, with_origin
+from mailslot_plugins.panel.slots.form_input import LOCAL_ONLY
+from mailslot_plugins.panel.slots.labels import FOLDER, has_text, label, value_text, with_origin
 from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mailslot.slots.slot import Protocol
-    from mailslot_plugins.panel.slots.entry import Entry
-    from mailslot_plugins.panel.slots.stored import Stored
+    from mailslot_plugins.panel.slots.form_input import FormInput
+    from mailslot_plugins.panel.slots.stored import StoredRecord
 
 Kind = Literal["text", "number", "choice", "secret", "removable"]
 
@@ -32,7 +32,7 @@ _MAIN: Final[Mapping[Protocol, tuple[str, ...]]] = {
         *("after_fetch", "first_poll"),
     ),
 }
-"""The fields in the order of design, section 2."""
+"""The fields in the order of the device's menu."""
 
 _APPLICATION: Final = (
     *("client_id", "tenant", "client_secret", "flow", "redirect_uri", "redirect_port", "scopes", "token_source"),
@@ -58,7 +58,7 @@ _WHEN: Final[Mapping[str, str]] = {
     "account": _SIGNS_IN,
     "password": "authentication=password",
 }
-"""For which values of another field one matters, as static/panel.js reads it."""
+"""The values of another field for which a field is shown, in the format of static/panel.js."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +66,16 @@ class Field:
     """A field of the form.
 
     Attributes:
-        key: its setting or secret.
-        kind: how it is entered.
-        label: what it is called.
-        value: what stands in it; of a secret nothing.
-        placeholder: what holds where it is empty.
-        hint: what is said below it.
-        error: what is wrong with what was entered; empty where nothing is.
-        options: what there is to choose from, as values and words.
-        when: for which values of another field it matters; empty for always.
-        is_set: whether a secret is kept; None where that cannot be read.
+        key: the setting or secret.
+        kind: the kind of input.
+        label: its name.
+        value: its value; empty for a secret.
+        placeholder: the value in effect if it is empty.
+        hint: the text below it.
+        error: the error in its value; empty if there is none.
+        options: the choices, as values and texts.
+        when: the values of another field for which it is shown; empty for always.
+        is_set: whether a secret is stored; None if that cannot be read.
     """
 
     key: str
@@ -92,10 +92,10 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Some fields under a heading.
+    """A group of fields with a heading.
 
     Attributes:
-        name: its word.
+        name: its name.
         when: as for `Field`.
         fields: the fields.
     """
@@ -110,62 +110,68 @@ class Form:
     """The whole form.
 
     Attributes:
-        main: the fields of the device's own menu.
-        further: those that few need.
-        was: what the page shows now, by key, to see later whether somebody else has changed it.
+        main: the fields of the device's menu.
+        further: less common fields.
+        original: the values shown on the page, by key, to detect changes by others later.
     """
 
     main: tuple[Field, ...]
     further: tuple[Group, ...]
-    was: Mapping[str, str]
+    original: Mapping[str, str]
 
     @property
-    def is_wrong(self) -> bool:
-        """Whether anything among the further fields is wrong."""
+    def has_error(self) -> bool:
+        """Whether one of the further fields has an error."""
         return any(field.error for group in self.further for field in group.fields)
 
 
 def make_form(
-    entry: Entry, now: Stored, protocol: Protocol, language: str, errors: Mapping[str, str] | None = None
+    form_input: FormInput,
+    stored: StoredRecord,
+    protocol: Protocol,
+    language: str,
+    errors: Mapping[str, str] | None = None,
 ) -> Form:
     """Return the form with what was entered.
 
     Args:
-        entry: what was.
-        now: what is kept.
-        protocol: what the slot is for.
+        form_input: the submitted form.
+        stored: what is stored.
+        protocol: the slot's protocol.
         language: one of the panel's.
-        errors: what is wrong, by key; None for nothing.
+        errors: the errors, by key; None if there are none.
     """
-    making = _Making(entry, now, protocol, language, errors or {})
+    builder = _FormBuilder(form_input, stored, protocol, language, errors or {})
     main = _MAIN[protocol]
     placed = {*main, *_APPLICATION, *_OWN_PROVIDER}
     rest = tuple(key for key in keys_for(protocol) if key not in placed)
     return Form(
-        making.fields(main),
+        builder.fields(main),
         (
-            Group("application", "authentication=oauth2", making.fields(_APPLICATION)),
-            Group("own_provider", "provider= custom", making.fields(_OWN_PROVIDER)),
-            Group("connection", "", making.fields(rest)),
+            Group("application", "authentication=oauth2", builder.fields(_APPLICATION)),
+            Group("own_provider", "provider= custom", builder.fields(_OWN_PROVIDER)),
+            Group("connection", "", builder.fields(rest)),
         ),
-        {key: text for key, text in entry.was.items() if key not in NOT_HERE},
+        {key: text for key, text in form_input.original.items() if key not in LOCAL_ONLY},
     )
 
 
-class _Making:
-    """Makes the fields of one form."""
+class _FormBuilder:
+    """Builds the fields of a form."""
 
-    def __init__(self, entry: Entry, now: Stored, protocol: Protocol, language: str, errors: Mapping[str, str]) -> None:
-        self._entry = entry
-        self._now = now
+    def __init__(
+        self, form_input: FormInput, stored: StoredRecord, protocol: Protocol, language: str, errors: Mapping[str, str]
+    ) -> None:
+        self._form_input = form_input
+        self._stored = stored
         self._protocol: Protocol = protocol
         self._language = language
         self._errors = errors
-        self._holds, self._from = settings_overview(entry.settings(now.settings, protocol), protocol)
+        self._in_effect, self._origins = settings_overview(form_input.settings(stored.settings, protocol), protocol)
 
     def fields(self, keys: tuple[str, ...]) -> tuple[Field, ...]:
-        """Return fields, without those that can only be removed and are not there."""
-        return tuple(self._field(key) for key in keys if key not in NOT_HERE or self._entry.typed[key])
+        """Return fields, without unset ones that can only be removed."""
+        return tuple(self._field(key) for key in keys if key not in LOCAL_ONLY or self._form_input.values[key])
 
     def _field(self, key: str) -> Field:
         implied = self._implied(key)
@@ -179,11 +185,11 @@ class _Making:
             error=self._errors.get(key, ""),
             options=self._options(key, implied),
             when=_WHEN.get(key, ""),
-            is_set=self._now.secrets.get(key, False),
+            is_set=self._stored.secrets.get(key, False),
         )
 
     def _kind(self, key: str) -> Kind:
-        if key in NOT_HERE:
+        if key in LOCAL_ONLY:
             return "removable"
         if key in SECRETS:
             return "secret"
@@ -192,19 +198,19 @@ class _Making:
     def _value(self, key: str) -> str:
         if key in SECRETS:
             return ""
-        typed = self._entry.typed[key]
-        return shown(key, typed, self._language) if key in NOT_HERE else typed
+        typed = self._form_input.values[key]
+        return value_text(key, typed, self._language) if key in LOCAL_ONLY else typed
 
     def _implied(self, key: str) -> str:
-        """Return what holds where the field is empty; empty where nothing does."""
-        if key in SECRETS or key not in self._from:
+        """Return the value in effect if the field is empty; empty if there is none."""
+        if key in SECRETS or key not in self._origins:
             return ""
-        return shown(key, self._holds[key], self._language)
+        return value_text(key, self._in_effect[key], self._language)
 
     def _hint(self, key: str, implied: str) -> str:
-        parts = [with_origin(implied, self._from[key], self._language)] if implied and key not in _CHOICES else []
-        word = "hint_local" if key in NOT_HERE else f"hint_{key}"
-        if has(word):
+        parts = [with_origin(implied, self._origins[key], self._language)] if implied and key not in _CHOICES else []
+        word = "hint_local" if key in LOCAL_ONLY else f"hint_{key}"
+        if has_text(word):
             parts.append(translate(FOLDER, word, self._language))
         return " ".join(parts)
 
@@ -214,10 +220,10 @@ class _Making:
             values.remove("pop_before_smtp")
         found: list[tuple[str, str]] = []
         for value in values:
-            word = shown(key, value, self._language)
+            word = value_text(key, value, self._language)
             if not value:
                 word = (
-                    with_origin(implied, self._from[key], self._language)
+                    with_origin(implied, self._origins[key], self._language)
                     if implied
                     else translate(FOLDER, f"unset_{key}", self._language)
                 )

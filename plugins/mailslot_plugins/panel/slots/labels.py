@@ -1,4 +1,4 @@
-"""What settings and their values are called on the panel."""
+"""The names of settings and their values on the panel."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from mailslot.slots.keys import json_value
 from mailslot.slots.overview import as_text
 from mailslot.slots.settings import KEYS
 from mailslot.slots.slot import SLOTS
-from mailslot_plugins.panel.slots.place import steps
-from mailslot_plugins.panel.translations import translate, words
+from mailslot_plugins.panel.slots.menu import menu_steps
+from mailslot_plugins.panel.translations import load_texts, translate
 
 if TYPE_CHECKING:
     from mailslot.diagnosis.diagnosis import Diagnosis
     from mailslot.slots.slot import Protocol
 
 FOLDER: Final = "slots"
-"""Where the words are."""
+"""The folder of the texts."""
 
 _ORIGINS: Final = {
     "default": "origin_default",
@@ -27,38 +27,38 @@ _ORIGINS: Final = {
     "the encryption": "origin_encryption",
     "the account": "origin_account",
 }
-"""The words for `mailslot.slots.effective_settings.value_sources`; a provider's name is the same in every language."""
+"""Texts for the results of `mailslot.slots.effective_settings.value_sources`; providers' names are not translated."""
 
 
-def has(key: str) -> bool:
-    """Whether there is such a text."""
-    return key in words(FOLDER)
+def has_text(key: str) -> bool:
+    """Return whether there is such a text."""
+    return key in load_texts(FOLDER)
 
 
 def label(key: str, protocol: Protocol, language: str) -> str:
-    """Return what a setting or secret is called; one that the panel does not know, by its key.
+    """Return the name of a setting or secret; its key if there is no text.
 
     Args:
-        key: which.
-        protocol: what the slot is for.
+        key: the key.
+        protocol: the slot's protocol.
         language: one of the panel's.
     """
     for name in (f"label_{key}_{protocol}", f"label_{key}"):
-        if has(name):
+        if has_text(name):
             return translate(FOLDER, name, language)
     return key
 
 
-def shown(key: str, value: object, language: str) -> str:
-    """Return a setting's value as people read it; empty where it is not set.
+def value_text(key: str, value: object, language: str) -> str:
+    """Return a setting's value for people; empty if it is not set.
 
     Args:
-        key: which.
-        value: as `mailslot.slots.settings.Settings` or a form holds it.
+        key: the key.
+        value: its value in `mailslot.slots.settings.Settings` or in a form.
         language: one of the panel's.
     """
     text = as_text(json_value(value))
-    if text and has(f"value_{key}_{text}"):
+    if text and has_text(f"value_{key}_{text}"):
         return translate(FOLDER, f"value_{key}_{text}", language)
     if key == "provider" and text:
         try:
@@ -66,19 +66,19 @@ def shown(key: str, value: object, language: str) -> str:
         except InputError:
             return text
     if key == "token_source":
-        # What a program is told may be nobody's business.
+        # The arguments of a program may be confidential.
         return text.partition(" ")[0]
     if key == "pop_slot":
-        return next((steps(slot)[-1] for slot in SLOTS if slot.id == text), text)
+        return next((menu_steps(slot)[-1] for slot in SLOTS if slot.id == text), text)
     return text
 
 
-def named(diagnosis: Diagnosis, protocol: Protocol, language: str) -> Diagnosis:
-    """Return a diagnosis whose missing setting is called as the form calls it.
+def with_labels(diagnosis: Diagnosis, protocol: Protocol, language: str) -> Diagnosis:
+    """Return a diagnosis with the form's name for a missing setting.
 
     Args:
-        diagnosis: what was found.
-        protocol: what the slot is for.
+        diagnosis: the diagnosis.
+        protocol: the slot's protocol.
         language: one of the panel's.
     """
     missing = diagnosis.facts.get("missing", "")
@@ -88,11 +88,11 @@ def named(diagnosis: Diagnosis, protocol: Protocol, language: str) -> Diagnosis:
 
 
 def with_origin(text: str, origin: str, language: str) -> str:
-    """Return a value with where it is from, such as ``"smtp.office365.com, from Microsoft 365"``.
+    """Return a value with its origin, such as ``"smtp.office365.com, from Microsoft 365"``.
 
     Args:
         text: the value.
-        origin: as `mailslot.slots.effective_settings.value_sources` says it.
+        origin: the origin from `mailslot.slots.effective_settings.value_sources`.
         language: one of the panel's.
     """
     if origin in _ORIGINS:

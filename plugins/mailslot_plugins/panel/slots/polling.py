@@ -1,4 +1,4 @@
-"""When mail is looked for, what came of it last, and looking for it now."""
+"""Polling of a slot's record: its schedule, the last result, and a poll on request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mailslot.errors import InputError, MailError
 from mailslot.service.pipeline import find_pipelines, pollers
 from mailslot.service.poller import STORE, poll_once
 from mailslot_plugins.panel.explanations import explanation_of
-from mailslot_plugins.panel.slots.labels import FOLDER, named
+from mailslot_plugins.panel.slots.labels import FOLDER, with_labels
 from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     from mailslot_plugins.panel.background import BackgroundTask, BackgroundTasks
 
 _WAIT: Final = 30.0
-"""Seconds to wait for a poll of the same record that goes on."""
+"""Seconds to wait for another running poll of the same record."""
 
 
 @dataclass(eq=False)
-class Check:
-    """A look for mail, now.
+class PollRun:
+    """A poll on request.
 
     Attributes:
         slot: the slot.
-        summary: what came of it, as `mailslot.service.poll_report.PollReport.summary` has it; empty before.
-        diagnosis: of what went wrong, where it is one of the catalogue.
-        report: all that came of it; None before, and where it could not be done at all.
-        error: why that was; None where it was not.
+        summary: its result, from `mailslot.service.poll_report.PollReport.summary`; empty while it is running.
+        diagnosis: the diagnosis if it failed with a known cause.
+        report: the full result; None while it is running, or if it could not start.
+        error: why it could not start; otherwise None.
     """
 
     slot: Slot
@@ -51,17 +51,17 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Polls:
+class PollStatus:
     """The polling of a record, for people.
 
     Attributes:
-        running: whether a look that was asked for here goes on.
-        at: when it was done last, in seconds since 1970; None for never.
-        ok: whether nothing went wrong then.
-        sentence: what came of it.
-        advice: what to do about it; empty for nothing.
-        next_at: when it is due again; None where it is done by hand only, or nobody knows.
-        by_hand: whether it is done by hand only.
+        running: whether a poll that was requested here is running.
+        at: the time of the last poll, in seconds since 1970; None if there was none.
+        ok: whether it succeeded.
+        sentence: its result.
+        advice: what to do; may be empty.
+        next_at: the time of the next poll; None if polling is manual, or if it is unknown.
+        by_hand: whether polling is manual.
     """
 
     running: bool
@@ -73,50 +73,50 @@ class Polls:
     by_hand: bool
 
 
-def start_check(state: State, slot: Slot) -> BackgroundTask[Check]:
-    """Begin to look for mail; where a look goes on already, that one is returned.
+def start_poll(state: State, slot: Slot) -> BackgroundTask[PollRun]:
+    """Start a poll, or return the running one.
 
     Args:
-        state: the application's.
+        state: the application's state.
         slot: a POP slot.
     """
-    work: BackgroundTasks = state.work
-    before = find_check(state, slot)
+    tasks: BackgroundTasks = state.tasks
+    before = find_poll(state, slot)
     if before is not None and before.running:
         return before
-    return work.start(_key(slot), Check(slot), partial(_check, state.device))
+    return tasks.start(_key(slot), PollRun(slot), partial(_poll, state.device))
 
 
-def find_check(state: State, slot: Slot) -> BackgroundTask[Check] | None:
-    """Return the newest look for mail that was asked for here; None where there was none.
+def find_poll(state: State, slot: Slot) -> BackgroundTask[PollRun] | None:
+    """Return the newest poll that was requested here; None if there was none.
 
     Args:
-        state: the application's.
+        state: the application's state.
         slot: a POP slot.
     """
-    work: BackgroundTasks = state.work
-    return work.find(_key(slot), Check)
+    tasks: BackgroundTasks = state.tasks
+    return tasks.find(_key(slot), PollRun)
 
 
-async def polls(state: State, slot: Slot, interval: int, language: str) -> Polls:
-    """Return how the polling of a slot's record goes.
+async def poll_status(state: State, slot: Slot, interval: int, language: str) -> PollStatus:
+    """Return the status of the polling of a slot's record.
 
     Args:
-        state: the application's.
+        state: the application's state.
         slot: a POP slot.
-        interval: minutes between two polls; 0 for by hand only.
+        interval: minutes between two polls; 0 for manual polling.
         language: one of the panel's.
     """
     device: Device = state.device
-    piece = find_check(state, slot)
+    task = find_poll(state, slot)
     last: Mapping[str, Any] = await device.store(STORE).get(slot.record) or {}
     diagnosis = None
-    if piece is not None and piece.about.summary.get("at", 0.0) >= last.get("at", 0.0) and piece.about.summary:
-        last, diagnosis = piece.about.summary, piece.about.diagnosis
+    if task is not None and task.subject.summary.get("at", 0.0) >= last.get("at", 0.0) and task.subject.summary:
+        last, diagnosis = task.subject.summary, task.subject.diagnosis
     at = last.get("at")
-    sentence, advice = _said(last, diagnosis, language) if last else ("", "")
-    return Polls(
-        running=piece is not None and piece.running,
+    sentence, advice = _texts(last, diagnosis, language) if last else ("", "")
+    return PollStatus(
+        running=task is not None and task.running,
         at=at,
         ok=bool(last.get("ok", True)),
         sentence=sentence,
@@ -126,8 +126,8 @@ async def polls(state: State, slot: Slot, interval: int, language: str) -> Polls
     )
 
 
-async def _check(device: Device, check: Check) -> None:
-    # What is not imported yet takes a while.
+async def _poll(device: Device, check: PollRun) -> None:
+    # Importing pipelines takes a while.
     pipeline = pollers(await run_sync(find_pipelines)).get(check.slot.record)
     if pipeline is None:
         check.summary = {"at": device.now(), "ok": False, "cause": "no_pipeline", "sentence": ""}
@@ -143,7 +143,7 @@ async def _check(device: Device, check: Check) -> None:
         check.summary, check.diagnosis, check.report = report.summary(), report.diagnosis, report
 
 
-def _said(last: Mapping[str, Any], diagnosis: Diagnosis | None, language: str) -> tuple[str, str]:
+def _texts(last: Mapping[str, Any], diagnosis: Diagnosis | None, language: str) -> tuple[str, str]:
     """Return the sentence and the advice for a poll's summary."""
     if last["ok"]:
         parts = [translate(FOLDER, "polled_all", language, listed=last["listed"], fetched=last["fetched"])]
@@ -152,12 +152,12 @@ def _said(last: Mapping[str, Any], diagnosis: Diagnosis | None, language: str) -
         return " ".join(parts), ""
     if last["cause"] == "no_pipeline":
         return translate(FOLDER, "no_pipeline", language), ""
-    said = (
-        say_cause(named(diagnosis, "POP", language), language)
+    explanation = (
+        say_cause(with_labels(diagnosis, "POP", language), language)
         if diagnosis
         else explanation_of(last["cause"], language, sentence=last["sentence"])
     )
-    return said.message, said.advice
+    return explanation.message, explanation.advice
 
 
 def _key(slot: Slot) -> tuple[str, ...]:

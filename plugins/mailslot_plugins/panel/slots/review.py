@@ -1,4 +1,4 @@
-"""``/slots/{slot}/review``: what saving will change, and where else, before it is done."""
+"""``/slots/{slot}/review``: shows all effects of a change before it is saved."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from starlette.routing import Route
 
 from mailslot.errors import InputError
 from mailslot.slots.normalization import MICROSOFT_NOTE
-from mailslot_plugins.panel.permission import setter
+from mailslot_plugins.panel.permission import requested_by
 from mailslot_plugins.panel.render import device_of, redirect, render, text
 from mailslot_plugins.panel.security.session import Notice
-from mailslot_plugins.panel.slots.check import sentence
-from mailslot_plugins.panel.slots.draft import Draft, difference, rows, touches_token
+from mailslot_plugins.panel.slots.draft import Draft, change_rows, difference, touches_token
+from mailslot_plugins.panel.slots.errors import error_text
 from mailslot_plugins.panel.slots.labels import label
-from mailslot_plugins.panel.slots.place import others, places, slot_of
-from mailslot_plugins.panel.slots.stored import stored
+from mailslot_plugins.panel.slots.menu import sharing_slots, slot_names, slot_of
+from mailslot_plugins.panel.slots.stored import load_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,94 +26,98 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from mailslot.slots.slot import Slot
-    from mailslot_plugins.panel.slots.entry import Entry
-    from mailslot_plugins.panel.slots.stored import Stored
+    from mailslot_plugins.panel.slots.form_input import FormInput
+    from mailslot_plugins.panel.slots.stored import StoredRecord
 
 
-def ask(request: Request, slot: Slot, draft: Draft) -> Response:
-    """Remember a change in the session, and send the browser to where it is shown."""
+def open_review(request: Request, slot: Slot, draft: Draft) -> Response:
+    """Store a change in the session, and redirect to its review."""
     request.state.session.data[_key(slot)] = draft
     return redirect(request, f"/slots/{slot.id}/review")
 
 
-def find(request: Request, slot: Slot) -> Draft | None:
-    """Return the change that waits; None where there is none."""
+def find_draft(request: Request, slot: Slot) -> Draft | None:
+    """Return the change that waits for confirmation; None if there is none."""
     draft = request.state.session.data.get(_key(slot))
     return draft if isinstance(draft, Draft) else None
 
 
 async def show(request: Request) -> Response:
-    """Answer with what would change."""
-    slot, draft = slot_of(request), find(request, slot_of(request))
+    """Return the review of the change."""
+    slot, draft = slot_of(request), find_draft(request, slot_of(request))
     if draft is None:
         return redirect(request, f"/slots/{slot.id}")
     device = device_of(request)
     language: str = request.state.language
-    now = await run_sync(stored, device.records, slot.record)
+    stored = await run_sync(load_record, device.records, slot.record)
     try:
-        dropped = await run_sync(device.records.dropped_secrets, slot.record, draft.entry.changes, draft.entry.secrets)
-        changes = await run_sync(rows, device.records, slot.record, draft.entry, now, dropped, language)
+        dropped = await run_sync(
+            device.records.dropped_secrets, slot.record, draft.form_input.changes, draft.form_input.secrets
+        )
+        changes = await run_sync(change_rows, device.records, slot.record, draft.form_input, stored, dropped, language)
     except InputError as error:
-        # Allowed a moment ago; somebody has changed something else since.
-        return redirect(request, f"/slots/{slot.id}?again=1", sentence(error, language), "error")
+        # It was allowed before; somebody else has changed other settings since.
+        return redirect(request, f"/slots/{slot.id}?again=1", error_text(error, language), "error")
     return render(
         request,
         "slots/review.html",
         slot=slot,
-        others=places(others(slot), language),
+        others=slot_names(sharing_slots(slot), language),
         rows=changes,
         elsewhere=[label(key, slot.protocol, language) for key in draft.elsewhere],
-        touches_token=touches_token(draft.entry, now),
+        touches_token=touches_token(draft.form_input, stored),
         dropped=drop_texts(request, dropped),
     )
 
 
 async def confirm(request: Request) -> Response:
-    """Make the change, unless somebody else was quicker."""
-    slot, draft = slot_of(request), find(request, slot_of(request))
+    """Save the change, unless somebody else has changed the record since."""
+    slot, draft = slot_of(request), find_draft(request, slot_of(request))
     if draft is None:
         return redirect(request, f"/slots/{slot.id}", text(request, "slots", "no_draft"), "warning")
-    now = await run_sync(stored, device_of(request).records, slot.record)
-    if now.texts != draft.before:
-        request.state.session.data[_key(slot)] = Draft(draft.entry, draft.elsewhere, now.texts)
+    stored = await run_sync(load_record, device_of(request).records, slot.record)
+    if stored.texts != draft.before:
+        request.state.session.data[_key(slot)] = Draft(draft.form_input, draft.elsewhere, stored.texts)
         return redirect(request, f"/slots/{slot.id}/review", text(request, "slots", "changed_again"), "warning")
-    return await keep(request, slot, draft.entry, now)
+    return await apply_change(request, slot, draft.form_input, stored)
 
 
-async def keep(request: Request, slot: Slot, entry: Entry, now: Stored) -> Response:
-    """Make a change, and say on the slot's page what became of it.
+async def apply_change(request: Request, slot: Slot, form_input: FormInput, stored: StoredRecord) -> Response:
+    """Save a change, and report the result on the slot's page.
 
     Args:
-        request: what was asked.
-        slot: through which slot.
-        entry: what was entered.
-        now: what was kept before.
+        request: the request.
+        slot: the slot.
+        form_input: the submitted form.
+        stored: the record before the change.
     """
     device = device_of(request)
     language: str = request.state.language
-    change = partial(device.records.change, slot.record, entry.changes, entry.secrets, role=setter(request))
+    change = partial(
+        device.records.change, slot.record, form_input.changes, form_input.secrets, role=requested_by(request)
+    )
     try:
         changed = await run_sync(change)
     except InputError as error:
-        request.state.session.data[_key(slot)] = Draft(entry, (), now.texts)
-        return redirect(request, f"/slots/{slot.id}?again=1", sentence(error, language), "error")
+        request.state.session.data[_key(slot)] = Draft(form_input, (), stored.texts)
+        return redirect(request, f"/slots/{slot.id}?again=1", error_text(error, language), "error")
     request.state.session.data.pop(_key(slot), None)
     notices: list[Notice] = request.state.session.notices
-    shared = places(others(slot), language)
+    shared = slot_names(sharing_slots(slot), language)
     saved = text(request, "slots", "saved_shared", places=shared) if shared else text(request, "slots", "saved")
     notices.append(Notice("done", saved))
-    entered = entry.settings(now.settings, slot.protocol)
+    entered = form_input.settings(stored.settings, slot.protocol)
     otherwise = difference(entered, changed.settings, slot.protocol, language)
-    said = [text(request, "slots", "understood", label=row.label, value=row.after) for row in otherwise]
-    said += drop_texts(request, changed.dropped)
-    notices += [Notice("warning", each) for each in said]
+    warnings = [text(request, "slots", "understood", label=row.label, value=row.after) for row in otherwise]
+    warnings += drop_texts(request, changed.dropped)
+    notices += [Notice("warning", each) for each in warnings]
     if MICROSOFT_NOTE in changed.notes:
         notices.append(Notice("warning", text(request, "slots", "microsoft_note")))
     return redirect(request, f"/slots/{slot.id}")
 
 
 def drop_texts(request: Request, dropped: Iterable[str]) -> list[str]:
-    """Return what is said of secrets that a change drops, before and after it is made."""
+    """Return the texts about secrets that a change removes, for before and after it."""
     return [text(request, "slots", f"dropped_{name}") for name in dropped]
 
 

@@ -1,4 +1,4 @@
-"""A record as it is kept, in the form in which a page shows it."""
+"""The stored settings of a record, as a form shows them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """A record.
+class StoredRecord:
+    """A stored record.
 
     Attributes:
-        settings: as they stand in the file.
-        texts: the same as a form's fields hold them, by key.
-        secrets: whether each is set; None where that cannot be read.
+        settings: the settings in the file.
+        texts: the same as texts for a form's fields, by key.
+        secrets: whether each secret is set; None if that cannot be read.
         has_token: whether there is a token.
     """
 
@@ -37,8 +37,8 @@ class Stored:
     has_token: bool
 
 
-def stored(records: Records, record: str) -> Stored:
-    """Return a record as it is now, also where its settings cannot stand together. Blocks.
+def load_record(records: Records, record: str) -> StoredRecord:
+    """Return the stored record, even if its settings contradict each other. Blocks.
 
     Raises:
         SettingsFileError: the file cannot be used.
@@ -48,14 +48,14 @@ def stored(records: Records, record: str) -> Stored:
         has_token = GRANT_FIELD in records.vault.fields(record)
     except MailError:
         has_token = False
-    return Stored(settings, texts_of(settings, PROTOCOLS[record]), secrets_overview(records, record), has_token)
+    return StoredRecord(settings, form_texts(settings, PROTOCOLS[record]), secrets_overview(records, record), has_token)
 
 
-def texts_of(settings: Settings, protocol: Protocol) -> dict[str, str]:
-    """Return settings as a form's fields hold them, by key.
+def form_texts(settings: Settings, protocol: Protocol) -> dict[str, str]:
+    """Return settings as texts for a form's fields, by key.
 
     Args:
         settings: the settings.
-        protocol: what the slot is for.
+        protocol: the slot's protocol.
     """
     return {key: as_text(json_value(getattr(settings, key))) for key in keys_for(protocol)}

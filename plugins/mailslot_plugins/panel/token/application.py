@@ -1,4 +1,4 @@
-"""How an application is registered with a provider, taken apart so that a page can show it, and what to enter here."""
+"""The registration of an application: the provider's instructions as steps, and the settings that result from it."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 _NUMBERED: Final = re.compile(r"\d+\. (.*)")
 _LETTERED: Final = re.compile(r"[a-z]\. (.*)")
 _OURS: Final = "mailslot set"
-"""How a command begins in whose place a page has fields."""
+"""The start of commands that are replaced by fields on the page."""
 
 _COMMAND: Final = 5
-"""Blanks that a command has more than the number of its step; further lines of the step have fewer."""
+"""The indentation of a command relative to the number of its step; further lines of a step have less."""
 
 
 @dataclass(slots=True)
 class Step:
-    """One thing to do.
+    """One step.
 
     Attributes:
-        text: what.
-        commands: to be run for it, as they are.
-        steps: what it is made up of.
+        text: what to do.
+        commands: the commands to run.
+        steps: its substeps.
     """
 
     text: str
@@ -40,9 +40,9 @@ class Step:
 
 
 def steps_of(registration: str) -> tuple[Step, ...]:
-    """Return what `mailslot.oauth.providers.Provider.registration` says, step by step.
+    """Return the steps in the text of `mailslot.oauth.providers.Provider.registration`.
 
-    Commands of our own are left out: whoever reads this has fields for them.
+    Our own commands are left out, since the page has fields for them.
     """
     found: list[Step] = []
     last, begins = Step(""), 0
@@ -67,7 +67,7 @@ def steps_of(registration: str) -> tuple[Step, ...]:
 
 
 def fields_of(provider: Provider) -> tuple[str, ...]:
-    """Return the settings of an application that a provider wants, without its secret."""
+    """Return the settings that a provider requires for an application, without its secret."""
     return (
         "client_id",
         *(["tenant"] if provider.tenant is not None else []),
@@ -76,16 +76,16 @@ def fields_of(provider: Provider) -> tuple[str, ...]:
 
 
 def save(records: Records, record: str, provider: Provider, form: Mapping[str, str]) -> ChangeResult:
-    """Keep what was entered of an application; a secret that was left empty stays as it is. It blocks for a moment.
+    """Save the settings of an application; an empty secret is unchanged. Blocks for a moment.
 
     Args:
-        records: the device's.
-        record: which.
-        provider: whose application it is.
-        form: what was entered.
+        records: the records.
+        record: the name of the record.
+        provider: the provider.
+        form: the submitted form.
 
     Raises:
-        InputError: it cannot be used; `InputError.key` says which.
+        InputError: a value cannot be used; `InputError.key` says which.
         MailError: the vault cannot be written.
     """
     values = {name: form.get(name, "").strip() or None for name in fields_of(provider)}

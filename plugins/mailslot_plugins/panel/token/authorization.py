@@ -1,4 +1,4 @@
-"""Authorization code by a browser whose answer the panel takes: from its own address, or pasted by the person."""
+"""The authorization code flow in the panel: the response comes by redirect, or is pasted by the person."""
 
 from __future__ import annotations
 
@@ -20,70 +20,70 @@ if TYPE_CHECKING:
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
 
-LATE: Final = "late"
-"""The detail of the error for a sign-in that nobody finished in time."""
+TIMED_OUT: Final = "late"
+"""The detail of the error for a sign-in that was not finished in time."""
 
 
-class Question:
-    """What was asked of a provider, and takes one answer.
+class PendingAuthorization:
+    """An authorization request that waits for its response.
 
     Args:
-        attempt: what an answer must fit to.
+        attempt: the request, which the response must match.
     """
 
     def __init__(self, attempt: AuthorizationAttempt) -> None:
         self.attempt = attempt
-        self._answer: Mapping[str, str] | None = None
-        self._answered = anyio.Event()
+        self._response: Mapping[str, str] | None = None
+        self._received = anyio.Event()
 
-    def takes(self, parameters: Mapping[str, str]) -> bool:
-        """Take the parameters of a redirection if they are the answer, and the first one; return whether they are."""
-        if self._answer is not None or not self.attempt.matches(parameters):
+    def accept(self, parameters: Mapping[str, str]) -> bool:
+        """Accept the parameters of a redirect if they match and are the first; return whether they were accepted."""
+        if self._response is not None or not self.attempt.matches(parameters):
             return False
-        self._answer = parameters
-        self._answered.set()
+        self._response = parameters
+        self._received.set()
         return True
 
-    async def answer(self, within: float) -> Mapping[str, str]:
-        """Wait for the answer, so many seconds.
+    async def wait(self, within: float) -> Mapping[str, str]:
+        """Wait for the response, at most `within` seconds.
 
         Raises:
-            TokenError: none came.
+            TokenError: there was none in time.
         """
         with anyio.move_on_after(within):
-            await self._answered.wait()
-        if self._answer is None:
+            await self._received.wait()
+        if self._response is None:
             sentence = f"Nobody finished the sign-in within {within / 60:.0f} minutes."
-            raise TokenError(sentence, cause="token_not_retrieved", detail=LATE)
-        return self._answer
+            raise TokenError(sentence, cause="token_not_retrieved", detail=TIMED_OUT)
+        return self._response
 
 
 @dataclass(frozen=True)
-class AnsweredFlow(RefreshTokenFlow):
-    """The flows ``browser`` and ``paste``, as the panel goes through them.
+class PanelFlow(RefreshTokenFlow):
+    """The flows ``browser`` and ``paste`` in the panel.
 
     Attributes:
-        name: which of the two.
-        redirect_uri: where the browser is sent with the answer.
-        ask: is told what was asked, before the person is shown where to sign in.
+        name: the name of the flow.
+        redirect_uri: the redirect URI for the response.
+        on_pending: called with the pending authorization before the person is shown the address.
         within: seconds that the sign-in may take.
     """
 
     name: str
     redirect_uri: str
-    ask: Callable[[Question], None]
+    on_pending: Callable[[PendingAuthorization], None]
     within: float = SIGN_IN_TIMEOUT
 
     async def obtain(self, client: OAuthClient, http: TokenHttp, person: AddressDisplay) -> Grant:
-        """Show the person an address, and wait for the answer that somebody brings to the question.
+        """Show the person the authorization address, and wait for the response.
 
         Raises:
             InputError: the provider does not allow this flow.
-            TokenError: there is no token; with its cause.
+            TokenError: there is no token.
         """
         client.provider.check_flow(self.name)
-        question = Question(AuthorizationAttempt(client, self.redirect_uri))
-        self.ask(question)
-        await person.show_address(question.attempt.url)
-        code = question.attempt.code(await question.answer(self.within))
-        return new_grant(self.name, client, http, await question.attempt.redeem(code, http))
+        pending = PendingAuthorization(AuthorizationAttempt(client, self.redirect_uri))
+        self.on_pending(pending)
+        await person.show_address(pending.attempt.url)
+        code = pending.attempt.code(await pending.wait(self.within))
+        return new_grant(self.name, client, http, await pending.attempt.redeem(code, http))

@@ -1,7 +1,7 @@
-"""The end of a sign-in in this browser: a provider sends it back to the panel, with the answer in the address.
+"""The redirect URI: the provider sends the browser back to the panel with the authorization response.
 
-An answer counts for the browser session that asked, for the slot it asked for, once and for a while, and only if the
-provider that was asked gave it (RFC 9700 sections 2.1 and 4.4). Anything else changes nothing.
+A response is valid for the session and the slot that requested it, once, for a limited time, and only from the provider
+that was asked (RFC 9700 sections 2.1 and 4.4). Anything else changes nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from mailslot.slots.slot import PROTOCOLS
 from mailslot_plugins.panel.render import redirect, render
-from mailslot_plugins.panel.token.retrieval import key_of
+from mailslot_plugins.panel.token.retrieval import task_key
 from mailslot_plugins.panel.token.sign_in import SignIn
 from mailslot_plugins.panel.token.sign_in_methods import CALLBACK
 from mailslot_plugins.tokens.authorization import parse_parameters
@@ -27,53 +27,53 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from mailslot_plugins.panel.background import BackgroundTasks
-    from mailslot_plugins.panel.token.authorization import Question
+    from mailslot_plugins.panel.token.authorization import PendingAuthorization
 
-_ANSWER: Final = frozenset({"code", "error"})
+_RESPONSE: Final = frozenset({"code", "error"})
 
 
-class Answers:
-    """Middleware that takes an answer to ``/`` for one to `CALLBACK`: on loopback, redirects bear no path.
+class LoopbackRedirects:
+    """Middleware that routes a response at ``/`` to `CALLBACK`: on loopback, redirect URIs have no path.
 
     Args:
-        app: what comes next.
+        app: the next application.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Handle a request."""
         if scope["type"] == "http" and scope["path"] == "/" and scope["query_string"]:
             names = {name for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)}
-            if "state" in names and names & _ANSWER:
+            if "state" in names and names & _RESPONSE:
                 scope = {**scope, "path": CALLBACK}
         await self._app(scope, receive, send)
 
 
-async def take(request: Request) -> Response:
-    """Take the answer to a sign-in, and go back to where it was begun."""
+async def receive_redirect(request: Request) -> Response:
+    """Accept an authorization response, and redirect to the page of the slot's token."""
     parameters = parse_parameters(request.url.query) or {}
-    for sign_in, question in _awaited(request):
-        if not question.attempt.matches(parameters):
+    for sign_in, pending in _pending(request):
+        if not pending.attempt.matches(parameters):
             continue
-        if sign_in.is_of(request.state.session) and question.takes(parameters):
-            sign_in.go_on()
+        if sign_in.is_of(request.state.session) and pending.accept(parameters):
+            sign_in.mark_fetching()
             return redirect(request, f"/slots/{sign_in.slot.id}/token")
         begun_at = urlsplit(sign_in.origin)
         if begun_at.scheme == "http" and begun_at.netloc != request.url.netloc:
-            # On loopback, the provider may know another name for this machine than the browser used, and cookies go by
-            # names. It is sent on to where its session is, and has to show it there.
+            # On loopback, the redirect URI may have another host name than the browser used, and cookies depend on the
+            # name. So the browser is redirected to the name with its session, which is checked there.
             return RedirectResponse(f"{sign_in.origin}{CALLBACK}?{request.url.query}", 303)
     return render(request, "token/not_awaited.html", 400)
 
 
-def _awaited(request: Request) -> Iterator[tuple[SignIn, Question]]:
-    work: BackgroundTasks = request.app.state.work
+def _pending(request: Request) -> Iterator[tuple[SignIn, PendingAuthorization]]:
+    tasks: BackgroundTasks = request.app.state.tasks
     for record in PROTOCOLS:
-        piece = work.find(key_of(record), SignIn)
-        if piece is not None and piece.running and piece.about.question is not None:
-            yield piece.about, piece.about.question
+        task = tasks.find(task_key(record), SignIn)
+        if task is not None and task.running and task.subject.pending is not None:
+            yield task.subject, task.subject.pending
 
 
-routes = [Route(CALLBACK, take)]
+routes = [Route(CALLBACK, receive_redirect)]

@@ -1,4 +1,4 @@
-"""The work of deleting a token, which may have to wait for the provider."""
+"""Deletion of a token as a background task, since the provider may be slow."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mailslot.errors import MailError
-from mailslot_plugins.panel.token.retrieval import key_of
-from mailslot_plugins.panel.token.sign_in import RECENT
+from mailslot_plugins.panel.token.retrieval import task_key
+from mailslot_plugins.panel.token.sign_in import REMEMBERED_FOR
 
 if TYPE_CHECKING:
     from starlette.datastructures import State
@@ -26,8 +26,8 @@ class Deletion:
     """A deletion.
 
     Attributes:
-        revocation: what came of telling the provider; None before, and where it failed here.
-        error: why the token is still there; None where it is not.
+        revocation: the result of the revocation at the provider; None before, or if the deletion failed here.
+        error: why the deletion failed; otherwise None.
     """
 
     def __init__(self) -> None:
@@ -37,24 +37,24 @@ class Deletion:
 
     @property
     def is_recent(self) -> bool:
-        """Whether it goes on, or ended just now."""
-        return self._ended_at is None or time.monotonic() - self._ended_at < RECENT
+        """Whether it is running, or ended recently."""
+        return self._ended_at is None or time.monotonic() - self._ended_at < REMEMBERED_FOR
 
     def end(self) -> None:
-        """Note that it is over."""
+        """Record that it has ended."""
         self._ended_at = time.monotonic()
 
 
 def start_deletion(state: State, slot: Slot, settings: Settings) -> BackgroundTask[Deletion]:
-    """Begin to delete a record's token; a sign-in for the same record is left.
+    """Start to delete a record's token; a running sign-in for the record is cancelled.
 
     Args:
-        state: the application's.
-        slot: one of its slots.
-        settings: the record's.
+        state: the application's state.
+        slot: a slot of the record.
+        settings: the record's settings.
     """
-    work: BackgroundTasks = state.work
-    return work.start(key_of(slot.record), Deletion(), partial(_delete, state, slot, settings))
+    tasks: BackgroundTasks = state.tasks
+    return tasks.start(task_key(slot.record), Deletion(), partial(_delete, state, slot, settings))
 
 
 async def _delete(state: State, slot: Slot, settings: Settings, deletion: Deletion) -> None:

@@ -1,4 +1,4 @@
-"""``/slots/{slot}/token``: get a token and see how it goes, enter the application's id, delete or keep the token."""
+"""``/slots/{slot}/token``: get a token, register the application, delete the token."""
 
 from __future__ import annotations
 
@@ -11,14 +11,21 @@ from starlette.routing import Route
 from mailslot.errors import InputError, MailError
 from mailslot_plugins.panel.render import device_of, redirect, render, text
 from mailslot_plugins.panel.security.session import Notice
-from mailslot_plugins.panel.slots.place import slot_of
+from mailslot_plugins.panel.slots.menu import slot_of
 from mailslot_plugins.panel.slots.review import drop_texts
 from mailslot_plugins.panel.token import callback
 from mailslot_plugins.panel.token.application import save
 from mailslot_plugins.panel.token.deletion import start_deletion
 from mailslot_plugins.panel.token.retrieval import start_sign_in
 from mailslot_plugins.panel.token.sign_in import SignIn
-from mailslot_plugins.panel.token.view import deletion_of, progress, settings_of, sign_in_of, sign_in_options, view
+from mailslot_plugins.panel.token.view import (
+    deletion_of,
+    page_context,
+    progress_context,
+    settings_of,
+    sign_in_of,
+    sign_in_options,
+)
 from mailslot_plugins.tokens.paste import UnusablePasteError, parse_pasted
 
 if TYPE_CHECKING:
@@ -30,19 +37,19 @@ if TYPE_CHECKING:
 
 
 async def show(request: Request) -> Response:
-    """Answer with the page."""
-    return render(request, "token/token.html", **await view(request, slot_of(request)))
+    """Return the page."""
+    return render(request, "token/token.html", **await page_context(request, slot_of(request)))
 
 
 async def show_progress(request: Request) -> Response:
-    """Answer with the part of the page that changes by itself; with nothing where the browser has seen the newest."""
+    """Return the live part of the page; nothing if the browser has the newest version."""
     slot = slot_of(request)
-    shown = progress(request, slot)
+    shown = progress_context(request, slot)
     sign_in: SignIn | None = shown["sign_in"]
     if sign_in is None or not shown["running"]:
         return Response(status_code=204, headers={"HX-Redirect": _path(slot)})
-    if sign_in.step == "address" and sign_in.way.name == "browser" and not sign_in.opened:
-        # Once, so that whoever comes back from there stays here.
+    if sign_in.step == "address" and sign_in.method.name == "browser" and not sign_in.opened:
+        # Only once, so that a person who comes back stays here.
         sign_in.opened = True
         return Response(status_code=204, headers={"HX-Redirect": sign_in.address})
     if request.query_params.get("seen") == sign_in.step:
@@ -52,48 +59,48 @@ async def show_progress(request: Request) -> Response:
 
 
 async def start(request: Request) -> Response:
-    """Begin a sign-in."""
+    """Start a sign-in."""
     slot, device = slot_of(request), device_of(request)
     settings = await settings_of(device, slot)
-    open_ = await run_sync(sign_in_options, device.records, slot.record, settings, request.url)
-    asked = request.state.form.get("way", "")
-    way = next((way for way in open_.ways if way.name == asked), None)
-    if way is None:
+    options = await run_sync(sign_in_options, device.records, slot.record, settings, request.url)
+    requested = request.state.form.get("way", "")
+    method = next((method for method in options.methods if method.name == requested), None)
+    if method is None:
         return redirect(request, _path(slot), text(request, "token", "way_gone"), "warning")
     origin = f"{request.url.scheme}://{request.url.netloc}"
-    start_sign_in(request.app.state, SignIn(slot, way, request.state.session, origin), settings)
+    start_sign_in(request.app.state, SignIn(slot, method, request.state.session, origin), settings)
     return redirect(request, _path(slot))
 
 
 async def paste(request: Request) -> Response:
-    """Take the address that failed to open elsewhere."""
+    """Accept the pasted redirect address."""
     slot = slot_of(request)
-    sign_in: SignIn | None = progress(request, slot)["sign_in"]
-    if sign_in is None or sign_in.question is None:
+    sign_in: SignIn | None = progress_context(request, slot)["sign_in"]
+    if sign_in is None or sign_in.pending is None:
         return redirect(request, _path(slot), text(request, "token", "gone"), "warning")
     try:
-        parameters = parse_pasted(str(request.state.form.get("address", "")), sign_in.question.attempt)
+        parameters = parse_pasted(str(request.state.form.get("address", "")), sign_in.pending.attempt)
     except UnusablePasteError as error:
-        fault = text(request, "token", f"pasted_{error.fault}", address=sign_in.question.attempt.redirect_uri)
-        # What was pasted may hold a code, and is not shown again.
-        return render(request, "token/token.html", 422, **await view(request, slot, faults={"address": fault}))
-    if sign_in.question.takes(parameters):
-        sign_in.go_on()
+        fault = text(request, "token", f"pasted_{error.fault}", address=sign_in.pending.attempt.redirect_uri)
+        # The pasted text may contain a code, so it is not shown again.
+        return render(request, "token/token.html", 422, **await page_context(request, slot, faults={"address": fault}))
+    if sign_in.pending.accept(parameters):
+        sign_in.mark_fetching()
     return redirect(request, _path(slot))
 
 
 async def cancel(request: Request) -> Response:
-    """Leave the sign-in that this browser began, or forget how it went."""
+    """Cancel this browser's sign-in, or close its result."""
     slot = slot_of(request)
-    piece = sign_in_of(request, slot)
-    if piece is not None and piece.about.is_of(request.state.session):
-        piece.about.leave()
-        piece.scope.cancel()
+    task = sign_in_of(request, slot)
+    if task is not None and task.subject.is_of(request.state.session):
+        task.subject.leave()
+        task.scope.cancel()
     return redirect(request, _path(slot))
 
 
 async def save_application(request: Request) -> Response:
-    """Keep the application's id, tenant and secret."""
+    """Save the application's id, tenant and secret."""
     slot, device = slot_of(request), device_of(request)
     settings = await settings_of(device, slot)
     provider = (await run_sync(sign_in_options, device.records, slot.record, settings, request.url)).provider
@@ -105,7 +112,7 @@ async def save_application(request: Request) -> Response:
     except MailError as error:
         key = error.key if isinstance(error, InputError) else ""
         fault = _fault(request, key, form, error)
-        shown: dict[str, Any] = await view(request, slot, faults={key or "application": fault})
+        shown: dict[str, Any] = await page_context(request, slot, faults={key or "application": fault})
         shown["values"] = {**shown["values"], **{name: form.get(name, "") for name in shown["fields"]}}
         return render(request, "token/token.html", 422, **shown)
     request.state.session.notices += [Notice("warning", each) for each in drop_texts(request, changed.dropped)]
@@ -113,19 +120,19 @@ async def save_application(request: Request) -> Response:
 
 
 async def ask_delete(request: Request) -> Response:
-    """Ask whether the token is really to be deleted."""
-    return render(request, "token/delete.html", **await view(request, slot_of(request)))
+    """Ask for confirmation before the token is deleted."""
+    return render(request, "token/delete.html", **await page_context(request, slot_of(request)))
 
 
 async def delete(request: Request) -> Response:
-    """Begin to delete the token."""
+    """Start to delete the token."""
     slot = slot_of(request)
     start_deletion(request.app.state, slot, await settings_of(device_of(request), slot))
     return redirect(request, _path(slot))
 
 
-async def stay(request: Request) -> Response:
-    """Have the token renewed here: somebody says that the device has moved, and was not copied."""
+async def confirm_moved(request: Request) -> Response:
+    """Record that the device was moved and not copied, so that the token is refreshed here."""
     slot = slot_of(request)
     try:
         await device_of(request).records.tokens.store(slot.record).move_here()
@@ -135,11 +142,11 @@ async def stay(request: Request) -> Response:
 
 
 async def show_deletion(request: Request) -> Response:
-    """Have the page loaded anew once the token is deleted."""
+    """Reload the page once the token is deleted."""
     slot = slot_of(request)
-    piece = deletion_of(request, slot)
-    goes_on = piece is not None and piece.running
-    return Response(status_code=204, headers={} if goes_on else {"HX-Redirect": _path(slot)})
+    task = deletion_of(request, slot)
+    running = task is not None and task.running
+    return Response(status_code=204, headers={} if running else {"HX-Redirect": _path(slot)})
 
 
 def _fault(request: Request, key: str, form: Mapping[str, str], error: MailError) -> str:
@@ -162,6 +169,6 @@ routes = [
     Route("/slots/{slot}/token/delete", ask_delete),
     Route("/slots/{slot}/token/delete", delete, methods=["POST"]),
     Route("/slots/{slot}/token/deletion", show_deletion),
-    Route("/slots/{slot}/token/moved", stay, methods=["POST"]),
+    Route("/slots/{slot}/token/moved", confirm_moved, methods=["POST"]),
     *callback.routes,
 ]

@@ -1,4 +1,4 @@
-"""An address as a picture for a phone's camera."""
+"""QR codes of addresses."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from markupsafe import Markup
 
 
 def qr(address: str) -> Markup:
-    """Return a QR code as SVG without a style of its own; black on white, since not every camera reads the reverse.
+    """Return a QR code as SVG without inline styles; black on white, since some cameras cannot read the reverse.
 
     Args:
-        address: what it holds.
+        address: its content.
     """
     made = segno.make(address, micro=False, error="m")
     return Markup(made.svg_inline(border=3, omitsize=True, dark="#000", light="#fff", svgclass="qr", lineclass=None))  # noqa: S704 - made of modules

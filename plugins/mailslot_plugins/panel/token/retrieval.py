@@ -1,4 +1,4 @@
-"""The work of getting a token, from the way that was chosen to the connection test of what came."""
+"""Sign-ins as background tasks: obtain a token with the chosen method, then test the connection."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from anyio.to_thread import run_sync
 from mailslot.errors import MailError
 from mailslot.slots.direct_token_source import direct_token_source
 from mailslot.slots.flows import find_flow
-from mailslot_plugins.panel.connection_test.running import start_test
-from mailslot_plugins.panel.token.authorization import AnsweredFlow
+from mailslot_plugins.panel.connection_test.running_test import start_test
+from mailslot_plugins.panel.token.authorization import PanelFlow
 
 if TYPE_CHECKING:
     from starlette.datastructures import State
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def key_of(record: str) -> tuple[str, ...]:
-    """Return what the work on a record's token is found by: one sign-in, or one deletion, at a time."""
+def task_key(record: str) -> tuple[str, ...]:
+    """Return the key of the task for a record's token: one sign-in or one deletion at a time."""
     return ("token", record)
 
 
 def start_sign_in(state: State, sign_in: SignIn, settings: Settings) -> BackgroundTask[SignIn]:
-    """Begin a sign-in, in the place of one that goes on for the same record.
+    """Start a sign-in; it replaces a running one for the same record.
 
     Args:
-        state: the application's.
-        sign_in: it, fresh.
-        settings: the record's.
+        state: the application's state.
+        sign_in: a new sign-in.
+        settings: the record's settings.
     """
-    work: BackgroundTasks = state.work
-    return work.start(key_of(sign_in.slot.record), sign_in, partial(_sign_in, state, settings))
+    tasks: BackgroundTasks = state.tasks
+    return tasks.start(task_key(sign_in.slot.record), sign_in, partial(_sign_in, state, settings))
 
 
 async def _sign_in(state: State, settings: Settings, sign_in: SignIn) -> None:
@@ -55,21 +55,21 @@ async def _sign_in(state: State, settings: Settings, sign_in: SignIn) -> None:
         sign_in.end("done")
         start_test(state, sign_in.slot)
     finally:
-        # Where nobody foresaw it, the log says why.
+        # For an unexpected exception; it is logged.
         sign_in.end("failed")
 
 
 async def _obtain(device: Device, settings: Settings, sign_in: SignIn) -> None:
-    record, way = sign_in.slot.record, sign_in.way
-    if way.name == "source":
+    record, method = sign_in.slot.record, sign_in.method
+    if method.name == "source":
         direct = await run_sync(direct_token_source, device.records.vault, record, settings)
-        assert direct is not None  # noqa: S101 - the way is open only where the settings name a source
+        assert direct is not None  # noqa: S101 - this method exists only if the settings name a source
         await direct.token()
         return
-    if way.redirect_uri:
-        flow: Flow[Person] = AnsweredFlow(way.flow, way.redirect_uri, sign_in.ask)
+    if method.redirect_uri:
+        flow: Flow[Person] = PanelFlow(method.flow, method.redirect_uri, sign_in.set_pending)
     else:
-        flow = await run_sync(find_flow, way.flow)
+        flow = await run_sync(find_flow, method.flow)
     http = await device.connector.token_sources.http(settings)
     source = await run_sync(device.records.tokens.source, record, settings, flow, http)
     await source.obtain(sign_in)

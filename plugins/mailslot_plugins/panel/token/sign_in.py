@@ -1,4 +1,4 @@
-"""A sign-in that is under way: what a flow shows to the person, kept until a page asks for it."""
+"""A running sign-in: what a flow shows to the person, stored for the pages that show it."""
 
 from __future__ import annotations
 
@@ -12,80 +12,80 @@ if TYPE_CHECKING:
     from mailslot.oauth.flow import UserCode
     from mailslot.slots.slot import Slot
     from mailslot_plugins.panel.security.session import Session
-    from mailslot_plugins.panel.token.authorization import Question
+    from mailslot_plugins.panel.token.authorization import PendingAuthorization
     from mailslot_plugins.panel.token.sign_in_methods import SignInMethod
 
 Step = Literal["preparing", "address", "code", "fetching", "done", "failed", "left"]
 
-RECENT: Final = 600.0
-"""Seconds for which a page still tells how a sign-in ended."""
+REMEMBERED_FOR: Final = 600.0
+"""Seconds for which pages show the result of a sign-in."""
 
 
 class SignIn:
-    """A sign-in, as the `mailslot.oauth.flow.Person` that a flow speaks to.
+    """A sign-in; it is the `mailslot.oauth.flow.Person` of its flow.
 
     Args:
-        slot: the slot that it was begun at.
-        way: the way that was chosen.
-        session: of the browser that began it, which alone sees it and may end it.
-        origin: by which that browser called the panel, such as ``http://127.0.0.1:8080``.
+        slot: the slot at which it was started.
+        method: the chosen method.
+        session: the session of the browser that started it; only this one sees it and may end it.
+        origin: the origin of the panel in that browser, such as ``http://127.0.0.1:8080``.
 
     Attributes:
-        slot: the same.
-        way: the same.
-        origin: the same.
-        step: how far it has come.
-        address: what is to be opened in a browser; empty where nothing is, or not yet. Its state is
-            worth nothing without the session.
-        code: what is to be entered on another device; None likewise.
-        code_ends_at: until when, in seconds since the epoch.
-        question: takes the answer; None where none is awaited.
-        opened: whether the browser was sent to the address already.
-        error: why there is no token; None where there is one, or may still be.
+        slot: the slot.
+        method: the method.
+        origin: the origin.
+        step: its progress.
+        address: the address to open in a browser; empty if there is none, or none yet. Its state is useless without
+            the session.
+        code: the code to enter on another device; None if there is none, or none yet.
+        code_ends_at: when the code expires, in seconds since 1970.
+        pending: the authorization that waits for its response; None if there is none.
+        opened: whether the browser was already redirected to the address.
+        error: why it failed; otherwise None.
     """
 
-    def __init__(self, slot: Slot, way: SignInMethod, session: Session, origin: str) -> None:
+    def __init__(self, slot: Slot, method: SignInMethod, session: Session, origin: str) -> None:
         self.slot = slot
-        self.way = way
+        self.method = method
         self.origin = origin
         self.step: Step = "preparing"
         self.address = ""
         self.code: UserCode | None = None
         self.code_ends_at = 0.0
-        self.question: Question | None = None
+        self.pending: PendingAuthorization | None = None
         self.opened = False
         self.error: MailError | None = None
         self._session = session
         self._ended_at: float | None = None
 
     def is_of(self, session: Session) -> bool:
-        """Whether it was begun in this session."""
+        """Return whether it was started in this session."""
         return self._session is session
 
     @property
     def is_recent(self) -> bool:
-        """Whether it goes on, or ended just now and left something to say."""
+        """Whether it is running, or ended recently and has a result to show."""
         if self.step == "left":
             return False
-        return self._ended_at is None or time.monotonic() - self._ended_at < RECENT
+        return self._ended_at is None or time.monotonic() - self._ended_at < REMEMBERED_FOR
 
-    def ask(self, question: Question) -> None:
-        """Await the answer to a question."""
-        self.question = question
+    def set_pending(self, pending: PendingAuthorization) -> None:
+        """Store the authorization that waits for its response."""
+        self.pending = pending
 
     def end(self, step: Step, error: MailError | None = None) -> None:
-        """Note how it ended, ``done`` or ``failed``; the first end counts."""
+        """Record its result, ``done`` or ``failed``; only the first one counts."""
         if self._ended_at is None:
             self._ended_at = time.monotonic()
-            self.step, self.error, self.question = step, error, None
+            self.step, self.error, self.pending = step, error, None
 
     def leave(self) -> None:
-        """Note that the person has left it, or has read how it ended."""
+        """Record that the person has cancelled it, or has closed its result."""
         self._ended_at = time.monotonic()
-        self.step, self.question = "left", None
+        self.step, self.pending = "left", None
 
-    def go_on(self) -> None:
-        """Note that the person has done their part."""
+    def mark_fetching(self) -> None:
+        """Record that the person has finished their part."""
         if self._ended_at is None:
             self.step = "fetching"
 
@@ -99,8 +99,8 @@ class SignIn:
         self.code_ends_at = time.time() + code.expires_at - anyio.current_time()
 
     async def ask_pasted_address(self, address: str) -> str:
-        """Be asked by no flow that is gone through here: `AnsweredFlow` takes what is pasted."""
+        """Never called by the flows used here: `PanelFlow` accepts pasted addresses."""
         raise NotImplementedError
 
     async def show_message(self, text: str) -> None:
-        """Be told what every step shows already."""
+        """Do nothing: each step shows its progress already."""

@@ -1,4 +1,4 @@
-"""The ways to sign in that fit a provider and the place where the panel was opened, the best one first."""
+"""The sign-in methods that suit a provider and the address of the panel, the best one first."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
     from mailslot.slots.settings import Settings
 
 CALLBACK: Final = "/oauth/callback"
-"""Where a provider sends a browser back to that opened the panel by https."""
+"""The path of the redirect URI for a panel with https."""
 
-Name = Literal["browser", "device", "paste", "app", "source"]
+MethodName = Literal["browser", "device", "paste", "app", "source"]
 
-# Where the panel was opened on loopback, whatever is registered for the command holds for it as well. An https address
-# has to be registered for itself, which the other ways do not want.
-_ON_LOOPBACK: Final[tuple[Name, ...]] = ("browser", "device", "paste", "app")
-_ELSEWHERE: Final[tuple[Name, ...]] = ("device", "browser", "paste", "app")
+# On loopback, the redirect URI registered for the command is valid for the panel, too. An https address has to be
+# registered separately, which the other methods do not need.
+_ON_LOOPBACK: Final[tuple[MethodName, ...]] = ("browser", "device", "paste", "app")
+_ELSEWHERE: Final[tuple[MethodName, ...]] = ("device", "browser", "paste", "app")
 
 
 @dataclass(frozen=True, slots=True)
 class SignInMethod:
-    """A way to sign in.
+    """A sign-in method.
 
     Attributes:
-        name: the flow's, or ``"source"`` where the settings name where tokens come from.
-        flow: the flow's own name, which differs where a provider calls an application that signs in otherwise.
-        redirect_uri: where a browser comes back to; empty where none does.
+        name: the method, or ``"source"`` if the settings name a token source.
+        flow: the name of the flow, which differs for providers with another flow for applications.
+        redirect_uri: the redirect URI; empty if there is none.
     """
 
-    name: Name
+    name: MethodName
     flow: str
     redirect_uri: str = ""
 
@@ -47,13 +47,13 @@ SOURCE: Final = SignInMethod("source", "")
 def sign_in_methods(
     provider: Provider, settings: Settings, url: URL, *, confidential: bool
 ) -> tuple[SignInMethod, ...]:
-    """Return the ways that are open.
+    """Return the available methods.
 
     Args:
-        provider: at the tenant that is set.
-        settings: the record's.
-        url: by which the panel was asked.
-        confidential: whether the application can prove who it is.
+        provider: the provider, with the tenant of the settings.
+        settings: the record's settings.
+        url: the URL of the request to the panel.
+        confidential: whether the application has a secret or certificate.
     """
     callback = callback_at(url, provider)
     found: list[SignInMethod] = []
@@ -70,18 +70,18 @@ def sign_in_methods(
             found.append(SignInMethod(name, flow, back))
         elif callback:
             found.append(SignInMethod(name, flow, callback))
-    return tuple(sorted(found, key=lambda way: way.name != settings.flow))
+    return tuple(sorted(found, key=lambda method: method.name != settings.flow))
 
 
 def callback_at(url: URL, provider: Provider) -> str:
-    """Return where a provider may send the browser back to; empty where it may not send it to this panel.
+    """Return the redirect URI of this panel; empty if the provider cannot redirect to it.
 
-    On loopback that has no path, as such addresses are registered (RFC 8252 section 7.3), and bears the name that the
-    provider knows for it, whatever the browser calls it. Anywhere else, only https is safe (RFC 9700 section 2.6).
+    On loopback it has no path, like registered loopback URIs (RFC 8252 section 7.3), and the host name that the
+    provider accepts, whatever the browser uses. On other addresses only https is safe (RFC 9700 section 2.6).
 
     Args:
-        url: by which the panel was asked.
-        provider: who is to send it.
+        url: the URL of the request to the panel.
+        provider: the provider.
     """
     if url.scheme == "https":
         return f"https://{url.netloc}{CALLBACK}"
@@ -90,16 +90,16 @@ def callback_at(url: URL, provider: Provider) -> str:
     return f"http://{provider.quirks.loopback_host}:{url.port or 80}"
 
 
-def registered(
+def redirect_uris(
     provider: Provider, url: URL, *, redirect_uri: str | None = None, redirect_port: int | None = None
 ) -> tuple[str, ...]:
-    """Return the redirect addresses that an application has to be registered with, for all the ways from here.
+    """Return the redirect URIs to register for an application, for all methods.
 
     Args:
-        provider: who compares them.
-        url: by which the panel was asked.
-        redirect_uri: the one that is set for sign-ins elsewhere.
-        redirect_port: the port that is set for sign-ins on this machine.
+        provider: the provider.
+        url: the URL of the request to the panel.
+        redirect_uri: the one in the settings, for sign-ins on other machines.
+        redirect_port: the port in the settings, for sign-ins on this machine.
     """
     callback = callback_at(url, provider)
     here = (callback,) if callback.startswith("https:") else ()

@@ -1,4 +1,4 @@
-"""The token line of a record, and how its token is doing, for every page that shows them."""
+"""The token line of a record and the health of its token, for all pages that show them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mailslot.slots.settings import Settings
 
 FOLDER: Final = "token"
-"""Where the words are."""
+"""The folder of the texts."""
 
 Kind = Literal["ok", "warning", "error", "none"]
 
@@ -43,11 +43,11 @@ _WORDS: Final[Mapping[Topic, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class TokenState:
-    """A record's token at a glance.
+    """The state of a record's token.
 
     Attributes:
-        line: ``Not Retrieved`` or ``Retrieved``, in every language.
-        health: how it is doing; None where the record wants no token, or takes its tokens from elsewhere.
+        line: ``Not Retrieved`` or ``Retrieved``, the same in all languages.
+        health: its health; None if the record needs no token, or has a token source.
         settings: the record's settings.
     """
 
@@ -57,7 +57,7 @@ class TokenState:
 
     @property
     def kind(self) -> Kind:
-        """How it is doing: ``ok``, ``warning``, ``error``, or ``none`` where nobody wants one."""
+        """Its health: ``ok``, ``warning``, ``error``, or ``none`` if no token is needed."""
         if self.health is None:
             return "none"
         kind = _KINDS[self.health.state]
@@ -65,7 +65,7 @@ class TokenState:
 
     @property
     def from_elsewhere(self) -> bool:
-        """Whether a program, a file or the like gives the tokens."""
+        """Whether tokens come from a token source, such as a program or a file."""
         return self.settings.authentication == "oauth2" and self.settings.token_source is not None
 
     @property
@@ -74,7 +74,7 @@ class TokenState:
         return self.health is not None and (self.health.obtained_at is not None or self.health.state == "unreadable")
 
     def sentence(self, language: str) -> str:
-        """Return what is wrong, or will be; empty where nothing is.
+        """Return the most important problem; empty if there is none.
 
         Args:
             language: one of the panel's.
@@ -85,13 +85,13 @@ class TokenState:
         if health.state == "expiring" and health.cause == "token_not_renewable":
             return word(FOLDER, "not_renewable", language)
         if health.cause is not None:
-            # With a fact it is the catalogue that speaks, whose sentences are the panel's own.
+            # With facts, the catalogue's sentence is used instead of the stored one.
             facts = {"account": self.settings.account or ""}
             return explanation_of(health.cause, language, sentence=health.sentence, facts=facts).message
         return next(iter(self.notes(language)), health.sentence)
 
     def notes(self, language: str) -> tuple[str, ...]:
-        """Return what else should be known, a sentence each.
+        """Return notes about the token, a sentence each.
 
         Args:
             language: one of the panel's.
@@ -105,7 +105,7 @@ class TokenState:
             "days": max(0, round(health.renewal_days_left or 0)),
         }
         noted = zip(health.topics, health.notes, strict=True)
-        # In English they know more.
+        # The English ones have more details.
         return tuple(
             note if language == "en" else word(FOLDER, _WORDS[topic], language, **facts) for topic, note in noted
         )
@@ -116,10 +116,10 @@ async def token_state(device: Device, record: str) -> TokenState:
 
     Args:
         device: the device.
-        record: which.
+        record: the name of the record.
 
     Raises:
-        InputError: the settings cannot be used, and never could.
+        InputError: there are no usable settings.
     """
     settings = (await run_sync(device.records.settings.current)).records[record]
     return TokenState(*await device.records.tokens.status(record, settings, device.now()), settings)

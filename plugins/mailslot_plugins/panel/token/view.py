@@ -1,4 +1,4 @@
-"""What the page of a token shows: how the token is, what goes on, the ways to sign in, and what stands in their way."""
+"""The context of the token page: the token, the running task, the sign-in methods, and obstacles to signing in."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mailslot.slots.effective_settings import mail_service
 from mailslot.slots.flows import provider_of
 from mailslot.slots.slot import PROTOCOLS
 from mailslot_plugins.panel.render import device_of
-from mailslot_plugins.panel.slots.place import others, places
+from mailslot_plugins.panel.slots.menu import sharing_slots, slot_names
 from mailslot_plugins.panel.token.application import fields_of, steps_of
 from mailslot_plugins.panel.token.deletion import Deletion
-from mailslot_plugins.panel.token.outcome import outcome_of
+from mailslot_plugins.panel.token.failure import failure_of
 from mailslot_plugins.panel.token.qr_code import qr
-from mailslot_plugins.panel.token.retrieval import key_of
+from mailslot_plugins.panel.token.retrieval import task_key
 from mailslot_plugins.panel.token.sign_in import SignIn
-from mailslot_plugins.panel.token.sign_in_methods import SOURCE, registered, sign_in_methods
+from mailslot_plugins.panel.token.sign_in_methods import SOURCE, redirect_uris, sign_in_methods
 from mailslot_plugins.panel.token.state import FOLDER, token_state
 from mailslot_plugins.panel.translations import translate
 
@@ -43,17 +43,17 @@ Obstacle = Literal["", "not_oauth", "no_provider", "wrong_tenant", "no_account",
 
 @dataclass(frozen=True, slots=True)
 class SignInOptions:
-    """How a token can be got for a record.
+    """How to get a token for a record.
 
     Attributes:
-        ways: the best one first; none where something stands in the way.
-        obstacle: what does; empty for nothing.
-        provider: whose token; None where none is set, or tokens come from elsewhere.
-        scopes: what is asked for.
-        secret_is_set: whether the application's secret is kept here.
+        methods: the methods, the best one first; empty if there is an obstacle.
+        obstacle: why nobody can sign in; empty if there is none.
+        provider: the provider; None if none is set, or if there is a token source.
+        scopes: the scopes to request.
+        secret_is_set: whether the application's secret is stored.
     """
 
-    ways: tuple[SignInMethod, ...] = ()
+    methods: tuple[SignInMethod, ...] = ()
     obstacle: Obstacle = ""
     provider: Provider | None = None
     scopes: tuple[str, ...] = ()
@@ -61,13 +61,13 @@ class SignInOptions:
 
 
 def sign_in_options(records: Records, record: str, settings: Settings, url: URL) -> SignInOptions:
-    """Return how a token can be got. It blocks for a moment.
+    """Return how to get a token. Blocks for a moment.
 
     Args:
-        records: the device's.
-        record: which.
+        records: the records.
+        record: the name of the record.
         settings: its settings.
-        url: by which the panel was asked.
+        url: the URL of the request to the panel.
     """
     if settings.authentication != "oauth2":
         return SignInOptions(obstacle="not_oauth")
@@ -82,19 +82,19 @@ def sign_in_options(records: Records, record: str, settings: Settings, url: URL)
     except MailError:
         return SignInOptions(obstacle="wrong_tenant")
     secret_is_set, scopes = False, settings.scopes
-    # What is wrong with them is told to whoever begins.
+    # Errors are reported when a sign-in starts.
     with suppress(MailError):
         secret_is_set = "client_secret" in records.vault.fields(record)
     with suppress(MailError):
         service = mail_service(settings, PROTOCOLS[record])
         scopes = scopes or (provider.scopes(service) if service else ())
-    ways = sign_in_methods(provider, settings, url, confidential=secret_is_set)
+    methods = sign_in_methods(provider, settings, url, confidential=secret_is_set)
     obstacle: Obstacle = "" if settings.account else "no_account"
     if settings.client_id is None and not obstacle:
-        # A service account brings its own id.
-        ways = tuple(way for way in ways if way.flow == "service_account")
-        obstacle = "" if ways else "no_application"
-    return SignInOptions(() if obstacle else ways, obstacle, provider, scopes, secret_is_set)
+        # A service account's key contains its id.
+        methods = tuple(method for method in methods if method.flow == "service_account")
+        obstacle = "" if methods else "no_application"
+    return SignInOptions(() if obstacle else methods, obstacle, provider, scopes, secret_is_set)
 
 
 async def settings_of(device: Device, slot: Slot) -> Settings:
@@ -103,53 +103,53 @@ async def settings_of(device: Device, slot: Slot) -> Settings:
 
 
 def sign_in_of(request: Request, slot: Slot) -> BackgroundTask[SignIn] | None:
-    """Return the newest sign-in for a slot's record, whoever began it."""
-    work: BackgroundTasks = request.app.state.work
-    return work.find(key_of(slot.record), SignIn)
+    """Return the newest sign-in for a slot's record, from any browser."""
+    tasks: BackgroundTasks = request.app.state.tasks
+    return tasks.find(task_key(slot.record), SignIn)
 
 
 def deletion_of(request: Request, slot: Slot) -> BackgroundTask[Deletion] | None:
-    """Return the deletion of a slot's token that was begun last; None where a sign-in was begun since."""
-    work: BackgroundTasks = request.app.state.work
-    return work.find(key_of(slot.record), Deletion)
+    """Return the newest deletion of a slot's token; None if a sign-in was started since."""
+    tasks: BackgroundTasks = request.app.state.tasks
+    return tasks.find(task_key(slot.record), Deletion)
 
 
-async def view(request: Request, slot: Slot, **more: object) -> dict[str, Any]:
-    """Return what the page is filled with.
+async def page_context(request: Request, slot: Slot, **more: object) -> dict[str, Any]:
+    """Return the context of the page.
 
     Args:
-        request: what is answered.
-        slot: whose token.
-        more: what is shown besides, in the place of the same.
+        request: the request.
+        slot: the slot.
+        more: additional or replaced values.
     """
     device = device_of(request)
     state = await token_state(device, slot.record)
     settings = state.settings
-    open_ = await run_sync(sign_in_options, device.records, slot.record, settings, request.url)
+    options = await run_sync(sign_in_options, device.records, slot.record, settings, request.url)
     language: str = request.state.language
     deletion = deletion_of(request, slot)
     return {
         "slot": slot,
-        "others": places(others(slot), language),
+        "others": slot_names(sharing_slots(slot), language),
         "state": state,
         "account": settings.account,
-        "openings": open_,
-        "deletion": deletion.about if deletion is not None and deletion.about.is_recent else None,
+        "options": options,
+        "deletion": deletion.subject if deletion is not None and deletion.subject.is_recent else None,
         "deleting": deletion is not None and deletion.running,
-        **progress(request, slot),
-        "provider": open_.provider,
-        **({} if open_.provider is None else _registration(open_.provider, settings, request)),
+        **progress_context(request, slot),
+        "provider": options.provider,
+        **({} if options.provider is None else _registration(options.provider, settings, request)),
         "faults": {},
         **more,
     }
 
 
-def progress(request: Request, slot: Slot) -> dict[str, Any]:
-    """Return what there is to show of the sign-in that this browser began, and of one that another has begun."""
-    piece = sign_in_of(request, slot)
-    sign_in = None if piece is None else piece.about
+def progress_context(request: Request, slot: Slot) -> dict[str, Any]:
+    """Return the context for this browser's sign-in, and whether one is running in another browser."""
+    task = sign_in_of(request, slot)
+    sign_in = None if task is None else task.subject
     mine = sign_in is not None and sign_in.is_of(request.state.session) and sign_in.is_recent
-    running = piece is not None and piece.running
+    running = task is not None and task.running
     if sign_in is None or not mine:
         return {"slot": slot, "sign_in": None, "running": False, "elsewhere": running}
     code = sign_in.code
@@ -158,7 +158,7 @@ def progress(request: Request, slot: Slot) -> dict[str, Any]:
         "sign_in": sign_in,
         "running": running,
         "elsewhere": False,
-        "outcome": outcome_of(sign_in, request.state.language) if sign_in.step == "failed" else None,
+        "failure": failure_of(sign_in, request.state.language) if sign_in.step == "failed" else None,
         "qr": "" if code is None else qr(code.verification_uri_complete or code.verification_uri),
     }
 
@@ -168,7 +168,7 @@ def _registration(provider: Provider, settings: Settings, request: Request) -> M
     return {
         "provider_name": own if provider.id == "custom" else provider.name,
         "steps": steps_of(provider.registration),
-        "redirects": registered(
+        "redirects": redirect_uris(
             provider, request.url, redirect_uri=settings.redirect_uri, redirect_port=settings.redirect_port
         ),
         "fields": fields_of(provider),

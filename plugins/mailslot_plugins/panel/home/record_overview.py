@@ -1,4 +1,4 @@
-"""What the first page shows of each record."""
+"""The overview of each record on the home page."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Overview:
-    """A record at a glance.
+class RecordOverview:
+    """The overview of a record.
 
     Attributes:
         name: the record.
-        doors: its slots.
-        settings: what holds.
-        is_set: whether somebody has set it up.
-        token: its token's state.
-        test: its newest connection test; None without one.
-        polled_at: when mail was looked for last, in seconds since 1970; None for never.
-        poll_cause: why that went wrong; None where it did not.
-        poll_sentence: that in English; empty where nothing went wrong.
-        next_poll: when it is due again; None where nobody knows.
+        slots: its slots.
+        settings: the settings in effect.
+        is_set: whether it has been set up.
+        token: the state of its token.
+        test: its newest connection test; None if there is none.
+        polled_at: the time of the last poll, in seconds since 1970; None if there was none.
+        poll_cause: the cause if that poll failed; otherwise None.
+        poll_sentence: the English sentence for it; otherwise empty.
+        next_poll: the time of the next poll; None if unknown.
     """
 
     name: str
-    doors: tuple[Slot, ...]
+    slots: tuple[Slot, ...]
     settings: Settings
     is_set: bool
     token: TokenState
@@ -53,12 +53,12 @@ class Overview:
 
     @property
     def is_pop(self) -> bool:
-        """Whether mail is fetched through it."""
+        """Whether it is a POP record."""
         return PROTOCOLS[self.name] == "POP"
 
 
-async def overviews(device: Device) -> list[Overview]:
-    """Return all records, in the order of their first slots.
+async def record_overviews(device: Device) -> list[RecordOverview]:
+    """Return the overviews of all records, in the order of their first slots.
 
     Raises:
         InputError: the settings cannot be used.
@@ -66,19 +66,19 @@ async def overviews(device: Device) -> list[Overview]:
     settings = await run_sync(device.records.settings.load)
     history = History(device.home)
     polls = await device.store(STORE).items()
-    found: list[Overview] = []
-    for name, mine in settings.items():
-        holds = effective_settings(mine, PROTOCOLS[name])
+    found: list[RecordOverview] = []
+    for name, own in settings.items():
+        in_effect = effective_settings(own, PROTOCOLS[name])
         tests = await history.last(name, 1)
         last = cast("Mapping[str, object]", polls.get(name, {}))
         at = cast("float | None", last.get("at"))
-        interval = 60.0 * holds.check_interval
+        interval = 60.0 * in_effect.check_interval
         found.append(
-            Overview(
+            RecordOverview(
                 name=name,
-                doors=slots_of(name),
-                settings=holds,
-                is_set=holds.server is not None,
+                slots=slots_of(name),
+                settings=in_effect,
+                is_set=in_effect.server is not None,
                 token=await token_state(device, name),
                 test=tests[0] if tests else None,
                 polled_at=at,

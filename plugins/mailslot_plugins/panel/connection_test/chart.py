@@ -1,4 +1,4 @@
-"""The last tests of a slot as a small picture."""
+"""The last tests of a slot as a bar chart."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ if TYPE_CHECKING:
 
     from mailslot_plugins.panel.connection_test.outcome import Outcome
 
-MOST: Final = 30
-"""Tests in a picture."""
+MAX_BARS: Final = 30
+"""Tests in a chart."""
 
 _STEP: Final = 10
-"""The picture's units from one bar to the next."""
+"""The chart's units from one bar to the next."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One test in the picture.
+    """The bar of one test.
 
     Attributes:
-        x: where its bar begins.
+        x: its left edge.
         outcome: the test.
     """
 
@@ -31,14 +31,14 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Chart:
     """The last tests, the newest on the right.
 
     Attributes:
-        bars: one for each.
-        width: of all of them.
-        passed: how many passed.
-        failed: how many did not.
+        bars: the bars.
+        width: the total width.
+        passed: the number of passed tests.
+        failed: the number of failed tests.
     """
 
     bars: tuple[Bar, ...]
@@ -47,13 +47,13 @@ class Picture:
     failed: int
 
 
-def picture(outcomes: Sequence[Outcome]) -> Picture:
-    """Return the picture of tests.
+def make_chart(outcomes: Sequence[Outcome]) -> Chart:
+    """Return the chart of some tests.
 
     Args:
-        outcomes: the newest first.
+        outcomes: the tests, the newest first.
     """
-    shown = outcomes[:MOST]
+    shown = outcomes[:MAX_BARS]
     passed = sum(each.ok for each in shown)
     bars = tuple(Bar(place * _STEP, each) for place, each in enumerate(reversed(shown)))
-    return Picture(bars, len(bars) * _STEP, passed, len(shown) - passed)
+    return Chart(bars, len(bars) * _STEP, passed, len(shown) - passed)

@@ -1,4 +1,4 @@
-"""Why there is no token, in the language of whoever looks."""
+"""The failure of a sign-in, in the language of the page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from mailslot.oauth.token_errors import TokenServiceError
 from mailslot_plugins.panel.explanations import explanation_of
-from mailslot_plugins.panel.token.authorization import LATE
+from mailslot_plugins.panel.token.authorization import TIMED_OUT
 from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ _NOT_FINISHED: Final = "token_not_retrieved"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What is said of a failure.
+class SignInFailure:
+    """The failure of a sign-in, for people.
 
     Attributes:
         sentence: what went wrong.
@@ -33,31 +33,33 @@ class Outcome:
     detail: str
 
 
-def outcome_of(sign_in: SignIn, language: str) -> Outcome:
-    """Return what is said of a sign-in that failed.
+def failure_of(sign_in: SignIn, language: str) -> SignInFailure:
+    """Return the failure of a sign-in.
 
     Args:
-        sign_in: which.
+        sign_in: the sign-in.
         language: one of the panel's.
     """
     error = sign_in.error
     if error is None:
-        return Outcome(translate("layout", "trouble_other", language), "", "")
+        return SignInFailure(translate("layout", "trouble_other", language), "", "")
     detail = " ".join(filter(None, (str(error), error.detail)))
-    if key := _key(error, sign_in.way.name):
+    if key := _key(error, sign_in.method.name):
         again = translate("token", "try_again", language)
-        return Outcome(translate("token", key, language), again, "" if error.detail == LATE else detail)
-    said = explanation_of(error.cause, language, sentence=str(error))
-    return Outcome(said.message, said.advice, error.detail if said.message == str(error) else detail)
+        return SignInFailure(translate("token", key, language), again, "" if error.detail == TIMED_OUT else detail)
+    explanation = explanation_of(error.cause, language, sentence=str(error))
+    return SignInFailure(
+        explanation.message, explanation.advice, error.detail if explanation.message == str(error) else detail
+    )
 
 
 def _key(error: MailError, way: str) -> str:
-    """Return the word for how a sign-in was not finished; empty where something else went wrong."""
+    """Return the key of the text for an unfinished sign-in; empty for other failures."""
     if error.cause != _NOT_FINISHED:
         return ""
     if isinstance(error, TokenServiceError) and error.error in _DECLINED:
         return "declined"
-    # Nothing else keeps a code from being good for a token.
+    # With a device code, an expired code is the only other reason.
     if way == "device":
         return "expired"
-    return "late" if error.detail == LATE else "unusable"
+    return "late" if error.detail == TIMED_OUT else "unusable"

@@ -1,4 +1,4 @@
-"""Guessing the password, a key or the code: slow for whoever guesses, and never the end for whoever knows."""
+"""Guesses of the password, a key or the setup code: slow for an attacker, and never a lockout for the administrator."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from anyio.to_thread import run_sync
 from mailslot_plugins.panel.security import addresses, known_browser, security, throttle
 from mailslot_plugins.panel.security.keys import ApiKeys
 from mailslot_plugins.panel.security.password import Password
-from mailslot_plugins.panel.security.throttle import Throttle, WaitError, WrongGuesses
-from panel.house import House, open_house
-from panel.visitor import Visitor, words
+from mailslot_plugins.panel.security.throttle import Throttle, ThrottledError, WrongGuesses
+from panel.browser_client import BrowserClient, words
+from panel.running_panel import RunningPanel, run_panel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -63,7 +63,7 @@ async def test_pauses_grow_and_are_forgotten(anyio_backend: str) -> None:
             began.append(clock.now - 1000)
             slow.count("a", "s", right=False)
     assert began == [0, 0, 0, 0.5, 1.5, 3.0, 5.0, 7.0, 9.0]
-    clock.now += throttle.FORGOTTEN
+    clock.now += throttle.FORGET_AFTER
     assert slow.pause == 0
 
 
@@ -78,15 +78,15 @@ async def test_many_addresses_guess_no_faster_than_one(anyio_backend: str) -> No
     assert guesses < 16
 
 
-def test_who_is_one() -> None:
-    one = {addresses.neighbourhood(address) for address in ("127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.2")}
+def test_client_network() -> None:
+    one = {addresses.client_network(address) for address in ("127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.2")}
     assert one == {addresses.LOOPBACK}
-    assert addresses.neighbourhood("2001:db8::1") == addresses.neighbourhood("2001:db8::ffff:2%eth0")
-    assert addresses.neighbourhood("2001:db8::1") != addresses.neighbourhood("2001:db8:0:1::1")
-    assert addresses.neighbourhood("::ffff:192.0.2.1") == addresses.neighbourhood("192.0.2.1") == "192.0.2.1"
+    assert addresses.client_network("2001:db8::1") == addresses.client_network("2001:db8::ffff:2%eth0")
+    assert addresses.client_network("2001:db8::1") != addresses.client_network("2001:db8:0:1::1")
+    assert addresses.client_network("::ffff:192.0.2.1") == addresses.client_network("192.0.2.1") == "192.0.2.1"
 
 
-async def test_whoever_was_wrong_least_is_next(anyio_backend: str) -> None:
+async def test_the_fewest_wrong_guesses_go_first(anyio_backend: str) -> None:
     clock = Clock()
     slow = Throttle(clock, clock.sleep)
     for number in range(12):
@@ -122,10 +122,8 @@ async def test_whoever_was_wrong_least_is_next(anyio_backend: str) -> None:
     ]
 
 
-async def test_where_too_many_wait_the_one_that_was_wrong_most_goes(
-    anyio_backend: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(throttle, "WAITING_OF_ONE", 3)
+async def test_a_full_queue_drops_the_most_wrong_guesses(anyio_backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle, "MAX_WAITING_PER_ADDRESS", 3)
     clock = Clock()
     slow = Throttle(clock, clock.sleep)
     for _ in range(3):
@@ -143,7 +141,7 @@ async def test_where_too_many_wait_the_one_that_was_wrong_most_goes(
         try:
             async with slow.turn("proxy", session):
                 ended.append((session, True))
-        except WaitError:
+        except ThrottledError:
             ended.append((session, False))
 
     async with anyio.create_task_group() as group:
@@ -166,7 +164,7 @@ async def test_a_turn_that_never_comes(anyio_backend: str) -> None:
     begun = anyio.Event()
 
     async def overtaken() -> None:
-        with pytest.raises(WaitError):
+        with pytest.raises(ThrottledError):
             async with slow.turn("guesser", "s"):
                 pytest.fail("it has its turn")
         begun.set()
@@ -175,7 +173,7 @@ async def test_a_turn_that_never_comes(anyio_backend: str) -> None:
         async with slow.turn("a", "a"):
             group.start_soon(overtaken)
             await anyio.wait_all_tasks_blocked()
-            clock.now += throttle.PATIENCE
+            clock.now += throttle.MAX_WAIT
         await begun.wait()
     async with slow.turn("b", "b"):
         with anyio.move_on_after(0.01) as scope:
@@ -187,10 +185,10 @@ async def test_a_turn_that_never_comes(anyio_backend: str) -> None:
 
 def test_guessers_cost_bounded_memory() -> None:
     counts = WrongGuesses(Clock())
-    for number in range(throttle.MOST + 500):
+    for number in range(throttle.MAX_REMEMBERED + 500):
         counts.add(str(number))
-    assert len(counts) == throttle.MOST
-    assert counts[str(throttle.MOST + 499)] == 1
+    assert len(counts) == throttle.MAX_REMEMBERED
+    assert counts[str(throttle.MAX_REMEMBERED + 499)] == 1
     assert counts["0"] == 0
 
 
@@ -198,28 +196,28 @@ def test_guessers_cost_bounded_memory() -> None:
 
 
 def test_the_cookie_of_a_known_browser() -> None:
-    value = known_browser.make(b"key")
-    name = known_browser.check(b"key", value)
+    value = known_browser.make_cookie(b"key")
+    name = known_browser.check_cookie(b"key", value)
     assert name == value.partition(".")[0]
-    assert known_browser.check(b"another password", value) is None
+    assert known_browser.check_cookie(b"another password", value) is None
     for bad in ("", ".", "x", value[:-1], f"x{value}", value.upper(), f"{name}.", f"{name}.ä", f"{name}ä.x"):
-        assert known_browser.check(b"key", bad) is None
-    assert known_browser.check(b"", known_browser.make(b"")) is None
+        assert known_browser.check_cookie(b"key", bad) is None
+    assert known_browser.check_cookie(b"", known_browser.make_cookie(b"")) is None
 
 
 # Over HTTP
 
 
 @asynccontextmanager
-async def guessers(house: House, number: int) -> AsyncGenerator[list[int]]:
+async def guessers(panel: RunningPanel, number: int) -> AsyncGenerator[list[int]]:
     """Guess from this machine as fast as one may, in so many sessions; yields the statuses so far, some already."""
     statuses: list[int] = []
 
     async def guess() -> None:
-        async with Visitor(house.address) as visitor:
-            visitor.timeout = GENEROUS
+        async with BrowserClient(panel.address) as client:
+            client.timeout = GENEROUS
             while True:
-                statuses.append((await visitor.sign_in("wrong")).status_code)
+                statuses.append((await client.sign_in("wrong")).status_code)
 
     async with anyio.create_task_group() as group:
         for _ in range(number):
@@ -231,40 +229,40 @@ async def guessers(house: House, number: int) -> AsyncGenerator[list[int]]:
         group.cancel_scope.cancel()
 
 
-def known(visitor: Visitor) -> str:
-    [value] = [str(each.value) for each in visitor.cookies.jar if "known" in each.name]
+def known(client: BrowserClient) -> str:
+    [value] = [str(each.value) for each in client.cookies.jar if "known" in each.name]
     return value
 
 
-async def test_a_wrong_password_is_said_to_be_one(tmp_path: Path) -> None:
-    async with open_house(tmp_path) as house, Visitor(house.address) as visitor:
-        wrong = await visitor.sign_in("something else")
-        assert (wrong.status_code, "This is not the password." in words(wrong)) == (422, True)
+async def test_a_wrong_password(tmp_path: Path) -> None:
+    async with run_panel(tmp_path) as panel, BrowserClient(panel.address) as client:
+        wrong = await client.sign_in("something else")
+        assert (wrong.status_code, "Wrong password." in words(wrong)) == (422, True)
         assert "something else" not in wrong.text
-        assert not await visitor.is_in()
+        assert not await client.is_in()
 
 
-async def test_the_administrators_own_browser_waits_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_known_browser_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody guesses from its address. The browser is known by its cookie, after the session's end and a restart."""
-    monkeypatch.setattr(throttle, "LONGEST", 3600.0)
-    monkeypatch.setattr(throttle, "STEP", 3600.0)
-    async with open_house(tmp_path) as house, Visitor(house.address) as before:
+    monkeypatch.setattr(throttle, "MAX_PAUSE", 3600.0)
+    monkeypatch.setattr(throttle, "PAUSE_STEP", 3600.0)
+    async with run_panel(tmp_path) as panel, BrowserClient(panel.address) as before:
         await before.sign_in()
         value = known(before)
     async with (
-        open_house(tmp_path, claimed=False) as house,
-        Visitor(house.address) as visitor,
+        run_panel(tmp_path, claimed=False) as panel,
+        BrowserClient(panel.address) as client,
         anyio.create_task_group() as group,
     ):
-        async with Visitor(house.address) as guesser:
-            for _ in range(throttle.FREE):
+        async with BrowserClient(panel.address) as guesser:
+            for _ in range(throttle.FREE_GUESSES):
                 assert (await guesser.sign_in("wrong")).status_code == 422
-        group.start_soon(_waits, house)
-        port = house.address.rpartition(":")[2]
-        visitor.cookies.set(f"mailslot-known-{port}", value)
-        for _ in range(throttle.TRUSTED - 1):
-            assert (await visitor.sign_in("mistyped")).status_code == 422
-        answer = await visitor.sign_in()
+        group.start_soon(_waits, panel)
+        port = panel.address.rpartition(":")[2]
+        client.cookies.set(f"mailslot-known-{port}", value)
+        for _ in range(throttle.TRUSTED_GUESSES - 1):
+            assert (await client.sign_in("mistyped")).status_code == 422
+        answer = await client.sign_in()
         assert answer.status_code == 303
         # Each sign-in gets a cookie of its own.
         assert value not in answer.headers["set-cookie"]
@@ -273,10 +271,10 @@ async def test_the_administrators_own_browser_waits_for_nobody(tmp_path: Path, m
 
 
 async def test_a_stolen_cookie_is_worth_a_few_guesses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(security, "TRUSTED", 4)
-    async with open_house(tmp_path) as house, Visitor(house.address) as visitor:
-        await visitor.sign_in()
-        value = known(visitor)
+    monkeypatch.setattr(security, "TRUSTED_GUESSES", 4)
+    async with run_panel(tmp_path) as panel, BrowserClient(panel.address) as client:
+        await client.sign_in()
+        value = known(client)
         turns = 0
         turn = Throttle.turn
 
@@ -286,15 +284,15 @@ async def test_a_stolen_cookie_is_worth_a_few_guesses(tmp_path: Path, monkeypatc
             return turn(self, address, session)
 
         monkeypatch.setattr(Throttle, "turn", counted)
-        async with Visitor(house.address) as thief:
-            thief.cookies.set(f"mailslot-known-{house.address.rpartition(':')[2]}", value)
+        async with BrowserClient(panel.address) as thief:
+            thief.cookies.set(f"mailslot-known-{panel.address.rpartition(':')[2]}", value)
             for _ in range(6):
                 assert (await thief.sign_in("wrong")).status_code == 422
         assert turns == 2
 
 
-async def _waits(house: House) -> None:
-    async with Visitor(house.address) as guesser:
+async def _waits(panel: RunningPanel) -> None:
+    async with BrowserClient(panel.address) as guesser:
         guesser.timeout = None
         await guesser.sign_in("wrong")
         pytest.fail("it was answered")
@@ -304,18 +302,18 @@ async def test_the_right_password_has_its_turn_among_wrong_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the same address, in a browser that nobody knows."""
-    monkeypatch.setattr(throttle, "LONGEST", 0.1)
-    async with open_house(tmp_path) as house, guessers(house, 6) as statuses:
+    monkeypatch.setattr(throttle, "MAX_PAUSE", 0.1)
+    async with run_panel(tmp_path) as panel, guessers(panel, 6) as statuses:
         for _ in range(5):
-            async with Visitor(house.address) as visitor:
-                visitor.timeout = GENEROUS
-                assert (await visitor.sign_in()).status_code == 303
+            async with BrowserClient(panel.address) as client:
+                client.timeout = GENEROUS
+                assert (await client.sign_in()).status_code == 303
         assert set(statuses) == {422}
 
 
 async def test_one_password_is_checked_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each check takes megabytes and a processor: also of known browsers, and where a new one is set."""
-    monkeypatch.setattr(throttle, "STEP", 0.0)
+    monkeypatch.setattr(throttle, "PAUSE_STEP", 0.0)
     now = most = 0
     verify, lock = Password.verify, threading.Lock()
 
@@ -330,19 +328,19 @@ async def test_one_password_is_checked_at_a_time(tmp_path: Path, monkeypatch: py
             with lock:
                 now -= 1
 
-    async with open_house(tmp_path) as house:
-        async with Visitor(house.address) as visitor:
-            await visitor.sign_in()
-            value = known(visitor)
+    async with run_panel(tmp_path) as panel:
+        async with BrowserClient(panel.address) as client:
+            await client.sign_in()
+            value = known(client)
         monkeypatch.setattr(Password, "verify", counted)
         codes: list[int] = []
 
         async def guess(number: int) -> None:
-            async with Visitor(house.address) as visitor:
-                visitor.timeout = GENEROUS
+            async with BrowserClient(panel.address) as client:
+                client.timeout = GENEROUS
                 if number % 2:
-                    visitor.cookies.set(f"mailslot-known-{house.address.rpartition(':')[2]}", value)
-                codes.append((await visitor.sign_in(str(number))).status_code)
+                    client.cookies.set(f"mailslot-known-{panel.address.rpartition(':')[2]}", value)
+                codes.append((await client.sign_in(str(number))).status_code)
 
         async with anyio.create_task_group() as group:
             for number in range(16):
@@ -352,15 +350,15 @@ async def test_one_password_is_checked_at_a_time(tmp_path: Path, monkeypatch: py
 
 
 async def test_a_session_guesses_once_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throttle, "STEP", 3600.0)
-    monkeypatch.setattr(throttle, "LONGEST", 3600.0)
-    async with open_house(tmp_path) as house, Visitor(house.address) as visitor:
-        for _ in range(throttle.FREE):
-            await visitor.sign_in("wrong")
-        token, codes = await visitor.token(), list[httpx2.Response]()
+    monkeypatch.setattr(throttle, "PAUSE_STEP", 3600.0)
+    monkeypatch.setattr(throttle, "MAX_PAUSE", 3600.0)
+    async with run_panel(tmp_path) as panel, BrowserClient(panel.address) as client:
+        for _ in range(throttle.FREE_GUESSES):
+            await client.sign_in("wrong")
+        token, codes = await client.token(), list[httpx2.Response]()
 
         async def guess() -> None:
-            codes.append(await visitor.post("/sign-in", data={"csrf": token, "password": "wrong"}, timeout=None))
+            codes.append(await client.post("/sign-in", data={"csrf": token, "password": "wrong"}, timeout=None))
             if len(codes) == 4:
                 group.cancel_scope.cancel()
 
@@ -372,9 +370,9 @@ async def test_a_session_guesses_once_at_a_time(tmp_path: Path, monkeypatch: pyt
         assert int(answer.headers["retry-after"]) >= 1
 
 
-async def test_who_has_left_gives_up_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_disconnected_client_leaves_the_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or guesses that were sent and abandoned would take all the places of an address."""
-    monkeypatch.setattr(throttle, "WAITING_OF_ONE", 2)
+    monkeypatch.setattr(throttle, "MAX_WAITING_PER_ADDRESS", 2)
     queues: list[Throttle] = []
     admit = Throttle._admit
 
@@ -383,19 +381,19 @@ async def test_who_has_left_gives_up_its_place(tmp_path: Path, monkeypatch: pyte
         queues.append(self)
 
     monkeypatch.setattr(Throttle, "_admit", noted)
-    async with open_house(tmp_path) as house, AsyncExitStack() as stack:
-        async with Visitor(house.address) as visitor:
-            for _ in range(throttle.FREE):
-                await visitor.sign_in("wrong")
-        monkeypatch.setattr(throttle, "STEP", 3600.0)
-        monkeypatch.setattr(throttle, "LONGEST", 3600.0)
+    async with run_panel(tmp_path) as panel, AsyncExitStack() as stack:
+        async with BrowserClient(panel.address) as client:
+            for _ in range(throttle.FREE_GUESSES):
+                await client.sign_in("wrong")
+        monkeypatch.setattr(throttle, "PAUSE_STEP", 3600.0)
+        monkeypatch.setattr(throttle, "MAX_PAUSE", 3600.0)
         for number in range(2):
-            guesser = await stack.enter_async_context(Visitor(house.address))
+            guesser = await stack.enter_async_context(BrowserClient(panel.address))
             token = await guesser.token()
             with anyio.fail_after(GENEROUS):
                 async with anyio.create_task_group() as group:
                     group.start_soon(_post, guesser, token)
-                    while len(queues) < throttle.FREE + number + 1:  # noqa: ASYNC110 - nobody tells
+                    while len(queues) < throttle.FREE_GUESSES + number + 1:  # noqa: ASYNC110 - nobody tells
                         await anyio.sleep(0.01)
                     group.cancel_scope.cancel()  # which closes the connection
         with anyio.fail_after(GENEROUS):
@@ -403,27 +401,27 @@ async def test_who_has_left_gives_up_its_place(tmp_path: Path, monkeypatch: pyte
                 await anyio.sleep(0.01)
 
 
-async def _post(visitor: Visitor, token: str) -> None:
-    await visitor.post("/sign-in", data={"csrf": token, "password": "wrong"}, timeout=None)
+async def _post(client: BrowserClient, token: str) -> None:
+    await client.post("/sign-in", data={"csrf": token, "password": "wrong"}, timeout=None)
 
 
 # Keys to the API
 
 
-async def test_a_right_key_waits_for_no_wrong_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throttle, "STEP", 3600.0)
-    monkeypatch.setattr(throttle, "LONGEST", 3600.0)
-    async with open_house(tmp_path) as house, Visitor(house.address) as visitor:
-        key = (await run_sync(ApiKeys(house.device.home, house.device.now).make, "test")).reveal()
+async def test_valid_keys_do_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle, "PAUSE_STEP", 3600.0)
+    monkeypatch.setattr(throttle, "MAX_PAUSE", 3600.0)
+    async with run_panel(tmp_path) as panel, BrowserClient(panel.address) as client:
+        key = (await run_sync(ApiKeys(panel.device.home, panel.device.now).make, "test")).reveal()
         right, wrong = ({"authorization": f"Bearer {each}"} for each in (key, f"{key}x"))
-        for _ in range(throttle.FREE):
-            assert (await visitor.get("/api/slots", headers=wrong)).status_code == 401
+        for _ in range(throttle.FREE_GUESSES):
+            assert (await client.get("/api/slots", headers=wrong)).status_code == 401
 
         refused: list[httpx2.Response] = []
         came = anyio.Event()
 
         async def ask() -> None:
-            refused.append(await visitor.get("/api/slots", headers=wrong, timeout=None))
+            refused.append(await client.get("/api/slots", headers=wrong, timeout=None))
             came.set()
 
         async with anyio.create_task_group() as group:
@@ -436,9 +434,9 @@ async def test_a_right_key_waits_for_no_wrong_ones(tmp_path: Path, monkeypatch: 
             assert refused[0].headers["content-type"] == "application/problem+json"
             assert "There were too many wrong keys." in refused[0].text
             for _ in range(20):
-                assert (await visitor.get("/api/slots", headers=right)).status_code == 200
+                assert (await client.get("/api/slots", headers=right)).status_code == 200
             # Passwords are another matter.
-            assert (await visitor.sign_in()).status_code == 303
+            assert (await client.sign_in()).status_code == 303
             assert len(refused) == 1
             group.cancel_scope.cancel()
 
@@ -447,7 +445,7 @@ async def test_a_right_key_waits_for_no_wrong_ones(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells it in /proc")
-def test_guesses_leave_no_memory_behind(tmp_path: Path) -> None:
+def test_guesses_leak_no_memory(tmp_path: Path) -> None:
     """However many threads they were checked in."""
     program = """
 import re, sys, threading

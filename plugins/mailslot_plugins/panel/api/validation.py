@@ -1,4 +1,4 @@
-"""What somebody sends, against its schema: the few words of JSON Schema that the module ``schema`` uses."""
+"""Validation of requests against JSON Schemas, as far as the module ``json_schema`` uses their keywords."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from mailslot.slots.keys import quoted_value, suggestion
-from mailslot_plugins.panel.problem import NotDoneError
+from mailslot_plugins.panel.problem import ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
     from starlette.requests import Request
 
-    from mailslot_plugins.panel.api.schema import Schema
+    from mailslot_plugins.panel.api.json_schema import Schema
 
 JSON: Final = "application/json"
 MERGE: Final = "application/merge-patch+json"
@@ -34,36 +34,36 @@ _KINDS: Final[Mapping[str, tuple[type, str]]] = {
 
 
 async def read_body(request: Request, schema: Schema) -> dict[str, Any]:
-    """Return the object that a request brings; an empty one where it brings nothing.
+    """Return the JSON object in the body of a request; an empty one if there is no body.
 
     Args:
-        request: what was asked; its size was bounded before.
-        schema: of the object.
+        request: the request; the size of its body has been limited before.
+        schema: the schema of the object.
 
     Raises:
-        NotDoneError: 415, it is no JSON by its type; 400, it is none; 422, it is not of the schema.
+        ProblemError: 415, its type is not JSON; 400, it is not JSON; 422, it does not match the schema.
     """
     value: object = dict[str, Any]()
     if octets := await request.body():
         sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if sent not in {JSON, MERGE}:
-            raise NotDoneError(
+            raise ProblemError(
                 415, f"Send JSON, as {JSON}.", key="Content-Type", headers={"Accept": f"{JSON}, {MERGE}"}
             )
         value = _parsed(octets)
-    check(schema, value, "")
+    validate(schema, value, "")
     return cast("dict[str, Any]", value)
 
 
 def read_query(query: QueryParams, schemas: Mapping[str, Schema]) -> dict[str, Any]:
-    """Return the parameters behind the question mark, each of its kind.
+    """Return the query parameters, each with its type.
 
     Args:
-        query: what was sent.
-        schemas: of each that there is.
+        query: the query of the request.
+        schemas: the schema of each known parameter.
 
     Raises:
-        NotDoneError: 422, there is no such parameter, or it is not of its schema.
+        ProblemError: 422, a parameter is unknown, or does not match its schema.
     """
     found: dict[str, Any] = {}
     for name in query:
@@ -77,20 +77,20 @@ def read_query(query: QueryParams, schemas: Mapping[str, Schema]) -> dict[str, A
         else:
             whole = schema.get("type") == "integer" and _INTEGER.fullmatch(texts[0])
             found[name] = int(texts[0]) if whole else texts[0]
-        check(schema, found[name], name)
+        validate(schema, found[name], name)
     return found
 
 
-def check(schema: Schema, value: object, name: str) -> None:
-    """Refuse a value that is not of a schema.
+def validate(schema: Schema, value: object, name: str) -> None:
+    """Check that a value matches a schema.
 
     Args:
         schema: the schema.
-        value: as JSON holds it.
-        name: of the field or parameter; empty for the whole document.
+        value: the JSON value.
+        name: the name of the field or parameter; empty for the whole document.
 
     Raises:
-        NotDoneError: 422, it is not.
+        ProblemError: 422, it does not match.
     """
     if "enum" in schema:
         if value not in schema["enum"] or isinstance(value, bool | int):
@@ -100,19 +100,19 @@ def check(schema: Schema, value: object, name: str) -> None:
     kinds: list[str] = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
     if not any(_is(kind, value) for kind in kinds):
         wanted = " or ".join(_KINDS[kind][1] for kind in kinds)
-        # A secret is not told back, whatever it was wrapped in.
+        # Never repeat a secret in the error, whatever JSON type it was sent as.
         given = "" if schema.get("writeOnly") else f"is {quoted_value(value)}; it "
         _refuse(name, f"{name or 'What was sent'} {given}must be {wanted}.")
     if isinstance(value, dict):
-        _check_members(schema, cast("dict[str, object]", value))
+        _validate_members(schema, cast("dict[str, object]", value))
     elif isinstance(value, list):
         for one in cast("list[object]", value):
-            check(schema.get("items", {"type": "string"}), one, name)
+            validate(schema.get("items", {"type": "string"}), one, name)
     elif value is not None:
-        _check_bounds(schema, value, name)
+        _validate_bounds(schema, value, name)
 
 
-def _check_members(schema: Schema, value: Mapping[str, object]) -> None:
+def _validate_members(schema: Schema, value: Mapping[str, object]) -> None:
     known: Mapping[str, Schema] = schema["properties"]
     for key, one in value.items():
         if key not in known and schema.get("additionalProperties") is False:
@@ -120,13 +120,13 @@ def _check_members(schema: Schema, value: Mapping[str, object]) -> None:
             hint = suggestion(key, known) or others
             _refuse(key, f"There is no field {quoted_value(key)}.{hint}")
         if key in known:
-            check(known[key], one, key)
+            validate(known[key], one, key)
     for key in schema["required"]:
         if key not in value:
             _refuse(key, f"{key} is missing.")
 
 
-def _check_bounds(schema: Schema, value: object, name: str) -> None:
+def _validate_bounds(schema: Schema, value: object, name: str) -> None:
     size = len(value) if isinstance(value, str) else value
     unit = " characters" if isinstance(value, str) else ""
     least, most = (schema.get(f"{which}Length" if unit else f"{which}imum") for which in ("min", "max"))
@@ -151,8 +151,8 @@ def _parsed(octets: bytes) -> object:
         if _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
             raise ValueError
     except (ValueError, RecursionError):
-        # What it says may quote what was sent, and that may be a secret.
-        raise NotDoneError(400, "What was sent is not JSON in UTF-8, or names a member twice.") from None
+        # The parser's message may quote the input, which may be a secret.
+        raise ProblemError(400, "What was sent is not JSON in UTF-8, or names a member twice.") from None
     return value
 
 
@@ -164,9 +164,9 @@ def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _no_constant(name: str) -> NoReturn:
-    """Refuse ``NaN`` and ``Infinity``, which JSON has not (RFC 8259 section 6)."""
+    """Refuse ``NaN`` and ``Infinity``, which are not JSON (RFC 8259 section 6)."""
     raise ValueError(name)
 
 
 def _refuse(key: str, sentence: str) -> NoReturn:
-    raise NotDoneError(422, sentence, key=key[:80] if key.isprintable() else "")
+    raise ProblemError(422, sentence, key=key[:80] if key.isprintable() else "")

@@ -1,4 +1,4 @@
-"""A browser without pictures: it keeps cookies, reads forms and follows nothing by itself."""
+"""An HTTP client that behaves like a browser: it keeps cookies, reads forms, and follows no redirects."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from panel.house import PASSWORD
+from panel.running_panel import PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _CSRF = re.compile(r'name="csrf" value="([0-9a-f]{64})"')
 _QUOTED_TWICE = re.compile(r'<(?:[^<>"]|"[^"]*")* [a-z-]+=&#34;')
-"""A tag with an attribute whose quotation marks a template has escaped, so that no browser understands it."""
+"""A tag with an attribute whose quotation marks were escaped by mistake."""
 
 
-class Visitor(httpx2.AsyncClient):
-    """One browser.
+class BrowserClient(httpx2.AsyncClient):
+    """A client of the panel.
 
     Args:
-        address: of the panel.
+        address: the panel's address.
     """
 
     def __init__(self, address: str, **options: Any) -> None:
@@ -30,20 +30,20 @@ class Visitor(httpx2.AsyncClient):
         self.headers["accept-language"] = "en"
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-        """Send a request; pages are looked through for attributes that nobody understands."""
+        """Send a request, and check pages for broken attributes."""
         answer = await super().send(request, **options)
         if not options.get("stream") and answer.headers.get("content-type", "").startswith("text/html"):
             assert not _QUOTED_TWICE.search(answer.text), request.url
         return answer
 
     async def token(self, path: str = "/sign-in") -> str:
-        """Return the token of the forms on a page."""
+        """Return the CSRF token on a page."""
         found = _CSRF.search((await self.get(path)).text)
         assert found, path
         return found[1]
 
     async def submit(self, path: str, page: str = "", **fields: str) -> httpx2.Response:
-        """Send a form as it stands on a page; without one, on `path` itself."""
+        """Send a form from a page; by default, from `path` itself."""
         return await self.post(path, data={"csrf": await self.token(page or path), **fields})
 
     async def sign_in(self, password: str = PASSWORD, **more: str) -> httpx2.Response:
@@ -51,7 +51,7 @@ class Visitor(httpx2.AsyncClient):
         return await self.submit("/sign-in", password=password, **more)
 
     async def is_in(self, headers: Mapping[str, str] | None = None) -> bool:
-        """Whether the administrator's pages are shown."""
+        """Return whether the session is signed in."""
         answer = await self.get("/administration", headers=headers)
         assert answer.status_code in {200, 303}
         return answer.status_code == 200

@@ -1,4 +1,4 @@
-"""Pass-back: whoever may change settings names a server of his own, and waits for the device to bring its secrets."""
+"""Pass-back attacks: an attacker who may change settings sets their own server, and waits for the device's secrets."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from anyio.to_thread import run_sync
 from diagnosis.device import Device
 from mailslot.slots.slot import find_slot
 from mailslot_plugins.panel.security.keys import ApiKeys
-from panel.house import open_house
+from panel.browser_client import BrowserClient, words
+from panel.running_panel import run_panel
 from panel.test_slots import fields
-from panel.visitor import Visitor, words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from anyio.abc import AnyByteStream, TaskStatus
 
-    from panel.house import House
+    from panel.running_panel import RunningPanel
 
 PASSWORD, SECRET, RENEWAL = "geheim-passwort", "geheim-client", "geheim-renewal"
 SERVICE = {
@@ -104,32 +104,32 @@ async def hostile(anyio_backend: str) -> AsyncIterator[Hostile]:
 
 
 @pytest.fixture(scope="module")
-async def house(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    async with open_house(tmp_path_factory.mktemp("passback") / "home") as found:
+async def panel(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningPanel]:
+    async with run_panel(tmp_path_factory.mktemp("passback") / "home") as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-async def visitor(house: House) -> AsyncIterator[Visitor]:
-    async with Visitor(house.address) as found:
+async def client(panel: RunningPanel) -> AsyncIterator[BrowserClient]:
+    async with BrowserClient(panel.address) as found:
         await found.sign_in()
         yield found
 
 
 @pytest.fixture(scope="module")
-async def script(house: House) -> AsyncIterator[httpx2.AsyncClient]:
-    key = await run_sync(ApiKeys(house.device.home, lambda: 0.0).make, "attacker")
+async def script(panel: RunningPanel) -> AsyncIterator[httpx2.AsyncClient]:
+    key = await run_sync(ApiKeys(panel.device.home, lambda: 0.0).make, "attacker")
     headers = {"authorization": f"Bearer {key.reveal()}"}
     async with httpx2.AsyncClient(
-        base_url=f"{house.address}/api", headers=headers, timeout=120, trust_env=False
+        base_url=f"{panel.address}/api", headers=headers, timeout=120, trust_env=False
     ) as api:
         yield api
 
 
 @pytest.fixture
-async def device(house: House) -> Device:
+async def device(panel: RunningPanel) -> Device:
     """The device as its administrator has set it up, with secrets of every kind."""
-    device = Device(house.device.home)
+    device = Device(panel.device.home)
     common = {"account": "scanner@example.com", "password": PASSWORD, "client_secret": SECRET, **SERVICE}
     for slot in ("alert.smtp", "fax.pop", "network.smtp"):
         reset = partial(device.set, slot, provider=None, issuer=None, port=None, security=None, authentication="oauth2")
@@ -180,46 +180,46 @@ async def test_a_refused_change_drops_nothing(script: httpx2.AsyncClient, device
     assert kept(device, "alert.smtp") == {"password", "client_secret"}
 
 
-async def test_a_change_in_the_panel_is_shown_before_it_drops(visitor: Visitor, device: Device) -> None:
+async def test_a_change_in_the_panel_is_shown_before_it_drops(client: BrowserClient, device: Device) -> None:
     path = "/slots/fax.pop"
-    asked = await visitor.post(path, data={**await fields(visitor, path), "server": "evil.example"})
+    asked = await client.post(path, data={**await fields(client, path), "server": "evil.example"})
     assert asked.headers["location"] == f"{path}/review"
-    review = words(await visitor.get(f"{path}/review"))
+    review = words(await client.get(f"{path}/review"))
     assert "The password was entered for another server, so it is removed" in review
     assert "Password is set removed" in review
-    german = words(await visitor.get(f"{path}/review", headers={"accept-language": "de"}))
-    assert "Das Passwort wurde für einen anderen Server eingegeben" in german
+    german = words(await client.get(f"{path}/review", headers={"accept-language": "de"}))
+    assert "Das Kennwort wurde für einen anderen Server eingegeben" in german
     assert kept(device, "fax.pop") == {"password", "client_secret"}
-    await visitor.submit(f"{path}/review")
-    assert "The password was entered for another server" in words(await visitor.get(path))
+    await client.submit(f"{path}/review")
+    assert "The password was entered for another server" in words(await client.get(path))
     assert kept(device, "fax.pop") == {"client_secret"}
     # Whoever enters it anew at once has it kept.
     again = {"server": "mail.example.com", "password": PASSWORD}
-    await visitor.post(path, data={**await fields(visitor, path), **again})
+    await client.post(path, data={**await fields(client, path), **again})
     assert kept(device, "fax.pop") == {"password", "client_secret"}
 
 
-async def test_another_tenant_drops_the_client_secret(visitor: Visitor, device: Device) -> None:
+async def test_another_tenant_drops_the_client_secret(client: BrowserClient, device: Device) -> None:
     """Where the application is entered, too: a tenant is a part of the endpoint's address."""
     reset = dict.fromkeys(("authorization_endpoint", "token_endpoint"))
     await run_sync(partial(device.set, "fax.pop", provider="microsoft365", tenant="ours.example", **reset))
     page = "/slots/fax.pop/token"
     same = {"client_id": "printer", "tenant": "ours.example"}
-    await visitor.submit(f"{page}/application", page, **same)
+    await client.submit(f"{page}/application", page, **same)
     assert kept(device, "fax.pop") == {"password", "client_secret"}
-    await visitor.submit(f"{page}/application", page, **{**same, "tenant": "evil.example"})
+    await client.submit(f"{page}/application", page, **{**same, "tenant": "evil.example"})
     assert kept(device, "fax.pop") == {"password"}
-    assert "The client secret was entered for another token service" in words(await visitor.get(page))
+    assert "The client secret was entered for another token service" in words(await client.get(page))
     await run_sync(partial(device.set, "fax.pop", tenant=None))
 
 
-async def test_the_first_start_drops_too(visitor: Visitor, device: Device) -> None:
-    await visitor.submit("/first-start/slot", provider="google", account="scanner@example.com")
+async def test_the_first_start_removes_secrets_too(client: BrowserClient, device: Device) -> None:
+    await client.submit("/first-start/slot", provider="google", account="scanner@example.com")
     assert "client_secret" not in kept(device, "network.smtp")
-    assert "The client secret was entered for another token service" in words(await visitor.get("/first-start/done"))
+    assert "The client secret was entered for another token service" in words(await client.get("/first-start/done"))
 
 
-async def test_nothing_comes_to_a_hostile_server(script: httpx2.AsyncClient, device: Device, hostile: Hostile) -> None:
+async def test_a_hostile_server_gets_nothing(script: httpx2.AsyncClient, device: Device, hostile: Hostile) -> None:
     """All that the attacker can name, then all that makes the device call."""
     here = f"http://127.0.0.1:{hostile.web}"
     ends = {"token_endpoint": f"{here}/token", "revocation_endpoint": f"{here}/revoke"}

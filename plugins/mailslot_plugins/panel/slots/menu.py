@@ -1,4 +1,4 @@
-"""Where a slot is: in the address, on the device's menu, and beside which others."""
+"""Slots in addresses and in the device's menu, and the slots that share a record."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def slot_of(request: Request) -> Slot:
-    """Return the slot that an address names.
+    """Return the slot in an address.
 
     Raises:
-        HTTPException: 404, there is none.
+        HTTPException: 404, there is no such slot.
     """
     for slot in SLOTS:
         if slot.id == request.path_params["slot"]:
@@ -29,24 +29,24 @@ def slot_of(request: Request) -> Slot:
     raise HTTPException(404)
 
 
-def steps(slot: Slot) -> list[str]:
+def menu_steps(slot: Slot) -> list[str]:
     """Return the steps through the device's menu; the last one is the slot's own name."""
     return slot.path.split(" → ")
 
 
-def others(slot: Slot) -> list[Slot]:
-    """Return the other slots with the same settings and token."""
+def sharing_slots(slot: Slot) -> list[Slot]:
+    """Return the other slots that share the slot's record."""
     return [other for other in slots_of(slot.record) if other != slot]
 
 
-def places(slots: Sequence[Slot], language: str) -> str:
-    """Return slots by name, as a sentence lists them; empty for none.
+def slot_names(slots: Sequence[Slot], language: str) -> str:
+    """Return the names of slots as a list in a sentence; empty for no slots.
 
     Args:
-        slots: which.
+        slots: the slots.
         language: one of the panel's.
     """
-    names = [steps(slot)[-1] for slot in slots]
+    names = [menu_steps(slot)[-1] for slot in slots]
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} {translate('layout', 'and', language)} {names[-1]}"

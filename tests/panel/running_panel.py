@@ -1,4 +1,4 @@
-"""A panel that runs, over a sandbox that plays the provider and the mail servers, and a browser in front of it."""
+"""Runs a panel over a sandbox that imitates the provider and the mail servers, for tests with a browser or client."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ SCANNER = "scanner@example.com"
 
 
 @dataclass
-class House:
-    """What a test of the panel needs.
+class RunningPanel:
+    """A running panel.
 
     Attributes:
-        address: of the panel, such as ``http://127.0.0.1:40001``.
-        device: behind it.
+        address: its address, such as ``http://127.0.0.1:40001``.
+        device: its device.
     """
 
     address: str
@@ -61,20 +61,20 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(
+async def run_panel(
     home: Path,
     *,
     claimed: bool = True,
     serves: bool = False,
     before: Callable[[Device], Awaitable[None]] | None = None,
-) -> AsyncGenerator[House]:
+) -> AsyncGenerator[RunningPanel]:
     """Run the panel of a home folder on a free port of 127.0.0.1.
 
     Args:
         home: the folder.
         claimed: whether the administrator's password is set.
-        serves: whether the service delivers and polls, too.
-        before: what happened to the device before it was switched on.
+        serves: whether the service also delivers and polls.
+        before: prepares the device before the panel is started.
     """
     if claimed:
         await run_sync(Password(home).set, Secret(PASSWORD))
@@ -93,14 +93,14 @@ async def open_house(
             else:
                 group.start_soon(panel)
             try:
-                yield House(f"http://127.0.0.1:{listener.getsockname()[1]}", device)
+                yield RunningPanel(f"http://127.0.0.1:{listener.getsockname()[1]}", device)
             finally:
                 group.cancel_scope.cancel()
 
 
 @asynccontextmanager
 async def sandbox_home(home: Path, personality: Personality | None = None) -> AsyncGenerator[Sandbox]:
-    """Run a sandbox, and set the shared SMTP record and ``fax.pop`` up for it; no token is there yet."""
+    """Run a sandbox, and set up the records for it, without tokens."""
     options: dict[str, Any] = {} if personality is None else {"personality": personality}
     async with run_sandbox(**options) as sandbox:
         await run_sync(set_up, home, sandbox)
@@ -108,7 +108,7 @@ async def sandbox_home(home: Path, personality: Personality | None = None) -> As
 
 
 def set_up(home: Path, sandbox: Sandbox) -> None:
-    """Write the settings of a device that lives in a sandbox."""
+    """Write the settings for a device in a sandbox."""
     home.mkdir(parents=True, exist_ok=True)
     authority = home / "ca.pem"
     authority.write_bytes(sandbox.ca_pem)
@@ -134,7 +134,7 @@ def set_up(home: Path, sandbox: Sandbox) -> None:
         records.change(record, pop, {})
 
 
-def shoot(page: Page, name: str, *, schemes: tuple[str, ...] = ("light", "dark")) -> None:
+def take_screenshots(page: Page, name: str, *, schemes: tuple[str, ...] = ("light", "dark")) -> None:
     """Take pictures of a page in all sizes, where MAILSLOT_SCREENSHOTS names a folder."""
     folder = os.environ.get("MAILSLOT_SCREENSHOTS")
     if not folder:
@@ -150,8 +150,8 @@ def shoot(page: Page, name: str, *, schemes: tuple[str, ...] = ("light", "dark")
         page.set_viewport_size(before)
 
 
-def overflow(page: Page) -> list[str]:
-    """Return what is wider than the page, by its tag and class."""
+def overflowing_elements(page: Page) -> list[str]:
+    """Return the elements that are wider than the page, by tag and class."""
     return page.evaluate(
         """() => [...document.querySelectorAll("main *")]
             .filter(e => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1
