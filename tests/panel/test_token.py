@@ -150,7 +150,7 @@ async def test_get_and_delete_a_token(
             page.click("text=Get the token")
             page.wait_for_selector("[data-step=done]")
             text = watched.look(page)
-            assert f"bob@example.test signed in, but the account is {ALICE}." in text
+            assert f"bob@example.test signed in, while the account is {ALICE}." in text
             assert token_line(page, panel, "print.pop") == "Not Retrieved"
             seen.extend(watched.seen)
 
@@ -177,7 +177,7 @@ async def test_get_and_delete_a_token(
             watched = Watched(page, panel)
             panel.sign_in(page, "/slots/install.quick/token")
             page.click("text=Delete")
-            assert "in Service Settings (SMTP tab) and Quick Settings too" in watched.look(page)
+            assert "in Service Settings (SMTP tab) and Quick Settings, too" in watched.look(page)
             take_screenshots(page, "token-delete")
             page.click("button >> text=Delete")
             page.wait_for_selector("text=The provider was told")
