@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from mailslot.service import poller
 from mailslot.service.device import Device
 from mailslot.service.pipeline import Later
 from mailslot.service.poll_loop import PollLoop
@@ -129,3 +130,38 @@ async def test_another_process_that_polls_is_waited_for(tmp_path: Path) -> None:
             assert box.sandbox.dialogues == []
         async with polling(box, speed=60):
             await until(lambda: box.keeper.subjects == ["one"])
+
+
+async def test_a_server_that_gives_an_octet_now_and_then_does_not_keep_a_poll_going(tmp_path: Path) -> None:
+    async with postbox(tmp_path) as box:
+        box.add("one", size=5_000)
+        box.sandbox.faults.append(Fault("RETR", split=True, pause=2.0))
+        began = box.clocks.monotonic()
+        report = await box.poll()
+        assert (report.ok, report.retryable, report.cause, report.fetched) == (False, True, "connection_lost", 0)
+        assert 600 < box.clocks.monotonic() - began < 700
+        box.sandbox.faults.clear()
+        await anyio.sleep(60)  # until the server has noticed
+        assert (await box.poll()).fetched == 1
+        assert box.maildrop.messages == []
+
+
+async def test_a_slow_line_is_no_fault(tmp_path: Path) -> None:
+    async with postbox(tmp_path) as box:
+        box.add("one")
+        box.sandbox.faults.append(Fault("RETR", split=True, pause=2.0))
+        assert (await box.poll()).fetched == 1
+
+
+async def test_a_header_without_end_does_not_keep_a_poll_going(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "MAX_MAIL_OCTETS", 50_000)
+    monkeypatch.setattr(poller, "_MAX_HEADER_OCTETS", 100_000)
+    async with postbox(tmp_path) as box:
+        box.add("enormous", size=60_000)
+        box.add("small")
+        endless = b"+OK\r\n" + b"X-Line: of a header\r\n" * 100_000
+        box.sandbox.faults.append(Fault("TOP", replace=endless, connection=1))
+        report = await box.poll()
+        assert (report.ok, report.refused, report.fetched) == (True, 1, 1)
+        assert box.verbs[0][-1] == "TOP"
+        assert box.keeper.subjects == ["small"]

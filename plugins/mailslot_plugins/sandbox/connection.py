@@ -55,6 +55,7 @@ class Fault:
         keep: the number of octets of the reply to send; with `ending`, the connection then closes at once.
         append: octets to send after the reply.
         split: whether to write octet by octet.
+        pause: seconds between two octets that are split.
         ending: how the connection closes afterwards; None to keep it open.
     """
 
@@ -69,6 +70,7 @@ class Fault:
     keep: int | None = None
     append: bytes = b""
     split: bool = False
+    pause: float = 0.0
     ending: ConnectionEnd | None = None
 
 
@@ -164,9 +166,12 @@ class Connection:
     async def flush(self) -> None:
         """Send the pending output."""
         data, self._unsent = bytes(self._unsent), bytearray()
-        step = 1 if self._fault is not None and self._fault.split else _CHUNK_SIZE
+        fault = self._fault
+        step = 1 if fault is not None and fault.split else _CHUNK_SIZE
         try:
             for start in range(0, len(data), step):
+                if start and fault is not None and fault.pause:
+                    await anyio.sleep(fault.pause)
                 await self._stream.send(data[start : start + step])
         except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
             raise Hangup from None

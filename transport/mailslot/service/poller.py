@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.classify import diagnose
 from mailslot.diagnosis.diagnosis import Diagnosis
-from mailslot.errors import DeletionsRefusedError, MailError, RefusedError
+from mailslot.errors import DeletionsRefusedError, MailError, NetworkError, RefusedError
 from mailslot.exit_guard import ExitGuard
 from mailslot.service.diagnosis_context import context_of
 from mailslot.service.handling import handle_waiting
@@ -43,6 +43,16 @@ MAX_MAIL_OCTETS: Final = 100_000_000
 
 _MAX_OVERSIZED: Final = 10
 """Sessions of a poll that end because a mail is larger than any that is fetched."""
+
+_MAX_HEADER_OCTETS: Final = 4_000_000
+"""Octets of a mail's header, of which only the first are looked at, that are read over."""
+
+_PATIENCE: Final = 600.0
+"""Seconds that a mail may take, however small it is."""
+
+_SLOWEST: Final = 1000.0
+"""Octets a second that have to come after that, on average. Silence the session itself does not bear for long, but a
+server that gives an octet now and then would keep a poll going for years, whatever is set meanwhile."""
 
 STORE: Final = "polling"
 """The memory where the last poll of each record is kept, under the record's name."""
@@ -253,7 +263,11 @@ class _Poll:
         """Record that a mail is not fetched, with a summary of its header for people."""
         if entry.size > MAX_MAIL_OCTETS:
             why = f"It has {format_size(entry.size)}, and no more than {format_size(MAX_MAIL_OCTETS)} are fetched"
-            why = f"{why} ({await self._summarize_header(maildrop, entry)})"
+            try:
+                why = f"{why} ({await self._summarize_header(maildrop, entry)})"
+            except _OversizedMailError:
+                await self._leave_on_server(entry, why)
+                raise
         else:
             why = f"It could not be fetched in {MAX_TRIES} tries"
         await self._leave_on_server(entry, why)
@@ -268,22 +282,40 @@ class _Poll:
 
     async def _summarize_header(self, maildrop: MaildropSession, entry: Entry) -> HeaderSummary:
         header = bytearray()
+        octets, began = 0, self._device.monotonic()
         try:
             async for piece in maildrop.top(entry):
+                octets += len(piece)
+                self._check_pace(octets, began)
+                if octets > _MAX_HEADER_OCTETS:
+                    self._given_up.add(_entry_key(entry))
+                    raise _OversizedMailError
                 if len(header) < MAX_OCTETS:
                     header += piece
         except RefusedError as error:
             logger.info("The server shows no header: %s", error, extra=self._extra)
         return summarize_header(bytes(header))
 
+    def _check_pace(self, octets: int, began: float) -> None:
+        """Leave a server from which a mail comes all too slowly.
+
+        Raises:
+            NetworkError: it does.
+        """
+        seconds = self._device.monotonic() - began
+        if seconds > _PATIENCE + octets / _SLOWEST:
+            sentence = f"The mail server gives a mail too slowly: {octets} octets in {seconds:.0f} seconds."
+            raise NetworkError(sentence, stage="transaction", cause="connection_lost", retryable=True, detail=sentence)
+
     async def _fetch(self, maildrop: MaildropSession, entry: Entry) -> bool:
         """Fetch a mail; return whether it is stored. A failure after its first octet ends the session."""
-        octets = 0
+        octets, began = 0, self._device.monotonic()
         try:
             async with self._ledger.receive(self._record, entry.uid, entry.size) as file:
                 await self._ledger.count_fetch(self._record, entry.uid)
                 async for piece in maildrop.retrieve(entry):
                     octets += len(piece)
+                    self._check_pace(octets, began)
                     if octets > MAX_MAIL_OCTETS:
                         raise _OversizedMailError
                     await file.write(piece)
