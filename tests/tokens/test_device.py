@@ -133,7 +133,19 @@ async def test_silence_counts_as_no_answer(patient: Sandbox, panel: OAuthClient)
 
 @pytest.mark.parametrize(
     ("interval", "first"),
-    [(0, 5), (7, 7), (7.5, 7.5), ("8", 8), (-1, 5), (None, 5), (True, 5), ("x", 5), ("1e400", 5), ([], 5)],
+    [
+        (0, 5),
+        (7, 7),
+        (7.5, 7.5),
+        ("8", 8),
+        (-1, 5),
+        (None, 5),
+        (True, 5),
+        ("x", 5),
+        ("1e400", 5),
+        ([], 5),
+        (1e-9, 0.05),
+    ],
 )
 async def test_intervals_as_servers_write_them(
     sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, interval: object, first: float
@@ -148,7 +160,9 @@ async def test_intervals_as_servers_write_them(
     assert played.waits == [first]
 
 
-@pytest.mark.parametrize(("expires_in", "seconds"), [("900", 900), (60, 60), (None, 600), (-5, 600), ("soon", 600)])
+@pytest.mark.parametrize(
+    ("expires_in", "seconds"), [("900", 900), (60, 60), (None, 600), (-5, 600), ("soon", 600), (10**30, 3600)]
+)
 async def test_lifetimes_as_servers_write_them(
     sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, expires_in: object, seconds: float
 ) -> None:

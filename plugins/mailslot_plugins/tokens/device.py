@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 
 _EXPIRES_IN: Final = 600.0  # seconds, where the service forgot to say
+_LONGEST: Final = 3600.0  # seconds that a code is believed to be good; services say 10 to 30 minutes
+_SHORTEST_INTERVAL: Final = 0.05  # seconds between two questions, whatever the service says
 _SLOW_DOWN: Final = 5.0  # seconds added by each slow_down (RFC 8628 section 3.5)
 _MAX_INTERVAL: Final = 60.0  # seconds between tries at a service that does not answer
 _TEMPORARY: Final = frozenset({"token_service_unreachable", "not_a_token_service", "token_service_busy"})
@@ -79,9 +81,10 @@ class DeviceFlow(RefreshTokenFlow):
             user_code,
             address,
             _url(members, "verification_uri_complete"),
-            asked_at + (_seconds(members.get("expires_in")) or _EXPIRES_IN),
+            asked_at + min(_seconds(members.get("expires_in")) or _EXPIRES_IN, _LONGEST),
         )
-        return Secret(device_code), prompt, _seconds(members.get("interval")) or self.interval
+        interval = _seconds(members.get("interval")) or self.interval
+        return Secret(device_code), prompt, max(interval, _SHORTEST_INTERVAL)
 
     async def _poll(
         self, client: OAuthClient, http: TokenHttp, device_code: Secret, interval: float, expires_at: float
