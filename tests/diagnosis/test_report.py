@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import stat
 import time
 import zipfile
@@ -243,6 +244,21 @@ async def test_a_broken_file_while_in_use(device: Records) -> None:
     device.settings.path.write_text("[")
     found = read(await make_report(device, NOW))
     assert "not TOML" in found["notes.txt"]
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_a_pipe_a_device_or_a_link_is_not_replaced(tmp_path: Path, *, force: bool) -> None:
+    pipe, link, dangling, file = (tmp_path / name for name in ("pipe", "link", "dangling", "file"))
+    os.mkfifo(pipe)
+    file.write_bytes(b"one")
+    link.symlink_to(file)
+    dangling.symlink_to(tmp_path / "nowhere")
+    for path in (pipe, link, dangling):
+        with pytest.raises(OutputError, match="it is no file of its own, but a link, a pipe or a device"):
+            write_output(path, b"two", force=force)
+    assert pipe.is_fifo()
+    assert (link.is_symlink(), dangling.is_symlink(), file.read_bytes()) == (True, True, b"one")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dangling", "file", "link", "pipe"]
 
 
 def test_files_are_whole_private_and_never_written_over(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from mailslot.errors import MailError
 
 _EXISTS = "it is there already; --force writes over it"
+_NO_FILE = "it is no file of its own, but a link, a pipe or a device"
 
 
 class OutputError(MailError):
@@ -26,6 +27,9 @@ def check_output(path: Path, *, force: bool) -> None:
     """
     if path.is_dir():
         raise OutputError(path, "it is a folder")
+    # A new file takes the place of the old one; that of /dev/null or /dev/stdout is not for it to take.
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise OutputError(path, _NO_FILE)
     if path.exists() and not force:
         raise OutputError(path, _EXISTS)
 
