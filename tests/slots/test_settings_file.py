@@ -224,3 +224,12 @@ def test_every_text_comes_back(tmp_path_factory: pytest.TempPathFactory, first: 
     file.change("smtp", {"sender_name": first})
     file.change("smtp", {"sender_name": second, "account": first})
     assert (file.load()["smtp"].sender_name, file.load()["smtp"].account) == (second, first)
+
+
+def test_why_it_cannot_be_changed_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "locks").write_bytes(b"")
+    settings = SettingsFile(tmp_path)
+    with pytest.raises(SettingsFileError) as caught:
+        settings.change("smtp", {"server": "smtp.example.com"})
+    assert str(caught.value) == f"{settings.path} cannot be changed: File exists."
+    assert "Errno" in caught.value.detail

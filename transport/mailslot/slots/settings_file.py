@@ -20,7 +20,7 @@ from mailslot.slots.settings import Settings, check_combination, parse_setting
 from mailslot.slots.settings_document import SettingsDocument, SettingsFileError, parse_settings_document
 from mailslot.slots.slot import PROTOCOLS
 from mailslot.vault import durable
-from mailslot.vault.errors import VaultError
+from mailslot.vault.errors import VaultError, reason_of
 from mailslot.vault.journal import Journal
 from mailslot.vault.lock import blocking_lock
 
@@ -340,8 +340,11 @@ class SettingsFile:
             try:
                 stack.enter_context(blocking_lock(self._lock, timeout=LOCK_TIMEOUT))
             except VaultError as error:
-                busy = error.cause == "token_store_busy"
-                reason = "another process is changing it" if busy else str(error.__cause__ or error)
+                reason, cause = str(error), error.__cause__
+                if error.cause == "token_store_busy":
+                    reason = "another process is changing it"
+                elif isinstance(cause, OSError):
+                    reason = reason_of(cause)
                 raise SettingsFileError(f"{self.path} cannot be changed: {reason}.", detail=error.detail) from error
             yield
 
