@@ -29,7 +29,8 @@ def texts(value: object) -> tuple[str, ...]:
 
 def among(value: object, allowed: Collection[str]) -> tuple[str, ...]:
     """Return the texts in a list, all of which are among those `allowed`."""
-    found = tuple(cast("list[str]", value)) if isinstance(value, list) and "" in allowed else texts(value)
+    may_be_empty = isinstance(value, list) and "" in allowed
+    found = tuple(cast("list[str]", value)) if may_be_empty else texts(value)
     if not set(found) <= set(allowed):
         raise ValueError(f"{found} is not among {sorted(allowed)}")
     return found
