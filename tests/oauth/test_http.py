@@ -407,3 +407,17 @@ async def test_what_a_refusal_repeats_of_the_request_is_masked(http: TokenHttp) 
                 assert said is None or said.removeprefix("Basic ") not in shown
             assert answer.json is not None
             assert answer.json["error"] == "invalid_grant"
+
+
+@pytest.mark.parametrize("status", [200, 400])
+async def test_what_a_refusal_repeats_of_tokens_beside_it_is_masked(http: TokenHttp, status: int) -> None:
+    tokens = {f"{kind}_token": f"the-new-{kind}-token-itself" for kind in ("access", "refresh", "id")}
+    said = {"error": f"invalid_grant {tokens['access_token']}", "error_description": " ".join(tokens.values())}
+    async with answering(reply({**tokens, **said}, status=status)) as service:
+        answer = await http.post(service.url, {"grant_type": "x"})
+    assert answer.json is not None
+    assert answer.json["error"] == "invalid_grant •••"
+    assert answer.json["error_description"] == "••• ••• •••"
+    if status == 200:
+        # The old one may be void by then.
+        assert answer.json["refresh_token"] == tokens["refresh_token"]

@@ -22,21 +22,23 @@ from mailslot.oauth.endpoint_url import check_endpoint_url, host_of, is_loopback
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_errors import Remedy, TokenServiceError
 from mailslot.wire.redact import Redactor
+from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
     from types import TracebackType
 
     from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.request import TokenRequest
-    from mailslot.wire.secret import Secret
 
 MAX_BODY: Final = 64 * 1024
 """Octets of an answer's body; more are an error."""
 
 MAX_RETRY_AFTER: Final = 86_400.0
 """Seconds; a longer ``Retry-After`` is taken for this much."""
+
+_TOKENS: Final = ("access_token", "refresh_token", "id_token")
 
 _NOTABLE_SKEW: Final = 60.0  # below it, no token service refuses an assertion for its times
 
@@ -150,16 +152,28 @@ class TokenHttp:
         found = (
             None if headers.get("content-encoding", "identity") != "identity" else response_body.parse_json_object(body)
         )
-        if found is not None and not 200 <= status < 300:
-            found = {name: redactor.mask(v) if isinstance(v, str) else v for name, v in found.items()}
+        ok = 200 <= status < 300
+        if found is not None and (found.get("error") or not ok):
+            found = _mask_refusal(found, redactor, kept=_TOKENS if ok else ())
         return TokenServiceResponse(
             status,
             found,
             _retry_after(headers.get("retry-after"), received_at if date is None else date),
             None if date is None else date - received_at,
             host,
-            response_body.find_refresh_token(body) if found is None and 200 <= status < 300 else None,
+            response_body.find_refresh_token(body) if found is None and ok else None,
         )
+
+
+def _mask_refusal(members: Mapping[str, object], redactor: Redactor, kept: Collection[str]) -> dict[str, object]:
+    """Mask what a refusal repeats of the request's secrets, or of the tokens that came with it, but in `kept`."""
+    for token in map(members.get, _TOKENS):
+        if isinstance(token, str):
+            redactor.add(Secret(token))
+    return {
+        name: redactor.mask(value) if isinstance(value, str) and name not in kept else value
+        for name, value in members.items()
+    }
 
 
 def _ssl_context(ca_file: Path | None) -> ssl.SSLContext:

@@ -18,7 +18,7 @@ class TokenServiceResponse:
     Attributes:
         status: the HTTP status, 200 to 299 or 400 to 599.
         json: the members of the JSON object in the body; None where the body is no JSON object. In a refusal,
-            whatever secret of the request it repeats is masked.
+            whatever it repeats of the request's secrets and of tokens beside it is masked.
         retry_after: seconds to wait, by ``Retry-After``; None where it did not say.
         date_skew: seconds that the service's clock is ahead of ours, by ``Date``, exact to about a second;
             None where it did not say.
