@@ -58,6 +58,12 @@ def test_show_says_what_holds_and_where_it_is_from(shell: Shell) -> None:
     assert "smtp.gmail.com" not in shell.settings.read_text()
 
 
+def test_a_terminal_that_says_it_has_no_columns_is_written_to_as_if_it_had_80(shell: Shell) -> None:
+    table = shell.run("show", "network.smtp", columns=0)
+    assert table == shell.run("show", "network.smtp", columns=80)
+    assert "port" in table
+
+
 def test_secrets_are_never_shown(shell: Shell) -> None:
     said = shell.run("set", "fax.pop", "password=-", typed="geheim-geheim\n")
     said += shell.run("show", "fax.pop") + json.dumps(shell.json("show", "fax.pop"))

@@ -24,7 +24,9 @@ def make_console(*, soft_wrap: bool = False) -> Console:
     """Return a console on standard output that prints text as it is: ``:a:`` is part of an address, no emoji."""
     from rich.console import Console  # noqa: PLC0415 - `--json` does without it
 
-    return Console(emoji=False, soft_wrap=soft_wrap)
+    # Some serial consoles set this to 0: they do not know it. A table of no width would be empty.
+    width = 80 if os.environ.get("COLUMNS") == "0" else None
+    return Console(emoji=False, soft_wrap=soft_wrap, width=width)
 
 
 def prepare_streams() -> None:
