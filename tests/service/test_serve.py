@@ -224,7 +224,7 @@ async def test_an_address_that_is_none(tmp_path: Path) -> None:
         assert said.startswith(f"{address!r} is not of the form HOST:PORT")
 
 
-@pytest.mark.parametrize("how", ["removed", "replaced", "overwritten"])
+@pytest.mark.parametrize("how", ["removed", "replaced", "overwritten", "log removed"])
 async def test_a_list_of_jobs_that_is_lost_while_it_serves(tmp_path: Path, how: str) -> None:
     """It ends with an exit code that has it started again, says so in few words, and has the list again then."""
     home, path = tmp_path / "home", tmp_path / "home" / "spool" / "spool.db"
@@ -236,6 +236,8 @@ async def test_a_list_of_jobs_that_is_lost_while_it_serves(tmp_path: Path, how: 
             await served.said("Come back")
             if how == "removed":
                 path.unlink()
+            elif how == "log removed":
+                path.with_name("spool.db-wal").unlink()
             elif how == "replaced":
                 path.with_name("other").write_bytes(copy)
                 path.with_name("other").replace(path)
@@ -249,8 +251,9 @@ async def test_a_list_of_jobs_that_is_lost_while_it_serves(tmp_path: Path, how: 
             warnings = [line for line in served.lines if line.get("level") in {"warning", "error"}]
             assert len(warnings) < 15, warnings
         sandbox.rules.content = None
+        kept = how in {"replaced", "log removed"}
         async with serving(home) as served:
-            if how != "replaced":
+            if not kept:
                 await served.said("The list of jobs was lost, and made anew from the messages: 1 jobs and mails")
             later = await accept(home, "two")
             await until_sent(home, later)
@@ -258,10 +261,30 @@ async def test_a_list_of_jobs_that_is_lost_while_it_serves(tmp_path: Path, how: 
         assert later > job
         async with Spool(home) as spool:
             found = {job.subject: job for job in await spool.jobs()}
-            assert found["one"].state in ({"deferred", "sent"} if how == "replaced" else {"in_doubt"})
+            assert found["one"].state in ({"deferred", "sent"} if kept else {"in_doubt"})
         code, out, _ = await mailslot(home, "metrics")
         assert code == 0
-        assert ("mailslot_jobs_lost_timestamp_seconds " in out) == (how != "replaced")
+        assert ("mailslot_jobs_lost_timestamp_seconds " in out) == (not kept)
+
+
+async def test_a_home_that_goes_while_it_serves(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with office(home), serving(home) as served:
+        home.rename(tmp_path / "elsewhere")
+        with anyio.fail_after(120):
+            assert await served.process.wait() == 1
+        line = await served.said("The service ends")
+        assert f"The folder {home / 'spool'} is not there any more" in line["message"]
+        assert not any("damaged" in line["message"] for line in served.lines)
+
+
+async def test_a_home_without_settings_is_told_of(tmp_path: Path) -> None:
+    async with serving(tmp_path / "home") as served:
+        line = await served.said("There are no settings")
+        assert line["level"] == "warning"
+        assert str(tmp_path / "home" / "mailslot.toml") in line["message"]
+        assert await served.stop() == 0
+        assert len([line for line in served.lines if line.get("level") == "warning"]) == 1
 
 
 async def test_a_damaged_message_whose_list_is_lost_is_told_of(tmp_path: Path) -> None:

@@ -190,6 +190,48 @@ async def test_replaced_while_it_is_open(home: Path, clock: Clock) -> None:
         assert sorted(job.id for job in await spool.jobs()) == [1, *range(22, 42)]
 
 
+async def test_a_log_that_is_removed_while_it_is_open(home: Path, clock: Clock) -> None:
+    """What the log holds goes into the database, whoever else has it open; nothing more is accepted."""
+    path = home / "spool" / database.NAME
+    async with Spool(home, limits=SMALL, clock=clock) as spool:
+        with closing(sqlite3.connect(path)) as other:
+            for number in range(5):
+                await spool.accept(new(subject=f"{number}"), message())
+            assert other.execute("SELECT count(*) FROM jobs").fetchone() == (5,)
+            path.with_name(f"{database.NAME}-wal").unlink()
+            for _ in range(2):
+                with pytest.raises(database.DatabaseLostError, match="start it again"):
+                    await spool.accept(new(), message())
+            with pytest.raises(database.DatabaseLostError):
+                await spool.check()
+            assert spool.loss_error is not None
+            with closing(sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)) as alone:
+                assert alone.execute("SELECT count(*) FROM jobs").fetchone() == (5,)
+    async with Spool(home, limits=SMALL, clock=clock) as spool, spool.delivery_lock():
+        assert (await spool.recover()).found == 0
+        assert await spool.losses() == []
+        assert {job.id: job.state for job in await spool.jobs()} == dict.fromkeys(range(1, 6), "queued")
+
+
+@pytest.mark.parametrize("noticed", ["in use", "at the end"])
+async def test_a_log_that_is_replaced_while_it_is_open(home: Path, clock: Clock, noticed: str) -> None:
+    """Two logs would be mixed up in one database: it is set aside, and a new list made from the messages."""
+    path = home / "spool" / database.NAME
+    async with Spool(home, limits=SMALL, clock=clock) as spool:
+        for number in range(5):
+            await spool.accept(new(subject=f"{number}"), message())
+        path.with_name("other").touch()
+        path.with_name("other").replace(path.with_name(f"{database.NAME}-wal"))
+        if noticed == "in use":
+            with pytest.raises(database.DatabaseLostError, match="start it again"):
+                await spool.accept(new(), message())
+    async with Spool(home, limits=SMALL, clock=clock) as spool:
+        assert [loss.found for loss in await spool.losses()] == [5]
+        jobs = await spool.jobs()
+        assert {job.subject for job in jobs} == set("01234")
+        assert min(job.id for job in jobs) > 5
+
+
 async def test_a_spool_of_an_earlier_version(home: Path, clock: Clock) -> None:
     """Without numbers beside it, and without marks at the files."""
     await accept(home, clock, "one", "two")

@@ -100,6 +100,11 @@ class Service:
                 for name, work in self._tasks():
                     group.start_soon(self._supervise, name, work)
                 self._manager.ready()
+                if not self._device.records.settings.path.exists():
+                    # A disk that was not mounted looks like this, too.
+                    logger.warning(
+                        "There are no settings in %s: nothing is sent or polled", self._device.records.settings.path
+                    )
                 logger.info("The service is ready")
                 ready()
                 await stopped()

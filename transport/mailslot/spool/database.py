@@ -5,7 +5,7 @@ and write meanwhile. A process that has the database open holds a shared lock on
 recreates a damaged one, holds it exclusively. A damaged database is never changed or deleted, only renamed; the new one
 is filled from the message files, which contain everything needed, and never reuses an id.
 
-If the database is removed or replaced while it is open, all further use fails until it is reopened.
+If the database or its log is removed or replaced while it is open, all further use fails until it is reopened.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import anyio.to_thread
 
+from mailslot.spool import schema
 from mailslot.spool.errors import (
     DatabaseLostError,
     accessing_database,
     busy_error,
     damaged_error,
+    folder_lost_error,
     is_damage,
     is_full,
+    log_lost_error,
     unreadable_error,
     writing,
 )
 from mailslot.spool.highest_ids import HighestIds
-from mailslot.spool.schema import MIGRATIONS, UNSOUND_ROWS
 from mailslot.vault import durable
 
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ class Database:
         self._limiter = anyio.CapacityLimiter(1)
         self._connection: sqlite3.Connection | None = None
         self._lock: int | None = None
+        self._folder_identity: tuple[int, int] | None = None
         self._identity: tuple[int, int] | None = None
         self._log_identity: tuple[int, int] | None = None
 
@@ -114,6 +117,7 @@ class Database:
             except _UnsoundError:
                 self._create_if_unsound()
                 connection = self._connect()
+            self._folder_identity = _identity(self.path.parent)
             self._identity = _identity(self.path)
             self._log_identity = _identity(self._sibling("-wal"))
             self._connection = connection
@@ -122,6 +126,10 @@ class Database:
     def close(self) -> None:
         """Close the database, after a running transaction has finished. Blocks."""
         with self._mutex:
+            if self._connection is not None:
+                # SQLite writes its log into the database now, so that must still be the same log.
+                with suppress(DatabaseLostError):
+                    self._require_connection()
             connection, self._connection = self._connection, None
             if connection is not None:
                 # Committed transactions are safe in the log, even if the checkpoint at closing fails.
@@ -181,9 +189,27 @@ class Database:
             raise RuntimeError("the spool is not open")
         # Whatever is written into an unlinked file is lost when this process ends.
         if _identity(self.path) != self._identity:
+            if _identity(self.path.parent) != self._folder_identity:
+                raise folder_lost_error(self.path.parent)
             self._set_log_aside()
             raise damaged_error(self.path, "the file was removed or replaced while it was open")
+        log = _identity(self._sibling("-wal"))
+        if self._log_identity is not None and log != self._log_identity:
+            self._save_log(self._connection, replaced=log is not None)
+            raise log_lost_error(self._sibling("-wal"))
         return self._connection
+
+    def _save_log(self, connection: sqlite3.Connection, *, replaced: bool) -> None:
+        """Write what is in a log that has lost its name into the database.
+
+        Where that fails, or another log has that name, which SQLite would mix up with it, the database is set aside.
+        """
+        if not replaced:
+            with suppress(sqlite3.Error):
+                if connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()[0] == 0:
+                    return
+        with suppress(OSError):
+            self._set_aside()
 
     def _set_log_aside(self) -> None:
         """Rename the log of a database that is gone, since it would damage another database of that name."""
@@ -239,22 +265,22 @@ class Database:
             return connection
 
     def _check(self, connection: sqlite3.Connection) -> None:
-        version = _version(connection)
-        if version > len(MIGRATIONS):
+        version = schema.version_of(connection)
+        if version > len(schema.MIGRATIONS):
             raise unreadable_error(
                 f"{self.path} was written by a newer version of mailslot: update mailslot. Nothing is lost.",
-                f"its version is {version}, this mailslot's {len(MIGRATIONS)}",
+                f"its version is {version}, this mailslot's {len(schema.MIGRATIONS)}",
             )
         # A new database gets its name only when it is complete, so one without a version was emptied later.
         found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")] if version else ["emptied"]
         if found != ["ok"]:
             raise _UnsoundError("; ".join(found))
-        if (row := connection.execute(UNSOUND_ROWS).fetchone()) is not None:
+        if (row := connection.execute(schema.UNSOUND_ROWS).fetchone()) is not None:
             raise _UnsoundError(f"{row[0]} {row[1]} is damaged")
-        if version < len(MIGRATIONS):
+        if version < len(schema.MIGRATIONS):
             with _transaction(connection, "BEGIN IMMEDIATE"):
                 # Another process may have done it in the meantime.
-                _migrate(connection, _version(connection))
+                schema.migrate(connection, schema.version_of(connection))
         if self._highest_ids.exceed(connection):
             # It is an older copy that was restored.
             with _transaction(connection, "BEGIN IMMEDIATE"):
@@ -302,7 +328,7 @@ class Database:
         with accessing_database(fresh), closing(_connect(fresh)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             with _transaction(connection, "BEGIN IMMEDIATE"):
-                _migrate(connection, 0)
+                schema.migrate(connection, 0)
                 self._highest_ids.apply(connection)
                 self.adopted = self._adopt_files(connection)
                 if lost or any(self.adopted):
@@ -371,15 +397,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _migrate(connection: sqlite3.Connection, version: int) -> None:
-    for statements in MIGRATIONS[version:]:
-        for statement in statements:
-            connection.execute(statement)
-    if version < len(MIGRATIONS):
-        connection.execute(f"PRAGMA user_version={len(MIGRATIONS)}")

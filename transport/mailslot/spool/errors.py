@@ -106,6 +106,26 @@ def damaged_error(path: Path, detail: str) -> DatabaseLostError:
     )
 
 
+def folder_lost_error(folder: Path) -> DatabaseLostError:
+    """Return the error for a spool whose folder was removed or renamed, or is on a disk that was unmounted."""
+    return DatabaseLostError(
+        f"The folder {folder} is not there any more: it was removed, renamed or unmounted. Bring it back, and then "
+        "start mailslot again.",
+        cause="spool_unreadable",
+        detail="its path leads to another inode now, or to none",
+    )
+
+
+def log_lost_error(path: Path) -> DatabaseLostError:
+    """Return the error for an open database whose log, a part of it, is another one or none now."""
+    return DatabaseLostError(
+        f"{path}, a part of the list of jobs, was removed or replaced while it was in use. Stop every mailslot on "
+        "this device and start it again: the messages are all kept.",
+        cause="spool_unreadable",
+        detail="SQLite's log has another inode now, or none",
+    )
+
+
 def _database_error(path: Path, error: sqlite3.Error) -> SpoolError:
     code, detail = _code(error), f"{getattr(error, 'sqlite_errorname', type(error).__name__)}: {error}"
     if code in _DAMAGED:

@@ -8,6 +8,7 @@ from mailslot.spool.incoming import MAIL_STATES
 from mailslot.spool.job import STATES
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterable
 
 
@@ -114,3 +115,17 @@ UNSOUND_ROWS: Final = f"""
     UNION ALL SELECT 'mail', id FROM mails WHERE state NOT IN ({_quoted(MAIL_STATES)}) LIMIT 1
 """  # noqa: S608 - our own words
 """Finds a row that was damaged in a way that the database itself does not notice."""
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """Return how many of `MIGRATIONS` a database has seen; 0 for an empty one."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def migrate(connection: sqlite3.Connection, version: int) -> None:
+    """Bring a database of that version up to date, within the caller's transaction."""
+    for statements in MIGRATIONS[version:]:
+        for statement in statements:
+            connection.execute(statement)
+    if version < len(MIGRATIONS):
+        connection.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
