@@ -12,7 +12,6 @@ import typer
 import mailslot
 from mailslot.cli.commands import Commands
 from mailslot.cli.console import OUTPUT_ERRNOS, flush_output, prepare_streams, print_error
-from mailslot.cli.explain import explain
 from mailslot.cli.home import home_folder
 from mailslot.entry_points import own_extra_for, plugin_packages
 from mailslot.errors import InputError, MailError
@@ -48,26 +47,6 @@ def _options(
     context.obj = home_folder(home)
 
 
-<<<<<<< HEAD
-=======
-app.command("slots")(slots)
-app.command("show")(show)
-app.command("set")(set_values)
-app.command("test")(run_test)
-app.command("export")(export)
-app.command("import")(import_)
-app.command("report")(report)
-app.command("explain")(explain)
-app.command("plugins")(plugins)
-app.command("poll")(poll)
-app.command("received")(received)
-app.command("serve")(serve)
-app.command("metrics")(print_metrics)
-app.add_typer(token.app, name="token")
-app.add_typer(jobs.app, name="jobs")
-
-
->>>>>>> 072c6c9 (Say what a panel, a log or another client shows: mailslot explain, from the same table)
 def run() -> None:
     """Run the command that the arguments name."""
     prepare_streams()
