@@ -28,7 +28,7 @@ from mailslot.causes.refusal import Refusal
 from mailslot.causes.rules import table
 from mailslot.diagnosis.catalogue import messages
 from mailslot.diagnosis.catalogue import texts as in_list
-from mailslot.oauth.token_errors import AADSTS_CODES
+from mailslot.oauth.token_error_table import error_table
 from mailslot.slots.settings import KEYS, SECRETS, parse_setting
 from mailslot.slots.slot import SLOTS
 from mailslot.wire.reply import Reply
@@ -117,10 +117,10 @@ def test_what_is_said_of_microsofts_numbers_holds() -> None:
     ]
     linked = [(int(number), links) for number, links in told if links]
     assert len(linked) > 15
-    assert [(number, links) for number, links in linked if [AADSTS_CODES[number].cause] != links] == []
+    assert [(number, links) for number, links in linked if [error_table().aadsts[number].cause] != links] == []
     for cause, follows in causes().items():
         for numbers in re.findall(r"AADSTS([\d, ]+)", follows.when):
-            assert {AADSTS_CODES[int(number)].cause for number in re.findall(r"\d+", numbers)} == {cause}
+            assert {error_table().aadsts[int(number)].cause for number in re.findall(r"\d+", numbers)} == {cause}
 
 
 def test_the_panels_words_are_quoted_as_they_are() -> None:

@@ -18,7 +18,8 @@ from mailslot.diagnosis.classify import MAX_WORDS, diagnose
 from mailslot.diagnosis.context import DiagnosisContext
 from mailslot.errors import InputError, Stage, TokenError
 from mailslot.oauth.presets import preset
-from mailslot.oauth.token_errors import Remedy, TokenServiceError
+from mailslot.oauth.token_error_table import Remedy
+from mailslot.oauth.token_errors import TokenServiceError
 from mailslot.wire.secret import Secret
 
 KNOWN = DiagnosisContext("SMTP", "smtp.example.com", 587, Security.STARTTLS, "oauth2", account="scanner@example.com")

@@ -12,7 +12,8 @@ from mailslot.oauth.discovery import complete_provider, discover
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.presets import preset
 from mailslot.oauth.providers import custom_provider
-from mailslot.oauth.token_errors import Remedy, TokenServiceError
+from mailslot.oauth.token_error_table import Remedy
+from mailslot.oauth.token_errors import TokenServiceError
 from oauth.service import answering, reply
 
 if TYPE_CHECKING:

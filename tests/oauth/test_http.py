@@ -15,7 +15,8 @@ import pytest
 
 from mailslot import InputError
 from mailslot.oauth.http import MAX_BODY, TokenHttp
-from mailslot.oauth.token_errors import Remedy, TokenServiceError
+from mailslot.oauth.token_error_table import Remedy
+from mailslot.oauth.token_errors import TokenServiceError
 from mailslot.wire.secret import Secret
 from oauth.service import answering, client, reply
 

@@ -6,39 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailslot.causes.cause import causes
 from mailslot.oauth.response import TokenServiceResponse
+from mailslot.oauth.token_error_table import Remedy, error_table, parse_error_table
 from mailslot.oauth.token_errors import (
-    AADSTS_CODES,
-    DESCRIPTIONS,
     DEVICE_CODE_GRANT,
     JWT_BEARER_GRANT,
-    OAUTH_ERRORS,
-    Remedy,
     TokenServiceError,
     classify_error,
     shorten,
 )
-
-# design, section 7
-CAUSES = {
-    "account_locked",
-    "app_or_tenant_unknown",
-    "app_secret_expired",
-    "app_secret_invalid",
-    "app_type_wrong",
-    "clock_wrong",
-    "consent_missing",
-    "mailbox_not_allowed",
-    "scope_wrong",
-    "sign_in_blocked_by_policy",
-    "token_for_other_service",
-    "token_not_renewable",
-    "token_not_retrieved",
-    "token_service_busy",
-    "token_service_unreachable",
-    "token_update_failed",
-    "unknown",
-}
 
 
 def fault(
@@ -74,7 +51,7 @@ def fault(
         ("server_error", "token_service_busy", Remedy.WAIT),
         ("slow_down", "token_service_busy", Remedy.WAIT),
         ("authorization_pending", "token_not_retrieved", Remedy.WAIT),
-        ("access_denied", "token_not_retrieved", Remedy.NEW_GRANT),
+        ("access_denied", "unknown", Remedy.UNKNOWN),
         ("authorization_declined", "token_not_retrieved", Remedy.NEW_GRANT),
         ("expired_token", "token_not_retrieved", Remedy.NEW_GRANT),
         ("invalid_request", "unknown", Remedy.UNKNOWN),
@@ -118,7 +95,7 @@ def test_error_decides(error: str | None, cause: str, kind: Remedy) -> None:
         ("invalid_request", 90033, "token_service_busy", Remedy.WAIT),
         ("authorization_pending", 70016, "token_not_retrieved", Remedy.WAIT),
         # what is known of `error` alone holds where the number is new
-        ("invalid_grant", 99999999, "token_update_failed", Remedy.NEW_GRANT),
+        ("invalid_grant", 99999999, "unknown", Remedy.UNKNOWN),
         ("never_heard_of", 99999999, "unknown", Remedy.UNKNOWN),
         # a number cannot turn waiting into anything else
         ("temporarily_unavailable", 700082, "token_service_busy", Remedy.WAIT),
@@ -257,15 +234,16 @@ def test_an_error_object_of_google() -> None:
 
 
 def test_every_row_is_of_the_catalogue_and_has_a_source() -> None:
-    rows = [*OAUTH_ERRORS.values(), *AADSTS_CODES.values(), *(added for *_, added in DESCRIPTIONS)]
-    assert {row.cause for row in rows} <= CAUSES
+    table = error_table()
+    rows = [*table.errors.values(), *table.aadsts.values(), *(row.meaning for row in table.descriptions)]
+    assert {row.cause for row in rows} <= causes().keys()
     assert all(row.source for row in rows)
-    assert all(fragment == fragment.lower() and of in OAUTH_ERRORS for of, fragment, _ in DESCRIPTIONS)
+    assert {error for row in table.descriptions for error in row.errors} <= table.errors.keys()
     assert all((row.remedy is Remedy.WAIT) >= (row.cause == "token_service_busy") for row in rows)
 
 
 def test_every_sentence_names_who_said_it() -> None:
-    for error in [*OAUTH_ERRORS, None]:
+    for error in [*error_table().errors, None]:
         for status in (400, 503):
             sentence = str(fault(error, status=status))
             assert "token service issuer.test" in sentence
@@ -290,7 +268,7 @@ anything = st.recursive(
 )
 def test_nothing_crashes_it(json: dict[str, object] | None, status: int, skew: float | None) -> None:
     found = classify_error(TokenServiceResponse(status, json, date_skew=skew, host="issuer.test"))
-    assert found.cause in CAUSES
+    assert found.cause in causes()
     for text in (str(found), found.detail, found.error or "", found.error_description):
         assert text.isprintable()
         assert len(text) < 1000
@@ -308,3 +286,41 @@ def test_long_text_is_cut() -> None:
     assert shorten("x" * 10_000, 5) == "xxxx…"
     assert shorten("a\x1b[31m\r\n\tb\u202e") == "a [31m b"
     assert shorten(None) == shorten(7) == ""
+
+
+# The table.
+
+
+@pytest.mark.parametrize(
+    ("written", "word"),
+    [
+        ("[errors]", "errors"),
+        ('[error]\nx = { cause = "unknown", remedy = "hope", source = "s" }', "HOPE"),
+        ('[error]\nx = { cause = "unknown", source = "s" }', "remedy"),
+        ('[[aadsts]]\ncause = "unknown"\nremedy = "wait"\nsource = "s"\ncodes = [1, 1]\nmore = 1', "more"),
+        ('[[description]]\nwords = ["["]\ncause = "unknown"\nremedy = "wait"\nsource = "s"', "error"),
+        ('[[aadsts]]\ncause = "a"\nremedy = "wait"\nsource = "s"\ncodes = [1]\n' * 2, "AADSTS1 has two rows"),
+    ],
+)
+def test_a_wrong_table_is_refused(written: str, word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        parse_error_table(written)
+
+
+# Device code.
+
+
+@pytest.mark.parametrize("number", [530035, 530036, 53003])
+def test_a_rule_against_device_code_stops_only_what_came_by_it(number: int) -> None:
+    refusal = TokenServiceResponse(400, {"error": "invalid_grant", "error_description": f"AADSTS{number}: Blocked."})
+    by_device = classify_error(refusal, "refresh_token", obtained_by="device")
+    assert (by_device.cause, by_device.remedy) == ("device_code_blocked", Remedy.NEW_GRANT)
+    assert classify_error(refusal, DEVICE_CODE_GRANT).cause == "device_code_blocked"
+    by_browser = classify_error(refusal, "refresh_token", obtained_by="browser")
+    assert (by_browser.cause, by_browser.remedy) == ("sign_in_blocked_by_policy", Remedy.CONFIGURATION)
+
+
+def test_a_code_in_no_row_is_told_with_its_own_words() -> None:
+    found = fault("invalid_grant", "AADSTS99999: Something that nobody has published.")
+    assert (found.cause, found.remedy) == ("unknown", Remedy.UNKNOWN)
+    assert "Something that nobody has published." in str(found)

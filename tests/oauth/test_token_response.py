@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from mailslot.oauth.grant import Grant, RefreshFailure
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.response import TokenServiceResponse
-from mailslot.oauth.token_errors import Remedy, TokenServiceError
+from mailslot.oauth.token_error_table import Remedy
+from mailslot.oauth.token_errors import TokenServiceError
 from mailslot.oauth.token_response import (
     MAX_LIFETIME,
     TokenResponse,

@@ -16,7 +16,8 @@ from mailslot.oauth.grant import Grant, RefreshFailure
 from mailslot.oauth.health import TokenSettings, health, token_line
 from mailslot.oauth.presets import preset, presets
 from mailslot.oauth.providers import custom_provider
-from mailslot.oauth.token_errors import Remedy, TokenServiceError
+from mailslot.oauth.token_error_table import Remedy
+from mailslot.oauth.token_errors import TokenServiceError
 from mailslot.slots.settings import Settings
 from mailslot.slots.slot import SLOTS
 from mailslot.wire.secret import Secret

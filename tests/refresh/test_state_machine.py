@@ -15,7 +15,8 @@ from mailslot.errors import MailError
 from mailslot.oauth.client import OAuthClient
 from mailslot.oauth.grant_source import GrantSource
 from mailslot.oauth.providers import Endpoints, Provider
-from mailslot.oauth.token_errors import Remedy, TokenServiceError
+from mailslot.oauth.token_error_table import Remedy
+from mailslot.oauth.token_errors import TokenServiceError
 from mailslot.vault.errors import unwritable_error
 from mailslot.wire.secret import Secret
 from refresh.device import ACCOUNT, FakeClocks, grant

@@ -18,7 +18,8 @@ from mailslot import InputError
 from mailslot.oauth.client import ClientCertificate
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.response import TokenServiceResponse
-from mailslot.oauth.token_errors import Remedy, TokenServiceError
+from mailslot.oauth.token_error_table import Remedy
+from mailslot.oauth.token_errors import TokenServiceError
 from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import ENTRA, GOOGLE, WebFault
 from mailslot_plugins.tokens.app import AppFlow

@@ -9,7 +9,8 @@ import pytest
 
 from mailslot import OAuth, StaticToken, TokenError, connect_pop3, connect_smtp
 from mailslot.oauth.client import ClientCertificate
-from mailslot.oauth.token_errors import Remedy, TokenServiceError
+from mailslot.oauth.token_error_table import Remedy
+from mailslot.oauth.token_errors import TokenServiceError
 from mailslot.wire.secret import Secret
 from mailslot_plugins.tokens.app import AppFlow
 from mailslot_plugins.tokens.browser import BrowserFlow

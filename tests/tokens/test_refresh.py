@@ -11,7 +11,8 @@ import pytest
 
 from mailslot import TokenError
 from mailslot.oauth.http import TokenHttp
-from mailslot.oauth.token_errors import Remedy, TokenServiceError
+from mailslot.oauth.token_error_table import Remedy
+from mailslot.oauth.token_errors import TokenServiceError
 from mailslot_plugins.sandbox import ENTRA, GOOGLE, PORTAL, ScriptedResponse, WebFault
 from mailslot_plugins.tokens.paste import PasteFlow
 from tokens.people import USER, Somebody, sign_in

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from mailslot.oauth.token_errors import DEVICE_CODE_GRANT, Remedy, TokenServiceError, classify_error, shorten
+from mailslot.oauth.token_error_table import Remedy
+from mailslot.oauth.token_errors import DEVICE_CODE_GRANT, TokenServiceError, classify_error, shorten
 from mailslot.plugin import InputError, RefreshTokenFlow, Secret, UserCode, check_endpoint_url, new_grant, request_token
 from mailslot_plugins.tokens.authorization import sign_in_unfinished
 

@@ -18,7 +18,8 @@ import httpx2
 from mailslot.oauth import response_body, transport_errors
 from mailslot.oauth.http import MAX_BODY
 from mailslot.oauth.response import TokenServiceResponse
-from mailslot.oauth.token_errors import Remedy, TokenServiceError
+from mailslot.oauth.token_error_table import Remedy
+from mailslot.oauth.token_errors import TokenServiceError
 from mailslot.plugin import Secret, TokenHttp
 from mailslot.wire.redact import Redactor
 

@@ -80,5 +80,5 @@ def parse_refinement(row: Mapping[str, Any]) -> Refinement:
         authentication=among(row["authentication"], _AUTHENTICATIONS) if "authentication" in row else (),
         provider=texts(row["provider"]) if "provider" in row else (),
         longer_than=int(row["longer_than"]) if "longer_than" in row else None,
-        token=among(row["token"], get_args(TokenReading))[0] if "token" in row else None,
+        token=among([row["token"]], get_args(TokenReading))[0] if "token" in row else None,
     )

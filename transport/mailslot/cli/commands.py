@@ -38,6 +38,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "export": "transfer:export",
     "import": "transfer:import_",
     "report": "report:report",
+    "explain": "explain:explain",
     "plugins": "plugins:plugins",
     "poll": "poll:poll",
     "received": "received:received",

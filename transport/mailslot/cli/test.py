@@ -18,6 +18,7 @@ from rich.table import Table
 
 from mailslot.cli.console import make_console
 from mailslot.cli.home import open_records
+from mailslot.cli.language import chosen_language
 from mailslot.cli.settings import AsJson
 from mailslot.diagnosis.stages import STAGES
 from mailslot.slots.slot import SLOTS, find_slot, slots_of
@@ -57,7 +58,7 @@ def run_test(
     home: Path = context.obj
     found = list({slot.id: slot for slot in map(find_slot, slots)}.values())
     records = open_records(home)
-    language = _language(records, language)
+    language = chosen_language(records, language)
     progress = _Progress([slot for slot in found if slot == _first_slot(slot, found)])
     console = make_console(soft_wrap=True)
     quiet = as_json or not console.is_terminal
@@ -104,22 +105,6 @@ async def _test_all(
 def _first_slot(slot: Slot, slots: Sequence[Slot]) -> Slot:
     """Return the first of `slots` that has the same record."""
     return next(other for other in slots if other.record == slot.record)
-
-
-def _language(records: Records, asked: str | None) -> str:
-    from mailslot.diagnosis.catalogue import languages  # noqa: PLC0415 - only where something is said
-    from mailslot.errors import MailError  # noqa: PLC0415 - likewise
-    from mailslot.slots.section import DEVICE  # noqa: PLC0415 - likewise
-
-    if asked is not None:
-        if asked not in languages():
-            raise typer.BadParameter(f"{asked!r} is none of {', '.join(languages())}", param_hint="--language")
-        return asked
-    try:
-        return str(records.settings.section(DEVICE)["language"])
-    except MailError:
-        # The test says what is wrong with the file.
-        return "en"
 
 
 class _Progress:

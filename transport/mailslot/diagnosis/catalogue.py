@@ -33,7 +33,7 @@ LANGUAGES: Final[Mapping[str, str]] = {
 WORDS: Final = "words"
 """The table of a file that holds no cause: what stands for a fact's value, or for an actor, in that language."""
 
-_CODED: Final = {"security_now": "security", "security_right": "security"}
+_CODED: Final = {"security_now": "security", "security_right": "security", "encrypted_now": "security"}
 
 
 @dataclass(frozen=True, slots=True)

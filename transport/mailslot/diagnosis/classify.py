@@ -8,8 +8,10 @@ from mailslot.causes.cause import causes
 from mailslot.causes.refinement import Circumstances
 from mailslot.causes.rules import table
 from mailslot.diagnosis.diagnosis import Diagnosis
+from mailslot.diagnosis.server_words import for_people
 from mailslot.diagnosis.token import provider_of, read_token
 from mailslot.errors import MailError, NetworkError, RecipientsRefusedError, RefusedError
+from mailslot.net.endpoint import Security
 from mailslot.oauth.claims import parse_claims
 from mailslot.oauth.token_errors import MAX_SKEW, TokenServiceError
 from mailslot.wire.redact import Redactor
@@ -94,9 +96,10 @@ def _facts(error: MailError, circumstances: DiagnosisContext) -> dict[str, str |
         "owner": circumstances.owner or (None if claims is None else claims.user(circumstances.account or "")),
         "security_now": circumstances.security.value,
         **_wrong_by(circumstances.skew),
+        **_already(circumstances),
     }
     if error.reply is not None and not error.reply.positive:
-        facts["words"] = error.reply.one_line
+        facts["words"] = for_people(error.reply.one_line)
     elif isinstance(error, TokenServiceError):
         said = ": ".join(filter(None, (error.error, error.error_description)))
         if said or (error.status or 0) >= 300:
@@ -108,9 +111,23 @@ def _facts(error: MailError, circumstances: DiagnosisContext) -> dict[str, str |
         facts["reason"] = str(error)
     if isinstance(error, NetworkError) and error.waited is not None:
         facts["seconds"] = f"{error.waited:.3g}"
+    elif isinstance(error, NetworkError) and error.stage == "greeting":
+        facts["door"] = circumstances.host
     if isinstance(error, RecipientsRefusedError):
         facts["recipient"] = next(iter(error.refused))
     return facts
+
+
+def _already(known: DiagnosisContext) -> dict[str, str | None]:
+    """Return what is set as it should be, so that no advice asks for it."""
+    signs_in = known.authentication in {"password", "oauth2"}
+    is_own = known.sender and known.account and known.sender.casefold() == known.account.casefold()
+    return {
+        "own_address": known.sender if is_own else None,
+        "encrypted_now": None if known.security is Security.NONE else known.security.value,
+        "signed_in_as": known.account if signs_in else None,
+        "oauth_account": known.account if known.authentication == "oauth2" else None,
+    }
 
 
 def _wrong_by(skew: float) -> dict[str, str | None]:

@@ -16,7 +16,8 @@ from mailslot.errors import InputError, TokenError
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.response_body import parse_json_object
 from mailslot.oauth.shielding import shielded
-from mailslot.oauth.token_errors import Remedy, TokenServiceError, classify_error
+from mailslot.oauth.token_error_table import Remedy
+from mailslot.oauth.token_errors import TokenServiceError, classify_error
 from mailslot.oauth.transport_errors import transport_error
 from mailslot.sasl.credentials import AccessToken
 

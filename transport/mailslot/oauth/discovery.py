@@ -9,7 +9,8 @@ from mailslot.errors import InputError
 from mailslot.oauth.authlib_protocol import metadata_urls, token_endpoint_auth_methods
 from mailslot.oauth.endpoint_url import check_endpoint_url
 from mailslot.oauth.providers import ClientAuthentication, Endpoints
-from mailslot.oauth.token_errors import Remedy, TokenServiceError, shorten
+from mailslot.oauth.token_error_table import Remedy
+from mailslot.oauth.token_errors import TokenServiceError, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -34,7 +34,8 @@ from mailslot.oauth.timing import (
     lifetime,
     timing_of_stored,
 )
-from mailslot.oauth.token_errors import Remedy, TokenServiceError
+from mailslot.oauth.token_error_table import Remedy
+from mailslot.oauth.token_errors import TokenServiceError
 from mailslot.oauth.unsaved import UnsavedGrant
 from mailslot.sasl.credentials import AccessToken
 

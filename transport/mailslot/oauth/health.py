@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from mailslot.causes.cause import causes
 from mailslot.oauth.claims import missing_scopes
 from mailslot.oauth.grant import RefreshFailure, copied_home_error
 from mailslot.oauth.origin import origin_mismatch
@@ -27,19 +28,6 @@ DAY: Final = 86400.0
 
 NOTICE_DAYS: Final = 14.0
 """Days before something ends from which on it is spoken of."""
-
-# Design, section 7: who has to act on a failure that waiting does not help.
-_OBTAIN_AGAIN: Final = frozenset(
-    {
-        "token_not_retrieved",
-        "token_update_failed",
-        "token_not_renewable",
-        "token_for_other_service",
-        "token_refused",
-        "account_mismatch",
-        "home_copied",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +157,8 @@ def _state(
         return "needs_administrator", store_error.cause, str(store_error)
     failure = _failure(grant, settings, provider, now)
     if failure is not None and failure.retry_at is None:
-        state = "needs_token" if failure.cause in _OBTAIN_AGAIN else "needs_administrator"
+        known = causes().get(failure.cause)
+        state = "needs_token" if known is not None and known.token_helps else "needs_administrator"
         return state, failure.cause, failure.sentence
     if _not_renewable(grant, settings) and grant.expires_at is not None:
         state, when = ("needs_token", "has expired") if grant.expires_at <= now else ("expiring", "will expire")

@@ -20,7 +20,8 @@ from mailslot.net.tls import context_trusting
 from mailslot.oauth import response_body, transport_errors
 from mailslot.oauth.endpoint_url import check_endpoint_url, host_of, is_loopback
 from mailslot.oauth.response import TokenServiceResponse
-from mailslot.oauth.token_errors import Remedy, TokenServiceError
+from mailslot.oauth.token_error_table import Remedy
+from mailslot.oauth.token_errors import TokenServiceError
 from mailslot.wire.redact import Redactor
 from mailslot.wire.secret import Secret
 

@@ -32,5 +32,5 @@ class RefreshTokenFlow:
         # Without `scope` the new token is for what was granted; Entra gives no further refresh token where
         # `offline_access` is left out of one, and others refuse what was not granted.
         form: dict[str, str | Secret] = {"grant_type": "refresh_token", "refresh_token": grant.refresh_token}
-        response = await request_token(client, http, form, scopes=grant.scopes)
+        response = await request_token(client, http, form, scopes=grant.scopes, obtained_by=grant.flow)
         return refreshed_grant(grant, client, http, response)

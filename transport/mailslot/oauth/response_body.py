@@ -7,7 +7,8 @@ import re
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from mailslot.oauth.endpoint_url import host_of
-from mailslot.oauth.token_errors import Remedy, TokenServiceError, shorten
+from mailslot.oauth.token_error_table import Remedy
+from mailslot.oauth.token_errors import TokenServiceError, shorten
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final, cast
 from mailslot.errors import InputError
 from mailslot.oauth.claims import parse_claims
 from mailslot.oauth.grant import Grant
-from mailslot.oauth.token_errors import Remedy, TokenServiceError, classify_error, shorten
+from mailslot.oauth.token_error_table import Remedy
+from mailslot.oauth.token_errors import TokenServiceError, classify_error, shorten
 from mailslot.sasl.credentials import AccessToken
 from mailslot.wire.secret import Secret
 
@@ -51,6 +52,7 @@ async def request_token(
     form: Mapping[str, str | Secret],
     *,
     scopes: Sequence[str] | None = None,
+    obtained_by: str = "",
 ) -> TokenResponse:
     """Request a token from the provider's token endpoint.
 
@@ -60,6 +62,7 @@ async def request_token(
         form: the grant: ``grant_type`` and what belongs to it, secrets as `Secret`. The client proves itself;
             ``scope`` is for the caller to put in where the grant type wants it.
         scopes: what was asked for; the client's where left out.
+        obtained_by: for a refresh, the name of the flow that the grant came from.
 
     Raises:
         InputError: the endpoint or the certificate cannot be used.
@@ -68,12 +71,15 @@ async def request_token(
     response = await http.post(client.provider.endpoints.token, form, client=client)
     grant_type = form.get("grant_type", "")
     return parse_token_response(
-        response, client.scopes if scopes is None else scopes, grant_type if isinstance(grant_type, str) else ""
+        response,
+        client.scopes if scopes is None else scopes,
+        grant_type if isinstance(grant_type, str) else "",
+        obtained_by=obtained_by,
     )
 
 
 def parse_token_response(
-    response: TokenServiceResponse, requested_scopes: Sequence[str], grant_type: str = ""
+    response: TokenServiceResponse, requested_scopes: Sequence[str], grant_type: str = "", *, obtained_by: str = ""
 ) -> TokenResponse:
     """Return the tokens in a response of a token endpoint.
 
@@ -81,18 +87,19 @@ def parse_token_response(
         response: what came.
         requested_scopes: the scopes that were asked for.
         grant_type: what was asked with.
+        obtained_by: for a refresh, the name of the flow that the grant came from.
 
     Raises:
         TokenServiceError: it is a refusal, or gives no token that could be used.
     """
     members = response.json
     if not response.ok:
-        raise classify_error(response, grant_type)
+        raise classify_error(response, grant_type, obtained_by=obtained_by)
     if members is None:
         raise _unusable(response, "what it sent is cut off or is no JSON", response.refresh_token)
     refresh_token = _secret(members.get("refresh_token"))
     if members.get("error"):
-        error = classify_error(response, grant_type)
+        error = classify_error(response, grant_type, obtained_by=obtained_by)
         error.refresh_token = refresh_token
         raise error
     if (why := _why_unusable(members)) is not None:

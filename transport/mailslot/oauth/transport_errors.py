@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 import httpx2
 
-from mailslot.oauth.token_errors import Remedy, TokenServiceError, shorten
+from mailslot.oauth.token_error_table import Remedy
+from mailslot.oauth.token_errors import TokenServiceError, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,84 @@
+"""What panels, logs and other clients show, and the command that says what it means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diagnosis.collected_answers import shown
+from mailslot.causes.cause import causes
+from mailslot.causes.shown import parse_shown, shown_rows
+from mailslot.diagnosis.pasted import explain_pasted
+from typed import mailslot
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_most_of_what_is_shown_is_told_rightly() -> None:
+    told = [(explain_pasted(each.text), each) for each in shown("seen")]
+    right = [each for found, each in told if (found.cause if found else "unknown") in each.right]
+    assert len(right) / len(told) >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("said: 534-5.7.9 Application-specific password required (in reply to AUTH PLAIN)", "app_password_required"),
+        ("-ERR [IN-USE] Mailbox is locked by another POP3 session.", "mailbox_in_use"),
+        ('{"error":"invalid_grant","error_description":"Token has been expired or revoked."}', "token_update_failed"),
+        ("AADSTS7000222: The provided client secret keys are expired.", "app_secret_expired"),
+        ("connect ECONNREFUSED 203.0.113.25:587", "connection_refused"),
+    ],
+)
+def test_who_is_quoted_counts_first(text: str, cause: str) -> None:
+    found = explain_pasted(text)
+    assert found is not None
+    assert found.cause == cause
+
+
+@given(st.text(max_size=300))
+def test_whatever_is_pasted(text: str) -> None:
+    found = explain_pasted(text)
+    assert found is None or found.cause in causes()
+
+
+def test_no_secret_is_shown_again() -> None:
+    secret = "eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9" * 3
+    found = explain_pasted(f"535 5.7.8 Username and Password not accepted Bearer {secret}")
+    assert found is not None
+    assert secret[:40] not in str(found.facts)
+
+
+def test_rows_are_of_the_catalogue_and_have_a_source() -> None:
+    assert {row.cause for row in shown_rows()} <= causes().keys()
+    assert all(row.source for row in shown_rows())
+    for wrong in ("[[shown]]\ncause = 'unknown'", "[[shown]]\ncause = 'unknown'\nsays = ['[']\nsource = 's'"):
+        with pytest.raises(ValueError, match=r"says|Error|error"):
+            parse_shown(wrong)
+
+
+# The command.
+
+
+def test_the_command(tmp_path: Path) -> None:
+    done = mailslot("--home", tmp_path, "explain", "535 5.7.139", "basic authentication is disabled.")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "This mail service no longer accepts a password." in done.stdout
+    assert "password_no_longer_accepted" in done.stdout
+
+
+def test_the_command_reads_standard_input_and_speaks_the_language(tmp_path: Path) -> None:
+    done = mailslot("--home", tmp_path, "explain", "--language", "de", typed="status=deferred (connection refused)")
+    assert done.returncode == 0
+    assert "Der Mailserver lehnt Verbindungen ab." in done.stdout
+
+
+def test_nothing_is_made_up(tmp_path: Path) -> None:
+    done = mailslot("--home", tmp_path, "explain", "The moon is in the wrong phase.")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Nothing is known of this." in done.stderr
+    assert mailslot("--home", tmp_path, "explain", "--language", "tlh", "x").returncode == 2

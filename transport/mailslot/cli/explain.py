@@ -1,0 +1,45 @@
+"""``mailslot explain``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from mailslot.cli.console import make_console, print_error
+from mailslot.cli.home import open_records
+from mailslot.cli.language import chosen_language
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def explain(
+    context: typer.Context,
+    text: Annotated[
+        list[str] | None, typer.Argument(metavar="TEXT…", help="What is shown; without it, standard input.")
+    ] = None,
+    *,
+    language: Annotated[str | None, typer.Option(help="The language to answer in; else the device's.")] = None,
+) -> None:
+    """Say what a fault means that a copier's panel, a log or another mail client shows, and who must act."""
+    from mailslot.diagnosis.catalogue import actor_name, label  # noqa: PLC0415 - only where something is said
+    from mailslot.diagnosis.catalogue import explain as explain_cause  # noqa: PLC0415 - likewise
+    from mailslot.diagnosis.pasted import MAX_TEXT, explain_pasted  # noqa: PLC0415 - likewise
+
+    home: Path = context.obj
+    spoken = chosen_language(open_records(home), language)
+    shown = " ".join(text) if text else sys.stdin.read(MAX_TEXT)
+    diagnosis = explain_pasted(shown)
+    if diagnosis is None:
+        print_error("Nothing is known of this.")
+        raise typer.Exit(1)
+    found = explain_cause(diagnosis, spoken)
+    helps = label("helps" if found.token_helps else "helps_not", spoken)
+    parts = [f"[bold]{escape(found.message)}[/bold]", escape(found.advice)]
+    if found.actor is not None:
+        parts.append(f"{label('who_must_act', spoken)}: {escape(actor_name(found.actor, spoken))}")
+    parts += [f"{label('get_token', spoken)}: {helps}", f"[dim]{found.cause}[/dim]"]
+    make_console().print("\n".join(parts), soft_wrap=True)

@@ -1,0 +1,106 @@
+"""``token_errors.toml``: what a refusal of a token service means, as data. It is read once, at the first refusal."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mailslot.causes.columns import only, pattern, text, texts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Remedy(Enum):
+    """What helps."""
+
+    NEW_GRANT = "gone"
+    """Only a new grant."""
+    CONFIGURATION = "configuration"
+    """Only a change of settings here or at the provider. The grant is kept."""
+    WAIT = "passing"
+    """Waiting. The grant is kept."""
+    UNKNOWN = "unknown"
+    """Nobody knows; to be treated as `CONFIGURATION`."""
+
+
+class ErrorMeaning(NamedTuple):
+    """A row of the tables."""
+
+    cause: str
+    remedy: Remedy
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a service's words add; see the file.
+
+    Attributes:
+        words: found in the description, as `mailslot.causes.words.normalize` makes it.
+        meaning: what that adds.
+        errors: the values of ``error`` that it is said with; empty for any.
+        grants: the grant types that it is said of; empty for any.
+        codes: whether it counts before an AADSTS code.
+    """
+
+    words: re.Pattern[str]
+    meaning: ErrorMeaning
+    errors: tuple[str, ...] = ()
+    grants: tuple[str, ...] = ()
+    codes: bool = False
+
+
+class ErrorTable(NamedTuple):
+    """All rows."""
+
+    errors: Mapping[str, ErrorMeaning]
+    aadsts: Mapping[int, ErrorMeaning]
+    descriptions: tuple[Description, ...]
+
+
+@cache
+def error_table() -> ErrorTable:
+    """Return the rows of the file that comes with this package."""
+    return parse_error_table(files("mailslot.oauth").joinpath("token_errors.toml").read_text("utf-8"))
+
+
+def parse_error_table(written: str) -> ErrorTable:
+    """Return the rows in a file's text.
+
+    Raises:
+        ValueError: a column is not known or missing, or a value is of the wrong type; or a code has two rows.
+    """
+    found: dict[str, Any] = tomllib.loads(written)
+    try:
+        only(found, {"error", "aadsts", "description"})
+        errors = {name: _meaning(row, set()) for name, row in found.get("error", {}).items()}
+        aadsts: dict[int, ErrorMeaning] = {}
+        for row in found.get("aadsts", []):
+            for code in row["codes"]:
+                if aadsts.setdefault(int(code), meaning := _meaning(row, {"codes"})) is not meaning:
+                    raise ValueError(f"AADSTS{code} has two rows")
+        descriptions = tuple(_description(row) for row in found.get("description", []))
+    except (KeyError, TypeError, re.error) as error:
+        raise ValueError(repr(error)) from error
+    return ErrorTable(errors, aadsts, descriptions)
+
+
+def _description(row: Mapping[str, Any]) -> Description:
+    return Description(
+        pattern(row["words"]),
+        _meaning(row, {"words", "errors", "grants", "codes"}),
+        texts(row["errors"]) if "errors" in row else (),
+        texts(row["grants"]) if "grants" in row else (),
+        bool(row.get("codes")),
+    )
+
+
+def _meaning(row: Mapping[str, Any], others: set[str]) -> ErrorMeaning:
+    only(row, {"cause", "remedy", "source", *others})
+    return ErrorMeaning(text(row["cause"]), Remedy[text(row["remedy"]).upper()], text(row["source"]))
