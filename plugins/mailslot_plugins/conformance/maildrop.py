@@ -69,11 +69,11 @@ class MailboxHarness:
 
     def open(
         self,
-        access: ConnectionProfile | None = None,
+        profile: ConnectionProfile | None = None,
         **watched: Any,  # noqa: ANN401 - as `Maildrop.open` takes it
     ) -> AbstractAsyncContextManager[MaildropSession]:
         """Open a session."""
-        return self.maildrop.open(access or self.profile, self.options, **watched)
+        return self.maildrop.open(profile or self.profile, self.options, **watched)
 
     async def wait_for(self, count: int) -> None:
         """Wait until so many mails are in the mailbox; fails where it takes too long."""
