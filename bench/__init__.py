@@ -1,1 +1,1 @@
-"""How fast mailslot is, and against whom: ``python -m bench``."""
+"""Benchmarks of mailslot against other clients: ``python -m bench``."""

@@ -1,4 +1,4 @@
-"""The servers that all clients are measured on, each started when it is first needed."""
+"""The servers for all clients, each started when it is first needed."""
 
 from __future__ import annotations
 
@@ -37,39 +37,39 @@ class MissingError(Exception):
 
 
 class Servers:
-    """The sink, Postfix and Dovecot, and lines of any delay to them; `stack` ends them all.
+    """The sink, Postfix and Dovecot, and delay proxies in front of them; closing `stack` ends them all.
 
     Attributes:
-        ca: the file with the authority that their certificate comes from.
-        everybody: the same among the system's own ones.
+        ca: the file with the authority of their certificate.
+        all_authorities: the file with that authority and those of the system.
     """
 
     def __init__(self, folder: Path, scale: float, stack: ExitStack) -> None:
         self._folder, self._scale, self._stack = folder, scale, stack
         authority = trustme.CA()
         self._certificate = authority.issue_cert("localhost", "127.0.0.1")
-        self.ca, self.everybody = folder / "ca.pem", folder / "everybody.pem"
+        self.ca, self.all_authorities = folder / "ca.pem", folder / "all_authorities.pem"
         authority.cert_pem.write_to_path(self.ca)
         system = ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt"
-        self.everybody.write_bytes(Path(system).read_bytes() + self.ca.read_bytes())
+        self.all_authorities.write_bytes(Path(system).read_bytes() + self.ca.read_bytes())
 
-    def at(self, task: Task, server: str, delay: float) -> None:
-        """Fill in where a task finds its server, `delay` seconds away, and who signs in."""
+    def locate(self, task: Task, server: str, delay: float) -> None:
+        """Set the server of a task, `delay` seconds away, and the credentials."""
         task.ca = str(self.ca)
         if server == "sink":
             task.port = self._sink[task.security]
         elif server == "postfix" and task.security == "none":
-            # Without sign-in, it takes mail for its own users alone.
+            # Without authentication, it accepts mail only for its own users.
             task.port, task.recipient = self._postfix.plain.port, f"daemon@{DOMAIN}"
         elif server == "postfix":
             task.port, task.user, task.password = self._postfix.submissions.port, f"daemon@{DOMAIN}", PASSWORD
         else:
             task.port, task.user, task.password = self._dovecot.pop3s.port, f"{server}@{DOMAIN}", PASSWORD
         if delay:
-            task.port = self._line(task.port, delay)
+            task.port = self._delayed_port(task.port, delay)
 
-    def rest(self) -> None:
-        """Wait until Postfix has no mail left, which would take time from whoever is next."""
+    def wait_until_idle(self) -> None:
+        """Wait until Postfix has no mail left, which would slow down the next client."""
         queues = [self._folder / "postfix" / "spool" / queue for queue in ("incoming", "active")]
         while any(queue.is_dir() and any(queue.iterdir()) for queue in queues):
             time.sleep(0.05)
@@ -79,9 +79,9 @@ class Servers:
         self._stack.enter_context(running(command, ports=ports, log=self._folder / f"{script}.log"))
 
     @cache  # noqa: B019 - there is one of us
-    def _line(self, port: int, delay: float) -> int:
+    def _delayed_port(self, port: int, delay: float) -> int:
         ports = free_ports(1)
-        self._run("line.py", ports, port, delay)
+        self._run("delay_proxy.py", ports, port, delay)
         return ports[0]
 
     @cached_property
@@ -95,9 +95,11 @@ class Servers:
     def _dovecot(self) -> dovecot.Dovecot:
         if not dovecot.BINARY.exists():
             raise MissingError("Dovecot")
-        # Nobody signs in with a token here.
-        nobody = cast("Provider", SimpleNamespace(issuer="http://127.0.0.1:9", keys=self._folder / "keys"))
-        server = self._stack.enter_context(dovecot.start_dovecot(self._folder / "dovecot", nobody, self._certificate))
+        # No client authenticates with a token here.
+        no_provider = cast("Provider", SimpleNamespace(issuer="http://127.0.0.1:9", keys=self._folder / "keys"))
+        server = self._stack.enter_context(
+            dovecot.start_dovecot(self._folder / "dovecot", no_provider, self._certificate)
+        )
         for user, (count, size) in MAILBOXES.items():
             for _ in range(int(count * self._scale)):
                 server.deliver(user, message(size))
@@ -112,7 +114,7 @@ class Servers:
         folder = self._folder / "postfix"
         server = self._stack.enter_context(postfix.start_postfix(folder, self._dovecot, self._certificate))
         settings = folder / "etc" / "main.cf"
-        # It would let each client wait while mail comes in faster than it leaves.
+        # Otherwise it delays each client while mail comes in faster than it is delivered.
         settings.write_text(settings.read_text() + "in_flow_delay = 0\n")
         os.utime(settings, (time.time() - 60,) * 2)
         return server

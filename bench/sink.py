@@ -1,7 +1,7 @@
-"""An SMTP server that throws everything away: ``sink.py PLAIN STARTTLS TLS CERTIFICATE``, with three ports.
+"""An SMTP server that discards everything: ``sink.py PLAIN STARTTLS TLS CERTIFICATE``, with three ports.
 
-It does as little as a server can, in a process of its own and a thread for each connection, so that what is measured
-is the client.
+It does as little as possible, in a separate process and with a thread for each connection, so that the client is
+measured and not the server.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ END = b"\r\n.\r\n"
 EHLO = b"250-sink\r\n250-PIPELINING\r\n250-SIZE\r\n250-8BITMIME\r\n250-CHUNKING\r\n%s250 SMTPUTF8\r\n"
 
 
-def converse(connection: socket.socket, context: ssl.SSLContext, security: str) -> None:
+def serve_dialogue(connection: socket.socket, context: ssl.SSLContext, security: str) -> None:
     if security == "tls":
         connection = context.wrap_socket(connection, server_side=True)
     out, buffer, content, chunk = b"220 sink\r\n", b"", False, 0
@@ -60,7 +60,7 @@ def converse(connection: socket.socket, context: ssl.SSLContext, security: str) 
 def serve(connection: socket.socket, context: ssl.SSLContext, security: str) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with connection, suppress(OSError):
-        converse(connection, context, security)
+        serve_dialogue(connection, context, security)
 
 
 def listen(port: int, context: ssl.SSLContext, security: str) -> None:

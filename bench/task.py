@@ -1,7 +1,7 @@
-"""What one measured client is asked to do, and the process that does it: ``task.py PEER JSON`` prints what it took.
+"""The task of one measured client, and the process that performs it: ``task.py PEER JSON`` prints the results.
 
-What counts is the time around the work itself, from the connection to the end of the last session, not that of starting
-Python, of imports or of making ready-made messages; and the most memory that the process ever had.
+Measured are the time from the first connection to the end of the last session, without starting Python, imports and the
+preparation of messages, and the peak memory of the process.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Task:
         kind: ``submit``, ``fetch`` or ``poll``: the name of the peer's function.
         port: the server's, on `HOST`.
         security: ``none``, ``starttls`` or ``tls``.
-        ca: the file with the authority that the server's certificate comes from.
-        user: who signs in; empty for nobody.
+        ca: the file with the certificate authority of the server.
+        user: the user name; empty for no authentication.
         password: the user's.
         recipient: of all messages.
         source: ``octets`` for ready-made ones, ``structured`` for messages made of their parts, each anew, by the
@@ -36,7 +36,7 @@ class Task:
         parallel: sessions at once.
         path: the file.
         folder: where fetched messages go, a file each.
-        way: of several that a client has.
+        mode: which of several APIs or configurations of a client is used.
         backend: ``asyncio`` or ``trio``.
     """
 
@@ -47,7 +47,7 @@ class Task:
     size: int = 2048
     per_session: int = 0
     parallel: int = 1
-    way: str = ""
+    mode: str = ""
     backend: str = "asyncio"
     port: int = 0
     ca: str = ""
@@ -59,13 +59,13 @@ class Task:
 
     @property
     def sessions(self) -> list[range]:
-        """The messages of each session; where nothing is said, one session takes all."""
+        """The messages of each session; by default one session has all."""
         step = self.per_session or self.count
         return [range(start, min(start + step, self.count)) for start in range(0, self.count, step)]
 
 
 def message(size: int) -> bytes:
-    """A message of so many octets."""
+    """Return a message of `size` octets."""
     header = f"From: {SENDER}\r\nSubject: a scan\r\n\r\n".encode()
     line = b"What a device has to say, line by line, and every line as long as others.\r\n"
     return (header + line * (size // len(line) + 1))[: size - 2] + b"\r\n"
@@ -74,6 +74,6 @@ def message(size: int) -> bytes:
 if __name__ == "__main__":
     peer, task = importlib.import_module(f"bench.peers.{sys.argv[1]}"), Task(**json.loads(sys.argv[2]))
     result = getattr(peer, task.kind)(task)
-    # Of this process alone; getrusage would begin with its parent's.
+    # Of this process alone: getrusage would include the peak of its parent before exec.
     peak = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
     print(json.dumps({"memory": int(peak) * 1024 / 1e6} | result))

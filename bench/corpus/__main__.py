@@ -1,8 +1,8 @@
 """Read a folder of mails and documents with the product's own code: ``python -m bench.corpus FOLDER``.
 
-Prints how many of each sub-folder became what, and then the odd ones; how far it is stands on standard error. It is no
-test: collections differ, and none of them is kept here. Documents are compared with what poppler and libtiff show of
-them, by pdftoppm, tiff2rgba and tiffinfo.
+Prints the outcomes of each sub-folder with their numbers, then the odd files; the progress goes to standard error. It
+is not a test: collections differ, and none is stored here. Documents are compared with the output of poppler and
+libtiff (pdftoppm, tiff2rgba and tiffinfo).
 """
 
 from __future__ import annotations
@@ -50,37 +50,37 @@ def main() -> None:
     parser.add_argument("--only", choices=("mails", "documents"), help="leave the others out")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="files at a time")
     parser.add_argument("--odd", type=int, default=40, help="odd ones to print of each sub-folder")
-    asked = parser.parse_args()
-    if asked.workers < 1 or asked.odd < 0:
+    arguments = parser.parse_args()
+    if arguments.workers < 1 or arguments.odd < 0:
         parser.error("--workers is 1 or more, and --odd 0 or more")
-    if not asked.folder.is_dir():
-        parser.error(f"there is no folder {asked.folder}")
-    files = files_of(asked.folder.absolute(), asked.only)
+    if not arguments.folder.is_dir():
+        parser.error(f"there is no folder {arguments.folder}")
+    files = files_of(arguments.folder.absolute(), arguments.only)
     if not files:
-        parser.error(f"there are no {asked.only or 'mails and documents'} in {asked.folder}")
-    missing = [name for name in PROGRAMS if any(sort == "documents" for _, sort in files) and not shutil.which(name)]
+        parser.error(f"there are no {arguments.only or 'mails and documents'} in {arguments.folder}")
+    missing = [name for name in PROGRAMS if any(kind == "documents" for _, kind in files) and not shutil.which(name)]
     if missing:
         parser.error(f"documents are compared by means of {', '.join(missing)}: install them, or say --only mails")
     # A name in a collection may be any octets.
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    examined = [*progress(examine_all(files, asked.workers), len(files))]
-    if asked.json:
+    examined = [*progress(examine_all(files, arguments.workers), len(files))]
+    if arguments.json:
         json.dump(
             [
-                {"file": str(path.relative_to(asked.folder.absolute())), "sort": sort, **outcome._asdict()}
-                for path, sort, outcome in examined
+                {"file": str(path.relative_to(arguments.folder.absolute())), "kind": kind, **outcome._asdict()}
+                for path, kind, outcome in examined
             ],
             sys.stdout,
             indent=1,
         )
     else:
-        show(asked.folder.absolute(), examined, asked.odd)
+        show(arguments.folder.absolute(), examined, arguments.odd)
 
 
 def files_of(folder: Path, only: str | None) -> list[tuple[Path, str]]:
-    """Return each file below a folder that is examined, and its sort."""
-    return [(path, sort) for path in sorted(folder.rglob("*")) if (sort := sort_of(path)) and only in {None, sort}]
+    """Return the files below a folder that can be examined, each with its kind."""
+    return [(path, kind) for path in sorted(folder.rglob("*")) if (kind := kind_of(path)) and only in {None, kind}]
 
 
 def examine_all(files: list[tuple[Path, str]], workers: int) -> Iterator[tuple[Path, str, Outcome]]:
@@ -88,14 +88,14 @@ def examine_all(files: list[tuple[Path, str]], workers: int) -> Iterator[tuple[P
     pool = ThreadPoolExecutor(workers)
     try:
         outcomes = pool.map(lambda each: examine(*each), files)
-        yield from ((path, sort, outcome) for (path, sort), outcome in zip(files, outcomes, strict=True))
+        yield from ((path, kind, outcome) for (path, kind), outcome in zip(files, outcomes, strict=True))
     finally:
-        # Whoever interrupts it does not want the others.
+        # After an interrupt, do not start the others.
         pool.shutdown(cancel_futures=True)
 
 
 def progress(examined: Iterable[tuple[Path, str, Outcome]], total: int) -> Iterator[tuple[Path, str, Outcome]]:
-    """Say on standard error how many there are so far; on a terminal of each, elsewhere of every hundredth."""
+    """Report on standard error how many files are done: on a terminal after each, elsewhere after every hundredth."""
     terminal = sys.stderr.isatty()
     for number, each in enumerate(examined, start=1):
         if terminal or number % 100 == 0 or number == total:
@@ -104,8 +104,8 @@ def progress(examined: Iterable[tuple[Path, str, Outcome]], total: int) -> Itera
         yield each
 
 
-def sort_of(path: Path) -> str:
-    """Return ``mails`` or ``documents``, by content; empty for what is neither."""
+def kind_of(path: Path) -> str:
+    """Return ``mails`` or ``documents``, by content; empty for any other file."""
     if not path.is_file() or path.is_symlink() or ".git" in path.parts or path.stat().st_size > MAX_OCTETS:
         return ""
     with path.open("rb") as file:
@@ -121,9 +121,9 @@ def is_field(name: bytes) -> bool:
     return name.strip() in _FIELD or name.startswith(_MORE_FIELDS)
 
 
-def examine(path: Path, sort: str) -> Outcome:
-    """Examine one file in a folder of its own; a fault of ours is an outcome, too."""
-    examine_one = mails.examine if sort == "mails" else documents.examine
+def examine(path: Path, kind: str) -> Outcome:
+    """Examine one file in a scratch folder; an unexpected exception is an outcome, too."""
+    examine_one = mails.examine if kind == "mails" else documents.examine
     with tempfile.TemporaryDirectory(prefix="corpus-") as scratch:
         try:
             return examine_one(path, Path(scratch))
@@ -131,8 +131,8 @@ def examine(path: Path, sort: str) -> Outcome:
             return Outcome("broken", "".join(traceback.format_exception_only(error)).strip())
 
 
-def show(folder: Path, examined: list[tuple[Path, str, Outcome]], most: int) -> None:
-    """Print rates by sub-folder, then the odd ones."""
+def show(folder: Path, examined: list[tuple[Path, str, Outcome]], limit: int) -> None:
+    """Print the rates of each sub-folder, then the odd files."""
     by_folder: dict[str, list[tuple[Path, str, Outcome]]] = defaultdict(list)
     for each in examined:
         relative = each[0].parent.relative_to(folder)
@@ -146,10 +146,10 @@ def show(folder: Path, examined: list[tuple[Path, str, Outcome]], most: int) -> 
         odd_ones = [(path, outcome) for path, _, outcome in several if outcome.note]
         if odd_ones:
             print(f"\n{name}")
-        for path, outcome in odd_ones[:most]:
+        for path, outcome in odd_ones[:limit]:
             print(f"    {path.name}: {outcome.label}: {outcome.note[:160]}")
-        if len(odd_ones) > most:
-            print(f"    and {len(odd_ones) - most} more")
+        if len(odd_ones) > limit:
+            print(f"    and {len(odd_ones) - limit} more")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""A document sent through the product, its pages compared with those that poppler and libtiff make of it.
+"""Sending a document through the product, and comparing its pages with those that poppler and libtiff render.
 
-It comes in a mail, is received as a fax, printed, and made into a fax.
+The document comes in a mail; it is received as a fax, printed, and converted to a fax.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import anyio
 from PIL import Image, ImageSequence
 
 from bench.corpus.outcome import Outcome
-from bench.corpus.pages import MOST, Sheet, compare, reference_sheets
+from bench.corpus.pages import MAX_PAGES, PageImage, compare, reference_pages
 from mailslot_plugins.fax import reception
 from mailslot_plugins.intake.kinds import detect_kind
 from mailslot_plugins.intake.mail import OpenedMail, opened_mail_from_json
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SUFFIXES: Final = {".pdf", ".tif", ".tiff", ".jpg", ".jpeg", ".png", ".gif", ".bmp", ".dib", ".webp"}
 DPI: Final = 100
 FAX: Final = (1728 / 204, 40.0)
-"""Inches of the largest page of a fax that is made."""
+"""The inches of the largest fax page."""
 
 A4: Final = (210 / 25.4, 297 / 25.4)
 SETTINGS: Final[Mapping[str, Any]] = {"max_attachments": 10, "body": "never", "printer_languages": False}
@@ -51,39 +51,39 @@ def examine(path: Path, scratch: Path) -> Outcome:
         scratch: an empty folder.
 
     Returns:
-        ``same`` where everything that is made of it looks as other programs show it; ``differs`` with what does;
-        ``refused`` with the sentence for people, where others cannot show it either, and ``refused alone`` where they
-        can; ``broke`` where a task has no sentence of its own; ``no page`` where it is of no kind that is printed.
+        ``same`` if all results look as other programs render the document; ``differs`` with the differences;
+        ``refused`` with the sentence for people, if other programs cannot render it either, and ``refused alone`` if
+        they can; ``broke`` if a task failed without such a sentence; ``no page`` if its kind is not printed.
     """
     folder = scratch / "task"
     folder.mkdir()
     try:
         part = _mailed(path, folder)
-    except _RefusedError as error:
+    except _TaskRefusedError as error:
         return Outcome("broke", str(error))
-    references = reference_sheets(part.path, part.kind, scratch / "reference") if part.kind in _SHAPED else []
+    references = reference_pages(part.path, part.kind, scratch / "reference") if part.kind in _SHAPED else []
     differs: list[str] = []
     refused: list[str] = []
-    sizes: list[Sheet] = []
-    for name, work in (("received", _received), ("printed", _printed), ("faxed", _faxed)):
+    sizes: list[PageImage] = []
+    for name, render in (("received", _received), ("printed", _printed), ("faxed", _faxed)):
         if name == "faxed" and part.kind != "tiff" and not refused:
-            # It is the same work as when it is received.
+            # The same conversion as for a received fax.
             continue
         try:
-            sheets = list(work(part, folder))
-        except _RefusedError as error:
+            sheets = list(render(part, folder))
+        except _TaskRefusedError as error:
             refused.append(f"{name}: {error}")
             continue
         sizes = sheets if name == "received" else sizes
         if len(references) > len(sheets):
             differs.append(f"{name}: {len(sheets)} pages of {len(references)}")
-        for number, (ours, theirs) in enumerate(zip(sheets, references, strict=False), start=1):
-            # What size a TIFF has is a matter of the tags, as it was when it was received.
+        for number, (ours, reference) in enumerate(zip(sheets, references, strict=False), start=1):
+            # The size of a TIFF comes from its tags, as for the received fax.
             own = sizes[number - 1 : number] if name == "faxed" and part.kind == "tiff" else []
-            sized = Sheet(theirs.image, own[0].wide, own[0].high) if own else theirs
-            said = compare(ours, _expected(sized, name, part.kind))
-            if said:
-                differs.append(f"{name}, page {number}: {said}")
+            sized = PageImage(reference.image, own[0].width_inches, own[0].height_inches) if own else reference
+            difference = compare(ours, _expected(sized, name, part.kind))
+            if difference:
+                differs.append(f"{name}, page {number}: {difference}")
                 break
     if differs:
         return Outcome("differs", f"{part.kind}; {'; '.join([*differs, *refused])}")
@@ -95,7 +95,7 @@ def examine(path: Path, scratch: Path) -> Outcome:
     return Outcome(label, f"{part.kind}; {'; '.join(refused)}")
 
 
-class _RefusedError(Exception):
+class _TaskRefusedError(Exception):
     pass
 
 
@@ -111,19 +111,19 @@ def _mailed(path: Path, folder: Path) -> Part:
     return opened_mail_from_json(_task("mail", {"path": str(folder / "mail")}, folder), folder).parts[0]
 
 
-def _received(part: Part, folder: Path) -> Iterator[Sheet]:
-    if part.kind not in reception._PRINTABLE_KINDS:  # noqa: SLF001 - what it takes is told nowhere else
-        raise _RefusedError(f"documents of the kind {part.kind} are no faxes")
+def _received(part: Part, folder: Path) -> Iterator[PageImage]:
+    if part.kind not in reception._PRINTABLE_KINDS:  # noqa: SLF001 - not public
+        raise _TaskRefusedError(f"documents of the kind {part.kind} are no faxes")
     request = {
         "name": "fax",
         "texts": [],
         "documents": [{"path": str(part.path), "kind": part.kind, "name": part.name}],
     }
     _task("received", request, folder)
-    yield from _fax_sheets(folder / "fax.tif")
+    yield from _fax_pages(folder / "fax.tif")
 
 
-def _faxed(part: Part, folder: Path) -> Iterator[Sheet]:
+def _faxed(part: Part, folder: Path) -> Iterator[PageImage]:
     request = {
         "paths": [str(part.path)],
         "resolution": "fine",
@@ -132,14 +132,14 @@ def _faxed(part: Part, folder: Path) -> Iterator[Sheet]:
         "into": str(folder / "sent.tif"),
     }
     _task("fax", request, folder)
-    yield from _fax_sheets(folder / "sent.tif")
+    yield from _fax_pages(folder / "sent.tif")
 
 
-def _printed(part: Part, folder: Path) -> Iterator[Sheet]:
+def _printed(part: Part, folder: Path) -> Iterator[PageImage]:
     mail = OpenedMail((), (), "", "", "", (), "", (part,), is_report=False, report=None, defects=())
     chosen = select_parts(mail, "", SETTINGS)
     if not chosen or chosen[0].refusal or part.kind not in CONVERSIONS:
-        raise _RefusedError(chosen[0].refusal if chosen else "it is left out")
+        raise _TaskRefusedError(chosen[0].refusal if chosen else "it is left out")
     _task("count", {"path": str(part.path), "kind": part.kind}, folder)
     request = {
         "path": str(part.path),
@@ -154,55 +154,57 @@ def _printed(part: Part, folder: Path) -> Iterator[Sheet]:
         "media": "iso_a4_210x297mm",
         "duplex": "one-sided",
     }
-    for name in _task("printable", request, folder)["files"][:MOST]:
+    for name in _task("printable", request, folder)["files"][:MAX_PAGES]:
         with Image.open(folder / name) as image:
             sized = part.kind == "pdf"
-            yield Sheet(image.convert("L"), image.width / DPI if sized else 0.0, image.height / DPI if sized else 0.0)
+            yield PageImage(
+                image.convert("L"), image.width / DPI if sized else 0.0, image.height / DPI if sized else 0.0
+            )
 
 
-def _fax_sheets(path: Path) -> Iterator[Sheet]:
+def _fax_pages(path: Path) -> Iterator[PageImage]:
     with warnings.catch_warnings(action="ignore"), Image.open(path) as opened:
         for number, frame in enumerate(ImageSequence.Iterator(opened)):
-            if number >= MOST:
+            if number >= MAX_PAGES:
                 return
             x, y = frame.info.get("dpi", (204.0, 196.0))
-            yield Sheet(frame.convert("L"), frame.width / float(x), frame.height / float(y))
+            yield PageImage(frame.convert("L"), frame.width / float(x), frame.height / float(y))
 
 
-def _expected(theirs: Sheet, name: str, kind: str) -> Sheet:
-    """Return the reference as it is to come out: on the paper, or in the middle of a fax."""
-    wide, high = theirs.wide, theirs.high
+def _expected(reference: PageImage, name: str, kind: str) -> PageImage:
+    """Return the reference as it should look on the paper, or centred on a fax page."""
+    wide, high = reference.width_inches, reference.height_inches
     if name == "printed":
         if not wide:
-            return theirs
+            return reference
         room = A4 if wide <= high else A4[::-1]
         shrink = min(1.0, room[0] / wide, room[1] / high)
-        return Sheet(theirs.image, wide * shrink, high * shrink)
+        return PageImage(reference.image, wide * shrink, high * shrink)
     if name == "received" and kind == "tiff":
-        return theirs
-    image = theirs.image
+        return reference
+    image = reference.image
     if not wide:
-        # A picture without a size is as wide as the page.
+        # An image without a size fills the width of the page.
         wide = image.width / max(image.width, image.height * 210 / 297) * FAX[0]
         high = wide * image.height / image.width
         if wide > high and wide <= FAX[0]:
-            return _in_middle(image, wide, high)
+            return _centred_on_fax_page(image, wide, high)
     if wide > high and wide > FAX[0]:
         image, wide, high = image.transpose(Image.Transpose.ROTATE_90), high, wide
     shrink = min(1.0, FAX[0] / wide, FAX[1] / high)
-    return _in_middle(image, wide * shrink, high * shrink)
+    return _centred_on_fax_page(image, wide * shrink, high * shrink)
 
 
-def _in_middle(image: Image.Image, wide: float, high: float) -> Sheet:
+def _centred_on_fax_page(image: Image.Image, wide: float, high: float) -> PageImage:
     across = max(image.width, round(image.width * FAX[0] / wide))
     sheet = Image.new("L", (across, image.height), 255)
     sheet.paste(image, ((across - image.width) // 2, 0))
-    return Sheet(sheet, FAX[0], high)
+    return PageImage(sheet, FAX[0], high)
 
 
 def _task(name: str, request: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Run a task of the product's as it does, in a process of its own and under its limits."""
+    """Run a task as the product does, in its own process and under its limits."""
     try:
         return anyio.run(run_task, name, request, folder)
     except IntakeError as error:
-        raise _RefusedError(str(error)) from None
+        raise _TaskRefusedError(str(error)) from None

@@ -1,4 +1,4 @@
-"""Mails of a collection, opened by the product's own code in its own process."""
+"""Mails of a collection, opened by the product's code in a separate process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ODD_LETTERS = "\ufffd"
 
 
 def examine(path: Path, scratch: Path) -> Outcome:
-    """Say what becomes of a mail: a report, another automatic mail, a person's, or nothing that can be opened.
+    """Classify a mail: a report, another automatic mail, a person's mail, or one that cannot be opened.
 
     Args:
         path: its file.
@@ -34,7 +34,7 @@ def examine(path: Path, scratch: Path) -> Outcome:
 
 
 def label(mail: OpenedMail) -> str:
-    """Say what a mail is to the pipelines."""
+    """Return how the pipelines classify a mail."""
     if mail.report is not None:
         return "report"
     if mail.is_report:
@@ -43,7 +43,7 @@ def label(mail: OpenedMail) -> str:
 
 
 def oddities(mail: OpenedMail) -> list[str]:
-    """Say what a person would miss or stumble over."""
+    """Return what is odd about a mail, such as missing text or replacement characters."""
     found: list[str] = []
     if not mail.text.strip() and not mail.parts:
         found.append("nothing in it")
@@ -58,5 +58,5 @@ def oddities(mail: OpenedMail) -> list[str]:
         found.append("looks undecoded")
     if len(mail.senders) != 1 or not mail.senders[0]:
         found.append(f"senders {mail.senders[:3]}")
-    found += [flaw for flaw in mail.defects if "empty" in flaw]
+    found += [defect for defect in mail.defects if "empty" in defect]
     return found

@@ -1,4 +1,4 @@
-"""What became of one file of a collection."""
+"""The outcome for one file of a collection."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 
 class Outcome(NamedTuple):
-    """What became of one file.
+    """The outcome for one file.
 
     Attributes:
-        label: one of a few words, to be counted: what the product does with it.
-        note: why, or what is odd about it; empty where nothing is.
+        label: how the product handled it: one of a few words, which are counted.
+        note: why, or what is odd about it; may be empty.
     """
 
     label: str

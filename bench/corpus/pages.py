@@ -1,4 +1,4 @@
-"""Pages as poppler, libtiff and Pillow show them, and in what those of the product differ."""
+"""Pages as poppler, libtiff and Pillow render them, and a comparison with the product's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-MOST: Final = 5
+MAX_PAGES: Final = 5
 """Pages of a document that are compared."""
 
 DPI: Final = 50
@@ -33,7 +33,7 @@ _SIDEWAYS: Final = {
     "row 0 rhs, col 0 bottom": Image.Transpose.TRANSPOSE,
     "row 0 lhs, col 0 bottom": Image.Transpose.TRANSVERSE,
 }
-"""What is left to be done where libtiff has mirrored a page as if it did not lie on its side."""
+"""The remaining transpositions, since libtiff mirrors a sideways page as if it were upright."""
 
 _TURNS: Final = {
     "turned left": Image.Transpose.ROTATE_90,
@@ -47,16 +47,22 @@ _TURNS: Final = {
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """A page: in grey, and its inches; 0.0 where nobody knows."""
+class PageImage:
+    """A page in greyscale.
+
+    Attributes:
+        image: the pixels.
+        width_inches: its width; 0.0 if unknown.
+        height_inches: its height; 0.0 if unknown.
+    """
 
     image: Image.Image
-    wide: float = 0.0
-    high: float = 0.0
+    width_inches: float = 0.0
+    height_inches: float = 0.0
 
 
-def reference_sheets(path: Path, kind: str, folder: Path) -> list[Sheet]:
-    """Return the first pages as another program shows them; none where it does not."""
+def reference_pages(path: Path, kind: str, folder: Path) -> list[PageImage]:
+    """Return the first pages as another program renders them; none if it cannot."""
     folder.mkdir(exist_ok=True)
     if kind == "pdf":
         return list(_poppler(path, folder))
@@ -72,44 +78,44 @@ def _run(*command: str) -> bool:
         return False
 
 
-def _poppler(path: Path, folder: Path) -> Iterator[Sheet]:
-    _run("pdftoppm", "-r", str(DPI), "-gray", "-cropbox", "-l", str(MOST), str(path), str(folder / "p"))
+def _poppler(path: Path, folder: Path) -> Iterator[PageImage]:
+    _run("pdftoppm", "-r", str(DPI), "-gray", "-cropbox", "-l", str(MAX_PAGES), str(path), str(folder / "p"))
     for each in sorted(folder.glob("p-*.pgm")):
         with Image.open(each) as image:
-            yield Sheet(image.convert("L"), image.width / DPI, image.height / DPI)
+            yield PageImage(image.convert("L"), image.width / DPI, image.height / DPI)
 
 
-def _libtiff(path: Path, folder: Path) -> Iterator[Sheet]:
-    into = folder / "reference.tif"
-    # It fails at the first page that it cannot show, and has written those before.
-    _run("tiff2rgba", "-c", "none", str(path), str(into))
-    if not into.exists():
+def _libtiff(path: Path, folder: Path) -> Iterator[PageImage]:
+    output = folder / "reference.tif"
+    # It stops at the first page that it cannot convert, after writing those before it.
+    _run("tiff2rgba", "-c", "none", str(path), str(output))
+    if not output.exists():
         return
-    said = _tiff_pages(path)
+    layouts = _tiff_pages(path)
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(into) as opened:
+        with warnings.catch_warnings(action="ignore"), Image.open(output) as opened:
             for number, frame in enumerate(ImageSequence.Iterator(opened)):
-                if number >= MOST:
+                if number >= MAX_PAGES:
                     return
                 white = Image.new("L", frame.size, 255)
                 rgba = frame.convert("RGBA")
                 white.paste(rgba.convert("L"), mask=rgba.getchannel("A"))
-                turn, ratio = said[number] if number < len(said) else (None, 1.0)
+                turn, ratio = layouts[number] if number < len(layouts) else (None, 1.0)
                 if abs(ratio - 1) > 0.01:
                     white = white.resize((white.width, max(1, round(white.height * ratio))))
-                yield Sheet(white if turn is None else white.transpose(turn))
-    except Exception:  # noqa: BLE001 - what it leaves of a file that it cannot show is no file
+                yield PageImage(white if turn is None else white.transpose(turn))
+    except Exception:  # noqa: BLE001 - the output may be incomplete
         return
 
 
 def _tiff_pages(path: Path) -> list[tuple[Image.Transpose | None, float]]:
-    """Return of each page what sets it upright, and how much higher its pixels are than wide."""
+    """Return for each page the transposition that sets it upright, and the height of its pixels by their width."""
     try:
-        ran = subprocess.run(["tiffinfo", str(path)], capture_output=True, timeout=60, check=False)
+        process = subprocess.run(["tiffinfo", str(path)], capture_output=True, timeout=60, check=False)
     except subprocess.TimeoutExpired:
         return []
     found: list[tuple[Image.Transpose | None, float]] = []
-    for line in ran.stdout.decode("latin-1").splitlines():
+    for line in process.stdout.decode("latin-1").splitlines():
         name, _, value = line.strip().partition(": ")
         if line.startswith("TIFF Directory"):
             found.append((None, 1.0))
@@ -125,37 +131,40 @@ def _tiff_pages(path: Path) -> list[tuple[Image.Transpose | None, float]]:
     return found
 
 
-def _pillow(path: Path) -> Iterator[Sheet]:
+def _pillow(path: Path) -> Iterator[PageImage]:
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as opened:
             turned = ImageOps.exif_transpose(opened)
             white = Image.new("L", turned.size, 255)
             rgba = turned.convert("RGBA")
             white.paste(rgba.convert("L"), mask=rgba.getchannel("A"))
-            yield Sheet(white)
-    except Exception:  # noqa: BLE001 - it raises whatever a damaged file makes it stumble over
+            yield PageImage(white)
+    except Exception:  # noqa: BLE001 - a damaged file may raise anything
         return
 
 
-def compare(ours: Sheet, theirs: Sheet) -> str:
-    """Say in what a page differs from the reference; empty where it does not."""
-    if theirs.wide and ours.wide and not (_near(ours.wide, theirs.wide) and _near(ours.high, theirs.high)):
-        return f"size: {ours.wide:.2f} × {ours.high:.2f} in, and not {theirs.wide:.2f} × {theirs.high:.2f}"
-    shape = ours.wide / ours.high if ours.wide else ours.image.width / ours.image.height
-    wanted = theirs.image.width / theirs.image.height
-    pixel = 1 / min(*ours.image.size, *theirs.image.size)
+def compare(ours: PageImage, expected: PageImage) -> str:
+    """Return how a page differs from the reference; empty if it does not."""
+    if expected.width_inches and ours.width_inches:
+        actual_size = (ours.width_inches, ours.height_inches)
+        size = (expected.width_inches, expected.height_inches)
+        if not all(map(_is_close, actual_size, size)):
+            return f"size: {actual_size[0]:.2f} × {actual_size[1]:.2f} in, and not {size[0]:.2f} × {size[1]:.2f}"
+    shape = ours.width_inches / ours.height_inches if ours.width_inches else ours.image.width / ours.image.height
+    wanted = expected.image.width / expected.image.height
+    pixel = 1 / min(*ours.image.size, *expected.image.size)
     if abs(shape / wanted - 1) > SIZE_MARGIN + 2 * pixel:
         return f"shape: {shape:.2f}, and not {wanted:.2f}"
-    longer = max(theirs.image.size)
+    longer = max(expected.image.size)
     if longer < 16:
         return ""
-    size = tuple(max(2, round(GRID * side / longer)) for side in theirs.image.size)
-    mine, reference = _ink(ours.image, size), _ink(theirs.image, size)
-    said = _turned(mine, reference)
-    if said:
-        return said
-    # Fonts that are not in a file are not the same everywhere: ink may be a cell off.
-    near = mine.filter(ImageFilter.MaxFilter(3)).tobytes()
+    grid = tuple(max(2, round(GRID * side / longer)) for side in expected.image.size)
+    actual, reference = _ink(ours.image, grid), _ink(expected.image, grid)
+    difference = _orientation_difference(actual, reference)
+    if difference:
+        return difference
+    # Fonts that are not embedded differ between programs, so ink may be a cell off.
+    near = actual.filter(ImageFilter.MaxFilter(3)).tobytes()
     inked = [(a, b) for a, b in zip(near, reference.tobytes(), strict=True) if b > _INK * 255]
     lost = sum(a < _NO_INK * 255 for a, _ in inked)
     if lost > max(2, _LOST * len(inked)):
@@ -163,7 +172,7 @@ def compare(ours: Sheet, theirs: Sheet) -> str:
     return ""
 
 
-def _near(one: float, other: float) -> bool:
+def _is_close(one: float, other: float) -> bool:
     return abs(one - other) <= max(0.03, SIZE_MARGIN * other)
 
 
@@ -171,21 +180,24 @@ def _ink(image: Image.Image, size: tuple[int, ...]) -> Image.Image:
     return ImageOps.invert(image.convert("L")).resize((size[0], size[1]), Image.Resampling.BOX)
 
 
-def _turned(mine: Image.Image, reference: Image.Image) -> str:
-    straight = _alike(mine, reference)
+def _orientation_difference(actual: Image.Image, reference: Image.Image) -> str:
+    straight = _correlation(actual, reference)
     if straight is None or straight > 0.8:
         return ""
     if straight < -0.3:
         return f"inverted ({straight:.2f})"
-    turned = {name: _alike(mine, reference.transpose(turn).resize(mine.size)) or 0.0 for name, turn in _TURNS.items()}
+    turned = {
+        name: _correlation(actual, reference.transpose(turn).resize(actual.size)) or 0.0
+        for name, turn in _TURNS.items()
+    }
     best = max(turned, key=turned.__getitem__)
     if turned[best] > max(straight + 0.2, 0.6):
         return f"{best} ({straight:.2f}, and {turned[best]:.2f} that way)"
     return f"differs ({straight:.2f})" if straight < 0.4 else ""
 
 
-def _alike(one: Image.Image, other: Image.Image) -> float | None:
-    """Return the correlation of two pictures; None where one of them is of one colour."""
+def _correlation(one: Image.Image, other: Image.Image) -> float | None:
+    """Return the correlation of two images; None if both are of one colour."""
     a, b = one.tobytes(), other.tobytes()
     count = len(a)
     mean_a, mean_b = sum(a) / count, sum(b) / count

@@ -1,7 +1,7 @@
-"""Bounces held against what Sisimai's own tests expect of them: ``python -m bench.corpus.sisimai RB-SISIMAI``.
+"""Bounces compared with what Sisimai's own tests expect: ``python -m bench.corpus.sisimai RB-SISIMAI``.
 
-The argument is a checkout of github.com/sisimai/rb-sisimai, which has the mails and, in Ruby, what is in them: of each
-recipient the enhanced status code, the reply code and the reason.
+The argument is a checkout of github.com/sisimai/rb-sisimai, which has the mails and, in Ruby, the
+expected enhanced status code, reply code and reason of each recipient.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Expected(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """How one mail was understood: whether it is kept from paper, its recipients and actions, its statuses."""
+    """What was recognized in one mail: that it is not to be printed, its recipients, actions and statuses."""
 
     unprinted: bool
     recipients: bool
@@ -57,11 +57,11 @@ def main() -> None:
     ]
     cases = [(path, expected) for path, expected in cases if path.is_file()]
     with ThreadPoolExecutor(2) as pool:
-        judged = list(pool.map(lambda case: judge(*case), cases))
-    totals = Counter(name for each in judged for name in Comparison._fields[:-1] if getattr(each, name))
+        comparisons = list(pool.map(lambda case: compare(*case), cases))
+    totals = Counter(name for each in comparisons for name in Comparison._fields[:-1] if getattr(each, name))
     for name in Comparison._fields[:-1]:
         print(f"{name}: {totals[name]} of {len(cases)} ({totals[name] / len(cases):.1%})")
-    for (path, expected), each in zip(cases, judged, strict=True):
+    for (path, expected), each in zip(cases, comparisons, strict=True):
         if not all(each[:-1]):
             print(f"    {path.stem}: {each.note}; expected {[(one.status, one.code, one.reason) for one in expected]}")
 
@@ -73,36 +73,38 @@ def expectations(ruby: str) -> list[tuple[str, list[Expected]]]:
     ]
 
 
-def judge(path: Path, expected: list[Expected]) -> Comparison:
-    """Open a bounce and hold it against what is expected."""
+def compare(path: Path, expected: list[Expected]) -> Comparison:
+    """Open a bounce and compare it with what is expected."""
     with tempfile.TemporaryDirectory(prefix="corpus-") as scratch:
         try:
             mail = anyio.run(open_mail, path, Path(scratch))
         except IntakeError as error:
-            # Set aside, it is on no paper.
+            # It is set aside, and so not printed.
             return Comparison(unprinted=True, recipients=False, actions=False, statuses=False, note=str(error))
-        return judge_mail(mail, expected)
+        return compare_mail(mail, expected)
 
 
-def judge_mail(mail: OpenedMail, expected: list[Expected]) -> Comparison:
-    """Hold an opened bounce against what is expected."""
+def compare_mail(mail: OpenedMail, expected: list[Expected]) -> Comparison:
+    """Compare an opened bounce with what is expected."""
     unprinted = label(mail) != "person"
     if expected[0].reason in {"feedback", "vacation"}:
-        # They tell of no delivery.
+        # These do not report a delivery.
         return Comparison(unprinted, recipients=True, actions=True, statuses=True, note=label(mail))
     groups = [] if mail.report is None else [g for g in mail.report.groups if "action" in g or "final-recipient" in g]
     actions = sorted(_ACTIONS.get(group.get("action", "").split(" ")[0].lower(), "?") for group in groups)
     statuses = sorted(group.get("status", "").split(" ")[0] for group in groups)
-    fits = len(groups) == len(expected) and all(
-        # What was given up after days has a status of a temporary failure.
-        said == wanted[:1] or (said == "5" and wanted[:1] == "4")
-        for said, wanted in zip(actions, sorted(one.status for one in expected), strict=True)
+    actions_match = len(groups) == len(expected) and all(
+        # A failure after days of retries has the status of a temporary failure.
+        actual == expected_status[:1] or (actual == "5" and expected_status[:1] == "4")
+        for actual, expected_status in zip(actions, sorted(one.status for one in expected), strict=True)
     )
-    exact = len(groups) == len(expected) and all(
-        said == wanted or int(wanted.rpartition(".")[2] or 999) >= 900
-        for said, wanted in zip(statuses, sorted(one.status for one in expected), strict=True)
+    statuses_match = len(groups) == len(expected) and all(
+        actual == expected_status or int(expected_status.rpartition(".")[2] or 999) >= 900
+        for actual, expected_status in zip(statuses, sorted(one.status for one in expected), strict=True)
     )
-    return Comparison(unprinted, len(groups) == len(expected), fits, exact, f"{label(mail)} {actions} {statuses}")
+    return Comparison(
+        unprinted, len(groups) == len(expected), actions_match, statuses_match, f"{label(mail)} {actions} {statuses}"
+    )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def submit(task: Task) -> dict[str, float]:
 async def _submit(task: Task) -> dict[str, float]:
     settings = {"hostname": HOST, "port": task.port, "use_tls": task.security == "tls"}
     settings["start_tls"] = task.security == "starttls"
-    if task.way != "default context":
+    if task.mode != "default context":
         settings["tls_context"] = ssl.create_default_context(cafile=task.ca)
     if task.user:
         settings |= {"username": task.user, "password": task.password}

@@ -1,4 +1,4 @@
-"""mailslot, by its public face."""
+"""mailslot, through its public API."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def poll(task: Task) -> dict[str, float]:
 
 
 def _connection(task: Task) -> tuple[Endpoint, Password | None, ssl.SSLContext | None]:
-    context = None if task.way == "default context" else ssl.create_default_context(cafile=task.ca)
+    context = None if task.mode == "default context" else ssl.create_default_context(cafile=task.ca)
     auth = Password(task.user, task.password) if task.user else None
     return Endpoint(HOST, task.port, Security(task.security)), auth, context
 
@@ -45,23 +45,23 @@ def _structured(task: Task) -> object:
 
 async def _submit(task: Task) -> dict[str, float]:
     endpoint, auth, context = _connection(task)
-    ready = message(task.size) if task.source == "octets" else None
+    prepared = message(task.size) if task.source == "octets" else None
     sessions = iter(task.sessions)
 
     def submission(_: int) -> Submission:
-        return Submission(SENDER, [task.recipient], ready or _structured(task))
+        return Submission(SENDER, [task.recipient], prepared or _structured(task))
 
     async def work() -> None:
         for numbers in sessions:
-            async with connect_smtp(endpoint, auth, ssl_context=context, chunking=task.way == "chunked") as smtp:
-                if task.way in {"many", "chunked"}:
+            async with connect_smtp(endpoint, auth, ssl_context=context, chunking=task.mode == "chunked") as smtp:
+                if task.mode in {"many", "chunked"}:
                     results = await smtp.submit_many(map(submission, numbers))
                     assert not any(isinstance(result, MailError) for result in results)
                 else:
                     for _ in numbers:
-                        await smtp.submit(SENDER, [task.recipient], ready or _structured(task))
+                        await smtp.submit(SENDER, [task.recipient], prepared or _structured(task))
 
-    async with _watched(task) as result:
+    async with _measuring_gaps(task) as result:
         start = perf_counter()
         async with anyio.create_task_group() as group:
             for _ in range(task.parallel):
@@ -71,8 +71,8 @@ async def _submit(task: Task) -> dict[str, float]:
 
 
 @asynccontextmanager
-async def _watched(task: Task) -> AsyncGenerator[dict[str, float]]:
-    """Measure the longest time for which the event loop is kept from other work, where a task is long."""
+async def _measuring_gaps(task: Task) -> AsyncGenerator[dict[str, float]]:
+    """Measure the longest time for which the event loop was blocked, if a file is sent."""
     result: dict[str, float] = {}
 
     async def tick() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pikepdf
 import pytest
 from bench.corpus.documents import examine, is_document
-from bench.corpus.pages import Sheet, compare
+from bench.corpus.pages import PageImage, compare
 from PIL import Image
 
 from intake.sample_documents import ORIENTATION, arrow, filled_form, saved
@@ -78,16 +78,16 @@ def test_pages_match_other_renderers(name: str, tmp_path: Path) -> None:
 
 
 def test_differences_are_detected() -> None:
-    page = Sheet(arrow((200, 300)), 4.0, 6.0)
+    page = PageImage(arrow((200, 300)), 4.0, 6.0)
     assert compare(page, page) == ""
-    assert compare(Sheet(page.image, 4.0, 5.0), page).startswith("size")
-    assert compare(Sheet(page.image.resize((200, 200))), Sheet(page.image)).startswith("shape")
-    assert compare(Sheet(page.image.transpose(Image.Transpose.ROTATE_180)), page).startswith("turned round")
-    assert compare(Sheet(page.image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)), page).startswith("mirrored")
-    assert compare(Sheet(page.image.point(lambda grey: 255 - grey)), page).startswith("inverted")
+    assert compare(PageImage(page.image, 4.0, 5.0), page).startswith("size")
+    assert compare(PageImage(page.image.resize((200, 200))), PageImage(page.image)).startswith("shape")
+    assert compare(PageImage(page.image.transpose(Image.Transpose.ROTATE_180)), page).startswith("turned round")
+    assert compare(PageImage(page.image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)), page).startswith("mirrored")
+    assert compare(PageImage(page.image.point(lambda grey: 255 - grey)), page).startswith("inverted")
     partly = page.image.copy()
     partly.paste(255, (0, 0, 200, 80))
-    assert compare(Sheet(partly), page).startswith("lost ink")
+    assert compare(PageImage(partly), page).startswith("lost ink")
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -110,7 +110,7 @@ def test_a_folder_of_mails_and_documents(tmp_path: Path) -> None:
         "pages (documents): 1: same 1 (100%); odd 0",
     ]
     told = json.loads(command(tmp_path, "--json", "--only", "mails").stdout)
-    assert told == [{"file": "letters/one.eml", "sort": "mails", "label": "person", "note": ""}]
+    assert told == [{"file": "letters/one.eml", "kind": "mails", "label": "person", "note": ""}]
 
 
 def test_wrong_arguments(tmp_path: Path) -> None:

@@ -86,8 +86,8 @@ class Office:
 
     @asynccontextmanager
     async def device(self) -> AsyncIterator[Device]:
-        async with Spool(self.home) as spool, Connector(self.records) as accesses:
-            yield Device(self.records, accesses, spool)
+        async with Spool(self.home) as spool, Connector(self.records) as connector:
+            yield Device(self.records, connector, spool)
 
 
 def open_office(

@@ -70,12 +70,12 @@ class Played:
     answers: Mapping[str, Answer]
     context: ssl.SSLContext
     heard: list[bytes] = field(default_factory=list)
-    access: ConnectionProfile = field(init=False)
+    profile: ConnectionProfile = field(init=False)
     maildrop: Imap = field(init=False)
     options: dict[str, object] = field(init=False)
 
     def open(self, **watched: object) -> AbstractAsyncContextManager[ImapSession]:
-        return self.maildrop.open(self.access, self.options, **watched)
+        return self.maildrop.open(self.profile, self.options, **watched)
 
     @property
     def verbs(self) -> list[str]:
@@ -165,10 +165,10 @@ async def played(
         }
         records.change(RECORD, {**values, **settings}, {"password": Secret(PASSWORD)})
         secured = TLSListener(listener, context, standard_compatible=False)
-        async with anyio.create_task_group() as group, Connector(records) as accesses:
-            server.access = await accesses.profile(RECORD)
-            server.maildrop, server.options = await maildrop_of(server.access.settings)
-            tls_first = server.access.endpoint == Endpoint("127.0.0.1", port, Security.TLS)
+        async with anyio.create_task_group() as group, Connector(records) as connector:
+            server.profile = await connector.profile(RECORD)
+            server.maildrop, server.options = await maildrop_of(server.profile.settings)
+            tls_first = server.profile.endpoint == Endpoint("127.0.0.1", port, Security.TLS)
             group.start_soon((secured if tls_first else listener).serve, server.serve)
             try:
                 yield server

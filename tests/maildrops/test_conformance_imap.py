@@ -52,7 +52,7 @@ class TestImap(MaildropSuite):
         async def renumber() -> None:
             office.renumber()
 
-        async with Connector(office.records) as accesses:
-            access = await accesses.profile(RECORD)
-            found, options = await maildrop_of(access.settings)
-            yield MailboxHarness(found, access, options, deliver, count, clear, renumber, [office.token])
+        async with Connector(office.records) as connector:
+            profile = await connector.profile(RECORD)
+            found, options = await maildrop_of(profile.settings)
+            yield MailboxHarness(found, profile, options, deliver, count, clear, renumber, [office.token])

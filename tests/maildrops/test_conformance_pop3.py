@@ -43,9 +43,9 @@ class TestPop3(MaildropSuite):
             async def renumber() -> None:
                 maildrop.messages = [replace(each, uid=f"new-{each.uid}") for each in maildrop.messages]
 
-            async with Connector(records) as accesses:
-                access = await accesses.profile(RECORD)
-                found, options = await maildrop_of(access.settings)
+            async with Connector(records) as connector:
+                profile = await connector.profile(RECORD)
+                found, options = await maildrop_of(profile.settings)
                 token = (tmp_path / "token").read_text()
-                yield MailboxHarness(found, access, options, deliver, count, clear, renumber, [token])
+                yield MailboxHarness(found, profile, options, deliver, count, clear, renumber, [token])
             assert not sandbox.errors

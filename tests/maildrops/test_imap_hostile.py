@@ -365,7 +365,7 @@ async def test_others_who_use_aioimaplib_have_their_log(caplog: pytest.LogCaptur
 
 
 async def watch(server: Played, told: list[float]) -> None:
-    await server.maildrop.watch(server.access, server.options, lambda: told.append(anyio.current_time()))
+    await server.maildrop.watch(server.profile, server.options, lambda: told.append(anyio.current_time()))
 
 
 async def test_a_server_that_does_not_tell_of_mail(play: Play) -> None:
@@ -412,9 +412,9 @@ async def test_a_watch_that_breaks_off_is_resumed(play: Play, tmp_path: Path) ->
     async with (
         play(answers, check_interval=0, first_poll="all", timeout=60) as server,
         Spool(tmp_path) as spool,
-        Connector(Records(tmp_path)) as accesses,
+        Connector(Records(tmp_path)) as connector,
     ):
-        device = Device(Records(tmp_path), accesses, spool, clocks=clocks.clocks, speed=200)
+        device = Device(Records(tmp_path), connector, spool, clocks=clocks.clocks, speed=200)
         polling = PollLoop(device, RECORD, keeper)
         async with anyio.create_task_group() as group:
             group.start_soon(polling.run)

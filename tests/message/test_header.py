@@ -262,7 +262,7 @@ def test_nothing_ends_a_line(what, stage, make, end):
 @pytest.mark.parametrize("end", BREAKS, ids=ascii)
 def test_nothing_ends_a_line_in_a_name(end):
     with pytest.raises(InputError, match="sender name"):
-        Mailbox("a@example.com", f"Hall{end}", what="sender")
+        Mailbox("a@example.com", f"Hall{end}", role="sender")
 
 
 @given(st.dictionaries(st.sampled_from(["subject", "name", "value", "identifier"]), st.text()))

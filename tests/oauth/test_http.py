@@ -159,7 +159,7 @@ async def test_a_web_page_is_no_answer(http: TokenHttp, answer: bytes) -> None:
     assert "web page" in str(error)
     assert "sign-in page" in str(error)
     assert error.status is not None
-    assert not error.answer_lost
+    assert not error.response_lost
 
 
 async def test_a_network_that_wants_a_sign_in(http: TokenHttp) -> None:
@@ -223,7 +223,7 @@ async def test_nobody_listens(http: TokenHttp) -> None:
     error = caught.value
     assert (error.cause, error.remedy, error.status) == ("token_service_unreachable", Remedy.WAIT, None)
     assert error.retryable
-    assert not error.answer_lost
+    assert not error.response_lost
     assert "ConnectionRefusedError" in error.detail
 
 
@@ -238,7 +238,7 @@ async def test_silence() -> None:
     async with TokenHttp(timeout=0.1) as http:
         error = await refused(http, "silence")
     assert "fell silent" in str(error)
-    assert (error.cause, error.remedy, error.answer_lost) == ("token_service_unreachable", Remedy.WAIT, True)
+    assert (error.cause, error.remedy, error.response_lost) == ("token_service_unreachable", Remedy.WAIT, True)
 
 
 async def test_octets_that_come_ever_so_slowly_end_all_the_same() -> None:
@@ -247,7 +247,7 @@ async def test_octets_that_come_ever_so_slowly_end_all_the_same() -> None:
         error = await refused(http, "drip")
     assert anyio.current_time() - started < 2
     assert "fell silent" in str(error)
-    assert error.answer_lost
+    assert error.response_lost
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ async def test_octets_that_come_ever_so_slowly_end_all_the_same() -> None:
 async def test_a_broken_answer_may_have_been_acted_upon(http: TokenHttp, answer: Answer) -> None:
     error = await refused(http, answer)
     assert (error.cause, error.remedy, error.status) == ("token_service_unreachable", Remedy.WAIT, None)
-    assert error.answer_lost
+    assert error.response_lost
 
 
 async def test_cancellation_closes_the_connection(http: TokenHttp) -> None:
@@ -303,7 +303,7 @@ class TestTls:
             with pytest.raises(TokenServiceError) as caught:
                 await http.post(service.url.replace("http://", "https://"), {"code": Secret("secret")})
             assert not service.requests
-        assert not caught.value.answer_lost
+        assert not caught.value.response_lost
         return caught.value
 
     async def test_nobody_knows_the_authority(self, http: TokenHttp, server_context: ssl.SSLContext) -> None:
@@ -359,7 +359,7 @@ class TestProxies:
                     await http.post("https://issuer.test/token", {"code": Secret("secret")})
             assert proxy.last.line.startswith("CONNECT issuer.test:443 ")
         assert caught.value.cause == "token_service_unreachable"
-        assert not caught.value.answer_lost
+        assert not caught.value.response_lost
         assert b"secret" not in proxy.last.body
 
     async def test_loopback_never_does(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,7 @@ def test_error_decides(error: str | None, cause: str, kind: Remedy) -> None:
     found = fault(error)
     assert (found.cause, found.remedy, found.error) == (cause, kind, error or None)
     assert found.retryable == (kind is Remedy.WAIT)
-    assert (found.status, found.retry_after, found.stage, found.answer_lost) == (400, 7, "token", False)
+    assert (found.status, found.retry_after, found.stage, found.response_lost) == (400, 7, "token", False)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_the_size_of_the_clock_error(skew: float, said: str) -> None:
 @pytest.mark.parametrize("error", [None, "invalid_grant", "server_error", "nonsense"])
 def test_a_service_that_is_busy_takes_nothing_away(status: int, error: str | None) -> None:
     found = fault(error, status=status)
-    assert (found.cause, found.remedy, found.answer_lost) == ("token_service_busy", Remedy.WAIT, status >= 500)
+    assert (found.cause, found.remedy, found.response_lost) == ("token_service_busy", Remedy.WAIT, status >= 500)
 
 
 def test_no_json_at_all() -> None:

@@ -146,7 +146,7 @@ def test_a_success_that_gives_nothing(members: dict[str, object] | None, because
     error = caught.value
     assert because in str(error)
     assert "issuer.test" in str(error)
-    assert (error.cause, error.remedy, error.status, error.answer_lost) == ("unknown", Remedy.WAIT, 200, True)
+    assert (error.cause, error.remedy, error.status, error.response_lost) == ("unknown", Remedy.WAIT, 200, True)
 
 
 @pytest.mark.parametrize("status", [200, 400, 401])

@@ -13,7 +13,7 @@ from starlette.datastructures import URL
 from mailslot.errors import TokenError
 from mailslot.oauth.client import OAuthClient
 from mailslot.oauth.grant import Grant, RefreshFailure
-from mailslot.oauth.health import TokenSettings, health, token_line
+from mailslot.oauth.health import TokenSettings, health, token_status_line
 from mailslot.oauth.presets import preset, presets
 from mailslot.oauth.providers import custom_provider
 from mailslot.oauth.token_error_table import Remedy
@@ -153,7 +153,7 @@ GRANT = Grant(
 def state(grant: Grant | None, account: str = "bob@example.com", **facts: object) -> TokenState:
     settings = Settings(authentication="oauth2", account=account)
     known = TokenSettings(account=account, scopes=("mail",), **facts)  # type: ignore[arg-type] - as they are
-    return TokenState(token_line(grant), health(grant, known, preset("google"), NOW), settings)
+    return TokenState(token_status_line(grant), health(grant, known, preset("google"), NOW), settings)
 
 
 def test_token_state() -> None:

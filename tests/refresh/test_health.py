@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailslot.oauth.grant import RefreshFailure
-from mailslot.oauth.grant_source import settings_digest
-from mailslot.oauth.health import DAY, Health, TokenSettings, health, token_line
+from mailslot.oauth.health import DAY, Health, TokenSettings, health, token_status_line
 from mailslot.oauth.presets import preset
 from mailslot.oauth.providers import Endpoints, Provider, Quirks
+from mailslot.oauth.settings_digest import settings_digest
 from mailslot.vault.errors import unreadable_error, unwritable_error
 from refresh.device import ACCOUNT, client, grant, running
 from refresh.service import ScriptedResponse
@@ -39,10 +39,10 @@ def tell(
 
 
 def test_token_line() -> None:
-    assert token_line(None) == "Not Retrieved"
-    assert token_line(replace(GOOD, access_token=None)) == "Not Retrieved"
-    assert token_line(GOOD) == "Retrieved"
-    assert token_line(GOOD.with_failure(failed("token_update_failed"))) == "Retrieved"
+    assert token_status_line(None) == "Not Retrieved"
+    assert token_status_line(replace(GOOD, access_token=None)) == "Not Retrieved"
+    assert token_status_line(GOOD) == "Retrieved"
+    assert token_status_line(GOOD.with_failure(failed("token_update_failed"))) == "Retrieved"
 
 
 def test_healthy() -> None:
@@ -118,7 +118,7 @@ def test_no_refresh_token() -> None:
     bare = replace(GOOD, refresh_token=None)
     told = tell(bare)
     assert (told.state, told.cause) == ("expiring", "token_not_renewable")
-    assert any("No renewal token" in note for note in told.notes)
+    assert any("No refresh token" in note for note in told.notes)
     assert tell(bare, now=NOW + 3001).state == "needs_token"
     forever = tell(replace(bare, expires_at=None))
     assert forever.state == "ok"

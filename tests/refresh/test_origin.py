@@ -10,8 +10,8 @@ import pytest
 
 from mailslot.oauth.endpoint_url import origin_of
 from mailslot.oauth.grant import Grant
-from mailslot.oauth.grant_source import settings_digest
 from mailslot.oauth.health import TokenSettings, health
+from mailslot.oauth.settings_digest import settings_digest
 from mailslot.wire.secret import Secret
 from refresh import device as devices
 from refresh.device import ACCOUNT, running

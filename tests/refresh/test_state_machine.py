@@ -87,7 +87,7 @@ class StrictProvider:
                 "What?",
                 cause="unknown",
                 remedy=Remedy.WAIT,
-                answer_lost=True,
+                response_lost=True,
                 refresh_token=Secret(f"rt-{self.number}"),
             )
         access = f"at-{self.number}"

@@ -12,7 +12,7 @@ import pytest
 
 from mailslot.message import Message
 from mailslot.slots.records import Records
-from mailslot.spool.job import NewJob, Refusal
+from mailslot.spool.job import NewJob, RecipientRefusal
 from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import DOVECOT, run_sandbox
 from service.maildrop import RECORD, USER, mail, pop_settings
@@ -48,7 +48,7 @@ async def test_the_queue_and_a_jobs_details(tmp_path: Path) -> None:
         await spool.requeue(1)
         await spool.claim("smtp")
         await spool.record_replies(
-            1, accepted=[ALICE], refused={BOB: Refusal("550 5.1.1 No such user")}, reply="250 2.0.0 Ok"
+            1, accepted=[ALICE], refused={BOB: RecipientRefusal("550 5.1.1 No such user")}, reply="250 2.0.0 Ok"
         )
     code, out, said = await mailslot(tmp_path, "jobs", "--json")
     assert (code, said) == (0, no_service(tmp_path))

@@ -8,7 +8,7 @@ import pytest
 
 from mailslot import InputError
 from mailslot.spool.errors import SpoolError
-from mailslot.spool.job import Refusal
+from mailslot.spool.job import RecipientRefusal
 from mailslot.spool.spool import Spool
 from spool.conftest import NOON, Clock, files, message, new
 
@@ -100,7 +100,7 @@ async def test_some_are_refused(spool: Spool) -> None:
     job = await spool.record_replies(
         job.id,
         accepted=["a@example.com"],
-        refused={"b@example.com": Refusal("550 5.1.1 nobody")},
+        refused={"b@example.com": RecipientRefusal("550 5.1.1 nobody")},
         reply="250 ok",
         until=NOON + 60,
         cause="try_again_later",
@@ -132,7 +132,7 @@ async def test_more_than_a_transaction_takes(spool: Spool) -> None:
 async def test_all_are_refused(spool: Spool, home: Path) -> None:
     job = await spool.accept(new(), message())
     await spool.claim("smtp")
-    job = await spool.record_replies(job.id, refused={"to@example.com": Refusal("552 full", "mailbox_full")})
+    job = await spool.record_replies(job.id, refused={"to@example.com": RecipientRefusal("552 full", "mailbox_full")})
     assert (job.state, job.cause) == ("failed", "mailbox_full")
     assert len(files(home)) == 1
     job = await spool.retry(job.id)

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from mailslot import InputError
 from mailslot.spool import transitions
-from mailslot.spool.job import STATES, TRANSITIONS, UNFINISHED, Event, Job, Recipient, Refusal, State, next_state
+from mailslot.spool.job import (
+    STATES,
+    TRANSITIONS,
+    UNFINISHED,
+    Event,
+    Job,
+    Recipient,
+    RecipientRefusal,
+    State,
+    next_state,
+)
 from mailslot.spool.transitions import AttemptFailure, RecipientReplies, apply_replies, retry
 
 if TYPE_CHECKING:
@@ -143,11 +153,11 @@ recipients = st.lists(st.sampled_from(ADDRESSES), min_size=1, unique=True).flatm
 @given(
     recipients,
     st.sets(st.sampled_from(ADDRESSES)),
-    st.dictionaries(st.sampled_from(ADDRESSES), st.builds(Refusal, st.just("550 no"))),
+    st.dictionaries(st.sampled_from(ADDRESSES), st.builds(RecipientRefusal, st.just("550 no"))),
     st.none() | st.just(100.0),
 )
 def test_answers(
-    before: tuple[Recipient, ...], accepted: set[str], refused: dict[str, Refusal], until: float | None
+    before: tuple[Recipient, ...], accepted: set[str], refused: dict[str, RecipientRefusal], until: float | None
 ) -> None:
     new = apply_replies(job(before), 50.0, RecipientReplies(accepted, refused, "250 ok", until))
     assert new.doubts == 0

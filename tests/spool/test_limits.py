@@ -10,7 +10,7 @@ import pytest
 
 from mailslot import InputError
 from mailslot.spool.errors import SpoolError
-from mailslot.spool.job import Refusal
+from mailslot.spool.job import RecipientRefusal
 from mailslot.spool.limits import SpoolLimits, format_size
 from mailslot.spool.spool import Spool
 from spool.conftest import NOON, SMALL, Clock, files, message, new
@@ -174,7 +174,7 @@ async def test_a_refusal_that_is_long(spool: Spool) -> None:
     job = await spool.accept(new(*everybody), message())
     async with spool.delivery_lock():
         await spool.claim("smtp")
-        job = await spool.record_replies(job.id, refused={each: Refusal("550 no") for each in everybody})
+        job = await spool.record_replies(job.id, refused={each: RecipientRefusal("550 no") for each in everybody})
     assert job.sentence.endswith(" and 95 more.")
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from mailslot import InputError
-from mailslot.spool.job import TRANSITIONS, UNFINISHED, Event, Refusal, State
+from mailslot.spool.job import TRANSITIONS, UNFINISHED, Event, RecipientRefusal, State
 from mailslot.spool.spool import Spool
 from spool.conftest import MESSAGE, Clock, files, message, new, octets
 
@@ -121,7 +121,7 @@ class Jobs(RuleBasedStateMachine):
             lambda spool: spool.record_replies(
                 job_id,
                 accepted=[a for a in ADDRESSES if answers[a] == "accepted"],
-                refused={a: Refusal("550 no") for a in ADDRESSES if answers[a] == "refused"},
+                refused={a: RecipientRefusal("550 no") for a in ADDRESSES if answers[a] == "refused"},
                 until=None if again else self.clock.now + 100,
             ),
         )

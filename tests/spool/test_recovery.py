@@ -11,7 +11,7 @@ import pytest
 
 from mailslot import InputError
 from mailslot.spool.files import NewFile
-from mailslot.spool.job import Refusal
+from mailslot.spool.job import RecipientRefusal
 from mailslot.spool.recovery import Recovery, recover
 from mailslot.spool.spool import Spool
 from spool.conftest import MESSAGE, Clock, files, message, new, octets
@@ -48,7 +48,7 @@ async def test_what_was_being_sent_is_queued_and_what_is_in_doubt_stays(spool: S
     for _ in range(2):
         await spool.claim("smtp")
     await spool.hand_over(2)
-    await spool.record_replies(2, accepted=["a@example.com"], refused={"b@example.com": Refusal("550 no")})
+    await spool.record_replies(2, accepted=["a@example.com"], refused={"b@example.com": RecipientRefusal("550 no")})
     await spool.claim("smtp")
     await spool.hand_over(2)
     before = await spool.job(2)

@@ -110,7 +110,7 @@ async def test_the_service_has_acted_and_its_answer_is_lost(
         with pytest.raises(TokenServiceError) as refused:
             await FLOW.refresh(panel, http, grant)
         assert (refused.value.cause, refused.value.remedy) == ("token_service_unreachable", Remedy.WAIT)
-        assert refused.value.answer_lost
+        assert refused.value.response_lost
         if rotation == "lax":
             assert is_good(sandbox, await FLOW.refresh(panel, http, grant))
         else:

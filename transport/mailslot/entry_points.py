@@ -150,7 +150,7 @@ def own_extra_for(module: str) -> str:
         return ""
 
 
-def _extra_of(found: Distribution, module: str, named: list[str], likely: set[str]) -> str:
+def _extra_of(found: Distribution, module: str, preferred: list[str], likely: set[str]) -> str:
     extras: dict[str, set[str]] = {}
     for line in found.requires or ():
         if package := _REQUIREMENT.match(line):
@@ -160,7 +160,7 @@ def _extra_of(found: Distribution, module: str, named: list[str], likely: set[st
     wanted = _PACKAGE_OF_MODULE.get(wanted, wanted)
 
     def rank(extra: str) -> tuple[bool, bool, int, str]:
-        return extra not in named, extra not in likely, len(extras[extra]), extra
+        return extra not in preferred, extra not in likely, len(extras[extra]), extra
 
     for extra in sorted(extras, key=rank):
         if wanted in extras[extra] or (extra in likely and not all(map(_is_installed, extras[extra]))):
@@ -170,8 +170,8 @@ def _extra_of(found: Distribution, module: str, named: list[str], likely: set[st
 
 def describe_error(error: BaseException) -> str:
     """Return an error's type, message and location, on one line, for engineers."""
-    said = " ".join("".join(traceback.format_exception_only(error)).split())
-    return _on_one_line(said[:500] + _location(error))
+    text = " ".join("".join(traceback.format_exception_only(error)).split())
+    return _on_one_line(text[:500] + _location(error))
 
 
 def describe_error_location(error: BaseException) -> str:
@@ -222,15 +222,15 @@ def _recording_interrupts(interrupted: list[int]) -> Generator[None]:
         yield
         return
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def record_interrupt(number: int, frame: FrameType | None) -> None:
         interrupted.append(number)
         signal.default_int_handler(number, frame)
 
-    signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, record_interrupt)
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGINT) is note:
+        if signal.getsignal(signal.SIGINT) is record_interrupt:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -62,17 +62,17 @@ def guard_tasks() -> Generator[None]:
         return
     before = loop.get_task_factory()
 
-    def make(
-        running: asyncio.AbstractEventLoop,
-        work: Coroutine[Any, Any, Any],
+    def make_task(
+        loop_of_task: asyncio.AbstractEventLoop,
+        coroutine: Coroutine[Any, Any, Any],
         **options: Any,  # noqa: ANN401 - whatever asyncio hands over
     ) -> asyncio.Future[Any]:
-        contained = _GuardedCoroutine(work)
+        guarded = _GuardedCoroutine(coroutine)
         if before is None:
-            return asyncio.Task(contained, loop=running, **options)
-        return before(running, contained, **options)
+            return asyncio.Task(guarded, loop=loop_of_task, **options)
+        return before(loop_of_task, guarded, **options)
 
-    loop.set_task_factory(cast("Any", make))
+    loop.set_task_factory(cast("Any", make_task))
     try:
         yield
     finally:
@@ -82,8 +82,8 @@ def guard_tasks() -> Generator[None]:
 class _GuardedCoroutine(Coroutine[Any, Any, Any]):
     """Wraps a coroutine so that it cannot end asyncio's loop."""
 
-    def __init__(self, work: Coroutine[Any, Any, Any]) -> None:
-        self._work = work
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._work = coroutine
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - such as cr_frame, by which its state is known
         return getattr(self._work, name)

@@ -126,8 +126,8 @@ class PluginGroup(Generic[T]):
             fits, why = False, f": {describe_error(error)}"
         if not fits:
             kind = f"the class {loaded.__qualname__}" if isinstance(loaded, type) else f"a {type(loaded).__qualname__}"
-            said = f"of {origin_of(entry)} cannot be used: what it names is not a {self.noun}."
-            raise self._error(entry, said, detail=f"{entry.value} is {kind}{why}")
+            predicate = f"of {origin_of(entry)} cannot be used: what it names is not a {self.noun}."
+            raise self._error(entry, predicate, detail=f"{entry.value} is {kind}{why}")
 
     def _check_name(self, entry: EntryPoint) -> None:
         """Raise if the name is ambiguous."""
@@ -135,23 +135,25 @@ class PluginGroup(Generic[T]):
         if len({each.value for each in same}) == 1 or origin_of(entry).name == OWN_DISTRIBUTION:
             return
         if origin_of(same[0]).name == OWN_DISTRIBUTION:
-            said = f"of {origin_of(entry)} is passed over, since {OWN_DISTRIBUTION} has one of that name itself."
+            predicate = f"of {origin_of(entry)} is passed over, since {OWN_DISTRIBUTION} has one of that name itself."
         else:
             packages = " and ".join(dict.fromkeys(str(origin_of(each)) for each in same))
-            said = f"is brought by {packages}: uninstall all of them but one."
-        raise self._error(entry, said, detail=", ".join(each.value for each in same))
+            predicate = f"is brought by {packages}: uninstall all of them but one."
+        raise self._error(entry, predicate, detail=", ".join(each.value for each in same))
 
     def _load_error(self, entry: EntryPoint, failure: LoadFailure) -> PluginError:
         extra = extra_for(entry, failure.missing) if failure.missing else ""
         if extra:
-            said = f"needs {failure.missing.partition('.')[0]}: pip install '{extra}'."
+            predicate = f"needs {failure.missing.partition('.')[0]}: pip install '{extra}'."
         elif failure.missing:
-            said = f"of {origin_of(entry)} needs the module {display_name(failure.missing)}, which is not installed."
+            predicate = (
+                f"of {origin_of(entry)} needs the module {display_name(failure.missing)}, which is not installed."
+            )
         else:
-            said = f"of {origin_of(entry)} cannot be loaded."
-        return self._error(entry, said, detail=failure.detail, extra=extra)
+            predicate = f"of {origin_of(entry)} cannot be loaded."
+        return self._error(entry, predicate, detail=failure.detail, extra=extra)
 
-    def _error(self, entry: EntryPoint, said: str, *, detail: str, extra: str = "") -> PluginError:
+    def _error(self, entry: EntryPoint, predicate: str, *, detail: str, extra: str = "") -> PluginError:
         # There is only one panel, named "panel".
-        what = self.noun if entry.name == self.noun else f"{self.noun} {display_name(entry.name)}"
-        return PluginError(f"The {what} {said}", stage=self._stage, detail=detail, extra=extra)
+        subject = self.noun if entry.name == self.noun else f"{self.noun} {display_name(entry.name)}"
+        return PluginError(f"The {subject} {predicate}", stage=self._stage, detail=detail, extra=extra)

@@ -6,9 +6,9 @@ import base64
 from typing import TYPE_CHECKING
 
 from mailslot.sasl.authentication import ReconnectRequiredError, choose_mechanism
-from mailslot.sasl.authentication import authenticate as sign_in_over
+from mailslot.sasl.authentication import authenticate as authenticate_over
 from mailslot.sasl.credentials import OAuth
-from mailslot.sasl.refusal import not_offered
+from mailslot.sasl.refusal import no_mechanism_error
 from mailslot.sasl.result import AuthenticationResult
 from mailslot.sasl.transport import ExchangeStep, SaslTransport
 from mailslot.wire.reply import Reply
@@ -24,15 +24,15 @@ async def authenticate(
 ) -> None:
     """Authenticate; raises as `mailslot.sasl.authentication.authenticate` does."""
     async with dialogue.exclusive_use("sign_in"):
-        commands = _AuthenticateExchange(dialogue)
+        exchange = _AuthenticateExchange(dialogue)
         offered = [name[5:] for name in sorted(dialogue.capabilities) if name.startswith("AUTH=")]
         mechanism = choose_mechanism(credentials, offered)
         if mechanism is not None:
-            await sign_in_over(credentials, mechanism, commands.transport, retry=retry)
+            await authenticate_over(credentials, mechanism, exchange.transport, retry=retry)
         elif isinstance(credentials, OAuth) or "LOGINDISABLED" in dialogue.capabilities:
-            raise not_offered(credentials, offered, dialogue.channel.endpoint.host)
+            raise no_mechanism_error(credentials, offered, dialogue.channel.endpoint.host)
         else:
-            await _authenticate_by_login(dialogue, commands.transport, credentials)
+            await _authenticate_by_login(dialogue, exchange.transport, credentials)
         dialogue.client.mark_authenticated()
 
 
@@ -70,7 +70,7 @@ class _AuthenticateExchange:
             host=endpoint.host,
             port=endpoint.port,
             send_auth=self._authenticate,
-            send_response=lambda response, noted: self._respond(base64.b64encode(response), noted),
+            send_response=lambda response, transcribed_as: self._respond(base64.b64encode(response), transcribed_as),
             send_cancel=lambda: self._respond(b"*", "*"),
             max_command=0,
             protocol="IMAP",
@@ -78,14 +78,14 @@ class _AuthenticateExchange:
             has_response_codes=True,
         )
 
-    async def _authenticate(self, mechanism: str, _initial: bytes | None, _noted: str) -> ExchangeStep:
+    async def _authenticate(self, mechanism: str, _initial: bytes | None, _transcribed_as: str) -> ExchangeStep:
         self._command = self._dialogue.new_command("AUTHENTICATE", mechanism)
         await self._dialogue.send_command(self._command)
         return await self._step(self._command)
 
-    async def _respond(self, octets: bytes, noted: str) -> ExchangeStep:
+    async def _respond(self, octets: bytes, transcribed_as: str) -> ExchangeStep:
         assert self._command is not None  # noqa: S101 - `_authenticate` comes first
-        await self._dialogue.respond(octets, noted)
+        await self._dialogue.respond(octets, transcribed_as)
         return await self._step(self._command)
 
     async def _step(self, command: PendingCommand) -> ExchangeStep:

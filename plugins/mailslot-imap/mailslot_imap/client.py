@@ -106,8 +106,8 @@ class Client(aioimaplib.IMAP4ClientProtocol):
 
     def _check_line(self, line: bytes) -> None:
         """Refuse lines that aioimaplib would ignore, such as the rest of a mail that is longer than announced."""
-        known = _AFTER_LITERAL if self._after_literal else _RESPONSE
-        if not known.match(line):
+        pattern = _AFTER_LITERAL if self._after_literal else _RESPONSE
+        if not pattern.match(line):
             # The line is not shown, since it may be mail.
             raise RemoteProtocolError("a line that belongs to no answer")
 

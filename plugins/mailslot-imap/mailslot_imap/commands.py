@@ -87,8 +87,8 @@ class PendingCommand(aioimaplib.Command):
 
     def take_responses(self) -> list[bytes]:
         """Return the responses so far, and clear them."""
-        heard, self.responses, self._kept_octets = self.responses, [], 0
-        return heard
+        responses, self.responses, self._kept_octets = self.responses, [], 0
+        return responses
 
     def receive_octets(self, data: bytes) -> None:
         """Process a piece of a literal."""
@@ -121,10 +121,10 @@ class PendingCommand(aioimaplib.Command):
 
     def append_literal_data(self, data: bytes) -> bytes:
         """Process what belongs to the literal, and return the rest."""
-        mine, rest = data[: self._literal_due], data[self._literal_due :]
-        self._literal_due -= len(mine)
-        if mine:
-            self.receive_octets(bytes(mine))
+        literal, rest = data[: self._literal_due], data[self._literal_due :]
+        self._literal_due -= len(literal)
+        if literal:
+            self.receive_octets(bytes(literal))
         return rest
 
 

@@ -137,12 +137,12 @@ class ImapDialogue(Dialogue[Channel]):
             raise RemoteProtocolError(f"neither OK nor NO nor BAD: {command.status[:20]!a}")
         return self.redactor.mask_reply(reply_of(command.status, command.text.decode("utf-8", "replace")))
 
-    async def execute(self, command: PendingCommand, what: str | None = None) -> Reply:
+    async def execute(self, command: PendingCommand, predicate: str | None = None) -> Reply:
         """Send a command, and return its tagged response.
 
         Args:
             command: the command.
-            what: the predicate for the error, such as ``does not open the folder Faxes``.
+            predicate: what the error says of the server, such as ``does not open the folder Faxes``.
 
         Raises:
             RefusedError: the response is not OK.
@@ -150,7 +150,7 @@ class ImapDialogue(Dialogue[Channel]):
         await self.send_command(command)
         reply = await self.read_tagged_response(command)
         if not reply.positive:
-            raise self.refusal(reply, what)
+            raise self.refusal(reply, predicate)
         return reply
 
     async def await_prompt(self, command: PendingCommand) -> bytes | None:
@@ -171,12 +171,12 @@ class ImapDialogue(Dialogue[Channel]):
             self.transcript.client(transcribed_as)
         await self.channel.send(octets + b"\r\n", self.new_deadline())
 
-    def refusal(self, reply: Reply, what: str | None = None) -> RefusedError:
+    def refusal(self, reply: Reply, predicate: str | None = None) -> RefusedError:
         """Return the error for a ``NO`` or ``BAD``."""
         cause, retryable = judge(Refusal(protocol="IMAP", stage=self.stage, reply=reply))
-        what = what or _REFUSAL_PHRASES.get(self.stage, "refused")
+        predicate = predicate or _REFUSAL_PHRASES.get(self.stage, "refused")
         return RefusedError(
-            f"The mail server {self.channel.endpoint.host} {what}: {reply.one_line}",
+            f"The mail server {self.channel.endpoint.host} {predicate}: {reply.one_line}",
             stage=self.stage,
             cause=cause,
             reply=reply,
@@ -184,14 +184,14 @@ class ImapDialogue(Dialogue[Channel]):
             detail=f"[{reply.enhanced}] {reply.one_line}" if reply.enhanced else reply.one_line,
         )
 
-    def _bye_error(self, words: str) -> NetworkError:
-        said = self.redactor.mask_reply(reply_of("BYE", words)).one_line
+    def _bye_error(self, text: str) -> NetworkError:
+        shown = self.redactor.mask_reply(reply_of("BYE", text)).one_line
         return NetworkError(
-            f"The mail server {self.channel.endpoint.host} ended the session: {said}",
+            f"The mail server {self.channel.endpoint.host} ended the session: {shown}",
             stage=self.stage,
             cause="connection_lost",
             retryable=True,
-            detail=f"BYE {said}",
+            detail=f"BYE {shown}",
         )
 
     # Opening.
@@ -220,11 +220,11 @@ class ImapDialogue(Dialogue[Channel]):
     def _check_greeting(self, line: str) -> None:
         if self.transcript is not None:
             self.transcript.server(line)
-        mark, _, rest = line.partition(" ")
+        tag, _, rest = line.partition(" ")
         result, _, text = rest.partition(" ")
-        if mark == "*" and result.upper() == "BYE":
+        if tag == "*" and result.upper() == "BYE":
             raise self.refusal(reply_of("BYE", text))
-        if mark != "*" or result.upper() != "OK":
+        if tag != "*" or result.upper() != "OK":
             raise RemoteProtocolError(f"not a greeting of IMAP: {line[:60]!a}")
 
     async def request_capabilities(self) -> None:

@@ -23,13 +23,13 @@ _MAX_LINES: Final = 100_000
 """Lines that a server may send until then; when much mail is deleted at once, it sends a line for each."""
 
 
-async def idle(dialogue: ImapDialogue, folder: str, arrived: Callable[[], None]) -> None:
+async def idle(dialogue: ImapDialogue, folder: str, on_mail: Callable[[], None]) -> None:
     """Wait for new mail in a folder, until cancelled.
 
     Args:
         dialogue: the authenticated dialogue.
         folder: the folder's name.
-        arrived: called when IDLE has begun, and whenever the server reports new mail.
+        on_mail: called when IDLE has begun, and whenever the server reports new mail.
 
     Returns:
         at once if the server does not offer IDLE.
@@ -46,7 +46,7 @@ async def idle(dialogue: ImapDialogue, folder: str, arrived: Callable[[], None])
         dialogue.client.mark_selected()
         first = True
         while True:
-            await _idle_once(dialogue, arrived, first=first)
+            await _idle_once(dialogue, on_mail, first=first)
             first = False
 
 

@@ -42,7 +42,7 @@ class Imap:
     @asynccontextmanager
     async def open(
         self,
-        access: ConnectionProfile,
+        profile: ConnectionProfile,
         options: Mapping[str, Any],
         *,
         transcript: Transcript | None = None,
@@ -54,10 +54,10 @@ class Imap:
             InputError: the settings cannot be used, or this is not asyncio.
             MailError: any step failed; its `stage` says which.
         """
-        dialogue = await _open(access, transcript, on_stage)
-        session = ImapSession(dialogue, Options.of(options), deletes=access.settings.after_fetch == "delete")
+        dialogue = await _open(profile, transcript, on_stage)
+        session = ImapSession(dialogue, Options.of(options), deletes=profile.settings.after_fetch == "delete")
         try:
-            if access.auth is not None:
+            if profile.auth is not None:
                 await session.select()
             yield session
         except BaseException:
@@ -66,13 +66,13 @@ class Imap:
         else:
             await session.quit()
 
-    async def watch(self, access: ConnectionProfile, options: Mapping[str, Any], arrived: Callable[[], None]) -> None:
+    async def watch(self, profile: ConnectionProfile, options: Mapping[str, Any], on_mail: Callable[[], None]) -> None:
         """Have the server report new mail (RFC 2177), until cancelled.
 
         Args:
-            access: as for `open`.
+            profile: as for `open`.
             options: as for `open`.
-            arrived: called when IDLE has begun, and whenever the server reports new mail.
+            on_mail: called when IDLE has begun, and whenever the server reports new mail.
 
         Returns:
             at once if the server does not offer IDLE, or ``push`` is off.
@@ -81,12 +81,12 @@ class Imap:
             InputError: as for `open`.
             MailError: the connection failed.
         """
-        chosen = Options.of(options)
-        if not chosen.push:
+        parsed = Options.of(options)
+        if not parsed.push:
             return
-        dialogue = await _open(access, None, None)
+        dialogue = await _open(profile, None, None)
         try:
-            await idle(dialogue, chosen.folder, arrived)
+            await idle(dialogue, parsed.folder, on_mail)
         finally:
             await dialogue.abort()
 
@@ -110,17 +110,17 @@ async def _open(
         await dialogue.await_greeting(context)
         return dialogue
 
-    async def begin(dialogue: ImapDialogue, again: ReconnectRequiredError | None) -> None:
+    async def negotiate(dialogue: ImapDialogue, retry: ReconnectRequiredError | None) -> None:
         async with dialogue.exclusive_use("capabilities"):
             await dialogue.request_capabilities()
         if auth is None:
             return
-        await authenticate(dialogue, auth, again)
+        await authenticate(dialogue, auth, retry)
         async with dialogue.exclusive_use("sign_in"):
             # Capabilities may change with authentication (RFC 9051 section 6.2.2).
             await dialogue.request_capabilities()
 
-    return await open_authenticated(lambda: establish(profile.endpoint, timeout, greet, on_stage), begin)
+    return await open_authenticated(lambda: establish(profile.endpoint, timeout, greet, on_stage), negotiate)
 
 
 def _check_backend() -> None:

@@ -26,10 +26,10 @@ def reply_of(result: str, text: str) -> Reply:
         result: ``OK``, ``NO`` or ``BAD``.
         text: the text after it.
     """
-    code, words = None, text
+    code, message = None, text
     if match := _CODE.fullmatch(text):
-        code, words = match[1].upper(), match[3]
-    return Reply(None, _POP3_CODES.get(code or "", code), printable(words), positive=result == "OK")
+        code, message = match[1].upper(), match[3]
+    return Reply(None, _POP3_CODES.get(code or "", code), printable(message), positive=result == "OK")
 
 
 def parse_capabilities(text: bytes) -> frozenset[str] | None:

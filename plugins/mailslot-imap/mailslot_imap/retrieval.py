@@ -101,14 +101,14 @@ class Retrieval:
         dialogue: ImapDialogue,
         entry: Entry,
         fetch: Callable[[], FetchCommand],
-        occupy: Callable[[Retrieval | None], None],
-        finished: Callable[[Entry], None],
+        set_reader: Callable[[Retrieval | None], None],
+        on_complete: Callable[[Entry], None],
     ) -> None:
         self._dialogue = dialogue
         self._entry = entry
         self._make_command = fetch
-        self._occupy = occupy
-        self._finished = finished
+        self._occupy = set_reader
+        self._finished = on_complete
         self._command: FetchCommand | None = None
         self.complete = False
 

@@ -136,10 +136,10 @@ class ImapSession:
         """
         needed = "MOVE" if self._options.move_to else "UIDPLUS"
         if entries and needed not in self._dialogue.capabilities:
-            what = f"{'move' if self._options.move_to else 'delete'} single mails"
+            action = f"{'move' if self._options.move_to else 'delete'} single mails"
             reply = Reply(None, None, f"it does not offer {needed}", positive=False)
             refused = RefusedError(
-                f"The mail server {self._dialogue.channel.endpoint.host} cannot {what}: it does not offer {needed}.",
+                f"The mail server {self._dialogue.channel.endpoint.host} cannot {action}: it does not offer {needed}.",
                 stage="transaction",
                 cause="unknown",
                 reply=reply,
@@ -202,8 +202,8 @@ class ImapSession:
         Raises:
             ClosedError: another one was not read to its end; the session is closed.
         """
-        before, self._reader = self._reader, retrieval
-        if before is not None and before is not retrieval and not before.complete:
+        previous, self._reader = self._reader, retrieval
+        if previous is not None and previous is not retrieval and not previous.complete:
             raise ClosedError(
                 "A mail was left before it was complete; the session was ended.",
                 stage="transaction",

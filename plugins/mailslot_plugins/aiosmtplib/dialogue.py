@@ -97,9 +97,9 @@ class AiosmtplibDialogue(BaseSmtpDialogue[AiosmtplibConnection]):
 
     def _tls_failure(self, error: BaseException, *, upgraded: bool) -> Exception:
         # asyncio aborts a handshake that exceeds the timeout.
-        slow = isinstance(error, ConnectionAbortedError | TimeoutError)
+        timed_out = isinstance(error, ConnectionAbortedError | TimeoutError)
         return tls_error(
-            TimeoutError() if slow else error, self.channel.endpoint, self.timeout, after_starttls=upgraded
+            TimeoutError() if timed_out else error, self.channel.endpoint, self.timeout, after_starttls=upgraded
         )
 
     def _check_tls(self) -> None:
@@ -111,13 +111,13 @@ class AiosmtplibDialogue(BaseSmtpDialogue[AiosmtplibConnection]):
         self.transcribe(octets if transcribed_as is None else transcribed_as.encode())
         self.current_timeout = self.timeout
         response = await self._execute(octets.removesuffix(b"\r\n"))
-        answer = self._read_reply()
-        if response is None or answer.reply.code != response.code:
+        received = self._read_reply()
+        if response is None or received.reply.code != response.code:
             raise RemoteProtocolError("an answer that aiosmtplib cannot read, or takes for another")
-        if octets.startswith(b"EHLO") and answer.reply.positive:
+        if octets.startswith(b"EHLO") and received.reply.positive:
             # aiosmtplib looks here whether STARTTLS is offered.
             self._client.last_ehlo_response = response
-        return answer.reply
+        return received.reply
 
     async def _execute(self, command: bytes) -> SMTPResponse | None:
         """Return what aiosmtplib takes for the reply to a command; None if it cannot parse it."""
@@ -135,27 +135,27 @@ class AiosmtplibDialogue(BaseSmtpDialogue[AiosmtplibConnection]):
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
         """Have aiosmtplib send STARTTLS and perform the handshake."""
-        listener = self.tap
+        tap = self.tap
         self.transcribe(self.protocol.starttls())
-        listener.expect_tls()
+        tap.expect_tls()
         try:
             await self._client.starttls(tls_context=context, server_hostname=self.channel.endpoint.ascii_host)
         except (SMTPException, OSError) as error:
-            if listener.error is not None:
-                raise listener.error from None
-            if listener.starttls_reply is None:
+            if tap.error is not None:
+                raise tap.error from None
+            if tap.starttls_reply is None:
                 if isinstance(error, OSError):
                     raise
                 # aiosmtplib has taken something else for the reply to EHLO, and finds no STARTTLS in it.
                 raise RemoteProtocolError("an answer that aiosmtplib takes for another") from None
-            reply = self.handle_reply(listener.starttls_reply).reply
+            reply = self.handle_reply(tap.starttls_reply).reply
             if not reply.positive:
                 raise self.refusal(reply) from None
             raise self._tls_failure(error, upgraded=True) from error
-        assert listener.starttls_reply is not None  # noqa: S101 - without one there is no handshake
-        self.handle_reply(listener.starttls_reply)
+        assert tap.starttls_reply is not None  # noqa: S101 - without one there is no handshake
+        self.handle_reply(tap.starttls_reply)
         self._check_tls()
-        listener.attach(self.channel.transport)
+        tap.attach(self.channel.transport)
 
     async def write(self, octets: bytes) -> ReplyReceived | None:
         """Send a piece of a message, and wait until there is room for the next one.
@@ -170,15 +170,15 @@ class AiosmtplibDialogue(BaseSmtpDialogue[AiosmtplibConnection]):
         self.current_timeout = self.timeout
         self._smtp_protocol.write(octets)
         await anyio.lowlevel.checkpoint()
-        arrived, since = self.tap.acknowledged_octets(), anyio.current_time()
-        while (answer := self.poll_unsolicited()) is None and self.tap.write_paused and self._client.is_connected:
+        acknowledged, last_progress = self.tap.acknowledged_octets(), anyio.current_time()
+        while (received := self.poll_unsolicited()) is None and self.tap.write_paused and self._client.is_connected:
             await self.tap.await_activity(self.timeout)
             # Received octets of an incomplete reply do not count as progress.
-            if (now := self.tap.acknowledged_octets()) != arrived:
-                arrived, since = now, anyio.current_time()
-            elif anyio.current_time() - since > self.timeout:
+            if (newly_acknowledged := self.tap.acknowledged_octets()) != acknowledged:
+                acknowledged, last_progress = newly_acknowledged, anyio.current_time()
+            elif anyio.current_time() - last_progress > self.timeout:
                 raise TimeoutError
-        return answer
+        return received
 
     async def end_of_data(self, octets: bytes, timeout: float) -> ReplyReceived:
         """Send the end of a message, and return the final reply.
@@ -193,9 +193,9 @@ class AiosmtplibDialogue(BaseSmtpDialogue[AiosmtplibConnection]):
         # No await in between: aiosmtplib drops replies that nobody awaits.
         with suppress(SMTPResponseException):
             await self._smtp_protocol.read_response(timeout)
-        answer = self._read_reply()
+        received = self._read_reply()
         self.in_doubt = False
-        return answer
+        return received
 
     async def quit(self) -> None:
         """Send QUIT and close, without waiting for the reply."""

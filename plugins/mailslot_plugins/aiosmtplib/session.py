@@ -11,7 +11,7 @@ from mailslot.smtp.envelope import Envelope
 from mailslot.smtp.negotiation import negotiate_envelope
 from mailslot.smtp.probe import probe
 from mailslot.smtp.receipt import Receipt
-from mailslot.smtp.refusals import nobody_accepted
+from mailslot.smtp.refusals import all_refused_error
 from mailslot.smtp.standard_message import prepare_content
 from mailslot.smtp.states import State, Verb
 from mailslot.wire.protocol_error import RemoteProtocolError
@@ -55,36 +55,36 @@ class AiosmtplibSession:
     ) -> Receipt:
         """Submit one message; see `mailslot.slots.submitter.SubmissionSession.submit`."""
         envelope, content = Envelope(sender, recipients, delivery), await prepare_content(message)
-        terms = negotiate_envelope(envelope, content, self.capabilities, self._dialogue.channel.endpoint.host)
+        negotiated = negotiate_envelope(envelope, content, self.capabilities, self._dialogue.channel.endpoint.host)
         try:
             async with aclosing(read_content(content)) as pieces:
                 # Find most errors in reading before anything is sent.
-                head = await read_beginning(content, pieces, PIECE_SIZE)
+                beginning = await read_beginning(content, pieces, PIECE_SIZE)
                 async with self._dialogue.exclusive_use("envelope"):
                     self._dialogue.count_transaction()
-                    accepted = await self._open(envelope, terms)
-                    answer = await self._send(head, pieces, content, BeforeEndHook(before_end))
-                    if not answer.reply.positive:
-                        raise self._dialogue.refusal(answer.reply, stage="data")
+                    accepted = await self._open(envelope, negotiated)
+                    received = await self._send(beginning, pieces, content, BeforeEndHook(before_end))
+                    if not received.reply.positive:
+                        raise self._dialogue.refusal(received.reply, stage="data")
         except HookError as error:
             raise error.reason from None
-        return Receipt(tuple(accepted), terms.refused, answer.reply)
+        return Receipt(tuple(accepted), negotiated.refused, received.reply)
 
     async def probe(self, sender: str, recipients: Sequence[str]) -> None:
         """Ask whether a short message would be accepted, without sending one."""
         await probe(self._dialogue, Envelope(sender, recipients, None))
 
-    async def _open(self, envelope: Envelope, terms: NegotiatedEnvelope) -> list[str]:
+    async def _open(self, envelope: Envelope, negotiated: NegotiatedEnvelope) -> list[str]:
         """Send the envelope; return the accepted recipients."""
         dialogue, protocol = self._dialogue, self._dialogue.protocol
         dialogue.poll_unsolicited()
         if protocol.state is not State.READY and not (reply := await dialogue.execute(protocol.rset())).positive:
             raise dialogue.refusal(reply)
-        reply = await dialogue.execute(protocol.mail(envelope.sender, terms.mail_parameters))
+        reply = await dialogue.execute(protocol.mail(envelope.sender, negotiated.mail_parameters))
         if not reply.positive:
             raise dialogue.refusal(reply, verb=Verb.MAIL)
         accepted: list[str] = []
-        for recipient in terms.recipients:
+        for recipient in negotiated.recipients:
             parameters = envelope.rcpt_parameters(recipient, self.capabilities)
             reply = await dialogue.execute(protocol.rcpt(recipient, parameters))
             if not dialogue.alive:
@@ -92,22 +92,22 @@ class AiosmtplibSession:
             if reply.positive:
                 accepted.append(recipient.original)
             else:
-                terms.refused[recipient.original] = reply
+                negotiated.refused[recipient.original] = reply
         if not accepted:
-            raise nobody_accepted(dialogue.channel.endpoint.host, terms.refused)
+            raise all_refused_error(dialogue.channel.endpoint.host, negotiated.refused)
         reply = await dialogue.execute(protocol.data())
         if not reply.positive:
             raise dialogue.refusal(reply, stage="data")
         return accepted
 
     async def _send(
-        self, head: bytes, pieces: AsyncIterator[bytes], content: Content, ending: BeforeEndHook
+        self, beginning: bytes, pieces: AsyncIterator[bytes], content: Content, before_end_hook: BeforeEndHook
     ) -> ReplyReceived:
         """Send the message and return the final reply."""
         dialogue, protocol = self._dialogue, self._dialogue.protocol
         dialogue.stage = "data"
         dialogue.transcribe(b"(message of %d octets)" % content.size)
-        if (early := await self._put(head)) is not None:
+        if (early := await self._put(beginning)) is not None:
             return early
         async for piece in pieces:
             if (early := await self._put(piece)) is not None:
@@ -116,7 +116,7 @@ class AiosmtplibSession:
             return early
         end = protocol.end_of_data()
         check_size(content, protocol.sent_size)
-        await ending()
+        await before_end_hook()
         if (event := protocol.next_event()) is not None:
             if event.reply.positive:
                 raise RemoteProtocolError("a yes before the message was whole")
@@ -129,11 +129,11 @@ class AiosmtplibSession:
         dialogue = self._dialogue
         for start in range(0, len(octets), PIECE_SIZE):
             try:
-                answer = await dialogue.write(dialogue.protocol.content(octets[start : start + PIECE_SIZE]))
+                received = await dialogue.write(dialogue.protocol.content(octets[start : start + PIECE_SIZE]))
             except OSError:
                 # The server's last reply says more than the broken connection.
-                if (answer := dialogue.poll_unsolicited()) is None:
+                if (received := dialogue.poll_unsolicited()) is None:
                     raise
-            if answer is not None:
-                return answer
+            if received is not None:
+                return received
         return None

@@ -51,11 +51,11 @@ async def connect(
         ) from None
     check_timeout(final_timeout)
 
-    def speak(channel: Channel, redactor: Redactor) -> AiosmtplibDialogue:
+    def make_dialogue(channel: Channel, redactor: Redactor) -> AiosmtplibDialogue:
         return AiosmtplibDialogue(channel, timeout=timeout, transcript=transcript, redactor=redactor, on_stage=on_stage)
 
     dialogue = await open_smtp_dialogue(
-        speak, endpoint, auth, ssl_context=ssl_context, timeout=timeout, on_stage=on_stage
+        make_dialogue, endpoint, auth, ssl_context=ssl_context, timeout=timeout, on_stage=on_stage
     )
     try:
         yield AiosmtplibSession(dialogue, final_timeout=final_timeout)

@@ -54,10 +54,10 @@ class TransportTap(asyncio.Protocol):
         # Keep asyncio's write buffer small, since progress can only be measured in the kernel. With 0, asyncio's TLS
         # would take an empty buffer for a full one.
         self._transport.set_write_buffer_limits(1)
-        behind = self._transport.get_protocol()
-        assert isinstance(behind, asyncio.Protocol)  # noqa: S101 - aiosmtplib's
+        inner = self._transport.get_protocol()
+        assert isinstance(inner, asyncio.Protocol)  # noqa: S101 - aiosmtplib's
         self._transport.set_protocol(self)
-        return behind
+        return inner
 
     async def await_activity(self, timeout: float) -> None:
         """Wait until octets come, the write buffer has room, or the connection is lost.
@@ -65,14 +65,14 @@ class TransportTap(asyncio.Protocol):
         Raises:
             TimeoutError: none of that happened, and the peer has acknowledged no octets either.
         """
-        arrived = self.acknowledged_octets()
+        acknowledged = self.acknowledged_octets()
         while True:
             self._activity.clear()
             with anyio.move_on_after(timeout):
                 await self._activity.wait()
                 return
-            before, arrived = arrived, self.acknowledged_octets()
-            if before == arrived:
+            previous, acknowledged = acknowledged, self.acknowledged_octets()
+            if previous == acknowledged:
                 raise TimeoutError
 
     def acknowledged_octets(self) -> int | None:

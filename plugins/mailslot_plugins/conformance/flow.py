@@ -1,4 +1,4 @@
-"""What every flow must do, as tests: a test module derives from `FlowSuite`, as from `TokenSourceSuite`."""
+"""Conformance tests for flows: a test module derives from `FlowSuite`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class NoPerson:
-    """Whom a flow must not ask for anything, where it needs nobody."""
+    """A person whom a flow must not ask for anything, for flows that need nobody."""
 
     async def show_address(self, address: str) -> NoReturn:
         """Fail."""
@@ -57,32 +57,32 @@ class FlowSuite:
 
     @pytest.fixture
     def client(self) -> OAuthClient:
-        """To be overridden: an application at a provider that is there, such as the sandbox."""
+        """To be overridden: a client of a running provider, such as the sandbox."""
         raise NotImplementedError
 
     @pytest.fixture
     def refused(self) -> OAuthClient:
-        """To be overridden: an application that the provider gives nothing."""
+        """To be overridden: a client that the provider refuses."""
         raise NotImplementedError
 
     @pytest.fixture
     async def http(self) -> AsyncGenerator[TokenHttp]:
-        """To be overridden, where the provider needs another one: an open `TokenHttp`."""
+        """To be overridden if the provider needs another one: an open `TokenHttp`."""
         async with TokenHttp(timeout=60, trust_env=False) as http:
             yield http
 
     @pytest.fixture
     def person(self) -> object:
-        """To be overridden, where the flow needs somebody: who signs in."""
+        """To be overridden if the flow needs a person: the person who signs in."""
         return NoPerson()
 
     @pytest.fixture
     def secrets(self) -> Sequence[str]:
-        """To be overridden, where there are some: the application's secrets."""
+        """To be overridden if there are any: the application's secrets."""
         return ()
 
     async def test_it_has_the_shape_of_one(self, flow: Flow[NoPerson]) -> None:
-        """It has a name, and ``obtain`` and ``renew`` are coroutine functions."""
+        """It has a name, and ``obtain`` and ``refresh`` are coroutine functions."""
         assert isinstance(flow, Flow)
         assert flow.name
         assert inspect.iscoroutinefunction(flow.obtain)
@@ -97,7 +97,7 @@ class FlowSuite:
         secrets: Sequence[str],
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        """It is obtained, renewed to another token, bears the flow's name, and shows no secret."""
+        """It has the flow's name and shows no secret; a refresh returns another access token."""
         caplog.set_level(logging.DEBUG)
         grant = await flow.obtain(client, http, person)
         renewed = await flow.refresh(client, http, grant)
@@ -107,14 +107,14 @@ class FlowSuite:
             assert each.flow == flow.name
             assert each.access_token is not None
             check_token(AccessToken(each.access_token, each.expires_at))
-            hidden += [kept.reveal() for kept in (each.access_token, each.refresh_token) if kept is not None]
+            hidden += [secret.reveal() for secret in (each.access_token, each.refresh_token) if secret is not None]
         assert renewed.access_token != grant.access_token
         check_hidden("\n".join([caplog.text, repr(flow), repr(grant), repr(renewed)]), hidden)
 
     async def test_it_is_refused(
         self, flow: Flow[NoPerson], refused: OAuthClient, http: TokenHttp, person: NoPerson, secrets: Sequence[str]
     ) -> None:
-        """It is a `MailError` of the stage ``token``, with a cause that is known and one sentence."""
+        """It raises a `MailError` of the stage ``token``, with a known cause and one sentence."""
         with anyio.fail_after(60), pytest.raises(MailError) as raised:
             await flow.obtain(refused, http, person)
         check_error(raised.value)

@@ -1,8 +1,8 @@
-"""What every maildrop must do, as tests: the way to fetch mail that an entry point of `mailslot.maildrops` names.
+"""Conformance tests for maildrops, the plugins of `mailslot.maildrops`.
 
 A test module derives from `MaildropSuite`, in a class whose name begins with ``Test``, and overrides the fixture
-`mailbox`, which is an empty mailbox on a server that is there. Where a maildrop cannot do something by its nature,
-`MaildropSuite.differences` says so, and the test then has to fail.
+`mailbox`, an empty mailbox on a running server. If a maildrop cannot support something, `MaildropSuite.differences`
+names the test, which then must fail.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ LONG_MAIL = 8_000_000
 """Octets of a long mail."""
 
 MAX_MEMORY = 3_000_000
-"""Octets that it may take to fetch one."""
+"""The maximum octets of memory to fetch one."""
 
 ORDER = ("resolve", "connect", "tls", "greeting", "capabilities", "token", "sign_in", "transaction", "quit")
 
 
 @dataclass(frozen=True)
 class MailboxHarness:
-    """A mailbox, empty at first, and the ways around the maildrop that is tested.
+    """A mailbox, empty at first, with access to it past the tested maildrop.
 
     Attributes:
         maildrop: the maildrop.
-        access: how it is opened, as `Connector.profile` gives it for a record whose settings choose it: by a token that
-            the server takes, and with ``after_fetch`` left at ``delete``.
-        options: as `mailslot.slots.maildrop.options_of` gives them.
-        deliver: puts a mail into the mailbox; its lines end with CRLF.
-        count: tells how many mails are in it.
-        clear: takes all mails out of it, as another client would.
-        renumber: has the server number its mails anew.
-        secrets: what nobody may see, such as the token.
+        profile: its connection profile, as from `Connector.profile`, with a token that the server accepts and
+            ``after_fetch`` at its default ``delete``.
+        options: its options, as from `mailslot.slots.maildrop.options_of`.
+        deliver: delivers a mail whose lines end with CRLF into the mailbox.
+        count: returns the number of mails in it.
+        clear: removes all mails from it, as another client would.
+        renumber: has the server give all mails new unique-ids.
+        secrets: secrets that must not be shown, the token first.
     """
 
     maildrop: Maildrop
@@ -69,14 +69,14 @@ class MailboxHarness:
 
     def open(
         self,
-        access: ConnectionProfile | None = None,
+        profile: ConnectionProfile | None = None,
         **watched: Any,  # noqa: ANN401 - as `Maildrop.open` takes it
     ) -> AbstractAsyncContextManager[MaildropSession]:
         """Open a session."""
-        return self.maildrop.open(access or self.profile, self.options, **watched)
+        return self.maildrop.open(profile or self.profile, self.options, **watched)
 
     async def wait_for(self, count: int) -> None:
-        """Wait until so many mails are in the mailbox; fails where it takes too long."""
+        """Wait until the mailbox has `count` mails; fail after a minute."""
         with anyio.fail_after(60):
             while await self.count() != count:  # noqa: ASYNC110 - it may be another process
                 await anyio.sleep(0.02)
@@ -86,7 +86,7 @@ class MaildropSuite:
     """Tests of a maildrop.
 
     Attributes:
-        differences: the names of tests that it cannot pass, and why not.
+        differences: the names of tests that it cannot pass, with the reasons.
     """
 
     pytestmark = pytest.mark.anyio
@@ -99,27 +99,27 @@ class MaildropSuite:
 
     @pytest.fixture(autouse=True)
     def _listed_difference(self, request: pytest.FixtureRequest) -> None:
-        """Have the tests fail that are said to."""
+        """Mark the tests in `differences` as expected failures."""
         name = getattr(request.node, "originalname", request.node.name)
         if name in self.differences:
             request.applymarker(pytest.mark.xfail(reason=self.differences[name], strict=True))
 
     async def test_it_has_the_shape_of_one(self, mailbox: MailboxHarness) -> None:
-        """Its options have defaults that are allowed, and its place is one line."""
+        """It implements the protocol; its options have defaults, and its mailbox id is printable."""
         assert isinstance(mailbox.maildrop, Maildrop)
         assert set(mailbox.options) == set(mailbox.maildrop.options)
         assert mailbox.maildrop.mailbox_id(mailbox.options).isprintable()
 
-    # What is there
+    # Listing
 
     async def test_an_empty_mailbox(self, mailbox: MailboxHarness) -> None:
-        """It can be listed, and left."""
+        """It can be opened, listed and left."""
         async with mailbox.open() as session:
             assert list(await session.listing()) == []
             assert (await session.stat())[0] == 0
 
     async def test_a_listing(self, mailbox: MailboxHarness) -> None:
-        """It has a line for each mail, whose unique-ids differ and are the same in the next session."""
+        """It has an entry for each mail; unique-ids differ, and are the same in the next session."""
         for name in ("one", "two", "three"):
             await mailbox.deliver(mail(name))
         found: list[list[str]] = []
@@ -135,7 +135,7 @@ class MaildropSuite:
         assert len(set(found[0])) == 3
 
     async def test_the_octets_of_all_mails(self, mailbox: MailboxHarness) -> None:
-        """It tells how many there are without a listing."""
+        """`stat` returns the total size without a listing."""
         await mailbox.deliver(mail("one"))
         async with mailbox.open() as session:
             octets = (await session.stat())[1]
@@ -143,7 +143,7 @@ class MaildropSuite:
             assert abs(octets - len(mail("one"))) < 20
 
     async def test_other_numbers_for_the_same_mails(self, mailbox: MailboxHarness) -> None:
-        """A unique-id never stands for another mail: a server that numbers anew gives other ones."""
+        """A unique-id is never reused for another mail: after renumbering there are other ones."""
         await mailbox.deliver(mail("one"))
         async with mailbox.open() as session:
             before = {entry.uid for entry in await session.listing()}
@@ -167,7 +167,7 @@ class MaildropSuite:
         ids=["text", "dots", "8bit", "answers", "long-line"],
     )
     async def test_a_mail_comes_as_it_is(self, mailbox: MailboxHarness, body: bytes) -> None:
-        """Octet by octet, and again in the same session."""
+        """The octets are unchanged, also the second time in a session."""
         octets = mail("one") + body
         await mailbox.deliver(octets)
         async with mailbox.open() as session:
@@ -177,7 +177,7 @@ class MaildropSuite:
         assert await mailbox.count() == 1
 
     async def test_a_header(self, mailbox: MailboxHarness) -> None:
-        """It comes without the mail."""
+        """It comes without the body."""
         await mailbox.deliver(mail("one", 100_000))
         async with mailbox.open() as session:
             (entry,) = await session.listing()
@@ -187,7 +187,7 @@ class MaildropSuite:
             assert len(header) < 1_000
 
     async def test_a_long_mail_takes_little_memory(self, mailbox: MailboxHarness) -> None:
-        """It is handed on piece by piece."""
+        """It is streamed."""
         octets = mail("long", LONG_MAIL)
         await mailbox.deliver(octets)
         async with mailbox.open() as session:
@@ -204,7 +204,7 @@ class MaildropSuite:
         assert peak < MAX_MEMORY
 
     async def test_a_mail_that_is_left_early(self, mailbox: MailboxHarness) -> None:
-        """What comes next is right, or the session is over and says so."""
+        """The next mail is correct, or the session is closed with a `ClosedError`."""
         await mailbox.deliver(mail("long", 300_000))
         await mailbox.deliver(mail("short"))
         with suppress(ClosedError):
@@ -217,7 +217,7 @@ class MaildropSuite:
         assert await mailbox.count() == 2
 
     async def test_mails_that_another_client_has_taken(self, mailbox: MailboxHarness) -> None:
-        """Each is refused, or comes whole where the server still has it; the session goes on."""
+        """Each is refused, or is complete if the server still has it; the session stays usable."""
         for name in ("one", "two", "three"):
             await mailbox.deliver(mail(name))
         async with mailbox.open() as session:
@@ -230,10 +230,10 @@ class MaildropSuite:
                     assert error.stage == "transaction"
             assert len(await session.listing()) in {0, 3}
 
-    # What becomes of them
+    # Deletion
 
     async def test_deletions_hold_once_the_session_is_left(self, mailbox: MailboxHarness) -> None:
-        """The others stay."""
+        """Only the deleted mails are gone."""
         for name in ("one", "two", "three"):
             await mailbox.deliver(mail(name))
         async with mailbox.open() as session:
@@ -247,7 +247,7 @@ class MaildropSuite:
         await mailbox.wait_for(0)
 
     async def test_an_exception_changes_nothing(self, mailbox: MailboxHarness) -> None:
-        """Nothing is deleted, and the exception comes out as it was."""
+        """Nothing is deleted, and the exception propagates unchanged."""
         await mailbox.deliver(mail("one"))
         with pytest.raises(ZeroDivisionError):
             async with mailbox.open() as session:
@@ -259,7 +259,7 @@ class MaildropSuite:
         assert await mailbox.count() == 1
 
     async def test_a_cancellation_changes_nothing(self, mailbox: MailboxHarness) -> None:
-        """It closes the session, whatever is under way."""
+        """It closes the session, also during a retrieval, and nothing is deleted."""
         for name in ("one", "two"):
             await mailbox.deliver(mail(name, 300_000))
         with anyio.CancelScope() as scope:
@@ -272,16 +272,16 @@ class MaildropSuite:
         assert await mailbox.count() == 2
 
     async def test_a_session_that_was_left_is_closed(self, mailbox: MailboxHarness) -> None:
-        """Whoever uses it is told so."""
+        """Using it raises a `MailError`."""
         async with mailbox.open() as session:
             pass
         with pytest.raises(MailError):
             await session.listing()
 
-    # The way to a session
+    # Opening a session
 
     async def test_stages_come_in_the_order_of_the_wire(self, mailbox: MailboxHarness) -> None:
-        """Those of a connection test are among them."""
+        """All stages of a connection test are reported."""
         stages: list[str] = []
         async with mailbox.open(on_stage=stages.append):
             pass
@@ -291,13 +291,13 @@ class MaildropSuite:
         assert stages.index("greeting") < stages.index("token") <= len(stages)
 
     async def test_without_a_sign_in(self, mailbox: MailboxHarness) -> None:
-        """The connection can be opened and left, which shows what is spoken there."""
+        """The connection can be opened and left without credentials."""
         with anyio.fail_after(60):
             async with mailbox.open(replace(mailbox.profile, auth=None, token_source=None)):
                 pass
 
     async def test_a_refused_sign_in(self, mailbox: MailboxHarness) -> None:
-        """It is told in time, and shows no secret."""
+        """It raises a `SignInError` that contains no secret."""
         user = mailbox.profile.auth.user if mailbox.profile.auth else ""
         tokens = ("no-such-token-at-all", "nor-this-one-either")
         source = ListedTokenSource(*tokens)
@@ -311,7 +311,7 @@ class MaildropSuite:
             assert secret not in f"{error} {error.detail} {error!r} {error.reply} {error.challenge}"
 
     async def test_a_token_that_is_renewed(self, mailbox: MailboxHarness) -> None:
-        """One that the server refuses is asked for once more."""
+        """After a refusal a new token is requested once, with ``force=True``."""
         user = mailbox.profile.auth.user if mailbox.profile.auth else ""
         source = ListedTokenSource("no-such-token-at-all", mailbox.secrets[0])
         async with mailbox.open(replace(mailbox.profile, auth=OAuth(user, source), token_source=source)) as session:
@@ -319,18 +319,18 @@ class MaildropSuite:
         assert source.force_calls == [False, True]
 
     async def test_nobody_answers(self, mailbox: MailboxHarness, free_tcp_port: int) -> None:
-        """It is the network's fault, and may pass."""
-        there = replace(
+        """A refused connection is a retryable `NetworkError`."""
+        unreachable = replace(
             mailbox.profile, endpoint=Endpoint("127.0.0.1", free_tcp_port, mailbox.profile.endpoint.security)
         )
         with pytest.raises(NetworkError) as raised:
-            async with mailbox.open(there):
+            async with mailbox.open(unreachable):
                 pass
         assert (raised.value.stage, raised.value.cause) == ("connect", "connection_refused")
         assert raised.value.retryable
 
     async def test_a_server_that_says_nothing(self, mailbox: MailboxHarness) -> None:
-        """NoPerson waits for it longer than the timeout."""
+        """A silent server is a timeout."""
         async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
             port = listener.extra(SocketAttribute.local_port)
             endpoint = Endpoint("127.0.0.1", port, mailbox.profile.endpoint.security)
@@ -340,7 +340,7 @@ class MaildropSuite:
             assert raised.value.cause == "connection_timeout"
 
     async def test_nothing_secret_is_noted(self, mailbox: MailboxHarness, caplog: pytest.LogCaptureFixture) -> None:
-        """Neither in the transcript nor in a log at any level; nor is a mail."""
+        """Neither the transcript nor a log at any level contains a secret or the mail."""
         caplog.set_level(logging.DEBUG)
         transcript = Transcript()
         await mailbox.deliver(mail("one") + b"for my eyes only\r\n")
@@ -348,46 +348,46 @@ class MaildropSuite:
             (entry,) = await session.listing()
             await read_all(session.retrieve(entry))
         assert len(transcript.lines) > 5
-        for noted in (str(transcript), caplog.text):
-            assert "for my eyes only" not in noted
+        for recorded in (str(transcript), caplog.text):
+            assert "for my eyes only" not in recorded
             for secret in mailbox.secrets:
-                assert not any(form in noted for form in encodings_of(secret))
+                assert not any(form in recorded for form in encodings_of(secret))
 
-    # What only some can
+    # Optional features
 
     async def test_it_runs_on_trio(self, mailbox: MailboxHarness, free_tcp_port: int) -> None:
-        """There, too, it gets as far as to a server that is not there."""
-        there = replace(
+        """On trio it connects as well: here to a port where nothing listens."""
+        unreachable = replace(
             mailbox.profile, endpoint=Endpoint("127.0.0.1", free_tcp_port, mailbox.profile.endpoint.security)
         )
 
         async def connect() -> None:
-            async with mailbox.open(there):
+            async with mailbox.open(unreachable):
                 pass
 
         with pytest.raises(NetworkError):
             await run_sync(lambda: anyio.run(connect, backend="trio"))
 
     async def test_it_tells_of_mail(self, mailbox: MailboxHarness) -> None:
-        """At once when it has begun to watch, and when a mail comes."""
+        """`watch` calls back once when it has begun, and when a mail comes."""
         maildrop = mailbox.maildrop
         assert isinstance(maildrop, PushingMaildrop)
-        told = 0
+        call_count = 0
 
-        def arrived() -> None:
-            nonlocal told
-            told += 1
+        def on_mail() -> None:
+            nonlocal call_count
+            call_count += 1
 
-        async def until(times: int) -> None:
+        async def wait_for_calls(times: int) -> None:
             with anyio.fail_after(60):
-                while told < times:  # noqa: ASYNC110 - the maildrop tells a function
+                while call_count < times:  # noqa: ASYNC110 - the maildrop tells a function
                     await anyio.sleep(0.01)
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(maildrop.watch, mailbox.profile, mailbox.options, arrived)
-            await until(1)
+            tasks.start_soon(maildrop.watch, mailbox.profile, mailbox.options, on_mail)
+            await wait_for_calls(1)
             await mailbox.deliver(mail("one"))
-            await until(2)
+            await wait_for_calls(2)
             tasks.cancel_scope.cancel()
 
 
@@ -398,10 +398,10 @@ def mail(name: str, size: int = 0) -> bytes:
 
 
 async def read_all(pieces: AsyncIterator[bytes]) -> bytes:
-    """Return all of a mail."""
+    """Return the octets of a mail."""
     return b"".join([piece async for piece in pieces])
 
 
 def encodings_of(secret: str) -> list[str]:
-    """Return the forms in which a secret may be seen: itself, and what base64 at each alignment makes of it."""
+    """Return the forms in which a secret may appear: plain, and in base64 at each offset."""
     return [secret, *(base64_of(secret.encode(), lead) for lead in range(3))]

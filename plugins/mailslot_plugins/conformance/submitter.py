@@ -1,4 +1,4 @@
-"""What every submitter must do, as tests on the sandbox: the guarantees of `mailslot.slots.submitter`.
+"""Conformance tests for submitters, against the sandbox: the guarantees of `mailslot.slots.submitter`.
 
 A test module derives from `SubmitterSuite`, in a class whose name begins with ``Test``, and names its submitter::
 
@@ -6,7 +6,7 @@ A test module derives from `SubmitterSuite`, in a class whose name begins with `
         submitter = staticmethod(connect)
         backends = ("asyncio",)
 
-It runs by the plugin that anyio brings for pytest.
+It needs anyio's pytest plugin.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ RECIPIENT: Final = "alice@example.com"
 PASSWORD: Final = "open sesame"  # noqa: S105 - the sandbox's
 MESSAGE: Final = b"Subject: x\r\n\r\nHello.\r\n"
 SILENCE_TIMEOUTS: Final = (0.5, 5.0, 50.0)
-"""Seconds after which a silent server is given up; more, where the machine did not come to its silence in time."""
+"""The timeouts to try against a silent server; longer ones in case a slow machine has not reached the stage yet."""
 
 
 def with_offers(personality: Personality, *offers: str) -> Personality:
-    """Return a personality that offers other things in TLS."""
+    """Return a personality with other EHLO keywords after TLS."""
     return replace(personality, smtp=replace(personality.smtp, capabilities_tls=("mail.test", *offers)))
 
 
@@ -64,9 +64,9 @@ class SubmitterSuite:
     """Tests of a submitter.
 
     Attributes:
-        submitter: the submitter, as its entry point names it.
-        backends: the event loops that it works on.
-        differences: the tests that it cannot pass, each with the reason; one that passes all the same fails.
+        submitter: the object that the entry point names.
+        backends: the event loops that it supports.
+        differences: the names of tests that it cannot pass, with the reasons; such a test must fail.
     """
 
     pytestmark = pytest.mark.anyio
@@ -86,7 +86,7 @@ class SubmitterSuite:
 
     @pytest.fixture
     async def sandbox(self) -> AsyncGenerator[Sandbox]:
-        """Postfix, as it were."""
+        """A sandbox that behaves like Postfix."""
         async with run_sandbox() as sandbox:
             yield sandbox
 
@@ -99,7 +99,7 @@ class SubmitterSuite:
         tls: bool = True,
         **arguments: Any,  # noqa: ANN401 - those of a submitter, and its endpoint
     ) -> AsyncGenerator[SubmissionSession]:
-        """Open a session with a sandbox, by a good token where nothing else is said."""
+        """Open a session with a sandbox, by default with a valid token."""
         auth = auth or OAuth(USER, ListedTokenSource(sandbox.provider.issue(USER).value.reveal()))
         arguments = {"ssl_context": sandbox.client_context(), "timeout": 60.0, "final_timeout": 60.0, **arguments}
         endpoint = arguments.pop("endpoint", sandbox.smtps if tls else sandbox.smtp)
@@ -112,7 +112,7 @@ class SubmitterSuite:
         auth: Credentials | None = None,
         **arguments: Any,  # noqa: ANN401 - likewise
     ) -> MailError:
-        """Return why a session cannot be opened."""
+        """Return the error of opening a session."""
         with pytest.raises(MailError) as caught:
             async with self.open_session(sandbox, auth, **arguments):
                 pass
@@ -122,7 +122,7 @@ class SubmitterSuite:
 
     @pytest.mark.parametrize("personality", [DOVECOT, EXCHANGE, GMAIL], ids=lambda found: found.name)
     async def test_a_message_arrives_by_each_way(self, personality: Personality) -> None:
-        """With both ways to TLS and each bearer mechanism; line ends are CRLF, and blind copies are left out."""
+        """By TLS and STARTTLS with each bearer mechanism; line ends are CRLF, and Bcc is removed."""
         async with run_sandbox(personality=personality) as sandbox:
             for tls in (False, True):
                 for mechanism in sorted({"XOAUTH2", "OAUTHBEARER"} & personality.mechanisms):
@@ -132,13 +132,13 @@ class SubmitterSuite:
                             USER, [RECIPIENT], b"Subject: x\nBcc: b@example.com\n\n.\n..\rend"
                         )
                     assert (receipt.accepted, dict(receipt.refused), receipt.reply.code) == ((RECIPIENT,), {}, 250)
-            assert {taken.content for taken in sandbox.submissions} == {b"Subject: x\r\n\r\n.\r\n..\r\nend\r\n"}
-            assert all(taken.user == USER for taken in sandbox.submissions)
+            assert {each.content for each in sandbox.submissions} == {b"Subject: x\r\n\r\n.\r\n..\r\nend\r\n"}
+            assert all(submission.user == USER for submission in sandbox.submissions)
             assert not sandbox.violations
 
     @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "SCRAM-SHA-256"])
     async def test_a_password(self, mechanism: str) -> None:
-        """A right one opens the session, and a wrong one is refused as a password."""
+        """The right one opens the session; a wrong one has the cause ``password_refused``."""
         async with run_sandbox(personality=with_offers(DOVECOT, f"AUTH {mechanism}")) as sandbox:
             async with self.open_session(sandbox, Password(USER, PASSWORD)) as session:
                 await session.submit(USER, [RECIPIENT], MESSAGE)
@@ -148,18 +148,18 @@ class SubmitterSuite:
             assert not sandbox.violations
 
     async def test_a_stream(self, sandbox: Sandbox) -> None:
-        """A long message in pieces of any size, with dots wherever they hurt; several in one session."""
+        """A long message in pieces of an odd size, with dots at line starts; several in one session."""
         body = b".\r\n..\r\n" + b"0123456789\r\n" * 40_000 + b".\r\n"
         content = b"Subject: long\r\n\r\n" + body
         pieces = [content[start : start + 9_973] for start in range(0, len(content), 9_973)]
         async with self.open_session(sandbox) as session:
             for message in (StreamedMessage(*pieces), content, StreamedMessage(content)):
                 assert (await session.submit(USER, [RECIPIENT], message)).reply.code == 250
-        assert [taken.content for taken in sandbox.submissions] == [content] * 3
+        assert [submission.content for submission in sandbox.submissions] == [content] * 3
         assert not sandbox.violations
 
     async def test_octets_over_127_and_international_addresses(self, sandbox: Sandbox) -> None:
-        """They are declared where the server offers that."""
+        """They are declared by 8BITMIME and SMTPUTF8 if the server offers them."""
         async with self.open_session(sandbox) as session:
             await session.submit(USER, [RECIPIENT], "Subject: x\r\n\r\nü\r\n".encode())
             await session.submit(USER, ["bøb@example.com", "a@bücher.example"], MESSAGE)
@@ -171,17 +171,17 @@ class SubmitterSuite:
         assert not sandbox.violations
 
     async def test_reports_are_asked_for(self, sandbox: Sandbox) -> None:
-        """By DSN, where it is offered."""
+        """By DSN, if the server offers it."""
         delivery = DeliveryStatus(("SUCCESS", "FAILURE"), whole_message=False, envelope_id="a b")
         async with self.open_session(sandbox) as session:
             await session.submit(USER, [RECIPIENT], MESSAGE, delivery=delivery)
-        [taken] = sandbox.submissions
-        assert taken.sender.parameters["RET"] == "HDRS"
-        assert taken.sender.parameters["ENVID"] == "a+20b"
-        assert taken.recipients[0].parameters["NOTIFY"] == "SUCCESS,FAILURE"
+        [submission] = sandbox.submissions
+        assert submission.sender.parameters["RET"] == "HDRS"
+        assert submission.sender.parameters["ENVID"] == "a+20b"
+        assert submission.recipients[0].parameters["NOTIFY"] == "SUCCESS,FAILURE"
 
     async def test_what_the_server_cannot_take_is_told_without_asking_it(self) -> None:
-        """By its limit for the size, and by extensions that it does not offer."""
+        """A message over its SIZE, or one that needs an extension that it does not offer."""
         personality = with_offers(DOVECOT, "SIZE 100", "AUTH XOAUTH2")
         async with run_sandbox(personality=personality) as sandbox, self.open_session(sandbox) as session:
             for recipient, message, cause in (
@@ -197,7 +197,7 @@ class SubmitterSuite:
             await session.submit(USER, [RECIPIENT], MESSAGE)
 
     async def test_bad_input_is_told_before_an_octet_leaves(self, sandbox: Sandbox) -> None:
-        """Addresses that are none, messages that cannot be read, or are other than they say."""
+        """Invalid addresses, and messages that cannot be read or have another size than announced."""
         async with self.open_session(sandbox) as session:
             cases: tuple[tuple[str, list[str], Any], ...] = (
                 ("a b@example.com", [RECIPIENT], MESSAGE),
@@ -214,7 +214,7 @@ class SubmitterSuite:
             await session.submit(USER, [RECIPIENT], MESSAGE)
 
     async def test_a_message_that_turns_out_to_be_another(self, sandbox: Sandbox) -> None:
-        """It is never completed, and the session is closed."""
+        """A message that fails, or is shorter than announced, is never completed, and the session is closed."""
         for rest in (OSError("disk"), b"y"):
             hook = RecordingHook()
             async with self.open_session(sandbox) as session:
@@ -266,7 +266,7 @@ class SubmitterSuite:
         assert hook.calls == 1
 
     async def test_asking_without_sending(self, sandbox: Sandbox) -> None:
-        """`probe` sends no message, tells who is refused, and leaves the session usable."""
+        """`probe` sends no message, raises for refused addresses, and leaves the session usable."""
         sandbox.rules.recipients["no@example.com"] = "550 5.1.1 no such user"
         async with self.open_session(sandbox) as session:
             await session.probe(USER, [RECIPIENT])
@@ -278,12 +278,12 @@ class SubmitterSuite:
             await session.submit(USER, [RECIPIENT], MESSAGE)
 
     async def test_the_server_leaves(self, sandbox: Sandbox) -> None:
-        """421 is a refusal that passes, and ends the session; so it is where nothing was asked."""
+        """421 is a temporary refusal that ends the session, also if it is unsolicited."""
         farewell = b"421 4.3.2 bye\r\n"
-        for at in ("MAIL", "RCPT", "idle"):
-            sandbox.faults[:] = [Fault(at, act=False, replace=farewell)]
+        for event in ("MAIL", "RCPT", "idle"):
+            sandbox.faults[:] = [Fault(event, act=False, replace=farewell)]
             async with self.open_session(sandbox) as session:
-                if at == "idle":
+                if event == "idle":
                     sandbox.faults[:] = [Fault("message", append=farewell, ending="close")]
                     await session.submit(USER, [RECIPIENT], MESSAGE)
                     await anyio.sleep(0.05)
@@ -295,7 +295,7 @@ class SubmitterSuite:
     # Signing in.
 
     async def test_a_refused_token_is_asked_for_once_more(self, sandbox: Sandbox) -> None:
-        """A new one is taken on the same connection; where it is refused as well, the server's reasons are kept."""
+        """A new token is accepted on the same connection; if it is refused too, the error has the error challenge."""
         good = sandbox.provider.issue(USER).value.reveal()
         for mechanism, status in (("XOAUTH2", "401"), ("OAUTHBEARER", "invalid_token")):
             source = ListedTokenSource("stale", good)
@@ -314,7 +314,7 @@ class SubmitterSuite:
         assert not sandbox.violations
 
     async def test_a_connection_that_is_closed_after_the_refusal(self, sandbox: Sandbox) -> None:
-        """The new token is tried on another one."""
+        """The new token is tried on a new connection."""
         sandbox.faults += [Fault("sign_in", connection=1, protocol="smtp", ending="close")]
         source = ListedTokenSource("stale", sandbox.provider.issue(USER).value.reveal())
         async with self.open_session(sandbox, OAuth(USER, source)) as session:
@@ -322,7 +322,7 @@ class SubmitterSuite:
         assert source.force_calls == [False, True]
 
     async def test_a_mechanism_that_is_not_offered(self) -> None:
-        """No token is asked for, and none falls back to a password's mechanism."""
+        """No token is requested, and no password mechanism is used with one."""
         async with run_sandbox(personality=with_offers(DOVECOT, "AUTH PLAIN LOGIN")) as sandbox:
             source = ListedTokenSource("never sent")
             error = await self.open_error(sandbox, OAuth(USER, source))
@@ -332,7 +332,7 @@ class SubmitterSuite:
     # TLS.
 
     async def test_starttls_is_never_skipped(self) -> None:
-        """Where it is not offered, or refused, nothing goes on."""
+        """If it is not offered, or refused, the session ends without authentication."""
         plain = replace(DOVECOT, smtp=replace(DOVECOT.smtp, capabilities=("mail.test", "AUTH PLAIN XOAUTH2")))
         async with run_sandbox(personality=plain) as sandbox:
             error = await self.open_error(sandbox, tls=False)
@@ -346,14 +346,14 @@ class SubmitterSuite:
 
     @pytest.mark.parametrize("injected", [b"250 ok\r\n", b"2", b"250-mail.test\r\n250 AUTH PLAIN\r\n"])
     async def test_octets_that_slip_in_before_tls(self, sandbox: Sandbox, injected: bytes) -> None:
-        """They are told, and never believed."""
+        """They are reported as `tls_injection`, and never taken for a reply."""
         sandbox.faults += [Fault("STARTTLS", append=injected)]
         error = await self.open_error(sandbox, tls=False)
         assert (error.cause, error.stage) == ("tls_injection", "tls")
         assert "C: AUTH" not in sandbox.transcript
 
     async def test_certificates_are_verified(self, sandbox: Sandbox) -> None:
-        """A stranger's is refused, and so is one for another name; credentials need all of that."""
+        """An untrusted one, and one for another name, are refused; credentials need full verification."""
         for tls in (False, True):
             error = await self.open_error(sandbox, tls=tls, ssl_context=None)
             assert (error.cause, error.stage, error.retryable) == ("certificate_untrusted", "tls", False)
@@ -372,7 +372,7 @@ class SubmitterSuite:
         assert (error.cause, error.stage) == ("tls_port_mismatch", "tls")
 
     async def test_without_encryption(self, sandbox: Sandbox) -> None:
-        """It is for those who do not sign in, and STARTTLS is not used though it is offered."""
+        """It is allowed without credentials, and STARTTLS is not used although it is offered."""
         endpoint = Endpoint("localhost", sandbox.smtp.port, Security.NONE)
         async with type(self).submitter(endpoint, None, timeout=60.0) as session:
             with pytest.raises(RefusedError) as caught:
@@ -392,7 +392,7 @@ class SubmitterSuite:
         assert (error.stage, error.cause, error.retryable) == ("connect", "connection_refused", True)
 
     async def test_servers_that_do_not_want(self, sandbox: Sandbox) -> None:
-        """A greeting may be a refusal, or no greeting at all."""
+        """The greeting is a refusal, or not SMTP."""
         sandbox.faults[:] = [
             Fault("greeting", protocol="smtp", act=False, replace=b"421 4.3.2 too busy\r\n", ending="close")
         ]
@@ -403,7 +403,7 @@ class SubmitterSuite:
         assert (error.stage, error.cause) == ("greeting", "not_a_mail_server")
 
     @pytest.mark.parametrize(
-        ("at", "stage", "endings"),
+        ("event", "stage", "endings"),
         [
             ("greeting", "greeting", ["close", None]),
             ("EHLO", "capabilities", ["close", "reset"]),
@@ -414,19 +414,19 @@ class SubmitterSuite:
         ],
     )
     async def test_a_line_that_breaks(
-        self, sandbox: Sandbox, at: str, stage: Stage, endings: Sequence[ConnectionEnd | None]
+        self, sandbox: Sandbox, event: str, stage: Stage, endings: Sequence[ConnectionEnd | None]
     ) -> None:
-        """Broken or silent: the stage is told, the session is closed, and there is doubt behind the message alone."""
+        """Broken or silent: the error has the stage, the session is closed, and only a sent message is in doubt."""
         for ending in endings:
             silent = math.inf if ending is None else 0.0
-            fault = Fault(at, protocol="smtp", act=False, replace=b"", delay=silent, ending=ending)
+            fault = Fault(event, protocol="smtp", act=False, replace=b"", delay=silent, ending=ending)
             seconds, *longer = SILENCE_TIMEOUTS if ending is None else (60.0,)
             error, hook = await self._breaks(sandbox, fault, seconds)
             while error.stage != stage and longer:
                 error, hook = await self._breaks(sandbox, fault, longer.pop(0))
-            assert (error.stage, error.retryable, error.in_doubt) == (stage, True, at == "message")
+            assert (error.stage, error.retryable, error.in_doubt) == (stage, True, event == "message")
             assert (error.cause == "in_doubt") is error.in_doubt
-            assert hook.calls == (at == "message")
+            assert hook.calls == (event == "message")
         assert sandbox.submissions == []
 
     async def _breaks(self, sandbox: Sandbox, fault: Fault, seconds: float) -> tuple[NetworkError, RecordingHook]:
@@ -451,7 +451,7 @@ class SubmitterSuite:
         ids=["nonsense", "many", "more", "other", "long"],
     )
     async def test_a_server_that_breaks_the_protocol(self, sandbox: Sandbox, fault: Fault) -> None:
-        """What it says is never taken for another answer, and the session is closed."""
+        """Its octets are never taken for the reply to another command, and the session is closed."""
         sandbox.faults += [fault]
         sandbox.rules.recipients["no@example.com"] = "550 5.1.1 no such user"
         async with self.open_session(sandbox) as session:
@@ -464,16 +464,16 @@ class SubmitterSuite:
         assert sandbox.submissions == []
 
     async def test_nonsense_in_answer_to_a_message(self, sandbox: Sandbox) -> None:
-        """Nobody knows what became of it."""
-        for answer in (b"nonsense\r\n", b"354 go on\r\n", b"250-2.0.0 Ok\r\n354 2.0.0 Ok\r\n"):
-            sandbox.faults[:] = [Fault("message", act=False, replace=answer)]
+        """The message is in doubt."""
+        for reply in (b"nonsense\r\n", b"354 go on\r\n", b"250-2.0.0 Ok\r\n354 2.0.0 Ok\r\n"):
+            sandbox.faults[:] = [Fault("message", act=False, replace=reply)]
             async with self.open_session(sandbox) as session:
                 with pytest.raises(ServerError) as caught:
                     await session.submit(USER, [RECIPIENT], MESSAGE)
                 assert (caught.value.cause, caught.value.in_doubt, session.usable) == ("in_doubt", True, False)
 
     async def test_a_refusal_before_the_end_of_a_message(self, sandbox: Sandbox) -> None:
-        """It may come while something else is done, and leaves no doubt."""
+        """It may come while the hook runs, and nothing is in doubt."""
         sandbox.faults += [Fault("content", act=False, replace=b"552 5.3.4 too large\r\n", delay=0.05)]
         async with self.open_session(sandbox) as session:
             with pytest.raises(RefusedError) as caught:
@@ -482,9 +482,9 @@ class SubmitterSuite:
         assert sandbox.submissions == []
 
     async def test_a_refusal_in_the_middle_of_a_message(self, sandbox: Sandbox) -> None:
-        """It is heard though the message is not out, and ends the session; a yes would be nonsense."""
-        for answer, kind in ((b"552 5.3.4 too large\r\n", RefusedError), (b"250 2.0.0 Ok\r\n", ServerError)):
-            sandbox.faults[:] = [Fault("content", act=False, replace=answer, delay=0.05)]
+        """It is read before the message is complete, and ends the session; a 250 is a protocol error."""
+        for reply, kind in ((b"552 5.3.4 too large\r\n", RefusedError), (b"250 2.0.0 Ok\r\n", ServerError)):
+            sandbox.faults[:] = [Fault("content", act=False, replace=reply, delay=0.05)]
             hook = RecordingHook()
             async with self.open_session(sandbox) as session:
                 with pytest.raises(kind) as caught:
@@ -492,10 +492,10 @@ class SubmitterSuite:
                 assert (caught.value.stage, caught.value.in_doubt, session.usable) == ("data", False, False)
             assert hook.calls == 0
 
-    @pytest.mark.parametrize("at", ["greeting", "EHLO", "challenge", "RCPT", "message"])
-    async def test_a_cancellation_closes_the_connection(self, sandbox: Sandbox, at: str) -> None:
-        """At any moment, and nothing of what was asked before is heard by anybody later."""
-        sandbox.faults += [Fault(at, protocol="smtp", delay=math.inf)]
+    @pytest.mark.parametrize("event", ["greeting", "EHLO", "challenge", "RCPT", "message"])
+    async def test_a_cancellation_closes_the_connection(self, sandbox: Sandbox, event: str) -> None:
+        """At any time, and no later command gets the reply to an earlier one."""
+        sandbox.faults += [Fault(event, protocol="smtp", delay=math.inf)]
         with anyio.move_on_after(0.2) as scope:
             async with self.open_session(sandbox) as session:
                 try:
@@ -521,7 +521,7 @@ class SubmitterSuite:
             await session.submit(USER, [RECIPIENT], MESSAGE)
 
     async def test_what_is_done_before_the_end(self, sandbox: Sandbox) -> None:
-        """It is done once, while the server cannot have the message; what it raises leaves nothing in doubt."""
+        """The hook runs once, before the server can have the message; if it raises, nothing is in doubt."""
         for message in (MESSAGE, b"x\r\n" * 90_000):
             hook = RecordingHook()
             async with self.open_session(sandbox) as session:
@@ -536,21 +536,21 @@ class SubmitterSuite:
     # What is told.
 
     async def test_steps_are_told_in_order(self, sandbox: Sandbox) -> None:
-        """As they begin, in the order of the wire."""
+        """`on_stage` is called when each stage begins."""
         for tls, expected in ((True, "tls greeting capabilities"), (False, "greeting capabilities tls capabilities")):
             stages: list[Stage] = []
             async with self.open_session(sandbox, tls=tls, on_stage=stages.append) as session:
                 await session.probe(USER, [RECIPIENT])
-            steps = [stage for at, stage in enumerate(stages) if stages[at - 1 : at] != [stage]]
+            steps = [stage for event, stage in enumerate(stages) if stages[event - 1 : event] != [stage]]
             assert " ".join(steps) == f"resolve connect {expected} sign_in token sign_in envelope"
 
     async def test_no_secret_is_told(self, sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
-        """Neither in the transcript nor in a log nor in an error, even where the server says it back."""
+        """Not in the transcript, a log or an error, even if the server echoes it."""
         token = sandbox.provider.issue(USER).value.reveal()
-        told = f"535 5.7.8 {token} is not good\r\n".encode()
+        echoed = f"535 5.7.8 {token} is not good\r\n".encode()
         shown: list[str] = []
         with caplog.at_level(logging.DEBUG):
-            for echo in (told, token.encode() + b"\r\n", f"421 4.3.2 {token}\r\n".encode()):
+            for echo in (echoed, token.encode() + b"\r\n", f"421 4.3.2 {token}\r\n".encode()):
                 sandbox.faults[:] = [Fault("sign_in", protocol="smtp", act=False, replace=echo)]
                 transcript = Transcript()
                 error = await self.open_error(sandbox, OAuth(USER, ListedTokenSource(token)), transcript=transcript)

@@ -1,7 +1,7 @@
-"""What every token source must do, as tests.
+"""Conformance tests for token sources.
 
 A test module derives from `TokenSourceSuite`, in a class whose name begins with ``Test``, and overrides the fixtures
-that say how one is made. Everything runs on asyncio and trio, by the plugin that anyio brings for pytest.
+that create sources. The tests run on asyncio and trio, with anyio's pytest plugin.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CANCELLATION_TIMEOUT = 30.0
-"""Seconds within which a cancelled token source has to end."""
+"""Seconds within which a cancelled token source must end."""
 
 
 class TokenSourceSuite:
     """Tests of a token source.
 
     Attributes:
-        renews: whether another token comes where the last one was refused; False for what always gives the same.
+        renews: whether the source has another token after a refusal; False if it always returns the same one.
     """
 
     pytestmark = pytest.mark.anyio
@@ -42,26 +42,26 @@ class TokenSourceSuite:
 
     @pytest.fixture
     def source(self) -> TokenSource:
-        """To be overridden: a source that can give tokens."""
+        """To be overridden: a source that has tokens."""
         raise NotImplementedError
 
     @pytest.fixture
     def broken(self) -> TokenSource:
-        """To be overridden: a source that can give none, each time it is asked."""
+        """To be overridden: a source that never has a token."""
         raise NotImplementedError
 
     @pytest.fixture
     def slow(self) -> TokenSource:
-        """To be overridden, where there can be one: a source that waits for its token for ten seconds or longer."""
-        pytest.skip("this source waits for nobody")
+        """To be overridden if possible: a source that waits at least ten seconds for its token."""
+        pytest.skip("this source never waits")
 
     @pytest.fixture
     def secrets(self) -> Sequence[str]:
-        """To be overridden, where there are some: what the source knows besides its tokens and must not show."""
+        """To be overridden if there are any: the source's secrets besides its tokens."""
         return ()
 
     async def test_it_has_the_shape_of_one(self, source: TokenSource) -> None:
-        """It has ``token`` and ``forget``, both coroutine functions, and ``force`` is given by name."""
+        """It has the coroutine functions ``token``, with the argument ``force``, and ``forget``."""
         assert isinstance(source, TokenSource)
         assert inspect.iscoroutinefunction(source.token)
         assert inspect.iscoroutinefunction(source.forget)
@@ -69,12 +69,12 @@ class TokenSourceSuite:
         assert force.default is False
 
     async def test_it_gives_a_token_that_is_valid_now(self, source: TokenSource) -> None:
-        """The value is a secret, and the end, if it is known, is to come: in seconds since 1970."""
+        """The value is a `Secret`; the expiry time, if known, is in the future, in seconds since the epoch."""
         check_token(await source.token())
         check_token(await source.token(force=False))
 
     async def test_a_token_that_was_refused(self, source: TokenSource) -> None:
-        """With ``force`` another one comes, where there can be another."""
+        """With ``force``, another token is returned if the source has one."""
         refused = await source.token()
         new = await source.token(force=True)
         check_token(new)
@@ -83,7 +83,7 @@ class TokenSourceSuite:
             assert (await source.token()).value != refused.value.reveal()
 
     async def test_forgetting(self, source: TokenSource) -> None:
-        """It can be done at any time and twice; after it there is a new token, or an error that says there is none."""
+        """It can be called at any time and twice; afterwards there is a new token or a `MailError`."""
         await source.forget()
         await source.forget()
         try:
@@ -93,21 +93,21 @@ class TokenSourceSuite:
         await source.forget()
 
     async def test_several_tasks_at_once(self, source: TokenSource) -> None:
-        """All of them get a token."""
-        given: list[AccessToken] = []
+        """Each gets a token."""
+        tokens: list[AccessToken] = []
 
-        async def ask(*, force: bool) -> None:
-            given.append(await source.token(force=force))
+        async def request(*, force: bool) -> None:
+            tokens.append(await source.token(force=force))
 
         async with anyio.create_task_group() as tasks:
             for number in range(6):
-                tasks.start_soon(partial(ask, force=number == 5))
-        assert len(given) == 6
-        for token in given:
+                tasks.start_soon(partial(request, force=number == 5))
+        assert len(tokens) == 6
+        for token in tokens:
             check_token(token)
 
     async def test_it_works_after_a_cancellation(self, source: TokenSource) -> None:
-        """Whoever asks may leave at any moment; the next one is served."""
+        """A call may be cancelled at any time; the next call works."""
         for seconds in (0.0, 0.001, 0.01):
             with anyio.move_on_after(seconds):
                 await source.token(force=True)
@@ -115,39 +115,39 @@ class TokenSourceSuite:
             check_token(await source.token())
 
     async def test_waiting_holds_up_nobody_and_can_be_cancelled(self, slow: TokenSource) -> None:
-        """While it waits, other tasks run; and it ends soon after it was cancelled."""
-        came = False
+        """While it waits, other tasks run, and it ends soon after a cancellation."""
+        returned = False
 
-        async def ask() -> None:
-            nonlocal came
+        async def request() -> None:
+            nonlocal returned
             await slow.token()
-            came = True
+            returned = True
 
-        began = beaten = anyio.current_time()
+        started_at = checked_at = anyio.current_time()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(ask)
+            tasks.start_soon(request)
             for _ in range(10):
                 await anyio.sleep(0.02)
-            beaten = anyio.current_time()
+            checked_at = anyio.current_time()
             tasks.cancel_scope.cancel()
-        assert not came, "it did not wait, or held up everything else meanwhile"
-        assert beaten - began < CANCELLATION_TIMEOUT, "the event loop stood still"
-        assert anyio.current_time() - beaten < CANCELLATION_TIMEOUT
+        assert not returned, "it did not wait, or held up everything else meanwhile"
+        assert checked_at - started_at < CANCELLATION_TIMEOUT, "the event loop stood still"
+        assert anyio.current_time() - checked_at < CANCELLATION_TIMEOUT
 
     async def test_no_secret_is_shown(
         self, source: TokenSource, secrets: Sequence[str], caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Not in a log at any level, and not where the source, its token or one of its attributes is shown."""
+        """Not in a log at any level, nor in the `repr` or `str` of the source, its token or its attributes."""
         caplog.set_level(logging.DEBUG)
         token = await source.token()
-        again = await source.token(force=True)
+        forced = await source.token(force=True)
         shown = [caplog.text, repr(source), str(source), repr(token), str(token), *map(repr, attributes_of(source))]
-        check_hidden("\n".join(shown), [*secrets, token.value.reveal(), again.value.reveal()])
+        check_hidden("\n".join(shown), [*secrets, token.value.reveal(), forced.value.reveal()])
 
     async def test_there_is_no_token(
         self, broken: TokenSource, secrets: Sequence[str], caplog: pytest.LogCaptureFixture
     ) -> None:
-        """It is a `MailError` of the stage ``token``, each time, with a cause that is known and one sentence."""
+        """Each call raises a `MailError` of the stage ``token``, with a known cause and one sentence."""
         caplog.set_level(logging.DEBUG)
         for force in (False, True):
             with anyio.fail_after(60), pytest.raises(MailError) as raised:
@@ -158,7 +158,7 @@ class TokenSourceSuite:
 
 
 def check_token(token: object) -> None:
-    """Check that it is an access token that is valid now."""
+    """Check that a token is an access token that is valid now."""
     assert isinstance(token, AccessToken)
     assert isinstance(token.value, Secret)
     assert token.value
@@ -169,7 +169,7 @@ def check_token(token: object) -> None:
 
 
 def check_error(error: MailError) -> None:
-    """Check that an error is one that people can use."""
+    """Check an error's stage, cause and sentence."""
     assert error.stage == "token"
     assert error.cause == "invalid_input" or error.cause in causes(), "its cause is in no catalogue"
     sentence = str(error)
@@ -182,12 +182,12 @@ def check_error(error: MailError) -> None:
 
 
 def check_hidden(shown: str, secrets: Sequence[str]) -> None:
-    """Check that no secret is in what is shown."""
+    """Check that a text contains no secret."""
     for secret in secrets:
         assert secret not in shown, "a secret is shown"
 
 
 def attributes_of(source: object) -> list[object]:
-    """Return the attributes of an object: those are what a debugger or an error report shows."""
-    named = [getattr(source, field.name, None) for field in fields(source)] if is_dataclass(source) else []
-    return [*named, *getattr(source, "__dict__", {}).values()]
+    """Return the attributes of an object, which debuggers and error reports show."""
+    field_values = [getattr(source, field.name, None) for field in fields(source)] if is_dataclass(source) else []
+    return [*field_values, *getattr(source, "__dict__", {}).values()]

@@ -44,4 +44,4 @@ async def sending_settings(device: Device) -> Settings:
 def sender_mailbox(device: Device, settings: Settings) -> Mailbox:
     """Return the sender: the account's address, because it may send as nobody else, with the configured name."""
     name = settings.sender_name or device.identity.name
-    return Mailbox(settings.sender_address or "", " ".join(name.split()), what="sender")
+    return Mailbox(settings.sender_address or "", " ".join(name.split()), role="sender")

@@ -26,8 +26,8 @@ def parse_mailbox(text: str, what: str = "recipient") -> Mailbox:
     if match := _NAME_AND_ADDRESS.fullmatch(text):
         quoted, plain, address = match.groups()
         name = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain
-        return Mailbox(address.strip(), name, what=what)
-    return Mailbox(text.strip(), what=what)
+        return Mailbox(address.strip(), name, role=what)
+    return Mailbox(text.strip(), role=what)
 
 
 def parse_mailboxes(texts: Iterable[str]) -> tuple[Mailbox, ...]:

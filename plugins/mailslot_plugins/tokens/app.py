@@ -25,7 +25,7 @@ class AppFlow:
             TokenServiceError: the token service refused, or was not reached.
         """
         client.provider.check_flow(self.name)
-        return new_grant(self.name, client, http, await _ask(client, http))
+        return new_grant(self.name, client, http, await _request_token(client, http))
 
     async def refresh(self, client: OAuthClient, http: TokenHttp, grant: Grant) -> Grant:
         """Ask again; there is no refresh token (RFC 6749 section 4.4.3).
@@ -34,10 +34,10 @@ class AppFlow:
             InputError: there is neither a secret nor a certificate.
             TokenServiceError: the token service refused, or was not reached.
         """
-        return refreshed_grant(grant, client, http, await _ask(client, http))
+        return refreshed_grant(grant, client, http, await _request_token(client, http))
 
 
-async def _ask(client: OAuthClient, http: TokenHttp) -> TokenResponse:
+async def _request_token(client: OAuthClient, http: TokenHttp) -> TokenResponse:
     if not client.is_confidential:
         raise InputError(
             "An application that signs in by itself needs a client secret or a certificate.",

@@ -90,7 +90,7 @@ class AuthorizationAttempt:
             host = urlsplit(self._endpoint).netloc
             raise classify_error(TokenServiceResponse(400, dict(parameters), host=host), "authorization_code")
         if not parameters.get("code"):
-            raise sign_in_unfinished("The answer to the sign-in holds no code.")
+            raise sign_in_incomplete_error("The answer to the sign-in holds no code.")
         return Secret(parameters["code"])
 
     async def redeem(self, code: Secret, http: TokenHttp) -> TokenResponse:
@@ -111,18 +111,18 @@ class AuthorizationAttempt:
             from mailslot_plugins.tokens.id_token import is_for_request  # noqa: PLC0415 - see above
 
             if not is_for_request(response.id_token, client_id=self._client.client_id, nonce=self._nonce):
-                raise sign_in_unfinished("The tokens that came belong to another sign-in, so they are not used.")
+                raise sign_in_incomplete_error("The tokens that came belong to another sign-in, so they are not used.")
         return response
 
-    def _check_issuer(self, named: str | None) -> None:
+    def _check_issuer(self, issuer: str | None) -> None:
         """Refuse the response of another provider (RFC 9207 section 2.4)."""
         endpoints = self._client.provider.endpoints
-        missing = named is None and endpoints.names_issuer
-        other = named is not None and endpoints.issuer is not None and named != endpoints.issuer
+        missing = issuer is None and endpoints.names_issuer
+        other = issuer is not None and endpoints.issuer is not None and issuer != endpoints.issuer
         if missing or other:
-            raise sign_in_unfinished(
+            raise sign_in_incomplete_error(
                 "The answer to the sign-in is not from the provider that was asked, so it is not used.",
-                f"iss is {shorten(named) or 'missing'}, expected {endpoints.issuer}",
+                f"iss is {shorten(issuer) or 'missing'}, expected {endpoints.issuer}",
             )
 
 
@@ -133,11 +133,11 @@ def parse_parameters(query: str) -> dict[str, str] | None:
     return found if len(found) == len(pairs) else None
 
 
-def sign_in_timed_out(seconds: float) -> TokenError:
+def sign_in_timeout_error(seconds: float) -> TokenError:
     """Return the error for a sign-in that nobody finished within so many seconds."""
-    return sign_in_unfinished(f"Nobody finished the sign-in within {seconds / 60:.0f} minutes.")
+    return sign_in_incomplete_error(f"Nobody finished the sign-in within {seconds / 60:.0f} minutes.")
 
 
-def sign_in_unfinished(sentence: str, detail: str = "") -> TokenError:
+def sign_in_incomplete_error(sentence: str, detail: str = "") -> TokenError:
     """Return the error for a sign-in that was not completed and can be repeated."""
     return TokenError(sentence, cause="token_not_retrieved", detail=detail)

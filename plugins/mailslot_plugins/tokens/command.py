@@ -108,8 +108,8 @@ class CommandToken:
             raise self._failed(f"failed with exit code {process.returncode}", detail)
         return bytes(output)
 
-    def _failed(self, what: str, detail: str = "") -> TokenError:
-        return TokenError(f"{self._name} {what}.", cause="token_source_failed", detail=detail)
+    def _failed(self, predicate: str, detail: str = "") -> TokenError:
+        return TokenError(f"{self._name} {predicate}.", cause="token_source_failed", detail=detail)
 
 
 def source(settings: Mapping[str, object]) -> CommandToken:
@@ -131,24 +131,24 @@ def source(settings: Mapping[str, object]) -> CommandToken:
     return CommandToken(command, timeout)
 
 
-def _command(given: object, *, shell: bool) -> list[str] | str | None:
+def _command(value: object, *, shell: bool) -> list[str] | str | None:
     """Return the program and its arguments; None where there is nothing to run."""
-    if isinstance(given, str):
+    if isinstance(value, str):
         try:
-            return given if shell else shlex.split(given)
+            return value if shell else shlex.split(value)
         except ValueError:
             return None
-    words = cast("list[object]", given) if isinstance(given, list) else [None]
+    words = cast("list[object]", value) if isinstance(value, list) else [None]
     texts = [word for word in words if isinstance(word, str) and "\0" not in word]
     return None if shell or len(texts) < len(words) else texts
 
 
-async def _collect(process: Process, stream: ByteReceiveStream | None, into: bytearray) -> None:
+async def _collect(process: Process, stream: ByteReceiveStream | None, buffer: bytearray) -> None:
     """Read to the end, or to the limit: then kill the program."""
     if stream is not None:
         async for octets in stream:
-            into += octets
-            if len(into) > MAX_TEXT:
+            buffer += octets
+            if len(buffer) > MAX_TEXT:
                 _kill(process)
                 return
 

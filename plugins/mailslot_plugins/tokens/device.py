@@ -11,7 +11,7 @@ import anyio
 from mailslot.oauth.token_error_table import Remedy
 from mailslot.oauth.token_errors import DEVICE_CODE_GRANT, TokenServiceError, classify_error, shorten
 from mailslot.plugin import InputError, RefreshTokenFlow, Secret, UserCode, check_endpoint_url, new_grant, request_token
-from mailslot_plugins.tokens.authorization import sign_in_unfinished
+from mailslot_plugins.tokens.authorization import sign_in_incomplete_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -105,7 +105,7 @@ class DeviceFlow(RefreshTokenFlow):
                         raise
                     interval = max(interval, min(2 * interval, _MAX_INTERVAL), error.retry_after or 0)
                 if left <= interval:
-                    raise sign_in_unfinished(
+                    raise sign_in_incomplete_error(
                         "The code has expired before the sign-in was finished.", error.detail
                     ) from error
 

@@ -10,7 +10,7 @@ from anyio.abc import SocketAttribute
 
 from mailslot.plugin import TokenError
 from mailslot_plugins.tokens import page
-from mailslot_plugins.tokens.authorization import parse_parameters, sign_in_timed_out, sign_in_unfinished
+from mailslot_plugins.tokens.authorization import parse_parameters, sign_in_incomplete_error, sign_in_timeout_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -60,14 +60,14 @@ class Loopback:
             try:
                 await show(attempt.url)
                 with anyio.move_on_after(timeout):
-                    await handler.answered.wait()
+                    await handler.redirect_answered.wait()
             except Exception as error:  # noqa: BLE001 - raised below, so that the task group does not wrap it
                 failure = error
             tasks.cancel_scope.cancel()
         if failure is not None:
             raise failure
         if handler.outcome is None:
-            raise sign_in_timed_out(timeout)
+            raise sign_in_timeout_error(timeout)
         if isinstance(handler.outcome, TokenError):
             raise handler.outcome
         return handler.outcome
@@ -89,7 +89,7 @@ async def open_loopback(host: str, port: int = 0) -> AsyncGenerator[Loopback]:
         listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
     except OSError as error:
         which = f"The port {port} that is set (redirect_port) cannot" if port else "No port can"
-        raise sign_in_unfinished(f"{which} be opened for the end of the sign-in.", str(error)) from error
+        raise sign_in_incomplete_error(f"{which} be opened for the end of the sign-in.", str(error)) from error
     async with listener:
         yield Loopback(listener, host)
 
@@ -104,7 +104,7 @@ class _RedirectHandler:
 
     def __init__(self, attempt: AuthorizationAttempt) -> None:
         self.outcome: Secret | TokenError | None = None
-        self.answered = anyio.Event()
+        self.redirect_answered = anyio.Event()
         self._attempt = attempt
         self._host = attempt.redirect_uri.removeprefix("http://")
         self._limiter = anyio.CapacityLimiter(_MAX_CONNECTIONS)
@@ -115,13 +115,13 @@ class _RedirectHandler:
         async with stream, self._limiter:
             try:
                 with anyio.move_on_after(_CONNECTION_TIMEOUT):
-                    answer, is_redirect = self._handle(await _read_head(stream))
-                    await stream.send(answer)
+                    response, is_redirect = self._handle(await _read_head(stream))
+                    await stream.send(response)
                     await stream.send_eof()
             except _DISCONNECTED:
                 pass  # the browser has left; what it brought counts all the same
         if is_redirect:
-            self.answered.set()
+            self.redirect_answered.set()
 
     def _handle(self, request: bytes) -> tuple[bytes, bool]:
         """Return the page to send, and whether the request is the redirect."""

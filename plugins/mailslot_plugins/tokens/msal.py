@@ -59,8 +59,8 @@ class MsalToken:
         make: makes a way, with nothing in memory; it blocks.
     """
 
-    def __init__(self, make: Callable[[], MsalCredential]) -> None:
-        self._make = make
+    def __init__(self, make_credential: Callable[[], MsalCredential]) -> None:
+        self._make = make_credential
         self._credential: MsalCredential | None = None
         self._last: AccessToken | None = None
         self._lock = anyio.Lock()
@@ -85,10 +85,10 @@ class MsalToken:
             except Exception as error:
                 # A request of a cancelled task ends in the thread, by an error that says nothing of tokens.
                 await anyio.lowlevel.checkpoint_if_cancelled()
-                passing = isinstance(error, MailError) and error.retryable
-                if not passing:
+                is_temporary = isinstance(error, MailError) and error.retryable
+                if not is_temporary:
                     self._credential = None  # it would repeat the refusal for a minute, even if its reason was mended
-                if not passing or self._last is None or (self._last.expires_at or 0.0) - _MARGIN <= time.time():
+                if not is_temporary or self._last is None or (self._last.expires_at or 0.0) - _MARGIN <= time.time():
                     raise
             return self._last
 

@@ -139,12 +139,12 @@ class ManagedIdentityHttp:
 
     async def _get(self, url: httpx2.URL, headers: Mapping[str, str] | None) -> MsalResponse:
         host = url.netloc.decode()
-        nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no authority, and is made at once: it is http
+        empty_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no authority, and is made at once: it is http
         body = bytearray()
         try:
             with anyio.fail_after(self._timeout):
                 async with (
-                    httpx2.AsyncClient(trust_env=False, timeout=self._timeout, verify=nobody) as http,
+                    httpx2.AsyncClient(trust_env=False, timeout=self._timeout, verify=empty_context) as http,
                     http.stream("GET", url, headers=headers) as response,
                 ):
                     with anyio.CancelScope() as scope:

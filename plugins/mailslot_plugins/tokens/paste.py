@@ -18,8 +18,8 @@ from mailslot_plugins.tokens.authorization import (
     SIGN_IN_TIMEOUT,
     AuthorizationAttempt,
     parse_parameters,
-    sign_in_timed_out,
-    sign_in_unfinished,
+    sign_in_incomplete_error,
+    sign_in_timeout_error,
 )
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ class PasteFlow(RefreshTokenFlow):
         )
         code: Secret | None = None
         with anyio.move_on_after(self.timeout):
-            code = await _ask(attempt, person)
+            code = await _ask_for_code(attempt, person)
         if code is None:
-            raise sign_in_timed_out(self.timeout)
+            raise sign_in_timeout_error(self.timeout)
         return new_grant(self.name, client, http, await attempt.redeem(code, http))
 
 
@@ -87,7 +87,7 @@ def unused_loopback_uri(host: str) -> str:
     return f"http://{host}:{secrets.choice(_DYNAMIC_PORTS)}"
 
 
-async def _ask(attempt: AuthorizationAttempt, person: AddressPrompt) -> Secret:
+async def _ask_for_code(attempt: AuthorizationAttempt, person: AddressPrompt) -> Secret:
     reason = "No address was pasted, so there is no token."
     for _ in range(_TRIES):
         pasted = await person.ask_pasted_address(attempt.url)
@@ -100,7 +100,7 @@ async def _ask(attempt: AuthorizationAttempt, person: AddressPrompt) -> Secret:
             await person.show_message(reason)
         else:
             return attempt.code(parameters)
-    raise sign_in_unfinished(reason)
+    raise sign_in_incomplete_error(reason)
 
 
 def parse_pasted(pasted: str, attempt: AuthorizationAttempt) -> dict[str, str]:
@@ -133,10 +133,10 @@ def parse_pasted(pasted: str, attempt: AuthorizationAttempt) -> dict[str, str]:
 
 def _query_and_fragment(text: str, redirect_uri: str) -> tuple[str, str]:
     expected = urlsplit(redirect_uri)
-    before = text.partition("?")[0].partition("#")[0]
-    if before.lower().startswith(expected.netloc.lower()):
-        before, text = f"{expected.scheme}://{before}", f"{expected.scheme}://{text}"
-    if "://" not in before:
+    base = text.partition("?")[0].partition("#")[0]
+    if base.lower().startswith(expected.netloc.lower()):
+        base, text = f"{expected.scheme}://{base}", f"{expected.scheme}://{text}"
+    if "://" not in base:
         query, _, fragment = text.lstrip("/?").partition("#")
         return query, fragment
     parts = urlsplit("")

@@ -75,7 +75,7 @@ class ServiceAccountFlow:
             TokenServiceError: the token service refused, or was not reached.
         """
         client.provider.check_flow(self.name)
-        return new_grant(self.name, client, http, await self._ask(client, http))
+        return new_grant(self.name, client, http, await self._request_token(client, http))
 
     async def refresh(self, client: OAuthClient, http: TokenHttp, grant: Grant) -> Grant:
         """Request another token; there is no refresh token.
@@ -84,15 +84,15 @@ class ServiceAccountFlow:
             InputError: the secret is no key file.
             TokenServiceError: the token service refused, or was not reached.
         """
-        return refreshed_grant(grant, client, http, await self._ask(client, http))
+        return refreshed_grant(grant, client, http, await self._request_token(client, http))
 
-    async def _ask(self, client: OAuthClient, http: TokenHttp) -> TokenResponse:
+    async def _request_token(self, client: OAuthClient, http: TokenHttp) -> TokenResponse:
         account = ServiceAccount.parse(client.client_secret)
-        assumed = http.skew
+        previous_skew = http.skew
         try:
             return await self._send(account, client, http)
         except TokenServiceError as error:
-            if error.cause != "clock_wrong" or http.skew == assumed:
+            if error.cause != "clock_wrong" or http.skew == previous_skew:
                 raise
         return await self._send(account, client, http)  # the refusal has told the time, by its Date
 
@@ -107,8 +107,8 @@ class ServiceAccountFlow:
             claims={"scope": " ".join(client.scopes)},
         )
         # The assertion is all of the proof: the key file is never sent.
-        nobody = replace(client, client_id="", client_secret=None, certificate=None)
-        return await request_token(nobody, http, {"grant_type": JWT_BEARER_GRANT, "assertion": assertion})
+        anonymous_client = replace(client, client_id="", client_secret=None, certificate=None)
+        return await request_token(anonymous_client, http, {"grant_type": JWT_BEARER_GRANT, "assertion": assertion})
 
 
 flow = ServiceAccountFlow()

@@ -31,13 +31,13 @@ class StoredToken:
             TokenError: none is set.
             MailError: it cannot be read, or is no token.
         """
-        kept = await run_sync(self._read)
-        if kept is None:
+        stored = await run_sync(self._read)
+        if stored is None:
             raise TokenError(
                 "The token source static needs the token itself: set client_secret=-, and paste it.",
                 cause="token_source_failed",
             )
-        return AccessToken(kept.reveal().strip())
+        return AccessToken(stored.reveal().strip())
 
     async def forget(self) -> None:
         """Do nothing: what was set stays until it is set otherwise."""

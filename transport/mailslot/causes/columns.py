@@ -29,11 +29,12 @@ def texts(value: object) -> tuple[str, ...]:
 
 def among(value: object, allowed: Collection[str]) -> tuple[str, ...]:
     """Return the texts in a list, all of which are among those `allowed`."""
-    may_be_empty = isinstance(value, list) and "" in allowed
-    found = tuple(cast("list[str]", value)) if may_be_empty else texts(value)
+    if not isinstance(value, list) or not value:
+        raise TypeError(f"{value!r} is no list")
+    found = tuple(cast("list[object]", value))
     if not set(found) <= set(allowed):
         raise ValueError(f"{found} is not among {sorted(allowed)}")
-    return found
+    return cast("tuple[str, ...]", found)
 
 
 def pattern(value: object, terms: Mapping[str, str] | None = None) -> re.Pattern[str]:

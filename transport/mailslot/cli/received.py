@@ -81,4 +81,4 @@ async def _found(home: Path, record: str | None, states: list[Any], most: int) -
     from mailslot.spool.spool import Spool  # noqa: PLC0415 - sqlite takes a moment to import
 
     async with Spool(home) as spool:
-        return await found(spool, record, states=states or None, most=most)
+        return await found(spool, record, states=states or None, limit=most)

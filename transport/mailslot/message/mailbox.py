@@ -25,17 +25,17 @@ class Mailbox:
     name: str
     wire: str = field(repr=False, compare=False)
 
-    def __init__(self, address: str, name: str = "", *, what: str = "mailbox") -> None:
+    def __init__(self, address: str, name: str = "", *, role: str = "mailbox") -> None:
         """Validate both.
 
         Args:
             address: the address.
             name: the display name.
-            what: what errors call this mailbox, such as ``"sender"``.
+            role: how errors name this mailbox, such as ``"sender"``.
         """
         object.__setattr__(self, "address", address)
-        object.__setattr__(self, "wire", parse_address(address, what).wire)
-        object.__setattr__(self, "name", check_header_text(name, f"{what} name"))
+        object.__setattr__(self, "wire", parse_address(address, role).wire)
+        object.__setattr__(self, "name", check_header_text(name, f"{role} name"))
 
     @property
     def domain(self) -> str:
@@ -48,6 +48,6 @@ class Mailbox:
         return not self.wire.isascii()
 
 
-def to_mailbox(value: str | Mailbox, what: str) -> Mailbox:
+def to_mailbox(value: str | Mailbox, role: str) -> Mailbox:
     """Return a mailbox unchanged, or one for a bare address; raises as `Mailbox` does."""
-    return value if isinstance(value, Mailbox) else Mailbox(value, what=what)
+    return value if isinstance(value, Mailbox) else Mailbox(value, role=role)

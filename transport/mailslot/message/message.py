@@ -119,11 +119,11 @@ class Message:
         self.subject: Final = check_header_text(subject, "subject")
         self.date: Final = datetime.now().astimezone() if date is None else date
         self.message_id: Final = _new_message_id(self.sender) if message_id is None else message_id
-        answers = () if reply_to is None else (to_mailbox(reply_to, "Reply-To"),)
+        reply_addresses = () if reply_to is None else (to_mailbox(reply_to, "Reply-To"),)
 
         fields = [mailboxes_field("From", (self.sender,))]
-        if answers:
-            fields.append(mailboxes_field("Reply-To", answers))
+        if reply_addresses:
+            fields.append(mailboxes_field("Reply-To", reply_addresses))
         if self.to:
             fields.append(mailboxes_field("To", self.to))
         if self.cc:
@@ -145,7 +145,7 @@ class Message:
         self._content: Final = MimeBody(text, tuple(attachments), boundary)
         self.attachments: Final = self._content.attachments
         self.size: Final = len(self._fields) + self._content.size
-        self.smtputf8: Final = any(m.smtputf8 for m in (self.sender, *answers, *self.to, *self.cc))
+        self.smtputf8: Final = any(m.smtputf8 for m in (self.sender, *reply_addresses, *self.to, *self.cc))
 
     @property
     def eight_bit(self) -> bool:
@@ -176,10 +176,10 @@ class Message:
         return f"Message({self.message_id}, {self.size} octets)"
 
 
-def _mailboxes(values: Iterable[str | Mailbox], what: str) -> tuple[Mailbox, ...]:
+def _mailboxes(values: Iterable[str | Mailbox], role: str) -> tuple[Mailbox, ...]:
     if isinstance(values, str):
-        raise InputError(f"{what} must be a list of addresses, not one text.", stage="envelope")
-    return tuple([to_mailbox(value, what) for value in values])
+        raise InputError(f"{role} must be a list of addresses, not one text.", stage="envelope")
+    return tuple([to_mailbox(value, role) for value in values])
 
 
 def _new_message_id(sender: Mailbox) -> str:

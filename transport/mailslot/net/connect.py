@@ -53,15 +53,15 @@ async def resolve(endpoint: Endpoint, timeout: float) -> list[str]:
         with anyio.fail_after(timeout):
             found = await anyio.getaddrinfo(host, endpoint.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        late = isinstance(error, TimeoutError)
-        why = f"did not answer within {format_seconds(timeout)}" if late else "knows no address for it"
+        timed_out = isinstance(error, TimeoutError)
+        why = f"did not answer within {format_seconds(timeout)}" if timed_out else "knows no address for it"
         raise NetworkError(
             f"The mail server's name {endpoint.host} could not be resolved: the name service {why}.",
             stage="resolve",
             cause="name_not_found",
             retryable=True,
             detail=repr(error),
-            waited=timeout if late else None,
+            waited=timeout if timed_out else None,
         ) from error
     addresses = list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
     return _interleave(addresses)[:MAX_ADDRESSES]
@@ -143,12 +143,12 @@ async def _connect_to(address: str, port: int) -> socket.socket:
         connecting.settimeout(0)
         # Without Nagle's algorithm: commands are sent in groups already.
         connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        fault = connecting.connect_ex((address, port))
-        if fault in {errno.EINPROGRESS, errno.EWOULDBLOCK}:
+        error_code = connecting.connect_ex((address, port))
+        if error_code in {errno.EINPROGRESS, errno.EWOULDBLOCK}:
             await anyio.wait_writable(connecting)
-            fault = connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if fault:
-            raise OSError(fault, os.strerror(fault))
+            error_code = connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error_code:
+            raise OSError(error_code, os.strerror(error_code))
         _set_quickack(connecting)
     except BaseException:
         connecting.close()

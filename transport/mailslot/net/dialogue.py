@@ -143,15 +143,15 @@ class Dialogue(Generic[ConnectionT]):
     def to_mail_error(self, error: BaseException) -> MailError | None:
         """Return the `MailError` for an exception that was raised in a dialogue; None to raise it unchanged."""
         host = self.channel.endpoint.host
-        sorry = " The whole message was handed over; it may have arrived." if self.in_doubt else ""
+        doubt_note = " The whole message was handed over; it may have arrived." if self.in_doubt else ""
         if isinstance(error, MailError):
             return None
         if isinstance(error, (OSError, EOFError)):
-            return self._connection_error(error, host, sorry)
+            return self._connection_error(error, host, doubt_note)
         if isinstance(error, PlainTextError):
             return self._plain_text_error(error, host)
         if isinstance(error, RemoteProtocolError):
-            return self._protocol_error(error, host, sorry)
+            return self._protocol_error(error, host, doubt_note)
         if isinstance(error, LocalProtocolError):
             return MailError(
                 "This cannot be asked of the mail server now.",
@@ -161,27 +161,27 @@ class Dialogue(Generic[ConnectionT]):
             )
         return None
 
-    def _connection_error(self, error: OSError | EOFError, host: str, sorry: str) -> NetworkError:
+    def _connection_error(self, error: OSError | EOFError, host: str, doubt_note: str) -> NetworkError:
         when = _STAGE_PHRASES.get(self.stage, "in the middle of the session")
         # A TimeoutError with an errno comes from the kernel, which has given up the connection.
-        late = isinstance(error, TimeoutError) and error.errno is None
-        if late:
+        timed_out = isinstance(error, TimeoutError) and error.errno is None
+        if timed_out:
             waited = format_seconds(self.current_timeout)
-            sentence = f"The mail server {host} fell silent {when}: no answer within {waited}.{sorry}"
+            sentence = f"The mail server {host} fell silent {when}: no answer within {waited}.{doubt_note}"
         else:
-            sentence = f"The connection to the mail server {host} was lost {when}.{sorry}"
+            sentence = f"The connection to the mail server {host} was lost {when}.{doubt_note}"
         return NetworkError(
             sentence,
             stage=self.stage,
             cause="in_doubt"
             if self.in_doubt
             else "connection_timeout"
-            if late and self.stage == "greeting"
+            if timed_out and self.stage == "greeting"
             else "connection_lost",
             retryable=True,
             in_doubt=self.in_doubt,
-            detail="" if late else str(error),
-            waited=self.current_timeout if late else None,
+            detail="" if timed_out else str(error),
+            waited=self.current_timeout if timed_out else None,
         )
 
     def parse_reply_line(self, line: bytes) -> Reply | None:  # noqa: ARG002 - a subclass knows its protocol
@@ -192,9 +192,9 @@ class Dialogue(Generic[ConnectionT]):
         line = error.octets.partition(b"\n")[0].removesuffix(b"\r")
         reply = self.parse_reply_line(line)
         if reply is None or reply.positive:
-            words = self.redactor.mask(ascii(line.decode("ascii", "backslashreplace")))
+            shown = self.redactor.mask(ascii(line.decode("ascii", "backslashreplace")))
             return NetworkError(
-                f"The mail server {host} answered in plain text where encryption was due: {words}",
+                f"The mail server {host} answered in plain text where encryption was due: {shown}",
                 stage="tls",
                 cause="tls_failed",
                 detail=str(error),
@@ -211,7 +211,7 @@ class Dialogue(Generic[ConnectionT]):
             detail=str(reply),
         )
 
-    def _protocol_error(self, error: RemoteProtocolError, host: str, sorry: str) -> MailError:
+    def _protocol_error(self, error: RemoteProtocolError, host: str, doubt_note: str) -> MailError:
         cause = error.cause
         # The original error is shown in tracebacks as the __cause__.
         error.args = (self.redactor.mask(str(error)),)
@@ -226,7 +226,7 @@ class Dialogue(Generic[ConnectionT]):
             sentence = f"What answers at {host}, port {self.channel.endpoint.port}, is not such a mail server."
         else:
             cause = "in_doubt" if self.in_doubt else "protocol_error"
-            sentence = f"The mail server {host} sent something that is not the protocol.{sorry}"
+            sentence = f"The mail server {host} sent something that is not the protocol.{doubt_note}"
         return ServerError(
             sentence,
             stage=self.stage,

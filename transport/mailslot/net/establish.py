@@ -38,23 +38,23 @@ async def establish(
         MailError: as `resolve`, `connect` and `greet` do.
     """
 
-    async def channel_to(some: Sequence[str]) -> Channel:
-        begin("connect")
-        return Channel(await connect(endpoint, some, timeout), endpoint)
+    async def open_channel(candidates: Sequence[str]) -> Channel:
+        report_stage("connect")
+        return Channel(await connect(endpoint, candidates, timeout), endpoint)
 
-    begin = on_stage or _ignore_stage
-    begin("resolve")
+    report_stage = on_stage or _ignore_stage
+    report_stage("resolve")
     addresses = await resolve(endpoint, timeout)
-    channel = await channel_to(addresses)
-    used = channel.remote_host or ""
+    channel = await open_channel(addresses)
+    first_host = channel.remote_host or ""
     try:
         return await _greet_or_close(channel, greet)
     except NetworkError as error:
-        others = addresses_of_other_family(addresses, used)
+        others = addresses_of_other_family(addresses, first_host)
         if error.cause != "connection_timeout" or not others:
             raise
         try:
-            channel = await channel_to(others)
+            channel = await open_channel(others)
         except NetworkError:
             raise error from None
         return await _greet_or_close(channel, greet)

@@ -238,15 +238,15 @@ async def _handshake(encrypted: ssl.SSLSocket) -> bool:
 
 async def _read_plain_text_line(encrypted: ssl.SSLSocket, timeout: float) -> bytes:
     """Return a line of plain text, or what has come of it when the timeout expires."""
-    words = bytearray()
+    text = bytearray()
     with suppress(OSError), anyio.move_on_after(min(timeout, _PLAIN_TEXT_TIMEOUT)):
-        while b"\n" not in words and len(words) < _MAX_PLAIN_TEXT:
+        while b"\n" not in text and len(text) < _MAX_PLAIN_TEXT:
             await anyio.wait_readable(encrypted)
-            more = _receive_raw(encrypted, _MAX_PLAIN_TEXT - len(words))
+            more = _receive_raw(encrypted, _MAX_PLAIN_TEXT - len(text))
             if not more:
                 break
-            words += more
-    return bytes(words)
+            text += more
+    return bytes(text)
 
 
 def _receive_raw(encrypted: ssl.SSLSocket, count: int, flags: int = 0) -> bytes:

@@ -49,11 +49,11 @@ def authorization_url(
     Args:
         endpoint: the authorization endpoint; a query of its own is kept.
         client_id: the client's id.
-        redirect_uri: where the browser is sent with the answer.
-        scopes: what is asked for.
-        state: what the answer must bear.
-        code_verifier: what the challenge is made of; it is not in the address.
-        parameters: other parameters.
+        redirect_uri: where the browser is redirected with the response.
+        scopes: the requested scopes.
+        state: the state that the response must repeat.
+        code_verifier: the verifier from which the challenge is computed; it is not in the URL.
+        parameters: further parameters.
     """
     address = _parameters.prepare_grant_uri(
         endpoint,

@@ -177,7 +177,7 @@ class AuthlibSource:
             cause="token_service_unreachable",
             remedy=Remedy.WAIT,
             detail=detail,
-            answer_lost=True,
+            response_lost=True,
         )
 
 

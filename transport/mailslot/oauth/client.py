@@ -28,16 +28,16 @@ class OAuthClient:
     """An application registered with a provider, acting for one record.
 
     Attributes:
-        provider: whom it asks; its endpoints are known (see `mailslot.oauth.discovery.complete_provider`).
+        provider: the provider, with known endpoints (see `mailslot.oauth.discovery.complete_provider`).
         client_id: the application's id, as the provider gave it.
         account: the mailbox that the token is for.
-        scopes: what to ask for.
+        scopes: the scopes to request.
         client_secret: the application's secret; None for a public client.
-        certificate: instead of a secret; it is preferred where both are there.
-        tenant: the organisation's tenant; None where the provider knows none, or for its default.
-        redirect_uri: where a browser elsewhere is sent after a sign-in (RFC 6749 section 3.1.2), for providers that
+        certificate: used instead of a secret, also if there is one.
+        tenant: the organisation's tenant; None for the provider's default, or if it has no tenants.
+        redirect_uri: the redirect URI for a browser on another machine (RFC 6749 section 3.1.2), for providers that
             compare it exactly; None for a loopback address with any port.
-        redirect_port: the port of the listener on loopback; None for any that is free, as RFC 8252 section 7.3 has it.
+        redirect_port: the port of the loopback listener; None for any free port (RFC 8252 section 7.3).
     """
 
     provider: Provider

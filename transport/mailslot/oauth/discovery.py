@@ -24,14 +24,14 @@ async def discover(issuer: str, http: TokenHttp) -> Mapping[str, object]:
 
     Args:
         issuer: its identifier.
-        http: over what.
+        http: the HTTP client.
 
     Returns:
-        the metadata (RFC 8414 section 2); its ``issuer`` is the one asked, code point for code point.
+        the metadata (RFC 8414 section 2); its ``issuer`` equals `issuer` exactly.
 
     Raises:
-        InputError: the issuer is no address.
-        TokenServiceError: it was not reached, has no metadata, or calls itself otherwise.
+        InputError: the issuer is not a URL.
+        TokenServiceError: it was not reached, has no metadata, or names another issuer.
     """
     check_endpoint_url(issuer, "issuer", issuer=True)
     last: TokenServiceError | None = None

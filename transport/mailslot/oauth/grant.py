@@ -23,10 +23,10 @@ class RefreshFailure:
         sentence: for the person.
         detail: for the engineer.
         at: when, in seconds since the epoch.
-        retry_at: from when on another try makes sense, in seconds since the epoch; None where, as far as is known,
-            only a new grant or a change of settings helps.
-        refusals: how many refreshes in a row were refused for good.
-        unconfirmed: whether the provider has refused once only, and is still to be asked whether it means that.
+        retry_at: when another try makes sense, in seconds since the epoch; None where, as far as is known, only a new
+            grant or a change of settings helps.
+        refusals: how many refreshes in a row were refused permanently.
+        unconfirmed: whether this is the first refusal, after which the provider is asked once more.
     """
 
     cause: str
@@ -43,24 +43,24 @@ class Grant:
     """A grant as it is stored in the vault. Times are seconds since the epoch, by the device's clock.
 
     Attributes:
-        flow: the name of the flow that obtained it, which is the one that can renew it.
+        flow: the name of the flow that obtained it, which also refreshes it.
         access_token: the newest access token; None before the first one.
-        expires_at: when it ends; None where the provider did not say.
+        expires_at: when the access token expires; None where the provider did not say.
         refresh_token: the newest refresh token; None where the provider gave none.
         previous_refresh_token: the one before, kept until the newest has worked once.
         scopes: what was granted, as the provider said; what was asked for where it did not.
-        account: who signed in, as far as the answer told; None where it did not.
-        tenant: the tenant of whoever signed in, as far as the answer told.
+        account: who signed in; None where the response did not say.
+        tenant: that user's tenant; None where the response did not say.
         obtained_at: when the person or the application signed in.
         renewed_at: when the access token was issued.
         skew: seconds that the provider's clock is ahead of ours, by its ``Date``.
-        settings: a digest of the settings that a renewal depends on; a failure counts for them alone.
-        failure: why the last renewal failed; None where it worked.
-        forced: how many of the latest renewals there were because a mail server had refused the access token.
+        settings: a digest of the settings that a refresh depends on; a failure counts only for these settings.
+        failure: why the last refresh failed; None where it worked.
+        forced: how many refreshes in a row were forced because a mail server had refused the access token.
         token_origin: scheme, host and port of the token endpoint that gave it (`mailslot.oauth.origin`); None in a
             grant from before they were kept.
         revocation_origin: the same of the revocation endpoint that was known then; None where none was.
-        location: where it was obtained or renewed last; None in a grant from before that was kept.
+        location: where it was obtained or refreshed last; None in a grant from before that was kept.
     """
 
     flow: str

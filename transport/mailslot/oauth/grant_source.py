@@ -7,8 +7,6 @@ request, once sent, is finished and its result saved even if the caller is cance
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import random
 from dataclasses import replace
@@ -25,17 +23,12 @@ from mailslot.oauth.origin import bind_origin, origin_mismatch, resolve_origin
 from mailslot.oauth.refresh_attempts import RefreshAttempts, is_invalid_grant
 from mailslot.oauth.refresh_backoff import CONFIRM_AFTER, RefreshBackoff
 from mailslot.oauth.revocation import Revocation, revoke
+from mailslot.oauth.settings_digest import settings_digest
 from mailslot.oauth.shielding import shielded
-from mailslot.oauth.timing import (
-    MAX_IDLE,
-    Clocks,
-    TokenTiming,
-    forced_refresh_age,
-    lifetime,
-    timing_of_stored,
-)
+from mailslot.oauth.timing import Clocks, TokenTiming, lifetime
 from mailslot.oauth.token_error_table import Remedy
 from mailslot.oauth.token_errors import TokenServiceError
+from mailslot.oauth.token_schedule import TokenSchedule
 from mailslot.oauth.unsaved import UnsavedGrant
 from mailslot.sasl.credentials import AccessToken
 
@@ -50,7 +43,7 @@ if TYPE_CHECKING:
     from mailslot.wire.secret import Secret
 
 _ATTEMPT_TIMEOUT: Final = 90.0
-"""Seconds after which a request is given up that nobody can cancel."""
+"""Seconds after which a request is given up, since it cannot be cancelled."""
 
 logger = logging.getLogger(__name__)
 
@@ -61,12 +54,13 @@ class GrantSource(Generic[P]):
     Args:
         record: the record's name, for the log.
         store: where its grant is kept.
-        flow: how it is obtained and renewed; for a grant that is there, the flow that it names.
-        client: who we are to the provider.
-        http: open for as long as this is used.
+        flow: obtains and refreshes grants; for an existing grant, the flow that it names.
+        client: the OAuth client.
+        http: the HTTP client; it must stay open while this is used.
         clocks: the device's clocks.
-        locate: tells, in a thread, where this is, since a copy of a home folder renews nothing; None: it may be any.
-        random: gives a number from 0 to 1, so that devices do not all act at once.
+        locate: returns the home folder's location and may block, since a copied home folder must not refresh; None to
+            refresh anywhere.
+        random: returns a number from 0 to 1, so that devices do not all act at once.
     """
 
     def __init__(
@@ -91,7 +85,7 @@ class GrantSource(Generic[P]):
         self._random = random
         self._settings_digest = settings_digest(client, flow.name)
         self._last_given: Secret | None = None
-        self._timings: dict[Secret, TokenTiming] = {}
+        self._schedule = TokenSchedule(self._clocks, random, lambda: http.skew)
         self._backoff = RefreshBackoff(self._clocks, random)
         self._stored: Grant | None = None
         self._unsaved: UnsavedGrant | None = None
@@ -107,9 +101,9 @@ class GrantSource(Generic[P]):
         return self._unsaved
 
     def adopt_unsaved(self, unsaved: UnsavedGrant | None) -> None:
-        """Take over what another source of the same record, made for earlier settings, could not save.
+        """Take over the grant that another source of the same record could not save; this source saves it.
 
-        It is in that source's memory alone. This source saves it.
+        Such a source was made for earlier settings, and only its memory has the grant.
         """
         self._unsaved = unsaved
 
@@ -119,33 +113,34 @@ class GrantSource(Generic[P]):
         A token that has not expired is returned even if it could not be refreshed.
 
         Args:
-            force: a mail server refused the token given last. One that another task or process has obtained since
-                then is given instead; else it is renewed, but if it came of such a renewal itself, not at once.
-            ignore_backoff: whether the provider is asked even where it has refused and is not to be asked again yet:
-                a person wants to know.
+            force: a mail server refused the token that was returned last. If another task or process has obtained one
+                since then, that one is returned; otherwise it is refreshed, after a delay if the refused token came
+                from a forced refresh.
+            ignore_backoff: whether to ask the provider even during the backoff after a failure, for a person who
+                wants to know.
 
         Raises:
-            MailError: cause `token_not_retrieved`, `token_not_renewable`, or that of the failed renewal; or the
-                store cannot be used, with its own. A failure that only a new grant or other settings can help is
-                remembered, and raised again without asking the provider.
+            MailError: cause `token_not_retrieved`, `token_not_renewable`, or that of the failed refresh; or the store
+                cannot be used. A failure that only a new grant or other settings can end is stored, and raised again
+                without asking the provider.
         """
         last_given = self._last_given
         grant = self._newest(await self._load())
         refused = (last_given or grant.access_token) if force else None
-        if self._unsaved is None and not self._is_due(grant, refused):
+        if self._unsaved is None and not self._schedule.is_due(grant, refused):
             return self._access_token(grant)
         try:
             async with self._store.lock():
                 return self._access_token(await self._refresh_if_due(refused, ignore_backoff=ignore_backoff))
         except MailError as error:
             grant = self._newest(await self._load())
-            if not self._is_usable(grant, refused):
+            if not self._schedule.is_usable(grant, refused):
                 raise
             logger.info("%s: the token was not renewed, and is used while it lasts: %s", self._record, error)
             return self._access_token(grant)
 
     async def refresh_if_idle(self) -> bool:
-        """Refresh a grant that was not used for a week, lest it expire of disuse; call it from time to time.
+        """Refresh a grant that was not used for a week, so that it does not expire; call it from time to time.
 
         Returns:
             whether that was due.
@@ -154,7 +149,7 @@ class GrantSource(Generic[P]):
             MailError: as for `token`.
         """
         stored = await self._load()
-        if stored is None or (self._unsaved is None and not self._is_idle(self._newest(stored))):
+        if stored is None or (self._unsaved is None and not self._schedule.is_idle(self._newest(stored))):
             return False
         await self.token()
         return True
@@ -163,10 +158,10 @@ class GrantSource(Generic[P]):
         """Obtain a new grant and store it in place of the old one.
 
         Args:
-            person: whoever signs in.
+            person: the person who signs in.
 
         Raises:
-            MailError: there is none, or it could not be kept; the old one is as it was.
+            MailError: none was obtained, or it could not be saved; the old one is unchanged.
         """
         client = await self._discovered_client()
         grant = await self._flow.obtain(client, self._http, person)
@@ -223,30 +218,6 @@ class GrantSource(Generic[P]):
         self._last_given = grant.access_token
         return AccessToken(grant.access_token, grant.expires_at)
 
-    def _timing(self, grant: Grant) -> TokenTiming:
-        if grant.access_token is None:
-            return TokenTiming.unknown()
-        if grant.access_token not in self._timings:
-            self._cache_timing(grant, timing_of_stored(grant, self._clocks, self._http.skew, self._random()))
-        return self._timings[grant.access_token]
-
-    def _is_usable(self, grant: Grant, refused: Secret | None) -> bool:
-        if grant.access_token is None or grant.access_token == refused:
-            return False
-        return self._clocks.monotonic() < self._timing(grant).expires_at
-
-    def _is_due(self, grant: Grant, refused: Secret | None) -> bool:
-        timing, now = self._timing(grant), self._clocks.monotonic()
-        if now >= timing.refresh_at:
-            return True
-        if refused is not None and grant.access_token == refused:
-            return now - timing.issued_at >= forced_refresh_age(grant.forced)
-        return self._is_idle(grant)
-
-    def _is_idle(self, grant: Grant) -> bool:
-        age = self._clocks.monotonic() - self._timing(grant).issued_at
-        return grant.refresh_token is not None and age >= MAX_IDLE
-
     async def _refresh_if_due(self, refused: Secret | None, *, ignore_backoff: bool) -> Grant:
         """Under the lock: save what is unsaved, adopt what another process stored, or refresh."""
         self._stored = await self._load()
@@ -256,7 +227,7 @@ class GrantSource(Generic[P]):
                 await shielded(partial(self._save, grant))
             else:
                 self._unsaved = None
-        if not self._is_due(grant, refused):
+        if not self._schedule.is_due(grant, refused):
             return grant
         if (copied := copied_home_error(grant, await self._location())) is not None:
             raise copied
@@ -302,7 +273,7 @@ class GrantSource(Generic[P]):
 
     async def _request_and_save(self, requested: Grant) -> Grant:
         here = await self._location()
-        # The lifetime begins when the token is issued: before the answer has come, but not before the request.
+        # The lifetime begins when the token is issued: before the response comes, but not before the request.
         issued, issued_at = self._clocks.monotonic(), self._clocks.wall()
         renewed: Grant | None = None
         try:
@@ -320,7 +291,7 @@ class GrantSource(Generic[P]):
                 f"The token service did not finish its answer within {_ATTEMPT_TIMEOUT:.0f} seconds.",
                 cause="token_service_unreachable",
                 remedy=Remedy.WAIT,
-                answer_lost=True,
+                response_lost=True,
             )
         seconds = lifetime(renewed)
         rotated = replace(requested, previous_refresh_token=None).with_refresh_token(renewed.refresh_token)
@@ -334,10 +305,10 @@ class GrantSource(Generic[P]):
             failure=None,
             location=here,
             forced=requested.forced,
-            # What the settings name by now for giving it up was not known when it was given.
+            # A revocation endpoint that the settings name only now was not known when the grant was issued.
             revocation_origin=requested.revocation_origin,
         )
-        self._cache_timing(renewed, TokenTiming.from_lifetime(issued, seconds, self._random()))
+        self._schedule.record(renewed, TokenTiming.from_lifetime(issued, seconds, self._random()))
         await self._save(renewed)
         logger.info("%s: the token was renewed", self._record)
         return renewed
@@ -352,12 +323,6 @@ class GrantSource(Generic[P]):
             provider = await complete_provider(self._client.provider, self._http)
             self._client = replace(self._client, provider=provider)
         return self._client
-
-    def _cache_timing(self, grant: Grant, timing: TokenTiming) -> None:
-        if grant.access_token is not None:
-            # A task that is late may still ask for the one before.
-            latest = list(self._timings.items())[-1:]
-            self._timings = dict([*latest, (grant.access_token, timing)])
 
     async def _save(self, grant: Grant) -> None:
         """Under the lock: save the grant; where that fails, keep it in memory and save it as soon as possible."""
@@ -376,7 +341,7 @@ class GrantSource(Generic[P]):
             grant = replace(grant, location=await self._location())
             await self._store.save(grant)
             self._stored, self._unsaved = grant, None
-            self._cache_timing(
+            self._schedule.record(
                 grant, TokenTiming.from_lifetime(self._clocks.monotonic(), lifetime(grant), self._random())
             )
         return grant
@@ -397,25 +362,3 @@ class GrantSource(Generic[P]):
     async def _save_failure(self, failure: RefreshFailure) -> None:
         grant = resolve_origin(self._newest(self._stored), self._settings_digest)
         await self._save(replace(grant.with_failure(failure), settings=self._settings_digest))
-
-
-def settings_digest(client: OAuthClient, flow: str) -> str:
-    """Return a digest of the settings that a refresh depends on, secrets included; it is stored in the vault only.
-
-    A stored failure counts until the digest changes.
-    """
-    secrets = [client.client_secret, client.certificate.key if client.certificate is not None else None]
-    endpoints = client.provider.endpoints
-    facts = [
-        flow,
-        client.provider.id,
-        endpoints.issuer,
-        endpoints.token,
-        client.tenant,
-        client.client_id,
-        client.account,
-        *client.scopes,
-        client.certificate.certificate if client.certificate is not None else None,
-        *(None if secret is None else secret.reveal() for secret in secrets),
-    ]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -27,7 +27,7 @@ Topic = Literal["another_user", "fewer_permissions", "no_renewal", "unused", "te
 DAY: Final = 86400.0
 
 NOTICE_DAYS: Final = 14.0
-"""Days before something ends from which on it is spoken of."""
+"""Days before an expiry from which on a note mentions it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class TokenSettings:
     Attributes:
         account: the mailbox that it is for; None where it is not set.
         scopes: what is asked for.
-        digest: `mailslot.oauth.grant_source.settings_digest`; a failure under other settings does not count. None
+        digest: `mailslot.oauth.settings_digest.settings_digest`; a failure under other settings does not count. None
             where it is not known.
         app_only: whether the flow needs no refresh token, since the application signs in itself.
         secret_expires_at: when the application's secret ends, in seconds since the epoch, if it was entered.
@@ -57,21 +57,21 @@ class Health:
     """The health of a grant. Times are seconds since the epoch.
 
     Attributes:
-        state: ``ok``; ``expiring``: it will end, or has ended, unless somebody acts or a fault passes;
+        state: ``ok``; ``expiring``: it expires, or has expired, unless somebody acts or a temporary failure ends;
             ``needs_token``: it must be obtained again; ``needs_administrator``; ``unreadable``: the store cannot be
             read.
-        cause: an id of the catalogue; None where nothing is wrong.
+        cause: an id of the catalogue of causes; None where nothing is wrong.
         sentence: what is wrong, for the person; empty where nothing is.
         account: who signed in; None where the provider did not say.
         scopes: what was granted.
-        obtained_at: when whoever it was signed in; None without a grant.
-        expires_at: when the access token ends; None where that is not known.
+        obtained_at: when the person or the application signed in; None without a grant.
+        expires_at: when the access token expires; None where that is not known.
         renewed_at: when the access token was issued; None without a grant.
-        failure: why the last renewal failed; None where it worked.
+        failure: why the last refresh failed; None where it worked.
         renewal_days_left: days until an unused refresh token expires; None where it does not, or not known.
         secret_expires_at: when the application's secret ends; None where it was not entered.
-        notes: what else should be known, a sentence each.
-        topics: what each of the notes is about, for those who say it in other words.
+        notes: what else a person should know, a sentence each.
+        topics: the topic of each note, for programs that have their own texts.
     """
 
     state: State
@@ -89,7 +89,7 @@ class Health:
     topics: tuple[Topic, ...] = ()
 
 
-def token_line(grant: Grant | None) -> Literal["Not Retrieved", "Retrieved"]:
+def token_status_line(grant: Grant | None) -> Literal["Not Retrieved", "Retrieved"]:
     """Return the token line of the panel; a token that was authorised but not yet fetched is not retrieved."""
     return "Not Retrieved" if grant is None or grant.access_token is None else "Retrieved"
 
@@ -162,7 +162,7 @@ def _state(
         return state, failure.cause, failure.sentence
     if _not_renewable(grant, settings) and grant.expires_at is not None:
         state, when = ("needs_token", "has expired") if grant.expires_at <= now else ("expiring", "will expire")
-        return state, "token_not_renewable", f"The token {when}, and no renewal token came with it."
+        return state, "token_not_renewable", f"The token {when}, and no refresh token came with it."
     if failure is not None:
         return "expiring", failure.cause, failure.sentence
     if (left is not None and left <= NOTICE_DAYS) or _days(settings.secret_expires_at, now) <= NOTICE_DAYS:
@@ -189,7 +189,7 @@ def _notes(
     if missing:
         yield "fewer_permissions", f"Fewer permissions were granted than asked for: {', '.join(missing)} is missing."
     if _not_renewable(grant, settings):
-        yield "no_renewal", "No renewal token came with the token, so it must be obtained again when it expires."
+        yield "no_renewal", "No refresh token came with the token, so it must be obtained again when it expires."
     if left is not None and left <= NOTICE_DAYS:
         days_text = f"{left:.0f} days are left." if left > 0 else "this one may have ended."
         yield "unused", f"{provider.name} ends sign-ins that nobody uses: {days_text}"
@@ -226,7 +226,7 @@ def _looks_like_testing(grant: Grant, provider: Provider) -> bool:
     days, failure = provider.quirks.testing_days, grant.failure
     if days is None or failure is None or failure.cause != "token_update_failed":
         return False
-    # Nobody asked between the last renewal and the failure, so it died somewhere in between.
+    # There was no request between the last refresh and the failure, so it expired at some time in between.
     return (grant.renewed_at - grant.obtained_at) / DAY <= days <= (failure.at - grant.obtained_at) / DAY
 
 

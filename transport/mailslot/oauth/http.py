@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from mailslot.oauth.request import TokenRequest
 
 MAX_BODY: Final = 64 * 1024
-"""Octets of an answer's body; more are an error."""
+"""Octets of a response's body; more are an error."""
 
 MAX_RETRY_AFTER: Final = 86_400.0
-"""Seconds; a longer ``Retry-After`` is taken for this much."""
+"""Seconds; a longer ``Retry-After`` is reduced to this."""
 
 _TOKENS: Final = ("access_token", "refresh_token", "id_token")
 
@@ -92,26 +92,26 @@ class TokenHttp:
         """Post a form.
 
         Args:
-            url: an endpoint.
-            form: what to send; a member that is empty is left out.
-            client: who asks; see `mailslot.oauth.request.prepare_request`.
+            url: the endpoint.
+            form: the form; empty members are left out.
+            client: the OAuth client, whose authentication is added (`mailslot.oauth.request.prepare_request`).
 
         Returns:
-            any answer but a redirect or a web page, successful or not.
+            the response, successful or not.
 
         Raises:
-            InputError: the address, or the client's certificate, cannot be used.
-            TokenServiceError: nobody answered, somebody else did, or too much came.
+            InputError: the URL, or the client's certificate, cannot be used.
+            TokenServiceError: there was no response, it was a redirect or a web page, or it was too long.
         """
         check_endpoint_url(url, "token service's address")
-        # authlib is loaded once something is asked for: a service without tokens does without.
+        # authlib is loaded with the first request: a service without tokens does not need it.
         from mailslot.oauth.request import prepare_request  # noqa: PLC0415 - see above
 
         assumed = self.skew
         response = await self._exchange(url, prepare_request(url, form, client, now=self._clock() + assumed))
         refused = response.json is not None and response.json.get("error") == "invalid_client"
         if refused and client is not None and client.signs_assertions and abs(self.skew - assumed) > _NOTABLE_SKEW:
-            # The assertion's times were wrong by our clock's error, which the refusal has told (by its Date).
+            # The assertion's times were wrong because our clock is; the Date of the refusal shows by how much.
             response = await self._exchange(url, prepare_request(url, form, client, now=self._clock() + self.skew))
         return response
 
@@ -193,7 +193,7 @@ def _http_client(context: ssl.SSLContext, timeout: float, *, trust_env: bool) ->
             follow_redirects=False,
             trust_env=trust_env,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            # Requests are minutes apart: a connection kept for the next is mostly one that has broken in between.
+            # Requests are minutes apart, and most kept connections would have broken by the next one.
             limits=httpx2.Limits(max_connections=8, max_keepalive_connections=0),
             headers={"User-Agent": "mailslot"},
         )
@@ -207,7 +207,7 @@ async def _read_body(response: httpx2.Response, host: str, body: bytearray) -> N
         async for octets in response.aiter_raw():
             body += octets
             if len(body) > MAX_BODY:
-                # Ended from inside: whoever leaves this loop leaves generators of httpx's half-way, which trio resents.
+                # Not by `break`, which would leave generators of httpx unfinished; trio reports those as errors.
                 scope.cancel()
     if len(body) > MAX_BODY:
         raise TokenServiceError(
@@ -215,7 +215,7 @@ async def _read_body(response: httpx2.Response, host: str, body: bytearray) -> N
             cause="token_service_unreachable",
             remedy=Remedy.WAIT,
             status=response.status_code,
-            answer_lost=True,
+            response_lost=True,
         )
 
 

@@ -1,15 +1,15 @@
-"""On which device, and in which folder, a grant is renewed: a copy of a home folder must not renew it, too.
+"""The location of a home folder: its device and path, so that a copied home folder does not refresh a grant as well.
 
-Two devices with the same refresh token end it for each other where the provider gives a new one each time (RFC 9700
-section 4.14.2). So a grant remembers where it was obtained or renewed last. It is still there, and not in a copy,
+If two devices use the same refresh token and the provider rotates refresh tokens, it revokes the grant (RFC 9700
+section 4.14.2). So a grant stores where it was obtained or refreshed last. A home folder is the same, and not a copy,
 
-- after a restart, a new container on the same volume, or a folder that was renamed or mounted elsewhere: its lock file
-  is the very same, by the time at which its inode last changed, which no program can set and no copy takes along;
-- after a backup was restored: the folder has the same path on the same device.
+- if its lock file is the same file, by the time at which its inode last changed, which no program can set and no copy
+  keeps: after a restart, in a new container on the same volume, or if it was renamed or mounted elsewhere;
+- if it has the same path on the same device: after a backup was restored.
 
-The device is known by its network interfaces' own addresses and its serial number, where it tells them; else by the
-machine id (machine-id(5), which asks not to be kept as it is). A machine id alone cannot show that a device is another
-one: some containers and read-only systems make a new one at each start, and cloned images share theirs.
+A device is recognized by the permanent addresses of its network interfaces and its serial number if there are any, else
+by the machine id (machine-id(5) asks to store only a hash). A different machine id alone does not show that it is
+another device: some containers and read-only systems create a new one at each start, and cloned images share theirs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-_PERMANENT: Final = "0"  # NET_ADDR_PERM: neither made up nor set by anybody (linux/netdevice.h)
+_PERMANENT: Final = "0"  # NET_ADDR_PERM: neither random nor set by an administrator (linux/netdevice.h)
 _MACHINE_ID: Final = re.compile(r"[0-9a-f]{32}")
 _MAX_OCTETS: Final = 256
 
@@ -37,10 +37,10 @@ class Location:
     """Where a home folder is. Identifiers of the device are hashed.
 
     Attributes:
-        hardware: what the device's parts are called; empty where it does not tell.
+        hardware: the interface addresses and the serial number; empty where there are none.
         system: the machine id; None where there is none.
-        path: of the lock file of the record's renewals.
-        changed: when that file's inode last changed, in nanoseconds since the epoch; None where it is not there.
+        path: the path of the lock file for refreshing the record's grant.
+        changed: when that file's inode last changed, in nanoseconds since the epoch; None where it is missing.
     """
 
     hardware: tuple[str, ...]
@@ -50,10 +50,10 @@ class Location:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Return the location from what `dataclasses.asdict` gave, after JSON.
+        """Return the location from the result of `dataclasses.asdict`, after JSON.
 
         Raises:
-            KeyError: it is none.
+            KeyError: it is not a location.
         """
         return cls(tuple(values["hardware"]), values["system"], values["path"], values["changed"])
 
@@ -75,7 +75,7 @@ def locate(lock_file: Path, root: Path = Path("/")) -> Location:
 
     Args:
         lock_file: the file.
-        root: where the system's own files are, which only tests have elsewhere.
+        root: the root of the file system; tests pass another folder.
     """
     try:
         changed = lock_file.stat().st_ctime_ns

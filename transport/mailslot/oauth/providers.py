@@ -292,7 +292,7 @@ _REGISTRATION: Final = """
 1. Register a client at your authorization server: a native application, or public client, with the redirect URI
    http://127.0.0.1 (any port) for the flows browser and paste, and the device grant for the flow device; or a
    confidential client with the client credentials grant for the flow app.
-2. Allow it the scopes that your mail server wants, and offline_access where your server gives renewal tokens for it:
+2. Allow it the scopes that your mail server wants, and offline_access where your server gives refresh tokens for it:
      mailslot set SLOT client_id=… scopes="…"
 3. If it has a secret:
      mailslot set SLOT client_secret=-

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from mailslot.oauth.timing import Clocks
 
 _RETRY_DELAYS: Final = (0.5, 3.0)
-"""Seconds before a request whose answer was lost is made again."""
+"""Seconds before a request whose response was lost is repeated."""
 
 _RETRY_WINDOW: Final = 60.0
-"""Seconds from the first request; providers that forgive a refresh token's second use do so for about as long."""
+"""Seconds from the first request; providers that tolerate a second use of a refresh token do so for about as long."""
 
 
 class RefreshAttempts:
@@ -36,10 +36,10 @@ class RefreshAttempts:
         self._clocks = clocks
 
     async def with_newest(self) -> Grant:
-        """Refresh with the newest refresh token; where the answer was lost, ask at most twice more.
+        """Refresh with the newest refresh token; if the response is lost, ask at most twice more.
 
-        An answer that gives no usable access token may bring a new refresh token all the same. It is used from then
-        on, since a strict provider ends a grant whose old one is used again (RFC 9700 section 4.14.2).
+        A response without a usable access token may still contain a new refresh token. It is used from then on, since
+        a strict provider revokes a grant whose old one is used again (RFC 9700 section 4.14.2).
 
         Raises:
             TokenError: it could not be refreshed.
@@ -51,18 +51,18 @@ class RefreshAttempts:
             except TokenServiceError as error:
                 self._grant = self._grant.with_refresh_token(error.refresh_token)
                 pause = max(next(pauses, _RETRY_WINDOW), error.retry_after or 0.0)
-                if not error.answer_lost or self._clocks.monotonic() - begun + pause >= _RETRY_WINDOW:
+                if not error.response_lost or self._clocks.monotonic() - begun + pause >= _RETRY_WINDOW:
                     raise
             await self._clocks.sleep(pause)
 
     async def with_previous(self, refusal: TokenServiceError) -> Grant:
-        """Refresh with the refresh token before the newest, which the provider has refused for good.
+        """Refresh with the previous refresh token, since the provider has rejected the newest one.
 
-        The newest is unknown to a service that came back from a backup. There is nothing to lose then: a provider that
-        ends a grant whose refresh token is used twice has ended this one already.
+        A service that was restored from a backup does not know the newest one. The attempt does no harm: a provider
+        that revokes a grant whose refresh token is used twice has revoked this one already.
 
         Raises:
-            TokenError: `refusal`, or why nobody could be asked.
+            TokenError: `refusal`, or why the provider could not be asked.
         """
         if self._grant.previous_refresh_token is None:
             raise refusal

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from mailslot.oauth.timing import Clocks
 
 CONFIRM_AFTER: Final = 5.0
-"""Seconds after which a provider that does not know the refresh token is asked once more."""
+"""Seconds after which a provider that rejected the refresh token is asked once more."""
 
 MAX_REFUSALS: Final = 72
-"""Refusals in a row after which only a person has the provider asked again; at one an hour, three days of them."""
+"""Refusals in a row after which the provider is asked again only at a person's request; at one an hour, three days."""
 
 
 class RefreshBackoff:
@@ -81,7 +81,7 @@ class RefreshBackoff:
 
         Args:
             grant: the grant.
-            settings: a digest of what they are now; a failure under others counts no more.
+            settings: the digest of the current settings; a failure under other settings does not count.
         """
         failure = grant.failure
         if failure is None or failure.unconfirmed or grant.settings != settings:

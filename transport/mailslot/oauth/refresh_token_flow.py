@@ -26,7 +26,7 @@ class RefreshTokenFlow:
         """
         if grant.refresh_token is None:
             raise TokenError(
-                "The token cannot be renewed: the provider gave no renewal token with it.",
+                "The token cannot be renewed: the provider gave no refresh token with it.",
                 cause="token_not_renewable",
             )
         # Without `scope` the new token is for what was granted; Entra gives no further refresh token where

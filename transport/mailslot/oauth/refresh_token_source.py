@@ -11,10 +11,11 @@ import anyio
 from mailslot.errors import MailError, TokenError
 from mailslot.oauth.client import OAuthClient
 from mailslot.oauth.grant import Grant
-from mailslot.oauth.grant_source import GrantSource, settings_digest
+from mailslot.oauth.grant_source import GrantSource
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.presets import preset
 from mailslot.oauth.refresh_token_flow import RefreshTokenFlow
+from mailslot.oauth.settings_digest import settings_digest
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ class TokenRequest:
 
     Attributes:
         body: the form, encoded.
-        headers: what belongs to it.
-        secrets: what is secret in both, as it was before it was encoded; and what an assertion was signed with.
+        headers: its headers.
+        secrets: the secrets in both, before encoding, and the key of an assertion.
     """
 
     body: str = field(repr=False)
@@ -39,9 +39,9 @@ def prepare_request(
     """Return a request with the client authentication: certificate, secret, or client id alone (RFC 6749, 3.2.1).
 
     Args:
-        url: the endpoint, which an assertion is for.
-        form: what to send; a member that is empty is left out.
-        client: who asks; None for nobody.
+        url: the endpoint, which is the audience of an assertion.
+        form: the form; empty members are left out.
+        client: the OAuth client; None for no authentication.
         now: the token service's time, in seconds since the epoch.
 
     Raises:

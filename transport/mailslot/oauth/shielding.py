@@ -17,10 +17,10 @@ T = TypeVar("T")
 async def shielded(work: Callable[[], Awaitable[T]]) -> T:
     """Run `work` to its end, whatever happens to the caller, and return or raise what it does.
 
-    A caller that is cancelled meanwhile waits for the end, and is cancelled then or, on trio, where it waits next.
-    That holds for asyncio's own `asyncio.Task.cancel` too, on which `asyncio.timeout` and `asyncio.wait_for` rest and
-    which no cancel scope stops: it reaches the caller's task, while the work is in one of its own. So `work` must end
-    by itself, and soon.
+    A caller that is cancelled meanwhile waits for the end of the work, and is cancelled then or, on trio, at its next
+    checkpoint. That also holds for `asyncio.Task.cancel`, which `asyncio.timeout` and `asyncio.wait_for` use and which
+    no cancel scope stops: it reaches only the caller's task, while the work runs in another one. So `work` must have a
+    short timeout.
     """
     results: list[T] = []
     errors: list[Exception] = []

@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from mailslot.oauth.grant import Grant, RefreshFailure
 
 MAX_IDLE: Final = 7 * 86400.0
-"""Seconds after which a grant that nobody used is renewed all the same."""
+"""Seconds after which an unused grant is refreshed."""
 
 _MARGIN: Final = 600.0
 _JITTER: Final = 120.0
-"""Up to so much is added to the margin, so that not all devices of a house renew at once."""
+"""Up to this much is added to the margin, so that many devices do not refresh at the same time."""
 _STEP: Final = 60.0
-"""Seconds by which a clock may be set without anything being made of it; a ``Date`` is exact to a few."""
+"""Seconds by which a clock may be off before that counts as a change; a ``Date`` is exact to a few."""
 
 _HOUR: Final = 3600.0
-"""Seconds after which a provider that refused for good is asked whether it still does."""
+"""Seconds after which a provider that refused permanently is asked again."""
 
 _FIRST_PAUSE: Final = 10.0
 _LONGEST_PAUSE: Final = 600.0
@@ -55,8 +55,8 @@ class Clocks:
 
     Attributes:
         wall: seconds since the epoch; may be wrong, and may jump.
-        monotonic: seconds since whenever; never set.
-        sleep: lets so many seconds pass.
+        monotonic: seconds since an arbitrary time; cannot be set.
+        sleep: sleeps for some seconds.
     """
 
     wall: Callable[[], float] = time.time
@@ -126,7 +126,7 @@ def remaining_backoff(failure: RefreshFailure, clocks: Clocks, random: float) ->
     Args:
         failure: the failure.
         clocks: the device's clocks.
-        random: from 0 to 1; by how much an hour is shortened, so that not all devices of a house ask at once.
+        random: from 0 to 1; how much an hour is shortened, so that many devices do not ask at the same time.
     """
     now = clocks.wall()
     if failure.retry_at is None:
@@ -141,8 +141,8 @@ def next_backoff(earlier: RefreshFailure | None, retry_after: float | None, rand
     """Return the delay in seconds after a temporary failure: doubled each time, give or take a quarter.
 
     Args:
-        earlier: the failure before, if that was a passing one too.
-        retry_after: what the service asked for (``Retry-After``, RFC 9110 section 10.2.3); never undercut, up to a day.
+        earlier: the previous failure, if it was temporary too.
+        retry_after: ``Retry-After`` (RFC 9110 section 10.2.3); the delay is at least this long, up to a day.
         random: from 0 to 1.
     """
     doubled = 2 * (earlier.retry_at - earlier.at) if earlier is not None and earlier.retry_at is not None else 0.0
@@ -154,7 +154,7 @@ def forced_refresh_age(forced: int) -> float:
     """Return how old a token that a mail server refused must be before it is refreshed, in seconds.
 
     Args:
-        forced: how many renewals in a row there were because a token was refused. After the first, a new token has
-            not helped, so the next is tried later each time.
+        forced: how many refreshes in a row were forced because a token was refused. After the first, a new token did
+            not help, so each further one waits longer.
     """
     return 0.0 if forced == 0 else min(_FIRST_FORCED_PAUSE * 2.0 ** min(forced - 1, 10), _LONGEST_FORCED_PAUSE)

@@ -1,4 +1,4 @@
-"""What an error response of a token service means: its cause, and what helps.
+"""Classifying error responses of a token service: the cause, and what helps.
 
 The rows stand in ``token_errors.toml``.
 """
@@ -34,12 +34,12 @@ class TokenServiceError(TokenError):
     Attributes:
         remedy: what helps.
         error: its ``error`` (RFC 6749 section 5.2), such as ``"invalid_grant"``; None where there was none.
-        error_description: its words for developers, shortened; empty where there were none.
+        error_description: its text for developers, shortened; empty where there was none.
         error_codes: Entra's AADSTS numbers, those of ``error_codes`` first.
-        status: the HTTP status; None where no answer came.
+        status: the HTTP status; None where no response came.
         retry_after: seconds to wait, by ``Retry-After``; None where it did not say.
         answer_lost: whether the service may have acted on the request although no usable answer came.
-        refresh_token: the refresh token that came with an answer of no other use; it is the one to use from now on.
+        refresh_token: a new refresh token from an otherwise unusable response; it must be used from now on.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class TokenServiceError(TokenError):
         error_codes: tuple[int, ...] = (),
         status: int | None = None,
         retry_after: float | None = None,
-        answer_lost: bool = False,
+        response_lost: bool = False,
         refresh_token: Secret | None = None,
     ) -> None:
         super().__init__(message, cause=cause, retryable=remedy is Remedy.WAIT, detail=detail)
@@ -64,7 +64,7 @@ class TokenServiceError(TokenError):
         self.error_codes = error_codes
         self.status = status
         self.retry_after = retry_after
-        self.answer_lost = answer_lost
+        self.response_lost = response_lost
         self.refresh_token = refresh_token
 
 
@@ -109,11 +109,11 @@ _BY_ERROR: Final[Mapping[tuple[str, str | None], str]] = {
 
 
 def classify_error(response: TokenServiceResponse, grant_type: str = "", *, obtained_by: str = "") -> TokenServiceError:
-    """Return the error for a response that is no success.
+    """Return the error for an unsuccessful response.
 
     Args:
-        response: what came; with a status of 2xx, one whose body is a refusal all the same.
-        grant_type: what was asked with; ``invalid_grant`` speaks of that.
+        response: the response; its status may be 2xx if its body is a refusal.
+        grant_type: the grant type of the request, to which ``invalid_grant`` refers.
         obtained_by: the name of the flow that the grant came from.
     """
     error, description = _error(response.json)
@@ -145,7 +145,7 @@ def classify_error(response: TokenServiceResponse, grant_type: str = "", *, obta
         error_codes=numbers,
         status=response.status,
         retry_after=response.retry_after,
-        answer_lost=response.status >= 500,
+        response_lost=response.status >= 500,
     )
 
 

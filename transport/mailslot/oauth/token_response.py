@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mailslot.oauth.response import TokenServiceResponse
 
 MAX_LIFETIME: Final = 366 * 86_400.0
-"""Seconds; no access token is believed to live longer."""
+"""Seconds; a longer lifetime of an access token is reduced to this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +57,16 @@ async def request_token(
     """Request a token from the provider's token endpoint.
 
     Args:
-        client: who asks.
-        http: over what.
-        form: the grant: ``grant_type`` and what belongs to it, secrets as `Secret`. The client proves itself;
-            ``scope`` is for the caller to put in where the grant type wants it.
-        scopes: what was asked for; the client's where left out.
+        client: the OAuth client, whose authentication is added.
+        http: the HTTP client.
+        form: the grant: ``grant_type`` and its parameters, secrets as `Secret`, with ``scope`` if the grant type has
+            it.
+        scopes: the requested scopes; None for the client's.
         obtained_by: for a refresh, the name of the flow that the grant came from.
 
     Raises:
         InputError: the endpoint or the certificate cannot be used.
-        TokenServiceError: the service refused, was not reached, or answered with what is no token.
+        TokenServiceError: the service refused, was not reached, or sent no usable token.
     """
     response = await http.post(client.provider.endpoints.token, form, client=client)
     grant_type = form.get("grant_type", "")
@@ -84,13 +84,13 @@ def parse_token_response(
     """Return the tokens in a response of a token endpoint.
 
     Args:
-        response: what came.
-        requested_scopes: the scopes that were asked for.
-        grant_type: what was asked with.
+        response: the response.
+        requested_scopes: the requested scopes.
+        grant_type: the grant type of the request.
         obtained_by: for a refresh, the name of the flow that the grant came from.
 
     Raises:
-        TokenServiceError: it is a refusal, or gives no token that could be used.
+        TokenServiceError: it is a refusal, or contains no usable token.
     """
     members = response.json
     if not response.ok:
@@ -170,7 +170,7 @@ def _expires_at(response: TokenResponse, now: float) -> float | None:
 
 
 def _lifetime(value: object) -> float | None:
-    """Return ``expires_in``; servers write it as a string too, and nonsense is as good as nothing."""
+    """Return ``expires_in``, which some servers write as a string; None if it is invalid."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
@@ -217,6 +217,6 @@ def _unusable(response: TokenServiceResponse, why: str, refresh_token: Secret | 
         remedy=Remedy.WAIT,
         status=response.status,
         retry_after=response.retry_after,
-        answer_lost=True,
+        response_lost=True,
         refresh_token=refresh_token,
     )

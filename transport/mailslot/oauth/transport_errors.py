@@ -51,7 +51,7 @@ def transport_error(error: Exception, host: str) -> TokenServiceError:
         cause=cause,
         remedy=Remedy.WAIT,
         detail=detail,
-        answer_lost=not isinstance(error, _UNSENT),
+        response_lost=not isinstance(error, _UNSENT),
     )
 
 

@@ -9,7 +9,7 @@ import anyio
 from mailslot.pop3.limits import MAX_COMMAND
 from mailslot.pop3.protocol import ChallengeReceived, StatusReceived
 from mailslot.sasl.authentication import ReconnectRequiredError, choose_mechanism
-from mailslot.sasl.authentication import authenticate as sign_in_over
+from mailslot.sasl.authentication import authenticate as authenticate_over
 from mailslot.sasl.credentials import OAuth
 from mailslot.sasl.result import AuthenticationResult
 from mailslot.sasl.transport import ExchangeStep, SaslTransport
@@ -34,7 +34,7 @@ async def authenticate(
         if not isinstance(credentials, OAuth) and mechanism is None:
             await _authenticate_by_user_pass(dialogue, transport, credentials)
             return
-        await sign_in_over(credentials, mechanism or credentials.mechanism or "XOAUTH2", transport, retry=retry)
+        await authenticate_over(credentials, mechanism or credentials.mechanism or "XOAUTH2", transport, retry=retry)
 
 
 async def _authenticate_by_user_pass(dialogue: Pop3Dialogue, transport: SaslTransport, credentials: Password) -> None:

@@ -66,12 +66,12 @@ async def connect_pop3(
         await dialogue.await_greeting(context)
         return dialogue
 
-    async def begin(dialogue: Pop3Dialogue, again: ReconnectRequiredError | None) -> None:
+    async def negotiate(dialogue: Pop3Dialogue, retry: ReconnectRequiredError | None) -> None:
         await dialogue.negotiate_capabilities(context)
         if auth is not None:
-            await authenticate(dialogue, auth, again)
+            await authenticate(dialogue, auth, retry)
 
-    dialogue = await open_authenticated(lambda: establish(endpoint, timeout, greet, on_stage), begin)
+    dialogue = await open_authenticated(lambda: establish(endpoint, timeout, greet, on_stage), negotiate)
     session = Pop3Session(dialogue, refresh_capabilities=auth is not None)
     try:
         yield session

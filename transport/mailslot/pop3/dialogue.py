@@ -81,9 +81,9 @@ class Pop3Dialogue(Dialogue[Channel]):
         Raises:
             ClosedError: there is too much to discard; the session is closed.
         """
-        before, self.reader = self.reader, reader
-        if before is not None and before is not reader:
-            await before.drain()
+        previous, self.reader = self.reader, reader
+        if previous is not None and previous is not reader:
+            await previous.drain()
 
     @property
     def alive(self) -> bool:
@@ -159,8 +159,8 @@ class Pop3Dialogue(Dialogue[Channel]):
                 await anyio.lowlevel.checkpoint()
         assert isinstance(event, ResponseComplete)  # noqa: S101 - a listing has nothing but lines and its end
         if self.transcript is not None:
-            noted = "\n".join(lines) if event.verb is Verb.CAPA else f"({len(lines)} lines)"
-            self.transcript.server(self.redactor.mask(noted))
+            shown = "\n".join(lines) if event.verb is Verb.CAPA else f"({len(lines)} lines)"
+            self.transcript.server(self.redactor.mask(shown))
         return lines
 
     async def read_octets(self) -> tuple[bytes, bool]:
@@ -173,12 +173,12 @@ class Pop3Dialogue(Dialogue[Channel]):
             self.protocol.next_event()
         return event.data, last
 
-    def refusal(self, reply: Reply, what: str | None = None) -> RefusedError:
+    def refusal(self, reply: Reply, predicate: str | None = None) -> RefusedError:
         """Return the error for an ``-ERR``."""
         cause, retryable = judge(Refusal(protocol="POP3", stage=self.stage, reply=reply))
-        what = what or _REFUSAL_PHRASES.get(self.stage, "refused")
+        predicate = predicate or _REFUSAL_PHRASES.get(self.stage, "refused")
         return RefusedError(
-            f"The mail server {self.channel.endpoint.host} {what}: {reply.one_line}",
+            f"The mail server {self.channel.endpoint.host} {predicate}: {reply.one_line}",
             stage=self.stage,
             cause=cause,
             reply=reply,

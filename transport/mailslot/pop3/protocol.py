@@ -168,9 +168,9 @@ class Pop3Protocol:
         elif verb in MESSAGES:
             self._message = verb, DotUnstuffer()
 
-    def _change_state(self, answered: Verb, state: State | None) -> None:
+    def _change_state(self, verb: Verb, state: State | None) -> None:
         assert state is not None  # noqa: S101 - every sign-in verb of the table has it
-        expected, self.state = optimistic_state(self.state, answered), state
+        expected, self.state = optimistic_state(self.state, verb), state
         if state is State.CLOSED:
             self._pending_verbs.clear()
         if state is not expected:

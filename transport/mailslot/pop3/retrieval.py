@@ -37,10 +37,10 @@ class Retrieval:
         complete: whether its last octets were returned.
     """
 
-    def __init__(self, fetch: PipelinedRetrieval, entry: Entry) -> None:
+    def __init__(self, pipeline: PipelinedRetrieval, entry: Entry) -> None:
         self.entry = entry
         self.complete = False
-        self._fetch = fetch
+        self._fetch = pipeline
 
     def __aiter__(self) -> Retrieval:
         return self
@@ -118,7 +118,7 @@ class PipelinedRetrieval:
             ClosedError: there is too much to discard; the session is closed.
         """
         waiting = tuple(self._requested)
-        await self._discard(all_asked=True)
+        await self._discard(all_requested=True)
         self._entries = chain(waiting, self._entries)
 
     async def _read(self, retrieval: Retrieval) -> bytes:
@@ -140,9 +140,9 @@ class PipelinedRetrieval:
 
     async def _request_more(self) -> None:
         """Request more messages within the window; without PIPELINING one, once nothing is pending."""
-        most = MAX_AHEAD if "PIPELINING" in self._protocol.capabilities else 1
+        limit = MAX_AHEAD if "PIPELINING" in self._protocol.capabilities else 1
         commands = bytearray()
-        while len(self._requested) < most and (self._octets_ahead < WINDOW or not self._requested):
+        while len(self._requested) < limit and (self._octets_ahead < WINDOW or not self._requested):
             entry = next(self._entries, None)
             if entry is None:
                 break
@@ -164,11 +164,11 @@ class PipelinedRetrieval:
         self._octets_ahead -= self._octets_due
         self._current = None
 
-    async def _discard(self, *, all_asked: bool = False) -> None:
+    async def _discard(self, *, all_requested: bool = False) -> None:
         """Discard the rest of the current message and, with `all_asked`, all others that were requested."""
         read = 0
         with anyio.fail_after(self._dialogue.timeout):
-            while self._current is not None or (all_asked and self._requested):
+            while self._current is not None or (all_requested and self._requested):
                 if self._current is None:
                     self._start_next()
                 if self._status_read or (await self._dialogue.read_status()).positive:
@@ -184,8 +184,8 @@ class PipelinedRetrieval:
 class SingleRetrieval(Retrieval):
     """A single message, requested when it is first read."""
 
-    def __init__(self, fetch: PipelinedRetrieval, entry: Entry) -> None:
-        super().__init__(fetch, entry)
+    def __init__(self, pipeline: PipelinedRetrieval, entry: Entry) -> None:
+        super().__init__(pipeline, entry)
         self._inner: Retrieval | None = None
 
     async def __anext__(self) -> bytes:

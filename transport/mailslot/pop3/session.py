@@ -79,24 +79,24 @@ class Pop3Session:
         """
         async with self._dialogue.exclusive_use("transaction"):
             await self._dialogue.set_reader(None)
-            ask_again, self._refresh_capabilities = self._refresh_capabilities and len(self.capabilities) > 0, False
+            repeat_capa, self._refresh_capabilities = self._refresh_capabilities and len(self.capabilities) > 0, False
             if "PIPELINING" in self.capabilities:
-                capa = self._protocol.capa() if ask_again else b""
+                capa = self._protocol.capa() if repeat_capa else b""
                 with anyio.fail_after(self._dialogue.timeout):
                     await self._dialogue.send_commands(capa + self._protocol.list() + self._protocol.uidl())
                 if capa:
                     await self._dialogue.read_capabilities()
                 sizes, refused = await self._read_listing()
-                uids, without = await self._read_listing()
+                uids, uidl_refusal = await self._read_listing()
             else:
-                if ask_again:
+                if repeat_capa:
                     await self._dialogue.request_capabilities()
                 sizes, refused = await self._fetch_listing(self._protocol.list())
-                uids, without = ([], None) if refused else await self._fetch_listing(self._protocol.uidl())
-            if refused is None and without is not None and without.enhanced:
+                uids, uidl_refusal = ([], None) if refused else await self._fetch_listing(self._protocol.uidl())
+            if refused is None and uidl_refusal is not None and uidl_refusal.enhanced:
                 # A server that does not know UIDL refuses without a response code. With one it fails for now, and
                 # messages without their unique-ids would be taken for new ones.
-                refused = without
+                refused = uidl_refusal
             if refused is not None:
                 raise self._dialogue.refusal(refused)
             return parse_listing(sizes, uids)
@@ -158,10 +158,10 @@ class Pop3Session:
         """
         async with self._dialogue.exclusive_use("transaction"):
             await self._dialogue.set_reader(None)
-            at_once = 100 if "PIPELINING" in self.capabilities else 1
+            group_size = 100 if "PIPELINING" in self.capabilities else 1
             refused: dict[int, Reply] = {}
-            for start in range(0, len(entries), at_once):
-                refused |= await self._mark_deleted(entries[start : start + at_once])
+            for start in range(0, len(entries), group_size):
+                refused |= await self._mark_deleted(entries[start : start + group_size])
             if refused:
                 number, reply = next(iter(refused.items()))
                 first = self._dialogue.refusal(reply, f"does not delete message {number}")

@@ -44,8 +44,8 @@ class ReconnectRequiredError(Exception):
 
 def choose_mechanism(credentials: Credentials, offered: Collection[str]) -> str | None:
     """Return the mechanism to use; None if none fits. A token is never used with a password mechanism."""
-    wanted = mechanism_names(credentials.kind) if credentials.mechanism is None else (credentials.mechanism,)
-    return next((name for name in wanted if name in offered), None)
+    candidates = mechanism_names(credentials.kind) if credentials.mechanism is None else (credentials.mechanism,)
+    return next((name for name in candidates if name in offered), None)
 
 
 async def authenticate(
@@ -72,11 +72,11 @@ async def authenticate(
         ReconnectRequiredError: the retry needs a new connection.
         ServerError: the server accepted before the exchange was complete, or sent a meaningless challenge.
     """
-    begin = partial(_new_mechanism, mechanism, credentials.user, transport)
+    new_mechanism = partial(_new_mechanism, mechanism, credentials.user, transport)
     if isinstance(credentials, OAuth):
-        await _authenticate_with_token(credentials, begin, transport, retry)
+        await _authenticate_with_token(credentials, new_mechanism, transport, retry)
         return
-    result = await run_exchange(begin(credentials.password), transport)
+    result = await run_exchange(new_mechanism(credentials.password), transport)
     if not result.accepted:
         raise transport.refusal(credentials, result)
 
@@ -87,34 +87,34 @@ def _new_mechanism(mechanism: str, user: str, transport: SaslTransport, secret: 
 
 async def _authenticate_with_token(
     credentials: OAuth,
-    begin: Callable[[Secret], Mechanism],
+    new_mechanism: Callable[[Secret], Mechanism],
     transport: SaslTransport,
     retry: ReconnectRequiredError | None,
 ) -> None:
-    async def token_of(*, force: bool) -> AccessToken:
+    async def get_token(*, force: bool) -> AccessToken:
         transport.dialogue.enter_stage("token")
         token = await fetch_token(credentials.source, force=force)
         transport.dialogue.enter_stage("sign_in")
         return token
 
-    token = retry.token if retry else await token_of(force=False)
-    result = await run_exchange(begin(token.value), transport)
+    token = retry.token if retry else await get_token(force=False)
+    result = await run_exchange(new_mechanism(token.value), transport)
     if result.accepted:
         return
     refusal = transport.refusal(credentials, result)
     if retry or not _may_accept_new_token(result):
         raise refusal
     try:
-        fresh = await token_of(force=True)
+        new_token = await get_token(force=True)
     except TokenError as error:
         if error.cause != "token_not_renewable":
             raise
         # There is no other token, so the server's refusal is the result.
         raise refusal from error
-    retry = ReconnectRequiredError(fresh, refusal, is_new_token=fresh.value != token.value)
+    retry = ReconnectRequiredError(new_token, refusal, is_new_token=new_token.value != token.value)
     if not transport.dialogue.alive:
         raise retry
-    result = await _retry(begin(fresh.value), transport, retry)
+    result = await _retry(new_mechanism(new_token.value), transport, retry)
     if not result.accepted:
         raise transport.refusal(credentials, result)
 
@@ -161,22 +161,22 @@ async def open_authenticated(
     Raises:
         MailError: any step failed.
     """
-    again: ReconnectRequiredError | None = None
+    retry: ReconnectRequiredError | None = None
     while True:
         try:
             dialogue = await open_dialogue()
             try:
-                await authenticate_dialogue(dialogue, again)
+                await authenticate_dialogue(dialogue, retry)
             except BaseException:
                 await dialogue.abort()
                 raise
         except ReconnectRequiredError as needed:
-            again = needed
+            retry = needed
         except NetworkError:
             # With the same token the first refusal is the result; with a new token the result is unknown.
-            if again is None or again.is_new_token:
+            if retry is None or retry.is_new_token:
                 raise
-            raise again.refusal from None
+            raise retry.refusal from None
         else:
             return dialogue
 

@@ -73,22 +73,22 @@ class OAuthBearer(_Bearer):
 
     def start(self) -> bytes:
         """Return the GS2 header with the user (RFC 5801 section 4) and the key/value pairs."""
-        identity = self.context
-        user = identity.user.replace("=", "=3D").replace(",", "=2C")
-        server = f"host={identity.host}\x01port={identity.port}"
-        return f"n,a={user},\x01{server}\x01auth=Bearer {identity.secret.reveal()}\x01\x01".encode()
+        context = self.context
+        user = context.user.replace("=", "=3D").replace(",", "=2C")
+        server = f"host={context.host}\x01port={context.port}"
+        return f"n,a={user},\x01{server}\x01auth=Bearer {context.secret.reveal()}\x01\x01".encode()
 
 
 def _parse_error_challenge(challenge: bytes) -> dict[str, str]:
     if len(challenge) > MAX_ERROR_CHALLENGE:
         return {}
     try:
-        reasons: object = json.loads(challenge)
+        parsed: object = json.loads(challenge)
     except (ValueError, RecursionError):
         return {}
-    if not isinstance(reasons, dict):
+    if not isinstance(parsed, dict):
         return {}
-    return {_text(key): _text(value) for key, value in cast("dict[object, object]", reasons).items()}
+    return {_text(key): _text(value) for key, value in cast("dict[object, object]", parsed).items()}
 
 
 def _text(value: object) -> str:

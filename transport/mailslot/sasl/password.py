@@ -39,9 +39,9 @@ class Login(Mechanism):
     strength = 1
     accepts_any_prompt = True
 
-    def __init__(self, identity: AuthenticationContext) -> None:
-        super().__init__(identity)
-        self._responses = [identity.user, identity.secret.reveal()]
+    def __init__(self, context: AuthenticationContext) -> None:
+        super().__init__(context)
+        self._responses = [context.user, context.secret.reveal()]
 
     @property
     def is_complete(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a refused sign-in is to the caller, over any protocol."""
+"""The errors for a refused authentication, over any protocol."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def authentication_error(
     *,
     detail: str,
 ) -> SignInError:
-    """Return the error for a refused sign-in.
+    """Return the error for a refused authentication.
 
     Args:
-        credentials: who wanted to sign in.
-        result: what the server said.
+        credentials: the credentials.
+        result: the result.
         host: the server.
-        redactor: masks what the server says back.
-        protocol: the protocol that was spoken.
-        detail: the reply for an engineer.
+        redactor: masks secrets that the server echoes.
+        protocol: the protocol.
+        detail: the reply, for engineers.
     """
-    reasons, mask = result.error_challenge, redactor.mask
-    challenge = None if reasons is None else {mask(printable(k)): mask(printable(v)) for k, v in reasons.items()}
+    challenge, mask = result.error_challenge, redactor.mask
+    masked = None if challenge is None else {mask(printable(k)): mask(printable(v)) for k, v in challenge.items()}
     presented: Presented = "token" if isinstance(credentials, OAuth) else "password"
     cause, retryable = judge(
         Refusal(
@@ -47,7 +47,7 @@ def authentication_error(
             stage="sign_in",
             reply=result.reply,
             presented=presented if result.credentials_sent else "nothing",
-            challenge=reasons or {},
+            challenge=challenge or {},
         )
     )
     return SignInError(
@@ -56,11 +56,11 @@ def authentication_error(
         reply=result.reply,
         retryable=retryable,
         detail=detail,
-        challenge=challenge,
+        challenge=masked,
     )
 
 
-def not_offered(credentials: Credentials, offered: Iterable[str], host: str) -> SignInError:
+def no_mechanism_error(credentials: Credentials, offered: Iterable[str], host: str) -> SignInError:
     """Return the error for a server that has no mechanism for these credentials."""
     method = "OAuth 2.0" if isinstance(credentials, OAuth) else "a password"
     return SignInError(

@@ -48,11 +48,11 @@ class ScramSha256(Mechanism):
     strength = 3
     is_slow = True
 
-    def __init__(self, identity: AuthenticationContext, *, nonce: str | None = None) -> None:
-        super().__init__(identity)
+    def __init__(self, context: AuthenticationContext, *, nonce: str | None = None) -> None:
+        super().__init__(context)
         self._nonce = nonce or base64.b64encode(secrets.token_bytes(24)).decode()
-        user = saslprep(identity.user).replace("=", "=3D").replace(",", "=2C")
-        self._password = saslprep(identity.secret.reveal()).encode()
+        user = saslprep(context.user).replace("=", "=3D").replace(",", "=2C")
+        self._password = saslprep(context.secret.reveal()).encode()
         self._client_first_bare = f"n={user},r={self._nonce}".encode()
         self.verifier = Secret("")
         self._steps: list[Callable[[bytes], bytes]] = [self._client_final, self._verify_server]

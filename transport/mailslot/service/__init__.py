@@ -1,1 +1,1 @@
-"""What runs for as long as the device does: delivery, polling, renewal, and what a pipeline is."""
+"""The service: delivery, polling, token refresh, and the interface of pipelines."""

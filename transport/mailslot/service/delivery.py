@@ -19,7 +19,7 @@ from mailslot.smtp.address import parse_address
 from mailslot.smtp.refusals import judge_reply
 from mailslot.smtp.states import Verb
 from mailslot.spool.errors import SpoolError
-from mailslot.spool.job import Refusal
+from mailslot.spool.job import RecipientRefusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -98,11 +98,11 @@ class DeliveryOutcome:
 
     Attributes:
         kind: `answered`: the server has said something of each recipient that it was asked about. `later`: the rest
-            needs another session, or a limit to pass. `stale`: the session had died unused. `trouble`: see there.
+            needs another session, or a limit to pass. `stale`: the session had died unused. `failed`: see `failure`.
         failure: what went wrong with the session or the record; None where nothing did.
     """
 
-    kind: Literal["answered", "later", "stale", "trouble"]
+    kind: Literal["answered", "later", "stale", "failed"]
     failure: DeliveryFailure | None = None
 
 
@@ -178,7 +178,7 @@ class Delivery:
                 return DeliveryOutcome("stale")
             if result.in_doubt:
                 await self._count(quota, len(addresses))
-            return DeliveryOutcome("trouble", await self._fail(job, result))
+            return DeliveryOutcome("failed", await self._fail(job, result))
 
     async def _submit(
         self, job: Job, session: SubmissionSession, recipients: Sequence[str], content: Content
@@ -206,7 +206,7 @@ class Delivery:
     ) -> Job:
         """Save what the server said of each recipient; return the job, `queued` where some are to be tried at once."""
         accepted, replies = result.matched(requested)
-        refused: dict[str, Refusal] = {}
+        refused: dict[str, RecipientRefusal] = {}
         for address in requested:
             if address in accepted:
                 continue
@@ -216,7 +216,7 @@ class Delivery:
                 continue
             failure = await self._recipient_failure(address, reply)
             if failure.disposition == "fail":
-                refused[address] = Refusal(failure.reply, failure.cause)
+                refused[address] = RecipientRefusal(failure.reply, failure.cause)
             else:
                 deferred[address] = failure
         answered = {*accepted, *refused}

@@ -34,7 +34,7 @@ class ReceivedMail:
 
 
 async def received_mails(
-    spool: Spool, record: str | None = None, *, states: Collection[MailState] | None = None, most: int = 100
+    spool: Spool, record: str | None = None, *, states: Collection[MailState] | None = None, limit: int = 100
 ) -> list[ReceivedMail]:
     """Return fetched mails, the newest first.
 
@@ -42,12 +42,12 @@ async def received_mails(
         spool: the spool.
         record: only those of this record.
         states: only those in one of these states.
-        most: how many.
+        limit: the maximum number of mails.
 
     Raises:
         SpoolError: it cannot be read.
     """
-    return [await describe_mail(spool, mail) for mail in await spool.ledger.mails(record, states=states, limit=most)]
+    return [await describe_mail(spool, mail) for mail in await spool.ledger.mails(record, states=states, limit=limit)]
 
 
 async def describe_mail(spool: Spool, mail: Incoming) -> ReceivedMail:

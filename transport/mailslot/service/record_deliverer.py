@@ -269,10 +269,10 @@ class RecordDeliverer:
             await self._trip_breaker(await self._connection_lost())
         elif outcome.failure is not None and outcome.failure.disposition in {"hold", "back_off"}:
             await self._trip_breaker(outcome.failure)
-        elif outcome.kind in {"answered", "trouble"}:
+        elif outcome.kind in {"answered", "failed"}:
             # A refusal of this message shows that the record works, too.
             await self._reset_breaker()
-        return outcome.kind in {"answered", "trouble"} and self.breaker.failure is None
+        return outcome.kind in {"answered", "failed"} and self.breaker.failure is None
 
     async def _connection_lost(self) -> DeliveryFailure:
         """Return the failure for the record's other jobs after one job in doubt."""

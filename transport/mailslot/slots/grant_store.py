@@ -25,7 +25,7 @@ GRANT_FIELD: Final = "grant"
 """The field of the vault that holds the grant."""
 
 LOCK_TIMEOUT: Final = 180.0
-"""How long to wait for a renewal that another process is busy with, in seconds; longer than any renewal lasts."""
+"""Seconds to wait for a refresh by another process; longer than any refresh takes."""
 
 
 class RecordGrantStore:
@@ -34,7 +34,7 @@ class RecordGrantStore:
     Args:
         vault: the secrets of the device.
         record: the record.
-        lock_file: what its renewals are locked with, over all processes.
+        lock_file: the lock file for refreshing its grant, across processes.
     """
 
     def __init__(self, vault: Vault, record: str, lock_file: Path) -> None:

@@ -10,7 +10,8 @@ import anyio
 from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError, TokenError
-from mailslot.oauth.grant_source import GrantSource, settings_digest
+from mailslot.oauth.grant_source import GrantSource
+from mailslot.oauth.settings_digest import settings_digest
 from mailslot.slots.direct_token_source import direct_token_source
 from mailslot.slots.flows import choose_flow, find_flow
 from mailslot.slots.oauth_client import client_for_flow

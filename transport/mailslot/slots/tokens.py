@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
-from mailslot.oauth.grant_source import GrantSource, settings_digest
-from mailslot.oauth.health import TokenSettings, health, token_line
+from mailslot.oauth.grant_source import GrantSource
+from mailslot.oauth.health import TokenSettings, health, token_status_line
 from mailslot.oauth.providers import custom_provider
 from mailslot.oauth.revocation import Revocation
+from mailslot.oauth.settings_digest import settings_digest
 from mailslot.slots.flows import APP_FLOWS, find_flow
 from mailslot.slots.grant_store import RecordGrantStore
 from mailslot.slots.oauth_client import client_for_flow
@@ -77,7 +78,7 @@ class RecordTokens:
             fault = error
         keeps_one = settings.authentication == "oauth2" and settings.token_source is None
         if grant is None and fault is None and not keeps_one:
-            return token_line(None), None
+            return token_status_line(None), None
         try:
             client = await run_sync(self._client_of, record, settings, grant)
             provider, flow = client.provider, grant.flow if grant else ""
@@ -93,7 +94,7 @@ class RecordTokens:
             # Settings that are not complete say nothing about a token that is there.
             provider = custom_provider(token_endpoint="https://unknown.invalid")  # noqa: S106
             facts = TokenSettings(account=settings.account, location=here)
-        return token_line(grant), health(grant, facts, provider, now, store_error=fault)
+        return token_status_line(grant), health(grant, facts, provider, now, store_error=fault)
 
     async def delete(self, record: str, settings: Settings) -> Revocation:
         """Delete a record's token here in any case, and revoke it at the provider if possible.

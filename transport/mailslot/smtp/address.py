@@ -40,62 +40,62 @@ class Address:
         return not self.wire.isascii()
 
 
-def parse_address(given: str, what: str) -> Address:
+def parse_address(text: str, role: str) -> Address:
     """Check an envelope address (RFC 5321 section 4.1.2, RFC 6531 section 3.3).
 
     Args:
-        given: ``local@domain``, with the domain in Unicode, as A-labels, or as an address literal.
-        what: what errors call it, ``"sender"`` or ``"recipient"``.
+        text: ``local@domain``, with the domain in Unicode, as A-labels, or as an address literal.
+        role: how errors name it, ``"sender"`` or ``"recipient"``.
 
     Raises:
         InputError: it is not an address, is too long, or could end a command.
     """
-    if not isinstance(given, str):
-        raise _address_error(given, what, "it is not text")
-    return _parse(given, what)
+    if not isinstance(text, str):
+        raise _address_error(text, role, "it is not text")
+    return _parse(text, role)
 
 
 @lru_cache(maxsize=256)
-def _parse(given: str, what: str) -> Address:
+def _parse(text: str, role: str) -> Address:
     # Cached, since a device sends to few addresses again and again.
-    local, at, domain = given.rpartition("@")
+    local, at, domain = text.rpartition("@")
     if not at or not local or not domain:
-        raise _address_error(given, what, "it is not of the form name@domain")
+        raise _address_error(text, role, "it is not of the form name@domain")
     if not (_DOT_ATOM.fullmatch(local) or _QUOTED.fullmatch(local)):
-        raise _address_error(given, what, "the part before the @ holds characters that it may not hold")
-    domain = _wire_domain(domain, given, what)
+        raise _address_error(text, role, "the part before the @ holds characters that it may not hold")
+    domain = _wire_domain(domain, text, role)
     wire = f"{local}@{domain}"
     if len(local.encode("utf-8", "surrogatepass")) > MAX_LOCAL_PART:
-        raise _address_error(given, what, f"the part before the @ is longer than {MAX_LOCAL_PART} octets")
+        raise _address_error(text, role, f"the part before the @ is longer than {MAX_LOCAL_PART} octets")
     if len(domain) > MAX_DOMAIN or len(wire.encode("utf-8", "surrogatepass")) > MAX_PATH - 2:
-        raise _address_error(given, what, "it is too long")
+        raise _address_error(text, role, "it is too long")
     if not wire.isprintable():
-        raise _address_error(given, what, "it holds a character that cannot be seen")
-    return Address(given, wire)
+        raise _address_error(text, role, "it holds a character that cannot be seen")
+    return Address(text, wire)
 
 
-def parse_sender(given: str) -> Address:
+def parse_sender(text: str) -> Address:
     """Check a reverse-path; the empty string is the null sender (RFC 5321 section 4.5.5).
 
     Raises:
         InputError: as for `parse_address`.
     """
-    return Address("", "") if given == "" else parse_address(given, "sender")
+    return Address("", "") if text == "" else parse_address(text, "sender")
 
 
-def _wire_domain(domain: str, given: str, what: str) -> str:
+def _wire_domain(domain: str, text: str, role: str) -> str:
     if _LITERAL.fullmatch(domain) or _DOMAIN.fullmatch(domain):
         return domain
     if domain.isascii():
-        raise _address_error(given, what, "the part after the @ is not a domain")
+        raise _address_error(text, role, "the part after the @ is not a domain")
     try:
         return idna.encode(domain, uts46=True).decode("ascii")
     except idna.IDNAError:
-        raise _address_error(given, what, "the part after the @ is not a domain") from None
+        raise _address_error(text, role, "the part after the @ is not a domain") from None
 
 
-def _address_error(given: object, what: str, why: str) -> InputError:
-    shown = ascii(given)
+def _address_error(text: object, role: str, why: str) -> InputError:
+    shown = ascii(text)
     if len(shown) > 100:
         shown = shown[:100] + "…"
-    return InputError(f"The {what} address {shown} cannot be used: {why}.", stage="envelope")
+    return InputError(f"The {role} address {shown} cannot be used: {why}.", stage="envelope")

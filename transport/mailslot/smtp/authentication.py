@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mailslot.sasl.authentication import ReconnectRequiredError, choose_mechanism
-from mailslot.sasl.authentication import authenticate as sign_in_over
-from mailslot.sasl.refusal import not_offered
+from mailslot.sasl.authentication import authenticate as authenticate_over
+from mailslot.sasl.refusal import no_mechanism_error
 from mailslot.sasl.transport import ExchangeStep, SaslTransport
 from mailslot.smtp.limits import MAX_AUTH_COMMAND
 from mailslot.smtp.states import State
@@ -27,8 +27,8 @@ async def authenticate(
         offered = dialogue.protocol.capabilities.mechanisms
         mechanism = choose_mechanism(credentials, offered)
         if mechanism is None:
-            raise not_offered(credentials, offered, dialogue.channel.endpoint.host)
-        await sign_in_over(credentials, mechanism, _transport(dialogue), retry=retry)
+            raise no_mechanism_error(credentials, offered, dialogue.channel.endpoint.host)
+        await authenticate_over(credentials, mechanism, _transport(dialogue), retry=retry)
 
 
 def _transport(dialogue: BaseSmtpDialogue[Any]) -> SaslTransport:

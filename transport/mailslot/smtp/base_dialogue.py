@@ -109,21 +109,21 @@ class BaseSmtpDialogue(Dialogue[ConnectionT], ABC):
         *,
         verb: Verb | None = None,
         stage: Stage | None = None,
-        what: str | None = None,
+        predicate: str | None = None,
     ) -> RefusedError:
-        """Return the error for an answer of 4xx or 5xx.
+        """Return the error for a 4xx or 5xx reply.
 
         Args:
-            reply: the answer.
-            verb: the command that was refused, where the stage leaves that open.
-            stage: where that was; None for where the dialogue is now.
-            what: what the server does, in a sentence about it.
+            reply: the reply.
+            verb: the refused command, if the stage has several.
+            stage: the stage; None for the current one.
+            predicate: what the error says of the server; None for the stage's usual phrase.
         """
         stage = stage or self.stage
         cause, retryable = judge_reply(stage, reply, verb)
-        what = what or ("ends the session" if reply.code == 421 else _REFUSAL_PHRASES.get(stage, "refused"))
+        predicate = predicate or ("ends the session" if reply.code == 421 else _REFUSAL_PHRASES.get(stage, "refused"))
         return RefusedError(
-            f"The mail server {self.channel.endpoint.host} {what}: {reply.one_line}",
+            f"The mail server {self.channel.endpoint.host} {predicate}: {reply.one_line}",
             stage=stage,
             cause=cause,
             reply=reply,
@@ -137,10 +137,10 @@ class BaseSmtpDialogue(Dialogue[ConnectionT], ABC):
         Raises:
             MailError: the server's announced limit for one session is reached (RFC 9422 section 5.1).
         """
-        most = self.protocol.capabilities.limit("MAILMAX")
-        if most is not None and self._transaction_count >= most:
+        limit = self.protocol.capabilities.limit("MAILMAX")
+        if limit is not None and self._transaction_count >= limit:
             raise MailError(
-                f"The mail server takes {most} messages a session; this one needs a new session.",
+                f"The mail server takes {limit} messages a session; this one needs a new session.",
                 stage="envelope",
                 cause="try_again_later",
                 retryable=True,

@@ -103,7 +103,7 @@ class Batch:
     async def _next_transaction(self) -> tuple[int, Transaction] | None:
         """Return the next valid message and the index of its result; None after the last one."""
         while (submission := self._next_submission()) is not None:
-            number = len(self._results)
+            index = len(self._results)
             self._results.append(None)
             try:
                 if not isinstance(submission, Submission):
@@ -115,9 +115,9 @@ class Batch:
                 await transaction.__aenter__()
                 self._open_transactions.add(transaction)
             except MailError as error:
-                self._results[number] = error
+                self._results[index] = error
             else:
-                return number, transaction
+                return index, transaction
         return None
 
     def _next_submission(self) -> object | None:
@@ -139,37 +139,39 @@ class Batch:
     async def _run_chained(self) -> None:
         current = await self._next_transaction()
         while current is not None:
-            number, transaction = current
+            index, transaction = current
             following = await self._next_transaction()
-            together = following[1] if following and self._dialogue.can_batch else None
-            self._record_result(number, transaction, await self._submit_one(transaction, together))
+            next_transaction = following[1] if following and self._dialogue.can_batch else None
+            self._record_result(index, transaction, await self._submit_one(transaction, next_transaction))
             await self._close(transaction)
             await self._resubmit_due()
             current = following
 
-    def _record_result(self, number: int, transaction: Transaction, result: Receipt | MailError) -> None:
-        self._results[number] = result
+    def _record_result(self, index: int, transaction: Transaction, result: Receipt | MailError) -> None:
+        self._results[index] = result
         if transaction.batched and isinstance(result, RefusedError) and (refusal := _bad_sequence_codes(result)):
             self._dialogue.can_batch = False
-            self._resubmissions.append((number, transaction, refusal))
+            self._resubmissions.append((index, transaction, refusal))
 
     async def _resubmit_due(self) -> None:
         """Send again alone what was refused because of pipelining, unless replies are pending."""
         while self._resubmissions and not (self._dialogue.alive and self._dialogue.protocol.pending):
-            number, transaction, refusal = self._resubmissions.popleft()
+            index, transaction, refusal = self._resubmissions.popleft()
             result = await self._resubmit(transaction)
-            self._results[number] = result
+            self._results[index] = result
             if isinstance(result, RefusedError) and _bad_sequence_codes(result) == refusal:
                 # The same refusal again, so pipelining was not the reason.
                 self._dialogue.can_batch = True
 
-    async def _resubmit(self, before: Transaction) -> Receipt | MailError:
+    async def _resubmit(self, refused_transaction: Transaction) -> Receipt | MailError:
         dialogue = self._dialogue
         if not dialogue.alive:
             return self._not_sent_error()
         try:
             dialogue.count_transaction()
-            transaction = Transaction(dialogue, before.envelope, before.content, chunking=self._chunking)
+            transaction = Transaction(
+                dialogue, refused_transaction.envelope, refused_transaction.content, chunking=self._chunking
+            )
             await transaction.__aenter__()
         except MailError as error:
             return error
@@ -215,14 +217,14 @@ class Batch:
     async def _send_window(self, queue: MemoryObjectSendStream[tuple[int, Transaction]]) -> None:
         async with queue:
             while (item := await self._next_transaction()) is not None:
-                number, transaction = item
+                index, transaction = item
                 if transaction.fits_one_group() and self._dialogue.can_batch:
                     self._in_flight += 1
                     await queue.send(item)
-                    await self._send(number, transaction)
+                    await self._send(index, transaction)
                     continue
                 await self._drain_window()
-                self._results[number] = await self._submit_one(transaction, None)
+                self._results[index] = await self._submit_one(transaction, None)
                 await self._close(transaction)
             await self._drain_window()
 
@@ -233,7 +235,7 @@ class Batch:
             await self._reply_read.wait()
         await self._resubmit_due()
 
-    async def _send(self, number: int, transaction: Transaction) -> None:
+    async def _send(self, index: int, transaction: Transaction) -> None:
         dialogue = self._dialogue
         if self._error is not None or not dialogue.alive:
             return
@@ -244,17 +246,17 @@ class Batch:
         except Exception as error:  # noqa: BLE001 - becomes the result of all messages in flight
             self._error = self._error or error
             if isinstance(error, MailError):
-                self._results[number] = error
+                self._results[index] = error
             if not isinstance(error, OSError) or isinstance(error, TimeoutError):
                 await dialogue.abort()
             # A broken connection is closed once the server's last replies have been read.
 
     async def _read_window(self, queue: MemoryObjectReceiveStream[tuple[int, Transaction]]) -> None:
         async with queue:
-            async for number, transaction in queue:
+            async for index, transaction in queue:
                 result = await self._read_result(transaction)
-                if self._results[number] is None:
-                    self._record_result(number, transaction, result)
+                if self._results[index] is None:
+                    self._record_result(index, transaction, result)
                 await self._close(transaction)
                 self._in_flight -= 1
                 self._reply_read.set()

@@ -72,11 +72,17 @@ async def connect_smtp(
     ):
         raise InputError("The local name must be a domain or an address literal.", stage="capabilities")
 
-    def speak(channel: Channel, redactor: Redactor) -> SmtpDialogue:
+    def make_dialogue(channel: Channel, redactor: Redactor) -> SmtpDialogue:
         return SmtpDialogue(channel, timeout=timeout, transcript=transcript, redactor=redactor, on_stage=on_stage)
 
     dialogue = await open_smtp_dialogue(
-        speak, endpoint, auth, ssl_context=ssl_context, timeout=timeout, local_name=local_name, on_stage=on_stage
+        make_dialogue,
+        endpoint,
+        auth,
+        ssl_context=ssl_context,
+        timeout=timeout,
+        local_name=local_name,
+        on_stage=on_stage,
     )
     try:
         yield SmtpSession(dialogue, final_timeout=final_timeout, chunking=chunking)
@@ -124,9 +130,9 @@ async def open_smtp_dialogue(
         await dialogue.await_greeting(context)
         return dialogue
 
-    async def introduce(dialogue: D, again: ReconnectRequiredError | None) -> None:
+    async def negotiate(dialogue: D, retry: ReconnectRequiredError | None) -> None:
         await dialogue.negotiate_capabilities(context, local_name, require_ehlo=auth is not None)
         if auth is not None:
-            await authenticate(dialogue, auth, again)
+            await authenticate(dialogue, auth, retry)
 
-    return await open_authenticated(lambda: establish(endpoint, timeout, greet, on_stage), introduce)
+    return await open_authenticated(lambda: establish(endpoint, timeout, greet, on_stage), negotiate)

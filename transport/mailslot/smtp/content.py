@@ -80,11 +80,11 @@ class BytesContent:
 
 def normalized_size(data: bytes) -> int:
     """Return the size of `data` with CRLF at the end of every line, including the last."""
-    canonical = LineEndNormalizer()
+    normalizer = LineEndNormalizer()
     for piece in _pieces(data):
-        canonical.feed(piece)
-    canonical.finish()
-    return canonical.size
+        normalizer.feed(piece)
+    normalizer.finish()
+    return normalizer.size
 
 
 async def read_content(content: Content) -> AsyncGenerator[bytes]:
@@ -193,8 +193,8 @@ def flatten(message: StandardMessage) -> bytes:
         fields = ("from", "sender", "reply-to", "to", "cc", "resent-from", "resent-to", "resent-cc")
         addresses = [str(value) for name in fields for value in message.get_all(name, [])]
         # The local parts: what precedes each @, back to a blank or bracket.
-        locals_ = [_LOCAL_PART.split(part)[-1] for text in addresses for part in text.split("@")[:-1]]
-        international = not all(local.isascii() for local in locals_)
+        local_parts = [_LOCAL_PART.split(part)[-1] for text in addresses for part in text.split("@")[:-1]]
+        international = not all(local.isascii() for local in local_parts)
         policy = (SMTPUTF8 if international else SMTP).clone(cte_type="7bit")
         BytesGenerator(octets, mangle_from_=False, policy=policy).flatten(cast("EmailMessage", message))
     except Exception as error:

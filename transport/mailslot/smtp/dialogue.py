@@ -64,10 +64,10 @@ class SmtpDialogue(BaseSmtpDialogue[Channel]):
 
     async def read_replies(self) -> list[ReplyReceived]:
         """Return the replies to all pending commands; 421 is always the last one."""
-        answers: list[ReplyReceived] = []
+        replies: list[ReplyReceived] = []
         while self.protocol.pending:
-            answers.append(await self.read_reply())
-        return answers
+            replies.append(await self.read_reply())
+        return replies
 
     # Opening and closing.
 

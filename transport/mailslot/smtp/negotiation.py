@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailslot.errors import MailError
-from mailslot.smtp.refusals import nobody_accepted
+from mailslot.smtp.refusals import all_refused_error
 from mailslot.wire.reply import Reply
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def negotiate_envelope(
         )
     recipients, refused = _supported_recipients(envelope, capabilities)
     if not recipients:
-        raise nobody_accepted(host, refused)
+        raise all_refused_error(host, refused)
     smtputf8 = content.smtputf8 or envelope.sender.smtputf8 or any(recipient.smtputf8 for recipient in recipients)
     parameters = envelope.mail_parameters(
         capabilities, size=content.size, eight_bit=content.eight_bit, smtputf8=smtputf8
@@ -84,11 +84,11 @@ def _supported_recipients(envelope: Envelope, capabilities: Capabilities) -> tup
         reply = Reply(553, "5.6.7", "The server takes no international addresses (SMTPUTF8).", positive=False)
         refused = {recipient.original: reply for recipient in recipients if recipient.smtputf8}
         recipients = [recipient for recipient in recipients if not recipient.smtputf8]
-    most = capabilities.limit("RCPTMAX")
-    if most is not None:
-        reply = Reply(452, "4.5.3", f"The server takes {most} recipients a message.", positive=False)
-        refused |= {recipient.original: reply for recipient in recipients[most:]}
-        recipients = recipients[:most]
+    limit = capabilities.limit("RCPTMAX")
+    if limit is not None:
+        reply = Reply(452, "4.5.3", f"The server takes {limit} recipients a message.", positive=False)
+        refused |= {recipient.original: reply for recipient in recipients[limit:]}
+        recipients = recipients[:limit]
     return recipients, refused
 
 

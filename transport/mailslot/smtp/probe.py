@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import MailError
-from mailslot.smtp.refusals import nobody_accepted
+from mailslot.smtp.refusals import all_refused_error
 from mailslot.smtp.states import State, Verb
 
 if TYPE_CHECKING:
@@ -63,4 +63,6 @@ async def _try_envelope(dialogue: BaseSmtpDialogue[Any], envelope: Envelope, par
             refused[recipient.original] = reply
         if not dialogue.alive:
             return dialogue.refusal(reply)
-    return None if len(refused) < len(envelope.recipients) else nobody_accepted(dialogue.channel.endpoint.host, refused)
+    return (
+        None if len(refused) < len(envelope.recipients) else all_refused_error(dialogue.channel.endpoint.host, refused)
+    )

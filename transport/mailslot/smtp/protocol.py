@@ -136,12 +136,12 @@ class SmtpProtocol:
         if code == 421:
             return State.CLOSED
         outcome = TRANSITIONS[self.state, verb]
-        asks_on = code == _INTERMEDIATE_CODES.get(verb)
+        is_intermediate = code == _INTERMEDIATE_CODES.get(verb)
         after = (
             outcome.negative
             if code >= 400
             else outcome.intermediate
-            if asks_on
+            if is_intermediate
             else outcome.positive
             if code < 300
             else None
@@ -256,11 +256,11 @@ class SmtpProtocol:
         if "CHUNKING" not in self.capabilities:
             raise LocalProtocolError("BDAT where CHUNKING is not offered")
         self._register(Verb.BDAT_LAST if last else Verb.BDAT)
-        canonical = self._chunk_normalizer = self._chunk_normalizer or LineEndNormalizer()
-        octets = canonical.feed(piece)
+        normalizer = self._chunk_normalizer = self._chunk_normalizer or LineEndNormalizer()
+        octets = normalizer.feed(piece)
         if last:
-            octets += canonical.finish()
-            self.sent_size = canonical.size
+            octets += normalizer.finish()
+            self.sent_size = normalizer.size
             self._chunk_normalizer = None
         return b"BDAT %d%s\r\n" % (len(octets), b" LAST" if last else b"") + octets
 

@@ -1,4 +1,4 @@
-"""What is refused over SMTP, as errors; what a refusal means stands in ``causes/rules.toml``."""
+"""Refusals over SMTP; ``causes/rules.toml`` says what they mean."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 
 def judge_reply(stage: Stage, reply: Reply, verb: Verb | None = None) -> Judgement:
-    """Return what a refusal means.
+    """Return the cause of a refusal, and whether it is temporary.
 
     Args:
-        stage: where the server refused.
-        reply: its words, of 4xx or 5xx.
-        verb: the command that was refused, where the stage leaves that open.
+        stage: the stage.
+        reply: the 4xx or 5xx reply.
+        verb: the refused command, if the stage has several.
     """
     return judge(Refusal(protocol="SMTP", stage=stage, reply=reply, verb="" if verb is None else verb.value))
 
 
-def nobody_accepted(host: str, refused: Mapping[str, Reply]) -> RecipientsRefusedError:
-    """Return the error for a message that nobody is to get.
+def all_refused_error(host: str, refused: Mapping[str, Reply]) -> RecipientsRefusedError:
+    """Return the error for a message whose recipients were all refused.
 
     Args:
         host: the server.
-        refused: what it said of each recipient.
+        refused: its reply to each recipient.
     """
     judged = {reply: judge_reply("envelope", reply, Verb.RCPT) for reply in refused.values()}
     first = next(iter(refused.values()))

@@ -58,23 +58,23 @@ async def stream_message(message: StandardMessage) -> Content:
     Raises:
         InputError: the standard library cannot serialize it.
     """
-    holes: list[_Placeholder] = []
+    placeholders: list[_Placeholder] = []
     try:
-        skeleton = _without_long_payloads(message, holes)
-        long = sum(len(payload) for payload in _text_payloads(skeleton)) > STREAMING_THRESHOLD
+        skeleton = _without_long_payloads(message, placeholders)
+        use_thread = sum(len(payload) for payload in _text_payloads(skeleton)) > STREAMING_THRESHOLD
     except Exception:  # noqa: BLE001 - an unusual message; the generator reports what is wrong with it
-        holes, skeleton, long = [], message, True
-    shell = await _flatten_content(skeleton, in_thread=long)
-    if not holes:
-        return shell
-    pieces = _split_at_placeholders(shell.data, holes)
+        placeholders, skeleton, use_thread = [], message, True
+    flattened = await _flatten_content(skeleton, in_thread=use_thread)
+    if not placeholders:
+        return flattened
+    pieces = _split_at_placeholders(flattened.data, placeholders)
     if pieces is not None:
         try:
             size = await _measure(pieces)
         except UnicodeError:
             pass
         else:
-            return _StreamedContent(pieces, size, eight_bit=shell.eight_bit, smtputf8=shell.smtputf8)
+            return _StreamedContent(pieces, size, eight_bit=flattened.eight_bit, smtputf8=flattened.smtputf8)
     return await _flatten_content(message, in_thread=True)
 
 
@@ -104,15 +104,15 @@ class _Placeholder:
         Raises:
             UnicodeError: the payload is not ASCII or UTF-8.
         """
-        at_once = _BASE64_LINE * (PIECE_SIZE // 80) if self.base64 else PIECE_SIZE
+        step = _BASE64_LINE * (PIECE_SIZE // 80) if self.base64 else PIECE_SIZE
         decoder = codecs.getincrementaldecoder("utf-8")()
-        for start in range(0, len(self.payload), at_once):
-            octets = self.payload[start : start + at_once].encode("ascii", "surrogateescape")
+        for start in range(0, len(self.payload), step):
+            octets = self.payload[start : start + step].encode("ascii", "surrogateescape")
             if not self.base64:
                 yield octets
                 continue
             # Only the generator knows how to encode what is not UTF-8.
-            decoder.decode(octets, start + at_once >= len(self.payload))
+            decoder.decode(octets, start + step >= len(self.payload))
             yield b"".join(b2a_base64(octets[at : at + _BASE64_LINE]) for at in range(0, len(octets), _BASE64_LINE))
 
 
@@ -140,49 +140,49 @@ def _octets_of(pieces: list[bytes | _Placeholder]) -> Iterator[bytes]:
 
 
 async def _measure(pieces: list[bytes | _Placeholder]) -> int:
-    canonical = LineEndNormalizer()
+    normalizer = LineEndNormalizer()
     for octets in _octets_of(pieces):
-        canonical.feed(octets)
+        normalizer.feed(octets)
         await anyio.lowlevel.checkpoint()
-    canonical.finish()
-    return canonical.size
+    normalizer.finish()
+    return normalizer.size
 
 
-def _without_long_payloads(message: StandardMessage, holes: list[_Placeholder]) -> StandardMessage:
+def _without_long_payloads(message: StandardMessage, placeholders: list[_Placeholder]) -> StandardMessage:
     """Return a copy with a placeholder for each long payload; headers are neither copied nor changed."""
     payload = _payload(message)
     if isinstance(payload, str) and len(payload) > STREAMING_THRESHOLD:
         # The generator writes text payloads of these types unchanged.
-        whole = message.get_content_maintype() in {"multipart", "message"}
-        return message if whole else _with_placeholder(message, payload, holes)
+        is_container = message.get_content_maintype() in {"multipart", "message"}
+        return message if is_container else _with_placeholder(message, payload, placeholders)
     # The generator's output for a delivery status depends on how its parts end.
     if not isinstance(payload, list) or message.get_content_type() == "message/delivery-status":
         return message
     parts = cast("list[StandardMessage]", payload)
-    below = [_without_long_payloads(part, holes) for part in parts]
-    if all(new is old for new, old in zip(below, parts, strict=True)):
+    new_parts = [_without_long_payloads(part, placeholders) for part in parts]
+    if all(new is old for new, old in zip(new_parts, parts, strict=True)):
         return message
-    other = copy(message)
-    other.set_payload([*below])
-    return other
+    changed = copy(message)
+    changed.set_payload([*new_parts])
+    return changed
 
 
-def _with_placeholder(message: StandardMessage, payload: str, holes: list[_Placeholder]) -> StandardMessage:
+def _with_placeholder(message: StandardMessage, payload: str, placeholders: list[_Placeholder]) -> StandardMessage:
     """Return a copy with a placeholder for the payload; the message itself if only the generator can encode it."""
     # The marker needs no encoding, and with one non-ASCII character it fits into one line of base64.
-    mark = f"mark-{secrets.token_hex(16)}"
-    other = copy(message)
+    marker = f"mark-{secrets.token_hex(16)}"
+    changed = copy(message)
     if payload.isascii():
-        other.set_payload(mark)
-        holes.append(_Placeholder(mark.encode(), payload, base64=False))
-        return other
+        changed.set_payload(marker)
+        placeholders.append(_Placeholder(marker.encode(), payload, base64=False))
+        return changed
     charset = message.get_param("charset")
     if not isinstance(charset, str) or charset.lower() not in {"utf-8", "utf8"}:
         return message
-    octets = f"ü{mark}".encode()
-    other.set_payload(octets.decode("ascii", "surrogateescape"))
-    holes.append(_Placeholder(b2a_base64(octets).rstrip(b"\n") + b"\r\n", payload, base64=True))
-    return other
+    octets = f"ü{marker}".encode()
+    changed.set_payload(octets.decode("ascii", "surrogateescape"))
+    placeholders.append(_Placeholder(b2a_base64(octets).rstrip(b"\n") + b"\r\n", payload, base64=True))
+    return changed
 
 
 def _payload(message: StandardMessage) -> object:
@@ -199,12 +199,12 @@ def _text_payloads(message: StandardMessage) -> Iterator[str]:
         yield payload
 
 
-def _split_at_placeholders(octets: bytes, holes: list[_Placeholder]) -> list[bytes | _Placeholder] | None:
+def _split_at_placeholders(octets: bytes, placeholders: list[_Placeholder]) -> list[bytes | _Placeholder] | None:
     """Return the octets with the payloads in their places; None if a marker is missing or not unique."""
     pieces: list[bytes | _Placeholder] = []
-    for hole in holes:
-        before, mark, octets = octets.partition(hole.marker)
-        if not mark or hole.marker in octets:
+    for placeholder in placeholders:
+        before, marker, octets = octets.partition(placeholder.marker)
+        if not marker or placeholder.marker in octets:
             return None
-        pieces += [before, hole]
+        pieces += [before, placeholder]
     return [*pieces, octets]

@@ -9,7 +9,7 @@ from mailslot.smtp.content import BytesContent, check_size, read_beginning, read
 from mailslot.smtp.limits import MAX_PIPELINED_RECIPIENTS
 from mailslot.smtp.negotiation import negotiate_envelope
 from mailslot.smtp.receipt import Receipt
-from mailslot.smtp.refusals import nobody_accepted
+from mailslot.smtp.refusals import all_refused_error
 from mailslot.smtp.states import State, Verb
 from mailslot.smtp.upload import Upload
 
@@ -56,11 +56,13 @@ class Transaction:
         self._dialogue = dialogue
         self._protocol = dialogue.protocol
         self._chunked = chunking and self._can_pipeline and "CHUNKING" in dialogue.protocol.capabilities
-        terms = negotiate_envelope(envelope, content, dialogue.protocol.capabilities, dialogue.channel.endpoint.host)
-        self._recipients = terms.recipients
+        negotiated = negotiate_envelope(
+            envelope, content, dialogue.protocol.capabilities, dialogue.channel.endpoint.host
+        )
+        self._recipients = negotiated.recipients
         self._accepted: list[str] = []
-        self._refused = terms.refused
-        self._mail_parameters = terms.mail_parameters
+        self._refused = negotiated.refused
+        self._mail_parameters = negotiated.mail_parameters
         self._pieces = read_content(content)
         self._beginning = b""
 
@@ -129,55 +131,55 @@ class Transaction:
         if self.can_follow():
             if not self.envelope_sent:
                 await dialogue.send_commands(self.envelope_group())
-            answers = await dialogue.read_replies()
+            replies = await dialogue.read_replies()
         else:
-            answers = await self._send_envelope_in_steps()
-        await self._evaluate_envelope_replies(answers)
+            replies = await self._send_envelope_in_steps()
+        await self._evaluate_envelope_replies(replies)
 
     async def _send_envelope_in_steps(self) -> list[ReplyReceived]:
         dialogue = self._dialogue
-        answers: list[ReplyReceived] = []
+        replies: list[ReplyReceived] = []
 
-        async def ask(*commands: bytes) -> bool:
+        async def execute(*commands: bytes) -> bool:
             await dialogue.send_commands(b"".join(commands))
-            answers.extend(await dialogue.read_replies())
-            return answers[-1].reply.positive
+            replies.extend(await dialogue.read_replies())
+            return replies[-1].reply.positive
 
-        if (reset := self._rset_if_needed()) and not await ask(reset):
-            return answers
-        if not await ask(self._mail()):
-            return answers
-        at_once = MAX_PIPELINED_RECIPIENTS if self._can_pipeline else 1
-        for start in range(0, len(self._recipients), at_once):
-            await ask(*[self._rcpt(recipient) for recipient in self._recipients[start : start + at_once]])
+        if (reset := self._rset_if_needed()) and not await execute(reset):
+            return replies
+        if not await execute(self._mail()):
+            return replies
+        group_size = MAX_PIPELINED_RECIPIENTS if self._can_pipeline else 1
+        for start in range(0, len(self._recipients), group_size):
+            await execute(*[self._rcpt(recipient) for recipient in self._recipients[start : start + group_size]])
             if not dialogue.alive:
-                return answers
+                return replies
         if self._protocol.state is State.RECIPIENTS and not self._chunked:
-            await ask(self._protocol.data())
-        return answers
+            await execute(self._protocol.data())
+        return replies
 
-    async def _evaluate_envelope_replies(self, answers: list[ReplyReceived]) -> None:
+    async def _evaluate_envelope_replies(self, replies: list[ReplyReceived]) -> None:
         """Sort the recipients by their replies; raise unless the message is due now."""
         recipients = iter(self._recipients)
         refusal: RefusedError | None = None
-        for answer in answers:
-            reply = answer.reply
-            if answer.verb is Verb.RSET and answer is not answers[-1] and reply.code != 421:
+        for received in replies:
+            reply = received.reply
+            if received.verb is Verb.RSET and received is not replies[-1] and reply.code != 421:
                 # Some servers refuse RSET without an open transaction; the further replies decide.
                 continue
-            if answer.verb is Verb.RCPT and reply.code != 421:
+            if received.verb is Verb.RCPT and reply.code != 421:
                 recipient = next(recipients).original
                 if reply.positive:
                     self._accepted.append(recipient)
                 else:
                     self._refused[recipient] = reply
             elif not reply.positive:
-                refusal = self._data_refusal(reply) if answer.verb is Verb.DATA else self._sender_refusal(reply)
+                refusal = self._data_refusal(reply) if received.verb is Verb.DATA else self._sender_refusal(reply)
                 break
         if refusal is None and not self._accepted:
-            refusal = nobody_accepted(self._dialogue.channel.endpoint.host, self._refused)
+            refusal = all_refused_error(self._dialogue.channel.endpoint.host, self._refused)
         if self._protocol.state is State.NO_RECIPIENTS:
-            if any(answer.verb is Verb.RCPT and answer.reply.positive for answer in answers):
+            if any(received.verb is Verb.RCPT and received.reply.positive for received in replies):
                 # The server refused the sender but kept the previous transaction, or sent a surplus reply: this
                 # recipient would get an empty message.
                 await self._dialogue.abort()
@@ -192,7 +194,7 @@ class Transaction:
 
     def _data_refusal(self, reply: Reply) -> RefusedError:
         return (
-            nobody_accepted(self._dialogue.channel.endpoint.host, self._refused)
+            all_refused_error(self._dialogue.channel.endpoint.host, self._refused)
             if not self._accepted
             else self._dialogue.refusal(reply, stage="data")
         )
@@ -217,19 +219,19 @@ class Transaction:
         dialogue = self._dialogue
         dialogue.stage = "data"
         dialogue.transcribe(b"(message of %d octets)" % self.content.size)
-        answer = dialogue.poll_unsolicited()
-        if answer is None and len(self._beginning) > SMALL_MESSAGE:
-            answer = await self._upload(following, final_timeout, before_end)
-        elif answer is None:
+        received = dialogue.poll_unsolicited()
+        if received is None and len(self._beginning) > SMALL_MESSAGE:
+            received = await self._upload(following, final_timeout, before_end)
+        elif received is None:
             octets = self._end_of_message(self._beginning) + self._following_envelope(following)
             await before_end()
             # Until the kernel has taken the last octet the server cannot have the end, unless more octets follow it.
             dialogue.in_doubt = following is not None
             await dialogue.channel.send(octets, dialogue.new_deadline())
             dialogue.in_doubt = True
-            answer = await dialogue.read_reply(final_timeout)
+            received = await dialogue.read_reply(final_timeout)
         dialogue.in_doubt = False
-        return self.receipt(answer.reply)
+        return self.receipt(received.reply)
 
     def receipt(self, reply: Reply) -> Receipt:
         """Return the receipt for the final reply; raise if that is a refusal."""
@@ -289,9 +291,9 @@ class Transaction:
             RefusedError: the sender, every recipient or the message is refused; other messages are not affected.
         """
         dialogue = self._dialogue
-        answers: list[ReplyReceived] = []
+        replies: list[ReplyReceived] = []
         before_last = 2 + len(self._recipients)
-        while len(answers) <= before_last and dialogue.alive:
-            answers.append(await dialogue.read_reply(final_timeout if len(answers) == before_last else None))
-        await self._evaluate_envelope_replies([answer for answer in answers if answer.verb is not Verb.BDAT_LAST])
-        return self.receipt(answers[-1].reply)
+        while len(replies) <= before_last and dialogue.alive:
+            replies.append(await dialogue.read_reply(final_timeout if len(replies) == before_last else None))
+        await self._evaluate_envelope_replies([received for received in replies if received.verb is not Verb.BDAT_LAST])
+        return self.receipt(replies[-1].reply)

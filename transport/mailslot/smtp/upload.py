@@ -50,66 +50,66 @@ class Upload:
 
     async def run(
         self,
-        head: bytes,
+        beginning: bytes,
         rest: AsyncIterator[bytes],
-        end: Callable[[bytes], bytes],
-        behind: Callable[[], bytes],
+        finish: Callable[[bytes], bytes],
+        following: Callable[[], bytes],
         final_timeout: float,
     ) -> ReplyReceived:
         """Send everything and return the final reply.
 
         Args:
-            head: the first octets of the content.
+            beginning: the first octets of the content.
             rest: the remaining ones.
-            end: returns the end of the message for the last octets of the content.
-            behind: returns the commands to send right after it.
+            finish: returns the last octets of the content and the end of the message, given the former.
+            following: returns the commands to send right after it.
             final_timeout: seconds to wait for the reply once everything is sent.
         """
-        answer: ReplyReceived | None = None
+        received: ReplyReceived | None = None
         self._last_progress = anyio.current_time()
         # Only a cancellation may leave the task group: exceptions would come out in an exception group.
         async with anyio.create_task_group() as group:
-            group.start_soon(self._send, head, rest, end, behind, group.cancel_scope)
+            group.start_soon(self._send, beginning, rest, finish, following, group.cancel_scope)
             try:
-                answer = await self._read_reply(final_timeout)
-                if answer.reply.positive or self._end_sent:
+                received = await self._read_reply(final_timeout)
+                if received.reply.positive or self._end_sent:
                     # The server has the message; the commands after it may still be being sent.
                     with anyio.move_on_after(self._dialogue.timeout):
                         await self._sender_ended.wait()
-                if answer.reply.positive and not self._end_sent:
+                if received.reply.positive and not self._end_sent:
                     # The server cannot have a message whose end was not sent.
-                    answer, self._error = None, RemoteProtocolError("a yes before the message was whole")
+                    received, self._error = None, RemoteProtocolError("a yes before the message was whole")
             except Exception as error:  # noqa: BLE001 - raised again below, outside of the task group
                 self._error = self._error or error
             group.cancel_scope.cancel()
-        if answer is None:
+        if received is None:
             assert self._error is not None  # noqa: S101 - either of the two is set
             raise self._error
-        if answer.verb is Verb.BDAT or not self._commands_complete:
+        if received.verb is Verb.BDAT or not self._commands_complete:
             # Refused in the middle of the content, or cut off within a command: no further command is possible.
             await self._dialogue.abort()
-        return answer
+        return received
 
     async def _send(
         self,
-        head: bytes,
+        beginning: bytes,
         rest: AsyncIterator[bytes],
-        end: Callable[[bytes], bytes],
-        behind: Callable[[], bytes],
+        finish: Callable[[bytes], bytes],
+        following: Callable[[], bytes],
         scope: anyio.CancelScope,
     ) -> None:
         size = CHUNK_SIZE if self._chunked else PIECE_SIZE
-        held = bytearray(head)
+        buffer = bytearray(beginning)
         try:
             async for piece in rest:
-                while len(held) > size:
-                    await self._send_piece(held, size)
-                held += piece
-            while len(held) > size:
-                await self._send_piece(held, size)
-            await self._transmit(end(bytes(held)), last=True)
+                while len(buffer) > size:
+                    await self._send_piece(buffer, size)
+                buffer += piece
+            while len(buffer) > size:
+                await self._send_piece(buffer, size)
+            await self._transmit(finish(bytes(buffer)), last=True)
             self._end_sent = True
-            await self._transmit(behind())
+            await self._transmit(following())
             self._commands_complete = True
         except OSError:
             # The receiving side will fail as well, once it has read the server's last reply.
@@ -122,25 +122,25 @@ class Upload:
         finally:
             self._sender_ended.set()
 
-    async def _send_piece(self, held: bytearray, size: int) -> None:
-        with memoryview(held) as view:
+    async def _send_piece(self, buffer: bytearray, size: int) -> None:
+        with memoryview(buffer) as view:
             piece = bytes(view[:size])
-        del held[:size]
+        del buffer[:size]
         octets = self._protocol.bdat(piece, last=False) if self._chunked else self._protocol.content(piece)
         await self._transmit(octets)
 
     async def _transmit(self, octets: bytes, *, last: bool = False) -> None:
         view = memoryview(octets)
         for start in range(0, len(view), PIECE_SIZE):
-            ends = last and start + PIECE_SIZE >= len(view)
-            if ends:
+            is_end = last and start + PIECE_SIZE >= len(view)
+            if is_end:
                 self._in_hook = True
                 await self._before_end()
                 self._in_hook = False
                 self._last_progress = anyio.current_time()
             await self._dialogue.channel.send(view[start : start + PIECE_SIZE])
             # Until the kernel has taken the last octet, the server cannot have the end.
-            self._dialogue.in_doubt = self._dialogue.in_doubt or ends
+            self._dialogue.in_doubt = self._dialogue.in_doubt or is_end
             self._last_progress = anyio.current_time()
             self._dialogue.channel.made_progress()
 
@@ -148,16 +148,16 @@ class Upload:
         while True:
             while (event := self._protocol.next_event()) is None:
                 await self._receive(final_timeout)
-            answer = self._dialogue.handle_reply(event)
-            if answer.verb is not Verb.BDAT or not answer.reply.positive:
-                return answer
+            received = self._dialogue.handle_reply(event)
+            if received.verb is not Verb.BDAT or not received.reply.positive:
+                return received
 
     async def _receive(self, final_timeout: float) -> None:
         """Receive octets; time out only if sending makes no progress either."""
         while True:
             try:
-                longest = anyio.current_time() + min(self._dialogue.timeout, final_timeout)
-                deadline = min(self._current_deadline(final_timeout), longest)
+                latest = anyio.current_time() + min(self._dialogue.timeout, final_timeout)
+                deadline = min(self._current_deadline(final_timeout), latest)
                 self._protocol.receive(await self._dialogue.channel.receive(deadline))
             except TimeoutError:
                 if anyio.current_time() < self._current_deadline(final_timeout):

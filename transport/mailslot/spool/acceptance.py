@@ -53,14 +53,16 @@ class Acceptance:
             created_at=self.clock(),
             lifetime=new.lifetime or self.limits.max_lifetime,
         )
-        if (there := await self.database.read(partial(self._check_admission, envelope))) is not None:
-            return there
+        if (existing := await self.database.read(partial(self._check_admission, envelope))) is not None:
+            return existing
         file = NewFile(self.folder, ".job")
         try:
             line = envelope.encode()
             rest = await _write(message, line, file)
-            enter = partial(self._insert, replace(envelope, line_length=len(line)), file)
-            return await anyio.to_thread.run_sync(file.commit, rest, partial(register_file, self.database, file, enter))
+            insert = partial(self._insert, replace(envelope, line_length=len(line)), file)
+            return await anyio.to_thread.run_sync(
+                file.commit, rest, partial(register_file, self.database, file, insert)
+            )
         except _DuplicateKeyError as error:
             return error.job
         finally:
@@ -71,8 +73,8 @@ class Acceptance:
     def _check_admission(self, envelope: JobEnvelope, connection: sqlite3.Connection) -> Job | None:
         """Return the existing job with this key, or None after checking that there is room for another job."""
         limits, size = self.limits, envelope.size
-        if envelope.new.key is not None and (there := job_rows.find_by_key(connection, envelope.new)) is not None:
-            return there
+        if envelope.new.key is not None and (existing := job_rows.find_by_key(connection, envelope.new)) is not None:
+            return existing
         if size > limits.max_message_size:
             raise InputError(
                 f"The message has {format_size(size)}; at most {format_size(limits.max_message_size)} are possible.",
@@ -105,11 +107,11 @@ class Acceptance:
                 detail=f"{file.size - envelope.line_length} octets instead of {envelope.size}",
             )
         # Another task or process may have accepted something meanwhile.
-        if envelope.new.key is not None and (there := job_rows.find_by_key(connection, envelope.new)) is not None:
-            raise _DuplicateKeyError(there)
+        if envelope.new.key is not None and (existing := job_rows.find_by_key(connection, envelope.new)) is not None:
+            raise _DuplicateKeyError(existing)
         self._check_room(connection, envelope.size)
-        number = job_rows.insert(connection, envelope, file=file.name, now=self.clock())
-        return job_rows.load(connection, number)
+        job_id = job_rows.insert(connection, envelope, file=file.name, now=self.clock())
+        return job_rows.load(connection, job_id)
 
 
 class _DuplicateKeyError(Exception):
@@ -122,13 +124,13 @@ class _DuplicateKeyError(Exception):
 
 async def _write(message: Content, line: bytes, file: NewFile) -> bytes:
     """Write the envelope line and the message, with CRLF line ends; return the last octets, still to be written."""
-    canonical = LineEndNormalizer()
+    normalizer = LineEndNormalizer()
     pending, size = [line], len(line)
     async with aclosing(read_content(message)) as pieces:
         async for piece in pieces:
-            pending.append(canonical.feed(piece))
+            pending.append(normalizer.feed(piece))
             size += len(pending[-1])
             if size >= _PIECE_SIZE:
                 await anyio.to_thread.run_sync(file.write, b"".join(pending))
                 pending, size = [], 0
-    return b"".join([*pending, canonical.finish()])
+    return b"".join([*pending, normalizer.finish()])

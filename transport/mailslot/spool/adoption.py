@@ -1,4 +1,4 @@
-"""Inserting rows for existing files, after the database was lost or replaced by an older copy.
+"""Adoption: inserting rows for existing files, after the database was lost or replaced by an older copy.
 
 Such a job may have been sent already, so it becomes `in_doubt`. If its file is damaged it becomes `failed`, and what is
 left of the file is kept under another name.

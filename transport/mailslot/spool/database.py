@@ -315,17 +315,17 @@ class Database:
 
     def _rename_aside(self, *suffixes: str) -> bool:
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-        there = [suffix for suffix in suffixes if self._sibling(suffix).exists()]
-        for suffix in there:
+        existing = [suffix for suffix in suffixes if self._sibling(suffix).exists()]
+        for suffix in existing:
             self._sibling(suffix).rename(self._sibling(f".damaged-{stamp}{suffix}"))
-        return bool(there)
+        return bool(existing)
 
     def _create(self, *, lost: bool) -> None:
-        fresh = self.path.with_name(f"{NAME}.new")
+        new_path = self.path.with_name(f"{NAME}.new")
         for suffix in ("", "-wal", "-shm"):
-            fresh.with_name(f"{fresh.name}{suffix}").unlink(missing_ok=True)
-        os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        with accessing_database(fresh), closing(_connect(fresh)) as connection:
+            new_path.with_name(f"{new_path.name}{suffix}").unlink(missing_ok=True)
+        os.close(os.open(new_path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        with accessing_database(new_path), closing(_connect(new_path)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             with _transaction(connection, "BEGIN IMMEDIATE"):
                 schema.migrate(connection, 0)
@@ -336,7 +336,7 @@ class Database:
                     connection.execute("INSERT INTO losses (at, found, damaged) VALUES (?, ?, ?)", values)
             self._highest_ids.save(connection)
         # After closing, the log is gone and the database is a single file.
-        fresh.rename(self.path)
+        new_path.rename(self.path)
         durable.sync_folder(self.path.parent)
 
 

@@ -141,9 +141,9 @@ def mark_released(path: Path) -> None:
     _set_mode(path, _UNKNOWN)
 
 
-def is_marked_registered(state: os.stat_result) -> bool:
+def is_marked_registered(status: os.stat_result) -> bool:
     """Tell whether a file is marked as registered, in any database."""
-    return not state.st_mode & 0o200
+    return not status.st_mode & 0o200
 
 
 def _set_mode(path: Path, mode: int) -> None:
@@ -179,16 +179,16 @@ def remove_abandoned(
         # was marked as such before its row was changed.
         if not _try_lock(descriptor) or is_known(path.name):
             return None
-        state = os.fstat(descriptor)
-        if adopt(path, state):
+        status = os.fstat(descriptor)
+        if adopt(path, status):
             return None
         path.unlink()
-        return state.st_size
+        return status.st_size
     finally:
         os.close(descriptor)
 
 
-def check_free_space(folder: Path, size: int, spare: int) -> None:
+def check_free_space(folder: Path, size: int, reserve: int) -> None:
     """Check that the disk has room for `size` octets, with `spare` octets left over.
 
     Raises:
@@ -197,10 +197,10 @@ def check_free_space(folder: Path, size: int, spare: int) -> None:
     with reading(folder):
         disk = os.statvfs(folder)
     free = disk.f_bavail * disk.f_frsize
-    if free < size + spare:
+    if free < size + reserve:
         raise full_error(
             f"The disk has {format_size(free)} free; this message needs {format_size(size)}, "
-            f"and {format_size(spare)} must stay free.",
+            f"and {format_size(reserve)} must stay free.",
             str(folder),
         )
 

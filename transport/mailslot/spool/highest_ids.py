@@ -41,27 +41,27 @@ class HighestIds:
 
         If this fails, the next call does it; the ids are in the database anyway.
         """
-        given = _ids_in(connection)
-        if any(number > self._saved.get(table, 0) for table, number in given.items()):
+        current = _ids_in(connection)
+        if any(number > self._saved.get(table, 0) for table, number in current.items()):
             with suppress(OSError), _locked(self._path) as file:
                 found = self._read()
-                noted = {table: max(given.get(table, 0), found.get(table, 0)) for table in _TABLES}
+                merged = {table: max(current.get(table, 0), found.get(table, 0)) for table in _TABLES}
                 # The lines have a fixed length, so that overwriting them needs no space on a full disk.
-                os.pwrite(file, b"".join(b"%-5s %018d\n" % (table.encode(), noted[table]) for table in _TABLES), 0)
-                self._saved = noted
+                os.pwrite(file, b"".join(b"%-5s %018d\n" % (table.encode(), merged[table]) for table in _TABLES), 0)
+                self._saved = merged
 
     def apply(self, connection: sqlite3.Connection) -> None:
         """Make a new or restored database continue after the highest ids."""
-        given = _ids_in(connection)
+        current = _ids_in(connection)
         for table, number in self._read().items():
-            if number > given.get(table, 0):
+            if number > current.get(table, 0):
                 connection.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
                 connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, number))
 
     def exceed(self, connection: sqlite3.Connection) -> bool:
         """Tell whether the database would reuse ids, since it has lower ones."""
-        given = _ids_in(connection)
-        return any(number > given.get(table, 0) for table, number in self._read().items())
+        current = _ids_in(connection)
+        return any(number > current.get(table, 0) for table, number in self._read().items())
 
     def _read(self) -> Mapping[str, int]:
         try:

@@ -90,24 +90,26 @@ class IncomingFile:
 
     def _commit(self) -> None:
         self._write()
-        enter = partial(self._insert, self._digest.hexdigest())
+        insert = partial(self._insert, self._digest.hexdigest())
         try:
-            mail = self._file.commit(b"", partial(register_file, self._database, self._file, enter))
-        except _DuplicateMailError as there:
-            mail = there.mail
+            mail = self._file.commit(b"", partial(register_file, self._database, self._file, insert))
+        except _DuplicateMailError as existing:
+            mail = existing.mail
             self.duplicate = True
             self._database.write_blocking(partial(self._link, mail))
         self.mail = self._database.read_blocking(lambda connection: mail_rows.load(connection, self._folder, mail))
 
     def _insert(self, digest: str, connection: sqlite3.Connection) -> int:
-        there = mail_rows.mail_of_uid(connection, self._record, self._uid) if self._uid else None
-        if there is None:
-            there = mail_rows.find_by_digest(connection, self._record, digest)
-        if there is not None and not mail_rows.restore_file(connection, there, self._file.name, self._size, digest):
-            raise _DuplicateMailError(there)
-        if there is not None:
-            self._link(there, connection)
-            return there
+        existing = mail_rows.mail_of_uid(connection, self._record, self._uid) if self._uid else None
+        if existing is None:
+            existing = mail_rows.find_by_digest(connection, self._record, digest)
+        if existing is not None and not mail_rows.restore_file(
+            connection, existing, self._file.name, self._size, digest
+        ):
+            raise _DuplicateMailError(existing)
+        if existing is not None:
+            self._link(existing, connection)
+            return existing
         check_room(None, self._limits, self._size, connection)
         mail = mail_rows.insert(
             connection,

@@ -1,8 +1,7 @@
 """The state machine of a job.
 
 Rule: everything that affects the state machine is in `TRANSITIONS`. A job is accepted once its message and its row are
-    on
-the disk. From then on it is in exactly one state, whatever happens to the process. Three rules shaped the table.
+on the disk. From then on it is in exactly one state, whatever happens to the process. Three rules shaped the table.
 
 * If a process dies in `sending`, the end of the message was not sent, so the job is requeued.
 * `in_doubt` is written to the disk before the last octet of the message is sent. It ends by the server's reply, by a
@@ -44,12 +43,10 @@ Event = Literal[
 """What happens to a job.
 
 `claim`: delivery begins. `requeue`: it stopped before the message was sent. `hand_over`: the end of the message is
-    about to be sent. `abandon`: the reply is no longer awaited. `deliver`: every recipient has a reply, and at least
-    one accepted.
-`continue`: some recipients need a further transaction. `defer`: the remaining recipients are tried later. `fail`: it
-    ends
-without delivery. `hold`: its record needs attention. `cancel`, `retry`: requested by a person. `release`: its record
-works again.
+about to be sent. `abandon`: the reply is no longer awaited. `deliver`: every recipient has a reply, and at least one
+accepted. `continue`: some recipients need a further transaction. `defer`: the remaining recipients are tried later.
+`fail`: it ends without delivery. `hold`: its record needs attention. `cancel`, `retry`: requested by a person.
+`release`: its record works again.
 """
 
 STATES: Final[tuple[State, ...]] = (
@@ -160,20 +157,20 @@ def next_state(event: Event, state: State, job_id: int, *, delivering: bool = Fa
     try:
         return TRANSITIONS[state][event]
     except KeyError:
-        said = (
+        predicate = (
             _FORBIDDEN_PHRASES.get((event, state))
             or f"{_STATE_PHRASES[state]} and cannot be {_EVENT_PHRASES.get(event, 'changed')}"
         )
         if state == "sending" and event in {"cancel", "retry"}:
-            raise _delivering_error(event, state, job_id, said) from None
+            raise _delivering_error(event, state, job_id, predicate) from None
         raise InputError(
-            f"Job {job_id} {said}.", stage="spool", cause="job_state", detail=f"{event} in state {state}"
+            f"Job {job_id} {predicate}.", stage="spool", cause="job_state", detail=f"{event} in state {state}"
         ) from None
 
 
-def _delivering_error(event: Event, state: State, job_id: int, said: str) -> DeliveringError:
+def _delivering_error(event: Event, state: State, job_id: int, predicate: str) -> DeliveringError:
     detail = f"{event} in state {state}, which a delivery holds"
-    return DeliveringError(f"Job {job_id} {said}.", stage="spool", cause="job_state", detail=detail)
+    return DeliveringError(f"Job {job_id} {predicate}.", stage="spool", cause="job_state", detail=detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +191,7 @@ class Recipient:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RecipientRefusal:
     """Why a recipient was refused: the server's reply, and the id of its cause."""
 
     reply: str

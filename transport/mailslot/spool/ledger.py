@@ -139,13 +139,13 @@ class Ledger:
         """
         _check_record(record)
         await self._database.read(partial(check_room, self._folder, self._limits, size))
-        receiving = IncomingFile(self._database, self._folder, self._limits, record, uid, size, self._clock)
+        file = IncomingFile(self._database, self._folder, self._limits, record, uid, size, self._clock)
         try:
-            yield receiving
-            await receiving.commit()
+            yield file
+            await file.commit()
         finally:
             with anyio.CancelScope(shield=True):
-                await receiving.discard()
+                await file.discard()
 
     async def set_aside_unfetched(self, record: str, uid: str, size: int, reason: str) -> Incoming:
         """Set a mail aside without fetching it, such as one that is too large; it stays on the server."""
@@ -153,8 +153,8 @@ class Ledger:
 
         def work(transaction: SpoolTransaction) -> Incoming:
             connection = transaction.connection
-            if uid and (there := mail_rows.mail_of_uid(connection, record, uid)) is not None:
-                return mail_rows.load(connection, self._folder, there)
+            if uid and (existing := mail_rows.mail_of_uid(connection, record, uid)) is not None:
+                return mail_rows.load(connection, self._folder, existing)
             mail = mail_rows.insert(
                 connection,
                 record,
@@ -191,18 +191,22 @@ class Ledger:
             record: the record.
             listed: all unique-ids that the server lists now, from a complete listing.
         """
-        there = set(listed)
+        listed_uids = set(listed)
 
         def work(transaction: SpoolTransaction) -> int:
             query = "SELECT uid, seen_at, deleted FROM uids WHERE record = ?"
             found = transaction.connection.execute(query, (record,)).fetchall()
-            seen = [row["uid"] for row in found if row["uid"] in there and abs(transaction.now - row["seen_at"]) > _DAY]
+            seen = [
+                row["uid"]
+                for row in found
+                if row["uid"] in listed_uids and abs(transaction.now - row["seen_at"]) > _DAY
+            ]
             transaction.connection.executemany(
                 "UPDATE uids SET seen_at = ? WHERE record = ? AND uid = ?",
                 [(transaction.now, record, uid) for uid in seen],
             )
             oldest = transaction.now - self._limits.uid_retention
-            left = [row for row in found if row["uid"] not in there]
+            left = [row for row in found if row["uid"] not in listed_uids]
             gone = [row["uid"] for row in left if row["deleted"] or row["seen_at"] < oldest]
             _delete_uids(transaction, record, gone)
             return len(gone)
@@ -217,8 +221,8 @@ class Ledger:
 
     async def waiting(self, record: str, now: float | None = None, *, limit: int = 100) -> list[Incoming]:
         """Return the mails that are to be handled now, oldest first."""
-        moment = self._clock() if now is None else now
-        return await self._database.read(lambda c: mail_rows.waiting(c, self._folder, record, moment, limit))
+        timestamp = self._clock() if now is None else now
+        return await self._database.read(lambda c: mail_rows.waiting(c, self._folder, record, timestamp, limit))
 
     async def mail(self, mail_id: int) -> Incoming:
         """Return a mail.
@@ -289,7 +293,7 @@ class Ledger:
             why: the reason.
             counts: whether this attempt counts; otherwise `begin_handling`'s count is undone.
         """
-        return await self._set_state(mail_id, "fetched", why, until, back=0 if counts else 1)
+        return await self._set_state(mail_id, "fetched", why, until, uncounted=0 if counts else 1)
 
     async def retry(self, mail_id: int) -> Incoming:
         """Have a mail that was set aside handled again, at a person's request.
@@ -312,12 +316,12 @@ class Ledger:
         return await self._run(work)
 
     async def _set_state(
-        self, mail_id: int, state: MailState, reason: str, due: float | None, back: int = 0
+        self, mail_id: int, state: MailState, reason: str, due: float | None, uncounted: int = 0
     ) -> Incoming:
         def work(transaction: SpoolTransaction) -> Incoming:
             mail = mail_rows.load(transaction.connection, self._folder, mail_id)
             if mail.state != "done":
-                tries = max(mail.tries - back, 0)
+                tries = max(mail.tries - uncounted, 0)
                 mail_rows.update(
                     transaction.connection, mail_id, transaction.now, state=state, reason=reason, tries=tries, due=due
                 )

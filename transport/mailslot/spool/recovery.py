@@ -64,10 +64,10 @@ def recover(database: Database, folder: Path, clock: Callable[[], float]) -> Rec
     """
     with writing(folder):
         # List the files before reading the rows, so that files written meanwhile are in neither list.
-        listed = {path.name: _state(path) for path in folder.iterdir() if path.name.endswith(_SUFFIXES)}
+        listed = {path.name: _stat(path) for path in folder.iterdir() if path.name.endswith(_SUFFIXES)}
     states = {name: state for name, state in listed.items() if state is not None}
     sizes = {name: state.st_size for name, state in states.items()}
-    done = run_transaction(database, folder, clock(), partial(_put_in_order, sizes, folder))
+    result = run_transaction(database, folder, clock(), partial(_put_in_order, sizes, folder))
     known = database.read_blocking(_known_files)
     for name in known & states.keys():
         # Its writer died before it marked the file, or was an older version that did not mark files.
@@ -82,7 +82,7 @@ def recover(database: Database, folder: Path, clock: Callable[[], float]) -> Rec
 
     removed = [_remove_unregistered(database, folder / name, adopt) for name in sizes if name not in known]
     octets = [size for size in removed if size is not None]
-    return replace(done, found=len(found), files=len(octets), octets=sum(octets))
+    return replace(result, found=len(found), files=len(octets), octets=sum(octets))
 
 
 def _put_in_order(sizes: dict[str, int], folder: Path, transaction: SpoolTransaction) -> Recovery:
@@ -157,11 +157,11 @@ def _remove_unregistered(database: Database, path: Path, adopt: Callable[[Path, 
 
 
 def _size(path: Path) -> int | None:
-    state = _state(path)
+    state = _stat(path)
     return None if state is None else state.st_size
 
 
-def _state(path: Path) -> os.stat_result | None:
+def _stat(path: Path) -> os.stat_result | None:
     try:
         return path.stat()
     except FileNotFoundError:

@@ -18,7 +18,7 @@ def _quoted(words: Iterable[str]) -> str:
 
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
-        # What is asked for often stands before what may be long. `file` is NULL once the job has no more use for it.
+        # Columns that queries often read come before long ones. `file` is NULL once the file was removed.
         """CREATE TABLE jobs (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
             state TEXT NOT NULL,
@@ -48,7 +48,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX jobs_by_state ON jobs (state, changed_at)",
         "CREATE INDEX jobs_due ON jobs (via, id) WHERE state IN ('queued', 'deferred')",
         "CREATE INDEX jobs_files ON jobs (file, size) WHERE file IS NOT NULL",
-        # No foreign key: keys outlive their jobs, and `state` is then what the job ended as.
+        # No foreign key: keys outlive their jobs, and `state` is then the job's final state.
         """CREATE TABLE keys (
             pipeline TEXT NOT NULL,
             key TEXT NOT NULL,
@@ -93,18 +93,18 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             value TEXT NOT NULL,
             PRIMARY KEY (store, key)
         ) WITHOUT ROWID""",
-        # When the database had to be made anew; nothing here where it never was.
+        # When the database had to be recreated.
         "CREATE TABLE losses (at REAL NOT NULL)",
     ),
     (
-        # Whether a delivery has handed the job over and waits for the answer; it means nothing once nobody delivers.
+        # Whether a delivery has sent the message and awaits the reply; without meaning if no process delivers.
         "ALTER TABLE jobs ADD COLUMN delivering INTEGER NOT NULL DEFAULT 0",
-        # How many jobs and mails were found again, and how many jobs were damaged.
+        # How many jobs and mails were recovered from their files, and how many jobs were damaged.
         "ALTER TABLE losses ADD COLUMN found INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE losses ADD COLUMN damaged INTEGER NOT NULL DEFAULT 0",
     ),
     (
-        # The octets that the server announced for the mail; NULL where it did not, or where nobody noted it.
+        # The octets that the server announced for the mail; NULL if unknown.
         "ALTER TABLE uids ADD COLUMN size INTEGER",
     ),
 )

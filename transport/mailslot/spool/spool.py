@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from mailslot.smtp.content import Content
     from mailslot.spool.adoption import DatabaseLoss
     from mailslot.spool.errors import SpoolError
-    from mailslot.spool.job import Job, NewJob, Refusal, State
+    from mailslot.spool.job import Job, NewJob, RecipientRefusal, State
     from mailslot.spool.recovery import Recovery
 
 T = TypeVar("T")
@@ -253,7 +253,7 @@ class Spool:
         job_id: int,
         *,
         accepted: Collection[str] = (),
-        refused: Mapping[str, Refusal] | None = None,
+        refused: Mapping[str, RecipientRefusal] | None = None,
         reply: str = "",
         until: float | None = None,
         cause: str | None = None,
@@ -273,9 +273,9 @@ class Spool:
             cause: the cause to store; None for that of the first refusal.
             sentence: the sentence to store; empty for one that names the refused recipients.
         """
-        answers = transitions.RecipientReplies(accepted, refused or {}, reply, until, cause, sentence)
+        replies = transitions.RecipientReplies(accepted, refused or {}, reply, until, cause, sentence)
         return await self._claims.release_after(
-            job_id, self._step(job_id, partial(transitions.apply_replies, replies=answers))
+            job_id, self._step(job_id, partial(transitions.apply_replies, replies=replies))
         )
 
     async def defer(self, job_id: int, until: float, cause: str, sentence: str, reply: str = "") -> Job:
@@ -356,8 +356,8 @@ class Spool:
 
     async def prune(self, now: float | None = None) -> None:
         """Expire jobs that have waited too long, and delete old files and rows."""
-        moment = self._clock() if now is None else now
-        await anyio.to_thread.run_sync(retention.prune, self._database, self._folder, self._limits, moment)
+        timestamp = self._clock() if now is None else now
+        await anyio.to_thread.run_sync(retention.prune, self._database, self._folder, self._limits, timestamp)
 
     async def shift_times(self, seconds: float) -> None:
         """Shift the times of unfinished jobs after the clock was set forward by `seconds`, or back if negative."""

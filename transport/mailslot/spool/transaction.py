@@ -62,8 +62,8 @@ class SpoolTransaction:
 
 def run_transaction(database: Database, folder: Path, now: float, work: Callable[[SpoolTransaction], T]) -> T:
     """Run `work` as one transaction, then remove the released files. Blocks."""
-    given_up: list[str] = []
-    result = database.write_blocking(lambda connection: work(SpoolTransaction(connection, now, folder, given_up)))
-    for name in given_up:
+    released: list[str] = []
+    result = database.write_blocking(lambda connection: work(SpoolTransaction(connection, now, folder, released)))
+    for name in released:
         remove_file(folder / name)
     return result

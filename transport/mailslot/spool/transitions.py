@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from mailslot.spool.job import Event, Job, Recipient, Refusal, next_state
+from mailslot.spool.job import Event, Job, Recipient, RecipientRefusal, next_state
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -26,7 +26,7 @@ class RecipientReplies:
     """The replies to the recipients of a transaction; see `mailslot.spool.spool.Spool.record_replies`."""
 
     accepted: Collection[str] = ()
-    refused: Mapping[str, Refusal] | None = None
+    refused: Mapping[str, RecipientRefusal] | None = None
     reply: str = ""
     until: float | None = None
     cause: str | None = None

@@ -66,7 +66,7 @@ async def list_received(call: Call) -> Response:
     """Return the newest mails."""
     query = call.query
     mails = await received_mails(
-        call.device.spool, query.get("record"), states=query.get("state"), most=query.get("limit", _DEFAULT_LIMIT)
+        call.device.spool, query.get("record"), states=query.get("state"), limit=query.get("limit", _DEFAULT_LIMIT)
     )
     return json_response([mail_document(each) for each in mails])
 

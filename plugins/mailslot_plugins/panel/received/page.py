@@ -73,7 +73,7 @@ async def _list_context(request: Request) -> dict[str, Any]:
     device = device_of(request)
     asked = request.query_params.get("record", "")
     record = asked if asked in RECORDS else ""
-    mails = await received_mails(device.spool, record or None, most=_MAX_MAILS)
+    mails = await received_mails(device.spool, record or None, limit=_MAX_MAILS)
     return {
         "mails": mails,
         "pictures": await run_sync(_pictures, device, mails),
