@@ -76,7 +76,7 @@ def shell(device: Device) -> Shell:
     return Shell(device)
 
 
-async def test_it_works(shell: Shell, sandbox: Sandbox) -> None:
+async def test_success(shell: Shell, sandbox: Sandbox) -> None:
     await shell.device.use(SMTP, sandbox)
     ran = await shell.run("test", SMTP)
     assert ran.stderr == ""
@@ -97,7 +97,7 @@ async def test_json(shell: Shell, sandbox: Sandbox) -> None:
     assert submission.recipients[0].address == SCANNER
 
 
-async def test_it_fails(shell: Shell, sandbox: Sandbox) -> None:
+async def test_failure(shell: Shell, sandbox: Sandbox) -> None:
     await shell.device.use(SMTP, sandbox, valid=False)
     sandbox.provider.clients.clear()
     ran = await shell.run("test", SMTP, code=1)
@@ -124,7 +124,7 @@ async def test_slots_of_one_record_are_tested_once(shell: Shell, sandbox: Sandbo
     assert sorted(dialogue.protocol for dialogue in sandbox.dialogues) == ["pop3", "smtp"]
 
 
-async def test_several_side_by_side(shell: Shell, sandbox: Sandbox) -> None:
+async def test_several_slots_at_once(shell: Shell, sandbox: Sandbox) -> None:
     with black_hole() as endpoint:
         slots = [SMTP, "alert.smtp", POP, "print.pop", "status.pop"]
         for slot in slots:
@@ -138,7 +138,7 @@ async def test_several_side_by_side(shell: Shell, sandbox: Sandbox) -> None:
     assert max(begun) <= min(map(add, begun, spent))
 
 
-async def test_a_language(shell: Shell, device: Device) -> None:
+async def test_another_language(shell: Shell, device: Device) -> None:
     english = await shell.json("test", SMTP, code=1)
     german = await shell.json("test", SMTP, "--language", "de", code=1)
     assert english[0]["cause"] == german[0]["cause"] == "not_configured"
@@ -164,14 +164,14 @@ async def test_wrong_usage(shell: Shell, arguments: list[str], says: str) -> Non
     assert not (shell.device.home / "history").exists()
 
 
-async def test_a_home_that_cannot_be_written_to(shell: Shell, device: Device) -> None:
+async def test_an_unwritable_home(shell: Shell, device: Device) -> None:
     device.home.mkdir()
     (device.home / "history").write_text("a file where a folder should be")
     [found] = await shell.json("test", SMTP, code=1)
     assert found["cause"] == "not_configured"
 
 
-async def test_slots_remember(shell: Shell, sandbox: Sandbox) -> None:
+async def test_test_results_are_remembered(shell: Shell, sandbox: Sandbox) -> None:
     await shell.device.use(SMTP, sandbox)
     assert {row["slot"]: row["last_test"] for row in await shell.json("slots")}[SMTP] is None
     await shell.run("test", "install.quick")
@@ -217,7 +217,7 @@ async def test_live_progress_on_a_terminal(shell: Shell, sandbox: Sandbox) -> No
     assert "The connection works." in seen
 
 
-async def test_the_labels_speak_the_language_too(shell: Shell, sandbox: Sandbox) -> None:
+async def test_labels_are_translated(shell: Shell, sandbox: Sandbox) -> None:
     await shell.device.use(SMTP, sandbox)
     assert "Es wurde nichts gesendet." in (await shell.run("test", SMTP, "--language", "de")).stdout
     await shell.device.use(SMTP, sandbox, valid=False)
@@ -230,7 +230,7 @@ async def test_the_labels_speak_the_language_too(shell: Shell, sandbox: Sandbox)
     assert "What was said" not in said
 
 
-async def test_no_pictures_out_of_words(shell: Shell, sandbox: Sandbox) -> None:
+async def test_text_is_not_turned_into_emoji(shell: Shell, sandbox: Sandbox) -> None:
     sandbox.faults.append(Fault("sign_in", act=False, replace=b"535 5.7.8 :skull: no\r\n"))
     await shell.device.use(SMTP, sandbox)
     assert ":skull:" in (await shell.run("test", SMTP, code=1)).stdout

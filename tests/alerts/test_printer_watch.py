@@ -187,7 +187,7 @@ def test_responses_with_too_many_values_are_refused(piece: bytes) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_no_octets_do_harm(octets: bytes) -> None:
+def test_arbitrary_octets_are_handled(octets: bytes) -> None:
     for pieces in itertools.chain([octets], [HEAD + b"\x04" + octets]):
         try:
             [*parse_conditions(decode(pieces).group(Tag.PRINTER))]

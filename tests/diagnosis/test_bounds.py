@@ -166,7 +166,7 @@ async def silent(wire: Wire) -> None:
     await wire.gone()
 
 
-async def test_a_handshake_that_does_not_begin(device: Device) -> None:
+async def test_a_tls_handshake_that_never_begins_times_out(device: Device) -> None:
     async with serving(silent) as server:
         unsigned(device, SMTP, server.endpoint.port)
         device.set(SMTP, security="tls")
@@ -174,14 +174,14 @@ async def test_a_handshake_that_does_not_begin(device: Device) -> None:
     assert (result.stage, result.diagnosis.cause) == ("tls", "connection_timeout")
 
 
-async def test_slow_steps_are_no_fault(device: Device, sandbox: Sandbox) -> None:
+async def test_slow_steps_within_the_timeout_pass(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox)
     sandbox.faults += [Fault("challenge", delay=0.3), Fault("sign_in", delay=0.3)]
     result = await device.test(SMTP, timeout=TIMEOUT)
     assert result.ok, result
 
 
-async def test_a_stage_of_many_slow_steps_is_given_up_as_a_whole(
+async def test_a_stage_has_one_timeout_for_all_its_steps(
     device: Device, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await device.use(SMTP, sandbox)
@@ -191,7 +191,7 @@ async def test_a_stage_of_many_slow_steps_is_given_up_as_a_whole(
     assert (result.stage, result.diagnosis.cause) == ("probe", "connection_lost")
 
 
-async def test_a_token_service_that_says_nothing(device: Device, sandbox: Sandbox) -> None:
+async def test_a_silent_token_service(device: Device, sandbox: Sandbox) -> None:
     """It is asked three times, each for the ten seconds that are set, with pauses."""
     await device.use(SMTP, sandbox, left=-10)
     sandbox.token_service.faults.append(WebFault("token", delay=math.inf))
@@ -201,7 +201,7 @@ async def test_a_token_service_that_says_nothing(device: Device, sandbox: Sandbo
     assert (result.stage, result.diagnosis.cause) == ("token", "token_service_unreachable")
 
 
-async def test_a_name_with_an_address_of_version_6_only(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_host_with_only_an_ipv6_address(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     async def only(*_: object, **__: object) -> list[tuple[int, int, int, str, tuple[str, int, int, int]]]:
         return [(10, 1, 6, "", ("2001:db8::1", 25, 0, 0))]
 
@@ -212,7 +212,7 @@ async def test_a_name_with_an_address_of_version_6_only(device: Device, monkeypa
     assert result.diagnosis.cause in {"network_unreachable", "connection_timeout"}
 
 
-async def test_our_own_fault_is_no_traceback(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_internal_error_is_a_result_and_no_traceback(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("words that may quote a secret")
 

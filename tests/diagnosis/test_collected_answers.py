@@ -84,7 +84,7 @@ def _words(entry: Collected) -> str:
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_every_refusal_of_a_pop3_server_can_be_played(half: Half) -> None:
+def test_every_pop3_refusal_can_be_replayed(half: Half) -> None:
     for refusal in pop3_refusals(half):
         assert refusal.protocol == "pop3", refusal
         assert refusal.stage in get_args(Stage), refusal
@@ -98,7 +98,7 @@ def test_every_refusal_of_a_pop3_server_can_be_played(half: Half) -> None:
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_every_answer_of_a_token_service_can_be_played(half: Half) -> None:
+def test_every_token_service_response_can_be_replayed(half: Half) -> None:
     for answer in token_answers(half):
         assert answer.request in REQUESTS, answer
         assert answer.grant in {"", "device_code", "authorization_code"}, answer
@@ -107,13 +107,13 @@ def test_every_answer_of_a_token_service_can_be_played(half: Half) -> None:
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_everything_shown_is_shown_by_somebody(half: Half) -> None:
+def test_every_displayed_text_names_its_product(half: Half) -> None:
     for entry in shown(half):
         assert entry.where, entry
         assert entry.text.strip() == entry.text != "", entry
 
 
-def test_every_entry_is_judged_by_the_table_of_causes() -> None:
+def test_every_entry_is_classified_by_the_table_of_causes() -> None:
     for entry in _everything():
         assert entry.right <= causes().keys() | COMING.keys(), entry
         assert len(entry.right) == 1 + len(entry.accept), entry
@@ -125,7 +125,7 @@ def test_every_entry_is_judged_by_the_table_of_causes() -> None:
 
 
 @pytest.mark.parametrize("name", COLLECTIONS)
-def test_no_words_stand_in_it_twice(name: str) -> None:
+def test_no_entry_is_duplicated(name: str) -> None:
     read, least = COLLECTIONS[name]
     words = Counter(entry.key for entry in chain.from_iterable(map(read, HALVES)))
     assert [key for key, number in words.items() if number > 1] == []
@@ -134,12 +134,12 @@ def test_no_words_stand_in_it_twice(name: str) -> None:
 
 @pytest.mark.parametrize("name", COLLECTIONS)
 @pytest.mark.parametrize("half", HALVES)
-def test_every_entry_is_in_its_half(name: str, half: Half) -> None:
+def test_every_entry_is_in_the_right_half(name: str, half: Half) -> None:
     read, _ = COLLECTIONS[name]
     assert {half_of(entry.key) for entry in read(half)} == {half}
 
 
-def test_nobody_is_named() -> None:
+def test_no_real_person_is_named() -> None:
     for entry in _everything():
         for domain in _ADDRESS.findall(_words(entry)):
             assert re.search(r"(?:^|\.)example(?:\.\w+)?$", domain), entry

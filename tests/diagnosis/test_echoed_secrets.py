@@ -42,7 +42,9 @@ def _letters(text: str) -> str:
 
 @pytest.mark.parametrize("echo", ECHOES)
 @pytest.mark.parametrize("source", ["file", "password", "vault"])
-async def test_no_form_of_a_secret_comes_back(device: Device, sandbox: Sandbox, echo: str, source: str) -> None:
+async def test_no_encoding_of_an_echoed_secret_is_shown(
+    device: Device, sandbox: Sandbox, echo: str, source: str
+) -> None:
     lines = ECHOES[echo]()
     said = b"".join(f"535-5.7.8 {line}\r\n".encode() for line in lines) + b"535 5.7.8 end\r\n"
     sandbox.faults.append(Fault("sign_in", act=False, replace=said))
@@ -69,7 +71,7 @@ async def test_no_form_of_a_secret_comes_back(device: Device, sandbox: Sandbox, 
     assert any(line.startswith("S: 220") for line in result.transcript)
 
 
-async def test_a_note_of_a_stage(device: Device, sandbox: Sandbox) -> None:
+async def test_secrets_are_masked_in_stage_notes(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox)
     grant = await device.records.tokens.store("smtp").load()
     assert grant is not None

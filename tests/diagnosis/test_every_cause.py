@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.virtual_time
 
-ELSEWHERE = {"connection_timeout": "test_black_hole", "token_store_busy": "test_another_process_renews"}
+ELSEWHERE = {"connection_timeout": "test_black_hole", "token_store_busy": "test_another_process_refreshes"}
 """Causes that need more than a sandbox, and the test below that reaches each."""
 
 OF_JOBS = {
@@ -30,7 +30,7 @@ OF_JOBS = {
 """Causes of the device's own queue, files and printers, which no connection test touches."""
 
 
-def test_no_cause_is_left_out() -> None:
+def test_every_cause_has_a_scenario() -> None:
     """Of what a server's words tell, each row has a transcript of its own (`test_rules`)."""
     reached = {way.cause for way in WAYS} | set(ELSEWHERE)
     told = {rule.cause for rule in table().rules}
@@ -68,7 +68,7 @@ async def test_silent_at_the_door(device: Device, sandbox: Sandbox) -> None:
     assert (result.diagnosis.cause, result.stage) == ("connection_timeout", "greeting")
 
 
-async def test_another_process_renews(device: Device, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_another_process_refreshes(device: Device, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grant_store, "LOCK_TIMEOUT", 0.1)
     await device.use(SMTP, sandbox, left=-10)
     async with device.records.tokens.store("smtp").lock():

@@ -92,7 +92,9 @@ def found(result: TestResult) -> tuple[str | None, str]:
 
 
 @pytest.mark.parametrize("jwt", [False, True], ids=["opaque", "jwt"])
-async def test_it_works(office: Office, provider: Provider, dovecot: Dovecot, postfix: Postfix, jwt: bool) -> None:
+async def test_the_test_passes(
+    office: Office, provider: Provider, dovecot: Dovecot, postfix: Postfix, jwt: bool
+) -> None:
     dovecot.empty(DAEMON)
     dovecot.deliver(DAEMON, b"Subject: a\r\n\r\nb\r\n")
     for slot, endpoint in (
@@ -117,7 +119,7 @@ async def test_a_message_arrives(office: Office, provider: Provider, dovecot: Do
     assert b"Subject: mailslot: connection test" in message
 
 
-async def test_a_token_that_has_ended(office: Office, provider: Provider, dovecot: Dovecot, postfix: Postfix) -> None:
+async def test_an_expired_token(office: Office, provider: Provider, dovecot: Dovecot, postfix: Postfix) -> None:
     token = provider.token(lifetime=1)
     assert found(await office.test(POP, dovecot.pop3s, token, left=-1)) == ("token", "token_not_renewable")
     await anyio.sleep(2.1)
@@ -127,7 +129,7 @@ async def test_a_token_that_has_ended(office: Office, provider: Provider, doveco
 
 
 @pytest.mark.parametrize("jwt", [False, True], ids=["opaque", "jwt"])
-async def test_somebody_elses_token(
+async def test_another_users_token(
     office: Office, provider: Provider, dovecot: Dovecot, postfix: Postfix, jwt: bool
 ) -> None:
     token = provider.token(ALICE, jwt=jwt)
@@ -138,7 +140,7 @@ async def test_somebody_elses_token(
         assert result.diagnosis.cause == ("account_mismatch" if jwt else "token_refused")
 
 
-async def test_a_token_for_something_else(
+async def test_a_token_with_the_wrong_scope(
     office: Office, provider: Provider, dovecot: Dovecot, postfix: Postfix
 ) -> None:
     token = provider.token(scope="calendar", jwt=True)
@@ -146,20 +148,20 @@ async def test_a_token_for_something_else(
         assert found(await office.test(slot, endpoint, token)) == ("sign_in", "token_for_other_service")
 
 
-async def test_somebody_elses_address(office: Office, provider: Provider, postfix: Postfix) -> None:
+async def test_another_users_sender_address(office: Office, provider: Provider, postfix: Postfix) -> None:
     result = await office.test(SMTP, postfix.submission, provider.token(), sender_address=ALICE)
     assert found(result) == ("probe", "sender_refused")
     assert "not owned by user" in result.diagnosis.facts["words"]
 
 
-async def test_encryption_is_off(office: Office, postfix: Postfix) -> None:
+async def test_encryption_is_disabled(office: Office, postfix: Postfix) -> None:
     result = await office.test(
         SMTP, postfix.submission, None, security="none", authentication="none", sender_address=DAEMON
     )
     assert found(result) == ("probe", "tls_required")
 
 
-async def test_the_other_encryption(office: Office, provider: Provider, dovecot: Dovecot, postfix: Postfix) -> None:
+async def test_the_wrong_tls_mode(office: Office, provider: Provider, dovecot: Dovecot, postfix: Postfix) -> None:
     for slot, endpoint in ((SMTP, postfix.submission), (POP, dovecot.pop3)):
         result = await office.test(slot, endpoint, provider.token(), security="tls")
         assert found(result) == ("tls", "tls_port_mismatch")
@@ -177,7 +179,7 @@ async def test_a_wrong_password(office: Office, dovecot: Dovecot, postfix: Postf
         assert (await office.test(slot, endpoint, None, authentication="password", password=PASSWORD)).ok
 
 
-async def test_a_message_of_any_size_is_too_large(
+async def test_a_message_over_the_size_limit(
     office: Office, lab_folder: Path, provider: Provider, dovecot: Dovecot, certificate: LeafCert, postfix: Postfix
 ) -> None:
     folder = lab_folder / f"small-{id(office)}"
@@ -186,7 +188,9 @@ async def test_a_message_of_any_size_is_too_large(
     assert found(result) == ("probe", "message_too_large")
 
 
-async def test_the_provider_is_down(office: Office, lab_folder: Path, dovecot: Dovecot, certificate: LeafCert) -> None:
+async def test_the_provider_is_unreachable(
+    office: Office, lab_folder: Path, dovecot: Dovecot, certificate: LeafCert
+) -> None:
     folder = lab_folder / f"down-{id(office)}"
     folder.mkdir(mode=0o711)
     async with AsyncExitStack() as stack:
@@ -205,7 +209,7 @@ ONE_AT_A_TIME = "protocol pop3 {\n  mail_max_userip_connections = 1\n}\n"
 @pytest.mark.parametrize(
     ("more", "cause"), [(LOCKED, "mailbox_in_use"), (ONE_AT_A_TIME, "too_many_connections")], ids=["locked", "one"]
 )
-async def test_another_session_reads(
+async def test_the_maildrop_is_locked(
     office: Office,
     lab_folder: Path,
     provider: Provider,

@@ -98,7 +98,7 @@ async def test_refinement(
 
 
 @pytest.mark.parametrize("transcript", OTHERS)
-async def test_no_refinement_disturbs(
+async def test_refinements_do_not_change_other_causes(
     transcript: Transcript, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     """What was judged where it was received stands."""
@@ -109,7 +109,7 @@ async def test_no_refinement_disturbs(
 
 
 @pytest.mark.parametrize("row", [row for row in table().refinements if row.provider], ids=lambda row: row.cause)
-async def test_provider_by_its_server(
+async def test_provider_by_server_name(
     row: Refinement, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     """A password slot names no provider; the server tells it. At anybody else's the row does not fit."""
@@ -120,13 +120,13 @@ async def test_provider_by_its_server(
     assert diagnose(error, replace(known, host="mail.example.com")).cause == error.cause
 
 
-def test_the_library_reads_no_table_before_something_is_refused() -> None:
+def test_the_tables_are_loaded_at_the_first_refusal() -> None:
     code = "import sys, mailslot; print([m for m in sys.modules if m in {'tomllib', 'mailslot.causes.rules'}])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_each_transcript_is_there() -> None:
+def test_every_rule_has_its_transcript() -> None:
     named = {fixture for rule in (*table().rules, *table().refinements) for fixture in rule.fixtures}
     assert [name for name in sorted(named) if not (FIXTURES / f"{name}.txt").exists()] == []
 
@@ -168,7 +168,7 @@ fixtures = ["f"]
         ("account_mismatch", "bad_hair_day", "bad_hair_day"),
     ],
 )
-def test_a_wrong_file_is_refused(old: str, new: str, word: str) -> None:
+def test_an_invalid_rules_file_is_refused(old: str, new: str, word: str) -> None:
     assert len(parse_table(GOOD).rules) == 1
     with pytest.raises(ValueError, match=word):
         parse_table(GOOD.replace(old, new, 1))

@@ -117,7 +117,7 @@ def document(folder: Path) -> Path:
     return path
 
 
-async def test_the_loop(machines: Machines, tmp_path: Path) -> None:
+async def test_a_fax_and_its_report(machines: Machines, tmp_path: Path) -> None:
     sender = machines.home(DAEMON, header_line=False)
     receiver = machines.home(ALICE, allowed_senders=DAEMON, receipts=True)
     paper = document(tmp_path)

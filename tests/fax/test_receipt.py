@@ -54,7 +54,7 @@ RECEIPTS = f'allowed_senders = "{ALICE}"\nreceipts = true'
         ({"Return-Path": "<noreply@office.test>", "Disposition-Notification-To": "noreply@office.test"}, ""),
     ],
 )
-def test_who_gets_a_receipt(fields: dict[str, str], to: str) -> None:
+def test_requests_that_get_a_receipt(fields: dict[str, str], to: str) -> None:
     mail = opened(make_mail(FAX, fields={**ASKED, **fields}))
     judged = decide_receipt(mail, {COPIER}, (ALICE, COPIER, "@office.test"))
     assert judged.address == to

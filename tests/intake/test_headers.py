@@ -82,7 +82,7 @@ def test_raw_octets_of_a_field_use_the_charset_of_the_text() -> None:
         (b"Content-Disposition: attachment; filename*0*=x''%; filename*1*=%4", "%%4"),
     ],
 )
-def test_names(field: bytes, name: str) -> None:
+def test_attachment_names(field: bytes, name: str) -> None:
     [part] = opened(HEAD + field + b"\r\n\r\nx").parts
     assert part.name == name
 

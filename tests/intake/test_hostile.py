@@ -76,7 +76,7 @@ def test_hostile_mails_take_no_time(octets: bytes) -> None:
 
 
 @given(st.binary(max_size=400))
-def test_no_octets_do_harm(octets: bytes) -> None:
+def test_arbitrary_octets_are_handled(octets: bytes) -> None:
     for mail in (octets, HEAD + octets, HEAD + b"\r\n" + octets):
         with suppress(IntakeRefusedError):
             opened(mail)

@@ -68,7 +68,7 @@ async def test_mail_is_fetched_handled_once_and_deleted(
         assert (await poll_once(device, RECORD, keeper)).listed == 0
 
 
-async def test_mail_that_is_kept_is_marked_and_not_fetched_again(office: Office, keeper: RecordingPipeline) -> None:
+async def test_kept_mail_is_marked_and_not_fetched_again(office: Office, keeper: RecordingPipeline) -> None:
     office.set(after_fetch="keep", maildrop_options="mark_seen=yes", first_poll="new")
     deliver(office, "old")
     async with office.device() as device:
@@ -82,7 +82,7 @@ async def test_mail_that_is_kept_is_marked_and_not_fetched_again(office: Office,
         assert client.search(None, "SEEN")[1] == [b"2"]
 
 
-async def test_nothing_is_changed_where_nothing_is_to_be(office: Office, keeper: RecordingPipeline) -> None:
+async def test_mail_is_left_unchanged_if_so_configured(office: Office, keeper: RecordingPipeline) -> None:
     office.set(after_fetch="keep")
     deliver(office, "one")
     async with office.device() as device:
@@ -91,7 +91,7 @@ async def test_nothing_is_changed_where_nothing_is_to_be(office: Office, keeper:
         assert client.search(None, "UNSEEN")[1] == [b"1"]
 
 
-async def test_mail_is_moved_from_a_folder_to_another(office: Office, keeper: RecordingPipeline) -> None:
+async def test_mail_is_moved_to_another_folder(office: Office, keeper: RecordingPipeline) -> None:
     folder, done = office.folder("Faxe.f&APw-r uns"), office.folder("Done")
     office.set(maildrop_options=["folder=Faxe.für uns", "move_to=Done", "mark_seen=true"])
     deliver(office, "in the inbox")
@@ -107,7 +107,7 @@ async def test_mail_is_moved_from_a_folder_to_another(office: Office, keeper: Re
     assert len(office.dovecot.messages(ALICE)) == 1
 
 
-async def test_a_folder_that_is_not_there(office: Office, keeper: RecordingPipeline) -> None:
+async def test_a_missing_folder(office: Office, keeper: RecordingPipeline) -> None:
     deliver(office, "one")
     async with office.device() as device:
         office.set(maildrop_options=["move_to=Nowhere"])
@@ -135,7 +135,7 @@ async def test_another_folder_is_another_maildrop(office: Office, keeper: Record
         assert keeper.subjects == []
 
 
-async def test_a_server_that_numbers_anew(office: Office, keeper: RecordingPipeline) -> None:
+async def test_a_new_uidvalidity(office: Office, keeper: RecordingPipeline) -> None:
     """What was handled is told by its content, what was there before by its date, and what is new is fetched."""
     office.set(after_fetch="keep", first_poll="new")
     deliver(office, "before")
@@ -152,7 +152,7 @@ async def test_a_server_that_numbers_anew(office: Office, keeper: RecordingPipel
         assert (report.fetched, report.copies, report.notes) == (0, 0, [])
 
 
-async def test_mail_that_another_client_deletes_meanwhile(office: Office, keeper: RecordingPipeline) -> None:
+async def test_mail_deleted_by_another_client_during_the_poll(office: Office, keeper: RecordingPipeline) -> None:
     """The second one goes while the first is fetched: nothing is made of it, and the others are fetched."""
     deliver(office, "one", "two", "three")
     async with office.device() as device:
@@ -217,7 +217,7 @@ async def test_the_connection_test_goes_through_its_stages(office: Office) -> No
         ({"token": "no-token-of-anybody"}, "sign_in", "token_refused"),
     ],
 )
-async def test_the_connection_test_tells_what_is_wrong(
+async def test_the_connection_test_reports_failures(
     office: Office, settings: dict[str, object], stage: str, cause: str
 ) -> None:
     settings = dict(settings)
@@ -247,7 +247,7 @@ async def test_the_commands(office: Office) -> None:
 
 
 @pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
-async def test_a_token_and_a_refusal_that_keeps_its_reasons(office: Office, mechanism: str) -> None:
+async def test_a_refused_token_keeps_the_servers_error_challenge(office: Office, mechanism: str) -> None:
     async with office.device() as device:
         access = await device.connector.profile(RECORD)
         assert isinstance(access.auth, OAuth)
@@ -287,7 +287,7 @@ async def until(test: Callable[[], bool], seconds: float = 120) -> None:
             await anyio.sleep(0.01)
 
 
-async def test_mail_comes_at_once(office: Office, keeper: RecordingPipeline) -> None:
+async def test_idle_delivers_mail_immediately(office: Office, keeper: RecordingPipeline) -> None:
     """With an interval of 0: what is there, what comes, and what comes in a session after another one has ended."""
     office.set(check_interval=0)
     deliver(office, "one")

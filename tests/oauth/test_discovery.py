@@ -104,13 +104,13 @@ async def refused(http: TokenHttp, *answers: Answer | Callable[[Request], Answer
     return caught.value
 
 
-async def test_nothing_to_be_found(http: TokenHttp) -> None:
+async def test_no_metadata_found(http: TokenHttp) -> None:
     error = await refused(http, MISSING)
     assert "set its endpoints one by one" in str(error)
     assert error.remedy is Remedy.CONFIGURATION
 
 
-async def test_pages_everywhere(http: TokenHttp) -> None:
+async def test_html_at_every_address(http: TokenHttp) -> None:
     error = await refused(http, PAGE)
     assert (error.cause, error.remedy) == ("not_a_token_service", Remedy.WAIT)
 
@@ -121,14 +121,14 @@ async def test_busy(http: TokenHttp, status: int) -> None:
     assert (error.cause, error.remedy) == ("token_service_busy", Remedy.WAIT)
 
 
-async def test_nobody_there(http: TokenHttp) -> None:
+async def test_no_server(http: TokenHttp) -> None:
     async with answering(MISSING) as service:
         issuer = service.url
     with pytest.raises(TokenServiceError, match="refuses connections"):
         await discover(issuer, http)
 
 
-async def test_a_lost_connection_is_no_reason_to_look_elsewhere(http: TokenHttp) -> None:
+async def test_a_lost_connection_does_not_try_other_addresses(http: TokenHttp) -> None:
     async with answering("reset", metadata()) as service:
         with pytest.raises(TokenServiceError) as caught:
             await discover(service.url, http)
@@ -160,13 +160,13 @@ async def test_issuers_are_compared_code_point_by_code_point(http: TokenHttp) ->
 
 
 @pytest.mark.parametrize("issuer", [None, 7, ["x"], {}])
-async def test_no_issuer(http: TokenHttp, issuer: object) -> None:
+async def test_metadata_without_an_issuer(http: TokenHttp, issuer: object) -> None:
     assert "does not say who it is" in str(await refused(http, metadata(issuer=issuer)))
 
 
 @pytest.mark.parametrize("name", ["token_endpoint", "authorization_endpoint", "device_authorization_endpoint"])
 @pytest.mark.parametrize("address", ["http://elsewhere.example/token", "", "javascript:x", 7, ["x"]])
-async def test_an_endpoint_that_cannot_be_used(http: TokenHttp, name: str, address: object) -> None:
+async def test_an_unusable_endpoint(http: TokenHttp, name: str, address: object) -> None:
     error = await refused(http, metadata(**{name: address}))
     assert name in str(error)
     assert error.remedy is Remedy.CONFIGURATION
@@ -212,14 +212,14 @@ async def test_basic_unless_only_post(http: TokenHttp, methods: object) -> None:
         (["none", "tls_client_auth", 7], "client_secret_basic"),
     ],
 )
-async def test_what_a_server_takes(http: TokenHttp, methods: list[object], chosen: str) -> None:
+async def test_supported_authentication_methods(http: TokenHttp, methods: list[object], chosen: str) -> None:
     async with answering(metadata(token_endpoint_auth_methods_supported=methods)) as service:
         provider = await complete_provider(custom_provider(issuer=service.url), http)
     assert provider.quirks.client_authentication == chosen
 
 
 @pytest.mark.parametrize("flag", [None, False, "true", 1])
-async def test_iss_only_where_it_says_so(http: TokenHttp, flag: object) -> None:
+async def test_iss_is_required_only_if_announced(http: TokenHttp, flag: object) -> None:
     async with answering(metadata(authorization_response_iss_parameter_supported=flag)) as service:
         provider = await complete_provider(custom_provider(issuer=service.url), http)
     assert not provider.endpoints.names_issuer
@@ -227,11 +227,11 @@ async def test_iss_only_where_it_says_so(http: TokenHttp, flag: object) -> None:
         provider.check_flow("device")
 
 
-async def test_what_is_known_is_not_asked_for(http: TokenHttp) -> None:
+async def test_known_metadata_is_not_fetched(http: TokenHttp) -> None:
     for provider in (preset("google"), custom_provider(token_endpoint="https://a.example/token")):
         assert await complete_provider(provider, http) is provider
 
 
-async def test_an_issuer_that_is_no_address(http: TokenHttp) -> None:
+async def test_an_invalid_issuer(http: TokenHttp) -> None:
     with pytest.raises(InputError, match="issuer"):
         await discover("http://issuer.example", http)

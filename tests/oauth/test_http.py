@@ -69,7 +69,7 @@ async def test_no_cookie_is_kept(http: TokenHttp) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503])
-async def test_a_refusal_is_an_answer(http: TokenHttp, status: int) -> None:
+async def test_a_refusal_is_returned(http: TokenHttp, status: int) -> None:
     async with answering(reply({"error": "invalid_grant"}, status=status)) as service:
         answer = await http.post(service.url, {})
     assert (answer.status, answer.ok, answer.json) == (status, False, {"error": "invalid_grant"})
@@ -92,13 +92,13 @@ async def test_a_refusal_is_an_answer(http: TokenHttp, status: int) -> None:
         gzip.compress(b'{"a": 1}', mtime=0),
     ],
 )
-async def test_what_is_no_json_object(http: TokenHttp, body: bytes) -> None:
+async def test_responses_without_a_json_object(http: TokenHttp, body: bytes) -> None:
     async with answering(reply(body, content_type="application/json")) as service:
         answer = await http.post(service.url, {})
     assert (answer.status, answer.json) == (200, None)
 
 
-async def test_a_compressed_answer_is_not_unpacked(http: TokenHttp) -> None:
+async def test_a_compressed_response_is_refused(http: TokenHttp) -> None:
     body = gzip.compress(b'{"a": "' + b"x" * 10_000_000 + b'"}')
     assert len(body) < MAX_BODY
     async with answering(reply(body, content_encoding="gzip")) as service:
@@ -133,7 +133,7 @@ async def test_no_redirect_is_followed(http: TokenHttp, status: int) -> None:
 
 
 @pytest.mark.parametrize("location", ["", "/login", "https://[x", "javascript:x"])
-async def test_a_redirect_to_nowhere(http: TokenHttp, location: str) -> None:
+async def test_a_redirect_to_an_unusable_address(http: TokenHttp, location: str) -> None:
     error = await refused(http, reply("", status=302, location=location))
     assert "was redirected. The network" in str(error)
 
@@ -151,7 +151,7 @@ async def test_a_redirect_to_nowhere(http: TokenHttp, location: str) -> None:
         reply("[]", content_type="text/html"),
     ],
 )
-async def test_a_web_page_is_no_answer(http: TokenHttp, answer: bytes) -> None:
+async def test_an_html_page_is_refused(http: TokenHttp, answer: bytes) -> None:
     error = await refused(http, answer)
     assert (error.cause, error.remedy) == ("not_a_token_service", Remedy.WAIT)
     assert "no token service" in str(error)
@@ -161,19 +161,19 @@ async def test_a_web_page_is_no_answer(http: TokenHttp, answer: bytes) -> None:
     assert not error.answer_lost
 
 
-async def test_a_network_that_wants_a_sign_in(http: TokenHttp) -> None:
+async def test_a_captive_portal(http: TokenHttp) -> None:
     error = await refused(http, reply("sign in", status=511))
     assert (error.cause, error.remedy) == ("token_service_unreachable", Remedy.WAIT)
 
 
-async def test_json_that_is_called_html(http: TokenHttp) -> None:
+async def test_json_with_the_type_of_html(http: TokenHttp) -> None:
     """As services in PHP do that set no type."""
     async with answering(reply({"access_token": "x"}, content_type="text/html; charset=UTF-8")) as service:
         assert (await http.post(service.url, {})).json == {"access_token": "x"}
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
-async def test_a_gateway_s_error_page_means_busy(http: TokenHttp, status: int) -> None:
+async def test_a_gateways_error_page_means_unavailable(http: TokenHttp, status: int) -> None:
     async with answering(reply("<html>", status=status, content_type="text/html", retry_after="7")) as service:
         answer = await http.post(service.url, {})
     assert (answer.status, answer.json, answer.retry_after) == (status, None, 7)
@@ -198,7 +198,7 @@ async def test_retry_after_as_a_date_counts_by_the_service_s_clock(http: TokenHt
 
 
 @pytest.mark.parametrize("ahead", [-86_400 * 400, -600, 0, 600, 86_400 * 400])
-async def test_the_skew_is_learnt(http: TokenHttp, ahead: float) -> None:
+async def test_the_clock_skew_is_learnt(http: TokenHttp, ahead: float) -> None:
     assert http.skew == 0
     async with answering(lambda _: reply({}, date=formatdate(time.time() + ahead, usegmt=True))) as service:
         answer = await http.post(service.url, {})
@@ -207,14 +207,14 @@ async def test_the_skew_is_learnt(http: TokenHttp, ahead: float) -> None:
 
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Mon, 99 Foo 99999 99:99:99 GMT"])
-async def test_a_date_that_is_none_changes_nothing(http: TokenHttp, date: str) -> None:
+async def test_an_invalid_date_changes_nothing(http: TokenHttp, date: str) -> None:
     http.skew = 5
     async with answering(reply({}, date=date)) as service:
         assert (await http.post(service.url, {})).date_skew is None
     assert http.skew == 5
 
 
-async def test_nobody_listens(http: TokenHttp) -> None:
+async def test_connection_refused(http: TokenHttp) -> None:
     async with answering(reply({})) as service:
         url = service.url
     with pytest.raises(TokenServiceError, match="refuses connections") as caught:
@@ -227,20 +227,20 @@ async def test_nobody_listens(http: TokenHttp) -> None:
 
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", f"{'a' * 64}.test"])
-async def test_no_such_name(http: TokenHttp, host: str) -> None:
+async def test_unknown_host(http: TokenHttp, host: str) -> None:
     with pytest.raises(TokenServiceError, match="was not found") as caught:
         await http.post(f"https://{host}/token", {})
     assert caught.value.cause == "token_service_unreachable"
 
 
-async def test_silence() -> None:
+async def test_a_silent_service() -> None:
     async with TokenHttp(timeout=0.1) as http:
         error = await refused(http, "silence")
     assert "fell silent" in str(error)
     assert (error.cause, error.remedy, error.answer_lost) == ("token_service_unreachable", Remedy.WAIT, True)
 
 
-async def test_octets_that_come_ever_so_slowly_end_all_the_same() -> None:
+async def test_a_trickling_response_is_bounded_in_time() -> None:
     async with TokenHttp(timeout=0.2) as http:
         started = anyio.current_time()
         error = await refused(http, "drip")
@@ -261,7 +261,7 @@ async def test_octets_that_come_ever_so_slowly_end_all_the_same() -> None:
         b"\x15\x03\x03\x00\x02\x02\x46",
     ],
 )
-async def test_a_broken_answer_may_have_been_acted_upon(http: TokenHttp, answer: Answer) -> None:
+async def test_a_truncated_response_is_in_doubt(http: TokenHttp, answer: Answer) -> None:
     error = await refused(http, answer)
     assert (error.cause, error.remedy, error.status) == ("token_service_unreachable", Remedy.WAIT, None)
     assert error.answer_lost
@@ -291,7 +291,7 @@ class TestTls:
         async with TokenHttp(ca_file=tmp_path / "ca.pem", timeout=5) as http:
             yield http
 
-    async def test_an_authority_of_one_s_own(self, trusting: TokenHttp, server_context: ssl.SSLContext) -> None:
+    async def test_a_private_certificate_authority(self, trusting: TokenHttp, server_context: ssl.SSLContext) -> None:
         async with answering(reply({"a": 1}), context=server_context) as service:
             assert (await trusting.post(service.url, {})).json == {"a": 1}
 
@@ -305,14 +305,14 @@ class TestTls:
         assert not caught.value.answer_lost
         return caught.value
 
-    async def test_nobody_knows_the_authority(self, http: TokenHttp, server_context: ssl.SSLContext) -> None:
+    async def test_an_unknown_certificate_authority(self, http: TokenHttp, server_context: ssl.SSLContext) -> None:
         error = await self.refused(http, server_context)
         assert error.cause == "token_service_unreachable"
         assert "certificate" in str(error)
         assert "not trusted" in str(error)
         assert "verification result" in error.detail
 
-    async def test_another_name(self, trusting: TokenHttp, ca: trustme.CA) -> None:
+    async def test_a_certificate_for_another_name(self, trusting: TokenHttp, ca: trustme.CA) -> None:
         error = await self.refused(trusting, _context(ca.issue_cert("other.test")))
         assert "not trusted" in str(error)
         assert "match" in error.detail
@@ -342,7 +342,7 @@ def _context(certificate: trustme.LeafCert) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("content", [None, b"no certificate"])
-def test_a_file_of_authorities_that_cannot_be_used(tmp_path: Path, content: bytes | None) -> None:
+def test_an_unusable_ca_file(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "ca.pem").write_bytes(content)
     with pytest.raises(InputError, match=r"ca\.pem"):
@@ -361,7 +361,7 @@ class TestProxies:
         assert not caught.value.answer_lost
         assert b"secret" not in proxy.last.body
 
-    async def test_loopback_never_does(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_loopback_bypasses_the_proxy(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async with answering(reply({"a": 1})) as service, answering(reply({"proxy": 1})) as proxy:
             for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
                 monkeypatch.setenv(name, proxy.url)
@@ -371,21 +371,21 @@ class TestProxies:
                     assert answer.json == {"a": 1}
         assert not proxy.requests
 
-    def test_a_proxy_that_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_invalid_proxy(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HTTPS_PROXY", "nonsense://x")
         with pytest.raises(InputError, match="proxy"):
             TokenHttp()
 
 
 @pytest.mark.parametrize("url", ["http://issuer.test/token", "", "https://user@issuer.test/"])
-async def test_an_address_that_cannot_be_used(http: TokenHttp, url: str) -> None:
+async def test_an_unusable_address(http: TokenHttp, url: str) -> None:
     with pytest.raises(InputError):
         await http.post(url, {})
     with pytest.raises(InputError):
         await http.get(url)
 
 
-async def test_what_a_refusal_repeats_of_the_request_is_masked(http: TokenHttp) -> None:
+async def test_echoed_request_values_are_masked(http: TokenHttp) -> None:
     token, secret = "the-refresh-token-itself", "the-client-secret-itself"
 
     def echo(request: Request) -> Answer:

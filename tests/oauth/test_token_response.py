@@ -116,7 +116,7 @@ def test_scope(value: object, scopes: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("value", [None, "", 7, "ü", "a\nb", ["a"]])
-def test_a_refresh_token_that_is_none(value: object) -> None:
+def test_an_invalid_refresh_token(value: object) -> None:
     assert response(refresh_token=value).refresh_token is None
 
 
@@ -139,7 +139,7 @@ def test_a_refresh_token_that_is_none(value: object) -> None:
         ({**GOOD, "token_type": None}, "type ?"),
     ],
 )
-def test_a_success_that_gives_nothing(members: dict[str, object] | None, because: str) -> None:
+def test_a_success_without_a_token(members: dict[str, object] | None, because: str) -> None:
     with pytest.raises(TokenServiceError) as caught:
         parse_token_response(TokenServiceResponse(200, members, host="issuer.test"), ASKED)
     error = caught.value
@@ -168,7 +168,7 @@ MEMBERS = ("access_token", "token_type", "expires_in", "refresh_token", "scope",
     | st.fixed_dictionaries({}, optional=dict.fromkeys(MEMBERS, anything))
     | st.fixed_dictionaries(dict.fromkeys(MEMBERS[2:6], anything)).map(lambda found: {**GOOD, **found})
 )
-def test_whatever_comes_is_a_token_or_a_fault(members: dict[str, object] | None) -> None:
+def test_any_response_is_a_token_or_an_error(members: dict[str, object] | None) -> None:
     try:
         found = parse_token_response(TokenServiceResponse(200, members, host="issuer.test"), ASKED)
     except TokenServiceError as error:
@@ -205,25 +205,25 @@ class TestNewGrant:
             skew=12,
         )
 
-    async def test_who_signed_in_by_the_access_token(self, http: TokenHttp) -> None:
+    async def test_the_account_from_the_access_token(self, http: TokenHttp) -> None:
         grant = new_grant("device", client(), http, response(access_token=jwt(upn="bob@example.com", tid="t")))
         assert (grant.account, grant.tenant) == ("bob@example.com", "t")
 
-    async def test_nobody_knows_who_signed_in(self, http: TokenHttp) -> None:
+    async def test_an_unknown_account(self, http: TokenHttp) -> None:
         grant = new_grant("device", client(), http, response())
         assert (grant.account, grant.tenant, grant.expires_at) == (None, None, None)
 
     @pytest.mark.parametrize("granted", ["mail.send", "MAIL.SEND other", "https://mail.example/mail.send"])
-    async def test_enough_was_granted(self, http: TokenHttp, granted: str) -> None:
+    async def test_sufficient_scopes(self, http: TokenHttp, granted: str) -> None:
         assert new_grant("device", client(), http, response(scope=granted)).scopes == tuple(granted.split())
 
     @pytest.mark.parametrize("granted", ["offline_access", "mail.pop openid", "mail.sendx"])
-    async def test_too_little_is_kept_as_it_was_granted(self, http: TokenHttp, granted: str) -> None:
+    async def test_insufficient_scopes_are_kept_as_granted(self, http: TokenHttp, granted: str) -> None:
         grant = new_grant("device", client(), http, response(scope=granted))
         assert grant.scopes == tuple(granted.split())
         assert grant.access_token
 
-    async def test_an_application_s_default_scope_is_never_missed(self, http: TokenHttp) -> None:
+    async def test_a_default_scope_is_never_missing(self, http: TokenHttp) -> None:
         who = replace(client(), scopes=("https://outlook.office365.com/.default",))
         assert new_grant("app", who, http, response(scope="https://outlook.office365.com/SMTP.SendAsApp"))
 
@@ -244,7 +244,7 @@ class TestRefreshedGrant:
         failure=RefreshFailure("unknown", "", "", 0, None),
     )
 
-    async def test_rotation_keeps_the_one_before(self, http: TokenHttp) -> None:
+    async def test_rotation_keeps_the_previous_refresh_token(self, http: TokenHttp) -> None:
         new = refreshed_grant(self.OLD, client(), http, response(refresh_token="r2", expires_in=60))
         assert (new.refresh_token, new.previous_refresh_token) == ("r2", "r1")
         assert new.access_token == "ya29.a"
@@ -253,7 +253,9 @@ class TestRefreshedGrant:
         assert (new.account, new.tenant) == ("a@example.com", "t")
 
     @pytest.mark.parametrize("members", [{}, {"refresh_token": "r1"}, {"refresh_token": ""}, {"refresh_token": 7}])
-    async def test_without_rotation_the_one_there_is_stays(self, http: TokenHttp, members: dict[str, object]) -> None:
+    async def test_without_rotation_the_refresh_token_is_kept(
+        self, http: TokenHttp, members: dict[str, object]
+    ) -> None:
         new = refreshed_grant(self.OLD, client(), http, response(**members))
         assert (new.refresh_token, new.previous_refresh_token) == ("r1", None)
 

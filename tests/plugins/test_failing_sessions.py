@@ -58,7 +58,7 @@ def records(site: Site, tmp_path: Path) -> Records:
         ("fax.pop", "late", "connect", "KeyError"),
     ],
 )
-async def test_it_is_named(records: Records, slot: str, name: str, stage: str, kind: str) -> None:
+async def test_the_failing_plugin_is_named(records: Records, slot: str, name: str, stage: str, kind: str) -> None:
     found = find_slot(slot)
     smtp = found.protocol == "SMTP"
     what = "submitter" if smtp else "maildrop"

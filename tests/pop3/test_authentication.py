@@ -64,19 +64,19 @@ async def enter(sandbox: Sandbox, auth: Any, *, tls: bool = True) -> tuple[int, 
 )
 @pytest.mark.parametrize("tls", [True, False])
 class TestServices:
-    async def test_a_good_token(self, sandbox: Sandbox, tls: bool, mechanism: str | None) -> None:
+    async def test_an_accepted_token(self, sandbox: Sandbox, tls: bool, mechanism: str | None) -> None:
         source = Tokens(sandbox.provider.issue(USER))
         assert await enter(sandbox, OAuth(USER, source, mechanism), tls=tls) == (0, 0)
         assert source.asked == [False]
         assert sandbox.violations == []
 
-    async def test_a_renewed_token(self, sandbox: Sandbox, tls: bool, mechanism: str | None) -> None:
+    async def test_a_refreshed_token(self, sandbox: Sandbox, tls: bool, mechanism: str | None) -> None:
         source = Tokens("ya29.expired", sandbox.provider.issue(USER))
         assert await enter(sandbox, OAuth(USER, source, mechanism), tls=tls) == (0, 0)
         assert source.asked == [False, True]
         assert sandbox.violations == []
 
-    async def test_a_bad_token(self, sandbox: Sandbox, tls: bool, mechanism: str | None) -> None:
+    async def test_a_refused_token(self, sandbox: Sandbox, tls: bool, mechanism: str | None) -> None:
         source = Tokens("ya29.expired", "ya29.expired-too")
         with pytest.raises(SignInError) as caught:
             await enter(sandbox, OAuth(USER, source, mechanism), tls=tls)
@@ -88,7 +88,7 @@ class TestServices:
 
 
 @pytest.mark.parametrize("personality", [EXCHANGE], ids=["Exchange"])
-async def test_a_mechanism_that_is_insisted_on_and_unknown(sandbox: Sandbox) -> None:
+async def test_a_required_mechanism_that_is_unsupported(sandbox: Sandbox) -> None:
     source = Tokens(sandbox.provider.issue(USER))
     with pytest.raises(SignInError) as caught:
         await enter(sandbox, OAuth(USER, source, "OAUTHBEARER"))
@@ -159,7 +159,7 @@ async def test_odd_token_sources(sandbox: Sandbox, thing: Any, force: bool) -> N
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)], ids=repr)
-async def test_what_is_not_ours_passes_and_closes(sandbox: Sandbox, error: BaseException) -> None:
+async def test_foreign_exceptions_propagate_and_close(sandbox: Sandbox, error: BaseException) -> None:
     with pytest.raises(type(error)) as caught:
         await enter(sandbox, OAuth(USER, Tokens(error)))
     assert caught.value is error
@@ -190,7 +190,7 @@ class TestWithoutTls:
                 pass
         assert caught.value.stage == "tls"
 
-    async def test_a_server_in_the_clear(self, client_context: ssl.SSLContext) -> None:
+    async def test_a_server_without_tls(self, client_context: ssl.SSLContext) -> None:
         async def part(client: Client) -> None:
             await client.say(b"+OK ready\r\n")
             await client.drain()
@@ -202,7 +202,7 @@ class TestWithoutTls:
         assert (caught.value.stage, caught.value.cause) == ("tls", "tls_port_mismatch")
         assert b"correct" not in server.client.heard
 
-    async def test_a_server_that_begins_with_tls(
+    async def test_a_server_with_implicit_tls(
         self, client_context: ssl.SSLContext, server_context: ssl.SSLContext
     ) -> None:
         """It waits for our handshake and we wait for its greeting."""
@@ -216,7 +216,7 @@ class TestWithoutTls:
                     pass
         assert (caught.value.stage, caught.value.cause) == ("greeting", "connection_timeout")
 
-    async def test_octets_late_for_the_handshake(
+    async def test_plain_text_during_the_handshake(
         self, client_context: ssl.SSLContext, server_context: ssl.SSLContext
     ) -> None:
         """PT-03: what was injected arrives when TLS has begun on our side; it is no TLS."""
@@ -239,7 +239,7 @@ class TestWithoutTls:
         assert caught.value.stage == "tls"
         assert caught.value.cause in {"tls_injection", "tls_failed"}
 
-    async def test_an_answer_to_the_password_before_it_was_sent(
+    async def test_a_reply_to_pass_before_it_was_sent(
         self, client_context: ssl.SSLContext, server_context: ssl.SSLContext
     ) -> None:
         """PT-03: a forged "logged in" waits in the buffer."""
@@ -260,7 +260,7 @@ class TestWithoutTls:
 
 
 @pytest.mark.parametrize("password", ["x" * 250, "tab\there"])
-async def test_a_password_that_pass_cannot_carry(
+async def test_a_password_with_characters_that_pass_cannot_send(
     client_context: ssl.SSLContext, server_context: ssl.SSLContext, password: str
 ) -> None:
     async def part(client: Client) -> None:

@@ -64,7 +64,7 @@ async def test_the_dialogue_works(client_context: ssl.SSLContext, server_context
 @pytest.mark.parametrize(
     ("ending", "half"), [("close", False), ("close", True), ("reset", False), ("reset", True), ("silence", True)]
 )
-async def test_it_ends_at_every_point(
+async def test_a_disconnect_at_every_point(
     at: int, ending: str, half: bool, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     async def part(client: Client) -> None:
@@ -127,7 +127,7 @@ async def test_plain_text_in_answer_to_a_client_hello_is_a_refusal(
     assert said.decode().strip().endswith(error.reply.text)
 
 
-async def test_a_failed_sign_in_that_is_delayed_for_longer_than_we_wait(
+async def test_a_refusal_delayed_beyond_the_timeout(
     client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     """Courier delays it by five seconds: no connection is lost, and nobody has to guess how long was waited."""
@@ -147,7 +147,7 @@ async def test_a_failed_sign_in_that_is_delayed_for_longer_than_we_wait(
     assert error.retryable
 
 
-async def test_a_slow_but_steady_message_is_no_fault(
+async def test_a_slow_but_steady_message_is_received(
     client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     async def part(client: Client) -> None:
@@ -166,7 +166,7 @@ async def test_a_slow_but_steady_message_is_no_fault(
 
 
 @pytest.mark.parametrize("command", ["LIST", "UIDL"])
-async def test_a_listing_that_is_none_is_not_waited_for(
+async def test_an_invalid_listing_fails_immediately(
     command: str, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     """Its end might never come."""
@@ -185,7 +185,7 @@ async def test_a_listing_that_is_none_is_not_waited_for(
     assert (caught.value.stage, caught.value.cause) == ("transaction", "protocol_error")
 
 
-async def test_a_slow_but_steady_listing_is_no_fault(
+async def test_a_slow_but_steady_listing_is_received(
     client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     async def part(client: Client) -> None:
@@ -270,9 +270,7 @@ async def test_a_status_line_of_ten_megabytes(
     assert server.client.lines[-1] == "STAT"
 
 
-async def test_a_message_that_never_ends_is_left(
-    client_context: ssl.SSLContext, server_context: ssl.SSLContext
-) -> None:
+async def test_an_endless_message_is_abandoned(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
     """PT-13: whoever reads caps it; the session ends without QUIT, and nothing was kept in memory."""
 
     async def part(client: Client) -> None:
@@ -299,7 +297,7 @@ async def test_a_message_that_never_ends_is_left(
     assert server.client.lines[-1] == "RETR 1"
 
 
-async def test_reading_over_what_was_left_is_bounded_in_time(
+async def test_skipping_an_abandoned_message_is_bounded_in_time(
     client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     async def part(client: Client) -> None:
@@ -320,9 +318,7 @@ async def test_reading_over_what_was_left_is_bounded_in_time(
 
 
 @pytest.mark.parametrize("line", [b"1 1\r\n", b"1 " + b"9" * 1_000 + b"\r\n"], ids=["short", "long"])
-async def test_a_listing_that_never_ends(
-    line: bytes, client_context: ssl.SSLContext, server_context: ssl.SSLContext
-) -> None:
+async def test_an_endless_listing(line: bytes, client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
     async def part(client: Client) -> None:
         await client.sign_in()
         await client.hear()
@@ -336,7 +332,7 @@ async def test_a_listing_that_never_ends(
     assert "without end" in caught.value.detail
 
 
-async def test_capabilities_that_never_end(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
+async def test_endless_capabilities(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
     """PT-05: 100,000 lines."""
 
     async def part(client: Client) -> None:

@@ -79,7 +79,7 @@ PLACES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 @pytest.mark.parametrize("form", range(5), ids=["plain", "capitals", "base64", "base64 +1", "base64 +2"])
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("kind", ["token", "PLAIN", "PASS"])
-async def test_at_the_sign_in(
+async def test_secrets_echoed_during_authentication(
     kind: str,
     place: str,
     form: int,
@@ -124,7 +124,7 @@ async def test_at_the_sign_in(
 
 
 @pytest.mark.parametrize("form", range(5), ids=["plain", "capitals", "base64", "base64 +1", "base64 +2"])
-async def test_after_the_sign_in(
+async def test_secrets_echoed_after_authentication(
     form: int, client_context: ssl.SSLContext, server_context: ssl.SSLContext, caplog: pytest.LogCaptureFixture
 ) -> None:
     said = forms(TOKEN)[form]

@@ -48,7 +48,7 @@ def outcome(transcript: Transcript, feed: Callable[[Pop3Protocol, bytes, int], N
 
 
 @every
-def test_core_hears_the_same_octet_by_octet(transcript: Transcript) -> None:
+def test_core_yields_the_same_events_octet_by_octet(transcript: Transcript) -> None:
     def bytewise(core: Pop3Protocol, octets: bytes, _: int) -> None:
         for at in range(len(octets)):
             core.receive(octets[at : at + 1])
@@ -57,7 +57,7 @@ def test_core_hears_the_same_octet_by_octet(transcript: Transcript) -> None:
 
 
 @every
-def test_core_hears_the_same_event_by_event(transcript: Transcript) -> None:
+def test_core_yields_the_same_events_one_at_a_time(transcript: Transcript) -> None:
     """As a session does: it takes every event before more octets come."""
 
     def faults(feed: Callable[[Pop3Protocol, bytes, int], None]) -> list[str]:
@@ -81,7 +81,7 @@ def test_core_hears_the_same_event_by_event(transcript: Transcript) -> None:
 
 @every
 @pytest.mark.parametrize("spare", [b"+OK spare\r\n", b"+"], ids=["an answer", "an octet"])
-def test_core_never_swallows_octets_to_spare(transcript: Transcript, spare: bytes) -> None:
+def test_core_keeps_surplus_octets(transcript: Transcript, spare: bytes) -> None:
     for steps in transcript.connections:
         for at, step in enumerate(steps):
             asks_on = any(later.kind in {"expect", "starttls"} for later in steps[at:])
@@ -131,7 +131,7 @@ def personality(transcript: Transcript) -> sandboxes.Personality:
 @pytest.mark.parametrize(
     "transcript", [t for t in TRANSCRIPTS if "sandbox" in t.header], ids=lambda transcript: transcript.name
 )
-async def test_sandbox_answers_alike(transcript: Transcript) -> None:
+async def test_sandbox_gives_the_same_replies(transcript: Transcript) -> None:
     """The same calls meet the same outcome in the sandbox that plays the service."""
     async with run_sandbox(personality=personality(transcript)) as sandbox:
         endpoint = sandbox.pop3 if transcript.security == "starttls" else sandbox.pop3s

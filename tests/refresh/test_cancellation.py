@@ -136,7 +136,7 @@ async def _is_unharmed(device: Device) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_waiting_for_another_is_cancelled_at_once(
+async def test_waiting_for_another_refresh_is_cancelled_at_once(
     home: Path, service: Service, anyio_backend: str, way: Callable[..., Awaitable[bool]]
 ) -> None:
     skip_elsewhere(way, anyio_backend)
@@ -150,7 +150,7 @@ async def test_waiting_for_another_is_cancelled_at_once(
         await device.token()
 
 
-async def test_waiting_to_ask_again_is_cancelled(home: Path, service: Service) -> None:
+async def test_waiting_for_a_retry_is_cancelled(home: Path, service: Service) -> None:
     """A lost answer is not waited for beyond the request that nobody may cancel."""
     async with running(home, service) as device:
         service.policy, service.lose = "lax", 1

@@ -96,7 +96,7 @@ async def test_fifty_tasks_at_the_sandbox(home: Path) -> None:
 
 
 @pytest.mark.parametrize("rotation", ["none", "lax", "strict"])
-async def test_an_answer_lost_after_the_sandbox_has_acted(
+async def test_a_response_lost_after_the_sandbox_has_acted(
     home: Path, rotation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refresh_attempts, "_RETRY_DELAYS", (0.0, 0.0))

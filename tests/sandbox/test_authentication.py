@@ -113,7 +113,7 @@ async def test_a_bad_token_is_refused(
 
 
 @pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
-async def test_reasons_have_to_be_acknowledged(sandbox: Sandbox, protocol: str, mechanism: str) -> None:
+async def test_an_error_challenge_has_to_be_acknowledged(sandbox: Sandbox, protocol: str, mechanism: str) -> None:
     def talk() -> None:
         with connect(sandbox, protocol) as client:
             client.ask(f"AUTH {mechanism}")
@@ -209,7 +209,7 @@ async def test_passwords_are_refused_by_exchange_and_gmail(sandbox: Sandbox) -> 
 
 
 @pytest.mark.parametrize("personality", [EXCHANGE], ids=["EXCHANGE"])
-async def test_exchange_wants_two_lines_in_pop3(sandbox: Sandbox) -> None:
+async def test_exchange_requires_two_lines_in_pop3(sandbox: Sandbox) -> None:
     token = sandbox.provider.issue(USER, size=100).value.reveal()
 
     def talk() -> None:
@@ -231,7 +231,7 @@ async def test_exchange_wants_two_lines_in_pop3(sandbox: Sandbox) -> None:
     ],
     ids=["Dovecot takes 8,192", "Dovecot drops", "Exchange takes 4,000", "Exchange closes", "Gmail"],
 )
-async def test_how_long_a_response_may_be_in_pop3(sandbox: Sandbox, size: int, answer: str | None) -> None:
+async def test_the_response_limit_in_pop3(sandbox: Sandbox, size: int, answer: str | None) -> None:
     token = sandbox.provider.issue(USER, size=size).value.reveal()
 
     def talk() -> None:
@@ -247,7 +247,7 @@ async def test_how_long_a_response_may_be_in_pop3(sandbox: Sandbox, size: int, a
     await in_thread(talk)
 
 
-async def test_how_long_sign_in_lines_may_be_in_smtp(sandbox: Sandbox) -> None:
+async def test_the_auth_line_limit_in_smtp(sandbox: Sandbox) -> None:
     tokens = {size: sandbox.provider.issue(USER, size=size).value.reveal() for size in (300, 2_500, 9_000, 9_300)}
 
     def talk() -> None:
@@ -270,7 +270,7 @@ async def test_how_long_sign_in_lines_may_be_in_smtp(sandbox: Sandbox) -> None:
     [(DOVECOT, "535 5.7.8", "-ERR [SYS/TEMP]"), (EXCHANGE, "451 4.7.0", "-ERR [SYS/TEMP]")],
     ids=["DOVECOT", "EXCHANGE"],
 )
-async def test_a_provider_that_does_not_answer(sandbox: Sandbox, smtp_answer: str, pop3_answer: str) -> None:
+async def test_an_unavailable_provider(sandbox: Sandbox, smtp_answer: str, pop3_answer: str) -> None:
     token = sandbox.provider.issue(USER).value.reveal()
     sandbox.provider.available = False
 
@@ -309,7 +309,7 @@ async def test_a_response_before_its_challenge_is_recorded(sandbox: Sandbox, pro
 
 
 @pytest.mark.parametrize("personality", [replace(DOVECOT, xoauth2={"status": "403"})], ids=[""])
-async def test_an_app_opens_the_mailboxes_that_it_may(sandbox: Sandbox) -> None:
+async def test_an_app_opens_only_its_permitted_mailboxes(sandbox: Sandbox) -> None:
     app = sandbox.provider.register("app", "secret", [USER])
     token = sandbox.provider.client_credentials(app, "x/.default").token.value.reveal()
 

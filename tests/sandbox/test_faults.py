@@ -23,7 +23,7 @@ def submit(client: Raw) -> None:
     client.send(MESSAGE + b".\r\n")
 
 
-async def test_delay_replace_append_and_split(sandbox: Sandbox) -> None:
+async def test_faults_delay_replace_append_and_split(sandbox: Sandbox) -> None:
     sandbox.faults += [
         Fault("NOOP", 1, delay=0.2),
         Fault("NOOP", 2, replace=b"299 what\r\n"),
@@ -70,7 +70,7 @@ OPEN = replace(DOVECOT, tls_required=False, sign_in_required=None)
 @pytest.mark.parametrize("ending", ["close", "reset"])
 @pytest.mark.parametrize("moment", [moment for moment, _ in STEPS])
 @pytest.mark.parametrize("personality", [OPEN], ids=[""])
-async def test_a_connection_ends_in_any_answer(
+async def test_a_connection_can_end_in_any_reply(
     sandbox: Sandbox, moment: str, ending: Literal["close", "reset"], keep: int
 ) -> None:
     sandbox.faults.append(Fault(moment, connection=2, keep=keep, ending=ending))
@@ -99,7 +99,7 @@ async def test_a_connection_ends_in_any_answer(
 
 
 @pytest.mark.parametrize("act", [True, False])
-async def test_an_answer_lost_after_or_before_acting(sandbox: Sandbox, act: bool) -> None:
+async def test_a_reply_lost_before_or_after_the_action(sandbox: Sandbox, act: bool) -> None:
     sandbox.faults += [
         Fault("message", act=act, keep=0, ending="close"),
         Fault("QUIT", protocol="pop3", act=act, keep=0, ending="close"),
@@ -120,7 +120,7 @@ async def test_an_answer_lost_after_or_before_acting(sandbox: Sandbox, act: bool
     assert len(sandbox.maildrops[USER].messages) == (not act)
 
 
-async def test_a_quit_that_is_answered_wrongly_still_ends(sandbox: Sandbox) -> None:
+async def test_quit_with_a_wrong_reply_still_closes(sandbox: Sandbox) -> None:
     sandbox.faults.append(Fault("QUIT", replace=b"-ERR some deleted messages not removed\r\n"))
 
     def talk() -> None:
@@ -132,7 +132,7 @@ async def test_a_quit_that_is_answered_wrongly_still_ends(sandbox: Sandbox) -> N
 
 
 @pytest.mark.parametrize("protocol", ["smtp", "pop3"])
-async def test_octets_slipped_in_before_tls(sandbox: Sandbox, protocol: str) -> None:
+async def test_octets_injected_before_tls(sandbox: Sandbox, protocol: str) -> None:
     command = "STARTTLS" if protocol == "smtp" else "STLS"
     sandbox.faults.append(Fault(command, append=b"250 injected\r\n"))
 
@@ -172,7 +172,7 @@ async def test_faults_during_authentication(sandbox: Sandbox, protocol: str) -> 
     assert sandbox.dialogues[0].user is None
 
 
-async def test_a_handshake_that_never_comes(sandbox: Sandbox) -> None:
+async def test_a_tls_handshake_that_never_happens(sandbox: Sandbox) -> None:
     sandbox.faults.append(Fault("TLS", delay=math.inf))
 
     def talk() -> None:
@@ -199,7 +199,7 @@ async def test_a_truncated_retrieval(sandbox: Sandbox) -> None:
     assert len(await in_thread(talk)) == 100_000
 
 
-async def test_the_first_fault_that_fits_counts(sandbox: Sandbox) -> None:
+async def test_the_first_matching_fault_applies(sandbox: Sandbox) -> None:
     sandbox.faults += [
         Fault("NOOP", protocol="pop3", replace=b"+OK pop3\r\n"),
         Fault("NOOP", connection=2, replace=b"250 second\r\n"),

@@ -68,7 +68,7 @@ async def test_the_sandbox_stops_at_once(how: str) -> None:
     gc.collect()  # what was left open would be warned of, and a warning is an error here
 
 
-async def test_it_listens_on_loopback_alone(sandbox: Sandbox) -> None:
+async def test_it_listens_on_loopback_only(sandbox: Sandbox) -> None:
     endpoints = [sandbox.smtp, sandbox.smtps, sandbox.pop3, sandbox.pop3s]
     ports = {endpoint.port for endpoint in endpoints} | {urlsplit(sandbox.issuer).port}
     assert {endpoint.host for endpoint in endpoints} == {"localhost"}
@@ -116,7 +116,7 @@ async def test_misbehaving_clients_do_no_harm(sandbox: Sandbox) -> None:
     assert sandbox.submissions == []
 
 
-async def test_a_certificate_may_be_bad(sandbox: Sandbox) -> None:
+async def test_invalid_certificates_can_be_simulated(sandbox: Sandbox) -> None:
     def handshake() -> int:
         try:
             with Raw(sandbox, sandbox.smtps):
@@ -136,14 +136,16 @@ async def test_a_certificate_may_be_bad(sandbox: Sandbox) -> None:
         assert await in_thread(handshake) == code
 
 
-async def test_two_run_side_by_side() -> None:
+async def test_two_sandboxes_run_side_by_side() -> None:
     async with run_sandbox() as one, run_sandbox(users={"Somebody@example.org": "x"}) as two:
         assert one.ca_pem != two.ca_pem
         assert set(two.maildrops) == {"somebody@example.org"}
         assert not {one.smtp.port, one.pop3.port} & {two.smtp.port, two.pop3.port}
 
 
-async def test_a_bug_ends_one_connection_and_is_kept(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_internal_error_ends_one_connection_and_is_recorded(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
     del sandbox.maildrops[USER]
 
     def talk() -> None:

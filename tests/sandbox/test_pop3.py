@@ -83,7 +83,7 @@ async def test_nothing_is_deleted_before_quit(sandbox: Sandbox, end: str) -> Non
     assert contents(sandbox) == ([SECOND] if end == "QUIT" else [FIRST, SECOND])
 
 
-async def test_mail_that_comes_in_between_waits_for_the_next_session(sandbox: Sandbox) -> None:
+async def test_mail_that_arrives_during_a_session_is_in_the_next(sandbox: Sandbox) -> None:
     fill(sandbox)
 
     def talk() -> None:
@@ -99,7 +99,7 @@ async def test_mail_that_comes_in_between_waits_for_the_next_session(sandbox: Sa
     assert contents(sandbox) == [SECOND, FIRST]
 
 
-async def test_copies_with_one_uid_are_two_messages(sandbox: Sandbox) -> None:
+async def test_two_messages_with_the_same_uid(sandbox: Sandbox) -> None:
     for _ in range(2):
         sandbox.maildrops[USER].add(FIRST, "same")
 
@@ -113,7 +113,7 @@ async def test_copies_with_one_uid_are_two_messages(sandbox: Sandbox) -> None:
     assert contents(sandbox) == [FIRST]
 
 
-async def test_a_maildrop_is_one_sessions_alone(sandbox: Sandbox) -> None:
+async def test_a_maildrop_is_locked_by_one_session(sandbox: Sandbox) -> None:
     fill(sandbox)
 
     def sign_in() -> str:
@@ -132,7 +132,7 @@ async def test_a_maildrop_is_one_sessions_alone(sandbox: Sandbox) -> None:
     await in_thread(talk)
 
 
-async def test_hanging_up_unlocks(sandbox: Sandbox) -> None:
+async def test_disconnecting_releases_the_lock(sandbox: Sandbox) -> None:
     def talk() -> None:
         with pop3(sandbox):
             assert sandbox.maildrops[USER].locked
@@ -160,7 +160,7 @@ async def test_a_poll_may_come_too_soon(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("personality", [GMAIL], ids=["GMAIL"])
 @pytest.mark.parametrize(("end", "left"), [("QUIT", [SECOND]), ("", [FIRST, SECOND])])
-async def test_gmail_forgets_what_was_retrieved(sandbox: Sandbox, end: str, left: list[bytes]) -> None:
+async def test_gmail_hides_retrieved_messages(sandbox: Sandbox, end: str, left: list[bytes]) -> None:
     fill(sandbox)
 
     def talk() -> None:
@@ -189,7 +189,7 @@ async def test_a_big_message_arrives_octet_for_octet(sandbox: Sandbox) -> None:
     assert data == content.replace(b"\r\n.", b"\r\n..") + b".\r\n"
 
 
-async def test_commands_may_be_sent_together(sandbox: Sandbox) -> None:
+async def test_pipelining(sandbox: Sandbox) -> None:
     fill(sandbox)
 
     def talk() -> None:
@@ -202,7 +202,7 @@ async def test_commands_may_be_sent_together(sandbox: Sandbox) -> None:
     assert sandbox.violations == []
 
 
-async def test_before_tls(sandbox: Sandbox) -> None:
+async def test_commands_before_tls(sandbox: Sandbox) -> None:
     def talk() -> None:
         with Raw(sandbox, sandbox.pop3) as client:
             offers = client.ask_lines("CAPA")
@@ -221,7 +221,7 @@ async def test_before_tls(sandbox: Sandbox) -> None:
     await in_thread(talk)
 
 
-async def test_octets_behind_stls_end_the_connection(sandbox: Sandbox) -> None:
+async def test_octets_after_stls_end_the_connection(sandbox: Sandbox) -> None:
     def talk() -> None:
         with Raw(sandbox, sandbox.pop3) as client:
             client.send(b"STLS\r\nCAPA\r\n")

@@ -77,7 +77,7 @@ async def test_rules_refuse_sender_and_content(sandbox: Sandbox, which: str) -> 
     assert sandbox.maildrops["alice@example.com"].messages == []
 
 
-async def test_tls_is_required_and_resets_the_session(sandbox: Sandbox) -> None:
+async def test_starttls_is_required_and_resets_the_session(sandbox: Sandbox) -> None:
     def talk() -> None:
         with Raw(sandbox, sandbox.smtp) as client:
             assert "250-STARTTLS" in (offers := client.ask("EHLO a")).split("\n")
@@ -96,7 +96,7 @@ async def test_tls_is_required_and_resets_the_session(sandbox: Sandbox) -> None:
     await in_thread(talk)
 
 
-async def test_octets_behind_starttls_end_the_connection(sandbox: Sandbox) -> None:
+async def test_octets_after_starttls_end_the_connection(sandbox: Sandbox) -> None:
     def talk() -> None:
         with Raw(sandbox, sandbox.smtp) as client:
             client.ask("EHLO a")
@@ -108,7 +108,7 @@ async def test_octets_behind_starttls_end_the_connection(sandbox: Sandbox) -> No
     assert sandbox.violations == ["something was sent behind STARTTLS before it was answered"]
 
 
-async def test_a_group_is_answered_in_one_piece(sandbox: Sandbox) -> None:
+async def test_pipelined_commands_get_their_replies_in_one_packet(sandbox: Sandbox) -> None:
     def talk() -> bytes:
         with smtp(sandbox) as client:
             client.send(ENVELOPE + b"RCPT TO:<bad>\r\nDATA\r\n")
@@ -314,7 +314,7 @@ async def test_chunks_arrive_octet_for_octet(sandbox: Sandbox) -> None:
         (limited("RCPTMAX=x MAILMAX"), ["250", "250", "250"]),
     ],
 )
-async def test_limits_are_kept(sandbox: Sandbox, answers: list[str]) -> None:
+async def test_limits_are_enforced(sandbox: Sandbox, answers: list[str]) -> None:
     def talk() -> None:
         with smtp(sandbox) as client:
             client.send(ENVELOPE + b"RCPT TO:<fax@example.com>\r\n")
@@ -347,7 +347,7 @@ async def test_unauthenticated_clients(sandbox: Sandbox, answers: list[str]) -> 
 @pytest.mark.parametrize(
     ("personality", "refused_at"), [(DOVECOT, 1), (EXCHANGE, 3), (GMAIL, None)], ids=["DOVECOT", "EXCHANGE", "GMAIL"]
 )
-async def test_somebody_elses_address(sandbox: Sandbox, refused_at: int | None) -> None:
+async def test_another_users_sender_address(sandbox: Sandbox, refused_at: int | None) -> None:
     def talk() -> list[str]:
         with smtp(sandbox) as client:
             answers = [client.ask(f"MAIL FROM:<{'alice@example.com'}>"), client.ask("RCPT TO:<fax@example.com>")]
@@ -370,7 +370,7 @@ async def test_somebody_elses_address(sandbox: Sandbox, refused_at: int | None) 
         (GMAIL, 1008, "555 5.5.2"),
     ],
 )
-async def test_command_lines_have_an_end(sandbox: Sandbox, length: int, answer: str) -> None:
+async def test_the_command_line_limit(sandbox: Sandbox, length: int, answer: str) -> None:
     def talk() -> None:
         with smtp(sandbox) as client:
             assert client.ask("NOOP " + "x" * (length - 7)).startswith(answer)
@@ -407,7 +407,7 @@ async def test_forbidden_pipelining_is_recorded(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("personality", [EXCHANGE], ids=["EXCHANGE"])
-async def test_octets_without_lines_need_chunks(sandbox: Sandbox) -> None:
+async def test_binary_content_needs_bdat(sandbox: Sandbox) -> None:
     def talk() -> None:
         with smtp(sandbox) as client:
             assert client.ask("MAIL FROM:<scanner@example.com> BODY=BINARYMIME").startswith("250")

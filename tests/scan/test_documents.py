@@ -40,7 +40,7 @@ def test_kinds(tmp_path: Path, head: bytes, name: str, kind: str, suffix: str) -
     assert (document.kind, document.suffix) == (kind, suffix)
 
 
-def test_every_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+def test_every_unusable_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     (tmp_path / "folder").mkdir()
     (tmp_path / "good").write_text("x")

@@ -77,7 +77,7 @@ async def get_token(sandbox: Sandbox, records: Records, *, lifetime: float = 360
     return renewal
 
 
-async def test_a_job_waits_for_the_token_and_leaves_by_itself(tmp_path: Path) -> None:
+async def test_a_job_waits_for_the_token_and_is_then_sent(tmp_path: Path) -> None:
     async with run_sandbox() as sandbox:
         records = set_up(tmp_path, oauth(sandbox, tmp_path))
         async with opened(records) as box, box.delivering():
@@ -92,7 +92,7 @@ async def test_a_job_waits_for_the_token_and_leaves_by_itself(tmp_path: Path) ->
             assert [subject for subject, _ in received(sandbox)] == ["1", "2"]
 
 
-async def test_a_token_that_has_died(tmp_path: Path) -> None:
+async def test_a_revoked_refresh_token(tmp_path: Path) -> None:
     """The record is paused, the provider is asked once, and a new token sets everything going."""
     async with run_sandbox() as sandbox:
         records = set_up(tmp_path, oauth(sandbox, tmp_path))
@@ -110,7 +110,7 @@ async def test_a_token_that_has_died(tmp_path: Path) -> None:
                 await box.until(job, "sent")
 
 
-async def test_a_token_that_the_mail_server_refuses(tmp_path: Path) -> None:
+async def test_a_token_refused_by_the_mail_server(tmp_path: Path) -> None:
     async with run_sandbox() as sandbox:
         records = set_up(tmp_path, oauth(sandbox, tmp_path))
         await get_token(sandbox, records)
@@ -133,7 +133,7 @@ async def test_a_token_that_the_mail_server_refuses(tmp_path: Path) -> None:
             await box.until(job, "sent")
 
 
-async def test_a_password_that_is_wrong_is_not_tried_again(tmp_path: Path) -> None:
+async def test_a_wrong_password_is_not_retried(tmp_path: Path) -> None:
     async with run_sandbox() as sandbox:
         settings = secured(sandbox, tmp_path, authentication="password")
         records = set_up(tmp_path, settings, password="wrong")
@@ -152,7 +152,7 @@ async def test_a_password_that_is_wrong_is_not_tried_again(tmp_path: Path) -> No
             await box.until(another, "sent")
 
 
-async def test_what_is_not_set_up_is_held_until_it_is(tmp_path: Path) -> None:
+async def test_jobs_are_held_until_the_record_is_set_up(tmp_path: Path) -> None:
     async with run_sandbox() as sandbox:
         settings = secured(sandbox, tmp_path, authentication="password")
         records = set_up(tmp_path, {}, password="open sesame")
@@ -176,7 +176,7 @@ async def test_held_jobs_are_tried_when_the_service_starts(tmp_path: Path) -> No
             await box.until(job, "sent")
 
 
-async def test_a_sign_in_that_is_put_off_passes_by_itself(tmp_path: Path) -> None:
+async def test_a_temporary_authentication_failure_is_retried(tmp_path: Path) -> None:
     async with run_sandbox() as sandbox:
         records = set_up(tmp_path, secured(sandbox, tmp_path, authentication="password"), password="open sesame")
         sandbox.faults.append(Fault("sign_in", act=False, replace=b"454 4.7.0 Temporary authentication failure\r\n"))
@@ -206,7 +206,7 @@ async def test_one_probe_for_a_server_that_is_down(tmp_path: Path) -> None:
         assert len({subject for subject, _ in received(sandbox)}) == 100
 
 
-async def test_the_secondary_server_is_for_when_the_primary_cannot_be_reached(tmp_path: Path) -> None:
+async def test_the_secondary_server_is_used_if_the_primary_is_unreachable(tmp_path: Path) -> None:
     async with run_sandbox(personality=replace(DOVECOT, tls_required=False, sign_in_required=None)) as sandbox:
         settings: dict[str, Any] = {
             "server": "127.0.0.2",
@@ -261,12 +261,12 @@ def test_backoff_has_jitter(random: float, least: float, most: float) -> None:
     assert least <= rest / BACKOFF[0] <= most
 
 
-def test_a_daily_limit_is_not_asked_about_every_minute() -> None:
+def test_a_daily_limit_is_not_probed_every_minute() -> None:
     rest = CircuitBreaker(lambda: 0.0, lambda: 0.5).trip(DeliveryFailure("back_off", "sending_limit_reached", ""))
     assert rest == 3600
 
 
-def test_an_administrator_may_have_acted_and_nobody_told_us() -> None:
+def test_held_jobs_are_probed_occasionally() -> None:
     now = 0.0
     gate = CircuitBreaker(lambda: now, lambda: 0.5)
     gate.trip(DeliveryFailure("hold", "smtp_auth_disabled", "", by_administrator=True))
@@ -283,7 +283,7 @@ def test_an_administrator_may_have_acted_and_nobody_told_us() -> None:
     assert gate.remaining() is None
 
 
-async def test_an_administrator_acts_at_the_server(tmp_path: Path) -> None:
+async def test_a_fix_at_the_server_is_noticed(tmp_path: Path) -> None:
     async with run_sandbox() as sandbox:
         records = set_up(tmp_path, secured(sandbox, tmp_path, authentication="password"), password="open sesame")
         words = b"535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.\r\n"
@@ -295,7 +295,7 @@ async def test_an_administrator_acts_at_the_server(tmp_path: Path) -> None:
             await box.until(job, "sent")
 
 
-async def test_a_single_odd_refusal_of_the_token_service_holds_nothing(tmp_path: Path) -> None:
+async def test_a_single_unexpected_token_refusal_holds_no_jobs(tmp_path: Path) -> None:
     async with run_sandbox() as sandbox:
         sandbox.provider.rotation = "strict"
         records = set_up(tmp_path, oauth(sandbox, tmp_path))
@@ -307,7 +307,7 @@ async def test_a_single_odd_refusal_of_the_token_service_holds_nothing(tmp_path:
         assert sandbox.token_service.requests == ["token refresh_token 400", "token refresh_token 200"]
 
 
-async def test_a_token_service_that_recovers_lets_what_was_held_leave(tmp_path: Path) -> None:
+async def test_a_recovered_token_service_releases_held_jobs(tmp_path: Path) -> None:
     """Nobody does anything here, and it is asked no more than once an hour."""
     async with run_sandbox() as sandbox:
         sandbox.provider.rotation = "strict"
@@ -327,7 +327,7 @@ async def test_a_token_service_that_recovers_lets_what_was_held_leave(tmp_path: 
         assert len(sandbox.token_service.requests) == 3
 
 
-async def test_a_device_that_has_moved(tmp_path: Path) -> None:
+async def test_a_moved_device(tmp_path: Path) -> None:
     """What a copy holds leaves once a person says that it is none; nobody asks the token service before."""
     async with run_sandbox() as sandbox:
         sandbox.provider.rotation = "strict"
@@ -351,7 +351,7 @@ def refused(sandbox: Sandbox, times: int) -> None:
     sandbox.token_service.faults += [replace(no, nth=number + 1) for number in range(times)]
 
 
-async def test_a_source_of_tokens_outside_of_the_device_works_again(tmp_path: Path) -> None:
+async def test_an_external_token_source_that_works_again(tmp_path: Path) -> None:
     """Nothing on the device changes when somebody else writes a new token into a file."""
     async with run_sandbox() as sandbox:
         good, dead = sandbox.provider.issue(SENDER), sandbox.provider.issue(SENDER)

@@ -61,7 +61,7 @@ class CountingRules(dict[str, str]):
         return super().get(key) or default
 
 
-async def test_a_job_is_sent_and_its_octets_are_those_that_were_accepted(office: Office, tmp_path: Path) -> None:
+async def test_a_job_is_sent_with_the_accepted_octets(office: Office, tmp_path: Path) -> None:
     content = Message(sender=SENDER, to=[ALICE], subject="A page", text=".\n..\nEnd")
     frozen = b"".join([piece async for piece in content.chunks()])
     async with office(tmp_path) as (box, sandbox):
@@ -96,7 +96,7 @@ async def test_a_job_is_sent_and_its_octets_are_those_that_were_accepted(office:
         ("content", "552 5.3.4 Too large", "failed", "message_too_large"),
     ],
 )
-async def test_a_refusal(office: Office, tmp_path: Path, where: str, reply: str, state: str, cause: str) -> None:
+async def test_a_refused_job(office: Office, tmp_path: Path, where: str, reply: str, state: str, cause: str) -> None:
     async with office(tmp_path) as (box, sandbox):
         if where == "content":
             sandbox.rules.content = reply
@@ -113,7 +113,7 @@ async def test_a_refusal(office: Office, tmp_path: Path, where: str, reply: str,
         assert not sandbox.submissions
 
 
-async def test_one_is_taken_one_is_refused_one_is_asked_again(office: Office, tmp_path: Path) -> None:
+async def test_recipients_that_are_accepted_refused_and_deferred(office: Office, tmp_path: Path) -> None:
     async with office(tmp_path) as (box, sandbox):
         sandbox.rules.recipients = {BOB: "550 5.1.1 No such user", CAROL: "450 4.2.0 Greylisted"}
         job = await box.accept(ALICE, BOB, CAROL)
@@ -152,7 +152,7 @@ async def test_300_recipients_in_further_transactions(office: Office, tmp_path: 
 @pytest.mark.parametrize(
     "extra", ["452 4.5.3 Too many recipients", "452 Too many", "552 5.5.3 Too many", "552 no more"]
 )
-async def test_a_server_that_takes_fewer_than_it_says(office: Office, tmp_path: Path, extra: str) -> None:
+async def test_a_server_with_a_lower_recipient_limit_than_announced(office: Office, tmp_path: Path, extra: str) -> None:
     """The limit is learned, and the rest goes at once (RFC 5321 section 4.5.3.1.10)."""
     people = [f"user{number}@example.com" for number in range(25)]
     async with office(tmp_path) as (box, sandbox):
@@ -165,7 +165,7 @@ async def test_a_server_that_takes_fewer_than_it_says(office: Office, tmp_path: 
         assert (job.state, job.attempts) == ("sent", 1)
 
 
-async def test_not_one_of_many_is_taken_for_too_many(office: Office, tmp_path: Path) -> None:
+async def test_refusing_all_recipients_is_no_recipient_limit(office: Office, tmp_path: Path) -> None:
     """A server that refuses the first recipient so has another reason; it is not asked in a circle."""
     async with office(tmp_path) as (box, sandbox):
         sandbox.rules.recipients = dict.fromkeys([ALICE, BOB], "452 4.5.3 Too many recipients")
@@ -175,7 +175,7 @@ async def test_not_one_of_many_is_taken_for_too_many(office: Office, tmp_path: P
         assert sandbox.transcript.count("MAIL FROM") == 1
 
 
-async def test_a_server_that_takes_so_many_messages_a_session(office: Office, tmp_path: Path) -> None:
+async def test_a_limit_of_messages_per_session(office: Office, tmp_path: Path) -> None:
     async with office(tmp_path, personality=offering("LIMITS MAILMAX=3")) as (box, sandbox):
         for number in range(8):
             await box.accept(text=str(number))
@@ -185,7 +185,7 @@ async def test_a_server_that_takes_so_many_messages_a_session(office: Office, tm
         assert "421" not in sandbox.transcript
 
 
-async def test_a_server_that_takes_so_many_domains_a_session(office: Office, tmp_path: Path) -> None:
+async def test_a_limit_of_domains_per_session(office: Office, tmp_path: Path) -> None:
     people = [f"user@{name}.example" for name in "abcde"]
     async with office(tmp_path, personality=offering("LIMITS RCPTDOMAINMAX=2")) as (box, sandbox):
         job = await box.accept(*people)
@@ -195,7 +195,7 @@ async def test_a_server_that_takes_so_many_domains_a_session(office: Office, tmp
         assert len(sandbox.dialogues) == 3
 
 
-async def test_two_spellings_of_one_address(office: Office, tmp_path: Path) -> None:
+async def test_two_spellings_of_an_address(office: Office, tmp_path: Path) -> None:
     async with office(tmp_path) as (box, sandbox):
         job = await box.accept("alice@example.com", "alice@EXAMPLE.com")
         await box.deliver_due()
@@ -210,7 +210,9 @@ MOMENTS = ["greeting", "EHLO", "MAIL", "RCPT", "DATA", "content"]
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("what", ["close", "reset", "421", "nonsense"])
-async def test_a_loss_before_the_end_is_no_doubt(office: Office, tmp_path: Path, moment: str, what: str) -> None:
+async def test_a_connection_lost_before_the_end_is_not_in_doubt(
+    office: Office, tmp_path: Path, moment: str, what: str
+) -> None:
     async with office(tmp_path) as (box, sandbox):
         says = {"421": b"421 4.3.2 closing\r\n", "nonsense": b"What?\r\n"}.get(what)
         sandbox.faults.append(Fault(moment, act=False, replace=says, ending="reset" if what == "reset" else "close"))
@@ -233,7 +235,7 @@ async def test_a_loss_before_the_end_is_no_doubt(office: Office, tmp_path: Path,
     ("pipeline", "again"),
     [("scan", True), ("alerts", True), ("status", True), ("print", True), ("somebody-elses", False)],
 )
-async def test_a_loss_after_the_end_is_a_doubt(
+async def test_a_connection_lost_after_the_end_is_in_doubt(
     office: Office, tmp_path: Path, size: int, pipeline: str, again: bool, act: bool
 ) -> None:
     clocks = FastClocks()
@@ -263,7 +265,7 @@ async def test_a_loss_after_the_end_is_a_doubt(
         assert taken == act
 
 
-async def test_what_awaits_its_answer_is_not_sent_again(office: Office, tmp_path: Path) -> None:
+async def test_a_message_awaiting_its_reply_is_not_resent(office: Office, tmp_path: Path) -> None:
     """Whoever asks, in this process or another; once the delivery has given up, it is."""
     async with office(tmp_path, grace=0.3) as (box, sandbox), Spool(tmp_path) as other:
         box.device.records.change("smtp", {"timeout": 600}, {})
@@ -287,7 +289,7 @@ async def test_what_awaits_its_answer_is_not_sent_again(office: Office, tmp_path
 
 
 @pytest.mark.parametrize("pipeline", ["scan", "alerts", "status", "print", "somebody-elses"])
-async def test_when_a_job_in_doubt_is_sent_again_is_shown(office: Office, tmp_path: Path, pipeline: str) -> None:
+async def test_the_time_of_resending_a_job_in_doubt_is_shown(office: Office, tmp_path: Path, pipeline: str) -> None:
     async with office(tmp_path) as (box, sandbox):
         sandbox.faults.append(Fault("message", connection=1, keep=0, ending="close"))
         job = await box.accept(pipeline=pipeline)
@@ -297,7 +299,7 @@ async def test_when_a_job_in_doubt_is_sent_again_is_shown(office: Office, tmp_pa
         assert job.next_attempt == (None if pipeline == "somebody-elses" else job.changed_at + 600)
 
 
-async def test_a_second_doubt_is_left_to_a_person(office: Office, tmp_path: Path) -> None:
+async def test_a_second_doubt_needs_a_person(office: Office, tmp_path: Path) -> None:
     clocks = FastClocks(3000)
     async with office(tmp_path, clocks) as (box, sandbox):
         sandbox.faults.append(Fault("message", keep=0, ending="close"))
@@ -316,9 +318,7 @@ async def test_a_second_doubt_is_left_to_a_person(office: Office, tmp_path: Path
             assert len(identities) == 1
 
 
-async def test_a_session_that_the_server_ended_while_it_was_idle_costs_no_attempt(
-    office: Office, tmp_path: Path
-) -> None:
+async def test_an_idle_session_closed_by_the_server_costs_no_attempt(office: Office, tmp_path: Path) -> None:
     async with office(tmp_path) as (box, sandbox):
         # The second message of the first connection meets a farewell.
         sandbox.faults.append(Fault("MAIL", 2, connection=1, act=False, replace=b"421 4.4.2 idle\r\n", ending="close"))
@@ -329,7 +329,7 @@ async def test_a_session_that_the_server_ended_while_it_was_idle_costs_no_attemp
         assert len(sandbox.dialogues) == 2
 
 
-async def test_a_message_that_has_gone_fails_alone(office: Office, tmp_path: Path) -> None:
+async def test_a_missing_message_file_fails_only_its_job(office: Office, tmp_path: Path) -> None:
     async with office(tmp_path) as (box, sandbox):
         lost, kept = await box.accept(text="lost" * 10), await box.accept(text="kept")
         # `recover` finds what is missing at the start; this one is cut while the worker runs.
@@ -346,9 +346,7 @@ async def test_a_message_that_has_gone_fails_alone(office: Office, tmp_path: Pat
         assert len(sandbox.submissions) == 1
 
 
-async def test_a_job_whose_recipients_all_have_their_answer_is_not_tried_for_ever(
-    office: Office, tmp_path: Path
-) -> None:
+async def test_a_job_with_all_replies_is_finished(office: Office, tmp_path: Path) -> None:
     async with office(tmp_path) as (box, sandbox):
         job = await box.accept()
         answered = '[["alice@example.com", "accepted", "250 ok", null]]'

@@ -104,7 +104,7 @@ async def test_a_scan_waits_for_its_token_and_arrives(office: LabDevice, dovecot
         await arrived(dovecot, ALICE, 2)
 
 
-async def test_postfix_refuses_one_and_puts_one_off(office: LabDevice, dovecot: Dovecot) -> None:
+async def test_postfix_refuses_one_recipient_and_defers_one(office: LabDevice, dovecot: Dovecot) -> None:
     await office.get_token()
     async with office.open() as box:
         job = await scan(box, ALICE, "nobody@example.test", "later@example.test")
@@ -138,7 +138,7 @@ async def test_postfix_refuses_the_sender_and_the_size(office: LabDevice, postfi
         assert job.cause in {"sender_refused", "recipient_refused"}
 
 
-async def test_many_jobs_take_one_session(office: LabDevice, postfix: Postfix, dovecot: Dovecot) -> None:
+async def test_many_jobs_share_one_session(office: LabDevice, postfix: Postfix, dovecot: Dovecot) -> None:
     await office.get_token()
     async with office.open() as box:
         before = postfix.log_text().count("sasl_username=alice")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mailslot.spool.spool import Spool
 
 
-async def test_ten_thousand_jobs_take_no_more_memory_than_ten(tmp_path: Path) -> None:
+async def test_memory_does_not_grow_with_the_number_of_jobs(tmp_path: Path) -> None:
     async with outbox(tmp_path) as (box, sandbox):
         job = await box.accept()
         await _multiply(box.spool, tmp_path / "spool", job, SpoolLimits().max_jobs)

@@ -31,7 +31,7 @@ TIGHT = SpoolLimits(
 )
 
 
-async def test_a_day_of_operation_grows_nothing(tmp_path: Path) -> None:
+async def test_memory_does_not_grow_in_a_day_of_operation(tmp_path: Path) -> None:
     """A poll every ten minutes, a mail in it every hour, a job every half hour."""
     async with run_sandbox(personality=OPEN) as sandbox:
         records = Records(tmp_path)

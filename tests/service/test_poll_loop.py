@@ -62,7 +62,7 @@ async def test_it_polls_at_the_start_and_at_the_interval(tmp_path: Path) -> None
         assert box.clocks.monotonic() - began > 3 * 60 - 5
 
 
-async def test_a_clock_that_is_set_changes_no_interval(tmp_path: Path) -> None:
+async def test_a_clock_change_does_not_change_the_interval(tmp_path: Path) -> None:
     async with postbox(tmp_path, check_interval=1) as box, polling(box, speed=120):
         await until(lambda: len(box.sandbox.dialogues) == 1)
         for seconds in (10 * 365 * 86_400, -20 * 365 * 86_400):
@@ -72,7 +72,7 @@ async def test_a_clock_that_is_set_changes_no_interval(tmp_path: Path) -> None:
             assert 50 < box.clocks.monotonic() - began < 300
 
 
-async def test_by_hand_only(tmp_path: Path) -> None:
+async def test_polling_on_request_only(tmp_path: Path) -> None:
     async with postbox(tmp_path, check_interval=0) as box:
         box.add("one")
         async with polling(box, speed=10_000):
@@ -83,7 +83,7 @@ async def test_by_hand_only(tmp_path: Path) -> None:
             await until(lambda: box.keeper.subjects == ["one"])
 
 
-async def test_what_is_due_later_is_handled_without_a_poll(tmp_path: Path) -> None:
+async def test_postponed_mail_is_handled_without_a_poll(tmp_path: Path) -> None:
     asked: list[float] = []
 
     async def answer(mail: Incoming, subject: str) -> Handled:
@@ -101,7 +101,7 @@ async def test_what_is_due_later_is_handled_without_a_poll(tmp_path: Path) -> No
         assert all(100 <= later - sooner < 200 for sooner, later in pairwise(asked))
 
 
-async def test_a_failure_that_may_pass_is_tried_again_soon(tmp_path: Path) -> None:
+async def test_a_temporary_failure_is_retried_soon(tmp_path: Path) -> None:
     async with postbox(tmp_path, check_interval=60) as box:
         box.sandbox.faults.append(Fault("greeting", replace=b"-ERR [SYS/TEMP] Busy\r\n", ending="close"))
         box.add("one")
@@ -113,7 +113,7 @@ async def test_a_failure_that_may_pass_is_tried_again_soon(tmp_path: Path) -> No
             assert box.clocks.monotonic() - began < 1500
 
 
-async def test_the_server_wants_more_time_than_the_interval(tmp_path: Path) -> None:
+async def test_the_servers_login_delay_exceeds_the_interval(tmp_path: Path) -> None:
     async with postbox(tmp_path, GMAIL, check_interval=1) as box, polling(box, speed=600):
         await until(lambda: len(box.sandbox.dialogues) == 1)
         began = box.clocks.monotonic()
@@ -121,7 +121,7 @@ async def test_the_server_wants_more_time_than_the_interval(tmp_path: Path) -> N
         assert box.clocks.monotonic() - began > 590
 
 
-async def test_another_process_that_polls_is_waited_for(tmp_path: Path) -> None:
+async def test_polling_waits_for_another_process(tmp_path: Path) -> None:
     async with postbox(tmp_path, replace(DOVECOT), check_interval=1) as box:
         box.add("one")
         async with box.device.spool.ledger.polling_lock(RECORD), polling(box, speed=60):

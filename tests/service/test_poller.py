@@ -27,7 +27,7 @@ personalities = pytest.mark.parametrize("personality", [DOVECOT, EXCHANGE, GMAIL
 
 
 @personalities
-async def test_what_came_is_fetched_deleted_and_handled_once(tmp_path: Path, personality: Personality) -> None:
+async def test_new_mail_is_fetched_deleted_and_handled_once(tmp_path: Path, personality: Personality) -> None:
     async with postbox(tmp_path, personality) as box:
         box.add("one", "two", "three")
         report = await box.poll()
@@ -44,7 +44,7 @@ async def test_what_came_is_fetched_deleted_and_handled_once(tmp_path: Path, per
         assert not list((tmp_path / "spool").glob("*.mail"))
 
 
-async def test_a_mail_is_deleted_only_once_it_is_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_mail_is_deleted_after_it_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with postbox(tmp_path) as box:
         box.add("one", "two")
         ledger = box.device.spool.ledger
@@ -79,7 +79,7 @@ async def test_large_mails_are_committed_one_by_one(tmp_path: Path, monkeypatch:
         assert [verbs.count("DELE") for verbs in box.verbs] == [1, 1, 1]
 
 
-async def test_what_is_kept_on_the_server_is_handled_once(tmp_path: Path) -> None:
+async def test_mail_kept_on_the_server_is_handled_once(tmp_path: Path) -> None:
     async with postbox(tmp_path, after_fetch="keep") as box:
         box.add("one", "two")
         assert (await box.poll()).deleted == 0
@@ -91,7 +91,7 @@ async def test_what_is_kept_on_the_server_is_handled_once(tmp_path: Path) -> Non
         assert not any("DELE" in verbs for verbs in box.verbs)
 
 
-async def test_mail_that_was_kept_is_deleted_once_the_setting_says_so(tmp_path: Path) -> None:
+async def test_kept_mail_is_deleted_after_the_setting_changes(tmp_path: Path) -> None:
     async with postbox(tmp_path, after_fetch="keep") as box:
         box.add("one", "two")
         await box.poll()
@@ -101,7 +101,7 @@ async def test_mail_that_was_kept_is_deleted_once_the_setting_says_so(tmp_path: 
         assert box.keeper.subjects == ["one", "two"]
 
 
-async def test_the_first_poll_only_notes_what_is_there(tmp_path: Path) -> None:
+async def test_the_first_poll_only_records_existing_mail(tmp_path: Path) -> None:
     async with postbox(tmp_path, first_poll="new") as box:
         box.add("old", "older")
         report = await box.poll()
@@ -129,7 +129,7 @@ async def test_another_mailbox_is_polled_for_the_first_time(tmp_path: Path) -> N
         assert [b"there before" in each.content for each in other.messages] == [True]
 
 
-async def test_what_the_server_does_not_delete_is_not_told_as_deleted(tmp_path: Path) -> None:
+async def test_undeleted_mail_is_not_reported_as_deleted(tmp_path: Path) -> None:
     async with postbox(tmp_path) as box:
         box.add("one", "two", "three")
         box.sandbox.faults.append(Fault("DELE", 2, act=False, replace=b"-ERR no\r\n"))
@@ -143,7 +143,7 @@ async def test_what_the_server_does_not_delete_is_not_told_as_deleted(tmp_path: 
         assert (report.fetched, report.deleted, box.maildrop.messages) == (0, 1, [])
 
 
-async def test_a_quit_whose_answer_is_lost_makes_nothing_twice(tmp_path: Path) -> None:
+async def test_a_lost_reply_to_quit_duplicates_nothing(tmp_path: Path) -> None:
     async with postbox(tmp_path) as box:
         box.add("one", "two")
         box.sandbox.faults.append(Fault("QUIT", act=False, ending="close"))
@@ -159,7 +159,9 @@ async def test_a_quit_whose_answer_is_lost_makes_nothing_twice(tmp_path: Path) -
 
 @personalities
 @pytest.mark.parametrize("keep", [0, 1, 40, 20_000])
-async def test_a_line_that_breaks_in_a_mail_loses_nothing(tmp_path: Path, personality: Personality, keep: int) -> None:
+async def test_a_connection_lost_during_a_mail_loses_nothing(
+    tmp_path: Path, personality: Personality, keep: int
+) -> None:
     async with postbox(tmp_path, personality) as box:
         box.add("one", "two", "three", size=100_000)
         box.sandbox.faults.append(Fault("RETR", 2, keep=keep, ending="reset"))
@@ -199,7 +201,7 @@ async def test_a_full_disk_ends_the_session_without_quit(tmp_path: Path, monkeyp
         assert sorted(box.keeper.subjects) == ["one", "two"]
 
 
-async def test_the_mailbox_is_in_use(tmp_path: Path) -> None:
+async def test_the_maildrop_is_locked(tmp_path: Path) -> None:
     async with postbox(tmp_path) as box:
         box.add("one")
         box.maildrop.locked = True
@@ -223,7 +225,7 @@ async def test_nothing_is_set_up(tmp_path: Path) -> None:
         assert (report.cause, report.sentence) == ("not_configured", "The mail server is not set.")
 
 
-async def test_how_to_sign_in_is_not_set(tmp_path: Path) -> None:
+async def test_the_sign_in_method_is_not_set(tmp_path: Path) -> None:
     async with postbox(tmp_path) as box:
         box.set(authentication=None)
         report = await box.poll()
@@ -231,7 +233,7 @@ async def test_how_to_sign_in_is_not_set(tmp_path: Path) -> None:
         assert "set authentication to oauth2 or password" in report.sentence
 
 
-async def test_the_words_are_those_of_the_connection_test(tmp_path: Path) -> None:
+async def test_errors_have_the_text_of_the_connection_test(tmp_path: Path) -> None:
     async with postbox(tmp_path) as box:
         (tmp_path / "token").write_text("an-old-token-that-is-none")
         report = await box.poll()
@@ -240,7 +242,7 @@ async def test_the_words_are_those_of_the_connection_test(tmp_path: Path) -> Non
         assert report.sentence == explain(tested.diagnosis).message
 
 
-async def test_the_server_does_not_give_one_mail(tmp_path: Path) -> None:
+async def test_one_mail_cannot_be_retrieved(tmp_path: Path) -> None:
     async with postbox(tmp_path) as box:
         box.add("one", "bad", "three")
         box.sandbox.faults.append(Fault("RETR", 2, act=False, replace=b"-ERR [SYS/TEMP] Not now\r\n"))
@@ -263,7 +265,7 @@ async def test_the_server_does_not_give_one_mail(tmp_path: Path) -> None:
         assert box.maildrop.messages == []
 
 
-async def test_a_mail_over_the_bound_is_looked_at_and_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_mail_over_the_limit_is_recorded_and_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poller, "MAX_MAIL_OCTETS", 50_000)
     async with postbox(tmp_path) as box:
         box.add("small")
@@ -302,9 +304,7 @@ async def test_a_mail_longer_than_the_server_said(tmp_path: Path, monkeypatch: p
         assert sum(verbs.count("RETR") for verbs in box.verbs[sessions:]) == 2
 
 
-async def test_a_server_that_gives_too_long_mails_ever_new_unique_ids(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_too_large_mails_with_changing_unique_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poller, "MAX_MAIL_OCTETS", 50_000)
     async with postbox(tmp_path) as box:
         box.add("endless", size=200_000)
@@ -317,9 +317,7 @@ async def test_a_server_that_gives_too_long_mails_ever_new_unique_ids(
         assert report.refused == len(box.verbs) == poller._MAX_OVERSIZED
 
 
-async def test_a_maildrop_that_fails_in_a_way_of_its_own_keeps_no_mail_waiting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_unexpected_maildrop_error_delays_no_mail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def later(_mail: object, _subject: str) -> Later:
         return Later(1.0, "not yet")
 

@@ -56,7 +56,7 @@ async def test_a_mail_that_fails_is_set_aside_after_three_tries(
         assert [each.outcome for each in (await box.poll(again=True)).handled] == ["done"]
 
 
-async def test_later_is_no_try(tmp_path: Path) -> None:
+async def test_postponing_is_not_counted_as_an_attempt(tmp_path: Path) -> None:
     async def answer(mail: Incoming, subject: str) -> Handled:
         assert mail.tries == 1
         return Later(30, "The printer is off.")
@@ -74,7 +74,7 @@ async def test_later_is_no_try(tmp_path: Path) -> None:
         assert [each.outcome for each in await handle_waiting(box.device, RECORD, box.keeper)] == ["done"]
 
 
-async def test_a_full_disk_is_no_fault_of_the_mail(tmp_path: Path) -> None:
+async def test_a_full_disk_is_not_counted_as_an_attempt(tmp_path: Path) -> None:
     async def answer(mail: Incoming, subject: str) -> Handled:
         raise full_error("The disk is full.")
 
@@ -100,7 +100,7 @@ async def test_a_pipeline_sets_a_mail_aside(tmp_path: Path) -> None:
         assert box.maildrop.messages == []
 
 
-async def test_a_device_that_stops_amid_a_mail_counts_no_try(tmp_path: Path) -> None:
+async def test_a_stop_during_a_mail_is_not_counted_as_an_attempt(tmp_path: Path) -> None:
     begun = anyio.Event()
 
     async def answer(mail: Incoming, subject: str) -> Handled:
@@ -165,7 +165,7 @@ async def _stop(mail: Incoming, subject: str) -> Handled:
         ),
     ],
 )
-def test_a_summary_of_any_header(octets: bytes, sender: str, subject: str) -> None:
+def test_any_header_has_a_summary(octets: bytes, sender: str, subject: str) -> None:
     found = summarize_header(octets)
     assert (found.sender, found.subject) == (sender, subject)
 
@@ -173,11 +173,11 @@ def test_a_summary_of_any_header(octets: bytes, sender: str, subject: str) -> No
 @pytest.mark.parametrize(
     "date", ["", "yesterday", "Tue, 99 Nov 2026 10:00:00 +0000", "Tue, 24 Nov 99999 10:00:00 +0000", "\x00", "1" * 5000]
 )
-def test_a_date_that_is_none(date: str) -> None:
+def test_an_invalid_date(date: str) -> None:
     assert summarize_header(f"Date: {date}\r\n\r\n".encode()).received_at is None
 
 
-def test_what_a_log_says_of_an_error_that_is_not_ours() -> None:
+def test_the_log_of_a_foreign_error() -> None:
     with pytest.raises(KeyError) as caught:
         raise KeyError("secret-token")
     said = describe_error(caught.value)

@@ -99,7 +99,7 @@ async def test_many_mails_in_batches(tmp_path: Path, dovecot: Dovecot, provider:
         assert dovecot.messages(ALICE) == []
 
 
-async def test_new_mail_alone_and_mail_that_is_kept(
+async def test_new_mail_only_and_kept_mail(
     tmp_path: Path, dovecot: Dovecot, provider: Provider, ca: trustme.CA
 ) -> None:
     dovecot.empty(ALICE)

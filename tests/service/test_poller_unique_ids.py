@@ -30,7 +30,7 @@ def renumber(maildrop: Maildrop, prefix: str) -> None:
     maildrop.messages = [replace(message, uid=f"{prefix}{message.uid}") for message in maildrop.messages]
 
 
-async def test_new_unique_ids_for_known_mails_make_nothing_twice(tmp_path: Path) -> None:
+async def test_new_unique_ids_for_known_mails_duplicate_nothing(tmp_path: Path) -> None:
     async with postbox(tmp_path, after_fetch="keep") as box:
         box.add("one", "two")
         await box.poll()
@@ -57,7 +57,7 @@ async def test_new_unique_ids_do_not_make_old_mails_new(tmp_path: Path) -> None:
         assert (report.fetched, report.passed_over, report.notes) == (0, 2, [])
 
 
-async def test_one_unique_id_for_copies(tmp_path: Path) -> None:
+async def test_one_unique_id_for_identical_mails(tmp_path: Path) -> None:
     """RFC 1939 section 7 allows it."""
     async with postbox(tmp_path) as box:
         for _ in range(3):
@@ -82,7 +82,7 @@ async def test_one_unique_id_for_different_mails(tmp_path: Path) -> None:
         assert box.maildrop.messages == []
 
 
-async def test_a_unique_id_that_was_a_deleted_mails_before(tmp_path: Path) -> None:
+async def test_a_unique_id_reused_after_deletion(tmp_path: Path) -> None:
     """RFC 1939 section 7 forbids that only as long as the mail exists: some servers number what is there."""
     async with postbox(tmp_path) as box:
         for name in ("one", "two"):
@@ -97,7 +97,7 @@ async def test_a_unique_id_that_was_a_deleted_mails_before(tmp_path: Path) -> No
         assert box.maildrop.messages == []
 
 
-async def test_a_mail_that_comes_again_after_it_was_deleted(tmp_path: Path) -> None:
+async def test_a_mail_that_reappears_after_deletion(tmp_path: Path) -> None:
     """Such as from a backup of the server, whether or not somebody has looked in between."""
     async with postbox(tmp_path) as box:
         for look in (True, False):
@@ -110,7 +110,7 @@ async def test_a_mail_that_comes_again_after_it_was_deleted(tmp_path: Path) -> N
         assert box.maildrop.messages == []
 
 
-async def test_a_server_that_deletes_nothing_is_not_asked_for_everything_at_each_poll(tmp_path: Path) -> None:
+async def test_a_server_that_never_deletes_is_not_refetched_at_each_poll(tmp_path: Path) -> None:
     async with postbox(tmp_path) as box:
         box.maildrop.add(mail("one"), uid="1")
         there = list(box.maildrop.messages)
@@ -150,7 +150,7 @@ async def test_too_large_and_without_a_unique_id(tmp_path: Path, monkeypatch: py
         assert len(box.sandbox.dialogues) == 2
 
 
-async def test_mails_that_the_server_does_not_give_keep_no_others_waiting(tmp_path: Path) -> None:
+async def test_unretrievable_mails_do_not_delay_others(tmp_path: Path) -> None:
     """Without unique-ids nothing counts how often each was tried: they are asked for once a poll, not for ever."""
     async with postbox(tmp_path) as box:
         for number in range(25):
@@ -167,7 +167,7 @@ async def test_mails_that_the_server_does_not_give_keep_no_others_waiting(tmp_pa
     ("settings", "setting"),
     [({"after_fetch": "keep"}, "after_fetch to delete"), ({"first_poll": "new"}, "first_poll to all")],
 )
-async def test_without_unique_ids_what_cannot_be_done_is_refused(
+async def test_without_unique_ids_keeping_mail_is_refused(
     tmp_path: Path, settings: dict[str, str], setting: str
 ) -> None:
     async with postbox(tmp_path, **settings) as box:
@@ -180,7 +180,7 @@ async def test_without_unique_ids_what_cannot_be_done_is_refused(
         assert box.keeper.subjects == []
 
 
-async def test_the_server_tells_how_often_it_may_be_asked(tmp_path: Path) -> None:
+async def test_the_announced_login_delay_is_respected(tmp_path: Path) -> None:
     """Gmail says LOGIN-DELAY 300: one session fetches all, and the next poll is refused here, not there."""
     async with postbox(tmp_path, GMAIL) as box:
         box.add(*(f"mail {number}" for number in range(30)))
@@ -197,7 +197,7 @@ async def test_the_server_tells_how_often_it_may_be_asked(tmp_path: Path) -> Non
         assert (await box.poll()).ok
 
 
-async def test_the_server_never_told_and_refuses(tmp_path: Path) -> None:
+async def test_an_unannounced_login_delay(tmp_path: Path) -> None:
     async with postbox(tmp_path, replace(DOVECOT, login_delay=60)) as box:
         box.add(*(f"mail {number}" for number in range(30)))
         report = await box.poll()

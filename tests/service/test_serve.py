@@ -76,7 +76,7 @@ async def until_empty(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_it_delivers_and_polls_until_it_is_told_to_stop(tmp_path: Path, backend: str, number: int) -> None:
+async def test_it_delivers_and_polls_until_it_is_stopped(tmp_path: Path, backend: str, number: int) -> None:
     async with office(tmp_path) as sandbox:
         sandbox.maildrops[USER].add(mail("one"))
         early = await accept(tmp_path, "early")
@@ -96,7 +96,7 @@ async def test_it_delivers_and_polls_until_it_is_told_to_stop(tmp_path: Path, ba
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-async def test_it_stops_amid_a_transaction_that_does_not_end(tmp_path: Path, backend: str) -> None:
+async def test_it_stops_during_a_hanging_transaction(tmp_path: Path, backend: str) -> None:
     async with office(tmp_path, check_interval=0) as sandbox:
         sandbox.faults.append(Fault("RCPT", delay=60))
         job_id = await accept(tmp_path, "stuck")
@@ -109,7 +109,7 @@ async def test_it_stops_amid_a_transaction_that_does_not_end(tmp_path: Path, bac
         assert len(sandbox.submissions) == 1
 
 
-async def test_killed_and_started_again(tmp_path: Path) -> None:
+async def test_a_killed_service_continues_after_a_restart(tmp_path: Path) -> None:
     async with office(tmp_path) as sandbox:
         async with serving(tmp_path) as service:
             service.process.kill()
@@ -123,7 +123,7 @@ async def test_killed_and_started_again(tmp_path: Path) -> None:
         assert len(sandbox.submissions) == 1
 
 
-async def test_one_service_for_a_home(tmp_path: Path) -> None:
+async def test_only_one_service_per_home(tmp_path: Path) -> None:
     async with office(tmp_path), serving(tmp_path) as service:
         code, _, said = await mailslot(tmp_path, "serve", "--log", "plain")
         assert code == 1
@@ -131,7 +131,7 @@ async def test_one_service_for_a_home(tmp_path: Path) -> None:
         assert await service.stop() == 0
 
 
-async def test_settings_that_are_changed_by_hand(tmp_path: Path) -> None:
+async def test_settings_edited_while_running(tmp_path: Path) -> None:
     async with office(tmp_path, check_interval=0) as sandbox, serving(tmp_path) as service:
         sandbox.maildrops[USER].add(mail("one"))
         file = tmp_path / "mailslot.toml"
@@ -196,7 +196,7 @@ async def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
                 assert await service.stop() == 0
 
 
-async def test_what_answers_on_the_network(tmp_path: Path) -> None:
+async def test_it_listens_only_where_configured(tmp_path: Path) -> None:
     [port] = free_ports(1)
     async with office(tmp_path) as sandbox:
         sandbox.maildrops[USER].add(mail("one"))
@@ -217,7 +217,7 @@ async def test_what_answers_on_the_network(tmp_path: Path) -> None:
                 assert await service.stop() == 0
 
 
-async def test_an_address_that_is_none(tmp_path: Path) -> None:
+async def test_an_invalid_address(tmp_path: Path) -> None:
     for address in ("here", "127.0.0.1:", ":99999", "127.0.0.1:http"):
         code, _, said = await mailslot(tmp_path, "serve", "--listen", address)
         assert code == 2, address
@@ -225,7 +225,7 @@ async def test_an_address_that_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["removed", "replaced", "overwritten"])
-async def test_a_list_of_jobs_that_is_lost_while_it_serves(tmp_path: Path, how: str) -> None:
+async def test_a_job_database_lost_while_running(tmp_path: Path, how: str) -> None:
     """It ends with an exit code that has it started again, says so in few words, and has the list again then."""
     home, path = tmp_path / "home", tmp_path / "home" / "spool" / "spool.db"
     async with office(home) as sandbox:
@@ -264,7 +264,7 @@ async def test_a_list_of_jobs_that_is_lost_while_it_serves(tmp_path: Path, how: 
         assert ("mailslot_jobs_lost_timestamp_seconds " in out) == (how != "replaced")
 
 
-async def test_a_damaged_message_whose_list_is_lost_is_told_of(tmp_path: Path) -> None:
+async def test_a_damaged_message_without_database_is_reported(tmp_path: Path) -> None:
     home = tmp_path / "home"
     async with office(home):
         await accept(home, "cut short")
@@ -290,7 +290,7 @@ async def test_a_damaged_message_whose_list_is_lost_is_told_of(tmp_path: Path) -
         assert 'mailslot_jobs{pipeline="scan",state="failed"} 1\n' in out
 
 
-async def test_commands_say_that_no_service_runs(tmp_path: Path) -> None:
+async def test_commands_report_that_no_service_is_running(tmp_path: Path) -> None:
     home = tmp_path / "my home"
     said_line = f"No service runs that sends what waits and polls: start it with: mailslot --home '{home}' serve\n"
     async with office(home) as sandbox:
@@ -323,7 +323,7 @@ async def test_commands_say_that_no_service_runs(tmp_path: Path) -> None:
                 assert (code, said) == (0, "")
 
 
-async def test_nobody_reads_the_log(tmp_path: Path) -> None:
+async def test_an_unread_log_does_not_block(tmp_path: Path) -> None:
     """Such as ``mailslot serve 2>&1 | less``: what is written there must not hold up the rest, nor the end."""
     home = tmp_path / "home"
     async with office(home):

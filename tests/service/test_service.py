@@ -35,7 +35,7 @@ async def run(service: Service, stop: anyio.Event) -> None:
         await service.run(stop.wait)
 
 
-async def test_a_task_that_fails_takes_no_other_down(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failing_task_does_not_stop_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     began: list[float] = []
 
     async def failing() -> None:
@@ -74,7 +74,7 @@ class WorkingPipeline(RecordingPipeline):
         await anyio.sleep_forever()
 
 
-async def test_a_pipeline_works_and_one_that_polls_what_is_no_pop_record_is_told(
+async def test_a_pipeline_runs_and_one_that_polls_a_non_pop_record_is_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with outbox(tmp_path, FastClocks(100)) as (box, _):
@@ -85,7 +85,7 @@ async def test_a_pipeline_works_and_one_that_polls_what_is_no_pop_record_is_told
         assert "wants to poll smtp, which is no POP record" in caplog.text
 
 
-async def test_one_service_for_a_home(tmp_path: Path) -> None:
+async def test_only_one_service_per_home(tmp_path: Path) -> None:
     async with outbox(tmp_path) as (box, _), anyio.create_task_group() as group:
         stop, ready = anyio.Event(), anyio.Event()
         group.start_soon(Service(box.device, [], ServiceManager()).run, stop.wait, ready.set)
@@ -112,7 +112,7 @@ def heard(manager: socket.socket) -> list[str]:
     return found
 
 
-def test_what_the_service_manager_is_told(manager: socket.socket) -> None:
+def test_service_manager_notifications(manager: socket.socket) -> None:
     told = ServiceManager.from_environment({"NOTIFY_SOCKET": f"@mailslot-test-manager-{os.getpid()}"}, 7)
     told.ready()
     told.status("1 job waits")
@@ -126,7 +126,7 @@ def test_what_the_service_manager_is_told(manager: socket.socket) -> None:
     ("pause", "process", "kept"),
     [("20000", "7", True), ("20000", "8", False), ("20000", None, True), ("x", "7", False)],
 )
-async def test_the_watchdog_is_told_twice_in_its_period(
+async def test_the_watchdog_is_notified_twice_per_period(
     manager: socket.socket, pause: str, process: str | None, kept: bool
 ) -> None:
     environment = {"NOTIFY_SOCKET": f"@mailslot-test-manager-{os.getpid()}", "WATCHDOG_USEC": pause}
@@ -138,7 +138,7 @@ async def test_the_watchdog_is_told_twice_in_its_period(
     assert (len(heard(manager)) > 3) is kept
 
 
-async def test_nobody_listens() -> None:
+async def test_no_service_manager() -> None:
     for address in ("", "@mailslot-nobody", "/nowhere/at/all"):
         ServiceManager(address, 0.01).ready()
 
@@ -149,14 +149,14 @@ def record_of(message: str, *arguments: object, level: int = logging.INFO, **ext
     return made
 
 
-def test_a_line_for_machines() -> None:
+def test_the_json_log_format() -> None:
     line = json.loads(JsonLines().format(record_of("Sent to %s\nnow", "ä", job=7, record="smtp", other=1)))
     assert (line["message"], line["job"], line["record"], line["level"]) == ("Sent to ä now", 7, "smtp", "info")
     assert "other" not in line
     assert line["time"].endswith("+00:00")
 
 
-def test_a_line_for_people() -> None:
+def test_the_text_log_format() -> None:
     line = PlainLines().format(record_of("Sent", level=logging.WARNING, job=7, cause=None))
     assert line.endswith("warning: Sent  (job=7)")
 
@@ -169,14 +169,14 @@ def test_a_line_for_people() -> None:
         "1//0gLu8Abcdefghijklmnopqrs",
     ],
 )
-def test_what_looks_like_a_token_is_masked(secret: str) -> None:
+def test_token_like_text_is_masked(secret: str) -> None:
     for formatter in (JsonLines(), PlainLines()):
         line = formatter.format(record_of("The server said %s.", secret))
         assert secret not in line
         assert "•••" in line
 
 
-def test_an_error_is_told_without_its_words_and_without_a_traceback() -> None:
+def test_a_foreign_error_is_logged_without_its_text_and_traceback() -> None:
     made = record_of("It failed", level=logging.ERROR)
     try:
         raise ValueError("hunter2")
@@ -188,7 +188,7 @@ def test_an_error_is_told_without_its_words_and_without_a_traceback() -> None:
     assert json.loads(line)["message"].startswith("It failed (ValueError, raised at test_service.py:")
 
 
-def test_set_up_writes_ours_and_of_others_what_is_amiss(tmp_path: Path) -> None:
+def test_logging_keeps_our_records_and_others_warnings(tmp_path: Path) -> None:
     root = logging.getLogger()
     before = (
         root.handlers,

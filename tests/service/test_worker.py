@@ -44,7 +44,7 @@ def office(running: Sandbox) -> Office:
     return partial(outbox, sandbox=running)
 
 
-async def test_a_server_that_is_down_for_the_length_of_a_schedule(tmp_path: Path) -> None:
+async def test_a_server_that_is_down_for_the_whole_retry_schedule(tmp_path: Path) -> None:
     """All jobs are given up at their time, each with the reason; none before."""
     clocks = FastClocks(40_000)
     async with opened(set_up(tmp_path, REFUSED), clocks) as box:
@@ -77,9 +77,7 @@ async def test_a_server_that_comes_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seconds", [400 * DAY, -400 * DAY, 30 * DAY, -2 * HOUR])
-async def test_a_clock_that_is_set_neither_stalls_jobs_nor_ends_them(
-    office: Office, tmp_path: Path, seconds: float
-) -> None:
+async def test_a_clock_change_neither_stalls_nor_expires_jobs(office: Office, tmp_path: Path, seconds: float) -> None:
     clocks = FastClocks(2000)
     async with office(tmp_path, clocks) as (box, sandbox):
         sandbox.rules.content = "451 4.7.1 Come back"
@@ -102,7 +100,7 @@ async def test_a_clock_that_is_set_neither_stalls_jobs_nor_ends_them(
 
 
 @pytest.mark.parametrize("days", [-10_000, 3])
-async def test_a_clock_that_was_set_while_the_device_was_off(office: Office, tmp_path: Path, days: int) -> None:
+async def test_a_clock_change_while_the_device_was_off(office: Office, tmp_path: Path, days: int) -> None:
     clocks = FastClocks(600)
     async with office(tmp_path, clocks) as (box, sandbox):
         sandbox.rules.content = "451 4.7.1 Come back"
@@ -115,7 +113,7 @@ async def test_a_clock_that_was_set_while_the_device_was_off(office: Office, tmp
         assert job.attempts >= 2
 
 
-async def test_many_messages_a_minute_wait_for_the_next(tmp_path: Path) -> None:
+async def test_messages_over_the_limit_per_minute_wait(tmp_path: Path) -> None:
     clocks = FastClocks(150)
     async with run_sandbox(personality=OPEN) as sandbox:
         records = set_up(tmp_path, {**sandbox_settings(sandbox), "provider": "microsoft365"})
@@ -129,7 +127,7 @@ async def test_many_messages_a_minute_wait_for_the_next(tmp_path: Path) -> None:
         assert len({subject for subject, _ in received(sandbox)}) == 70
 
 
-async def test_recipients_beyond_a_day_wait_for_the_next(tmp_path: Path) -> None:
+async def test_recipients_over_the_daily_limit_wait(tmp_path: Path) -> None:
     clocks = FastClocks(40_000)
     async with run_sandbox(personality=OPEN) as sandbox:
         records = set_up(tmp_path, {**sandbox_settings(sandbox), "provider": "microsoft365"})
@@ -149,7 +147,7 @@ async def test_recipients_beyond_a_day_wait_for_the_next(tmp_path: Path) -> None
 # Stopping.
 
 
-async def test_a_transaction_that_goes_on_is_finished(office: Office, tmp_path: Path) -> None:
+async def test_stopping_finishes_a_running_transaction(office: Office, tmp_path: Path) -> None:
     async with office(tmp_path) as (box, sandbox):
         sandbox.faults.append(Fault("message", delay=0.5))
         jobs = [await box.accept(text=str(number)) for number in range(3)]
@@ -164,7 +162,7 @@ async def test_a_transaction_that_goes_on_is_finished(office: Office, tmp_path: 
     [("greeting", "queued"), ("MAIL", "queued"), ("content", "in_doubt"), ("message", "in_doubt")],
 )
 @pytest.mark.parametrize("how", ["stop", "cancel"])
-async def test_one_that_does_not_end_is_broken_off(
+async def test_stopping_aborts_a_hanging_transaction(
     office: Office, tmp_path: Path, moment: str, state: str, how: str
 ) -> None:
     async with office(tmp_path, grace=0.3) as (box, sandbox):
@@ -190,7 +188,7 @@ async def test_one_that_does_not_end_is_broken_off(
             pass
 
 
-async def test_it_stops_at_once_where_nothing_goes_on(office: Office, tmp_path: Path) -> None:
+async def test_an_idle_worker_stops_at_once(office: Office, tmp_path: Path) -> None:
     async with office(tmp_path) as (box, _sandbox):
         await box.accept()
         async with box.delivering():
@@ -202,7 +200,7 @@ async def test_it_stops_at_once_where_nothing_goes_on(office: Office, tmp_path: 
 # One process at a time.
 
 
-async def test_only_one_delivers(office: Office, tmp_path: Path) -> None:
+async def test_only_one_process_delivers(office: Office, tmp_path: Path) -> None:
     async with office(tmp_path) as (box, sandbox), Spool(tmp_path) as other:
         job = await box.accept()
         async with other.delivery_lock():
@@ -215,7 +213,7 @@ async def test_only_one_delivers(office: Office, tmp_path: Path) -> None:
         assert (await box.worker.deliver(job.id)).state == "sent"
 
 
-async def test_the_service_waits_for_a_scan_that_delivers_itself(office: Office, tmp_path: Path) -> None:
+async def test_the_service_waits_for_a_scan_command_that_delivers(office: Office, tmp_path: Path) -> None:
     async with office(tmp_path) as (box, _sandbox), Spool(tmp_path) as other:
         job = await box.accept()
         async with anyio.create_task_group() as group:
@@ -227,7 +225,7 @@ async def test_the_service_waits_for_a_scan_that_delivers_itself(office: Office,
             await box.worker.stop()
 
 
-async def test_one_job_by_itself(office: Office, tmp_path: Path) -> None:
+async def test_delivering_a_single_job(office: Office, tmp_path: Path) -> None:
     async with office(tmp_path) as (box, sandbox):
         older, job = await box.accept(text="older"), await box.accept(text="this one")
         assert (await box.worker.deliver(job.id)).state == "sent"
@@ -253,7 +251,7 @@ async def test_a_job_of_another_kind_is_left_alone(office: Office, tmp_path: Pat
 # Faults of our own.
 
 
-async def test_a_full_disk_at_the_end_of_a_message_hands_nothing_over(
+async def test_a_full_disk_before_the_end_of_a_message_sends_nothing(
     office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with office(tmp_path, FastClocks(60)) as (box, sandbox):
@@ -283,7 +281,7 @@ async def test_a_full_disk_at_the_end_of_a_message_hands_nothing_over(
         assert len(sandbox.submissions) == 1
 
 
-async def test_a_fault_of_ours_with_one_job_does_not_stop_the_others(
+async def test_an_internal_error_with_one_job_does_not_stop_others(
     office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with office(tmp_path, FastClocks(60)) as (box, _sandbox):
@@ -303,7 +301,7 @@ async def test_a_fault_of_ours_with_one_job_does_not_stop_the_others(
             assert "log" in job.sentence
 
 
-async def test_a_fault_once_a_message_is_out_does_not_send_it_again(
+async def test_an_internal_error_after_sending_does_not_resend(
     office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody else's submitter, say, has handed it over and then fails in a way of its own."""

@@ -54,7 +54,7 @@ async def test_sessions(device: Device, sandbox: Sandbox) -> None:
             assert (await pop.stat())[0] == 1
 
 
-async def test_one_source_for_all_that_is_the_same(device: Device, sandbox: Sandbox) -> None:
+async def test_equal_settings_share_one_token_source(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox)
     async with Connector(device.records) as connector:
         first = (await connector.profile("smtp")).token_source
@@ -66,7 +66,7 @@ async def test_one_source_for_all_that_is_the_same(device: Device, sandbox: Sand
         assert (await connector.profile("smtp")).token_source is not second
 
 
-async def test_a_token_that_is_in_memory_only_outlives_a_change_of_settings(device: Device, sandbox: Sandbox) -> None:
+async def test_an_unsaved_token_survives_a_change_of_settings(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox)
     async with Connector(device.records) as connector:
         first = (await connector.profile("smtp")).token_source
@@ -82,7 +82,7 @@ async def test_a_token_that_is_in_memory_only_outlives_a_change_of_settings(devi
         assert second.save_error is None
 
 
-async def test_a_token_that_comes_later_is_used(device: Device, sandbox: Sandbox) -> None:
+async def test_a_token_obtained_later_is_used(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox, keep=False)
     async with Connector(device.records) as connector:
         profile = await connector.profile("smtp")
@@ -95,7 +95,7 @@ async def test_a_token_that_comes_later_is_used(device: Device, sandbox: Sandbox
             pass
 
 
-async def test_a_change_by_hand_is_taken_over_and_a_broken_file_is_not(
+async def test_manual_edits_are_loaded_and_broken_files_ignored(
     device: Device, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     await device.use(SMTP, sandbox)
@@ -134,7 +134,7 @@ async def test_the_secondary_server(device: Device, sandbox: Sandbox, port: str)
             await smtp.noop()
 
 
-async def test_the_secondary_server_is_for_reaching_not_for_refusing(device: Device, sandbox: Sandbox) -> None:
+async def test_a_refusal_does_not_lead_to_the_secondary_server(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox, security="tls", secondary_server="localhost")
     async with Connector(device.records) as connector:
         with pytest.raises(NetworkError) as caught:
@@ -144,7 +144,7 @@ async def test_the_secondary_server_is_for_reaching_not_for_refusing(device: Dev
     assert len(sandbox.dialogues) == 1
 
 
-async def test_of_two_that_cannot_be_reached_the_first_is_told(device: Device, sandbox: Sandbox) -> None:
+async def test_if_both_are_unreachable_the_primary_is_reported(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox, server="mail.invalid", secondary_server="127.0.0.1", port=1)
     async with Connector(device.records) as connector:
         with pytest.raises(NetworkError) as caught:
@@ -153,7 +153,7 @@ async def test_of_two_that_cannot_be_reached_the_first_is_told(device: Device, s
     assert caught.value.cause == "name_not_found"
 
 
-async def test_a_failure_in_the_session_is_no_reason_for_the_other_server(device: Device, sandbox: Sandbox) -> None:
+async def test_a_failure_in_the_session_does_not_lead_to_the_secondary_server(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox, secondary_server="localhost")
     async with Connector(device.records) as connector:
         with pytest.raises(ZeroDivisionError):
@@ -177,7 +177,7 @@ async def test_a_password(device: Device, sandbox: Sandbox) -> None:
             pass
 
 
-async def test_a_file_of_authorities(device: Device, sandbox: Sandbox) -> None:
+async def test_a_ca_file(device: Device, sandbox: Sandbox) -> None:
     await device.use(SMTP, sandbox)
     async with Connector(device.records) as connector:
         first = (await connector.profile("smtp")).ssl_context
@@ -187,7 +187,7 @@ async def test_a_file_of_authorities(device: Device, sandbox: Sandbox) -> None:
             await connector.profile("smtp")
 
 
-async def test_a_preset_fills_in_what_is_not_set(device: Device) -> None:
+async def test_a_preset_fills_in_missing_settings(device: Device) -> None:
     device.set(SMTP, provider="microsoft365", authentication="none", account="a@example.com")
     async with Connector(device.records) as connector:
         profile = await connector.profile("smtp")

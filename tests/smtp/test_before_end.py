@@ -43,7 +43,7 @@ async def take(wire: Wire, *, chunking: bool) -> bool:
 
 @pytest.mark.parametrize("chunking", [False, True])
 @pytest.mark.parametrize("megabytes", SIZES)
-async def test_it_is_done_once_while_the_server_cannot_have_the_message(megabytes: float, chunking: bool) -> None:
+async def test_the_hook_runs_once_before_the_final_octets(megabytes: float, chunking: bool) -> None:
     whole = False
     seen: list[tuple[bool, int]] = []
 
@@ -80,7 +80,7 @@ async def test_it_is_done_once_while_the_server_cannot_have_the_message(megabyte
 
 @pytest.mark.parametrize("at", ["MAIL", "RCPT", "DATA"])
 @pytest.mark.parametrize("pipelining", [False, True])
-async def test_it_is_not_done_where_the_server_refuses_before(at: str, pipelining: bool) -> None:
+async def test_the_hook_does_not_run_after_a_refused_envelope(at: str, pipelining: bool) -> None:
     hook = RecordingHook()
 
     async def server(wire: Wire) -> None:
@@ -98,7 +98,7 @@ async def test_it_is_not_done_where_the_server_refuses_before(at: str, pipelinin
 
 
 @pytest.mark.parametrize("chunking", [False, True])
-async def test_it_is_not_done_where_the_server_refuses_in_the_middle(chunking: bool) -> None:
+async def test_the_hook_does_not_run_after_a_refusal_during_the_content(chunking: bool) -> None:
     hook = RecordingHook()
 
     async def server(wire: Wire) -> None:
@@ -117,7 +117,7 @@ async def test_it_is_not_done_where_the_server_refuses_in_the_middle(chunking: b
 
 @pytest.mark.parametrize("size", [10, -10])
 @pytest.mark.parametrize("megabytes", SIZES)
-async def test_it_is_not_done_where_the_message_is_another(megabytes: float, size: int) -> None:
+async def test_the_hook_does_not_run_for_a_message_of_the_wrong_size(megabytes: float, size: int) -> None:
     hook = RecordingHook()
     content = message(megabytes)
     content.size += size
@@ -147,7 +147,7 @@ async def test_it_is_not_done_where_the_message_is_another(megabytes: float, siz
     ],
     ids=lambda error: type(error).__name__,
 )
-async def test_what_it_raises_is_raised_and_nothing_was_handed_over(
+async def test_an_error_of_the_hook_is_raised_and_nothing_was_sent(
     error: Exception, megabytes: float, chunking: bool
 ) -> None:
     hook = RecordingHook(error)
@@ -172,7 +172,7 @@ async def test_what_it_raises_is_raised_and_nothing_was_handed_over(
 
 
 @pytest.mark.parametrize("megabytes", [0, 1])
-async def test_its_time_is_no_fault_of_the_servers(megabytes: float) -> None:
+async def test_a_slow_hook_is_not_a_server_timeout(megabytes: float) -> None:
     hook = RecordingHook(pause=0.5)
 
     async def server(wire: Wire) -> None:
@@ -188,7 +188,7 @@ async def test_its_time_is_no_fault_of_the_servers(megabytes: float) -> None:
 
 
 @pytest.mark.parametrize("megabytes", [0, 1])
-async def test_a_cancellation_in_it_hands_nothing_over(megabytes: float) -> None:
+async def test_a_cancellation_in_the_hook_sends_nothing(megabytes: float) -> None:
     async def server(wire: Wire) -> None:
         await wire.greet("PIPELINING")
         await wire.envelope()
@@ -209,7 +209,7 @@ async def test_a_cancellation_in_it_hands_nothing_over(megabytes: float) -> None
 
 
 @pytest.mark.parametrize("megabytes", [0, 1])
-async def test_a_connection_that_breaks_meanwhile_leaves_no_doubt(megabytes: float) -> None:
+async def test_a_connection_lost_during_the_hook_is_not_in_doubt(megabytes: float) -> None:
     """The system takes nothing for it any more, so the end is not out."""
     broken = anyio.Event()
 
@@ -233,7 +233,7 @@ async def test_a_connection_that_breaks_meanwhile_leaves_no_doubt(megabytes: flo
 
 
 @pytest.mark.parametrize("chunking", [False, True])
-async def test_a_server_that_is_silent_after_the_end_is_not_waited_for_without_end(chunking: bool) -> None:
+async def test_the_wait_for_the_final_reply_is_bounded(chunking: bool) -> None:
     """While it runs, the ear for the server listens anew: its time is up, or a chunk's answer comes."""
     ending, anew = anyio.Event(), anyio.Event()
 

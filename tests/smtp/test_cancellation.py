@@ -112,7 +112,7 @@ async def play(wire: Wire, stage: Stage, context: ssl.SSLContext) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: f"{stage.name} {stage.security.value}")
-async def test_cancelled_while_the_server_says_nothing(
+async def test_cancelled_while_the_server_is_silent(
     stage: Stage, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     hanging, gone = anyio.Event(), anyio.Event()
@@ -160,7 +160,7 @@ async def test_cancelled_while_the_server_says_nothing(
 
 
 @pytest.mark.parametrize("size", [0.001, 5])
-async def test_a_timeout_of_the_caller_is_the_caller_s(size: float) -> None:
+async def test_a_timeout_of_the_caller_propagates(size: float) -> None:
     async def server(wire: Wire) -> None:
         await wire.greet("PIPELINING")
         await wire.envelope()
@@ -189,9 +189,7 @@ class Asleep:
         pass
 
 
-async def test_cancelled_while_the_token_source_thinks(
-    client_context: ssl.SSLContext, server_context: ssl.SSLContext
-) -> None:
+async def test_cancelled_during_a_token_request(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
     gone = anyio.Event()
 
     async def server(wire: Wire) -> None:
@@ -216,7 +214,7 @@ async def test_cancelled_while_the_token_source_thinks(
 
 
 @pytest.mark.parametrize("begun", [False, True])
-async def test_cancelled_while_the_message_is_read(begun: bool) -> None:
+async def test_cancelled_during_reading_of_the_message(begun: bool) -> None:
     """Before anything was sent, the session is untouched; in the middle of the content it is closed."""
     content = Stream(b"Subject: x\r\n\r\n", b"x" * 99_998 + b"\r\n" if begun else b"", 9.0, b"end\r\n")
 
@@ -238,7 +236,7 @@ async def test_cancelled_while_the_message_is_read(begun: bool) -> None:
             await smtp.noop()
 
 
-async def test_cancelled_while_another_task_has_its_turn() -> None:
+async def test_cancelled_while_waiting_for_another_task() -> None:
     """The other's submission is not touched."""
     release = anyio.Event()
 
@@ -264,7 +262,7 @@ async def test_cancelled_while_another_task_has_its_turn() -> None:
 
 @pytest.mark.parametrize("chunking", [False, True])
 @pytest.mark.parametrize("hang", ["envelope", "answer"])
-async def test_cancelled_among_many(chunking: bool, hang: str) -> None:
+async def test_cancelled_in_a_batch(chunking: bool, hang: str) -> None:
     contents = [Stream(b"Subject: x\r\n\r\n", b"y" * (30_000 if number == 2 else 10)) for number in range(100)]
     for content in contents:
         content.size += 2
@@ -291,7 +289,7 @@ async def test_cancelled_among_many(chunking: bool, hang: str) -> None:
             await gone.wait()
 
 
-async def test_cancelled_while_it_is_left() -> None:
+async def test_cancelled_during_quit() -> None:
     """QUIT is said to a server that has stopped reading; leaving gives up at once."""
 
     async def server(wire: Wire) -> None:
@@ -306,7 +304,7 @@ async def test_cancelled_while_it_is_left() -> None:
 
 
 @pytest.mark.parametrize("to_do", ["submit", "submit_many"])
-async def test_no_exception_group_comes_out(to_do: str) -> None:
+async def test_no_exception_group_is_raised(to_do: str) -> None:
     async def server(wire: Wire) -> None:
         await wire.greet("PIPELINING", "CHUNKING")
         await wire.gone()
@@ -331,7 +329,7 @@ async def test_no_exception_group_comes_out(to_do: str) -> None:
             assert [type(result).__name__ for result in results] == ["NetworkError", "InputError"]
 
 
-async def test_cancelled_at_every_single_step(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
+async def test_cancelled_at_every_step(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
     """From the name to QUIT, at each point where the scheduler could cancel; trio tells of each step."""
     if sniffio.current_async_library() != "trio":
         pytest.skip("asyncio does not tell of its steps")

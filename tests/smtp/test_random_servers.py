@@ -162,7 +162,7 @@ def hold(server: RandomServer, subject: bytes, result: Receipt | MailError, reci
 
 
 @pytest.mark.parametrize("seed", range(40))
-async def test_one_after_the_other(seed: int) -> None:
+async def test_messages_sent_singly(seed: int) -> None:
     dice = random.Random(seed)
     server = RandomServer(dice, dice.choice([(), ("PIPELINING",)]))
     async with serving(server.serve) as running, connect_smtp(running.endpoint, timeout=2, final_timeout=2) as smtp:
@@ -181,7 +181,7 @@ async def test_one_after_the_other(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(40))
-async def test_many_at_once(seed: int) -> None:
+async def test_messages_sent_in_batches(seed: int) -> None:
     dice = random.Random(seed)
     chunking = dice.random() < 0.6
     server = RandomServer(dice, ("PIPELINING", *(["CHUNKING"] if chunking else [])))

@@ -75,7 +75,7 @@ def chain(error: BaseException | None) -> str:
 @pytest.mark.parametrize("kind", ["token", "password"])
 @pytest.mark.parametrize("echo", ECHOES)
 @pytest.mark.parametrize("place", PLACES)
-async def test_what_a_server_echoes(
+async def test_secrets_echoed_by_the_server_are_masked(
     place: str,
     echo: str,
     kind: str,

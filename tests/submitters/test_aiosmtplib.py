@@ -73,19 +73,19 @@ def through_aiosmtplib(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("test", BORROWED, ids=lambda test: getattr(test, "func", test).__name__[5:])
-async def test_as_our_own(test: Callable[[], Awaitable[None]]) -> None:
+async def test_the_same_results_as_our_own_client(test: Callable[[], Awaitable[None]]) -> None:
     await test()
 
 
 @pytest.mark.parametrize("stage", HANGING, ids=lambda stage: f"{stage.name} {stage.security.value}")
-async def test_cancelled_while_the_server_says_nothing(
+async def test_cancelled_while_the_server_is_silent(
     stage: test_cancellation.Stage, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
-    await test_cancellation.test_cancelled_while_the_server_says_nothing(stage, client_context, server_context)
+    await test_cancellation.test_cancelled_while_the_server_is_silent(stage, client_context, server_context)
 
 
 @pytest.mark.parametrize("stage", ["EHLO", "MAIL"])
-async def test_a_cancellation_leaves_the_number_of_the_socket_to_others(
+async def test_cancellation_does_not_close_a_reused_file_descriptor(
     stage: str, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     """asyncio keeps a list of its sockets by number; one that was closed behind its back would spoil the next."""
@@ -104,7 +104,7 @@ async def test_a_cancellation_leaves_the_number_of_the_socket_to_others(
 
 
 @pytest.mark.parametrize("when", ["with the greeting", "with an answer", "before the next"])
-async def test_an_answer_too_many_is_never_taken_for_the_next(when: str) -> None:
+async def test_an_extra_reply_is_never_matched_to_the_next_command(when: str) -> None:
     """aiosmtplib keeps what comes behind an answer, and takes it for the answer to the next command."""
     heard: list[str] = []
 
@@ -151,7 +151,7 @@ async def test_memory_does_not_grow_with_the_message() -> None:
     assert peak < 2_500_000 < content.size
 
 
-async def test_a_long_piece_holds_nobody_up() -> None:
+async def test_a_long_chunk_does_not_block_other_tasks() -> None:
     """Others get their turn while forty megabytes go out at once."""
     turns = 0
 
@@ -181,7 +181,7 @@ async def test_a_long_piece_holds_nobody_up() -> None:
     assert turns > 100
 
 
-async def test_the_log_of_asyncio_itself_holds_no_token(
+async def test_the_asyncio_log_contains_no_token(
     caplog: pytest.LogCaptureFixture, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     async def server(wire: Wire) -> None:
@@ -201,7 +201,7 @@ async def test_the_log_of_asyncio_itself_holds_no_token(
     assert "a-token-that-is-long" not in caplog.text + repr(caught.value) + caught.value.detail
 
 
-async def test_what_is_no_timeout_is_told_before_anything_is_done() -> None:
+async def test_an_invalid_timeout_is_refused_immediately() -> None:
     async with serving(lambda wire: wire.gone()) as running:  # type: ignore[arg-type,return-value]  # it is awaited
         for wrong in ({"timeout": 0}, {"final_timeout": -1}):
             with pytest.raises(InputError):

@@ -33,7 +33,7 @@ async def taking(wire: Wire) -> None:
         await wire.say(f"{code} ok")
 
 
-async def test_cancelled_before_the_connection_is_handed_over() -> None:
+async def test_cancelled_before_the_connection_is_returned() -> None:
     """A socket that nobody has closed would be told as a warning once it is collected."""
 
     def cancel(begun: str) -> None:
@@ -48,7 +48,7 @@ async def test_cancelled_before_the_connection_is_handed_over() -> None:
         gc.collect()
 
 
-async def test_an_answer_too_many_hides_starttls() -> None:
+async def test_an_extra_reply_before_starttls() -> None:
     """aiosmtplib takes what came with the greeting for the answer to EHLO; the fault is the server's."""
 
     async def server(wire: Wire) -> None:
@@ -65,7 +65,7 @@ async def test_an_answer_too_many_hides_starttls() -> None:
 
 
 @pytest.mark.parametrize("reset", [False, True])
-async def test_a_loss_right_before_the_end_leaves_no_doubt(*, reset: bool) -> None:
+async def test_a_connection_lost_before_the_end_is_not_in_doubt(*, reset: bool) -> None:
     """Nobody has the end of a message that was to go out when the connection was gone already."""
     ending = anyio.Event()
 
@@ -85,7 +85,7 @@ async def test_a_loss_right_before_the_end_leaves_no_doubt(*, reset: bool) -> No
     assert (caught.value.cause, caught.value.in_doubt, caught.value.retryable) == ("connection_lost", False, True)
 
 
-async def test_half_a_reply_that_trickles_in_is_no_progress() -> None:
+async def test_a_trickling_partial_reply_is_no_progress() -> None:
     """The server takes nothing of the message, and says an octet of a refusal now and then."""
 
     async def server(wire: Wire) -> None:
@@ -104,7 +104,7 @@ async def test_half_a_reply_that_trickles_in_is_no_progress() -> None:
     assert (caught.value.cause, caught.value.in_doubt) == ("connection_lost", False)
 
 
-async def test_words_without_end_that_nobody_asked_for_end_the_connection() -> None:
+async def test_endless_unsolicited_output_closes_the_connection() -> None:
     """asyncio reads on while nobody waits for anything."""
     opened, flooded = anyio.Event(), anyio.Event()
     said = 0
@@ -143,7 +143,7 @@ class Counted:
             yield piece
 
 
-async def test_what_was_sent_is_with_the_system(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
+async def test_sent_data_is_in_the_socket(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
     """By itself, asyncio holds half a megabyte back in TLS: a line that is dead would seem to go on."""
     given_up, over = anyio.Event(), anyio.Event()
     message = Counted()

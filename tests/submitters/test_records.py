@@ -36,7 +36,7 @@ async def device(tmp_path: Path, sandbox: Sandbox) -> Device:
     return device
 
 
-def test_choosing_one(tmp_path: Path) -> None:
+def test_choosing_a_submitter(tmp_path: Path) -> None:
     device = Device(tmp_path)
     device.set(SMTP, submitter="AIOSMTPLIB")
     assert device.records.settings.load()["smtp"].submitter == "aiosmtplib"
@@ -99,7 +99,7 @@ async def test_jobs_are_delivered(device: Device, sandbox: Sandbox, anyio_backen
     assert not sandbox.violations
 
 
-async def test_it_is_that_client(device: Device, anyio_backend: str) -> None:
+async def test_the_chosen_client_is_used(device: Device, anyio_backend: str) -> None:
     async with Connector(device.records) as accesses:
         access = await accesses.profile("smtp")
         if anyio_backend == "trio":
@@ -112,7 +112,7 @@ async def test_it_is_that_client(device: Device, anyio_backend: str) -> None:
             await session.submit(SCANNER, [ALICE], b"Subject: x\r\n\r\n")
 
 
-async def test_a_client_that_is_not_there_any_more(device: Device, sandbox: Sandbox) -> None:
+async def test_an_uninstalled_client(device: Device, sandbox: Sandbox) -> None:
     """The settings can be read as before, and whoever would send says what is missing."""
     path = device.home / "mailslot.toml"
     path.write_text(path.read_text().replace('"aiosmtplib"', '"gone"'))

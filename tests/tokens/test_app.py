@@ -100,7 +100,7 @@ async def test_with_a_secret(sandbox: Sandbox, app: OAuthClient, http: TokenHttp
     assert sandbox.provider.check(renewed.access_token.reveal(), USER, "mail.send") is None
 
 
-async def test_default_asks_for_all(sandbox: Sandbox, app: OAuthClient, http: TokenHttp) -> None:
+async def test_default_scope_requests_all_permissions(sandbox: Sandbox, app: OAuthClient, http: TokenHttp) -> None:
     grant = await AppFlow().obtain(replace(app, scopes=("https://outlook.office365.com/.default",)), http, Nobody())
     assert set(grant.scopes) == sandbox.provider.scopes
 
@@ -133,7 +133,7 @@ async def test_with_a_certificate(
     assert sandbox.token_service.requests == ["token client_credentials 200"] * 3
 
 
-async def test_with_somebody_elses_certificate(sandbox: Sandbox, certified: OAuthClient, http: TokenHttp) -> None:
+async def test_with_another_applications_certificate(sandbox: Sandbox, certified: OAuthClient, http: TokenHttp) -> None:
     other = make_key_pair("other")
     client = replace(certified, certificate=ClientCertificate(Secret(other.key), other.certificate))
     with pytest.raises(TokenServiceError) as refused:
@@ -179,7 +179,7 @@ async def test_a_service_account(sandbox: Sandbox, robot: OAuthClient, http: Tok
     assert sandbox.token_service.requests == ["token urn:ietf:params:oauth:grant-type:jwt-bearer 200"] * 2
 
 
-async def test_the_key_file_never_leaves(robot: OAuthClient) -> None:
+async def test_the_key_file_is_never_sent(robot: OAuthClient) -> None:
     sent: list[tuple[dict[str, str | Secret], OAuthClient | None]] = []
 
     class Watched(TokenHttp):
@@ -197,7 +197,7 @@ async def test_the_key_file_never_leaves(robot: OAuthClient) -> None:
     assert (client.client_id, client.client_secret, client.certificate) == ("", None, None)
 
 
-async def test_a_service_account_for_a_mailbox_that_is_not_delegated(robot: OAuthClient, http: TokenHttp) -> None:
+async def test_a_service_account_without_delegation(robot: OAuthClient, http: TokenHttp) -> None:
     with pytest.raises(TokenServiceError) as refused:
         await ServiceAccountFlow().obtain(replace(robot, account="boss@example.com"), http, Nobody())
     assert (refused.value.cause, refused.value.remedy) == ("consent_missing", Remedy.CONFIGURATION)
@@ -216,7 +216,7 @@ async def test_a_service_account_for_a_mailbox_that_is_not_delegated(robot: OAut
         lambda pair: key_file(pair, private_key=5),
     ],
 )
-async def test_what_is_no_key_file(
+async def test_invalid_key_files(
     sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, key_pair: KeyPair, file: Callable[[KeyPair], str]
 ) -> None:
     secret = file(key_pair)
@@ -261,7 +261,7 @@ async def test_refusals(
     assert (refused.value.cause, refused.value.remedy) == (cause, kind)
 
 
-async def test_where_it_is_not_allowed(app: OAuthClient, http: TokenHttp) -> None:
+async def test_providers_that_do_not_allow_it(app: OAuthClient, http: TokenHttp) -> None:
     for flow in (AppFlow(), ServiceAccountFlow()):
         provider = replace(app.provider, refused_flows={flow.name: "Somebody has to sign in."})
         with pytest.raises(InputError, match="Somebody has to sign in"):

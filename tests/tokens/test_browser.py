@@ -75,7 +75,7 @@ async def test_a_sign_in(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) 
     assert await refuses_connections(redirects[0])
 
 
-async def test_a_port_that_is_set(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_a_configured_port(panel: OAuthClient, http: TokenHttp) -> None:
     async with open_loopback("127.0.0.1") as free:
         port = urlsplit(free.redirect_uri).port
         with pytest.raises(TokenError, match=rf"The port {port} that is set \(redirect_port\) cannot be opened"):
@@ -131,7 +131,7 @@ async def test_other_requests_change_nothing(panel: OAuthClient, http: TokenHttp
     assert b"another sign-in" in answers[7]
 
 
-async def test_exactly_one_answer_counts(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
+async def test_exactly_one_response_is_accepted(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
     pages: list[str] = []
 
     async def act(address: str) -> None:
@@ -150,7 +150,7 @@ async def test_exactly_one_answer_counts(sandbox: Sandbox, panel: OAuthClient, h
 
 
 @pytest.mark.parametrize("way", ["declined", "other issuer"])
-async def test_the_page_says_when_it_did_not_work(panel: OAuthClient, http: TokenHttp, way: str) -> None:
+async def test_the_page_shows_failures(panel: OAuthClient, http: TokenHttp, way: str) -> None:
     pages: list[str] = []
 
     async def act(address: str) -> None:
@@ -167,7 +167,7 @@ async def test_the_page_says_when_it_did_not_work(panel: OAuthClient, http: Toke
     assert str(refused.value) in pages[0]
 
 
-async def test_nothing_in_the_page_acts(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_the_page_has_no_active_content(panel: OAuthClient, http: TokenHttp) -> None:
     pages: list[str] = []
 
     async def act(address: str) -> None:
@@ -179,7 +179,7 @@ async def test_nothing_in_the_page_acts(panel: OAuthClient, http: TokenHttp) -> 
     assert "<script" not in pages[0]
 
 
-async def test_nobody_comes(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_a_timeout_waiting_for_the_browser(panel: OAuthClient, http: TokenHttp) -> None:
     async def act(address: str) -> None:
         pass
 
@@ -190,7 +190,7 @@ async def test_nobody_comes(panel: OAuthClient, http: TokenHttp) -> None:
     assert await refuses_connections(query(person.addresses[0])["redirect_uri"])
 
 
-async def test_a_browser_that_is_slow_to_leave(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_a_browser_that_keeps_its_connection_open(panel: OAuthClient, http: TokenHttp) -> None:
     """The answer counts once it was sent, whatever the browser does with the page."""
 
     async def act(address: str) -> None:
@@ -204,9 +204,7 @@ async def test_a_browser_that_is_slow_to_leave(panel: OAuthClient, http: TokenHt
         assert (await FLOW.obtain(panel, http, Somebody(act=act))).access_token
 
 
-async def test_connections_that_nobody_uses(
-    panel: OAuthClient, http: TokenHttp, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unused_connections(panel: OAuthClient, http: TokenHttp, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many are open, each has its time, and then it is another's turn."""
     monkeypatch.setattr(loopback, "_CONNECTION_TIMEOUT", 0.1)
 
@@ -240,7 +238,7 @@ async def test_cancellation_closes_the_listener(panel: OAuthClient, http: TokenH
     assert await refuses_connections(base)
 
 
-async def test_who_cannot_show_the_address_says_so(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_a_failure_to_show_the_address(panel: OAuthClient, http: TokenHttp) -> None:
     async def act(address: str) -> None:
         raise KeyError(address)
 
@@ -248,7 +246,7 @@ async def test_who_cannot_show_the_address_says_so(panel: OAuthClient, http: Tok
         await FLOW.obtain(panel, http, Somebody(act=act))
 
 
-async def test_the_name_localhost_is_for_the_provider_alone() -> None:
+async def test_localhost_is_used_only_in_the_redirect_uri() -> None:
     async with open_loopback("localhost") as door:
         port = urlsplit(door.redirect_uri).port
         assert port
@@ -260,7 +258,7 @@ async def test_the_name_localhost_is_for_the_provider_alone() -> None:
             await anyio.connect_tcp("127.0.0.2", port)
 
 
-async def test_no_port_to_be_had() -> None:
+async def test_no_free_port() -> None:
     _, hard = limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:
@@ -271,7 +269,7 @@ async def test_no_port_to_be_had() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-async def test_a_provider_that_does_not_allow_it(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_a_provider_without_loopback_redirects(panel: OAuthClient, http: TokenHttp) -> None:
     provider = replace(panel.provider, refused_flows={"browser": "Not here."})
     with pytest.raises(InputError, match="Not here"):
         await FLOW.obtain(replace(panel, provider=provider), http, Nobody())

@@ -309,7 +309,7 @@ async def forgets(bad: FaultySource, _: object) -> None:
         ("", forgets, KeyError),
     ],
 )
-async def test_a_bad_source_is_found_out(
+async def test_a_faulty_source_fails_the_suite(
     fault: str, test: Callable[..., Awaitable[None]], found: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(found):

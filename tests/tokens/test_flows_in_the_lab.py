@@ -66,7 +66,7 @@ async def test_a_person_signs_in(
     assert not any(secret in page for secret in secrets for page in person.pages)
 
 
-async def test_a_provider_that_compares_the_redirect_address_exactly(
+async def test_a_provider_that_compares_redirect_uris_exactly(
     browser: Browser, lab_panel: OAuthClient, http: TokenHttp
 ) -> None:
     """As oidc-provider does for web applications (RFC 9700 section 2.1)."""
@@ -105,7 +105,7 @@ async def test_a_person_declines(
         assert "did not work" in person.pages[0]
 
 
-async def test_somebody_else_signs_in(browser: Browser, lab_panel: OAuthClient, http: TokenHttp) -> None:
+async def test_another_user_signs_in(browser: Browser, lab_panel: OAuthClient, http: TokenHttp) -> None:
     grant = await BrowserFlow().obtain(lab_panel, http, InChromium(browser=browser, user="bob"))
     assert grant.account == "bob@example.test"
     assert lab_panel.account == "alice@example.test"
@@ -124,7 +124,7 @@ async def test_without_offline_access_there_is_no_refresh_token(
     assert refused.value.cause == "token_not_renewable"
 
 
-async def test_refresh_rotates_and_reuse_ends_it_all(
+async def test_refresh_rotates_and_reuse_revokes_the_grant(
     provider: Provider, browser: Browser, lab_panel: OAuthClient, http: TokenHttp
 ) -> None:
     flow = PasteFlow()
@@ -161,7 +161,7 @@ async def test_revocation_is_noticed(
     assert refused.value.cause == "token_update_failed"
 
 
-async def test_an_application_signs_in_by_itself(provider: Provider, lab_panel: OAuthClient, http: TokenHttp) -> None:
+async def test_client_credentials(provider: Provider, lab_panel: OAuthClient, http: TokenHttp) -> None:
     flow = AppFlow()
     key_pair = provider.certified
     bob = replace(lab_panel, client_id="bob", client_secret=Secret("bob-secret"), scopes=("mail.pop", "mail.send"))
@@ -185,7 +185,7 @@ async def test_an_application_signs_in_by_itself(provider: Provider, lab_panel: 
     assert "alice-secret" not in f"{refused.value} {refused.value.detail}"
 
 
-async def test_an_application_signs_with_its_secret(
+async def test_client_credentials_with_client_secret_jwt(
     provider: Provider, lab_panel: OAuthClient, http: TokenHttp
 ) -> None:
     quirks = replace(lab_panel.provider.quirks, client_authentication="client_secret_jwt")
@@ -207,7 +207,7 @@ async def test_an_application_signs_with_its_secret(
     assert refused.value.cause == "app_secret_invalid"
 
 
-async def test_the_mail_servers_take_what_came(
+async def test_the_mail_servers_accept_the_tokens(
     flow: BrowserFlow | PasteFlow | DeviceFlow,
     browser: Browser,
     dovecot: Dovecot,

@@ -51,7 +51,7 @@ def state_of(attempt: AuthorizationAttempt) -> str:
         "HTTP://127.0.0.1:50000/?{query}",
     ],
 )
-def test_it_is_understood_however_it_was_copied(shape: str) -> None:
+def test_a_redirect_url_copied_in_any_form(shape: str) -> None:
     attempt = AuthorizationAttempt(CLIENT, HERE)
     answer = {"code": "4/0A%b+c=d ü", "state": state_of(attempt), "iss": ISSUER}
     whole = f"{HERE}/?{urlencode(answer)}"
@@ -84,7 +84,7 @@ def test_it_is_understood_however_it_was_copied(shape: str) -> None:
         ("evil.example/?code=c&state={state}", "not the whole address"),
     ],
 )
-def test_what_cannot_be_used_is_told_apart(shape: str, sentence: str) -> None:
+def test_unusable_input_is_distinguished(shape: str, sentence: str) -> None:
     attempt = AuthorizationAttempt(CLIENT, HERE)
     with pytest.raises(UnusablePasteError, match=sentence):
         parse_pasted(shape.format(here=HERE, state=state_of(attempt), address=attempt.url), attempt)
@@ -105,7 +105,7 @@ async def test_a_sign_in(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) 
     assert len(person.addresses) == 1
 
 
-async def test_a_wrong_paste_is_explained_and_asked_for_again(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_invalid_input_is_explained_and_requested_again(panel: OAuthClient, http: TokenHttp) -> None:
     earlier: list[str] = []
 
     async def act(address: str) -> str:
@@ -146,7 +146,7 @@ async def test_giving_up(panel: OAuthClient, http: TokenHttp, pastes: list[str],
     assert len(person.addresses) == asked
 
 
-async def test_a_refusal_is_not_asked_for_again(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_a_refusal_is_final(panel: OAuthClient, http: TokenHttp) -> None:
     async def declined(address: str) -> str:
         return await sign_in(address, decision="deny")
 
@@ -169,7 +169,7 @@ async def test_nobody_pastes(panel: OAuthClient, http: TokenHttp) -> None:
         await PasteFlow(timeout=0.05).obtain(panel, http, Somebody(act=act))
 
 
-async def test_fewer_scopes_are_kept_and_told(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
+async def test_fewer_scopes_are_kept_and_reported(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
     async def act(address: str) -> str:
         return await sign_in(address, scope="openid mail.pop")
 
@@ -180,7 +180,7 @@ async def test_fewer_scopes_are_kept_and_told(sandbox: Sandbox, panel: OAuthClie
     assert grant.refresh_token is None
 
 
-async def test_localhost_where_the_provider_wants_it(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_localhost_if_the_provider_requires_it(panel: OAuthClient, http: TokenHttp) -> None:
     provider = replace(panel.provider, quirks=replace(panel.provider.quirks, loopback_host="localhost"))
     person = Somebody(act=sign_in)
     assert (await FLOW.obtain(replace(panel, provider=provider), http, person)).access_token
@@ -200,7 +200,7 @@ EXACT = "https://Printer.example:443/Signed/In?from=printer"
         "{query}",
     ],
 )
-def test_a_redirect_address_that_is_set(shape: str) -> None:
+def test_a_configured_redirect_uri(shape: str) -> None:
     attempt = AuthorizationAttempt(CLIENT, EXACT)
     assert parse_qs(urlsplit(attempt.url).query)["redirect_uri"] == [EXACT]
     answer = {"code": "c", "state": state_of(attempt), "iss": ISSUER}
@@ -220,15 +220,13 @@ def test_a_redirect_address_that_is_set(shape: str) -> None:
         "https://printer.example@evil.example/Signed/In",
     ],
 )
-def test_another_one_than_is_set(address: str) -> None:
+def test_a_different_redirect_uri(address: str) -> None:
     attempt = AuthorizationAttempt(CLIENT, EXACT)
     with pytest.raises(UnusablePasteError, match="another address"):
         parse_pasted(f"{address}?code=c&state={state_of(attempt)}", attempt)
 
 
-async def test_a_sign_in_with_a_redirect_address_that_is_set(
-    sandbox: Sandbox, panel: OAuthClient, http: TokenHttp
-) -> None:
+async def test_signing_in_with_a_configured_redirect_uri(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
     exact = "http://127.0.0.1:8765"
     redirects: list[str] = []
 
@@ -241,7 +239,7 @@ async def test_a_sign_in_with_a_redirect_address_that_is_set(
     assert redirects[0].startswith(f"{exact}?")
 
 
-async def test_a_provider_that_does_not_allow_it(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_a_provider_without_loopback_redirects(panel: OAuthClient, http: TokenHttp) -> None:
     provider = replace(panel.provider, refused_flows={"paste": "Not here."})
     with pytest.raises(InputError, match="Not here"):
         await FLOW.obtain(replace(panel, provider=provider), http, Nobody())

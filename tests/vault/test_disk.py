@@ -62,7 +62,7 @@ def test_a_full_disk(small_disk: Path, vault: Vault, keys: KeyRing) -> None:
     assert vault.read("smtp", "password") == "a"
 
 
-def test_a_disk_that_fills_while_everything_moves_to_a_new_key(small_disk: Path, vault: Vault, keys: KeyRing) -> None:
+def test_a_disk_that_becomes_full_during_key_rotation(small_disk: Path, vault: Vault, keys: KeyRing) -> None:
     records = [f"record-{number}" for number in range(4)]
     for record in records:
         vault.write(record, {"grant": TOKEN})
@@ -86,7 +86,7 @@ def test_a_read_only_file_system(small_disk: Path, vault: Vault, keys: KeyRing) 
 
 
 @pytest.mark.parametrize("limit", [0, 1, 44, 100])
-def test_a_file_cut_short_while_it_is_written(home: Path, vault: Vault, keys: KeyRing, limit: int) -> None:
+def test_an_incomplete_write(home: Path, vault: Vault, keys: KeyRing, limit: int) -> None:
     vault.write("smtp", {"grant": TOKEN, "password": Secret("a")})
     before = contents(home)
     with largest_file(limit):
@@ -100,7 +100,7 @@ def test_a_file_cut_short_while_it_is_written(home: Path, vault: Vault, keys: Ke
     assert vault.read("smtp", "password") == "a"
 
 
-def test_no_key_can_be_made(home: Path, vault: Vault) -> None:
+def test_key_creation_fails(home: Path, vault: Vault) -> None:
     with largest_file(10):
         unwritable(lambda: vault.write("smtp", {"grant": TOKEN}), "larger than allowed")
     assert contents(home) == {"key.lock": b""}
@@ -108,7 +108,7 @@ def test_no_key_can_be_made(home: Path, vault: Vault) -> None:
     assert vault.read("smtp", "grant") == TOKEN
 
 
-def test_folders_without_the_right_to_write(home: Path, vault: Vault, keys: KeyRing) -> None:
+def test_unwritable_folders(home: Path, vault: Vault, keys: KeyRing) -> None:
     vault.write("smtp", {"grant": TOKEN, "password": Secret("a")})
     everything = [home, *home.rglob("*")]
     for folders in ([home / "vault"], [home]):
@@ -129,7 +129,7 @@ def test_folders_without_the_right_to_write(home: Path, vault: Vault, keys: KeyR
             folder.chmod(0o700)
 
 
-def test_a_home_that_cannot_be_made(home: Path, vault: Vault) -> None:
+def test_home_creation_fails(home: Path, vault: Vault) -> None:
     home.write_bytes(b"")
     unwritable(lambda: vault.write("smtp", {"grant": TOKEN}), "cannot be written")
     home.unlink()
@@ -139,7 +139,7 @@ def test_a_home_that_cannot_be_made(home: Path, vault: Vault) -> None:
     assert not home.exists()
 
 
-def test_a_record_that_cannot_be_opened(home: Path, vault: Vault) -> None:
+def test_an_unreadable_record(home: Path, vault: Vault) -> None:
     vault.write("smtp", {"grant": TOKEN})
     path = home / "vault" / "smtp.json"
     path.chmod(0)
@@ -162,14 +162,14 @@ def read_only_home(home: Path) -> Iterator[Path]:
         yield home
 
 
-async def test_a_lock_that_cannot_be_made(read_only_home: Path) -> None:
+async def test_lock_creation_fails(read_only_home: Path) -> None:
     with pytest.raises(VaultError, match="this user has no right to it") as caught:
         async with process_lock(read_only_home / "smtp.lock", timeout=1):
             raise AssertionError
     assert caught.value.cause == "token_store_unwritable"
 
 
-def test_what_is_written_is_flushed_before_it_counts(
+def test_data_is_flushed_before_it_is_acknowledged(
     home: Path, vault: Vault, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each file before it is renamed, its folder after it; and a key before anything is encrypted with it."""
