@@ -80,7 +80,7 @@ def die_at(step: int) -> None:
 @pytest.mark.parametrize("how", CHANGES)
 def test_killed_at_every_step(tmp_path: Path, how: str) -> None:
     """By a process of its own, since it forks and patches the system calls."""
-    code = "import sys; from slots.test_together import killed_at_every_step as k; k(*sys.argv[1:])"
+    code = "import sys; from slots.test_atomic_changes import killed_at_every_step as k; k(*sys.argv[1:])"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, "-c", code, str(tmp_path), how]
     ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300, env=environment)

@@ -15,7 +15,7 @@ import virtual_time
 from mailslot import InputError, MailError, NetworkError, OAuth, Security
 from mailslot_plugins.aiosmtplib.submitter import connect
 from mailslot_plugins.conformance.doubles import ListedTokenSource
-from smtp import test_cancellation, test_ending, test_upload
+from smtp import test_before_end, test_cancellation, test_upload
 from smtp.servers import MESSAGE, SENDER, TO, Stream, Wire, long, serving
 
 if TYPE_CHECKING:
@@ -28,23 +28,23 @@ pytestmark = pytest.mark.virtual_time
 BORROWED: list[Callable[[], Awaitable[None]]] = [
     partial(test_upload.test_every_octet_arrives, 3_000_000, chunking=False),
     partial(test_upload.test_every_octet_arrives, 65_536, chunking=False),
-    partial(test_upload.test_a_refusal_in_the_middle_stops_the_stream_at_once, "550 5.7.1 no more", reads_on=True),
-    partial(test_upload.test_a_refusal_in_the_middle_stops_the_stream_at_once, "421 4.3.2 bye", reads_on=True),
-    test_upload.test_a_refusal_is_worth_more_than_the_broken_pipe_behind_it,
-    partial(test_upload.test_a_server_that_reads_no_more_is_dead, chunking=False),
-    partial(test_upload.test_a_slow_but_steady_reader_is_no_fault, chunking=False),
-    test_upload.test_the_last_answer_may_take_longer_than_any_other,
-    partial(test_upload.test_without_the_last_answer_there_is_doubt, "250-2.0.0 Ok\r\n", "reset", 1),
-    partial(test_upload.test_without_the_last_answer_there_is_doubt, "nonsense\r\n", "close", 0.001),
-    partial(test_upload.test_a_loss_before_the_end_went_out_leaves_no_doubt, "close", chunking=False),
-    partial(test_upload.test_a_loss_before_the_end_went_out_leaves_no_doubt, "reset", chunking=False),
-    partial(test_ending.test_it_is_not_done_where_the_server_refuses_before, "DATA", pipelining=False),
-    partial(test_ending.test_its_time_is_no_fault_of_the_servers, 1),
-    partial(test_ending.test_a_cancellation_in_it_hands_nothing_over, 1),
-    partial(test_cancellation.test_a_timeout_of_the_caller_is_the_caller_s, 5),
-    partial(test_cancellation.test_cancelled_while_the_message_is_read, begun=True),
-    test_cancellation.test_cancelled_while_another_task_has_its_turn,
-    test_cancellation.test_cancelled_while_it_is_left,
+    partial(test_upload.test_a_refusal_during_the_content_stops_the_stream, "550 5.7.1 no more", reads_on=True),
+    partial(test_upload.test_a_refusal_during_the_content_stops_the_stream, "421 4.3.2 bye", reads_on=True),
+    test_upload.test_a_refusal_outranks_the_broken_pipe_after_it,
+    partial(test_upload.test_a_server_that_stops_reading_times_out, chunking=False),
+    partial(test_upload.test_a_slow_but_steady_reader_is_served, chunking=False),
+    test_upload.test_the_final_reply_has_a_longer_timeout,
+    partial(test_upload.test_a_missing_final_reply_is_in_doubt, "250-2.0.0 Ok\r\n", "reset", 1),
+    partial(test_upload.test_a_missing_final_reply_is_in_doubt, "nonsense\r\n", "close", 0.001),
+    partial(test_upload.test_a_connection_lost_before_the_end_is_not_in_doubt, "close", chunking=False),
+    partial(test_upload.test_a_connection_lost_before_the_end_is_not_in_doubt, "reset", chunking=False),
+    partial(test_before_end.test_the_hook_does_not_run_after_a_refused_envelope, "DATA", pipelining=False),
+    partial(test_before_end.test_a_slow_hook_is_not_a_server_timeout, 1),
+    partial(test_before_end.test_a_cancellation_in_the_hook_sends_nothing, 1),
+    partial(test_cancellation.test_a_timeout_of_the_caller_propagates, 5),
+    partial(test_cancellation.test_cancelled_during_reading_of_the_message, begun=True),
+    test_cancellation.test_cancelled_while_waiting_for_another_task,
+    test_cancellation.test_cancelled_during_quit,
 ]
 HANGING = [stage for stage in test_cancellation.STAGES if not stage.offers and stage.name != "noop"]
 
@@ -67,7 +67,7 @@ def through_aiosmtplib(monkeypatch: pytest.MonkeyPatch) -> None:
             await wire.line()
             await wire.say(f"{code} ok")
 
-    for module in (test_cancellation, test_ending, test_upload):
+    for module in (test_cancellation, test_before_end, test_upload):
         monkeypatch.setattr(module, "connect_smtp", connected)
     monkeypatch.setattr(Wire, "envelope", envelope)
 
