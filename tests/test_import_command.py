@@ -12,7 +12,7 @@ import pytest
 
 from test_hostile_terminal import COMMAND
 from test_settings_commands import Shell
-from typed import mailslot
+from command_line import mailslot
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ from base64 import b64encode
 from typing import TYPE_CHECKING
 
 from mailslot.slots.records import Records
-from typed import mailslot
+from command_line import mailslot
 
 if TYPE_CHECKING:
     from pathlib import Path

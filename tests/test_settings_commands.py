@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trustme
 
-from typed import mailslot
+from command_line import mailslot
 
 if TYPE_CHECKING:
     from pathlib import Path

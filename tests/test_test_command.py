@@ -17,10 +17,10 @@ import anyio.to_thread
 import pytest
 
 from diagnosis.device import SCANNER, Device
-from diagnosis.ways import POP, SMTP, black_hole
+from diagnosis.scenarios import POP, SMTP, black_hole
 from mailslot.diagnosis.stages import STAGES
 from mailslot_plugins.sandbox import Fault, run_sandbox
-from typed import mailslot
+from command_line import mailslot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

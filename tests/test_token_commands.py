@@ -20,7 +20,7 @@ from mailslot.oauth.flow import UserCode
 from mailslot.slots.records import Records
 from mailslot.wire.secret import Secret
 from tokens.people import InChromium
-from typed import mailslot
+from command_line import mailslot
 
 if TYPE_CHECKING:
     import ssl

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.web import serving
+from alerts.webhook_server import serving
 from lab.process import free_ports
 from mailslot import InputError, NetworkError, ServerError
 from mailslot_plugins.alerts.kinds import REASONS

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from alerts.devices import ALERTS, SETTINGS, Clock, device_in
-from alerts.web import serving
+from alerts.webhook_server import serving
 from mailslot_plugins.alerts.alarms import Alarms
 from mailslot_plugins.alerts.webhook import post_stuck_alerts
 

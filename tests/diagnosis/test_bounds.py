@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from diagnosis.device import SCANNER
-from diagnosis.ways import POP, SMTP
+from diagnosis.scenarios import POP, SMTP
 from mailslot.diagnosis import connection_test
 from mailslot_plugins.sandbox import Fault, WebFault
 from smtp.servers import serving

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from diagnosis.ways import SMTP
+from diagnosis.scenarios import SMTP
 from mailslot.diagnosis.report import make_report
 from mailslot_plugins.sandbox import Fault
 

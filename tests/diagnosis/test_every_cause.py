@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from diagnosis.ways import SMTP, WAYS, Way, black_hole, silent_at_the_door
+from diagnosis.scenarios import SMTP, WAYS, Way, black_hole, silent_at_the_door
 from mailslot.causes.cause import causes
 from mailslot.causes.rules import table
 from mailslot.diagnosis.catalogue import explain

@@ -10,7 +10,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from diagnosis.ways import POP, SMTP
+from diagnosis.scenarios import POP, SMTP
 from lab.dovecot import start_dovecot
 from lab.postfix import start_postfix
 from lab.provider import start_provider

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from diagnosis.played import circumstances, errors_of
+from diagnosis.transcript_errors import circumstances, errors_of
 from diagnosis.replies import parsed
 from mailslot.causes import rules
 from mailslot.causes.refusal import Refusal

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from diagnosis.device import SCANNER
-from diagnosis.ways import POP, SMTP, shows_certificate
+from diagnosis.scenarios import POP, SMTP, shows_certificate
 from mailslot.diagnosis.certificate import PeerCertificate, _parsed, day
 from mailslot.diagnosis.clock import EARLIEST, skew_by_certificate
 from mailslot_plugins.sandbox import DOVECOT

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 import virtual_time
-from diagnosis.played import errors_of
+from diagnosis.transcript_errors import errors_of
 from mailslot.causes.rules import table
 from transcripts import FIXTURES, parse
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from child import die_at, fork, status
+from child_process import die_at, fork, status
 from fax.faxes import ALICE, FAX, fax_device, files_in, incoming, make_mail, pages_of_pdf
 from mailslot.service.pipeline import Done, SetAside
 from mailslot.spool import files

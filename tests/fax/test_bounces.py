@@ -8,7 +8,7 @@ import pytest
 
 from fax.faxes import ALICE, COPIER, fax_device, files_in, incoming
 from fax.test_reports import BOB, IDENTIFIER, faxed
-from intake.mails import opened
+from intake.opening import opened
 from mailslot.message import Message
 from mailslot.service.pipeline import Done, SetAside
 from mailslot.spool.job import NewJob

@@ -20,7 +20,7 @@ from mailslot_plugins.fax.fax_reader import read_pages
 from mailslot_plugins.fax.pipeline import pipeline
 from mailslot_plugins.fax.section import SECTION
 from mailslot_plugins.intake.process import run_task
-from typed import mailslot
+from command_line import mailslot
 
 if TYPE_CHECKING:
     import subprocess

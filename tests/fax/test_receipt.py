@@ -10,7 +10,7 @@ import pytest
 
 from alerts.devices import Clock, sent
 from fax.faxes import ALICE, COPIER, FAX, fax_device, files_in, incoming, make_mail
-from intake.mails import opened
+from intake.opening import opened
 from mailslot.service.pipeline import Done, SetAside
 from mailslot_plugins.fax import sender_notification
 from mailslot_plugins.fax.pipeline import pipeline

@@ -8,7 +8,7 @@ import pytest
 
 from alerts.devices import Clock
 from fax.faxes import ALICE, COPIER, fax_device, files_in, incoming
-from intake.mails import opened
+from intake.opening import opened
 from mailslot.message import Message
 from mailslot.service.pipeline import Done
 from mailslot.spool.job import ENVELOPE_ID, NOTIFY, NewJob

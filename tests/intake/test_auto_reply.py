@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from intake.mails import opened
+from intake.opening import opened
 from mailslot_plugins.intake.auto_reply_policy import ReplyDecision, decide_reply
 from mailslot_plugins.intake.rate_limit import HOUR, SentReplies, allow
 

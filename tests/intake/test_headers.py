@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from intake.mails import opened
+from intake.opening import opened
 from mailslot_plugins.intake.addresses import parse_addresses
 from mailslot_plugins.intake.charsets import decode, find_codec
 from mailslot_plugins.intake.header_text import decode_header

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intake.mails import opened
+from intake.opening import opened
 from mailslot_plugins.intake.refusal import IntakeRefusedError
 
 HEAD = b"From: alice@example.test\r\nReturn-Path: <alice@example.test>\r\nSubject: status\r\nMessage-ID: <1@x>\r\n"

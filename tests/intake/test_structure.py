@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import NameOID
 
-from intake.mails import opened
+from intake.opening import opened
 from mailslot_plugins.intake.limits import Limits
 from mailslot_plugins.intake.mime import read_mail
 from mailslot_plugins.intake.refusal import IntakeRefusedError

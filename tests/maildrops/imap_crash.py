@@ -10,14 +10,14 @@ import signal
 import sys
 from pathlib import Path
 
-from child import fork, status
+from child_process import fork, status
 from mailslot.service import poll_plan
 from mailslot.spool.incoming_file import IncomingFile
 from mailslot.spool.ledger import Ledger
 from mailslot_imap.dialogue import ImapDialogue
 from mailslot_imap.session import ImapSession
 from service import poll_crash
-from service.maildrop import mail
+from service.polling_device import mail
 
 MAILDIR = "maildir"
 """The file in the folder that says where the mailbox is."""

@@ -24,7 +24,7 @@ from mailslot.slots.oauth_client import client_for_flow
 from mailslot.slots.overview import record_overview
 from mailslot.slots.records import Records
 from mailslot.slots.settings import Settings
-from service.maildrop import RECORD
+from service.polling_device import RECORD
 
 if TYPE_CHECKING:
     from pathlib import Path

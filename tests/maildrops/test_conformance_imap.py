@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 from anyio.to_thread import run_sync
 
-from maildrops.office import ALICE, RECORD, open_office
+from maildrops.imap_device import ALICE, RECORD, open_office
 from mailslot.slots.connector import Connector
 from mailslot.slots.maildrop import maildrop_of
 from mailslot_plugins.conformance.maildrop import MailboxHarness, MaildropSuite

@@ -12,7 +12,7 @@ import anyio
 import pytest
 from anyio.to_thread import run_sync
 
-from maildrops.office import ALICE, RECORD, Office, open_office
+from maildrops.imap_device import ALICE, RECORD, Office, open_office
 from mailslot.diagnosis.connection_test import check_connection as connection_test
 from mailslot.errors import SignInError
 from mailslot.sasl.credentials import OAuth
@@ -22,7 +22,7 @@ from mailslot.slots.maildrop import open_maildrop
 from mailslot.slots.slot import find_slot
 from mailslot.wire.secret import Secret
 from mailslot.wire.transcript import Transcript
-from service.maildrop import RecordingPipeline, mail
+from service.polling_device import RecordingPipeline, mail
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maildrops import imap_crash
-from maildrops.office import ALICE, open_office
-from service.maildrop import RECORD
+from maildrops.imap_device import ALICE, open_office
+from service.polling_device import RECORD
 
 if TYPE_CHECKING:
     import trustme

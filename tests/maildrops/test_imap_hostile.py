@@ -14,7 +14,7 @@ import pytest
 from aioimaplib import aioimaplib
 
 import virtual_time
-from maildrops.played import CLOSE, NOISE, PASSWORD, RECORD, USUAL, Answer, Played, played
+from maildrops.scripted_imap import CLOSE, NOISE, PASSWORD, RECORD, USUAL, Answer, Played, played
 from mailslot.errors import (
     ClosedError,
     DeletionsRefusedError,
@@ -32,8 +32,8 @@ from mailslot.slots.records import Records
 from mailslot.spool.spool import Spool
 from mailslot.wire.transcript import Transcript
 from mailslot_imap import idle, session
-from service.maildrop import RecordingPipeline, mail
-from service.outbox import FastClocks
+from service.polling_device import RecordingPipeline, mail
+from service.sending_device import FastClocks
 
 if TYPE_CHECKING:
     import ssl

@@ -9,7 +9,7 @@ import pytest
 
 from mailslot.errors import InputError
 from mailslot.message import Attachment, Message
-from message.reading import octets, parsed
+from message.readers import octets, parsed
 
 BLOCK = 57 * 512
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mailslot.errors import InputError
 from mailslot.message import Attachment, Message
-from message.reading import fields, file_names, octets, parsed
+from message.readers import fields, file_names, octets, parsed
 
 CORPUS = {
     "scan.pdf": "scan.pdf",

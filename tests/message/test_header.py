@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mailslot.errors import InputError
 from mailslot.message import Mailbox, Message
-from message.reading import decoded, field, fields, mailboxes, octets, parsed
+from message.readers import decoded, field, fields, mailboxes, octets, parsed
 
 lines = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]) | st.just("\t"))
 words = st.from_regex(r"[A-Za-z0-9!?*+/-]{1,12}", fullmatch=True)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from mailslot.errors import InputError
 from mailslot.message import Attachment, Mailbox, Message
-from message.reading import octets, parsed
+from message.readers import octets, parsed
 
 BLOCK = 57 * 512
 PIECE = 18 * BLOCK

@@ -18,7 +18,7 @@ from mailslot.message.transfer_encoding import (
     base64_size,
     encode_text,
 )
-from message.reading import octets, parsed
+from message.readers import octets, parsed
 
 BLOCK = 57 * 512
 EDGES = [0, 1, 2, 3, 56, 57, 58, 113, 114, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 2 * BLOCK + 57]

@@ -31,12 +31,12 @@ from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.request import TokenRequest as Prepared
 from mailslot.oauth.request import prepare_request
 from mailslot.wire.secret import Secret
-from oauth.service import answering, client, reply
+from oauth.scripted_service import answering, client, reply
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
-    from oauth.service import Answer, Request
+    from oauth.scripted_service import Answer, Request
 
 pytestmark = pytest.mark.virtual_time
 

@@ -13,12 +13,12 @@ from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.presets import preset
 from mailslot.oauth.providers import custom_provider
 from mailslot.oauth.token_errors import Remedy, TokenServiceError
-from oauth.service import answering, reply
+from oauth.scripted_service import answering, reply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from oauth.service import Answer, Request
+    from oauth.scripted_service import Answer, Request
 
 pytestmark = pytest.mark.virtual_time
 

@@ -17,14 +17,14 @@ from mailslot import InputError
 from mailslot.oauth.http import MAX_BODY, TokenHttp
 from mailslot.oauth.token_errors import Remedy, TokenServiceError
 from mailslot.wire.secret import Secret
-from oauth.service import answering, client, reply
+from oauth.scripted_service import answering, client, reply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     import trustme
 
-    from oauth.service import Answer, Request
+    from oauth.scripted_service import Answer, Request
 
 pytestmark = pytest.mark.virtual_time
 

@@ -25,7 +25,7 @@ from mailslot.oauth.token_response import (
     request_token,
 )
 from mailslot.wire.secret import Secret
-from oauth.service import answering, client, reply
+from oauth.scripted_service import answering, client, reply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,7 +11,7 @@ import pytest
 from anyio.to_thread import run_sync
 
 from diagnosis.device import Device
-from diagnosis.ways import SMTP, WAYS, Way, says
+from diagnosis.scenarios import SMTP, WAYS, Way, says
 from mailslot.diagnosis.catalogue import actor_name, explain
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.diagnosis.history import History

@@ -16,8 +16,8 @@ from mailslot_plugins.panel.section import PANEL
 from mailslot_plugins.panel.security.password import Password
 from panel.browser_client import BrowserClient
 from panel.running_panel import PASSWORD
-from service.served import serving
-from typed import mailslot
+from service.service_process import serving
+from command_line import mailslot
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,8 +18,8 @@ from mailslot.service.service import Service
 from mailslot.service.systemd import ServiceManager
 from mailslot.slots.slot import find_slot
 from mailslot_plugins.panel.background import BackgroundTasks
-from service.maildrop import RECORD, RecordingPipeline, postbox
-from service.outbox import FastClocks, outbox
+from service.polling_device import RECORD, RecordingPipeline, postbox
+from service.sending_device import FastClocks, outbox
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

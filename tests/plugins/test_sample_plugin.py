@@ -23,7 +23,7 @@ from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import run_sandbox
 from panel.browser_client import BrowserClient
 from panel.running_panel import run_panel
-from service.outbox import ALICE, outbox
+from service.sending_device import ALICE, outbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,7 +24,7 @@ from mailslot import (
 )
 from mailslot_plugins.sandbox import DOVECOT, EXCHANGE, GMAIL, Sandbox
 from pop3.conftest import USER
-from pop3.hostile import AUTH, Client, serving
+from pop3.hostile_server import AUTH, Client, serving
 
 pytestmark = pytest.mark.virtual_time
 

@@ -9,13 +9,13 @@ import anyio
 import pytest
 
 from mailslot import Entry, MailError, NetworkError, RefusedError, Security, ServerError, connect_pop3
-from pop3.hostile import AUTH, serving
+from pop3.hostile_server import AUTH, serving
 
 if TYPE_CHECKING:
     import ssl
 
     from mailslot import Endpoint
-    from pop3.hostile import Client
+    from pop3.hostile_server import Client
 
 pytestmark = pytest.mark.virtual_time
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mailslot import MailError, OAuth, Password, SignInError, StaticToken, Transcript, connect_pop3
-from pop3.hostile import serving
+from pop3.hostile_server import serving
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-    from pop3.hostile import Client
+    from pop3.hostile_server import Client
 
 pytestmark = pytest.mark.virtual_time
 

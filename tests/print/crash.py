@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from child import fork, status
+from child_process import fork, status
 from lab.printer import start_printer
 from mailslot.oauth.timing import Clocks
 from mailslot.service.device import open_device

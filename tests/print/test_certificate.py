@@ -17,7 +17,7 @@ from mailslot_plugins.printers.pins import StoredPins, fingerprint, pins_of
 from panel.browser_client import BrowserClient, words
 from panel.running_panel import run_panel
 from print.sample_mails import device_in, handled, make_mail, scan
-from typed import mailslot
+from command_line import mailslot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,7 +25,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from child import fork, status
+from child_process import fork, status
 from mailslot.errors import MailError
 from mailslot.oauth.grant_source import GrantSource
 from mailslot.oauth.health import TokenSettings, health

@@ -12,7 +12,7 @@ from mailslot.sasl.mechanism import AuthenticationContext
 from mailslot.sasl.scram import ScramSha256
 from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import DOVECOT, EXCHANGE, GMAIL, Sandbox
-from sandbox.raw import PASSWORD, USER, Raw, b64, in_thread, oauthbearer, xoauth2
+from sandbox.raw_client import PASSWORD, USER, Raw, b64, in_thread, oauthbearer, xoauth2
 
 ACKNOWLEDGEMENT = {"XOAUTH2": "", "OAUTHBEARER": "AQ=="}
 

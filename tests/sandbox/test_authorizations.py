@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from mailslot_plugins.sandbox.assertions import Assertions
 from mailslot_plugins.sandbox.authorizations import PendingAuthorizations
 from mailslot_plugins.sandbox.provider import GrantError, Provider
-from sandbox.raw import USER
+from sandbox.raw_client import USER
 
 if TYPE_CHECKING:
     from collections.abc import Callable

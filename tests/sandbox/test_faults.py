@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from mailslot_plugins.sandbox import DOVECOT, Fault, Sandbox
-from sandbox.raw import USER, Raw, in_thread, oauthbearer, pop3, smtp
+from sandbox.raw_client import USER, Raw, in_thread, oauthbearer, pop3, smtp
 
 MESSAGE = b"Subject: a\r\n\r\nb\r\n"
 ENVELOPE = b"MAIL FROM:<scanner@example.com>\r\nRCPT TO:<alice@example.com>\r\n"

@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from mailslot_plugins.sandbox import Sandbox, run_sandbox
-from sandbox.raw import PASSWORD, USER, Raw, in_thread, pop3, smtp
+from sandbox.raw_client import PASSWORD, USER, Raw, in_thread, pop3, smtp
 
 
 def open_clients(sandbox: Sandbox) -> list[Raw | socket.socket]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from mailslot_plugins.sandbox import DOVECOT, EXCHANGE, GMAIL, Sandbox
-from sandbox.raw import PASSWORD, USER, Raw, in_thread, pop3
+from sandbox.raw_client import PASSWORD, USER, Raw, in_thread, pop3
 
 FIRST = b"Subject: one\r\n\r\n.\r\n..\r\n.dot\r\nlast\r\n"
 SECOND = b"Subject: two\r\n\r\nno end"

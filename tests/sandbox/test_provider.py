@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mailslot_plugins.sandbox.provider import Provider
-from sandbox.raw import USER, b64, in_thread
+from sandbox.raw_client import USER, b64, in_thread
 
 if TYPE_CHECKING:
     from mailslot_plugins.sandbox import Sandbox

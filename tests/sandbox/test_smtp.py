@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mailslot_plugins.sandbox import DOVECOT, EXCHANGE, GMAIL, Sandbox
-from sandbox.raw import PASSWORD, USER, Raw, in_thread, smtp
+from sandbox.raw_client import PASSWORD, USER, Raw, in_thread, smtp
 
 MESSAGE = b"From: a\r\nSubject: b\r\n\r\n.\r\n..\r\n.dot\r\n\r\nlast\r\n"
 ENVELOPE = b"MAIL FROM:<scanner@example.com>\r\nRCPT TO:<alice@example.com>\r\n"

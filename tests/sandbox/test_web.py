@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailslot_plugins.sandbox import ENTRA, GOOGLE, PORTAL, ScriptedResponse, WebFault
-from sandbox.raw import USER, in_thread
+from sandbox.raw_client import USER, in_thread
 from sandbox.test_authorizations import CHALLENGE, HERE, VERIFIER
 from sandbox.test_provider import fetch
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import anyio
 from sample_documents import tiff
 
-from child import die_at, fork, status
+from child_process import die_at, fork, status
 from mailslot.service.device import open_device
 from mailslot.slots.records import Records
 from mailslot.spool import files

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from child import fork, status
+from child_process import fork, status
 from mailslot.errors import InputError
 from mailslot_plugins.scan.compose import compose
 from mailslot_plugins.scan.document import FileChangedError, inspect_file, inspect_files

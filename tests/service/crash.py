@@ -29,7 +29,7 @@ from mailslot.spool.database import Database
 from mailslot.spool.job import NewJob
 from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import Fault, Sandbox, run_sandbox
-from service.outbox import OPEN, SENDER, opened, set_up
+from service.sending_device import OPEN, SENDER, opened, set_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import anyio
 import anyio.to_thread
 
-from child import fork, status
+from child_process import fork, status
 from mailslot.message import Message
 from mailslot.pop3.session import Pop3Session
 from mailslot.service import poll_plan, poller
@@ -33,7 +33,7 @@ from mailslot.spool.incoming_file import IncomingFile
 from mailslot.spool.job import NewJob
 from mailslot.spool.ledger import Ledger
 from mailslot_plugins.sandbox import GMAIL, run_sandbox
-from service.maildrop import RECORD, USER, mail, pop_settings
+from service.polling_device import RECORD, USER, mail, pop_settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

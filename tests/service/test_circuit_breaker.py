@@ -17,7 +17,7 @@ from mailslot.slots.records import Records
 from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import DOVECOT, Fault, Sandbox, run_sandbox
 from mailslot_plugins.sandbox.web_faults import ScriptedResponse, WebFault
-from service.outbox import ALICE, SENDER, FastClocks, opened, outbox, received, set_up
+from service.sending_device import ALICE, SENDER, FastClocks, opened, outbox, received, set_up
 
 if TYPE_CHECKING:
     from pathlib import Path

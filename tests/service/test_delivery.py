@@ -14,7 +14,7 @@ from mailslot.message import Message
 from mailslot.spool.recovery import Recovery
 from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import Fault, Sandbox, run_sandbox
-from service.outbox import ALICE, OPEN, SENDER, FastClocks, outbox, received
+from service.sending_device import ALICE, OPEN, SENDER, FastClocks, outbox, received
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailslot_plugins.sandbox.personality import Personality
-    from service.outbox import SendingDevice
+    from service.sending_device import SendingDevice
 
     Office = Callable[..., AbstractAsyncContextManager[tuple[SendingDevice, Sandbox]]]
 

@@ -12,7 +12,7 @@ from anyio.to_thread import run_sync
 from mailslot.message import Message
 from mailslot.slots.records import Records
 from mailslot.spool.job import NewJob
-from service.outbox import FastClocks, opened
+from service.sending_device import FastClocks, opened
 from test_token_commands import Shell
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lab.postfix import Postfix
     from lab.provider import Provider
     from mailslot.spool.job import Job
-    from service.outbox import SendingDevice
+    from service.sending_device import SendingDevice
 
 ALICE, BOB = "alice@example.test", "bob@example.test"
 

@@ -15,9 +15,9 @@ from mailslot.slots.records import Records
 from mailslot.spool.job import NewJob, Refusal
 from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import DOVECOT, run_sandbox
-from service.maildrop import RECORD, USER, mail, pop_settings
-from service.served import mailslot
-from typed import no_service
+from service.polling_device import RECORD, USER, mail, pop_settings
+from service.service_process import mailslot
+from command_line import no_service
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ import tracemalloc
 from typing import TYPE_CHECKING
 
 from mailslot.spool.limits import SpoolLimits
-from service.outbox import outbox
+from service.sending_device import outbox
 
 if TYPE_CHECKING:
     import sqlite3

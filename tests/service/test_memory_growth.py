@@ -17,8 +17,8 @@ from mailslot.slots.records import Records
 from mailslot.spool.limits import SpoolLimits
 from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import run_sandbox
-from service.maildrop import RECORD, USER, RecordingPipeline, mail, pop_settings
-from service.outbox import OPEN, FastClocks, SendingDevice, sandbox_settings
+from service.polling_device import RECORD, USER, RecordingPipeline, mail, pop_settings
+from service.sending_device import OPEN, FastClocks, SendingDevice, sandbox_settings
 
 if TYPE_CHECKING:
     from pathlib import Path

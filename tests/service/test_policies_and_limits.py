@@ -19,7 +19,7 @@ from mailslot.service.sending_quota import SendingQuota
 from mailslot.service.wall_clock import WallClock
 from mailslot.spool.spool import Spool
 from mailslot.wire.reply import Reply
-from service.outbox import FastClocks
+from service.sending_device import FastClocks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -14,8 +14,8 @@ from mailslot.service.device import Device
 from mailslot.service.pipeline import Later
 from mailslot.service.poll_loop import PollLoop
 from mailslot_plugins.sandbox import DOVECOT, GMAIL, Fault
-from service.maildrop import RECORD, PollingDevice, postbox
-from service.outbox import FastClocks
+from service.polling_device import RECORD, PollingDevice, postbox
+from service.sending_device import FastClocks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

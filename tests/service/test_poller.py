@@ -16,7 +16,7 @@ from mailslot.slots.slot import find_slot
 from mailslot.spool.errors import full_error
 from mailslot.spool.files import NewFile
 from mailslot_plugins.sandbox import DOVECOT, EXCHANGE, GMAIL, Fault
-from service.maildrop import RECORD, mail, postbox
+from service.polling_device import RECORD, mail, postbox
 
 if TYPE_CHECKING:
     from pathlib import Path

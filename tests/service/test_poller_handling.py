@@ -12,7 +12,7 @@ from mailslot.service.header_summary import summarize_header
 from mailslot.service.log import describe_error
 from mailslot.service.pipeline import Done, Later, SetAside
 from mailslot.spool.errors import full_error
-from service.maildrop import RECORD, postbox
+from service.polling_device import RECORD, postbox
 
 if TYPE_CHECKING:
     from pathlib import Path

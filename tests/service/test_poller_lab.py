@@ -14,7 +14,7 @@ from mailslot.service.poller import poll_once
 from mailslot.slots.connector import Connector
 from mailslot.slots.records import Records
 from mailslot.spool.spool import Spool
-from service.maildrop import RECORD, RecordingPipeline, mail
+from service.polling_device import RECORD, RecordingPipeline, mail
 
 if TYPE_CHECKING:
     import ssl

@@ -15,7 +15,7 @@ from mailslot.service import poller
 from mailslot.service.poll_plan import plan_poll
 from mailslot.spool.incoming import KnownUid
 from mailslot_plugins.sandbox import DOVECOT, GMAIL, Fault
-from service.maildrop import mail, postbox
+from service.polling_device import mail, postbox
 
 if TYPE_CHECKING:
     from pathlib import Path

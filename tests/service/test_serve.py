@@ -20,9 +20,9 @@ from mailslot.slots.records import Records
 from mailslot.spool.job import NewJob
 from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import Fault, run_sandbox
-from service.maildrop import RECORD, USER, mail, pop_settings
-from service.outbox import ALICE, OPEN, SENDER, sandbox_settings
-from service.served import command, mailslot, serving
+from service.polling_device import RECORD, USER, mail, pop_settings
+from service.sending_device import ALICE, OPEN, SENDER, sandbox_settings
+from service.service_process import command, mailslot, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

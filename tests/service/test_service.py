@@ -18,8 +18,8 @@ from mailslot.service.log import JsonLines, PlainLines, set_up_logging
 from mailslot.service.service import Service
 from mailslot.service.systemd import ServiceManager
 from mailslot.spool.errors import SpoolError
-from service.maildrop import RecordingPipeline
-from service.outbox import FastClocks, opened, outbox
+from service.polling_device import RecordingPipeline
+from service.sending_device import FastClocks, opened, outbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,14 +14,14 @@ from mailslot.service.delivery import Delivery
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import Fault, Sandbox, run_sandbox
-from service.outbox import OPEN, FastClocks, opened, outbox, received, sandbox_settings, set_up
+from service.sending_device import OPEN, FastClocks, opened, outbox, received, sandbox_settings, set_up
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from service.outbox import SendingDevice
+    from service.sending_device import SendingDevice
 
     Office = Callable[..., AbstractAsyncContextManager[tuple[SendingDevice, Sandbox]]]
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import anyio
 
-from child import fork, status
+from child_process import fork, status
 from mailslot.smtp.content import BytesContent
 from mailslot.spool.job import NewJob
 from mailslot.spool.spool import Spool

@@ -12,7 +12,7 @@ from mailslot.diagnosis.catalogue import explain
 from mailslot.slots.connector import Connector, open_smtp
 from mailslot_plugins.aiosmtplib.session import AiosmtplibSession
 from mailslot_plugins.sandbox import Fault, run_sandbox
-from service.outbox import ALICE, opened, received
+from service.sending_device import ALICE, opened, received
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from child import fork, status
+from child_process import fork, status
 from mailslot import Secret
 from mailslot.vault.keys import KeyRing
 from mailslot.vault.lock import blocking_lock

@@ -13,7 +13,7 @@ from mailslot.slots.connector import Connector
 from mailslot.slots.records import Records
 from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import DOVECOT, Sandbox, run_sandbox
-from service.outbox import FastClocks
+from service.sending_device import FastClocks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

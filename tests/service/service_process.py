@@ -15,7 +15,7 @@ import anyio
 import anyio.to_thread
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-import typed
+import command_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -32,7 +32,7 @@ def command(home: Path, *arguments: str) -> list[str]:
 
 async def mailslot(home: Path, *arguments: str) -> tuple[int, str, str]:
     """Run a command; return its exit code and what it wrote."""
-    done = await anyio.to_thread.run_sync(lambda: typed.mailslot("--home", home, *arguments))
+    done = await anyio.to_thread.run_sync(lambda: command_line.mailslot("--home", home, *arguments))
     return done.returncode, done.stdout, done.stderr
 
 
