@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from command_line import mailslot
 from test_hostile_terminal import COMMAND
 from test_settings_commands import Shell
-from command_line import mailslot
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,8 +5,8 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
-from mailslot.slots.records import Records
 from command_line import mailslot
+from mailslot.slots.records import Records
 
 if TYPE_CHECKING:
     from pathlib import Path

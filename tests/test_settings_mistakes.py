@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from test_settings_commands import Shell
 from command_line import mailslot
+from test_settings_commands import Shell
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,12 +15,12 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from command_line import mailslot
 from mailslot import OAuth, StaticToken, connect_pop3
 from mailslot.oauth.flow import UserCode
 from mailslot.slots.records import Records
 from mailslot.wire.secret import Secret
-from tokens.people import InChromium
-from command_line import mailslot
+from tokens.people import ChromiumUser
 
 if TYPE_CHECKING:
     import ssl
@@ -97,7 +97,7 @@ async def sign_in_elsewhere(running: subprocess.Popen[str], browser: Browser) ->
         assert line, printed
         printed += line
     address, user_code = found.groups()
-    await InChromium(browser=browser).show_code(UserCode(user_code, address, None, 0.0))
+    await ChromiumUser(browser=browser).show_code(UserCode(user_code, address, None, 0.0))
     rest, errors = await anyio.to_thread.run_sync(running.communicate)
     assert running.returncode == 0, errors
     return printed + rest

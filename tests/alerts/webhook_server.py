@@ -19,7 +19,7 @@ LOST = (OSError, anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceEr
 
 
 @dataclass
-class Web:
+class WebhookServer:
     """The received requests and the responses.
 
     Attributes:
@@ -47,10 +47,10 @@ class Web:
 
 
 @asynccontextmanager
-async def serving(*answers: bytes) -> AsyncGenerator[Web]:
+async def run_webhook_server(*answers: bytes) -> AsyncGenerator[WebhookServer]:
     """Run it."""
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    web = Web(list(answers), listener.extra(SocketAttribute.local_port))
+    web = WebhookServer(list(answers), listener.extra(SocketAttribute.local_port))
     async with listener, anyio.create_task_group() as group:
         group.start_soon(listener.serve, web.handle)
         yield web

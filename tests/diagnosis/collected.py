@@ -35,7 +35,7 @@ class Refusal:
     accept: tuple[str, ...] = ()
 
     @property
-    def right(self) -> frozenset[str]:
+    def accepted_causes(self) -> frozenset[str]:
         """Every cause that is right."""
         return frozenset({self.cause, *self.accept})
 

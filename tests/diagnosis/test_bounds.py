@@ -175,7 +175,7 @@ async def test_a_tls_handshake_that_never_begins_times_out(device: Device) -> No
 
 
 async def test_slow_steps_within_the_timeout_pass(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox)
+    await device.set_up_slot(SMTP, sandbox)
     sandbox.faults += [Fault("challenge", delay=0.3), Fault("sign_in", delay=0.3)]
     result = await device.test(SMTP, timeout=TIMEOUT)
     assert result.ok, result
@@ -184,7 +184,7 @@ async def test_slow_steps_within_the_timeout_pass(device: Device, sandbox: Sandb
 async def test_a_stage_has_one_timeout_for_all_its_steps(
     device: Device, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await device.use(SMTP, sandbox)
+    await device.set_up_slot(SMTP, sandbox)
     sandbox.faults += [Fault(moment, delay=0.3) for moment in ("MAIL", "RCPT", "RSET")]
     monkeypatch.setattr(connection_test, "GRACE", -0.1)
     result = await device.test(SMTP, timeout=TIMEOUT)
@@ -193,7 +193,7 @@ async def test_a_stage_has_one_timeout_for_all_its_steps(
 
 async def test_a_silent_token_service(device: Device, sandbox: Sandbox) -> None:
     """It is asked three times, each for the ten seconds that are set, with pauses."""
-    await device.use(SMTP, sandbox, left=-10)
+    await device.set_up_slot(SMTP, sandbox, left=-10)
     sandbox.token_service.faults.append(WebFault("token", delay=math.inf))
     begun = anyio.current_time()
     result = await device.test(SMTP)

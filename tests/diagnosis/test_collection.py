@@ -43,7 +43,7 @@ def test_every_entry_can_be_replayed_and_is_classified(half: Half) -> None:
         assert re.fullmatch(r"(?:[245]\.\d{1,3}\.\d{1,3})?", refusal.enhanced), refusal
         assert refusal.text.strip() == refusal.text != "", refusal
         assert refusal.authentication in {"oauth2", "password", "none"}, refusal
-        assert len(refusal.right) == 1 + len(refusal.accept), refusal
+        assert len(refusal.accepted_causes) == 1 + len(refusal.accept), refusal
         assert refusal.provider, refusal
         assert refusal.source, refusal
         assert re.fullmatch(r"[a-z]{2}", refusal.language), refusal
@@ -54,7 +54,7 @@ def test_every_entry_can_be_replayed_and_is_classified(half: Half) -> None:
 @pytest.mark.parametrize("half", get_args(Half))
 def test_actor_and_token_helps_follow_from_the_cause(half: Half) -> None:
     for refusal in smtp_refusals(half):
-        assert refusal.right <= causes().keys(), refusal
+        assert refusal.accepted_causes <= causes().keys(), refusal
         cause = causes()[refusal.cause]
         assert (refusal.actor, refusal.token_helps) == (cause.actor or "", cause.token_helps), refusal
 

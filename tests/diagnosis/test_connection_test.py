@@ -26,7 +26,7 @@ def passed(result: TestResult) -> list[str]:
 @pytest.mark.parametrize("personality", [DOVECOT, GMAIL, EXCHANGE], ids=lambda played: played.name)
 @pytest.mark.parametrize("slot", ["network.smtp", "fax.pop"])
 async def test_all_stages_pass(device: Device, sandbox: Sandbox, slot: str) -> None:
-    await device.use(slot, sandbox)
+    await device.set_up_slot(slot, sandbox)
     sandbox.maildrops[SCANNER].add(b"Subject: a\r\n\r\nb\r\n")
     result = await device.test(slot)
     assert result.ok, result
@@ -41,7 +41,7 @@ async def test_all_stages_pass(device: Device, sandbox: Sandbox, slot: str) -> N
 
 
 async def test_pop_fetches_nothing_and_reports_the_size_of_the_maildrop(device: Device, sandbox: Sandbox) -> None:
-    await device.use("fax.pop", sandbox)
+    await device.set_up_slot("fax.pop", sandbox)
     sandbox.maildrops[SCANNER].add(b"Subject: a\r\n\r\nb\r\n")
     result = await device.test("fax.pop")
     assert result.stages[-1].note == "1 messages, 17 octets"
@@ -50,7 +50,7 @@ async def test_pop_fetches_nothing_and_reports_the_size_of_the_maildrop(device: 
 
 
 async def test_smtp_sends_an_envelope_and_resets(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox)
+    await device.set_up_slot("network.smtp", sandbox)
     result = await device.test("network.smtp")
     commands = [line for line in result.transcript if line.startswith("C: ")]
     assert commands[-4:] == [
@@ -62,7 +62,7 @@ async def test_smtp_sends_an_envelope_and_resets(device: Device, sandbox: Sandbo
 
 
 async def test_sending_detects_more_than_the_probe(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox, sender_name="Scanner")
+    await device.set_up_slot("network.smtp", sandbox, sender_name="Scanner")
     result = await device.test("network.smtp", send=True)
     assert result.ok, result
     assert passed(result)[-2:] == ["probe", "send"]
@@ -75,7 +75,7 @@ async def test_sending_detects_more_than_the_probe(device: Device, sandbox: Sand
 
 @pytest.mark.parametrize("personality", [EXCHANGE], ids=["Exchange"])
 async def test_a_message_refused_after_its_envelope_was_accepted(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox, sender_address=ALICE)
+    await device.set_up_slot("network.smtp", sandbox, sender_address=ALICE)
     assert (await device.test("network.smtp")).ok
     result = await device.test("network.smtp", send=True)
     assert (result.stage, result.diagnosis.cause) == ("send", "sender_refused")
@@ -83,7 +83,7 @@ async def test_a_message_refused_after_its_envelope_was_accepted(device: Device,
 
 
 async def test_starttls_stages_keep_the_usual_order(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox)
+    await device.set_up_slot("network.smtp", sandbox)
     heard: list[StageResult] = []
     result = await device.test("network.smtp", on_stage=heard.append)
     begun = [stage.name for stage in heard if stage.ok is None and not stage.note]
@@ -96,14 +96,14 @@ async def test_starttls_stages_keep_the_usual_order(device: Device, sandbox: San
 
 
 async def test_tls_first(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox, port=sandbox.smtps.port, security="tls")
+    await device.set_up_slot("network.smtp", sandbox, port=sandbox.smtps.port, security="tls")
     heard: list[StageResult] = []
     assert (await device.test("network.smtp", on_stage=heard.append)).ok
     assert [stage.name for stage in heard if stage.ok is None][:4] == ["resolve", "connect", "tls", "greeting"]
 
 
 async def test_a_slow_step_is_timed_in_its_stage(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox)
+    await device.set_up_slot("network.smtp", sandbox)
     sandbox.faults.append(Fault("sign_in", delay=0.3))
     result = await device.test("network.smtp")
     seconds = {stage.name: stage.seconds for stage in result.stages}
@@ -113,13 +113,13 @@ async def test_a_slow_step_is_timed_in_its_stage(device: Device, sandbox: Sandbo
 
 
 async def test_a_refused_token_is_refreshed_as_for_mail(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox, valid=False)
+    await device.set_up_slot("network.smtp", sandbox, valid=False)
     result = await device.test("network.smtp")
     assert result.ok, result
 
 
 async def test_the_test_ignores_a_remembered_failure(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox, left=-10, client_id="unknown")
+    await device.set_up_slot("network.smtp", sandbox, left=-10, client_id="unknown")
     first = await device.test("network.smtp")
     assert (first.stage, first.diagnosis.cause) == ("token", "app_secret_invalid")
     sandbox.provider.register("unknown")
@@ -129,7 +129,7 @@ async def test_the_test_ignores_a_remembered_failure(device: Device, sandbox: Sa
 
 
 async def test_a_slot_is_tested_with_its_shared_record(device: Device, sandbox: Sandbox) -> None:
-    await device.use("install.quick", sandbox)
+    await device.set_up_slot("install.quick", sandbox)
     result = await device.test("network.quick")
     assert result.ok
     assert (result.slot, result.record) == ("network.quick", "smtp")
@@ -142,7 +142,7 @@ async def test_a_slot_is_tested_with_its_shared_record(device: Device, sandbox: 
     [({"server": None}, "server"), ({"account": None}, "account"), ({"sender_address": None}, "sender_address")],
 )
 async def test_missing_settings(device: Device, sandbox: Sandbox, values: dict[str, None], missing: str) -> None:
-    await device.use("network.smtp", sandbox, keep=False)
+    await device.set_up_slot("network.smtp", sandbox, keep=False)
     # A sender is taken from the account where that is an address.
     device.set("network.smtp", **{**values, **({"account": "scanner"} if missing == "sender_address" else {})})
     if missing == "account":
@@ -154,7 +154,7 @@ async def test_missing_settings(device: Device, sandbox: Sandbox, values: dict[s
 
 
 async def test_a_broken_settings_file(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox)
+    await device.set_up_slot("network.smtp", sandbox)
     path = device.home / "mailslot.toml"
     path.write_text(path.read_text() + "\n[records.smtp]\n")
     result = await device.test("network.smtp")
@@ -163,7 +163,7 @@ async def test_a_broken_settings_file(device: Device, sandbox: Sandbox) -> None:
 
 
 async def test_cancellation_closes_everything(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox, timeout=30)
+    await device.set_up_slot("network.smtp", sandbox, timeout=30)
     sandbox.faults.append(Fault("sign_in", delay=60))
     reached = anyio.Event()
 
@@ -185,10 +185,10 @@ async def test_cancellation_closes_everything(device: Device, sandbox: Sandbox) 
 
 @pytest.mark.parametrize("personality", [replace(DOVECOT, sign_in_required=None)], ids=["open"])
 async def test_pop_before_smtp(device: Device, sandbox: Sandbox) -> None:
-    await device.use("fax.pop", sandbox)
+    await device.set_up_slot("fax.pop", sandbox)
     ca_file = device.home / "ca.pem"
     plain = {"authentication": "pop_before_smtp", "pop_slot": "fax.pop", "sender_address": SCANNER, "ca_file": ca_file}
-    device.point_to("network.smtp", sandbox.smtp, **plain)
+    device.set_endpoint("network.smtp", sandbox.smtp, **plain)
     result = await device.test("network.smtp")
     assert result.ok, result
     assert [dialogue.protocol for dialogue in sandbox.dialogues] == ["pop3", "smtp"]
@@ -198,21 +198,21 @@ async def test_pop_before_smtp(device: Device, sandbox: Sandbox) -> None:
 
 
 async def test_the_secondary_server_is_tested_if_the_primary_is_unreachable(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox, server="mail.invalid", secondary_server="localhost")
+    await device.set_up_slot("network.smtp", sandbox, server="mail.invalid", secondary_server="localhost")
     result = await device.test("network.smtp")
     assert (result.stage, result.diagnosis.cause) == ("resolve", "name_not_found")
     assert "the secondary server localhost works" in result.diagnosis.detail
 
 
 async def test_neither_server_can_be_reached(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox, server="mail.invalid", secondary_server="127.0.0.1", port=1)
+    await device.set_up_slot("network.smtp", sandbox, server="mail.invalid", secondary_server="127.0.0.1", port=1)
     result = await device.test("network.smtp")
     assert (result.stage, result.diagnosis.cause) == ("resolve", "name_not_found")
     assert "the secondary server 127.0.0.1 does not work either" in result.diagnosis.detail
 
 
 async def test_json(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox)
+    await device.set_up_slot("network.smtp", sandbox)
     device.set("network.smtp", server="mail.invalid")
     found = (await device.test("network.smtp")).as_json()
     assert {

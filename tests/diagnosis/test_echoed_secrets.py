@@ -48,14 +48,14 @@ async def test_no_encoding_of_an_echoed_secret_is_shown(
     lines = ECHOES[echo]()
     said = b"".join(f"535-5.7.8 {line}\r\n".encode() for line in lines) + b"535 5.7.8 end\r\n"
     sandbox.faults.append(Fault("sign_in", act=False, replace=said))
-    await device.use(SMTP, sandbox, keep=False)
+    await device.set_up_slot(SMTP, sandbox, keep=False)
     if source == "file":
         (device.home / "token").write_text(TOKEN)
         device.set(SMTP, token_source=f"file {device.home / 'token'}")
     elif source == "password":
         device.set(SMTP, authentication="password", password=TOKEN)
     else:
-        await device.keep(SMTP, TOKEN)
+        await device.store_token(SMTP, TOKEN)
     result = await device.test(SMTP)
     assert result.stage == "sign_in"
     kept = (device.home / "history" / "smtp.jsonl").read_text()
@@ -72,7 +72,7 @@ async def test_no_encoding_of_an_echoed_secret_is_shown(
 
 
 async def test_secrets_are_masked_in_stage_notes(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox)
+    await device.set_up_slot(SMTP, sandbox)
     grant = await device.records.tokens.store("smtp").load()
     assert grant is not None
     assert grant.access_token is not None

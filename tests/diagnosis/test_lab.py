@@ -66,9 +66,9 @@ class Office:
             "ca_file": self._ca_file,
             "timeout": 60,
         }
-        self.device.point_to(slot, endpoint, **{**usual, **values})
+        self.device.set_endpoint(slot, endpoint, **{**usual, **values})
         if token is not None:
-            await self.device.keep(slot, token, left=left)
+            await self.device.store_token(slot, token, left=left)
         return await self.device.test(slot, send=send)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from diagnosis.transcript_errors import circumstances, errors_of
-from diagnosis.replies import parsed
+from diagnosis.replies import parse_reply
+from diagnosis.transcript_errors import context_of_transcript, errors_of_transcript
 from mailslot.causes import rules
 from mailslot.causes.refusal import Refusal
 from mailslot.causes.rules import find_rule, parse_table, table
@@ -67,7 +67,7 @@ async def test_row(
         return found[-1]
 
     monkeypatch.setattr(rules, "find_rule", noting)
-    *_, error = await errors_of(transcript_of(fixture), client_context, server_context)
+    *_, error = await errors_of_transcript(transcript_of(fixture), client_context, server_context)
     assert rule in found
     assert error.cause == rule.cause
 
@@ -78,7 +78,9 @@ def test_example(rule: Rule, example: str) -> None:
     protocol: Any = "POP3" if example.startswith("-") else "SMTP" if example[0].isdigit() else "IMAP"
     found = [
         find_rule(
-            Refusal(protocol=protocol, stage=stage, reply=parsed(protocol, example), verb=verb, presented=presented)
+            Refusal(
+                protocol=protocol, stage=stage, reply=parse_reply(protocol, example), verb=verb, presented=presented
+            )
         )
         for stage in cast("tuple[Any, ...]", rule.stages or ("greeting", "sign_in", "envelope", "data", "transaction"))
         for verb in rule.verbs or ("",)
@@ -92,9 +94,9 @@ async def test_refinement(
     row: Refinement, fixture: str, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     transcript = transcript_of(fixture)
-    *_, error = await errors_of(transcript, client_context, server_context)
+    *_, error = await errors_of_transcript(transcript, client_context, server_context)
     assert error.cause in row.given
-    assert diagnose(error, circumstances(transcript)).cause == row.cause
+    assert diagnose(error, context_of_transcript(transcript)).cause == row.cause
 
 
 @pytest.mark.parametrize("transcript", OTHERS)
@@ -103,8 +105,8 @@ async def test_refinements_do_not_change_other_causes(
 ) -> None:
     """What was judged where it was received stands."""
     expected = [call.expected.get("cause") for call in transcript.calls if call.outcome == "error"]
-    found = await errors_of(transcript, client_context, server_context)
-    causes = [diagnose(error, circumstances(transcript)).cause for error in found]
+    found = await errors_of_transcript(transcript, client_context, server_context)
+    causes = [diagnose(error, context_of_transcript(transcript)).cause for error in found]
     assert [cause if known else None for cause, known in zip(causes, expected, strict=True)] == expected
 
 
@@ -114,8 +116,8 @@ async def test_provider_by_server_name(
 ) -> None:
     """A password slot names no provider; the server tells it. At anybody else's the row does not fit."""
     transcript = transcript_of(row.fixtures[0])
-    *_, error = await errors_of(transcript, client_context, server_context)
-    known = replace(circumstances(transcript), provider=None, host="Outlook.office365.com.")
+    *_, error = await errors_of_transcript(transcript, client_context, server_context)
+    known = replace(context_of_transcript(transcript), provider=None, host="Outlook.office365.com.")
     assert diagnose(error, known).cause == row.cause
     assert diagnose(error, replace(known, host="mail.example.com")).cause == error.cause
 

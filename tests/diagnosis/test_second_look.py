@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from diagnosis.device import SCANNER
-from diagnosis.scenarios import POP, SMTP, shows_certificate
+from diagnosis.scenarios import POP, SMTP, with_certificate
 from mailslot.diagnosis.certificate import PeerCertificate, _parsed, day
 from mailslot.diagnosis.clock import EARLIEST, skew_by_certificate
 from mailslot_plugins.sandbox import DOVECOT
@@ -44,7 +44,7 @@ async def test_the_working_tls_mode_is_named(
     port = plain.port if right == "starttls" else encrypted.port
     signing: dict[str, Any] = {"authentication": "none", "keep": False} if now == "none" else {}
     sender = {"sender_address": SCANNER} if smtp else {}
-    await device.use(slot, sandbox, port=port, security=now, **signing, **sender)
+    await device.set_up_slot(slot, sandbox, port=port, security=now, **signing, **sender)
     result = await device.test(slot, timeout=0.4)
     assert (result.stage, result.diagnosis.cause) == (stage, "tls_port_mismatch")
     facts = result.diagnosis.facts
@@ -56,7 +56,7 @@ async def test_the_working_tls_mode_is_named(
 
 
 async def test_the_working_tls_mode_is_named_despite_a_bad_certificate(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox, security="tls")
+    await device.set_up_slot(SMTP, sandbox, security="tls")
     sandbox.tls = sandbox.authority.server_context("mail.example.com")
     result = await device.test(SMTP)
     assert result.diagnosis.cause == "tls_port_mismatch"
@@ -67,7 +67,7 @@ async def test_the_working_tls_mode_is_named_despite_a_bad_certificate(device: D
 @pytest.mark.parametrize("personality", [PLAIN], ids=["plain"])
 async def test_no_tls_mode_works(device: Device, sandbox: Sandbox, slot: str) -> None:
     port = (sandbox.smtp if slot == SMTP else sandbox.pop3).port
-    await device.use(slot, sandbox, port=port, security="tls")
+    await device.set_up_slot(slot, sandbox, port=port, security="tls")
     result = await device.test(slot)
     assert (result.stage, result.diagnosis.cause) == ("tls", "tls_not_offered")
 
@@ -82,7 +82,7 @@ async def test_a_bad_certificate_is_described_without_sending_credentials(
         "starttls": sandbox.smtp if smtp else sandbox.pop3,
         "tls": sandbox.smtps if smtp else sandbox.pop3s,
     }
-    await device.use(slot, sandbox, port=by_security[security].port, security=security)
+    await device.set_up_slot(slot, sandbox, port=by_security[security].port, security=security)
     ends = datetime.now(UTC) + timedelta(days=40)
     sandbox.tls = sandbox.authority.server_context("mail.example.com", "*.example.org", not_after=ends)
     result = await device.test(slot)
@@ -100,7 +100,7 @@ async def test_a_bad_certificate_is_described_without_sending_credentials(
 
 
 async def test_the_validity_dates_are_shown(device: Device, sandbox: Sandbox) -> None:
-    await shows_certificate(begins=5, ends=9)(device, sandbox)
+    await with_certificate(begins=5, ends=9)(device, sandbox)
     result = await device.test(SMTP)
     assert result.diagnosis.cause == "certificate_not_yet_valid"
     assert result.diagnosis.facts["until"] == day((datetime.now(UTC) + timedelta(days=5)).timestamp())
@@ -108,12 +108,12 @@ async def test_the_validity_dates_are_shown(device: Device, sandbox: Sandbox) ->
 
 async def test_the_clock_is_blamed_only_if_it_explains_the_failure(device: Device, sandbox: Sandbox) -> None:
     # By true time, ten days ahead, the certificate has ended too.
-    await shows_certificate(begins=-20, ends=-5, ahead=10)(device, sandbox)
+    await with_certificate(begins=-20, ends=-5, ahead=10)(device, sandbox)
     assert (await device.test(SMTP)).diagnosis.cause == "certificate_expired"
 
 
 async def test_the_size_of_the_clock_error(device: Device, sandbox: Sandbox) -> None:
-    await shows_certificate(begins=5, ahead=10)(device, sandbox)
+    await with_certificate(begins=5, ahead=10)(device, sandbox)
     result = await device.test(SMTP)
     assert result.diagnosis.cause == "clock_wrong"
     assert result.diagnosis.facts["days"] == "10"
@@ -121,27 +121,27 @@ async def test_the_size_of_the_clock_error(device: Device, sandbox: Sandbox) -> 
 
 
 async def test_the_time_is_fetched_from_the_issuer(device: Device, sandbox: Sandbox) -> None:
-    await shows_certificate(begins=5, ahead=10)(device, sandbox)
+    await with_certificate(begins=5, ahead=10)(device, sandbox)
     device.set(SMTP, token_endpoint=None, authorization_endpoint=None, issuer=sandbox.issuer)
     assert (await device.test(SMTP)).diagnosis.cause == "clock_wrong"
 
 
 async def test_no_server_for_the_time(device: Device, sandbox: Sandbox) -> None:
-    await shows_certificate(begins=5, ahead=10)(device, sandbox)
+    await with_certificate(begins=5, ahead=10)(device, sandbox)
     device.set(SMTP, token_endpoint=None, authorization_endpoint=None, provider=None)
     device.set(SMTP, authentication="password", password="open sesame")
     assert (await device.test(SMTP)).diagnosis.cause == "certificate_not_yet_valid"
 
 
 async def test_an_unreachable_token_service(device: Device, sandbox: Sandbox) -> None:
-    await shows_certificate(begins=5, ahead=10)(device, sandbox)
+    await with_certificate(begins=5, ahead=10)(device, sandbox)
     device.set(SMTP, token_endpoint="http://127.0.0.1:1/token")
     assert (await device.test(SMTP)).diagnosis.cause == "certificate_not_yet_valid"
 
 
 async def test_a_wrong_clock_alone_is_a_warning(device: Device, sandbox: Sandbox) -> None:
     sandbox.provider.clock_ahead = 3600.0
-    await device.use(SMTP, sandbox, left=-10)
+    await device.set_up_slot(SMTP, sandbox, left=-10)
     result = await device.test(SMTP)
     assert result.ok
     [warning] = result.warnings
@@ -154,8 +154,8 @@ async def test_a_remembered_clock_error_is_checked_again(
     device: Device, sandbox: Sandbox, ahead: float, warned: bool
 ) -> None:
     sandbox.provider.clock_ahead = ahead
-    await device.use(SMTP, sandbox, keep=False)
-    await device.keep(SMTP, sandbox.provider.issue(SCANNER).value.reveal(), skew=3600.0)
+    await device.set_up_slot(SMTP, sandbox, keep=False)
+    await device.store_token(SMTP, sandbox.provider.issue(SCANNER).value.reveal(), skew=3600.0)
     result = await device.test(SMTP)
     assert result.ok
     assert bool(result.warnings) is warned
@@ -163,7 +163,7 @@ async def test_a_remembered_clock_error_is_checked_again(
 
 async def test_a_refusal_because_of_the_clock_is_the_cause(device: Device, sandbox: Sandbox) -> None:
     sandbox.provider.clock_ahead = 86_400.0
-    sandbox.provider.revoke(await device.use(SMTP, sandbox, left=-10))
+    sandbox.provider.revoke(await device.set_up_slot(SMTP, sandbox, left=-10))
     result = await device.test(SMTP)
     assert (result.stage, result.diagnosis.cause) == ("token", "clock_wrong")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 import virtual_time
-from diagnosis.transcript_errors import errors_of
+from diagnosis.transcript_errors import errors_of_transcript
 from mailslot.causes.rules import table
 from transcripts import FIXTURES, parse
 
@@ -131,5 +131,5 @@ async def test_variant(
     folder, _, name = fixture.partition("/")
     text = (FIXTURES / f"{fixture}.txt").read_text("utf-8")
     transcript = parse(name, varied(text, folder, change))
-    errors = await errors_of(transcript, client_context, server_context)
+    errors = await errors_of_transcript(transcript, client_context, server_context)
     assert cause in {error.cause for error in errors}, errors

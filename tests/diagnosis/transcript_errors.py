@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 _AUTHENTICATIONS = {"oauth": "oauth2", "password": "password", "none": "none"}
 
 
-async def errors_of(transcript: Transcript, client: ssl.SSLContext, server: ssl.SSLContext) -> list[MailError]:
+async def errors_of_transcript(
+    transcript: Transcript, client: ssl.SSLContext, server: ssl.SSLContext
+) -> list[MailError]:
     """Return what fails where a session does what a transcript says, in order."""
     async with playing(transcript, server) as peer:
         if transcript.header["protocol"] == "smtp":
@@ -48,7 +50,7 @@ async def errors_of(transcript: Transcript, client: ssl.SSLContext, server: ssl.
         return found
 
 
-def circumstances(transcript: Transcript) -> DiagnosisContext:
+def context_of_transcript(transcript: Transcript) -> DiagnosisContext:
     """Return what is known in a transcript besides the error."""
     auth = transcript.auth
     senders = [call.arguments["sender"] for call in transcript.calls if "sender" in call.arguments]

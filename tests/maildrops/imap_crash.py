@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from child_process import fork, status
+from child_process import fork_child, wait_for_exit
 from mailslot.service import poll_plan
 from mailslot.spool.incoming_file import IncomingFile
 from mailslot.spool.ledger import Ledger
@@ -74,10 +74,10 @@ def main(folder: str) -> None:
         new = [f"{round_}-{n}" for n in range(3)]
         names += new
         mailbox.add(*new)
-        ended = status(fork(lambda moment=moment, number=number: poll_crash.doomed(home, moment, number)))
+        ended = wait_for_exit(fork_child(lambda moment=moment, number=number: poll_crash.doomed(home, moment, number)))
         assert ended == -signal.SIGKILL, (moment, number, ended)
         check = poll_crash.run(poll_crash.check, home, mailbox.listing(), names, ended=False)
-        assert status(fork(check)) == 0, (moment, number)
+        assert wait_for_exit(fork_child(check)) == 0, (moment, number)
     poll_crash.finish(home, mailbox, names)
 
 

@@ -31,7 +31,7 @@ RECORD = "fax-pop"
 
 
 @dataclass
-class Office:
+class ImapDevice:
     """What the tests of IMAP share.
 
     Attributes:
@@ -86,13 +86,13 @@ class Office:
 
     @asynccontextmanager
     async def device(self) -> AsyncIterator[Device]:
-        async with Spool(self.home) as spool, Connector(self.records) as accesses:
-            yield Device(self.records, accesses, spool)
+        async with Spool(self.home) as spool, Connector(self.records) as connector:
+            yield Device(self.records, connector, spool)
 
 
-def open_office(
+def open_imap_device(
     home: Path, dovecot: Dovecot, provider: Provider, ca: trustme.CA, *, record: str = RECORD, **settings: object
-) -> Office:
+) -> ImapDevice:
     """Set a device up, and empty Alice's mailbox."""
     home.mkdir(parents=True, exist_ok=True)
     ca.cert_pem.write_to_path(str(home / "ca.pem"))
@@ -101,9 +101,9 @@ def open_office(
     for folder in dovecot.maildir(ALICE).glob(".*"):
         shutil.rmtree(folder)
     dovecot.empty(ALICE)
-    office = Office(home, dovecot, token, Records(home))
+    imap_device = ImapDevice(home, dovecot, token, Records(home))
     # Its list of files may be a moment behind.
-    office.renumber()
+    imap_device.renumber()
     values = {
         "server": "localhost",
         "port": dovecot.imaps.port,
@@ -115,5 +115,5 @@ def open_office(
         "ca_file": str(home / "ca.pem"),
         "first_poll": "all",
     }
-    office.records.change(record, {**values, **settings}, {})
-    return office
+    imap_device.records.change(record, {**values, **settings}, {})
+    return imap_device

@@ -37,7 +37,7 @@ NOISE = b"%noise"
 
 Answer = bytes | list[bytes]
 
-USUAL: dict[str, Answer] = {
+DEFAULT_REPLIES: dict[str, Answer] = {
     "greeting": b"* OK ready\r\n",
     "CAPABILITY": b"* CAPABILITY IMAP4rev1 AUTH=PLAIN UIDPLUS MOVE IDLE\r\n%t OK done\r\n",
     "STARTTLS": b"%t OK go on\r\n",
@@ -57,7 +57,7 @@ USUAL: dict[str, Answer] = {
 
 
 @dataclass
-class Played:
+class ScriptedImapServer:
     """A server, and a device's way to it.
 
     Attributes:
@@ -131,13 +131,13 @@ def verb(line: bytes) -> str:
 
 
 @asynccontextmanager
-async def played(
+async def run_scripted_imap(
     home: Path,
     ca: trustme.CA,
     context: ssl.SSLContext,
-    answers: Mapping[str, Answer] = USUAL,
+    answers: Mapping[str, Answer] = DEFAULT_REPLIES,
     **settings: object,
-) -> AsyncIterator[Played]:
+) -> AsyncIterator[ScriptedImapServer]:
     """Run a server beside the block.
 
     Args:
@@ -149,7 +149,7 @@ async def played(
     """
     ca.cert_pem.write_to_path(str(home / "ca.pem"))
     records = Records(home)
-    server = Played({**USUAL, **answers}, context)
+    server = ScriptedImapServer({**DEFAULT_REPLIES, **answers}, context)
     failure: BaseException | None = None
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
         port = listener.extra(SocketAttribute.local_port)
@@ -165,8 +165,8 @@ async def played(
         }
         records.change(RECORD, {**values, **settings}, {"password": Secret(PASSWORD)})
         secured = TLSListener(listener, context, standard_compatible=False)
-        async with anyio.create_task_group() as group, Connector(records) as accesses:
-            server.access = await accesses.profile(RECORD)
+        async with anyio.create_task_group() as group, Connector(records) as connector:
+            server.access = await connector.profile(RECORD)
             server.maildrop, server.options = await maildrop_of(server.access.settings)
             tls_first = server.access.endpoint == Endpoint("127.0.0.1", port, Security.TLS)
             group.start_soon((secured if tls_first else listener).serve, server.serve)

@@ -43,8 +43,8 @@ class TestPop3(MaildropSuite):
             async def renumber() -> None:
                 maildrop.messages = [replace(each, uid=f"new-{each.uid}") for each in maildrop.messages]
 
-            async with Connector(records) as accesses:
-                access = await accesses.profile(RECORD)
+            async with Connector(records) as connector:
+                access = await connector.profile(RECORD)
                 found, options = await maildrop_of(access.settings)
                 token = (tmp_path / "token").read_text()
                 yield MailboxHarness(found, access, options, deliver, count, clear, renumber, [token])

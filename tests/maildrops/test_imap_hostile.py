@@ -14,7 +14,16 @@ import pytest
 from aioimaplib import aioimaplib
 
 import virtual_time
-from maildrops.scripted_imap import CLOSE, NOISE, PASSWORD, RECORD, USUAL, Answer, Played, played
+from maildrops.scripted_imap import (
+    CLOSE,
+    DEFAULT_REPLIES,
+    NOISE,
+    PASSWORD,
+    RECORD,
+    Answer,
+    ScriptedImapServer,
+    run_scripted_imap,
+)
 from mailslot.errors import (
     ClosedError,
     DeletionsRefusedError,
@@ -45,7 +54,7 @@ if TYPE_CHECKING:
 
     from mailslot_imap.session import ImapSession
 
-    Play = Callable[..., AbstractAsyncContextManager[Played]]
+    Play = Callable[..., AbstractAsyncContextManager[ScriptedImapServer]]
 
 pytestmark = pytest.mark.virtual_time
 
@@ -57,10 +66,10 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 @pytest.fixture
 def play(tmp_path: Path, ca: trustme.CA, server_context: ssl.SSLContext) -> Play:
-    return partial(played, tmp_path, ca, server_context)
+    return partial(run_scripted_imap, tmp_path, ca, server_context)
 
 
-async def use(server: Played, work: Callable[[ImapSession], Awaitable[None]]) -> None:
+async def use(server: ScriptedImapServer, work: Callable[[ImapSession], Awaitable[None]]) -> None:
     async with server.open() as maildrop:
         await work(maildrop)
 
@@ -364,7 +373,7 @@ async def test_the_log_filter_affects_only_our_connections(caplog: pytest.LogCap
 # Push
 
 
-async def watch(server: Played, told: list[float]) -> None:
+async def watch(server: ScriptedImapServer, told: list[float]) -> None:
     await server.maildrop.watch(server.access, server.options, lambda: told.append(anyio.current_time()))
 
 
@@ -412,9 +421,9 @@ async def test_a_watch_is_resumed_after_a_disconnect(play: Play, tmp_path: Path)
     async with (
         play(answers, check_interval=0, first_poll="all", timeout=60) as server,
         Spool(tmp_path) as spool,
-        Connector(Records(tmp_path)) as accesses,
+        Connector(Records(tmp_path)) as connector,
     ):
-        device = Device(Records(tmp_path), accesses, spool, clocks=clocks.clocks, speed=200)
+        device = Device(Records(tmp_path), connector, spool, clocks=clocks.clocks, speed=200)
         polling = PollLoop(device, RECORD, keeper)
         async with anyio.create_task_group() as group:
             group.start_soon(polling.run)
@@ -422,7 +431,7 @@ async def test_a_watch_is_resumed_after_a_disconnect(play: Play, tmp_path: Path)
             with anyio.fail_after(60):
                 while server.verbs.count("IDLE") < 2 or server.verbs.count("SELECT") < 2:  # noqa: ASYNC110 - no event
                     await anyio.sleep(0.01)
-                server.answers = {**server.answers, "SELECT": USUAL["SELECT"]}
+                server.answers = {**server.answers, "SELECT": DEFAULT_REPLIES["SELECT"]}
                 while not keeper.subjects:  # noqa: ASYNC110 - likewise
                     await anyio.sleep(0.01)
             group.cancel_scope.cancel()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteStream
 
-Answer = bytes | Literal["reset", "silence", "drip"]
+ScriptedAnswer = bytes | Literal["reset", "silence", "drip"]
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Request:
 
 
 @dataclass
-class Service:
+class ScriptedService:
     """A service that is listening.
 
     Attributes:
@@ -63,7 +63,7 @@ class Service:
         return self.requests[-1]
 
 
-def reply(body: bytes | str | object = b"", status: int = 200, **headers: str) -> bytes:
+def http_response(body: bytes | str | object = b"", status: int = 200, **headers: str) -> bytes:
     """An HTTP answer; what is neither octets nor text is sent as JSON."""
     if not isinstance(body, bytes | str):
         body, headers = json.dumps(body), {"content_type": "application/json", **headers}
@@ -74,13 +74,15 @@ def reply(body: bytes | str | object = b"", status: int = 200, **headers: str) -
 
 
 @asynccontextmanager
-async def answering(
-    *answers: Answer | Callable[[Request], Answer], context: ssl.SSLContext | None = None, greeting: bytes = b""
-) -> AsyncIterator[Service]:
+async def run_scripted_service(
+    *answers: ScriptedAnswer | Callable[[Request], ScriptedAnswer],
+    context: ssl.SSLContext | None = None,
+    greeting: bytes = b"",
+) -> AsyncIterator[ScriptedService]:
     """Serve until the context is left: the n-th request gets the n-th answer, and the last one over and over."""
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1", backlog=8)
     port = listener.extra(SocketAttribute.local_port)
-    service = Service(f"{'https' if context else 'http'}://localhost:{port}")
+    service = ScriptedService(f"{'https' if context else 'http'}://localhost:{port}")
     failure: BaseException | None = None
 
     async def serve(stream: ByteStream) -> None:
@@ -122,7 +124,7 @@ async def _read(stream: ByteStream) -> Request:
     return Request(line, headers, body)
 
 
-async def _answer(stream: ByteStream, answer: Answer) -> None:
+async def _answer(stream: ByteStream, answer: ScriptedAnswer) -> None:
     if isinstance(answer, bytes):
         await stream.send(answer)
     elif answer == "silence":

@@ -31,12 +31,12 @@ from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.request import TokenRequest as Prepared
 from mailslot.oauth.request import prepare_request
 from mailslot.wire.secret import Secret
-from oauth.scripted_service import answering, client, reply
+from oauth.scripted_service import client, http_response, run_scripted_service
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
-    from oauth.scripted_service import Answer, Request
+    from oauth.scripted_service import Request, ScriptedAnswer
 
 pytestmark = pytest.mark.virtual_time
 
@@ -185,15 +185,19 @@ async def test_a_wrong_clock_is_corrected_by_the_refusals_date(rsa_pair: ClientC
     key = import_key(rsa_pair.key.reveal(), "RSA")
     seen: list[str] = []
 
-    def judge(request: Request) -> Answer:
+    def judge(request: Request) -> ScriptedAnswer:
         theirs = time.time() + ahead
         claims = jwt.decode(request.form["client_assertion"], key).claims
         seen.append(str(claims["jti"]))
         fits = claims["nbf"] <= theirs < claims["exp"]
         date = formatdate(theirs, usegmt=True)
-        return reply({"a": 1}, date=date) if fits else reply({"error": "invalid_client"}, status=401, date=date)
+        return (
+            http_response({"a": 1}, date=date)
+            if fits
+            else http_response({"error": "invalid_client"}, status=401, date=date)
+        )
 
-    async with answering(judge) as service, TokenHttp(timeout=5) as http:
+    async with run_scripted_service(judge) as service, TokenHttp(timeout=5) as http:
         assert (await http.post(service.url, {}, client=who)).ok
         assert len(service.requests) == 2
         assert (await http.post(service.url, {}, client=who)).ok
@@ -203,7 +207,7 @@ async def test_a_wrong_clock_is_corrected_by_the_refusals_date(rsa_pair: ClientC
 
 async def test_other_refusals_are_not_retried(rsa_pair: ClientCertificate) -> None:
     for who, date in ((with_certificate(rsa_pair), time.time()), (client(secret="s"), time.time() + 86_400)):
-        answer = reply({"error": "invalid_client"}, status=401, date=formatdate(date, usegmt=True))
-        async with answering(answer) as service, TokenHttp(timeout=5) as http:
+        answer = http_response({"error": "invalid_client"}, status=401, date=formatdate(date, usegmt=True))
+        async with run_scripted_service(answer) as service, TokenHttp(timeout=5) as http:
             assert (await http.post(service.url, {}, client=who)).status == 401
             assert len(service.requests) == 1

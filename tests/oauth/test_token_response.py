@@ -25,7 +25,7 @@ from mailslot.oauth.token_response import (
     request_token,
 )
 from mailslot.wire.secret import Secret
-from oauth.scripted_service import answering, client, reply
+from oauth.scripted_service import client, http_response, run_scripted_service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -265,7 +265,7 @@ class TestRefreshedGrant:
 
 
 async def test_a_request(http: TokenHttp) -> None:
-    async with answering(reply({**GOOD, "refresh_token": "r2"})) as service:
+    async with run_scripted_service(http_response({**GOOD, "refresh_token": "r2"})) as service:
         who = client(service.url, secret="s")
         found = await request_token(who, http, {"grant_type": "refresh_token", "refresh_token": Secret("r1")})
     assert found.refresh_token == "r2"
@@ -280,7 +280,7 @@ async def test_a_request(http: TokenHttp) -> None:
 )
 async def test_a_refused_request(http: TokenHttp, grant_type: str, cause: str) -> None:
     answer = {"error": "invalid_grant", "error_description": "r1-which-is-secret is over"}
-    async with answering(reply(answer, status=400)) as service:
+    async with run_scripted_service(http_response(answer, status=400)) as service:
         with pytest.raises(TokenServiceError) as caught:
             await request_token(
                 client(service.url), http, {"grant_type": grant_type, "refresh_token": Secret("r1-which-is-secret")}

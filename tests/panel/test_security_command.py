@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography import x509
 
+from command_line import mailslot
 from lab.process import free_ports
 from mailslot.slots.records import Records
 from mailslot.wire.secret import Secret
@@ -17,7 +18,6 @@ from mailslot_plugins.panel.security.password import Password
 from panel.browser_client import BrowserClient
 from panel.running_panel import PASSWORD
 from service.service_process import serving
-from command_line import mailslot
 
 if TYPE_CHECKING:
     from pathlib import Path

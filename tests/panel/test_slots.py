@@ -211,7 +211,7 @@ async def test_saving_a_provider_fills_in_its_settings(client: BrowserClient, de
 
 
 async def test_a_token_that_may_become_unusable_is_mentioned(client: BrowserClient, device: Device) -> None:
-    await device.keep("print.pop", "token", "renewal")
+    await device.store_token("print.pop", "token", "renewal")
     path = "/slots/print.pop"
     answer = await client.post(path, data={**await fields(client, path), "account": "alice@example.com"})
     assert answer.headers["location"] == f"{path}/review"
@@ -271,7 +271,7 @@ async def test_a_broken_settings_file(client: BrowserClient, device: Device) -> 
 
 
 async def test_a_poll_on_request(client: BrowserClient, device: Device, sandbox: Sandbox) -> None:
-    await device.use("status.pop", sandbox)
+    await device.set_up_slot("status.pop", sandbox)
     sandbox.maildrops["scanner@example.com"].add(b"Subject: status\r\n\r\nplease\r\n")
     path = "/slots/status.pop"
     assert (await client.submit(f"{path}/poll", path)).status_code == 303

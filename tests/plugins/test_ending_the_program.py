@@ -18,8 +18,8 @@ from mailslot.service.service import Service
 from mailslot.service.systemd import ServiceManager
 from mailslot.slots.slot import find_slot
 from mailslot_plugins.panel.background import BackgroundTasks
-from service.polling_device import RECORD, RecordingPipeline, postbox
-from service.sending_device import FastClocks, outbox
+from service.polling_device import RECORD, RecordingPipeline, run_polling_device
+from service.sending_device import FastClocks, run_sending_device
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -166,7 +166,7 @@ async def test_system_exit_in_a_pipeline(
     error: type[BaseException],
 ) -> None:
     """It is started again, as any task that fails; jobs are delivered meanwhile, and the service stops as ever."""
-    async with outbox(tmp_path, FastClocks(100)) as (box, _):
+    async with run_sending_device(tmp_path, FastClocks(100)) as (box, _):
         pipeline = Ending(way, error)
         job = await box.accept()
 
@@ -188,7 +188,7 @@ async def test_system_exit_while_handling_mail(tmp_path: Path, error: type[BaseE
     async def answer(mail: Incoming, subject: str) -> Handled:
         raise error
 
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.keeper.answer = answer
         box.add("one", "two")
         report = await box.poll()
@@ -204,7 +204,7 @@ async def test_system_exit_while_handling_mail(tmp_path: Path, error: type[BaseE
 @pytest.mark.parametrize("error", ERRORS)
 async def test_system_exit_in_a_submitter(tmp_path: Path, plugins: Any, error: type[BaseException]) -> None:
     name = error.__name__
-    async with outbox(tmp_path, FastClocks(100)) as (box, _):
+    async with run_sending_device(tmp_path, FastClocks(100)) as (box, _):
         await run_sync(box.device.records.change, "smtp", {"submitter": name.lower()}, {})
         job = await box.accept()
         stop = anyio.Event()
@@ -223,7 +223,7 @@ async def test_system_exit_in_a_submitter(tmp_path: Path, plugins: Any, error: t
 async def test_system_exit_in_a_maildrop_or_token_source(
     tmp_path: Path, plugins: Any, error: type[BaseException], setting: str, where: str
 ) -> None:
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.set(**{setting: error.__name__.lower()})
         report = await box.poll()
         assert (where, error.__name__) in plugins.calls

@@ -23,7 +23,7 @@ from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import run_sandbox
 from panel.browser_client import BrowserClient
 from panel.running_panel import run_panel
-from service.sending_device import ALICE, outbox
+from service.sending_device import ALICE, run_sending_device
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +115,7 @@ def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_its_retry_schedule_is_used(tmp_path: Path) -> None:
-    async with outbox(tmp_path / "home") as (box, sandbox):
+    async with run_sending_device(tmp_path / "home") as (box, sandbox):
         sandbox.rules.recipients[ALICE] = "451 4.7.1 Greylisted"
         jobs = [await box.accept(pipeline=name) for name in ("journal", "scan")]
         for job in jobs:

@@ -24,7 +24,7 @@ from mailslot import (
 )
 from mailslot_plugins.sandbox import DOVECOT, EXCHANGE, GMAIL, Sandbox
 from pop3.conftest import USER
-from pop3.hostile_server import AUTH, Client, serving
+from pop3.hostile_server import AUTH, ServerConnection, run_hostile_server
 
 pytestmark = pytest.mark.virtual_time
 
@@ -170,10 +170,10 @@ class TestWithoutTls:
     """AT-05: nothing is sent in the clear, whatever the server says."""
 
     async def test_credentials_need_tls(self, client_context: ssl.SSLContext) -> None:
-        async def part(client: Client) -> None:
+        async def part(client: ServerConnection) -> None:
             raise AssertionError("nobody is to connect")
 
-        async with serving(part, security=Security.NONE) as server:
+        async with run_hostile_server(part, security=Security.NONE) as server:
             for auth in (AUTH, OAuth(USER, StaticToken("ya29.x"))):
                 with pytest.raises(InputError) as caught:
                     async with connect_pop3(server.endpoint, auth, ssl_context=client_context):
@@ -191,26 +191,26 @@ class TestWithoutTls:
         assert caught.value.stage == "tls"
 
     async def test_a_server_without_tls(self, client_context: ssl.SSLContext) -> None:
-        async def part(client: Client) -> None:
-            await client.say(b"+OK ready\r\n")
+        async def part(client: ServerConnection) -> None:
+            await client.send(b"+OK ready\r\n")
             await client.drain()
 
-        async with serving(part) as server:
+        async with run_hostile_server(part) as server:
             with pytest.raises(NetworkError) as caught:
                 async with connect_pop3(server.endpoint, AUTH, ssl_context=client_context, timeout=2):
                     pass
         assert (caught.value.stage, caught.value.cause) == ("tls", "tls_port_mismatch")
-        assert b"correct" not in server.client.heard
+        assert b"correct" not in server.client.received
 
     async def test_a_server_with_implicit_tls(
         self, client_context: ssl.SSLContext, server_context: ssl.SSLContext
     ) -> None:
         """It waits for our handshake and we wait for its greeting."""
 
-        async def part(client: Client) -> None:
+        async def part(client: ServerConnection) -> None:
             await client.start_tls(server_context)
 
-        async with serving(part, security=Security.STARTTLS) as server:
+        async with run_hostile_server(part, security=Security.STARTTLS) as server:
             with pytest.raises(NetworkError) as caught:
                 async with connect_pop3(server.endpoint, AUTH, ssl_context=client_context, timeout=0.2):
                     pass
@@ -221,17 +221,17 @@ class TestWithoutTls:
     ) -> None:
         """PT-03: what was injected arrives when TLS has begun on our side; it is no TLS."""
 
-        async def part(client: Client) -> None:
-            await client.say(b"+OK\r\n")
-            await client.hear()
-            await client.say(b"+OK\r\nSTLS\r\n.\r\n")
-            await client.hear()
-            await client.say(b"+OK Begin TLS\r\n")
-            while not client.heard.endswith(b"STLS\r\n"):
+        async def part(client: ServerConnection) -> None:
+            await client.send(b"+OK\r\n")
+            await client.read_line()
+            await client.send(b"+OK\r\nSTLS\r\n.\r\n")
+            await client.read_line()
+            await client.send(b"+OK Begin TLS\r\n")
+            while not client.received.endswith(b"STLS\r\n"):
                 pass
-            await client.say(b"+OK Capability list follows\r\nSASL PLAIN\r\n.\r\n")
+            await client.send(b"+OK Capability list follows\r\nSASL PLAIN\r\n.\r\n")
 
-        async with serving(part, security=Security.STARTTLS) as server:
+        async with run_hostile_server(part, security=Security.STARTTLS) as server:
             with pytest.raises(NetworkError) as caught:
                 async with connect_pop3(server.endpoint, AUTH, ssl_context=client_context, timeout=2):
                     pass
@@ -244,33 +244,33 @@ class TestWithoutTls:
     ) -> None:
         """PT-03: a forged "logged in" waits in the buffer."""
 
-        async def part(client: Client) -> None:
-            await client.say(b"+OK\r\n")
-            await client.hear()
-            await client.say(b"-ERR\r\n")
-            await client.hear()
-            await client.say(b"+OK\r\n+OK logged in\r\n")
+        async def part(client: ServerConnection) -> None:
+            await client.send(b"+OK\r\n")
+            await client.read_line()
+            await client.send(b"-ERR\r\n")
+            await client.read_line()
+            await client.send(b"+OK\r\n+OK logged in\r\n")
 
-        async with serving(part, context=server_context) as server:
+        async with run_hostile_server(part, context=server_context) as server:
             with pytest.raises(MailError) as caught:
                 async with connect_pop3(server.endpoint, AUTH, ssl_context=client_context, timeout=2):
                     pass
         assert (caught.value.stage, caught.value.cause) == ("sign_in", "protocol_error")
-        assert b"correct" not in server.client.heard
+        assert b"correct" not in server.client.received
 
 
 @pytest.mark.parametrize("password", ["x" * 250, "tab\there"])
 async def test_a_password_with_characters_that_pass_cannot_send(
     client_context: ssl.SSLContext, server_context: ssl.SSLContext, password: str
 ) -> None:
-    async def part(client: Client) -> None:
+    async def part(client: ServerConnection) -> None:
         await client.sign_in()
 
-    async with serving(part, context=server_context) as server:
+    async with run_hostile_server(part, context=server_context) as server:
         with pytest.raises(MailError) as caught:  # noqa: PT012 - any of it may be where it fails
             auth = Password(USER, password)
             async with connect_pop3(server.endpoint, auth, ssl_context=client_context, timeout=2):
                 pass
     assert caught.value.stage == "sign_in"
     assert password not in str(caught.value) + caught.value.detail
-    assert password.encode() not in server.client.heard
+    assert password.encode() not in server.client.received

@@ -383,16 +383,16 @@ class TestPipelining:
         sent = protocol.dele(1) + protocol.retr(2) + protocol.uidl() + protocol.stat() + protocol.quit()
         assert sent == b"DELE 1\r\nRETR 2\r\nUIDL\r\nSTAT\r\nQUIT\r\n"
         assert protocol.pending == 5
-        heard = events(protocol, b"-ERR gone\r\n+OK\r\n..+OK\r\n.\r\n+OK\r\n1 -ERR\r\n.\r\n+OK 1 2\r\n+OK bye\r\n")
-        assert [event.verb for event in heard if isinstance(event, StatusReceived)] == [
+        received = events(protocol, b"-ERR gone\r\n+OK\r\n..+OK\r\n.\r\n+OK\r\n1 -ERR\r\n.\r\n+OK 1 2\r\n+OK bye\r\n")
+        assert [event.verb for event in received if isinstance(event, StatusReceived)] == [
             Verb.DELE,
             Verb.RETR,
             Verb.UIDL,
             Verb.STAT,
             Verb.QUIT,
         ]
-        assert b"".join(event.data for event in heard if isinstance(event, OctetsReceived)) == b".+OK\r\n"
-        assert LineReceived(Verb.UIDL, "1 -ERR") in heard
+        assert b"".join(event.data for event in received if isinstance(event, OctetsReceived)) == b".+OK\r\n"
+        assert LineReceived(Verb.UIDL, "1 -ERR") in received
         assert protocol.state is State.CLOSED
 
     def test_pipelining_requires_the_capability(self) -> None:
@@ -526,14 +526,14 @@ class TestMessages:
         for number in range(count + 1):
             protocol.retr(number + 1)
         octets = b"".join(b"+OK\r\n..%d\r\n.\r\n" % number for number in range(count)) + b"-ERR gone\r\n"
-        heard = [event for at in range(0, len(octets), cut) for event in events(protocol, octets[at : at + cut])]
-        ends = [event for event in heard if isinstance(event, ResponseComplete)]
-        assert b"".join(event.data for event in heard if isinstance(event, OctetsReceived)) == b"".join(
+        received = [event for at in range(0, len(octets), cut) for event in events(protocol, octets[at : at + cut])]
+        ends = [event for event in received if isinstance(event, ResponseComplete)]
+        assert b"".join(event.data for event in received if isinstance(event, OctetsReceived)) == b"".join(
             b".%d\r\n" % number for number in range(count)
         )
         assert len(ends) == count
-        assert isinstance(heard[-1], StatusReceived)
-        assert not heard[-1].reply.positive
+        assert isinstance(received[-1], StatusReceived)
+        assert not received[-1].reply.positive
 
     def test_a_line_of_ten_megabytes_takes_no_memory(self) -> None:
         protocol = signed_in()
@@ -553,9 +553,11 @@ class TestMessages:
             protocol.retr(number)
         octets = b"+OK\r\nSubject: x\r\n\r\n.\r\n" * 500
         started = time.process_time()
-        heard = [event for at in range(0, len(octets), 65_536) for event in events(protocol, octets[at : at + 65_536])]
+        received = [
+            event for at in range(0, len(octets), 65_536) for event in events(protocol, octets[at : at + 65_536])
+        ]
         assert time.process_time() - started < 2
-        assert sum(isinstance(event, ResponseComplete) for event in heard) == 500
+        assert sum(isinstance(event, ResponseComplete) for event in received) == 500
 
 
 @given(

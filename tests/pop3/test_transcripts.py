@@ -38,13 +38,13 @@ def whole(core: Pop3Protocol, octets: bytes, _: int) -> None:
 
 def outcome(transcript: Transcript, feed: Callable[[Pop3Protocol, bytes, int], None]) -> list[Any]:
     """What the core makes of all connections: the events, and the fault where there is one."""
-    heard: list[Any] = []
+    received: list[Any] = []
     for steps in transcript.connections:
         try:
-            heard += play_core(transcript, steps, feed)
+            received += play_core(transcript, steps, feed)
         except RemoteProtocolError as error:
-            heard.append(error.cause)
-    return heard
+            received.append(error.cause)
+    return received
 
 
 @every
@@ -67,16 +67,18 @@ def test_core_yields_the_same_events_one_at_a_time(transcript: Transcript) -> No
 
     content = b"".join(event[1] for event in outcome(transcript, whole) if event[0] == "octets")
     for cut in (1, 2, 3, 5, 16):
-        heard: list[bytes] = []
+        received: list[bytes] = []
 
-        def piecewise(core: Pop3Protocol, octets: bytes, _: int, cut: int = cut, heard: list[bytes] = heard) -> None:
+        def piecewise(
+            core: Pop3Protocol, octets: bytes, _: int, cut: int = cut, received: list[bytes] = received
+        ) -> None:
             for at in range(0, len(octets), cut):
                 core.receive(octets[at : at + cut])
                 while (event := core.next_event()) is not None:
-                    heard.append(event.data if isinstance(event, OctetsReceived) else b"")
+                    received.append(event.data if isinstance(event, OctetsReceived) else b"")
 
         assert faults(piecewise) == faults(whole)
-        assert b"".join(heard) == content
+        assert b"".join(received) == content
 
 
 @every

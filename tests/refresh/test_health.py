@@ -15,7 +15,7 @@ from mailslot.oauth.providers import Endpoints, Provider, Quirks
 from mailslot.vault.errors import unreadable_error, unwritable_error
 from refresh.device import ACCOUNT, client, grant, running
 from refresh.service import ScriptedResponse
-from vault.conftest import largest_file
+from vault.conftest import limit_file_size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -211,7 +211,7 @@ async def test_health_after_a_real_failure(home: Path, service: Service) -> None
         error = await device.refuse("token_update_failed")
         told = tell(await device.grant(), facts, device.client.provider, device.clocks.wall)
         assert (told.state, told.cause, told.sentence) == ("needs_token", error.cause, str(error))
-        with largest_file(10):
+        with limit_file_size(10):
             await device.token(ignore_backoff=True)
         told = tell(
             await device.grant(),

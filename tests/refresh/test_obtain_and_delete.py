@@ -12,7 +12,7 @@ from mailslot.wire.secret import Secret
 from refresh import device as devices
 from refresh.device import running
 from refresh.service import ScriptedResponse, fingerprint
-from vault.conftest import largest_file
+from vault.conftest import limit_file_size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ async def test_obtaining_without_a_disk(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         old = await device.sign_in()
         device.flow.grant = devices.grant(("at-other", "rt-other"), device.clocks.wall)
-        with largest_file(10), pytest.raises(MailError) as caught:
+        with limit_file_size(10), pytest.raises(MailError) as caught:
             await device.source.obtain(None)
         assert caught.value.cause == "token_store_unwritable"
         assert await device.token() == old
@@ -161,7 +161,7 @@ async def test_a_disk_that_refuses_deletion(home: Path, service: Service) -> Non
         old = await device.sign_in()
         device.store._vault.write("smtp", {"password": Secret("x")})
         service.say = [ScriptedResponse(503), ScriptedResponse(503)]
-        with largest_file(10), pytest.raises(MailError) as caught:
+        with limit_file_size(10), pytest.raises(MailError) as caught:
             await device.source.delete()
         assert caught.value.cause == "token_store_unwritable"
         assert await device.token() == old
@@ -170,7 +170,7 @@ async def test_a_disk_that_refuses_deletion(home: Path, service: Service) -> Non
 async def test_a_grant_in_memory_only_is_revoked_too(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
-        with largest_file(10):
+        with limit_file_size(10):
             await device.token()
         assert (await device.source.delete()).notified
         assert service.state.revoked[0] == f"refresh_token {service.state.newest}"

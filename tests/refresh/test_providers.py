@@ -22,7 +22,7 @@ from mailslot_plugins.tokens.paste import PasteFlow
 from refresh import device as devices
 from refresh.device import FakeClocks
 from refresh.test_processes import prove
-from tokens.people import USER, InChromium, Nobody, enter_code
+from tokens.people import USER, ChromiumUser, NoPrompt, enter_code
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 SCOPES = ("openid", "email", "offline_access", "mail.pop", "mail.send")
 
 
-class EntersCode(Nobody):
+class EntersCode(NoPrompt):
     """Enters the code that is shown, at the sandbox."""
 
     async def show_code(self, code: UserCode) -> None:
@@ -133,7 +133,7 @@ async def test_oidc_provider(home: Path, provider: LabProvider, browser: Browser
     """It ends a grant when a refresh token is used twice, which neither tasks nor processes do."""
     alice = "alice@example.test"
     async with panel(home, provider.issuer, PasteFlow(), alice) as (source, clocks):
-        await source.obtain(InChromium(browser=browser))
+        await source.obtain(ChromiumUser(browser=browser))
         for _ in range(3):
             clocks.pass_by(3000)
             async with anyio.create_task_group() as tasks:

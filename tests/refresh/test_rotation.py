@@ -8,7 +8,7 @@ import pytest
 
 from refresh.device import running
 from refresh.service import fingerprint
-from vault.conftest import largest_file
+from vault.conftest import limit_file_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,7 +123,7 @@ async def test_rotation_on_a_full_disk(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
         service.instead = [{"access_token": 1}] * 3
-        with largest_file(10):
+        with limit_file_size(10):
             await device.refuse("unknown")
             assert device.source.save_error is not None
         device.clocks.pass_by(700)

@@ -10,13 +10,13 @@ from typing import Literal
 import pytest
 
 from mailslot_plugins.sandbox import DOVECOT, Fault, Sandbox
-from sandbox.raw_client import USER, Raw, in_thread, oauthbearer, pop3, smtp
+from sandbox.raw_client import USER, RawClient, in_thread, oauthbearer, pop3, smtp
 
 MESSAGE = b"Subject: a\r\n\r\nb\r\n"
 ENVELOPE = b"MAIL FROM:<scanner@example.com>\r\nRCPT TO:<alice@example.com>\r\n"
 
 
-def submit(client: Raw) -> None:
+def submit(client: RawClient) -> None:
     client.send(ENVELOPE + b"DATA\r\n")
     for code in ("250", "250", "354"):
         assert client.line().startswith(code)
@@ -36,10 +36,10 @@ async def test_faults_delay_replace_append_and_split(sandbox: Sandbox) -> None:
     def talk() -> None:
         with smtp(sandbox) as client:
             before = time.monotonic()
-            assert client.ask("NOOP") == "250 2.0.0 Ok"
+            assert client.execute("NOOP") == "250 2.0.0 Ok"
             assert time.monotonic() - before >= 0.2
-            assert client.ask("NOOP") == "299 what"
-            assert client.ask("NOOP") == "250 2.0.0 Ok"
+            assert client.execute("NOOP") == "299 what"
+            assert client.execute("NOOP") == "250 2.0.0 Ok"
             assert client.line() == "250 more"
             client.send(b"NOOP\r\n")
             # Each octet is a record of its own.
@@ -47,8 +47,8 @@ async def test_faults_delay_replace_append_and_split(sandbox: Sandbox) -> None:
             client.send(b"NOOP\r\nQUIT\r\n")
             assert client.line() == "250 2221 2.0.0 Bye"
         with smtp(sandbox) as client:
-            assert client.ask("MAIL FROM:<scanner@example.com>") == "250 2.1.0 pretended"
-            assert client.ask("RCPT TO:<alice@example.com>").startswith("503")
+            assert client.execute("MAIL FROM:<scanner@example.com>") == "250 2.1.0 pretended"
+            assert client.execute("RCPT TO:<alice@example.com>").startswith("503")
 
     await in_thread(talk)
     assert "299" not in sandbox.transcript
@@ -76,7 +76,7 @@ async def test_a_connection_can_end_in_any_reply(
     sandbox.faults.append(Fault(moment, connection=2, keep=keep, ending=ending))
 
     def walk(until: str) -> bytes:
-        with Raw(sandbox, sandbox.smtp) as client:
+        with RawClient(sandbox, sandbox.smtp) as client:
             for step, octets in STEPS:
                 client.send(octets)
                 if step == until:
@@ -109,11 +109,11 @@ async def test_a_reply_lost_before_or_after_the_action(sandbox: Sandbox, act: bo
     def talk() -> None:
         with smtp(sandbox) as client:
             submit(client)
-            assert client.at_end
+            assert client.is_closed
         with pop3(sandbox) as client:
-            client.ask("DELE 1")
+            client.execute("DELE 1")
             client.send(b"QUIT\r\n")
-            assert client.at_end
+            assert client.is_closed
 
     await in_thread(talk)
     assert len(sandbox.submissions) == act
@@ -125,8 +125,8 @@ async def test_quit_with_a_wrong_reply_still_closes(sandbox: Sandbox) -> None:
 
     def talk() -> None:
         with pop3(sandbox) as client:
-            assert client.ask("QUIT") == "-ERR some deleted messages not removed"
-            assert client.at_end
+            assert client.execute("QUIT") == "-ERR some deleted messages not removed"
+            assert client.is_closed
 
     await in_thread(talk)
 
@@ -137,9 +137,9 @@ async def test_octets_injected_before_tls(sandbox: Sandbox, protocol: str) -> No
     sandbox.faults.append(Fault(command, append=b"250 injected\r\n"))
 
     def talk() -> bytes:
-        with Raw(sandbox, getattr(sandbox, protocol)) as client:
+        with RawClient(sandbox, getattr(sandbox, protocol)) as client:
             if protocol == "smtp":
-                client.ask("EHLO a")
+                client.execute("EHLO a")
             client.send(command.encode() + b"\r\n")
             return client.socket.recv(65536)
 
@@ -160,13 +160,13 @@ async def test_faults_during_authentication(sandbox: Sandbox, protocol: str) -> 
     endpoint = getattr(sandbox, f"{protocol}s")
 
     def talk() -> None:
-        with Raw(sandbox, endpoint) as client:
+        with RawClient(sandbox, endpoint) as client:
             if protocol == "smtp":
-                client.ask("EHLO a")
-            assert client.ask("AUTH OAUTHBEARER") == start + "===="
-            assert client.ask(oauthbearer(token, endpoint.port)) == no.decode().strip()
-            assert client.ask("AUTH OAUTHBEARER") == no.decode().strip()
-            assert client.ask("AUTH OAUTHBEARER") == start
+                client.execute("EHLO a")
+            assert client.execute("AUTH OAUTHBEARER") == start + "===="
+            assert client.execute(oauthbearer(token, endpoint.port)) == no.decode().strip()
+            assert client.execute("AUTH OAUTHBEARER") == no.decode().strip()
+            assert client.execute("AUTH OAUTHBEARER") == start
 
     await in_thread(talk)
     assert sandbox.dialogues[0].user is None
@@ -176,10 +176,10 @@ async def test_a_tls_handshake_that_never_happens(sandbox: Sandbox) -> None:
     sandbox.faults.append(Fault("TLS", delay=math.inf))
 
     def talk() -> None:
-        client = Raw(sandbox, sandbox.smtp)
+        client = RawClient(sandbox, sandbox.smtp)
         with client:
-            client.ask("EHLO a")
-            client.ask("STARTTLS")
+            client.execute("EHLO a")
+            client.execute("STARTTLS")
             client.socket.settimeout(0.3)
             with pytest.raises(TimeoutError):
                 client.start_tls()
@@ -210,7 +210,7 @@ async def test_the_first_matching_fault_applies(sandbox: Sandbox) -> None:
         answers: list[str] = []
         for connect in (smtp, smtp, pop3):
             with connect(sandbox) as client:
-                answers.append(client.ask("NOOP"))
+                answers.append(client.execute("NOOP"))
         return answers
 
     assert await in_thread(talk) == ["250 other", "250 second", "+OK pop3"]

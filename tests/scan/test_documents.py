@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from child_process import fork, status
+from child_process import fork_child, wait_for_exit
 from mailslot.errors import InputError
 from mailslot_plugins.scan.compose import compose
 from mailslot_plugins.scan.document import FileChangedError, inspect_file, inspect_files
@@ -63,7 +63,7 @@ def test_unreadable_file() -> None:
         with pytest.raises(InputError, match=r"^The file 'shadow' may not be read by this program\."):
             inspect_file(Path("/etc/shadow"))
 
-    assert status(fork(look_as_nobody)) == 0
+    assert wait_for_exit(fork_child(look_as_nobody)) == 0
 
 
 def grow(path: Path) -> None:

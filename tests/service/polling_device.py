@@ -127,7 +127,7 @@ def write_token(sandbox: Sandbox, home: Path, user: str) -> None:
 
 
 @asynccontextmanager
-async def postbox(
+async def run_polling_device(
     home: Path, personality: Personality = DOVECOT, *, limits: SpoolLimits | None = None, **settings: object
 ) -> AsyncIterator[PollingDevice]:
     async with run_sandbox(personality=personality) as sandbox:

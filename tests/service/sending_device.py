@@ -157,7 +157,7 @@ async def opened(records: Records, clocks: FastClocks | None = None, **options: 
 
 
 @asynccontextmanager
-async def outbox(
+async def run_sending_device(
     home: Path,
     clocks: FastClocks | None = None,
     *,

@@ -17,7 +17,7 @@ from mailslot.slots.records import Records
 from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import DOVECOT, Fault, Sandbox, run_sandbox
 from mailslot_plugins.sandbox.web_faults import ScriptedResponse, WebFault
-from service.sending_device import ALICE, SENDER, FastClocks, opened, outbox, received, set_up
+from service.sending_device import ALICE, SENDER, FastClocks, opened, received, run_sending_device, set_up
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -188,7 +188,7 @@ async def test_a_temporary_authentication_failure_is_retried(tmp_path: Path) -> 
 
 
 async def test_one_probe_for_a_server_that_is_down(tmp_path: Path) -> None:
-    async with outbox(tmp_path, FastClocks(200)) as (box, sandbox):
+    async with run_sending_device(tmp_path, FastClocks(200)) as (box, sandbox):
         sandbox.faults.append(Fault("greeting", act=False, replace=b"421 4.3.2 not now\r\n", ending="close"))
         jobs = [await box.accept(text=str(number)) for number in range(100)]
         async with box.delivering():
@@ -223,7 +223,7 @@ async def test_the_secondary_server_is_used_if_the_primary_is_unreachable(tmp_pa
 
 
 async def test_a_refusal_does_not_lead_to_the_secondary_server(tmp_path: Path) -> None:
-    async with outbox(tmp_path) as (box, sandbox):
+    async with run_sending_device(tmp_path) as (box, sandbox):
         box.device.records.change("smtp", {"secondary_server": "127.0.0.1"}, {})
         sandbox.rules.senders[SENDER] = "451 4.3.0 not now"
         job = await box.accept()

@@ -14,7 +14,7 @@ from mailslot.message import Message
 from mailslot.spool.recovery import Recovery
 from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import Fault, Sandbox, run_sandbox
-from service.sending_device import ALICE, OPEN, SENDER, FastClocks, outbox, received
+from service.sending_device import ALICE, OPEN, SENDER, FastClocks, received, run_sending_device
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -41,7 +41,7 @@ async def running(anyio_backend: object) -> AsyncIterator[Sandbox]:
 @pytest.fixture
 def office(running: Sandbox) -> Office:
     """Opens a device that sends to it."""
-    return partial(outbox, sandbox=running)
+    return partial(run_sending_device, sandbox=running)
 
 
 def offering(*more: str) -> Personality:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from command_line import no_service
 from mailslot.message import Message
 from mailslot.slots.records import Records
 from mailslot.spool.job import NewJob, Refusal
@@ -17,7 +18,6 @@ from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import DOVECOT, run_sandbox
 from service.polling_device import RECORD, USER, mail, pop_settings
 from service.service_process import mailslot
-from command_line import no_service
 
 if TYPE_CHECKING:
     from pathlib import Path

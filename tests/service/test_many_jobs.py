@@ -8,7 +8,7 @@ import tracemalloc
 from typing import TYPE_CHECKING
 
 from mailslot.spool.limits import SpoolLimits
-from service.sending_device import outbox
+from service.sending_device import run_sending_device
 
 if TYPE_CHECKING:
     import sqlite3
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 async def test_memory_does_not_grow_with_the_number_of_jobs(tmp_path: Path) -> None:
-    async with outbox(tmp_path) as (box, sandbox):
+    async with run_sending_device(tmp_path) as (box, sandbox):
         job = await box.accept()
         await _multiply(box.spool, tmp_path / "spool", job, SpoolLimits().max_jobs)
         assert (await box.spool.count_by_state())["queued"] == 10_000

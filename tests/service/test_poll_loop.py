@@ -14,7 +14,7 @@ from mailslot.service.device import Device
 from mailslot.service.pipeline import Later
 from mailslot.service.poll_loop import PollLoop
 from mailslot_plugins.sandbox import DOVECOT, GMAIL, Fault
-from service.polling_device import RECORD, PollingDevice, postbox
+from service.polling_device import RECORD, PollingDevice, run_polling_device
 from service.sending_device import FastClocks
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ async def until(test: Callable[[], bool]) -> None:
 
 
 async def test_it_polls_at_the_start_and_at_the_interval(tmp_path: Path) -> None:
-    async with postbox(tmp_path, check_interval=1) as box, polling(box, speed=120):
+    async with run_polling_device(tmp_path, check_interval=1) as box, polling(box, speed=120):
         box.add("one")
         await until(lambda: box.keeper.subjects == ["one"])
         began, polls = box.clocks.monotonic(), len(box.sandbox.dialogues)
@@ -63,7 +63,7 @@ async def test_it_polls_at_the_start_and_at_the_interval(tmp_path: Path) -> None
 
 
 async def test_a_clock_change_does_not_change_the_interval(tmp_path: Path) -> None:
-    async with postbox(tmp_path, check_interval=1) as box, polling(box, speed=120):
+    async with run_polling_device(tmp_path, check_interval=1) as box, polling(box, speed=120):
         await until(lambda: len(box.sandbox.dialogues) == 1)
         for seconds in (10 * 365 * 86_400, -20 * 365 * 86_400):
             polls, began = len(box.sandbox.dialogues), box.clocks.monotonic()
@@ -73,7 +73,7 @@ async def test_a_clock_change_does_not_change_the_interval(tmp_path: Path) -> No
 
 
 async def test_polling_on_request_only(tmp_path: Path) -> None:
-    async with postbox(tmp_path, check_interval=0) as box:
+    async with run_polling_device(tmp_path, check_interval=0) as box:
         box.add("one")
         async with polling(box, speed=10_000):
             await anyio.sleep(0.3)
@@ -92,7 +92,7 @@ async def test_postponed_mail_is_handled_without_a_poll(tmp_path: Path) -> None:
             box.keeper.answer = None
         return Later(100, "The printer is off.")
 
-    async with postbox(tmp_path, check_interval=1440) as box:
+    async with run_polling_device(tmp_path, check_interval=1440) as box:
         box.keeper.answer = answer
         box.add("one")
         async with polling(box, speed=400):
@@ -102,7 +102,7 @@ async def test_postponed_mail_is_handled_without_a_poll(tmp_path: Path) -> None:
 
 
 async def test_a_temporary_failure_is_retried_soon(tmp_path: Path) -> None:
-    async with postbox(tmp_path, check_interval=60) as box:
+    async with run_polling_device(tmp_path, check_interval=60) as box:
         box.sandbox.faults.append(Fault("greeting", replace=b"-ERR [SYS/TEMP] Busy\r\n", ending="close"))
         box.add("one")
         async with polling(box, speed=600):
@@ -114,7 +114,7 @@ async def test_a_temporary_failure_is_retried_soon(tmp_path: Path) -> None:
 
 
 async def test_the_servers_login_delay_exceeds_the_interval(tmp_path: Path) -> None:
-    async with postbox(tmp_path, GMAIL, check_interval=1) as box, polling(box, speed=600):
+    async with run_polling_device(tmp_path, GMAIL, check_interval=1) as box, polling(box, speed=600):
         await until(lambda: len(box.sandbox.dialogues) == 1)
         began = box.clocks.monotonic()
         await until(lambda: len(box.sandbox.dialogues) == 3)
@@ -122,7 +122,7 @@ async def test_the_servers_login_delay_exceeds_the_interval(tmp_path: Path) -> N
 
 
 async def test_polling_waits_for_another_process(tmp_path: Path) -> None:
-    async with postbox(tmp_path, replace(DOVECOT), check_interval=1) as box:
+    async with run_polling_device(tmp_path, replace(DOVECOT), check_interval=1) as box:
         box.add("one")
         async with box.device.spool.ledger.polling_lock(RECORD), polling(box, speed=60):
             await anyio.sleep(0.3)

@@ -16,7 +16,7 @@ from mailslot.slots.slot import find_slot
 from mailslot.spool.errors import full_error
 from mailslot.spool.files import NewFile
 from mailslot_plugins.sandbox import DOVECOT, EXCHANGE, GMAIL, Fault
-from service.polling_device import RECORD, mail, postbox
+from service.polling_device import RECORD, mail, run_polling_device
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ personalities = pytest.mark.parametrize("personality", [DOVECOT, EXCHANGE, GMAIL
 
 @personalities
 async def test_new_mail_is_fetched_deleted_and_handled_once(tmp_path: Path, personality: Personality) -> None:
-    async with postbox(tmp_path, personality) as box:
+    async with run_polling_device(tmp_path, personality) as box:
         box.add("one", "two", "three")
         report = await box.poll()
         assert (report.ok, report.listed, report.fetched, report.deleted) == (True, 3, 3, 3)
@@ -45,7 +45,7 @@ async def test_new_mail_is_fetched_deleted_and_handled_once(tmp_path: Path, pers
 
 
 async def test_a_mail_is_deleted_after_it_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.add("one", "two")
         ledger = box.device.spool.ledger
         told = ledger.mark_deleted
@@ -62,7 +62,7 @@ async def test_a_mail_is_deleted_after_it_is_stored(tmp_path: Path, monkeypatch:
 
 
 async def test_quit_commits_deletions_every_twenty_messages(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.add(*(f"mail {number}" for number in range(45)))
         report = await box.poll()
         assert (report.fetched, report.deleted, report.left) == (45, 45, 0)
@@ -73,14 +73,14 @@ async def test_quit_commits_deletions_every_twenty_messages(tmp_path: Path) -> N
 
 async def test_large_mails_are_committed_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mailslot.service.poll_plan._BATCH_OCTETS", 100_000)
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.add("one", "two", "three", size=60_000)
         assert (await box.poll()).fetched == 3
         assert [verbs.count("DELE") for verbs in box.verbs] == [1, 1, 1]
 
 
 async def test_mail_kept_on_the_server_is_handled_once(tmp_path: Path) -> None:
-    async with postbox(tmp_path, after_fetch="keep") as box:
+    async with run_polling_device(tmp_path, after_fetch="keep") as box:
         box.add("one", "two")
         assert (await box.poll()).deleted == 0
         box.add("three")
@@ -92,7 +92,7 @@ async def test_mail_kept_on_the_server_is_handled_once(tmp_path: Path) -> None:
 
 
 async def test_kept_mail_is_deleted_after_the_setting_changes(tmp_path: Path) -> None:
-    async with postbox(tmp_path, after_fetch="keep") as box:
+    async with run_polling_device(tmp_path, after_fetch="keep") as box:
         box.add("one", "two")
         await box.poll()
         box.set(after_fetch="delete")
@@ -102,7 +102,7 @@ async def test_kept_mail_is_deleted_after_the_setting_changes(tmp_path: Path) ->
 
 
 async def test_the_first_poll_only_records_existing_mail(tmp_path: Path) -> None:
-    async with postbox(tmp_path, first_poll="new") as box:
+    async with run_polling_device(tmp_path, first_poll="new") as box:
         box.add("old", "older")
         report = await box.poll()
         assert (report.fetched, report.deleted, report.passed_over) == (0, 0, 2)
@@ -115,7 +115,7 @@ async def test_the_first_poll_only_records_existing_mail(tmp_path: Path) -> None
 
 async def test_another_mailbox_is_polled_for_the_first_time(tmp_path: Path) -> None:
     """Unique-ids of one mailbox mean nothing in another one; those of the sandbox are alike."""
-    async with postbox(tmp_path, first_poll="new") as box:
+    async with run_polling_device(tmp_path, first_poll="new") as box:
         await box.poll()
         box.add("one")
         await box.poll()
@@ -130,7 +130,7 @@ async def test_another_mailbox_is_polled_for_the_first_time(tmp_path: Path) -> N
 
 
 async def test_undeleted_mail_is_not_reported_as_deleted(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.add("one", "two", "three")
         box.sandbox.faults.append(Fault("DELE", 2, act=False, replace=b"-ERR no\r\n"))
         report = await box.poll()
@@ -144,7 +144,7 @@ async def test_undeleted_mail_is_not_reported_as_deleted(tmp_path: Path) -> None
 
 
 async def test_a_lost_reply_to_quit_duplicates_nothing(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.add("one", "two")
         box.sandbox.faults.append(Fault("QUIT", act=False, ending="close"))
         report = await box.poll()
@@ -162,7 +162,7 @@ async def test_a_lost_reply_to_quit_duplicates_nothing(tmp_path: Path) -> None:
 async def test_a_connection_lost_during_a_mail_loses_nothing(
     tmp_path: Path, personality: Personality, keep: int
 ) -> None:
-    async with postbox(tmp_path, personality) as box:
+    async with run_polling_device(tmp_path, personality) as box:
         box.add("one", "two", "three", size=100_000)
         box.sandbox.faults.append(Fault("RETR", 2, keep=keep, ending="reset"))
         report = await box.poll()
@@ -179,7 +179,7 @@ async def test_a_connection_lost_during_a_mail_loses_nothing(
 
 async def test_a_full_disk_ends_the_session_without_quit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gmail takes a mail out of the maildrop once it was retrieved and QUIT was said."""
-    async with postbox(tmp_path, GMAIL) as box:
+    async with run_polling_device(tmp_path, GMAIL) as box:
         box.add("one", "two", size=600_000)
         real, writes = NewFile.write, 0
 
@@ -202,7 +202,7 @@ async def test_a_full_disk_ends_the_session_without_quit(tmp_path: Path, monkeyp
 
 
 async def test_the_maildrop_is_locked(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.add("one")
         box.maildrop.locked = True
         report = await box.poll()
@@ -212,21 +212,21 @@ async def test_the_maildrop_is_locked(tmp_path: Path) -> None:
 
 
 async def test_another_process_polls_the_same_record(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box, box.device.spool.ledger.polling_lock(RECORD):
+    async with run_polling_device(tmp_path) as box, box.device.spool.ledger.polling_lock(RECORD):
         with pytest.raises(MailError, match="polling this mailbox") as caught:
             await box.poll()
         assert caught.value.cause == "spool_busy"
 
 
 async def test_nothing_is_set_up(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.set(server=None)
         report = await box.poll()
         assert (report.cause, report.sentence) == ("not_configured", "The mail server is not set.")
 
 
 async def test_the_sign_in_method_is_not_set(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.set(authentication=None)
         report = await box.poll()
         assert report.cause == "not_configured"
@@ -234,7 +234,7 @@ async def test_the_sign_in_method_is_not_set(tmp_path: Path) -> None:
 
 
 async def test_errors_have_the_text_of_the_connection_test(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         (tmp_path / "token").write_text("an-old-token-that-is-none")
         report = await box.poll()
         tested = await connection_test(box.device.connector, find_slot("status.pop"))
@@ -243,7 +243,7 @@ async def test_errors_have_the_text_of_the_connection_test(tmp_path: Path) -> No
 
 
 async def test_one_mail_cannot_be_retrieved(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.add("one", "bad", "three")
         box.sandbox.faults.append(Fault("RETR", 2, act=False, replace=b"-ERR [SYS/TEMP] Not now\r\n"))
         report = await box.poll()
@@ -267,7 +267,7 @@ async def test_one_mail_cannot_be_retrieved(tmp_path: Path) -> None:
 
 async def test_a_mail_over_the_limit_is_recorded_and_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poller, "MAX_MAIL_OCTETS", 50_000)
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.add("small")
         box.add("enormous", size=200_000)
         box.add("small too")
@@ -282,7 +282,7 @@ async def test_a_mail_over_the_limit_is_recorded_and_left(tmp_path: Path, monkey
 
 async def test_a_mail_longer_than_the_server_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poller, "MAX_MAIL_OCTETS", 50_000)
-    async with postbox(tmp_path, GMAIL) as box:
+    async with run_polling_device(tmp_path, GMAIL) as box:
         box.add("endless", size=2_000_000)
         box.add("small")
         listing = b"+OK\r\n1 10\r\n2 10\r\n.\r\n"
@@ -306,7 +306,7 @@ async def test_a_mail_longer_than_the_server_said(tmp_path: Path, monkeypatch: p
 
 async def test_too_large_mails_with_changing_unique_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poller, "MAX_MAIL_OCTETS", 50_000)
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.add("endless", size=200_000)
         box.sandbox.faults.append(Fault("LIST", replace=b"+OK\r\n1 10\r\n.\r\n"))
         for number in range(1, 40):
@@ -324,7 +324,7 @@ async def test_an_unexpected_maildrop_error_delays_no_mail(tmp_path: Path, monke
     def broken(_access: object) -> None:
         raise KeyError("hunter2")
 
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.add("one")
         box.keeper.answer = later
         assert (await box.poll()).fetched == 1

@@ -12,7 +12,7 @@ from mailslot.service.header_summary import summarize_header
 from mailslot.service.log import describe_error
 from mailslot.service.pipeline import Done, Later, SetAside
 from mailslot.spool.errors import full_error
-from service.polling_device import RECORD, postbox
+from service.polling_device import RECORD, run_polling_device
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ async def test_a_mail_that_fails_is_set_aside_after_three_tries(
             raise ValueError("the password is hunter2")
         return Done()
 
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.keeper.answer = answer
         box.add("poison", "two")
         report = await box.poll()
@@ -61,7 +61,7 @@ async def test_postponing_is_not_counted_as_an_attempt(tmp_path: Path) -> None:
         assert mail.tries == 1
         return Later(30, "The printer is off.")
 
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.keeper.answer = answer
         box.add("one")
         await box.poll()
@@ -78,7 +78,7 @@ async def test_a_full_disk_is_not_counted_as_an_attempt(tmp_path: Path) -> None:
     async def answer(mail: Incoming, subject: str) -> Handled:
         raise full_error("The disk is full.")
 
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.keeper.answer = answer
         box.add("one")
         await box.poll()
@@ -92,7 +92,7 @@ async def test_a_pipeline_sets_a_mail_aside(tmp_path: Path) -> None:
     async def answer(mail: Incoming, subject: str) -> Handled:
         return SetAside("It holds no pages.")
 
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.keeper.answer = answer
         box.add("one")
         report = await box.poll()
@@ -108,7 +108,7 @@ async def test_a_stop_during_a_mail_is_not_counted_as_an_attempt(tmp_path: Path)
         await anyio.sleep_forever()
         raise AssertionError
 
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.keeper.answer = answer
         box.add("one")
         for _ in range(4):
@@ -125,7 +125,7 @@ async def test_a_stop_during_a_mail_is_not_counted_as_an_attempt(tmp_path: Path)
 
 
 async def test_a_mail_that_ends_the_process_is_set_aside(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.add("one")
         box.keeper.answer = _stop
         await box.poll()

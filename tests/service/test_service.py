@@ -19,7 +19,7 @@ from mailslot.service.service import Service
 from mailslot.service.systemd import ServiceManager
 from mailslot.spool.errors import SpoolError
 from service.polling_device import RecordingPipeline
-from service.sending_device import FastClocks, opened, outbox
+from service.sending_device import FastClocks, opened, run_sending_device
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ async def test_a_failing_task_does_not_stop_the_others(tmp_path: Path, caplog: p
             raise ValueError("the token is hunter2")
         stop.set()
 
-    async with outbox(tmp_path, FastClocks(100)) as (box, _):
+    async with run_sending_device(tmp_path, FastClocks(100)) as (box, _):
         device = box.device
         job = await box.accept()
         stop = anyio.Event()
@@ -77,7 +77,7 @@ class WorkingPipeline(RecordingPipeline):
 async def test_a_pipeline_runs_and_one_that_polls_a_non_pop_record_is_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with outbox(tmp_path, FastClocks(100)) as (box, _):
+    async with run_sending_device(tmp_path, FastClocks(100)) as (box, _):
         stop = anyio.Event()
         pipeline = WorkingPipeline(stop)
         await run(Service(box.device, [pipeline], ServiceManager(), worker=box.worker), stop)
@@ -86,7 +86,7 @@ async def test_a_pipeline_runs_and_one_that_polls_a_non_pop_record_is_reported(
 
 
 async def test_only_one_service_per_home(tmp_path: Path) -> None:
-    async with outbox(tmp_path) as (box, _), anyio.create_task_group() as group:
+    async with run_sending_device(tmp_path) as (box, _), anyio.create_task_group() as group:
         stop, ready = anyio.Event(), anyio.Event()
         group.start_soon(Service(box.device, [], ServiceManager()).run, stop.wait, ready.set)
         await ready.wait()

@@ -14,7 +14,7 @@ from mailslot.service.delivery import Delivery
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import Fault, Sandbox, run_sandbox
-from service.sending_device import OPEN, FastClocks, opened, outbox, received, sandbox_settings, set_up
+from service.sending_device import OPEN, FastClocks, opened, received, run_sending_device, sandbox_settings, set_up
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -41,7 +41,7 @@ async def running(anyio_backend: object) -> AsyncIterator[Sandbox]:
 @pytest.fixture
 def office(running: Sandbox) -> Office:
     """Opens a device that sends to it."""
-    return partial(outbox, sandbox=running)
+    return partial(run_sending_device, sandbox=running)
 
 
 async def test_a_server_that_is_down_for_the_whole_retry_schedule(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from mailslot.slots.connector import Connector, open_smtp
 from mailslot.slots.maildrop import open_maildrop
 from mailslot.slots.records import Records
 from mailslot_plugins.sandbox import run_sandbox
-from vault.conftest import largest_file
+from vault.conftest import limit_file_size
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,8 +38,8 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 async def test_sessions(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox)
-    await device.use(POP, sandbox)
+    await device.set_up_slot(SMTP, sandbox)
+    await device.set_up_slot(POP, sandbox)
     async with Connector(device.records) as connector:
         profile = await connector.profile("smtp")
         assert (profile.record, profile.protocol, profile.timeout) == ("smtp", "SMTP", 10.0)
@@ -55,7 +55,7 @@ async def test_sessions(device: Device, sandbox: Sandbox) -> None:
 
 
 async def test_equal_settings_share_one_token_source(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox)
+    await device.set_up_slot(SMTP, sandbox)
     async with Connector(device.records) as connector:
         first = (await connector.profile("smtp")).token_source
         assert (await connector.profile("smtp")).token_source is first
@@ -67,11 +67,11 @@ async def test_equal_settings_share_one_token_source(device: Device, sandbox: Sa
 
 
 async def test_an_unsaved_token_survives_a_change_of_settings(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox)
+    await device.set_up_slot(SMTP, sandbox)
     async with Connector(device.records) as connector:
         first = (await connector.profile("smtp")).token_source
         assert isinstance(first, GrantSource)
-        with largest_file(10):
+        with limit_file_size(10):
             renewed = await first.token(force=True)
         assert first.save_error is not None
         device.set("install.quick", timeout=2)
@@ -83,14 +83,14 @@ async def test_an_unsaved_token_survives_a_change_of_settings(device: Device, sa
 
 
 async def test_a_token_obtained_later_is_used(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox, keep=False)
+    await device.set_up_slot(SMTP, sandbox, keep=False)
     async with Connector(device.records) as connector:
         profile = await connector.profile("smtp")
         with pytest.raises(MailError) as caught:
             async with open_smtp(profile):
                 pass
         assert (caught.value.stage, caught.value.cause) == ("token", "token_not_retrieved")
-        await device.keep(SMTP, sandbox.provider.issue(SCANNER).value.reveal())
+        await device.store_token(SMTP, sandbox.provider.issue(SCANNER).value.reveal())
         async with open_smtp(await connector.profile("smtp")):
             pass
 
@@ -98,7 +98,7 @@ async def test_a_token_obtained_later_is_used(device: Device, sandbox: Sandbox) 
 async def test_manual_edits_are_loaded_and_broken_files_ignored(
     device: Device, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await device.use(SMTP, sandbox)
+    await device.set_up_slot(SMTP, sandbox)
     path = device.home / "mailslot.toml"
     good = path.read_text()
     async with Connector(Records(device.home)) as connector:
@@ -125,7 +125,7 @@ async def test_manual_edits_are_loaded_and_broken_files_ignored(
 async def test_the_secondary_server(device: Device, sandbox: Sandbox, port: str) -> None:
     # The name is not found; or the port is closed at the first address and open at the second one.
     first = "mail.invalid" if port == "open" else "127.0.0.3"
-    await device.use(SMTP, sandbox, server=first, secondary_server="localhost")
+    await device.set_up_slot(SMTP, sandbox, server=first, secondary_server="localhost")
     async with Connector(device.records) as connector:
         profile = await connector.profile("smtp")
         async with open_smtp(profile) as smtp:
@@ -135,7 +135,7 @@ async def test_the_secondary_server(device: Device, sandbox: Sandbox, port: str)
 
 
 async def test_a_refusal_does_not_lead_to_the_secondary_server(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox, security="tls", secondary_server="localhost")
+    await device.set_up_slot(SMTP, sandbox, security="tls", secondary_server="localhost")
     async with Connector(device.records) as connector:
         with pytest.raises(NetworkError) as caught:
             async with open_smtp(await connector.profile("smtp")):
@@ -145,7 +145,7 @@ async def test_a_refusal_does_not_lead_to_the_secondary_server(device: Device, s
 
 
 async def test_if_both_are_unreachable_the_primary_is_reported(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox, server="mail.invalid", secondary_server="127.0.0.1", port=1)
+    await device.set_up_slot(SMTP, sandbox, server="mail.invalid", secondary_server="127.0.0.1", port=1)
     async with Connector(device.records) as connector:
         with pytest.raises(NetworkError) as caught:
             async with open_smtp(await connector.profile("smtp")):
@@ -154,7 +154,7 @@ async def test_if_both_are_unreachable_the_primary_is_reported(device: Device, s
 
 
 async def test_a_failure_in_the_session_does_not_lead_to_the_secondary_server(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox, secondary_server="localhost")
+    await device.set_up_slot(SMTP, sandbox, secondary_server="localhost")
     async with Connector(device.records) as connector:
         with pytest.raises(ZeroDivisionError):
             async with open_smtp(await connector.profile("smtp")):
@@ -163,7 +163,7 @@ async def test_a_failure_in_the_session_does_not_lead_to_the_secondary_server(de
 
 
 async def test_a_password(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox, keep=False)
+    await device.set_up_slot(SMTP, sandbox, keep=False)
     device.set(SMTP, authentication="password")
     async with Connector(device.records) as connector:
         with pytest.raises(NotConfiguredError) as caught:
@@ -178,7 +178,7 @@ async def test_a_password(device: Device, sandbox: Sandbox) -> None:
 
 
 async def test_a_ca_file(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox)
+    await device.set_up_slot(SMTP, sandbox)
     async with Connector(device.records) as connector:
         first = (await connector.profile("smtp")).ssl_context
         assert (await connector.profile("smtp")).ssl_context is first

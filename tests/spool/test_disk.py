@@ -13,7 +13,7 @@ from mailslot.spool.errors import SpoolError
 from mailslot.spool.recovery import Recovery
 from mailslot.spool.spool import Spool
 from spool.conftest import MESSAGE, SMALL, Clock, files, message, new, octets
-from vault.conftest import without_rights
+from vault.conftest import drop_privileges
 from vault.test_disk import fill
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def out_of_reach(folder: Path) -> Iterator[None]:
         if path.owner() == "root" and path.stat().st_mode & 0o077 == 0:
             path.chmod(0o711)
     folder.chmod(0o500)
-    with without_rights(folder.parent, folder, *folder.rglob("*")):
+    with drop_privileges(folder.parent, folder, *folder.rglob("*")):
         yield
     folder.chmod(0o700)
 

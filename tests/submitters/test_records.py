@@ -32,7 +32,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 @pytest.fixture
 async def device(tmp_path: Path, sandbox: Sandbox) -> Device:
     device = Device(tmp_path / "home")
-    await device.use(SMTP, sandbox, submitter="aiosmtplib")
+    await device.set_up_slot(SMTP, sandbox, submitter="aiosmtplib")
     return device
 
 

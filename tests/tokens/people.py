@@ -20,7 +20,7 @@ USER = "scanner@example.com"
 
 
 @dataclass
-class Nobody:
+class NoPrompt:
     """Whom no flow should ask for anything; keeps what is told."""
 
     told: list[str] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Nobody:
 
 
 @dataclass
-class Somebody(Nobody):
+class ScriptedPerson(NoPrompt):
     """Does one thing with an address: opens it, or says what there is to paste."""
 
     act: Callable[[str], Awaitable[str | None]] | None = None
@@ -57,7 +57,7 @@ class Somebody(Nobody):
 
 
 @dataclass
-class InChromium(Nobody):
+class ChromiumUser(NoPrompt):
     """A person with a browser at the lab's provider.
 
     Attributes:

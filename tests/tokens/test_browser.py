@@ -16,7 +16,7 @@ from mailslot.oauth.token_errors import TokenServiceError
 from mailslot_plugins.tokens import loopback
 from mailslot_plugins.tokens.browser import BrowserFlow
 from mailslot_plugins.tokens.loopback import open_loopback
-from tokens.people import USER, Nobody, Somebody, get, sign_in
+from tokens.people import USER, NoPrompt, ScriptedPerson, get, sign_in
 
 if TYPE_CHECKING:
     import httpx2
@@ -60,7 +60,7 @@ async def test_a_sign_in(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) 
         redirects.append(await sign_in(address))
         pages.append(await get(redirects[0]))
 
-    grant = await FLOW.obtain(panel, http, Somebody(act=act))
+    grant = await FLOW.obtain(panel, http, ScriptedPerson(act=act))
     assert (grant.flow, grant.account) == ("browser", USER)
     assert grant.access_token
     assert sandbox.provider.check(grant.access_token.reveal(), USER, "mail.send") is None
@@ -79,14 +79,14 @@ async def test_a_configured_port(panel: OAuthClient, http: TokenHttp) -> None:
     async with open_loopback("127.0.0.1") as free:
         port = urlsplit(free.redirect_uri).port
         with pytest.raises(TokenError, match=rf"The port {port} that is set \(redirect_port\) cannot be opened"):
-            await FLOW.obtain(replace(panel, redirect_port=port), http, Nobody())
+            await FLOW.obtain(replace(panel, redirect_port=port), http, NoPrompt())
     for _ in range(2):  # at once again, although connections to it have just ended
 
         async def act(address: str) -> None:
             assert query(address)["redirect_uri"] == f"http://127.0.0.1:{port}"
             await get(await sign_in(address))
 
-        assert (await FLOW.obtain(replace(panel, redirect_port=port), http, Somebody(act=act))).access_token
+        assert (await FLOW.obtain(replace(panel, redirect_port=port), http, ScriptedPerson(act=act))).access_token
 
 
 async def test_other_requests_change_nothing(panel: OAuthClient, http: TokenHttp) -> None:
@@ -121,7 +121,7 @@ async def test_other_requests_change_nothing(panel: OAuthClient, http: TokenHttp
                 await stream.send(nothing)
         answers.append(await exchange(base, b"GET /?" + right + b" HTTP/1.1\r\n" + host + b"\r\n"))
 
-    grant = await FLOW.obtain(panel, http, Somebody(act=act))
+    grant = await FLOW.obtain(panel, http, ScriptedPerson(act=act))
     assert grant.access_token
     *others, last = [answer.partition(b"\r\n")[0] for answer in answers]
     assert last == b"HTTP/1.1 200 OK"
@@ -142,7 +142,7 @@ async def test_exactly_one_response_is_accepted(sandbox: Sandbox, panel: OAuthCl
             except OSError:
                 pages.append("")
 
-    grant = await FLOW.obtain(panel, http, Somebody(act=act))
+    grant = await FLOW.obtain(panel, http, ScriptedPerson(act=act))
     assert grant.account == USER
     assert "You have signed in" in pages[0]
     assert "You have signed in" not in pages[1]
@@ -161,7 +161,7 @@ async def test_the_page_shows_failures(panel: OAuthClient, http: TokenHttp, way:
         pages.append((await get(there)).text)
 
     with pytest.raises(TokenError) as refused:
-        await FLOW.obtain(panel, http, Somebody(act=act))
+        await FLOW.obtain(panel, http, ScriptedPerson(act=act))
     assert refused.value.cause == "token_not_retrieved"
     assert "The sign-in did not work" in pages[0]
     assert str(refused.value) in pages[0]
@@ -175,7 +175,7 @@ async def test_the_page_has_no_active_content(panel: OAuthClient, http: TokenHtt
         pages.append((await get(there.replace("error=access_denied", "error=%3Cscript%3E"))).text)
 
     with pytest.raises(TokenServiceError):
-        await FLOW.obtain(panel, http, Somebody(act=act))
+        await FLOW.obtain(panel, http, ScriptedPerson(act=act))
     assert "<script" not in pages[0]
 
 
@@ -183,7 +183,7 @@ async def test_a_timeout_waiting_for_the_browser(panel: OAuthClient, http: Token
     async def act(address: str) -> None:
         pass
 
-    person = Somebody(act=act)
+    person = ScriptedPerson(act=act)
     with pytest.raises(TokenError, match="Nobody finished the sign-in") as refused:
         await BrowserFlow(timeout=0.1).obtain(panel, http, person)
     assert refused.value.cause == "token_not_retrieved"
@@ -201,7 +201,7 @@ async def test_a_browser_that_keeps_its_connection_open(panel: OAuthClient, http
         await anyio.aclose_forcefully(stream)
 
     with anyio.fail_after(60):
-        assert (await FLOW.obtain(panel, http, Somebody(act=act))).access_token
+        assert (await FLOW.obtain(panel, http, ScriptedPerson(act=act))).access_token
 
 
 async def test_unused_connections(panel: OAuthClient, http: TokenHttp, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +218,7 @@ async def test_unused_connections(panel: OAuthClient, http: TokenHttp, monkeypat
             assert (await get(there)).status_code == 200
 
     with anyio.fail_after(60):
-        assert (await FLOW.obtain(panel, http, Somebody(act=act))).access_token
+        assert (await FLOW.obtain(panel, http, ScriptedPerson(act=act))).access_token
 
 
 async def test_cancellation_closes_the_listener(panel: OAuthClient, http: TokenHttp) -> None:
@@ -228,7 +228,7 @@ async def test_cancellation_closes_the_listener(panel: OAuthClient, http: TokenH
         shown.set()
         await anyio.sleep_forever()
 
-    person = Somebody(act=act)
+    person = ScriptedPerson(act=act)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(FLOW.obtain, panel, http, person)
         await shown.wait()
@@ -243,7 +243,7 @@ async def test_a_failure_to_show_the_address(panel: OAuthClient, http: TokenHttp
         raise KeyError(address)
 
     with pytest.raises(KeyError):
-        await FLOW.obtain(panel, http, Somebody(act=act))
+        await FLOW.obtain(panel, http, ScriptedPerson(act=act))
 
 
 async def test_localhost_is_used_only_in_the_redirect_uri() -> None:
@@ -272,4 +272,4 @@ async def test_no_free_port() -> None:
 async def test_a_provider_without_loopback_redirects(panel: OAuthClient, http: TokenHttp) -> None:
     provider = replace(panel.provider, refused_flows={"browser": "Not here."})
     with pytest.raises(InputError, match="Not here"):
-        await FLOW.obtain(replace(panel, provider=provider), http, Nobody())
+        await FLOW.obtain(replace(panel, provider=provider), http, NoPrompt())

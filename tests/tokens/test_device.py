@@ -15,7 +15,7 @@ from mailslot.oauth.token_errors import TokenServiceError
 from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import GOOGLE, PORTAL, ScriptedResponse, WebFault
 from mailslot_plugins.tokens.device import DeviceFlow
-from tokens.people import USER, Nobody, enter_code, until
+from tokens.people import USER, NoPrompt, enter_code, until
 
 if TYPE_CHECKING:
     from mailslot.oauth.client import OAuthClient
@@ -30,7 +30,7 @@ TOKEN = "token urn:ietf:params:oauth:grant-type:device_code"
 
 
 @dataclass
-class KeepsCode(Nobody):
+class KeepsCode(NoPrompt):
     """Keeps the code that is shown, and does nothing with it."""
 
     shown: list[UserCode] = field(default_factory=list)

@@ -12,7 +12,7 @@ import pytest
 from mailslot import InputError, TokenError
 from mailslot_plugins.tokens.authorization import AuthorizationAttempt
 from mailslot_plugins.tokens.paste import PasteFlow, UnusablePasteError, parse_pasted
-from tokens.people import USER, Nobody, Somebody, sign_in
+from tokens.people import USER, NoPrompt, ScriptedPerson, sign_in
 from tokens.test_authorization import CLIENT, HERE, ISSUER
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def test_an_endless_paste() -> None:
 
 
 async def test_a_sign_in(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
-    person = Somebody(act=sign_in)
+    person = ScriptedPerson(act=sign_in)
     grant = await FLOW.obtain(panel, http, person)
     assert (grant.flow, grant.account) == ("paste", USER)
     assert grant.access_token
@@ -118,7 +118,7 @@ async def test_invalid_input_is_explained_and_requested_again(panel: OAuthClient
             case _:
                 return await sign_in(address)
 
-    person = Somebody(act=act)
+    person = ScriptedPerson(act=act)
     assert (await FLOW.obtain(panel, http, person)).access_token
     assert len(set(earlier)) == 1
     assert [text.split(".")[0] for text in person.told] == [
@@ -139,7 +139,7 @@ async def test_giving_up(panel: OAuthClient, http: TokenHttp, pastes: list[str],
     async def act(address: str) -> str:
         return pastes[len(person.addresses) - 1]
 
-    person = Somebody(act=act)
+    person = ScriptedPerson(act=act)
     with pytest.raises(TokenError, match=sentence) as refused:
         await FLOW.obtain(panel, http, person)
     assert refused.value.cause == "token_not_retrieved"
@@ -154,7 +154,7 @@ async def test_a_refusal_is_final(panel: OAuthClient, http: TokenHttp) -> None:
         return (await sign_in(address)).replace("iss=http", "iss=https")
 
     for act, sentence in ((declined, "declined"), (other_issuer, "not from the provider")):
-        person = Somebody(act=act)
+        person = ScriptedPerson(act=act)
         with pytest.raises(TokenError, match=sentence):
             await FLOW.obtain(panel, http, person)
         assert len(person.addresses) == 1
@@ -166,14 +166,14 @@ async def test_nobody_pastes(panel: OAuthClient, http: TokenHttp) -> None:
         return address
 
     with pytest.raises(TokenError, match="Nobody finished the sign-in"), anyio.fail_after(60):
-        await PasteFlow(timeout=0.05).obtain(panel, http, Somebody(act=act))
+        await PasteFlow(timeout=0.05).obtain(panel, http, ScriptedPerson(act=act))
 
 
 async def test_fewer_scopes_are_kept_and_reported(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
     async def act(address: str) -> str:
         return await sign_in(address, scope="openid mail.pop")
 
-    grant = await FLOW.obtain(panel, http, Somebody(act=act))
+    grant = await FLOW.obtain(panel, http, ScriptedPerson(act=act))
     assert grant.scopes == ("mail.pop",)
     assert grant.access_token
     assert sandbox.provider.check(grant.access_token.reveal(), USER, "mail.pop") is None
@@ -182,7 +182,7 @@ async def test_fewer_scopes_are_kept_and_reported(sandbox: Sandbox, panel: OAuth
 
 async def test_localhost_if_the_provider_requires_it(panel: OAuthClient, http: TokenHttp) -> None:
     provider = replace(panel.provider, quirks=replace(panel.provider.quirks, loopback_host="localhost"))
-    person = Somebody(act=sign_in)
+    person = ScriptedPerson(act=sign_in)
     assert (await FLOW.obtain(replace(panel, provider=provider), http, person)).access_token
     assert "redirect_uri=http%3A%2F%2Flocalhost%3A" in person.addresses[0]
 
@@ -234,7 +234,7 @@ async def test_signing_in_with_a_configured_redirect_uri(sandbox: Sandbox, panel
         redirects.append(await sign_in(address))
         return redirects[0]
 
-    grant = await FLOW.obtain(replace(panel, redirect_uri=exact), http, Somebody(act=act))
+    grant = await FLOW.obtain(replace(panel, redirect_uri=exact), http, ScriptedPerson(act=act))
     assert grant.access_token
     assert redirects[0].startswith(f"{exact}?")
 
@@ -242,4 +242,4 @@ async def test_signing_in_with_a_configured_redirect_uri(sandbox: Sandbox, panel
 async def test_a_provider_without_loopback_redirects(panel: OAuthClient, http: TokenHttp) -> None:
     provider = replace(panel.provider, refused_flows={"paste": "Not here."})
     with pytest.raises(InputError, match="Not here"):
-        await FLOW.obtain(replace(panel, provider=provider), http, Nobody())
+        await FLOW.obtain(replace(panel, provider=provider), http, NoPrompt())

@@ -14,7 +14,7 @@ from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.token_errors import Remedy, TokenServiceError
 from mailslot_plugins.sandbox import ENTRA, GOOGLE, PORTAL, ScriptedResponse, WebFault
 from mailslot_plugins.tokens.paste import PasteFlow
-from tokens.people import USER, Somebody, sign_in
+from tokens.people import USER, ScriptedPerson, sign_in
 
 if TYPE_CHECKING:
     from mailslot.oauth.client import OAuthClient
@@ -29,7 +29,7 @@ REFRESH = "refresh_token"
 
 @pytest.fixture
 async def grant(panel: OAuthClient, http: TokenHttp) -> Grant:
-    return await FLOW.obtain(panel, http, Somebody(act=sign_in))
+    return await FLOW.obtain(panel, http, ScriptedPerson(act=sign_in))
 
 
 def is_good(sandbox: Sandbox, grant: Grant) -> bool:

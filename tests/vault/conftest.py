@@ -53,7 +53,7 @@ def small_disk(home: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def largest_file(octets: int) -> Iterator[None]:
+def limit_file_size(octets: int) -> Iterator[None]:
     """Let no file of this process grow over a size."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (octets, before[1]))
@@ -64,7 +64,7 @@ def largest_file(octets: int) -> Iterator[None]:
 
 
 @contextmanager
-def without_rights(*owned: Path) -> Iterator[None]:
+def drop_privileges(*owned: Path) -> Iterator[None]:
     """Be a user without special rights, who owns these files and folders."""
     if os.geteuid() != 0:
         yield

@@ -13,7 +13,7 @@ import pytest
 from mailslot import Secret
 from mailslot.vault.errors import VaultError
 from mailslot.vault.lock import process_lock
-from vault.conftest import contents, largest_file, without_rights
+from vault.conftest import contents, drop_privileges, limit_file_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,7 +89,7 @@ def test_a_read_only_file_system(small_disk: Path, vault: Vault, keys: KeyRing) 
 def test_an_incomplete_write(home: Path, vault: Vault, keys: KeyRing, limit: int) -> None:
     vault.write("smtp", {"grant": TOKEN, "password": Secret("a")})
     before = contents(home)
-    with largest_file(limit):
+    with limit_file_size(limit):
         for change in changes(vault):
             unwritable(change, "larger than allowed")
         if limit < 90:
@@ -101,7 +101,7 @@ def test_an_incomplete_write(home: Path, vault: Vault, keys: KeyRing, limit: int
 
 
 def test_key_creation_fails(home: Path, vault: Vault) -> None:
-    with largest_file(10):
+    with limit_file_size(10):
         unwritable(lambda: vault.write("smtp", {"grant": TOKEN}), "larger than allowed")
     assert contents(home) == {"key.lock": b""}
     vault.write("smtp", {"grant": TOKEN})
@@ -114,7 +114,7 @@ def test_unwritable_folders(home: Path, vault: Vault, keys: KeyRing) -> None:
     for folders in ([home / "vault"], [home]):
         for folder in folders:
             folder.chmod(0o500)
-        with without_rights(*everything):
+        with drop_privileges(*everything):
             before = contents(home)
             for change in [*changes(vault), lambda: vault.delete("smtp")]:
                 if folders == [home]:
@@ -134,7 +134,7 @@ def test_home_creation_fails(home: Path, vault: Vault) -> None:
     unwritable(lambda: vault.write("smtp", {"grant": TOKEN}), "cannot be written")
     home.unlink()
     home.parent.chmod(0o555)
-    with without_rights(home.parent):
+    with drop_privileges(home.parent):
         unwritable(lambda: vault.write("smtp", {"grant": TOKEN}), "this user has no right to it")
     assert not home.exists()
 
@@ -143,7 +143,7 @@ def test_an_unreadable_record(home: Path, vault: Vault) -> None:
     vault.write("smtp", {"grant": TOKEN})
     path = home / "vault" / "smtp.json"
     path.chmod(0)
-    with without_rights(home, *home.rglob("*")):
+    with drop_privileges(home, *home.rglob("*")):
         for attempt in (
             lambda: vault.read("smtp", "grant"),
             lambda: vault.write("smtp", {"grant": TOKEN}),
@@ -158,7 +158,7 @@ def test_an_unreadable_record(home: Path, vault: Vault) -> None:
 @pytest.fixture
 def read_only_home(home: Path) -> Iterator[Path]:
     home.mkdir(mode=0o500)
-    with without_rights(home):
+    with drop_privileges(home):
         yield home
 
 

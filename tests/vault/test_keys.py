@@ -12,7 +12,7 @@ from mailslot import Secret
 from mailslot.vault.errors import VaultError
 from mailslot.vault.keys import Key, KeyRing
 from mailslot.vault.vault import Vault
-from vault.conftest import NOBODY, contents, without_rights
+from vault.conftest import NOBODY, contents, drop_privileges
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +70,7 @@ def test_a_key_of_another_user_is_refused(home: Path, vault: Vault) -> None:
 def test_an_unreadable_key_is_refused(home: Path, vault: Vault) -> None:
     vault.write("smtp", {"grant": TOKEN})
     (home / "key").chmod(0)
-    with without_rights(home / "key", home), pytest.raises(VaultError, match="no right") as caught:
+    with drop_privileges(home / "key", home), pytest.raises(VaultError, match="no right") as caught:
         KeyRing.load(home, None)
     assert caught.value.cause == "token_store_unreadable"
 
