@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def fork_child(work: Callable[[], object]) -> int:
-    """Run something in a child; 0 is its status if it ends by itself."""
+    """Run a function in a forked child, whose exit code is 0 if the function returns."""
     # What is still in the buffer would be written by both.
     sys.stdout.flush()
     if child := os.fork():
@@ -27,12 +27,12 @@ def fork_child(work: Callable[[], object]) -> int:
 
 
 def wait_for_exit(child: int) -> int:
-    """Wait for a child; return how it ended, less than 0 for a signal."""
+    """Wait for a child; return its exit code, or the negative number of the signal that ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def kill_at(step: int, functions: Iterable[tuple[object, str]]) -> None:
-    """Have this process killed at the `step`-th call, counted from 0, of any of some functions.
+    """Make this process kill itself at the `step`-th call, counted from 0, of any of `functions`.
 
     Args:
         step: which call.

@@ -20,11 +20,11 @@ LOST = (OSError, anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceEr
 
 @dataclass
 class WebhookServer:
-    """The received requests and the responses.
+    """An HTTP server with scripted responses, which records the bodies of requests.
 
     Attributes:
-        answers: what is said, one after the other; the last one again and again.
-        bodies: what was heard.
+        answers: the responses in order; the last one is repeated.
+        bodies: the bodies of the received requests.
     """
 
     answers: list[bytes]
@@ -48,7 +48,7 @@ class WebhookServer:
 
 @asynccontextmanager
 async def run_webhook_server(*answers: bytes) -> AsyncGenerator[WebhookServer]:
-    """Run it."""
+    """Run the server while the block runs."""
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     web = WebhookServer(list(answers), listener.extra(SocketAttribute.local_port))
     async with listener, anyio.create_task_group() as group:

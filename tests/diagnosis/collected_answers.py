@@ -16,7 +16,7 @@ HALVES: Final[tuple[Half, ...]] = get_args(Half)
 
 @dataclass(frozen=True, kw_only=True)
 class CollectedEntry:
-    """What every entry tells."""
+    """The fields that every entry has."""
 
     cause: str
     accept: tuple[str, ...] = ()
@@ -27,7 +27,7 @@ class CollectedEntry:
 
     @property
     def accepted_causes(self) -> frozenset[str]:
-        """Every cause that is right."""
+        """The causes that are accepted for this entry."""
         return frozenset({self.cause, *self.accept})
 
     @property

@@ -77,7 +77,7 @@ class Device:
         scopes: tuple[str, ...] = (),
         skew: float = 0.0,
     ) -> None:
-        """Keep a token as if somebody had obtained it two hours ago."""
+        """Save a token as if it had been obtained two hours ago."""
         self.secrets += [token, *([refresh_token] if refresh_token else [])]
         settings = self.records.settings.load_for_change()[find_slot(slot).record]
         now, endpoint = time.time(), settings.token_endpoint or settings.issuer

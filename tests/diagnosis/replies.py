@@ -1,4 +1,4 @@
-"""Replies as they were sent, written on a line."""
+"""Parses replies that are written on one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For each cause of the catalogue, at least one way to reach it: what is set up, and where the test then fails."""
+"""For each cause, at least one scenario: its set-up, and the stage where the connection test then fails."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ SMTP, POP = "network.smtp", "fax.pop"
 
 @dataclass(frozen=True)
 class Scenario:
-    """A way to a cause.
+    """A scenario that leads to a cause.
 
     Attributes:
         cause: the cause.
         stage: where the test fails; None where it passes.
-        prepare: sets it up.
+        prepare: the set-up.
         slot: what is tested.
-        send: whether only a message brings it out.
+        send: whether the test has to send a message.
         personality: what the sandbox plays.
     """
 
@@ -53,7 +53,7 @@ SCENARIOS: list[Scenario] = []
 
 
 def scenario(cause: str, stage: str | None, **more: Any) -> Callable[[Prepare], Prepare]:
-    """Put what prepares it into the table."""
+    """Return a decorator that adds a scenario with this set-up to `SCENARIOS`."""
 
     def put(prepare: Prepare) -> Prepare:
         SCENARIOS.append(Scenario(cause, stage, prepare, **more))
@@ -63,13 +63,13 @@ def scenario(cause: str, stage: str | None, **more: Any) -> Callable[[Prepare], 
 
 
 def add_scenario(cause: str, stage: str | None, prepare: Prepare, name: str, **more: Any) -> None:
-    """Put a way into the table whose set-up needs no more than a line."""
+    """Add a scenario with a one-line set-up to `SCENARIOS`."""
     prepare.__name__ = name
     SCENARIOS.append(Scenario(cause, stage, prepare, **more))
 
 
 def with_values(**values: Any) -> Prepare:
-    """Return a set-up that differs in settings."""
+    """Return a set-up with other settings."""
 
     async def prepare(device: Device, sandbox: Sandbox) -> None:
         await device.set_up_slot(SMTP, sandbox, **values)
@@ -78,7 +78,7 @@ def with_values(**values: Any) -> Prepare:
 
 
 def with_fault(fault: Fault, slot: str = SMTP, **values: Any) -> Prepare:
-    """Return a set-up in which the mail server does something else."""
+    """Return a set-up with a fault of the mail server."""
 
     async def prepare(device: Device, sandbox: Sandbox) -> None:
         await device.set_up_slot(slot, sandbox, **values)
@@ -88,12 +88,12 @@ def with_fault(fault: Fault, slot: str = SMTP, **values: Any) -> Prepare:
 
 
 def with_reply(moment: str, text: str, slot: str = SMTP, **values: Any) -> Prepare:
-    """Return a set-up in which the mail server gives another answer."""
+    """Return a set-up in which the mail server gives another reply."""
     return with_fault(Fault(moment, act=False, replace=f"{text}\r\n".encode()), slot, **values)
 
 
 def with_token_response(answer: ScriptedResponse) -> Prepare:
-    """Return a set-up in which the token has ended, and the token service gives this answer."""
+    """Return a set-up in which the token has expired, and the token service gives this response."""
 
     async def prepare(device: Device, sandbox: Sandbox) -> None:
         await device.set_up_slot(SMTP, sandbox, left=-10)
@@ -103,7 +103,7 @@ def with_token_response(answer: ScriptedResponse) -> Prepare:
 
 
 def with_rejection(*, sender: str = "", recipient: str = "", content: str = "") -> Prepare:
-    """Return a set-up in which the mail server refuses something after the sign-in."""
+    """Return a set-up in which the mail server refuses sender, recipient or content."""
 
     async def prepare(device: Device, sandbox: Sandbox) -> None:
         await device.set_up_slot(SMTP, sandbox)
@@ -133,13 +133,13 @@ def with_certificate(
 
 
 def jwt(**claims: object) -> str:
-    """Return a token with these claims, which nobody has signed."""
+    """Return an unsigned JWT with these claims."""
     parts = [{"typ": "JWT", "alg": "none"}, claims]
     return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts) + ".x"
 
 
 def with_token(token: str, slot: str = SMTP, account: str | None = None, **values: Any) -> Prepare:
-    """Return a set-up with a token that the mail server does not take, and that cannot be renewed."""
+    """Return a set-up with a token that the mail server refuses and that cannot be refreshed."""
 
     async def prepare(device: Device, sandbox: Sandbox) -> None:
         await device.set_up_slot(slot, sandbox, keep=False, **values)
@@ -149,7 +149,7 @@ def with_token(token: str, slot: str = SMTP, account: str | None = None, **value
 
 
 def without_authentication(**values: Any) -> Prepare:
-    """Return a set-up of a slot that does not sign in."""
+    """Return a set-up without authentication."""
 
     async def prepare(device: Device, sandbox: Sandbox) -> None:
         await device.set_up_slot(SMTP, sandbox, keep=False, sender_address=SCANNER, authentication="none", **values)
@@ -158,7 +158,7 @@ def without_authentication(**values: Any) -> Prepare:
 
 
 def with_password(password: str, slot: str = SMTP) -> Prepare:
-    """Return a set-up that signs in with a password."""
+    """Return a set-up with password authentication."""
 
     async def prepare(device: Device, sandbox: Sandbox) -> None:
         await device.set_up_slot(slot, sandbox, keep=False)
@@ -169,7 +169,7 @@ def with_password(password: str, slot: str = SMTP) -> Prepare:
 
 @contextmanager
 def black_hole() -> Iterator[Endpoint]:
-    """Give an address where nothing answers: the queue of connections to be accepted is full."""
+    """An endpoint that does not respond to connection attempts: its backlog is full."""
     with socket.create_server(("127.0.0.2", 0), backlog=0) as server, socket.socket() as one, socket.socket() as two:
         for client in (one, two):
             client.settimeout(0)
@@ -179,7 +179,7 @@ def black_hole() -> Iterator[Endpoint]:
 
 @contextmanager
 def silent_server() -> Iterator[Endpoint]:
-    """Give an address where connections come about and nobody says a word."""
+    """An endpoint that accepts connections and sends nothing."""
     with socket.create_server(("127.0.0.1", 0), backlog=8) as server:
         yield Endpoint("127.0.0.1", server.getsockname()[1], Security.STARTTLS)
 

@@ -32,7 +32,7 @@ RECORD = "fax-pop"
 
 @dataclass
 class ImapDevice:
-    """What the tests of IMAP share.
+    """A device and the Dovecot that it polls.
 
     Attributes:
         home: the device's home folder.

@@ -1,4 +1,4 @@
-"""An IMAP server that says what it is told to, whatever the protocol would have it say."""
+"""An IMAP server that sends scripted replies, also wrong ones."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ DEFAULT_REPLIES: dict[str, Answer] = {
 
 @dataclass
 class ScriptedImapServer:
-    """A server, and a device's way to it.
+    """A server, and a device's connection profile for it.
 
     Attributes:
-        access: the way.
+        access: the connection profile.
         maildrop: IMAP.
         options: its options.
-        heard: the lines that the server was told.
+        heard: the received lines.
     """
 
     answers: Mapping[str, Answer]
@@ -123,7 +123,7 @@ class ScriptedImapServer:
 
 
 def verb(line: bytes) -> str:
-    """The command on a line; a listing is none of its own, and told apart all the same."""
+    """Return the command on a line; ``listing`` for the FETCH that lists the folder."""
     words: Sequence[str] = line.decode("latin-1").upper().split(" ")
     if "RFC822.SIZE" in line.decode("latin-1"):
         return "listing"
@@ -138,7 +138,7 @@ async def run_scripted_imap(
     answers: Mapping[str, Answer] = DEFAULT_REPLIES,
     **settings: object,
 ) -> AsyncIterator[ScriptedImapServer]:
-    """Run a server beside the block.
+    """Run a server while the block runs.
 
     Args:
         home: a folder for the device.

@@ -1,4 +1,4 @@
-"""A token service on loopback that sends what a test writes, octet for octet, and records its requests."""
+"""A token service on loopback that sends exactly what a test gives it, and records its requests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ScriptedAnswer = bytes | Literal["reset", "silence", "drip"]
 
 @dataclass
 class Request:
-    """What was asked."""
+    """A received request."""
 
     line: str
     headers: Mapping[str, str]
@@ -50,7 +50,7 @@ class ScriptedService:
 
     Attributes:
         url: its address.
-        requests: what it was asked.
+        requests: the received requests.
         open: how many connections are open.
     """
 
@@ -64,7 +64,7 @@ class ScriptedService:
 
 
 def http_response(body: bytes | str | object = b"", status: int = 200, **headers: str) -> bytes:
-    """An HTTP answer; what is neither octets nor text is sent as JSON."""
+    """Return an HTTP response; a body that is neither octets nor text is sent as JSON."""
     if not isinstance(body, bytes | str):
         body, headers = json.dumps(body), {"content_type": "application/json", **headers}
     octets = body.encode() if isinstance(body, str) else body
@@ -79,7 +79,7 @@ async def run_scripted_service(
     context: ssl.SSLContext | None = None,
     greeting: bytes = b"",
 ) -> AsyncIterator[ScriptedService]:
-    """Serve until the context is left: the n-th request gets the n-th answer, and the last one over and over."""
+    """Serve while the block runs: the n-th request gets the n-th answer, later ones the last."""
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1", backlog=8)
     port = listener.extra(SocketAttribute.local_port)
     service = ScriptedService(f"{'https' if context else 'http'}://localhost:{port}")

@@ -1,4 +1,4 @@
-"""A server on loopback that says whatever a test wants, when it wants."""
+"""A POP3 server on loopback that sends what a test wants, at the time it wants."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ AUTH = Password("scanner@example.com", "correct-horse")
 
 
 class ServerConnection:
-    """The client, as the server sees it.
+    """The server's side of one connection.
 
     Attributes:
         received: all that it sent.
@@ -51,18 +51,18 @@ class ServerConnection:
         await self._stream.send(b"".join(octets))
 
     async def trickle(self, octets: bytes, seconds: float) -> None:
-        """Say octets one by one."""
+        """Send octets one by one."""
         for at in range(len(octets)):
             await self.send(octets[at : at + 1])
             await anyio.sleep(seconds)
 
     async def forever(self, octets: bytes) -> None:
-        """Say the same until the client is gone."""
+        """Send the same until the client disconnects."""
         while True:
             await self.send(octets)
 
     async def receive(self) -> None:
-        """Hear some octets."""
+        """Receive some octets."""
         self.received += await self._stream.receive()
 
     async def read_line(self) -> str:
@@ -86,7 +86,7 @@ class ServerConnection:
         await self.close()
 
     async def sign_in(self, capabilities: bytes = b"") -> None:
-        """Greet, and let anybody in by USER and PASS."""
+        """Greet, and accept any USER and PASS."""
         await self.send(b"+OK ready\r\n")
         while (line := await self.read_line()) != "PASS correct-horse":
             if line == "CAPA":
@@ -96,7 +96,7 @@ class ServerConnection:
         await self.send(b"+OK\r\n")
 
     async def drain(self) -> None:
-        """Hear all that it says until it is gone."""
+        """Receive everything until the client disconnects."""
         try:
             while True:
                 self.received += await self._stream.receive()

@@ -78,7 +78,7 @@ def finish(home: Path, backend: str) -> None:
 
 
 def count_down(step: int) -> None:
-    """Have this process killed at its `step`-th step: before a change of the disk, or after one of the printer."""
+    """Make this process kill itself at its `step`-th step: before a change of the disk, or after one of the printer."""
     left = step
 
     def passed() -> None:
@@ -134,7 +134,7 @@ def killed_at_each_step(folder: Path, printer: Printer, backend: str) -> None:
 
 
 def killed_at_random_times(folder: Path, printer: Printer, backend: str, rounds: int = 10) -> None:
-    """SIGKILL whenever it pleases, again and again, until nothing is left to do."""
+    """SIGKILL at random times, until nothing is left to do."""
     home = folder / "home"
     count = 8
     names = [[f"r{number:03}.pdf"] for number in range(count)]

@@ -94,7 +94,7 @@ def token(
     force: bool = False,
     client_id: str = "printer",
 ) -> str:
-    """Give the record's token, by its fingerprint, as a process of its own would."""
+    """Return the fingerprint of the record's token, with newly made objects as in a new process."""
     http, client = http or CLIENTS[backend], device.client(url, client_id)
 
     async def give() -> str:
@@ -348,7 +348,7 @@ def killed_at_random_times(folder: Path, rounds: int = 60) -> None:
 
 
 def killed_while_others_wait(folder: Path) -> None:
-    """Whoever renews is killed, with the service about to answer; those that wait go on by themselves."""
+    """The refreshing process is killed while the service responds; the waiting ones continue."""
     with serving() as url:
         for policy in ("lax", "fixed"):
             home = folder / policy

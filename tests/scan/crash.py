@@ -109,7 +109,7 @@ STEP_FUNCTIONS = (
 
 
 def killed_at_random_times(folder: Path, backend: str, rounds: int = 25) -> None:
-    """SIGKILL whenever it pleases, again and again, until nothing is left to do."""
+    """SIGKILL at random times, until nothing is left to do."""
     home = prepare(folder, 30)
     rng = random.Random(4)
     kills = 0

@@ -52,7 +52,7 @@ OVER = "over"
 
 
 class SandboxProcess:
-    """The sandbox, in a process of its own."""
+    """The sandbox in a separate process."""
 
     def __init__(self, home: Path) -> None:
         self._pipe, theirs = Pipe()

@@ -87,7 +87,7 @@ class PollingDevice:
         return report
 
     def sign_in(self, user: str) -> None:
-        """Have the device sign in as somebody else."""
+        """Let the device authenticate as another user."""
         write_token(self.sandbox, self.device.home, user)
         self.set(account=user)
 

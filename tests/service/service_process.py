@@ -1,4 +1,4 @@
-"""``mailslot serve`` as a process of its own, with the sandbox beside it."""
+"""Runs ``mailslot serve`` in a separate process."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ async def mailslot(home: Path, *arguments: str) -> tuple[int, str, str]:
 
 
 class ServiceProcess:
-    """A service that runs.
+    """A running service.
 
     Attributes:
         process: its process.
         lines: what it has logged.
-        told: what it told the service manager.
+        told: its notifications to the service manager.
     """
 
     def __init__(self, process: Process, manager: socket.socket) -> None:
@@ -85,7 +85,7 @@ class ServiceProcess:
             return await self.process.wait()
 
     def hear(self) -> list[str]:
-        """Return all that the service manager was told."""
+        """Return all notifications to the service manager."""
         with suppress(BlockingIOError):
             while True:
                 self.told.append(self._manager.recv(4096).decode())

@@ -161,7 +161,7 @@ def run(work: Callable[..., Awaitable[None]], *arguments: object) -> Callable[[]
 
 
 def kill_at(step: int) -> None:
-    """Let this process be killed at its system call or commit number `step`; half of a write is done."""
+    """Make this process kill itself at system call or commit number `step`; of a write, half is done."""
     left = step
 
     def count() -> None:

@@ -54,7 +54,7 @@ def small_disk(home: Path) -> Iterator[Path]:
 
 @contextmanager
 def limit_file_size(octets: int) -> Iterator[None]:
-    """Let no file of this process grow over a size."""
+    """Limit the size of files that this process writes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (octets, before[1]))
     try:
@@ -65,7 +65,7 @@ def limit_file_size(octets: int) -> Iterator[None]:
 
 @contextmanager
 def drop_privileges(*owned: Path) -> Iterator[None]:
-    """Be a user without special rights, who owns these files and folders."""
+    """Switch to an unprivileged user who owns these files and folders."""
     if os.geteuid() != 0:
         yield
         return

@@ -57,7 +57,7 @@ def begin(home: Path) -> None:
 
 
 def killed_at_random_times(folder: Path, rounds: int = 120) -> None:
-    """One process writes, another turns the key; both are killed. What was acknowledged is never lost."""
+    """One process writes, another rotates the key; both are killed. Acknowledged values are never lost."""
     home = folder / "home"
     begin(home)
     number, turned = 0, 0
@@ -100,7 +100,7 @@ SYSTEM_CALLS = ("open", "write", "fsync", "close", "replace", "unlink", "mkdir")
 
 
 def kill_at(step: int) -> None:
-    """Let this process end at its system call number `step`; half of a write is done."""
+    """Make this process kill itself at system call number `step`; of a write, half is done."""
     left = step
 
     def dying(call: Callable[..., object], *, half: bool) -> Callable[..., object]:
@@ -192,7 +192,7 @@ def concurrent_key_creation(folder: Path, processes: int = 8) -> None:
 
 
 def concurrent_rotations(folder: Path, processes: int = 4, times: int = 25) -> None:
-    """No process drops a key that another one has added."""
+    """No process loses a key that another process has added."""
     home = folder / "home"
     begin(home)
 
