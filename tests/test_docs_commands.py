@@ -1,4 +1,4 @@
-"""The commands in the documentation: each can be called as it is shown."""
+"""The commands in the documentation are valid."""
 
 from __future__ import annotations
 

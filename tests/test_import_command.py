@@ -1,4 +1,4 @@
-"""``mailslot import`` of a file from somebody else: shown, confirmed, and refused where it is not permitted."""
+"""``mailslot import``: changes are shown and confirmed, and refused if not permitted."""
 
 from __future__ import annotations
 

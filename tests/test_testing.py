@@ -1,4 +1,4 @@
-"""``mailslot.testing``: what a scripted server says, and what it says of a client that does otherwise."""
+"""``mailslot.testing``: scripted servers, and their errors for clients that deviate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever the other side does, a test ends in time, with a cause, and leaves no connection open."""
+"""A connection test ends in time, with a cause and without open connections, whatever the server does."""
 
 from __future__ import annotations
 

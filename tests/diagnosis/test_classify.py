@@ -1,4 +1,4 @@
-"""What a diagnosis is made of besides the rows: the clock, the token, the facts; and whatever a server may say."""
+"""Diagnoses by the clock, the token and the facts, and for arbitrary replies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A mail server that says back what it was told: no form of a secret is shown, kept or put into a report."""
+"""A mail server that echoes secrets: no encoding of a secret is shown, stored or put into a report."""
 
 from __future__ import annotations
 

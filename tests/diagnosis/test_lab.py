@@ -1,4 +1,4 @@
-"""Connection tests in front of Dovecot, Postfix and oidc-provider, which fail in each way that they can."""
+"""Connection tests with Dovecot, Postfix and oidc-provider, and all their failures."""
 
 from __future__ import annotations
 

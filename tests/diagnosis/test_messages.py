@@ -1,4 +1,4 @@
-"""What is said of each cause: complete in every language, and never with a gap where a fact is missing."""
+"""The texts for each cause: complete in every language, also when facts are missing."""
 
 from __future__ import annotations
 

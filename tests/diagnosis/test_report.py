@@ -1,4 +1,4 @@
-"""The bundle for support: what is in it, and that no secret is."""
+"""The support bundle: its contents, and that it contains no secret."""
 
 from __future__ import annotations
 

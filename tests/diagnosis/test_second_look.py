@@ -1,4 +1,4 @@
-"""What a failed test finds out by looking again: the encryption that works, the certificate, the clock."""
+"""The follow-up checks of a failed connection test: TLS modes, the certificate, the clock."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ WORDS = [other_host, trailing_id, no_host, capitals, small_letters, blanks]
 
 
 def changes_for(rule: Rule, folder: str) -> list[Change]:
-    """Return the changes that leave what the row names as it is."""
+    """Return the changes that keep what the row names."""
     found: list[Change] = list(WORDS)
     if rule.words is not None and "^" in rule.words.pattern:
         found = [change for change in found if change not in {other_host, trailing_id}]

@@ -1,4 +1,4 @@
-"""The journey of a scanned page on the real servers, and every way in which they refuse it."""
+"""A scanned page on the real servers, and all their refusals."""
 
 from __future__ import annotations
 

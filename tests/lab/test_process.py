@@ -1,4 +1,4 @@
-"""Servers end with the tests, and what is missing is never passed over in silence."""
+"""The lab's servers stop with the tests, and missing ones are reported."""
 
 from __future__ import annotations
 

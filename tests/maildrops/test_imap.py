@@ -1,4 +1,4 @@
-"""Polls by IMAP, on a real Dovecot: a pipeline for POP handles its mail as it is."""
+"""Polling by IMAP on a real Dovecot, with an unchanged pipeline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""IMAP servers that do not keep to the protocol, say too much, or nothing; and what aioimaplib makes of them."""
+"""IMAP servers that break the protocol, send too much or nothing, with aioimaplib as the client."""
 
 from __future__ import annotations
 
@@ -410,7 +410,7 @@ async def test_idle_is_renewed_and_a_dead_connection_is_noticed(play: Play, monk
 
 
 async def test_a_watch_is_resumed_after_a_disconnect(play: Play, tmp_path: Path) -> None:
-    """Each time it is, what may have come meanwhile is looked for; a poll that fails is tried again by itself."""
+    """Each time, new mail is looked for; a failed poll is retried."""
     octets = mail("one")
     answers: dict[str, Answer] = {
         "IDLE": b"+ idling\r\n* BYE Session invalidated - AccessTokenExpired\r\n",

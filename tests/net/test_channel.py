@@ -1,4 +1,4 @@
-"""A connection as sessions use it: octets in and out, deadlines, ends, and what the other side's system has taken."""
+"""A channel: sending and receiving, deadlines, end of stream, and acknowledged octets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names, addresses and connections: raced, told apart, and closed where they are not used."""
+"""Resolving and connecting: racing of addresses, distinct errors, and closing of unused connections."""
 
 from __future__ import annotations
 

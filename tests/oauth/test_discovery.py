@@ -30,7 +30,7 @@ async def http() -> AsyncIterator[TokenHttp]:
 
 
 def metadata(path: str = "", **members: object) -> Callable[[Request], ScriptedAnswer]:
-    """Metadata of whoever is asked, as it calls itself, with a path."""
+    """Return the metadata of the requested issuer, with a path."""
 
     def answer(request: Request) -> ScriptedAnswer:
         issuer = f"http://{request.headers['host']}{path}"

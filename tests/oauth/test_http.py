@@ -1,4 +1,4 @@
-"""HTTP with a token service: what is sent, what is parsed, and what is refused."""
+"""HTTP with a token service: requests, parsed responses, and refused ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an error response of a token service means."""
+"""The causes of error responses of a token service."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def silent_and_reset(server: Running) -> None:
 
 
 def gone_amid_the_first_line(server: Running) -> None:
-    """Over https, amid the ClientHello."""
+    """Over https, in the middle of the ClientHello."""
     with closing(socket.create_connection(("127.0.0.1", server.port), GENEROUS)) as connection:
         connection.sendall(b"GET / HT" if server.tls is None else b"\x16\x03\x01\x02\x00\x01")
 
@@ -262,7 +262,7 @@ async def test_http_2_is_refused(server: Running, request_: bytes) -> None:
 
 
 async def test_one_address_cannot_use_all_connections(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is at the bound gives up what has waited longest, and is refused while all are being answered."""
+    """A client at its limit loses its longest idle connection, and is refused while all are busy."""
     monkeypatch.setattr(admission, "MAX_CONNECTIONS_PER_PEER", 3)
     kept = [await run_sync(server.connect) for _ in range(3)]
     try:
@@ -285,7 +285,7 @@ async def test_one_address_cannot_use_all_connections(server: Running, monkeypat
 
 
 async def test_endless_requests_do_not_block_other_clients(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Behind a proxy, or in an office with one address, everybody shares it with whoever sends them."""
+    """Behind a proxy or in an office with one address, all clients share one limit."""
     monkeypatch.setattr(admission, "MAX_CONNECTIONS_PER_PEER", 3)
     begun = b"POST /wait HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nx"
     held = [await run_sync(server.connect) for _ in range(3)]
@@ -316,7 +316,7 @@ def ended(connection: socket.socket) -> bool:
 
 @pytest.mark.parametrize("busy", [False, True])
 async def test_few_addresses_cannot_block_others(server: Running, monkeypatch: pytest.MonkeyPatch, busy: bool) -> None:
-    """Where all connections are taken, a newcomer gets one of those of whoever has most, busy or not."""
+    """If all connections are in use, a new client gets one of the client that has most, busy or not."""
     names = iter("aaabbcda")
     monkeypatch.setattr(admission, "client_network", lambda _: next(names))
     monkeypatch.setattr(admission, "MAX_CONNECTIONS", 5)

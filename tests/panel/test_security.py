@@ -42,7 +42,7 @@ CARRIED = {
 
 @pytest.fixture(scope="module")
 async def panel(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[RunningPanel]:
-    """A panel that stays as it is: tests sign in and out, and change nothing else."""
+    """A panel whose tests only sign in and out."""
     async with run_panel(tmp_path_factory.mktemp("panel")) as found:
         yield found
 
@@ -129,7 +129,7 @@ async def test_own_forms_are_accepted(admin: BrowserClient, headers: dict[str, s
 
 
 async def test_session_fixation_fails(panel: RunningPanel, client: BrowserClient) -> None:
-    """Session fixation: whoever knows the id from before the sign-in is not signed in by it."""
+    """A session id from before the sign-in is not signed in afterwards."""
     await client.token()
     planted = client.session
     assert (await client.sign_in()).status_code == 303
@@ -154,7 +154,7 @@ async def test_cookie_attributes(client: BrowserClient) -> None:
 
 
 async def test_a_cross_site_form_does_not_replace_the_cookie(panel: RunningPanel) -> None:
-    """It comes without the cookie (Lax); an answer with a new one would sign out whoever is signed in."""
+    """It comes without the cookie (Lax); a response with a new one would sign the user out."""
     async with BrowserClient(panel.address) as other:
         for path in ("/sign-in", "/sign-out", "/jobs/7/cancel"):
             assert "set-cookie" not in (await other.post(path, data={})).headers

@@ -352,7 +352,7 @@ async def test_an_own_certificate_and_its_replacement(
 
 
 async def test_clients_that_fail_the_tls_handshake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silence before the handshake, and amid it, ends; what is no TLS is closed; the next one is served."""
+    """Silence before or during the handshake times out; other protocols are closed; the next client is served."""
     monkeypatch.setattr(connections, "HANDSHAKE_TIMEOUT", 0.5)
     async with for_all(tmp_path) as (port, _):
         for words_ in (b"", b"\x16\x03\x01", b"\x16\x03\x01\x00\x05hello", b"\x00"):

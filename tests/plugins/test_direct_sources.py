@@ -1,4 +1,4 @@
-"""What a third party's token source is told of its record, and what becomes of one that is damaged."""
+"""Third-party token sources: the settings and secrets that they get, and damaged ones."""
 
 from __future__ import annotations
 

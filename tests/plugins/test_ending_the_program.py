@@ -1,4 +1,4 @@
-"""Plugins that raise what ends a program, wherever they are called: the service goes on, and stops when told to."""
+"""Plugins that raise SystemExit and the like: the service continues, and stops on request."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ async def test_system_exit_in_a_pipeline(
     way: Callable[[BaseException], Awaitable[None]],
     error: type[BaseException],
 ) -> None:
-    """It is started again, as any task that fails; jobs are delivered meanwhile, and the service stops as ever."""
+    """It is restarted like any failing task; jobs are delivered meanwhile, and the service stops normally."""
     async with run_sending_device(tmp_path, FastClocks(100)) as (box, _):
         pipeline = Ending(way, error)
         job = await box.accept()
@@ -263,7 +263,7 @@ async def test_cancellation_propagates(anyio_backend: str) -> None:
 
 
 async def test_other_task_results_are_unchanged(anyio_backend: str) -> None:
-    """Values, cancellation before the first step and amid one, and what asyncio tells of a task."""
+    """Results, cancellation before and during the first step, and the state that asyncio reports."""
     with guard_tasks():
         got: list[int] = []
 

@@ -1,4 +1,4 @@
-"""A third party's submitter and maildrop that fail in a way of their own while they open a session."""
+"""Third-party submitters and maildrops that raise unexpected errors while they open a session."""
 
 from __future__ import annotations
 

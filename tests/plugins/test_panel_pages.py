@@ -1,4 +1,4 @@
-"""What pipelines of others bring for the panel, in whatever state it is: it costs their own page and words alone."""
+"""Panel pages of third-party pipelines: a damaged one affects only itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``mailslot.plugin``: one import for what a plugin may use, which costs little until it is used."""
+"""``mailslot.plugin``: one import for everything that a plugin may use, loaded on demand."""
 
 from __future__ import annotations
 

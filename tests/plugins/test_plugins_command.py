@@ -1,4 +1,4 @@
-"""``mailslot`` where plugins of third parties are damaged in every way: each is named, and every command works."""
+"""``mailslot`` with damaged third-party plugins: each is named, and every command works."""
 
 from __future__ import annotations
 

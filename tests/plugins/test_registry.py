@@ -1,4 +1,4 @@
-"""What plugins bring, whatever state they are in: each is spoken of by name, and the others go on."""
+"""The plugin registry with damaged plugins: each is named, and the others work."""
 
 from __future__ import annotations
 

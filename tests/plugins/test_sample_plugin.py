@@ -1,4 +1,4 @@
-"""The sample plugin of the documentation: installed as anybody would, found, chosen, used, and tested by itself."""
+"""The documentation's sample plugin: installed, listed, selected, used, and tested with its own tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signing in for real: what is sent, how often, and what a token source may do."""
+"""POP3 authentication: what is sent, how often, and misbehaving token sources."""
 
 from __future__ import annotations
 

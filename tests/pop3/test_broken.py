@@ -271,7 +271,7 @@ async def test_a_status_line_of_ten_megabytes(
 
 
 async def test_an_endless_message_is_abandoned(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
-    """PT-13: whoever reads caps it; the session ends without QUIT, and nothing was kept in memory."""
+    """PT-13: the reader limits it; the session ends without QUIT, and nothing is kept in memory."""
 
     async def part(client: ServerConnection) -> None:
         await client.sign_in()

@@ -115,7 +115,7 @@ async def test_cancelled_at_every_await(
 
 
 async def test_a_session_that_was_cancelled_is_closed(sandbox: Sandbox, open_session) -> None:
-    """Whoever cancels one call and goes on gets an error, at the latest in the end: the deletions are lost."""
+    """Continuing after a cancelled call raises an error, at the latest at the end: the deletions are lost."""
     sandbox.maildrops[USER].add(b"x")
     sandbox.faults.append(Fault(at="NOOP", delay=60))
     with pytest.raises(NetworkError, match="still there") as caught:  # noqa: PT012 - any of it may be where it fails

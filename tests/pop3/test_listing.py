@@ -1,4 +1,4 @@
-"""LIST and UIDL, as servers write them and as nobody should."""
+"""LIST and UIDL, valid and invalid."""
 
 from __future__ import annotations
 

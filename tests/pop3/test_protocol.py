@@ -1,4 +1,4 @@
-"""The core without I/O: what may be said when, and what each answer does."""
+"""The core without I/O: the commands of each state, and the effect of each reply."""
 
 from __future__ import annotations
 

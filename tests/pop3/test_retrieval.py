@@ -1,4 +1,4 @@
-"""Messages on their way: whole or an error, in order, and never another one's octets."""
+"""Retrieval: messages are complete or an error, in order, and never mixed up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A printer that is replaced: nothing is printed until somebody forgets the old certificate."""
+"""A replaced printer: nothing is printed until the old certificate is deleted."""
 
 from __future__ import annotations
 

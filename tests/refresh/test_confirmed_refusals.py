@@ -64,7 +64,7 @@ async def test_eight_processes_confirm_a_refusal_with_one_request(home: Path, se
 
 
 async def test_a_dead_grant_is_retried_once_an_hour(home: Path, service: Service) -> None:
-    """Whoever needs it asks; a provider that has recovered, or was told to, gives a token without anybody here."""
+    """A request for a token retries; a provider that has recovered gives one without a person at the device."""
     async with running(home, service) as device:
         await device.sign_in(age=7200)
         service.say = [GONE] * 1000

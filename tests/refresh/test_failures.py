@@ -1,4 +1,4 @@
-"""Failures at the provider or on the way: told apart, stored, and never made worse by requests."""
+"""Failures of the provider or the connection: distinguished, stored, and not aggravated by requests."""
 
 from __future__ import annotations
 

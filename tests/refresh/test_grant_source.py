@@ -1,4 +1,4 @@
-"""One refresh at a time over tasks, adoption of what others stored, and what becomes of a refused token."""
+"""One refresh at a time for all tasks, adoption of stored grants, and refused tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A grant is sent only to the service that gave it, whatever the settings name later."""
+"""A grant is sent only to the service that issued it, also after a change of settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a token is refreshed: in time, by a clock that nobody can set."""
+"""When a token is refreshed: in time, by the monotonic clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Authorization codes, device codes, refresh tokens and assertions: what the provider issues and refuses."""
+"""Authorization codes, device codes, refresh tokens and assertions of the simulated provider."""
 
 from __future__ import annotations
 

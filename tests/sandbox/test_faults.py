@@ -1,4 +1,4 @@
-"""Faults at every moment: what the client sees, and what the server does."""
+"""Faults at every moment: what the client receives, and what the server does."""
 
 from __future__ import annotations
 

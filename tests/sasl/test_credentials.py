@@ -1,4 +1,4 @@
-"""Credentials: what is refused, and that secrets stay where they are."""
+"""Credentials: refused values, and that secrets are not shown."""
 
 from __future__ import annotations
 

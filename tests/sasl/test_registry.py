@@ -1,4 +1,4 @@
-"""A mechanism of one's own: a class that says what it is, and nothing else anywhere."""
+"""Registering a mechanism: one class is enough."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SCRAM-SHA-256, and what a server without the password can try."""
+"""SCRAM-SHA-256, also with a server that does not know the password."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def oauth(sandbox: Sandbox, home: Path) -> dict[str, object]:
 
 
 async def get_token(sandbox: Sandbox, records: Records, *, lifetime: float = 3600) -> Secret:
-    """Obtain a token as another process does; return the renewal token."""
+    """Obtain a token as another process does; return the refresh token."""
     client = sandbox.provider.clients.get("printer") or sandbox.provider.register("printer")
     renewal = sandbox.provider.consent(SENDER, client)
     access = sandbox.provider.issue(SENDER, lifetime=lifetime)

@@ -266,7 +266,7 @@ async def test_a_connection_lost_after_the_end_is_in_doubt(
 
 
 async def test_a_message_awaiting_its_reply_is_not_resent(office: Office, tmp_path: Path) -> None:
-    """Whoever asks, in this process or another; once the delivery has given up, it is."""
+    """In this and in other processes; it is resent once the delivery has given up."""
     async with office(tmp_path, grace=0.3) as (box, sandbox), Spool(tmp_path) as other:
         box.device.records.change("smtp", {"timeout": 600}, {})
         sandbox.faults.append(Fault("message", connection=1, delay=math.inf))

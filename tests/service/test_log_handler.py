@@ -1,4 +1,4 @@
-"""A log that nobody reads, or that cannot be written, blocks nobody."""
+"""A log that is not read or cannot be written blocks nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many jobs at once. Some task always works, so that this is not for virtual time."""
+"""Many jobs at once. Some task is always busy, so this module does not use virtual time."""
 
 from __future__ import annotations
 

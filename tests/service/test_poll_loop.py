@@ -1,4 +1,4 @@
-"""When a record is polled: at its interval, after failures, and when somebody changes the settings."""
+"""When a record is polled: at its interval, after failures, and after a change of settings."""
 
 from __future__ import annotations
 

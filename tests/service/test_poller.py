@@ -1,4 +1,4 @@
-"""A poll: what is fetched, deleted, kept, passed over and handled."""
+"""A poll: which mails are fetched, deleted, kept, skipped and handled."""
 
 from __future__ import annotations
 

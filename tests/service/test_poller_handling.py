@@ -1,4 +1,4 @@
-"""What a pipeline makes of a mail, and what becomes of one that it cannot handle."""
+"""The results of handling a mail, and mails that a pipeline cannot handle."""
 
 from __future__ import annotations
 

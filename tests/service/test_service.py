@@ -1,4 +1,4 @@
-"""The service within: tasks that fail, what the service manager is told, and how lines are logged."""
+"""The service: failing tasks, notifications to the service manager, and log formats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker over hours and days, on clocks that run fast and are set; what it does when it is told to stop."""
+"""The worker over hours and days, with fast and changed clocks, and how it stops."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def change(home: Path, how: str) -> None:
 
 
 def state(home: Path) -> tuple[str | None, str | None]:
-    """The server and its password, as whoever comes next finds them."""
+    """Return the server and its password as the next process reads them."""
     records = Records(home)
     password = records.vault.read("smtp", "password")
     return records.settings.load()["smtp"].server, None if password is None else password.reveal()

@@ -1,4 +1,4 @@
-"""What people enter for a server, and what they mean."""
+"""Normalization of what people enter for a server."""
 
 from __future__ import annotations
 

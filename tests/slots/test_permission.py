@@ -1,4 +1,4 @@
-"""Who may set which key: each key of each table has a decision, and a new one has to be added here."""
+"""Who may set each key; a new key has to be added here."""
 
 from __future__ import annotations
 

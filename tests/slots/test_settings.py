@@ -1,4 +1,4 @@
-"""Settings in ``mailslot.toml``: what is taken, what is refused, and what a change leaves alone."""
+"""Settings in ``mailslot.toml``: accepted and refused values, and what a change keeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults in ``mailslot.toml``: all at once, each with its line and what is allowed."""
+"""Errors in ``mailslot.toml``: all at once, each with its line and the allowed values."""
 
 from __future__ import annotations
 

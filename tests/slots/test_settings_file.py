@@ -84,7 +84,7 @@ def test_reading_creates_nothing(file: SettingsFile, tmp_path: Path) -> None:
 
 
 def test_an_editor_error_leaves_the_file_unchanged(file: SettingsFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Should the editor ever err, the file stays as it is."""
+    """If the editor makes a mistake, the file is kept."""
     file.path.write_text("[records.smtp]\nport = 25\n")
     monkeypatch.setattr("mailslot.slots.toml_edit.edit_toml", lambda text, _: text + "\n[records.fax-pop]\nport = 1\n")
     with pytest.raises(SettingsFileError, match="by hand"):

@@ -1,4 +1,4 @@
-"""An export from a stranger: what it may not do, which secrets it removes, and that it does all or nothing."""
+"""Import of an untrusted export: what it may not change, which secrets it removes, and that it is atomic."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_settings_changed_during_the_import(records: Records) -> None:
 
 
 def test_a_password_entered_during_the_import(records: Records) -> None:
-    """It was entered for the server of before, and whoever was asked has not seen that it would be removed."""
+    """It was entered for the previous server, and the confirmation did not mention its removal."""
     records.change("fax-pop", {}, {"password": None})
     plan = plan_import(records, HEAD + SAME.replace("mail.example.com", "new.example"), "e.toml")
     records.change("fax-pop", {}, {"password": Secret("geheim-3")})

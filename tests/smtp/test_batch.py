@@ -466,7 +466,7 @@ REFUSALS = pytest.mark.parametrize("refusal", ["503 nested MAIL", "503 5.5.1 out
 @REFUSALS
 @pytest.mark.parametrize(("refuses", "most"), [("behind", 1), ("end", 1), ("window", 10), ("all", 10)])
 async def test_messages_refused_in_a_batch_are_retried_singly(refusal: str, refuses: str, most: int) -> None:
-    """What is refused for its company is sent again by itself, and nothing is sent along from then on."""
+    """A message refused in a group is sent again alone, and later messages are sent singly."""
     server = OneByOne(refusal, refuses)
     messages = [message(number) for number in range(10)]
     async with serving(server) as running, connected(running, chunking=refuses in {"window", "all"}) as smtp:

@@ -1,4 +1,4 @@
-"""What is done right before the end of a message goes out: once, in time, and never for nothing."""
+"""The hook before the end of a message: it runs once, in time, and only if the end is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is handed over as a message."""
+"""Everything that may be given as a message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The envelope, and what is asked for beside it (ST-18, ST-19)."""
+"""The envelope and the delivery status request (ST-18, ST-19)."""
 
 from __future__ import annotations
 

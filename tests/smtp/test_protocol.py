@@ -1,4 +1,4 @@
-"""The core: what goes out, what comes in, and what it refuses to send or to believe."""
+"""The core: what it sends, what it accepts, and what it refuses."""
 
 from __future__ import annotations
 

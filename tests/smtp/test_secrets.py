@@ -1,4 +1,4 @@
-"""Secrets that a server echoes: nowhere to be seen, neither in clear nor in base64."""
+"""Secrets that a server echoes are shown neither in clear nor in base64."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every state and every verb: what may be said, and what an answer does."""
+"""Every state and every command: what is allowed, and the effect of each reply."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TLS: what is verified, what is refused, and what each fault is called."""
+"""TLS: what is verified and refused, and the cause of each failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Long messages: progress, refusals in the middle, streams that are not what they said (ST-10 to ST-12, ST-22)."""
+"""Long messages: progress, early refusals, and streams of the wrong size (ST-10 to ST-12, ST-22)."""
 
 from __future__ import annotations
 

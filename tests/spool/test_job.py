@@ -1,4 +1,4 @@
-"""The table of transitions, and what answers make of a job."""
+"""The table of transitions, and the effect of replies on a job."""
 
 from __future__ import annotations
 

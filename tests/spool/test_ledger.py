@@ -1,4 +1,4 @@
-"""Each mail once, whatever the server numbers it by."""
+"""Each mail is handled once, also if the server changes its unique identifiers."""
 
 from __future__ import annotations
 

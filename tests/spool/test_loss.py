@@ -1,4 +1,4 @@
-"""The list of jobs is removed, replaced or damaged: no accepted job goes without a word, and no number comes twice."""
+"""The database is removed, replaced or damaged: no accepted job is lost silently, and no number is reused."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ async def test_files_set_aside_by_an_earlier_version_are_reported(home: Path, cl
 
 
 async def test_the_database_is_replaced_while_open(home: Path, clock: Clock) -> None:
-    """The log of the one that is gone does not spoil the one that took its place."""
+    """The write-ahead log of the old database does not damage its replacement."""
     await accept(home, clock, "one")
     path = home / "spool" / database.NAME
     copy = path.read_bytes()

@@ -1,4 +1,4 @@
-"""What a process that died has left is put in order, and nobody who lives is disturbed."""
+"""Recovery after a dead process, without disturbing living ones."""
 
 from __future__ import annotations
 

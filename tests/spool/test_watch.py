@@ -1,4 +1,4 @@
-"""Whoever waits for a job learns of it, whichever process changed it."""
+"""Changes of a job are noticed, whichever process made them."""
 
 from __future__ import annotations
 

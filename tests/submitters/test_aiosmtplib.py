@@ -1,4 +1,4 @@
-"""aiosmtplib where servers, readers and callers are at their worst: our own client's tests, and what is its own."""
+"""aiosmtplib with hostile servers, readers and callers: our own client's tests, and some more."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ async def test_an_extra_reply_is_never_matched_to_the_next_command(when: str) ->
 
 
 async def test_memory_does_not_grow_with_the_message() -> None:
-    """By itself, aiosmtplib holds a message five times."""
+    """Without our changes, aiosmtplib keeps five copies of a message."""
     content = Stream(*[(b"." + b"x" * 97 + b"\r\n") * 600] * 160)
 
     async def server(wire: Wire) -> None:

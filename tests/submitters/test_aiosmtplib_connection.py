@@ -1,4 +1,4 @@
-"""What aiosmtplib and asyncio would do with a connection: hold more than they should, or let go of it too late."""
+"""Connections of aiosmtplib: bounded buffers, and closing in time."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class Counted:
 
 
 async def test_sent_data_is_in_the_socket(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
-    """By itself, asyncio holds half a megabyte back in TLS: a line that is dead would seem to go on."""
+    """By default, asyncio buffers half a megabyte in TLS, so that a dead connection would seem alive."""
     given_up, over = anyio.Event(), anyio.Event()
     message = Counted()
     arrived = 0

@@ -1,4 +1,4 @@
-"""The differences that are listed: each is measured, so that one that is gone, or another one, is told."""
+"""The documented differences: each is measured, so that a change is noticed."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ async def test_the_chosen_client_is_used(device: Device, anyio_backend: str) -> 
 
 
 async def test_an_uninstalled_client(device: Device, sandbox: Sandbox) -> None:
-    """The settings can be read as before, and whoever would send says what is missing."""
+    """The settings can still be read, and sending reports what is missing."""
     path = device.home / "mailslot.toml"
     path.write_text(path.read_text().replace('"aiosmtplib"', '"gone"'))
     result = await device.test(SMTP)

@@ -1,4 +1,4 @@
-"""A token from another program: what it may print, and how it is ended."""
+"""A token from another program: its output, and how it is stopped."""
 
 from __future__ import annotations
 

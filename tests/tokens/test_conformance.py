@@ -165,7 +165,7 @@ class MemoryStore:
 
 @pytest.fixture
 async def app(sandbox: Sandbox, http: TokenHttp) -> OAuthClient:
-    """An application that signs in by itself."""
+    """An application with client credentials."""
     sandbox.provider.register("app", SECRET, [USER])
     provider = await complete_provider(custom_provider(issuer=sandbox.issuer), http)
     return OAuthClient(provider, "app", USER, ("mail.send",), client_secret=Secret(SECRET))

@@ -1,4 +1,4 @@
-"""The device flow at the sandbox: how often it asks, what stops it, and what it makes of odd answers."""
+"""The device flow at the sandbox: polling intervals, its ends, and odd responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Microsoft's library as a token source: managed identity, certificate, federation, and what goes wrong with each."""
+"""MSAL as a token source: managed identity, certificate, federation, and their failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refreshing with a refresh token at the sandbox: every kind of rotation, and what is kept whatever goes wrong."""
+"""Refreshing at the sandbox: every kind of rotation, and what is kept after a failure."""
 
 from __future__ import annotations
 

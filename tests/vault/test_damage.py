@@ -1,4 +1,4 @@
-"""A damaged record is told, and left as it is."""
+"""A damaged record is reported and kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A disk that takes no more: one sentence, and what was there before still reads."""
+"""A full or read-only disk: one sentence, and earlier values stay readable."""
 
 from __future__ import annotations
 

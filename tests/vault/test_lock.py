@@ -1,4 +1,4 @@
-"""One at a time, and nobody waits for the dead."""
+"""The lock is exclusive, and a dead holder does not block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept comes back, under its own name alone, and nothing tells it in clear."""
+"""Values are read back under their own name only, and never shown in clear."""
 
 from __future__ import annotations
 

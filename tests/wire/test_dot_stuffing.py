@@ -1,4 +1,4 @@
-"""Line ends and dots, against the plainest words for what they have to be, at any cut."""
+"""Line ends and dot-stuffing, compared with a simple reference implementation, at any fragmentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secrets in what a server says back."""
+"""Masking of secrets in what a server echoes."""
 
 from __future__ import annotations
 

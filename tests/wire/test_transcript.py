@@ -1,4 +1,4 @@
-"""What is kept of a dialogue, replies in words, and who answered."""
+"""The recorded dialogue, the text of replies, and detection of other protocols."""
 
 from __future__ import annotations
 
