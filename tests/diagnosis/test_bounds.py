@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from diagnosis.device import Device
     from mailslot.diagnosis.result import TestResult
     from mailslot_plugins.sandbox import Sandbox
-    from smtp.servers import Wire
+    from smtp.servers import ServerConnection
 
 pytestmark = pytest.mark.virtual_time
 
 HELLO = ("220 mail.example.com ready",)
 
 
-async def trickle(wire: Wire, octets: bytes) -> None:
+async def trickle(wire: ServerConnection, octets: bytes) -> None:
     """Say octets one by one, slowly, and the last of them again and again."""
     for octet in octets:
         await wire.stream.send(bytes([octet]))
@@ -38,41 +38,41 @@ async def trickle(wire: Wire, octets: bytes) -> None:
         await anyio.sleep(0.1)
 
 
-async def trickled_greeting(wire: Wire) -> None:
+async def trickled_greeting(wire: ServerConnection) -> None:
     await trickle(wire, b"220 mail.example.com is glad to see you, ")
 
 
-async def greeting_of_many_lines(wire: Wire) -> None:
+async def greeting_of_many_lines(wire: ServerConnection) -> None:
     while True:
         await wire.stream.send(b"220-mail.example.com\r\n" * 1000)
 
 
-async def greeting_of_one_long_line(wire: Wire) -> None:
+async def greeting_of_one_long_line(wire: ServerConnection) -> None:
     await wire.stream.send(b"220 ")
     while True:
         await wire.stream.send(b"x" * 10_000)
 
 
-async def trickled_capabilities(wire: Wire) -> None:
+async def trickled_capabilities(wire: ServerConnection) -> None:
     await wire.say(*HELLO)
     await wire.line()
     await trickle(wire, b"250-mail.example.com\r\n250-")
 
 
-async def endless_capabilities(wire: Wire) -> None:
+async def endless_capabilities(wire: ServerConnection) -> None:
     await wire.say(*HELLO)
     await wire.line()
     while True:
         await wire.stream.send(b"250-X\r\n" * 1000)
 
 
-async def silent_probe(wire: Wire) -> None:
+async def silent_probe(wire: ServerConnection) -> None:
     await wire.greet()
     await wire.line()
     await anyio.sleep_forever()
 
 
-async def trickled_probe(wire: Wire) -> None:
+async def trickled_probe(wire: ServerConnection) -> None:
     await wire.greet()
     await wire.line()
     await trickle(wire, b"250-ok\r\n250-")
@@ -122,24 +122,26 @@ def unsigned(device: Device, slot: str, port: int, **values: Any) -> None:
         (trickled_probe, "probe", "connection_lost"),
     ],
 )
-async def test_smtp(device: Device, handler: Callable[[Wire], Awaitable[None]], stage: str, cause: str) -> None:
+async def test_smtp(
+    device: Device, handler: Callable[[ServerConnection], Awaitable[None]], stage: str, cause: str
+) -> None:
     async with serving(handler) as server:
         unsigned(device, SMTP, server.endpoint.port)
         result = await measured(device, SMTP)
     assert (result.stage, result.diagnosis.cause) == (stage, cause)
 
 
-async def pop_greeting(wire: Wire) -> None:
+async def pop_greeting(wire: ServerConnection) -> None:
     await trickle(wire, b"+OK wait for it ")
 
 
-async def pop_capabilities(wire: Wire) -> None:
+async def pop_capabilities(wire: ServerConnection) -> None:
     await wire.say("+OK ready")
     await wire.line()
     await trickle(wire, b"+OK\r\nX\r\nX")
 
 
-async def pop_endless_capabilities(wire: Wire) -> None:
+async def pop_endless_capabilities(wire: ServerConnection) -> None:
     await wire.say("+OK ready")
     await wire.line()
     await wire.say("+OK")
@@ -155,14 +157,16 @@ async def pop_endless_capabilities(wire: Wire) -> None:
         (pop_endless_capabilities, "capabilities", "protocol_error"),
     ],
 )
-async def test_pop(device: Device, handler: Callable[[Wire], Awaitable[None]], stage: str, cause: str) -> None:
+async def test_pop(
+    device: Device, handler: Callable[[ServerConnection], Awaitable[None]], stage: str, cause: str
+) -> None:
     async with serving(handler) as server:
         unsigned(device, POP, server.endpoint.port)
         result = await measured(device, POP)
     assert (result.stage, result.diagnosis.cause) == (stage, cause)
 
 
-async def silent(wire: Wire) -> None:
+async def silent(wire: ServerConnection) -> None:
     await wire.gone()
 
 

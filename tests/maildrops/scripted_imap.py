@@ -61,7 +61,7 @@ class ScriptedImapServer:
     """A server, and a device's connection profile for it.
 
     Attributes:
-        access: the connection profile.
+        profile: the connection profile.
         maildrop: IMAP.
         options: its options.
         heard: the received lines.
@@ -70,12 +70,12 @@ class ScriptedImapServer:
     answers: Mapping[str, Answer]
     context: ssl.SSLContext
     heard: list[bytes] = field(default_factory=list)
-    access: ConnectionProfile = field(init=False)
+    profile: ConnectionProfile = field(init=False)
     maildrop: Imap = field(init=False)
     options: dict[str, object] = field(init=False)
 
     def open(self, **watched: object) -> AbstractAsyncContextManager[ImapSession]:
-        return self.maildrop.open(self.access, self.options, **watched)
+        return self.maildrop.open(self.profile, self.options, **watched)
 
     @property
     def verbs(self) -> list[str]:
@@ -166,9 +166,9 @@ async def run_scripted_imap(
         records.change(RECORD, {**values, **settings}, {"password": Secret(PASSWORD)})
         secured = TLSListener(listener, context, standard_compatible=False)
         async with anyio.create_task_group() as group, Connector(records) as connector:
-            server.access = await connector.profile(RECORD)
-            server.maildrop, server.options = await maildrop_of(server.access.settings)
-            tls_first = server.access.endpoint == Endpoint("127.0.0.1", port, Security.TLS)
+            server.profile = await connector.profile(RECORD)
+            server.maildrop, server.options = await maildrop_of(server.profile.settings)
+            tls_first = server.profile.endpoint == Endpoint("127.0.0.1", port, Security.TLS)
             group.start_soon((secured if tls_first else listener).serve, server.serve)
             try:
                 yield server

@@ -53,6 +53,6 @@ class TestImap(MaildropSuite):
             imap_device.renumber()
 
         async with Connector(imap_device.records) as connector:
-            access = await connector.profile(RECORD)
-            found, options = await maildrop_of(access.settings)
-            yield MailboxHarness(found, access, options, deliver, count, clear, renumber, [imap_device.token])
+            profile = await connector.profile(RECORD)
+            found, options = await maildrop_of(profile.settings)
+            yield MailboxHarness(found, profile, options, deliver, count, clear, renumber, [imap_device.token])

@@ -44,8 +44,8 @@ class TestPop3(MaildropSuite):
                 maildrop.messages = [replace(each, uid=f"new-{each.uid}") for each in maildrop.messages]
 
             async with Connector(records) as connector:
-                access = await connector.profile(RECORD)
-                found, options = await maildrop_of(access.settings)
+                profile = await connector.profile(RECORD)
+                found, options = await maildrop_of(profile.settings)
                 token = (tmp_path / "token").read_text()
-                yield MailboxHarness(found, access, options, deliver, count, clear, renumber, [token])
+                yield MailboxHarness(found, profile, options, deliver, count, clear, renumber, [token])
             assert not sandbox.errors

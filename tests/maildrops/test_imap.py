@@ -253,16 +253,16 @@ async def test_the_commands(imap_device: ImapDevice) -> None:
 @pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
 async def test_a_refused_token_keeps_the_servers_error_challenge(imap_device: ImapDevice, mechanism: str) -> None:
     async with imap_device.device() as device:
-        access = await device.connector.profile(RECORD)
-        assert isinstance(access.auth, OAuth)
-        access = replace(access, auth=replace(access.auth, mechanism=mechanism))
+        profile = await device.connector.profile(RECORD)
+        assert isinstance(profile.auth, OAuth)
+        profile = replace(profile, auth=replace(profile.auth, mechanism=mechanism))
         transcript = Transcript()
-        async with open_maildrop(access, transcript=transcript) as session:
+        async with open_maildrop(profile, transcript=transcript) as session:
             assert (await session.stat())[0] == 0
         assert f"C: AUTHENTICATE {mechanism}" in transcript.lines
         (imap_device.home / "token").write_text("no-token-of-anybody")
         with pytest.raises(SignInError) as raised:
-            async with open_maildrop(access):
+            async with open_maildrop(profile):
                 pass
     assert raised.value.challenge is not None
     assert raised.value.challenge["status"] in {"invalid_token", "401"}

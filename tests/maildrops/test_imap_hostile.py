@@ -374,7 +374,7 @@ async def test_the_log_filter_affects_only_our_connections(caplog: pytest.LogCap
 
 
 async def watch(server: ScriptedImapServer, told: list[float]) -> None:
-    await server.maildrop.watch(server.access, server.options, lambda: told.append(anyio.current_time()))
+    await server.maildrop.watch(server.profile, server.options, lambda: told.append(anyio.current_time()))
 
 
 async def test_a_server_without_idle_notifications(play: Play) -> None:

@@ -64,12 +64,12 @@ async def test_the_failing_plugin_is_named(records: Records, slot: str, name: st
     what = "submitter" if smtp else "maildrop"
     values = {"server": "localhost", "port": 25, "security": "none", what: name}
     records.change(found.record, {**values, "sender_address": "a@example.com"} if smtp else values, {})
-    async with Connector(records) as accesses:
-        access = await accesses.profile(found.record)
+    async with Connector(records) as connector:
+        profile = await connector.profile(found.record)
         with pytest.raises(MailError) as raised:
-            async with open_smtp(access) if smtp else open_maildrop(access):
+            async with open_smtp(profile) if smtp else open_maildrop(profile):
                 pass
-        result = await connection_test(accesses, found)
+        result = await connection_test(connector, found)
     error = raised.value
     assert (str(error), error.stage) == (f"The {what} {name} failed: it has an error of its own.", stage)
     assert error.retryable

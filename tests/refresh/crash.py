@@ -73,7 +73,7 @@ def begin(home: Path, url: str, **settings: object) -> Grant:
     with urllib.request.urlopen(f"{url}/begin", json.dumps(settings).encode()) as answer:
         access, refresh = json.load(answer)["tokens"]
     obtained = bind_origin(device.grant((access, refresh), time.time()), device.client(url).provider)
-    grant = device.stale(obtained, time.time())
+    grant = device.expired(obtained, time.time())
     anyio.run(device.store(home).save, grant)
     return grant
 
@@ -139,7 +139,7 @@ def copies_at_once(folder: Path, copies: int = 3) -> None:
         home = folder / "home"
         begin(home, url, policy="strict")
         token(home, url, "asyncio")
-        anyio.run(device.store(home).save, device.stale(stored(home), time.time()))
+        anyio.run(device.store(home).save, device.expired(stored(home), time.time()))
         others = [folder / f"copy{number}" for number in range(copies)]
         for other in others:
             subprocess.run(["cp", "-a", home, other], check=True)
@@ -154,7 +154,7 @@ def copies_at_once(folder: Path, copies: int = 3) -> None:
             assert {code for each, code in ended if each != home} == {1}
             seen = state(url)
             assert (seen.asked, seen.reused, seen.dead) == (2 + round_, 0, False)
-            anyio.run(device.store(home).save, device.stale(stored(home), time.time()))
+            anyio.run(device.store(home).save, device.expired(stored(home), time.time()))
 
 
 def elsewhere(home: Path, url: str, client_id: str) -> None:

@@ -108,7 +108,7 @@ def grant(tokens: tuple[str, str | None], now: float, *, lifetime: float | None 
     )
 
 
-def stale(of: Grant, now: float) -> Grant:
+def expired(of: Grant, now: float) -> Grant:
     """Return the grant with an expired access token."""
     return replace(of, renewed_at=now - 7200, expires_at=now - 3600)
 

@@ -202,7 +202,7 @@ async def test_a_person_confirms_the_move(home: Path, service: Service, machine:
         put(device, copy, machine)
         await device.refuse("home_copied")
         device.store.locate = partial(locate, copy / "locks" / "smtp.lock", machine.root)
-        assert await device.store.stay()
+        assert await device.store.move_here()
         await device.token()
         device.clocks.pass_by(3601)
         await device.token()

@@ -142,7 +142,7 @@ async def test_oidc_provider(home: Path, provider: LabProvider, browser: Browser
         store = devices.store(home)
         kept = await store.load()
         assert kept is not None
-        await store.save(devices.stale(kept, clocks.wall))
+        await store.save(devices.expired(kept, clocks.wall))
         told = await run_sync(prove, "elsewhere", home, provider.issuer, "panel")
         for secret in (kept.access_token, kept.refresh_token):
             assert secret is not None

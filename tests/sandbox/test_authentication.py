@@ -180,7 +180,7 @@ async def test_scram_with_a_client_that_checks(sandbox: Sandbox, protocol: str, 
 
     right = (user, password) == (USER, PASSWORD)
     assert await in_thread(talk) == right
-    assert scram.finished == right
+    assert scram.is_complete == right
 
 
 @pytest.mark.parametrize("final", ["", "c=biws,r={nonce},p=AAAA", "c=eSws,r={nonce},p=AAAA", "c=biws,r=x,p=AAAA"])

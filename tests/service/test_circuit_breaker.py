@@ -59,14 +59,14 @@ def oauth(sandbox: Sandbox, home: Path) -> dict[str, object]:
 async def get_token(sandbox: Sandbox, records: Records, *, lifetime: float = 3600) -> Secret:
     """Obtain a token as another process does; return the refresh token."""
     client = sandbox.provider.clients.get("printer") or sandbox.provider.register("printer")
-    renewal = sandbox.provider.consent(SENDER, client)
+    refresh_token = sandbox.provider.consent(SENDER, client)
     access = sandbox.provider.issue(SENDER, lifetime=lifetime)
     now = time.time()
     grant = Grant(
         flow="browser",
         access_token=access.value,
         expires_at=now + lifetime,
-        refresh_token=renewal,
+        refresh_token=refresh_token,
         scopes=tuple(SCOPES.split()),
         obtained_at=now,
         renewed_at=now,
@@ -74,7 +74,7 @@ async def get_token(sandbox: Sandbox, records: Records, *, lifetime: float = 360
         token_origin=sandbox.issuer,
     )
     await Records(records.home).tokens.store("smtp").save(grant)
-    return renewal
+    return refresh_token
 
 
 async def test_a_job_waits_for_the_token_and_is_then_sent(tmp_path: Path) -> None:
@@ -96,8 +96,8 @@ async def test_a_revoked_refresh_token(tmp_path: Path) -> None:
     """The record is paused, the provider is asked once, and a new token sets everything going."""
     async with run_sandbox() as sandbox:
         records = set_up(tmp_path, oauth(sandbox, tmp_path))
-        renewal = await get_token(sandbox, records, lifetime=-1)
-        sandbox.provider.revoke(renewal)
+        refresh_token = await get_token(sandbox, records, lifetime=-1)
+        sandbox.provider.revoke(refresh_token)
         async with opened(records) as box, box.delivering():
             jobs = [await box.accept(text=str(number)) for number in range(5)]
             held = [await box.until(job, "held") for job in jobs]
@@ -237,21 +237,21 @@ async def test_a_refusal_does_not_lead_to_the_secondary_server(tmp_path: Path) -
 
 def test_backoff_grows_to_a_limit() -> None:
     now = 0.0
-    gate = CircuitBreaker(lambda: now, lambda: 0.5)
+    breaker = CircuitBreaker(lambda: now, lambda: 0.5)
     trouble = DeliveryFailure("back_off", "server_busy", "It is busy.")
     rests = []
     for _ in range(9):
-        rest = gate.trip(trouble)
+        rest = breaker.trip(trouble)
         assert rest is not None
         rests.append(rest)
-        assert not gate.may_try
-        assert gate.remaining() == rest
+        assert not breaker.may_try
+        assert breaker.remaining() == rest
         now += rest
-        assert gate.may_try
+        assert breaker.may_try
     assert rests == [*BACKOFF, BACKOFF[-1], BACKOFF[-1]]
-    assert gate.reset()
-    assert not gate.reset()
-    assert gate.trip(trouble) == BACKOFF[0]
+    assert breaker.reset()
+    assert not breaker.reset()
+    assert breaker.trip(trouble) == BACKOFF[0]
 
 
 @pytest.mark.parametrize(("random", "least", "most"), [(0.0, 0.79, 0.81), (1.0, 1.19, 1.21)])
@@ -268,19 +268,19 @@ def test_a_daily_limit_is_not_probed_every_minute() -> None:
 
 def test_held_jobs_are_probed_occasionally() -> None:
     now = 0.0
-    gate = CircuitBreaker(lambda: now, lambda: 0.5)
-    gate.trip(DeliveryFailure("hold", "smtp_auth_disabled", "", by_administrator=True))
-    assert (gate.needs_operator, gate.may_try) == (True, False)
+    breaker = CircuitBreaker(lambda: now, lambda: 0.5)
+    breaker.trip(DeliveryFailure("hold", "smtp_auth_disabled", "", by_administrator=True))
+    assert (breaker.needs_operator, breaker.may_try) == (True, False)
     now = PROBE_AFTER
-    assert gate.may_try
-    gate.trip(DeliveryFailure("hold", "token_update_failed", ""))
-    assert (gate.needs_operator, gate.may_try) == (True, False)
+    assert breaker.may_try
+    breaker.trip(DeliveryFailure("hold", "token_update_failed", ""))
+    assert (breaker.needs_operator, breaker.may_try) == (True, False)
     now += PROBE_AFTER
-    assert gate.may_try
-    gate.trip(DeliveryFailure("hold", "password_refused", ""))
+    assert breaker.may_try
+    breaker.trip(DeliveryFailure("hold", "password_refused", ""))
     now += 1e9
-    assert not gate.may_try
-    assert gate.remaining() is None
+    assert not breaker.may_try
+    assert breaker.remaining() is None
 
 
 async def test_a_fix_at_the_server_is_noticed(tmp_path: Path) -> None:

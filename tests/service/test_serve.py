@@ -40,7 +40,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 
 @asynccontextmanager
-async def office(home: Path, **settings: object) -> AsyncIterator[Sandbox]:
+async def run_device_home(home: Path, **settings: object) -> AsyncIterator[Sandbox]:
     """A sandbox, and a home that is set up for it; the mailbox is polled once a minute, and at the start."""
     async with run_sandbox(personality=OPEN) as sandbox:
         records = Records(home)
@@ -77,7 +77,7 @@ async def until_empty(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_it_delivers_and_polls_until_it_is_stopped(tmp_path: Path, backend: str, number: int) -> None:
-    async with office(tmp_path) as sandbox:
+    async with run_device_home(tmp_path) as sandbox:
         sandbox.maildrops[USER].add(mail("one"))
         early = await accept(tmp_path, "early")
         async with serving(tmp_path, "--backend", backend, WATCHDOG_USEC="400000") as service:
@@ -97,7 +97,7 @@ async def test_it_delivers_and_polls_until_it_is_stopped(tmp_path: Path, backend
 
 @pytest.mark.parametrize("backend", BACKENDS)
 async def test_it_stops_during_a_hanging_transaction(tmp_path: Path, backend: str) -> None:
-    async with office(tmp_path, check_interval=0) as sandbox:
+    async with run_device_home(tmp_path, check_interval=0) as sandbox:
         sandbox.faults.append(Fault("RCPT", delay=60))
         job_id = await accept(tmp_path, "stuck")
         async with serving(tmp_path, "--backend", backend) as service:
@@ -110,7 +110,7 @@ async def test_it_stops_during_a_hanging_transaction(tmp_path: Path, backend: st
 
 
 async def test_a_killed_service_continues_after_a_restart(tmp_path: Path) -> None:
-    async with office(tmp_path) as sandbox:
+    async with run_device_home(tmp_path) as sandbox:
         async with serving(tmp_path) as service:
             service.process.kill()
             await service.process.wait()
@@ -124,7 +124,7 @@ async def test_a_killed_service_continues_after_a_restart(tmp_path: Path) -> Non
 
 
 async def test_only_one_service_per_home(tmp_path: Path) -> None:
-    async with office(tmp_path), serving(tmp_path) as service:
+    async with run_device_home(tmp_path), serving(tmp_path) as service:
         code, _, said = await mailslot(tmp_path, "serve", "--log", "plain")
         assert code == 1
         assert said.splitlines()[-1] == f"Another process of mailslot serves {tmp_path} already."
@@ -132,7 +132,7 @@ async def test_only_one_service_per_home(tmp_path: Path) -> None:
 
 
 async def test_settings_edited_while_running(tmp_path: Path) -> None:
-    async with office(tmp_path, check_interval=0) as sandbox, serving(tmp_path) as service:
+    async with run_device_home(tmp_path, check_interval=0) as sandbox, serving(tmp_path) as service:
         sandbox.maildrops[USER].add(mail("one"))
         file = tmp_path / "mailslot.toml"
         text = file.read_text()
@@ -148,7 +148,7 @@ async def test_settings_edited_while_running(tmp_path: Path) -> None:
 
 
 async def test_broken_settings_at_the_start(tmp_path: Path) -> None:
-    async with office(tmp_path):
+    async with run_device_home(tmp_path):
         file = tmp_path / "mailslot.toml"
         file.write_text(file.read_text() + '\n[nonsense]\na = 1\n[records.smtp2]\nport = "x"\n')
         code, out, said = await mailslot(tmp_path, "serve", "--log", "json")
@@ -179,7 +179,7 @@ async def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
     """The spool wants 64 MB to stay free, so that a disk of 60 MB is full, and one of 200 MB is not."""
     home = tmp_path / "home"
     with disk(home, "60m") as resize:
-        async with office(home) as sandbox:
+        async with run_device_home(home) as sandbox:
             sandbox.maildrops[USER].add(mail("one"))
             async with serving(home) as service:
                 # The service's own poll is over then, and its next one a minute away.
@@ -198,7 +198,7 @@ async def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
 
 async def test_it_listens_only_where_configured(tmp_path: Path) -> None:
     [port] = free_ports(1)
-    async with office(tmp_path) as sandbox:
+    async with run_device_home(tmp_path) as sandbox:
         sandbox.maildrops[USER].add(mail("one"))
         for backend in BACKENDS:
             async with serving(tmp_path, "--listen", str(port), "--backend", backend) as service:
@@ -228,7 +228,7 @@ async def test_an_invalid_address(tmp_path: Path) -> None:
 async def test_a_job_database_lost_while_running(tmp_path: Path, how: str) -> None:
     """It ends with an exit code that has it started again, says so in few words, and has the list again then."""
     home, path = tmp_path / "home", tmp_path / "home" / "spool" / "spool.db"
-    async with office(home) as sandbox:
+    async with run_device_home(home) as sandbox:
         sandbox.rules.content = "451 4.7.1 Come back"
         job = await accept(home, "one")
         copy = path.read_bytes()
@@ -266,7 +266,7 @@ async def test_a_job_database_lost_while_running(tmp_path: Path, how: str) -> No
 
 async def test_a_damaged_message_without_database_is_reported(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    async with office(home):
+    async with run_device_home(home):
         await accept(home, "cut short")
         [file] = (home / "spool").glob("*.job")
         file.chmod(0o600)
@@ -293,7 +293,7 @@ async def test_a_damaged_message_without_database_is_reported(tmp_path: Path) ->
 async def test_commands_report_that_no_service_is_running(tmp_path: Path) -> None:
     home = tmp_path / "my home"
     said_line = f"No service runs that sends what waits and polls: start it with: mailslot --home '{home}' serve\n"
-    async with office(home) as sandbox:
+    async with run_device_home(home) as sandbox:
         (tmp_path / "page.pdf").write_bytes(b"%PDF-1.4\n%%EOF\n")
         scan = ("scan", str(tmp_path / "page.pdf"), "--to", ALICE)
         for command, expected in (
@@ -326,7 +326,7 @@ async def test_commands_report_that_no_service_is_running(tmp_path: Path) -> Non
 async def test_an_unread_log_does_not_block(tmp_path: Path) -> None:
     """Such as ``mailslot serve 2>&1 | less``: what is written there must not hold up the rest, nor the end."""
     home = tmp_path / "home"
-    async with office(home):
+    async with run_device_home(home):
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
         with suppress(BlockingIOError):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from service.sending_device import SendingDevice
 
-    Office = Callable[..., AbstractAsyncContextManager[tuple[SendingDevice, Sandbox]]]
+    RunSendingDevice = Callable[..., AbstractAsyncContextManager[tuple[SendingDevice, Sandbox]]]
 
 pytestmark = pytest.mark.virtual_time
 
@@ -39,7 +39,7 @@ async def running(anyio_backend: object) -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
-def office(running: Sandbox) -> Office:
+def sending_device(running: Sandbox) -> RunSendingDevice:
     """Opens a device that sends to it."""
     return partial(run_sending_device, sandbox=running)
 
@@ -77,9 +77,11 @@ async def test_a_server_that_comes_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seconds", [400 * DAY, -400 * DAY, 30 * DAY, -2 * HOUR])
-async def test_a_clock_change_neither_stalls_nor_expires_jobs(office: Office, tmp_path: Path, seconds: float) -> None:
+async def test_a_clock_change_neither_stalls_nor_expires_jobs(
+    sending_device: RunSendingDevice, tmp_path: Path, seconds: float
+) -> None:
     clocks = FastClocks(2000)
-    async with office(tmp_path, clocks) as (box, sandbox):
+    async with sending_device(tmp_path, clocks) as (box, sandbox):
         sandbox.rules.content = "451 4.7.1 Come back"
         jobs = [await box.accept(text=str(number)) for number in range(10)]
         async with box.delivering():
@@ -100,15 +102,17 @@ async def test_a_clock_change_neither_stalls_nor_expires_jobs(office: Office, tm
 
 
 @pytest.mark.parametrize("days", [-10_000, 3])
-async def test_a_clock_change_while_the_device_was_off(office: Office, tmp_path: Path, days: int) -> None:
+async def test_a_clock_change_while_the_device_was_off(
+    sending_device: RunSendingDevice, tmp_path: Path, days: int
+) -> None:
     clocks = FastClocks(600)
-    async with office(tmp_path, clocks) as (box, sandbox):
+    async with sending_device(tmp_path, clocks) as (box, sandbox):
         sandbox.rules.content = "451 4.7.1 Come back"
         job = await box.accept()
         async with box.delivering():
             await box.until(job, "deferred")
     clocks.set(days * DAY)
-    async with office(tmp_path, clocks) as (box, sandbox), box.delivering():
+    async with sending_device(tmp_path, clocks) as (box, sandbox), box.delivering():
         job = await box.until(job, "sent")
         assert job.attempts >= 2
 
@@ -147,8 +151,8 @@ async def test_recipients_over_the_daily_limit_wait(tmp_path: Path) -> None:
 # Stopping.
 
 
-async def test_stopping_finishes_a_running_transaction(office: Office, tmp_path: Path) -> None:
-    async with office(tmp_path) as (box, sandbox):
+async def test_stopping_finishes_a_running_transaction(sending_device: RunSendingDevice, tmp_path: Path) -> None:
+    async with sending_device(tmp_path) as (box, sandbox):
         sandbox.faults.append(Fault("message", delay=0.5))
         jobs = [await box.accept(text=str(number)) for number in range(3)]
         async with box.delivering():
@@ -163,9 +167,9 @@ async def test_stopping_finishes_a_running_transaction(office: Office, tmp_path:
 )
 @pytest.mark.parametrize("how", ["stop", "cancel"])
 async def test_stopping_aborts_a_hanging_transaction(
-    office: Office, tmp_path: Path, moment: str, state: str, how: str
+    sending_device: RunSendingDevice, tmp_path: Path, moment: str, state: str, how: str
 ) -> None:
-    async with office(tmp_path, grace=0.3) as (box, sandbox):
+    async with sending_device(tmp_path, grace=0.3) as (box, sandbox):
         box.device.records.change("smtp", {"timeout": 60}, {})
         sandbox.faults.append(Fault(moment, delay=math.inf))
         job = await box.accept()
@@ -188,8 +192,8 @@ async def test_stopping_aborts_a_hanging_transaction(
             pass
 
 
-async def test_an_idle_worker_stops_at_once(office: Office, tmp_path: Path) -> None:
-    async with office(tmp_path) as (box, _sandbox):
+async def test_an_idle_worker_stops_at_once(sending_device: RunSendingDevice, tmp_path: Path) -> None:
+    async with sending_device(tmp_path) as (box, _sandbox):
         await box.accept()
         async with box.delivering():
             await box.until_true(lambda: _sandbox.submissions)
@@ -200,8 +204,8 @@ async def test_an_idle_worker_stops_at_once(office: Office, tmp_path: Path) -> N
 # One process at a time.
 
 
-async def test_only_one_process_delivers(office: Office, tmp_path: Path) -> None:
-    async with office(tmp_path) as (box, sandbox), Spool(tmp_path) as other:
+async def test_only_one_process_delivers(sending_device: RunSendingDevice, tmp_path: Path) -> None:
+    async with sending_device(tmp_path) as (box, sandbox), Spool(tmp_path) as other:
         job = await box.accept()
         async with other.delivery_lock():
             with pytest.raises(SpoolError) as caught:
@@ -213,8 +217,10 @@ async def test_only_one_process_delivers(office: Office, tmp_path: Path) -> None
         assert (await box.worker.deliver(job.id)).state == "sent"
 
 
-async def test_the_service_waits_for_a_scan_command_that_delivers(office: Office, tmp_path: Path) -> None:
-    async with office(tmp_path) as (box, _sandbox), Spool(tmp_path) as other:
+async def test_the_service_waits_for_a_scan_command_that_delivers(
+    sending_device: RunSendingDevice, tmp_path: Path
+) -> None:
+    async with sending_device(tmp_path) as (box, _sandbox), Spool(tmp_path) as other:
         job = await box.accept()
         async with anyio.create_task_group() as group:
             async with other.delivery_lock():
@@ -225,8 +231,8 @@ async def test_the_service_waits_for_a_scan_command_that_delivers(office: Office
             await box.worker.stop()
 
 
-async def test_delivering_a_single_job(office: Office, tmp_path: Path) -> None:
-    async with office(tmp_path) as (box, sandbox):
+async def test_delivering_a_single_job(sending_device: RunSendingDevice, tmp_path: Path) -> None:
+    async with sending_device(tmp_path) as (box, sandbox):
         older, job = await box.accept(text="older"), await box.accept(text="this one")
         assert (await box.worker.deliver(job.id)).state == "sent"
         assert (await box.job(older)).state == "queued"
@@ -241,8 +247,8 @@ async def test_delivering_a_single_job(office: Office, tmp_path: Path) -> None:
             await box.worker.deliver(99)
 
 
-async def test_a_job_of_another_kind_is_left_alone(office: Office, tmp_path: Path) -> None:
-    async with office(tmp_path) as (box, _sandbox):
+async def test_a_job_of_another_kind_is_left_alone(sending_device: RunSendingDevice, tmp_path: Path) -> None:
+    async with sending_device(tmp_path) as (box, _sandbox):
         job = await box.accept(via="printer:office")
         await box.deliver_due()
         assert (await box.worker.deliver(job.id)).state == "queued"
@@ -252,9 +258,9 @@ async def test_a_job_of_another_kind_is_left_alone(office: Office, tmp_path: Pat
 
 
 async def test_a_full_disk_before_the_end_of_a_message_sends_nothing(
-    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sending_device: RunSendingDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with office(tmp_path, FastClocks(60)) as (box, sandbox):
+    async with sending_device(tmp_path, FastClocks(60)) as (box, sandbox):
         job = await box.accept()
         spool, full = box.spool, [True, True]
         hand_over, settle = spool.hand_over, spool.record_replies
@@ -282,9 +288,9 @@ async def test_a_full_disk_before_the_end_of_a_message_sends_nothing(
 
 
 async def test_an_internal_error_with_one_job_does_not_stop_others(
-    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sending_device: RunSendingDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with office(tmp_path, FastClocks(60)) as (box, _sandbox):
+    async with sending_device(tmp_path, FastClocks(60)) as (box, _sandbox):
         bad, good = await box.accept(text="bad"), await box.accept(text="good")
         submit = Delivery._submit
 
@@ -302,10 +308,10 @@ async def test_an_internal_error_with_one_job_does_not_stop_others(
 
 
 async def test_an_internal_error_after_sending_does_not_resend(
-    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sending_device: RunSendingDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody else's submitter, say, has handed it over and then fails in a way of its own."""
-    async with office(tmp_path, FastClocks(60)) as (box, sandbox):
+    async with sending_device(tmp_path, FastClocks(60)) as (box, sandbox):
         bad, good = await box.accept(text="bad"), await box.accept(text="good")
         submit, before = Delivery._submit, len(sandbox.submissions)
 

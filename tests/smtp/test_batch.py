@@ -20,7 +20,7 @@ from mailslot import (
     Transcript,
     connect_smtp,
 )
-from smtp.servers import MESSAGE, SENDER, TO, Server, Stream, Wire, long, serving, unstuffed
+from smtp.servers import MESSAGE, SENDER, TO, Server, ServerConnection, Stream, long, serving, unstuffed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ class Store:
         self.commands: list[str] = []
         self.turns = 0
 
-    async def __call__(self, wire: Wire) -> None:
+    async def __call__(self, wire: ServerConnection) -> None:
         await wire.greet(*self.offers)
         sender = spoiled = False
         recipients = 0
@@ -247,7 +247,7 @@ async def test_a_timeout_in_the_middle(offers: tuple[str, ...], chunking: bool) 
     store = Store(*offers)
     taken = 0
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         nonlocal taken
         say = wire.say
 
@@ -275,7 +275,7 @@ async def test_a_timeout_in_the_middle(offers: tuple[str, ...], chunking: bool) 
 
 
 async def test_a_protocol_error_in_a_pipelined_group() -> None:
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING", "CHUNKING")
         await wire.lines(3)
         # One answer is missing: a later one is taken for it, and that is found out at the first RSET refused.
@@ -381,7 +381,7 @@ async def test_no_messages() -> None:
 
 
 async def test_a_server_that_stops_reading_in_a_pipelined_group() -> None:
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING", "CHUNKING")
         await anyio.sleep_forever()
 
@@ -422,7 +422,7 @@ class OneByOne:
         self._refuses = refuses
         self._lost = b"Subject: %d\r\n" % lost_at
 
-    async def __call__(self, wire: Wire) -> None:
+    async def __call__(self, wire: ServerConnection) -> None:
         await wire.greet("PIPELINING", *["CHUNKING"] if self._refuses in {"window", "all"} else [])
         while (line := await wire.line()) != "QUIT":
             match line.split()[0]:
@@ -440,13 +440,13 @@ class OneByOne:
                 case _:
                     await wire.say("250 ok")
 
-    async def _chunk(self, wire: Wire, line: str) -> bytes:
+    async def _chunk(self, wire: ServerConnection, line: str) -> bytes:
         octets = b""
         while len(octets) < int(line.split()[1]):
             octets += await wire.octets(int(line.split()[1]) - len(octets))
         return octets
 
-    async def _taken(self, wire: Wire, data: bytes) -> None:
+    async def _taken(self, wire: ServerConnection, data: bytes) -> None:
         behind = bool(wire._heard)
         self.refused += behind
         if behind and self._refuses == "end":
@@ -500,7 +500,7 @@ async def test_a_connection_lost_during_the_retry(refuses: str) -> None:
 async def test_a_connection_lost_before_the_retry() -> None:
     """The message is refused for what came behind it, which is what the connection is lost with."""
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         await wire.envelope()
         await wire.message()
@@ -533,7 +533,7 @@ async def test_no_empty_message_is_sent_if_the_sender_was_refused_and_a_recipien
     """As where a server has forgotten nothing of the message before when it takes the next one's commands."""
     ends = 0
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         nonlocal ends
         await wire.greet("PIPELINING")
         await wire.envelope()

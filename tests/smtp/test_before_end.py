@@ -9,7 +9,7 @@ import pytest
 
 from mailslot import InputError, MailError, RefusedError, connect_smtp
 from mailslot_plugins.conformance.doubles import RecordingHook
-from smtp.servers import SENDER, TO, Stream, Wire, long, serving
+from smtp.servers import SENDER, TO, ServerConnection, Stream, long, serving
 
 pytestmark = pytest.mark.virtual_time
 
@@ -22,7 +22,7 @@ def message(megabytes: float) -> Stream:
     return long(megabytes) if megabytes >= 0.1 else Stream(SMALL * (1 + int(megabytes * 1_000_000) // len(SMALL)))
 
 
-async def take(wire: Wire, *, chunking: bool) -> bool:
+async def take(wire: ServerConnection, *, chunking: bool) -> bool:
     """Take a message; tell whether all of it came."""
     if not chunking:
         while not re.search(rb"(?:^|\r\n)\.\r\n$", bytes(wire.received)):
@@ -47,7 +47,7 @@ async def test_the_hook_runs_once_before_the_final_octets(megabytes: float, chun
     whole = False
     seen: list[tuple[bool, int]] = []
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         nonlocal whole
         await wire.greet("PIPELINING", "CHUNKING")
         await wire.lines(2 if chunking else 3)
@@ -83,7 +83,7 @@ async def test_the_hook_runs_once_before_the_final_octets(megabytes: float, chun
 async def test_the_hook_does_not_run_after_a_refused_envelope(at: str, pipelining: bool) -> None:
     hook = RecordingHook()
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet(*["PIPELINING"] if pipelining else [])
         refused = False
         while (line := await wire.line()) != "QUIT":
@@ -101,7 +101,7 @@ async def test_the_hook_does_not_run_after_a_refused_envelope(at: str, pipelinin
 async def test_the_hook_does_not_run_after_a_refusal_during_the_content(chunking: bool) -> None:
     hook = RecordingHook()
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING", "CHUNKING")
         await wire.lines(2 if chunking else 3)
         await wire.say("250 ok", "250 ok", *[] if chunking else ["354 go"])
@@ -122,7 +122,7 @@ async def test_the_hook_does_not_run_for_a_message_of_the_wrong_size(megabytes: 
     content = message(megabytes)
     content.size += size
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         await wire.lines(3)
         await wire.say("250 ok", "250 ok", "354 go")
@@ -153,7 +153,7 @@ async def test_an_error_of_the_hook_is_raised_and_nothing_was_sent(
     hook = RecordingHook(error)
     content = message(megabytes)
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING", "CHUNKING")
         await wire.lines(2 if chunking else 3)
         await wire.say("250 ok", "250 ok", *[] if chunking else ["354 go"])
@@ -175,7 +175,7 @@ async def test_an_error_of_the_hook_is_raised_and_nothing_was_sent(
 async def test_a_slow_hook_is_not_a_server_timeout(megabytes: float) -> None:
     hook = RecordingHook(pause=0.5)
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         await wire.envelope()
         await wire.message()
@@ -189,7 +189,7 @@ async def test_a_slow_hook_is_not_a_server_timeout(megabytes: float) -> None:
 
 @pytest.mark.parametrize("megabytes", [0, 1])
 async def test_a_cancellation_in_the_hook_sends_nothing(megabytes: float) -> None:
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         await wire.envelope()
         wire.received += await wire.gone()
@@ -213,7 +213,7 @@ async def test_a_connection_lost_during_the_hook_is_not_in_doubt(megabytes: floa
     """The system takes nothing for it any more, so the end is not out."""
     broken = anyio.Event()
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         await wire.envelope()
         await ending.wait()
@@ -237,7 +237,7 @@ async def test_the_wait_for_the_final_reply_is_bounded(chunking: bool) -> None:
     """While it runs, the ear for the server listens anew: its time is up, or a chunk's answer comes."""
     ending, anew = anyio.Event(), anyio.Event()
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING", "CHUNKING")
         await wire.lines(2 if chunking else 3)
         await wire.say("250 ok", "250 ok", *[] if chunking else ["354 go"])

@@ -12,7 +12,7 @@ import trio
 
 from mailslot import AccessToken, InputError, OAuth, Security, Submission, connect_smtp
 from mailslot_plugins.conformance.doubles import ListedTokenSource
-from smtp.servers import MESSAGE, SENDER, TO, Stream, Wire, long, serving
+from smtp.servers import MESSAGE, SENDER, TO, ServerConnection, Stream, long, serving
 
 if TYPE_CHECKING:
     import ssl
@@ -61,7 +61,7 @@ STAGES = [
 ]
 
 
-async def play(wire: Wire, stage: Stage, context: ssl.SSLContext) -> None:
+async def play(wire: ServerConnection, stage: Stage, context: ssl.SSLContext) -> None:
     """Play along up to `stage`; raises `Hanging` there."""
 
     async def here(name: str) -> None:
@@ -117,7 +117,7 @@ async def test_cancelled_while_the_server_is_silent(
 ) -> None:
     hanging, gone = anyio.Event(), anyio.Event()
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         try:
             await play(wire, stage, server_context)
         except Hanging:
@@ -161,7 +161,7 @@ async def test_cancelled_while_the_server_is_silent(
 
 @pytest.mark.parametrize("size", [0.001, 5])
 async def test_a_timeout_of_the_caller_propagates(size: float) -> None:
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         await wire.envelope()
         await wire.gone()
@@ -192,7 +192,7 @@ class Asleep:
 async def test_cancelled_during_a_token_request(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
     gone = anyio.Event()
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.start_tls(server_context)
         await wire.greet("AUTH XOAUTH2")
         await wire.gone()
@@ -218,7 +218,7 @@ async def test_cancelled_during_reading_of_the_message(begun: bool) -> None:
     """Before anything was sent, the session is untouched; in the middle of the content it is closed."""
     content = Stream(b"Subject: x\r\n\r\n", b"x" * 99_998 + b"\r\n" if begun else b"", 9.0, b"end\r\n")
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         if begun:
             await wire.envelope()
@@ -240,7 +240,7 @@ async def test_cancelled_while_waiting_for_another_task() -> None:
     """The other's submission is not touched."""
     release = anyio.Event()
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         await wire.envelope()
         await wire.message()
@@ -268,7 +268,7 @@ async def test_cancelled_in_a_batch(chunking: bool, hang: str) -> None:
         content.size += 2
     gone = anyio.Event()
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING", "CHUNKING")
         if hang == "answer":
             if chunking:
@@ -292,7 +292,7 @@ async def test_cancelled_in_a_batch(chunking: bool, hang: str) -> None:
 async def test_cancelled_during_quit() -> None:
     """QUIT is said to a server that has stopped reading; leaving gives up at once."""
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         await wire.gone()
 
@@ -305,7 +305,7 @@ async def test_cancelled_during_quit() -> None:
 
 @pytest.mark.parametrize("to_do", ["submit", "submit_many"])
 async def test_no_exception_group_is_raised(to_do: str) -> None:
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING", "CHUNKING")
         await wire.gone()
 
@@ -335,7 +335,7 @@ async def test_cancelled_at_every_step(client_context: ssl.SSLContext, server_co
         pytest.skip("asyncio does not tell of its steps")
     stored = 0
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         nonlocal stored
         await wire.say("220 mail.example.com")
         await wire.line()

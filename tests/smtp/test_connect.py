@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from mailslot import ClosedError, Endpoint, InputError, Password, Security, connect_smtp
-from smtp.servers import HELLO, MESSAGE, SENDER, TAKEN, TO, Wire, serving, session
+from smtp.servers import HELLO, MESSAGE, SENDER, TAKEN, TO, ServerConnection, serving, session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ CONTEXTLESS: list[tuple[Callable[[Endpoint], Any], str]] = [
 
 @pytest.mark.parametrize(("connect", "why"), CONTEXTLESS)
 async def test_invalid_arguments_open_no_connection(connect: Callable[[Endpoint], Any], why: str) -> None:
-    async def server(_: Wire) -> None:
+    async def server(_: ServerConnection) -> None:
         raise AssertionError("a connection was made")
 
     async with serving(server) as running:

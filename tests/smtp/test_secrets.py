@@ -13,7 +13,7 @@ import pytest
 
 from mailslot import MailError, OAuth, Password, Security, Transcript, connect_smtp
 from mailslot_plugins.conformance.doubles import ListedTokenSource
-from smtp.servers import MESSAGE, SENDER, TO, Wire, serving
+from smtp.servers import MESSAGE, SENDER, TO, ServerConnection, serving
 
 if TYPE_CHECKING:
     import ssl
@@ -87,7 +87,7 @@ async def test_secrets_echoed_by_the_server_are_masked(
     secrets: tuple[str, ...] = TOKENS if kind == "token" else (PASSWORD,)
     said = ""
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         nonlocal said
         await wire.start_tls(server_context)
         await wire.greet("AUTH XOAUTH2 PLAIN", "PIPELINING")

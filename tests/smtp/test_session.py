@@ -19,7 +19,20 @@ from mailslot import (
     ServerError,
     connect_smtp,
 )
-from smtp.servers import GROUP, HELLO, MESSAGE, SENDER, TAKEN, TO, Stream, Wire, long, serving, session, unstuffed
+from smtp.servers import (
+    GROUP,
+    HELLO,
+    MESSAGE,
+    SENDER,
+    TAKEN,
+    TO,
+    ServerConnection,
+    Stream,
+    long,
+    serving,
+    session,
+    unstuffed,
+)
 from wire.test_dot_stuffing import SMUGGLING, canonical, cut
 
 if TYPE_CHECKING:
@@ -73,7 +86,7 @@ async def test_a_stream_with_other_line_ends_counts_them_as_crlf(chunking: bool)
     content = Stream(b"Subject: x\n", b"\r", b"\nHello\r", b".\n", b".", size=26)
     wires = b"Subject: x\r\n\r\nHello\r\n.\r\n.\r\n"
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING", "CHUNKING")
         if chunking:
             await wire.lines(2)
@@ -195,7 +208,7 @@ async def test_a_timeout_closes_the_session(final: bool) -> None:
 
 
 async def test_the_timeout_applies_to_each_reply_of_a_group() -> None:
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         await wire.lines(6)
         for code in (250, 250, 250, 250, 250, 354):
@@ -211,7 +224,7 @@ async def test_the_timeout_applies_to_each_reply_of_a_group() -> None:
 
 
 async def test_a_trickling_reply_times_out() -> None:
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         await wire.lines(3)
         while True:
@@ -229,7 +242,7 @@ async def test_two_hundred_recipients_are_sent_in_groups() -> None:
     recipients = [f"r{number}@example.com" for number in range(200)]
     heard: list[str] = []
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         heard.append(await wire.line())
         await wire.say("250 ok")
@@ -255,7 +268,7 @@ async def test_two_hundred_recipients_are_sent_in_groups() -> None:
 async def test_several_tasks_take_turns() -> None:
     stored: list[bytes] = []
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         for _ in range(5):
             await wire.envelope()
@@ -280,7 +293,7 @@ async def test_without_pipelining_each_command_waits_for_its_reply(chunking: boo
     """CHUNKING alone is not used: chunks, too, would have to wait for each other."""
     content = long(1)
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("CHUNKING")
         for command, answer in (("MAIL", "250 ok"), ("RCPT", "250 ok"), ("RCPT", "250 ok"), ("DATA", "354 go")):
             assert (await wire.line()).startswith(command)
@@ -392,7 +405,7 @@ async def test_no_content_ends_a_message_early(chunking: bool) -> None:
     bodies = [b"\r\n" + body for body in SMUGGLING]
     wires: list[bytes] = []
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING", "8BITMIME", "CHUNKING")
         while (line := await wire.line()) != "QUIT":
             if line == "RSET":

@@ -21,7 +21,7 @@ from mailslot.smtp import standard_message
 from mailslot.smtp.content import BytesContent, Content, flatten, to_content
 from mailslot.smtp.standard_message import prepare_content, stream_message
 from mailslot.wire.dot_stuffing import LineEndNormalizer
-from smtp.servers import SENDER, TO, Wire, serving, unstuffed
+from smtp.servers import SENDER, TO, ServerConnection, serving, unstuffed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -253,7 +253,7 @@ async def test_the_message_is_sent_unchanged() -> None:
     given_.add_attachment(b"x" * 300_000, maintype="image", subtype="tiff", filename="page.tif")
     expected = await octets_of(BytesContent(flatten(given_)))
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING", "SIZE")
         await wire.envelope()
         wire.received[:] = unstuffed(await wire.message())

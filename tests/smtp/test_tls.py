@@ -25,7 +25,7 @@ from mailslot import (
 )
 from mailslot.net.tls import default_context
 from mailslot_plugins.conformance.doubles import ListedTokenSource
-from smtp.servers import Wire, serving
+from smtp.servers import ServerConnection, serving
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -43,10 +43,10 @@ def server_side(certificate: trustme.LeafCert) -> ssl.SSLContext:
     return context
 
 
-def encrypting(security: Security, context: ssl.SSLContext) -> Callable[[Wire], Awaitable[None]]:
+def encrypting(security: Security, context: ssl.SSLContext) -> Callable[[ServerConnection], Awaitable[None]]:
     """Return a server that greets over TLS, and that says so where anything but TLS comes."""
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         if security is Security.STARTTLS:
             await wire.greet("STARTTLS")
             assert await wire.line() == "STARTTLS"
@@ -144,7 +144,7 @@ async def test_old_tls_versions(
 
 
 async def test_tls_to_a_starttls_port(client_context: ssl.SSLContext) -> None:
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.say("220 mail.example.com ESMTP")
         await wire.gone()
 
@@ -168,7 +168,7 @@ async def test_starttls_to_a_tls_port(client_context: ssl.SSLContext, server_con
 @BOTH
 @pytest.mark.parametrize("silent", [False, True])
 async def test_a_missing_handshake(security: Security, silent: bool, client_context: ssl.SSLContext) -> None:
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         if security is Security.STARTTLS:
             await wire.greet("STARTTLS")
             await wire.line()
@@ -195,7 +195,7 @@ async def test_octets_injected_before_tls(
     """In the same segment, in the next one, or while our handshake is on its way: never believed, no secret sent."""
     heard = b""
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         nonlocal heard
         await wire.greet("STARTTLS")
         await wire.line()
@@ -246,7 +246,7 @@ async def test_plain_text_in_answer_to_a_client_hello_is_a_refusal(
     """A server whose own TLS is broken says so in clear; nobody has inserted anything."""
     hello = b""
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         nonlocal hello
         await wire.greet("STARTTLS")
         await wire.line()
@@ -278,7 +278,7 @@ async def test_credentials_need_verified_tls(security: Security, credentials: OA
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE
 
-    async def server(_: Wire) -> None:
+    async def server(_: ServerConnection) -> None:
         raise AssertionError("a connection was made")
 
     async with serving(server, security) as running:

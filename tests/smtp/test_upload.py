@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from mailslot import InputError, MailError, NetworkError, RefusedError, ServerError, Submission, connect_smtp
-from smtp.servers import SENDER, TO, Server, Stream, Wire, long, serving, unstuffed
+from smtp.servers import SENDER, TO, Server, ServerConnection, Stream, long, serving, unstuffed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -26,14 +26,14 @@ def connected(server: Server, **arguments: object) -> AbstractAsyncContextManage
     return connect_smtp(server.endpoint, **{"timeout": 0.2, "final_timeout": 2, **arguments})  # type: ignore[arg-type]  # they are
 
 
-async def slowly(wire: Wire) -> None:
+async def slowly(wire: ServerConnection) -> None:
     """Take what comes at 20 kB a second, for four seconds."""
     for _ in range(80):
         await anyio.sleep(0.05)
         wire._heard += await wire.stream.receive(1024)
 
 
-async def chunks_of(wire: Wire) -> AsyncGenerator[tuple[int, bool]]:
+async def chunks_of(wire: ServerConnection) -> AsyncGenerator[tuple[int, bool]]:
     """Take chunks; give the size of each and whether it was the last."""
     last = False
     while not last:
@@ -52,7 +52,7 @@ async def chunks_of(wire: Wire) -> AsyncGenerator[tuple[int, bool]]:
 async def test_every_octet_arrives(size: int, chunking: bool) -> None:
     data = (b"." * 997 + b"\r\n") * (size // 999) + b"x" * max(size % 999 - 2, 0) + b"\r\n" * (size % 999 >= 2)
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet(*CAPABILITIES)
         if chunking:
             await wire.lines(2)
@@ -77,7 +77,7 @@ async def test_a_refusal_during_the_content_stops_the_stream(reply: str, reads_o
     content = long(50)
     refused_at = 0.0
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         nonlocal refused_at
         await wire.greet(*CAPABILITIES)
         await wire.envelope()
@@ -104,7 +104,7 @@ async def test_a_refusal_during_the_content_stops_the_stream(reply: str, reads_o
 
 
 async def test_a_refusal_outranks_the_broken_pipe_after_it() -> None:
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet(*CAPABILITIES)
         await wire.envelope()
         await wire.octets()
@@ -119,7 +119,7 @@ async def test_a_refusal_outranks_the_broken_pipe_after_it() -> None:
 
 @pytest.mark.parametrize("chunking", [False, True])
 async def test_a_server_that_stops_reading_times_out(chunking: bool) -> None:
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet(*CAPABILITIES)
         if chunking:
             await wire.lines(2)
@@ -144,7 +144,7 @@ async def test_a_server_that_stops_reading_times_out(chunking: bool) -> None:
 async def test_a_slow_but_steady_reader_is_served(chunking: bool) -> None:
     content = long(10)
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet(*CAPABILITIES)
         if chunking:
             await wire.lines(2)
@@ -171,7 +171,7 @@ async def test_a_slow_but_steady_reader_is_served(chunking: bool) -> None:
 
 
 async def test_the_final_reply_has_a_longer_timeout() -> None:
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet(*CAPABILITIES)
         await wire.envelope()
         await wire.message()
@@ -187,7 +187,7 @@ async def test_the_final_reply_has_a_longer_timeout() -> None:
 @pytest.mark.parametrize("ending", ["close", "reset"])
 @pytest.mark.parametrize("size", [0.001, 1])
 async def test_a_missing_final_reply_is_in_doubt(answer: str, ending: str, size: float) -> None:
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet(*CAPABILITIES)
         await wire.envelope()
         await wire.message()
@@ -207,7 +207,7 @@ async def test_a_missing_final_reply_is_in_doubt(answer: str, ending: str, size:
 @pytest.mark.parametrize("ending", ["close", "reset"])
 @pytest.mark.parametrize("chunking", [False, True])
 async def test_a_connection_lost_before_the_end_is_not_in_doubt(ending: str, chunking: bool) -> None:
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet(*CAPABILITIES)
         if chunking:
             await wire.lines(2)
@@ -245,7 +245,7 @@ async def test_a_stream_of_the_wrong_size_is_never_completed(
     content = make(long(1))
     heard = anyio.Event()
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet(*CAPABILITIES)
         if chunking:
             await wire.lines(2)
@@ -274,7 +274,7 @@ async def test_a_stream_of_the_wrong_size_is_never_completed(
 async def test_a_refused_chunk_ends_the_session() -> None:
     """Between chunks of an upload nobody knows how much of the next one is out: RSET could fall into it."""
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet(*CAPABILITIES)
         await wire.lines(2)
         await wire.say("250 ok", "250 ok")
@@ -299,7 +299,7 @@ async def test_a_refused_chunk_ends_the_session() -> None:
 async def test_late_replies_to_chunks_are_matched_correctly(refused: int) -> None:
     """All chunks are out before the first is refused; the answers to the others must not meet the next message."""
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet(*CAPABILITIES)
         await wire.lines(2)
         await wire.say("250 ok", "250 ok")
@@ -329,7 +329,7 @@ async def test_a_reply_to_the_message_before_the_next_command_is_sent() -> None:
     recipients = ["x" * 60 + f"{number}@" + "y" * 60 + ".example" for number in range(100)]
     stored = 0
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         nonlocal stored
         await wire.greet("PIPELINING")
         await wire.envelope(100)

@@ -16,7 +16,7 @@ from mailslot import InputError, MailError, NetworkError, OAuth, Security
 from mailslot_plugins.aiosmtplib.submitter import connect
 from mailslot_plugins.conformance.doubles import ListedTokenSource
 from smtp import test_before_end, test_cancellation, test_upload
-from smtp.servers import MESSAGE, SENDER, TO, Stream, Wire, long, serving
+from smtp.servers import MESSAGE, SENDER, TO, ServerConnection, Stream, long, serving
 
 if TYPE_CHECKING:
     import ssl
@@ -62,14 +62,14 @@ def through_aiosmtplib(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not chunking
         return connect(*args, **arguments)
 
-    async def envelope(wire: Wire, recipients: int = 1) -> None:
+    async def envelope(wire: ServerConnection, recipients: int = 1) -> None:
         for code in (*[250] * (1 + recipients), 354):
             await wire.line()
             await wire.say(f"{code} ok")
 
     for module in (test_cancellation, test_before_end, test_upload):
         monkeypatch.setattr(module, "connect_smtp", connected)
-    monkeypatch.setattr(Wire, "envelope", envelope)
+    monkeypatch.setattr(ServerConnection, "envelope", envelope)
 
 
 @pytest.mark.parametrize("test", BORROWED, ids=lambda test: getattr(test, "func", test).__name__[5:])
@@ -90,7 +90,7 @@ async def test_cancellation_does_not_close_a_reused_file_descriptor(
 ) -> None:
     """asyncio keeps a list of its sockets by number; one that was closed behind its back would spoil the next."""
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.start_tls(server_context)
         if stage == "MAIL":
             await wire.greet("PIPELINING")
@@ -108,7 +108,7 @@ async def test_an_extra_reply_is_never_matched_to_the_next_command(when: str) ->
     """aiosmtplib keeps what comes behind an answer, and takes it for the answer to the next command."""
     heard: list[str] = []
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         extra = ["250 mail.example.com"] if when == "with the greeting" else []
         await wire.say("220 mail.example.com", *extra)
         for _ in range(4):
@@ -134,7 +134,7 @@ async def test_memory_does_not_grow_with_the_message() -> None:
     """Without our changes, aiosmtplib keeps five copies of a message."""
     content = Stream(*[(b"." + b"x" * 97 + b"\r\n") * 600] * 160)
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("SIZE")
         await wire.envelope()
         tail = b""
@@ -155,7 +155,7 @@ async def test_a_long_chunk_does_not_block_other_tasks() -> None:
     """Others get their turn while forty megabytes go out at once."""
     turns = 0
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("SIZE")
         await wire.envelope()
         await wire.message()
@@ -184,7 +184,7 @@ async def test_a_long_chunk_does_not_block_other_tasks() -> None:
 async def test_the_asyncio_log_contains_no_token(
     caplog: pytest.LogCaptureFixture, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.start_tls(server_context)
         await wire.greet("AUTH XOAUTH2")
         await wire.line()

@@ -11,7 +11,7 @@ import pytest
 import virtual_time
 from mailslot import MailError, Security
 from mailslot_plugins.aiosmtplib.submitter import connect
-from smtp.servers import MESSAGE, SENDER, TO, Wire, long, serving
+from smtp.servers import MESSAGE, SENDER, TO, ServerConnection, long, serving
 
 if TYPE_CHECKING:
     import ssl
@@ -25,7 +25,7 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
     return virtual_time.backend("asyncio")
 
 
-async def taking(wire: Wire) -> None:
+async def taking(wire: ServerConnection) -> None:
     """Take everything but the message."""
     await wire.greet()
     for code in (250, 250, 354):
@@ -51,7 +51,7 @@ async def test_cancelled_before_the_connection_is_returned() -> None:
 async def test_an_extra_reply_before_starttls() -> None:
     """aiosmtplib takes what came with the greeting for the answer to EHLO; the fault is the server's."""
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.say("220 mail.example.com", "250 mail.example.com")
         await wire.line()
         await wire.say("250-mail.example.com", "250 STARTTLS")
@@ -69,7 +69,7 @@ async def test_a_connection_lost_before_the_end_is_not_in_doubt(*, reset: bool) 
     """Nobody has the end of a message that was to go out when the connection was gone already."""
     ending = anyio.Event()
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await taking(wire)
         await ending.wait()
         if reset:
@@ -88,7 +88,7 @@ async def test_a_connection_lost_before_the_end_is_not_in_doubt(*, reset: bool) 
 async def test_a_trickling_partial_reply_is_no_progress() -> None:
     """The server takes nothing of the message, and says an octet of a refusal now and then."""
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await taking(wire)
         await wire.stream.send(b"552-")
         while True:
@@ -109,7 +109,7 @@ async def test_endless_unsolicited_output_closes_the_connection() -> None:
     opened, flooded = anyio.Event(), anyio.Event()
     said = 0
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         nonlocal said
         await wire.greet()
         await opened.wait()
@@ -149,7 +149,7 @@ async def test_sent_data_is_in_the_socket(client_context: ssl.SSLContext, server
     message = Counted()
     arrived = 0
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         nonlocal arrived
         await wire.start_tls(server_context)
         await taking(wire)

@@ -100,14 +100,14 @@ async def test_jobs_are_delivered(device: Device, sandbox: Sandbox, anyio_backen
 
 
 async def test_the_chosen_client_is_used(device: Device, anyio_backend: str) -> None:
-    async with Connector(device.records) as accesses:
-        access = await accesses.profile("smtp")
+    async with Connector(device.records) as connector:
+        profile = await connector.profile("smtp")
         if anyio_backend == "trio":
             with pytest.raises(InputError, match="set submitter to mailslot"):
-                async with open_smtp(access):
+                async with open_smtp(profile):
                     pass
             return
-        async with open_smtp(access) as session:
+        async with open_smtp(profile) as session:
             assert isinstance(session, AiosmtplibSession)
             await session.submit(SCANNER, [ALICE], b"Subject: x\r\n\r\n")
 
@@ -126,6 +126,6 @@ async def test_an_uninstalled_client(device: Device, sandbox: Sandbox) -> None:
         assert job.state in {"held", "deferred"}
         assert "'gone'" in job.sentence
     with pytest.raises(MailError):
-        async with Connector(device.records) as accesses, open_smtp(await accesses.profile("smtp")):
+        async with Connector(device.records) as connector, open_smtp(await connector.profile("smtp")):
             pass
     assert sandbox.dialogues == []

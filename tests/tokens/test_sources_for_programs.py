@@ -58,9 +58,9 @@ class RecordingOwner:
 def refresh_token(sandbox: Sandbox) -> str:
     """Return the refresh token of a sign-in, as a program has it from before; used twice, it ends the grant."""
     sandbox.provider.rotation = "strict"
-    issued = sandbox.provider.signed_in(USER, sandbox.provider.register("panel"), SCOPES)
-    assert issued.renewal is not None
-    return issued.renewal.reveal()
+    issued = sandbox.provider.complete_sign_in(USER, sandbox.provider.register("panel"), SCOPES)
+    assert issued.refresh_token is not None
+    return issued.refresh_token.reveal()
 
 
 def authlib_client(
